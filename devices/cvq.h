@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The control virtqueue's commands (virtio 1.4, "Network Device / Device Operation / Control Virtqueue"): one
+ * const table says what each is, and from it follow the check of a guest's command, the record of what the
+ * device has accepted, and the list of commands that brings a fresh device into the recorded state. Plain
+ * data and functions on it: no queue, no device, no thread.
+ *
+ * Adding a command is adding a row and, at most, one small function.
+ */
+#ifndef FERRY_DEVICES_CVQ_H
+#define FERRY_DEVICES_CVQ_H
+
+#include "devices/virtio.h"
+#include "vmm/state.h"
+
+/* The most MAC addresses in the two tables together; a longer MAC_TABLE_SET is refused (the specification
+ * sets no limit). */
+#define CVQ_MAX_MACS      8192u
+#define CVQ_MAX_RSS_TABLE 512u /* entries */
+#define CVQ_MAX_RSS_KEY   255u /* bytes, an u8 on the wire */
+
+/* The longest command with its two header bytes: MAC_TABLE_SET. */
+#define CVQ_MAX_COMMAND (2u + 8u + 6u * CVQ_MAX_MACS)
+/* The longest MQ-class command with its header: RSS_CONFIG. */
+#define CVQ_MAX_MQ_COMMAND (2u + 11u + 2u * CVQ_MAX_RSS_TABLE + CVQ_MAX_RSS_KEY)
+
+#define CVQ_N_RX_MODES    6u
+#define CVQ_N_MQ_COMMANDS 3u
+#define CVQ_N_VLANS       4096u
+
+/* What a device, and the driver's negotiation with it, allows. From negotiated features and config space. */
+struct cvq_limits {
+	uint64_t features; /* negotiated with the guest */
+	uint16_t max_pairs;
+	uint8_t rss_max_key;
+	uint16_t rss_max_table;
+	uint32_t hash_types;
+};
+
+enum cvq_tristate { CVQ_NEVER, CVQ_OFF, CVQ_ON };
+
+/* An MQ-class command (pairs, RSS, hash) as last accepted, payload without header. */
+struct cvq_mq_slot {
+	uint64_t sequence; /* order of last success among the MQ class; 0: never */
+	uint16_t len;
+	uint8_t data[CVQ_MAX_MQ_COMMAND - 2];
+};
+
+/*
+ * What the device has accepted since the driver's last reset. Plain data, copied by assignment. CVQ_NEVER and
+ * the *_set flags tell "never set" from "set to the default": some defaults are the device's own.
+ */
+struct cvq_store {
+	uint8_t rx_mode[CVQ_N_RX_MODES]; /* enum cvq_tristate, index = command of class RX */
+	bool mac_set;
+	uint8_t mac[6];
+	bool mac_table_set;
+	uint32_t n_unicast, n_multicast;
+	uint8_t macs[CVQ_MAX_MACS][6]; /* unicast first */
+	uint64_t vlans[CVQ_N_VLANS / 64];
+	uint64_t mq_sequence;                     /* last given */
+	struct cvq_mq_slot mq[CVQ_N_MQ_COMMANDS]; /* index = command of class MQ */
+	bool offloads_set;
+	uint64_t offloads;
+};
+
+/* Everything at its default: after a driver's reset. */
+void cvq_reset(struct cvq_store *store);
+
+enum cvq_verdict {
+	CVQ_REFUSE,       /* answer VIRTIO_NET_ERR, the device never sees it */
+	CVQ_FORWARD,      /* to the device; on OK, cvq_remember() */
+	CVQ_ANNOUNCE_ACK, /* the announcement is Ferry's own, and so is the answer */
+};
+
+/*
+ * Decides on a private copy of a command, @len bytes with the header. Fields that the specification reserves
+ * are zeroed in @cmd, for the device and for the record alike (HASH_CONFIG: Linux leaves max_tx_vq in them).
+ * *@name is the command's name, or "unknown".
+ */
+enum cvq_verdict __must_check cvq_check(const struct cvq_limits *limits, uint8_t *cmd, uint32_t len,
+					const char **name);
+
+/* Records a command that cvq_check() let through and the device has answered with VIRTIO_NET_OK. */
+void cvq_remember(struct cvq_store *store, const uint8_t *cmd, uint32_t len);
+
+/* The features that the table's rows need and whose state it can therefore carry. */
+uint64_t cvq_features(void);
+
+/*
+ * The commands that bring a device which is in state @from into state @to, in the order of reference 2.4,
+ * none superfluous, none missing.
+ * @from is all defaults for a fresh device; @to is later in the same life (no reset of the driver between:
+ * the caller restarts the device for that). Both stores must not change until the end. Ends with 0.
+ */
+struct cvq_replay {
+	const struct cvq_store *from, *to;
+	unsigned int stage;
+	unsigned int index;
+};
+
+void cvq_replay_init(struct cvq_replay *replay, const struct cvq_store *from, const struct cvq_store *to);
+/* Writes the next command, with its header, to @cmd (CVQ_MAX_COMMAND bytes); returns its length, 0 at the
+ * end. */
+uint32_t __must_check cvq_replay_next(struct cvq_replay *replay, uint8_t *cmd);
+
+/* Words for messages: the name of a command ("VLAN_ADD") and its argument where it is short ("VLAN_ADD 100").
+ */
+#define CVQ_NAME_MAX 64u
+void cvq_describe(const uint8_t *cmd, uint32_t len, char name[CVQ_NAME_MAX]);
+
+/* Properties of the current node. Reading validates every value as cvq_check() would have: @limits are the
+ * destination's. */
+void cvq_save(const struct cvq_store *store, struct state_writer *w);
+int __must_check cvq_load(struct cvq_store *store, const struct cvq_limits *limits, struct state_node *node);
+
+#endif

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The NIC: a virtio-net device for the guest in front of a vDPA device, every queue through shadow rings, the
+ * control queue intercepted and recorded, and its part in a migration.
+ */
+#ifndef FERRY_DEVICES_NET_H
+#define FERRY_DEVICES_NET_H
+
+#include "devices/pci.h"
+#include "vmm/config.h"
+
+struct net;
+
+/*
+ * Opens the vDPA device of @config, maps guest RAM for it, and adds the NIC to @bus and, as "net<index>", to
+ * @vm's devices. At run time it has a thread of its own. Freed by net_destroy() once vCPUs have ended.
+ */
+int __must_check net_create(struct net **net, struct vm *vm, struct pci_bus *bus,
+			    const struct net_config *config, unsigned int index, struct error *err);
+void net_destroy(struct net *net);
+
+#endif

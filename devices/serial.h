@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A 16550 UART: on stdio, or on a unix socket that one client at a time can use. */
+#ifndef FERRY_DEVICES_SERIAL_H
+#define FERRY_DEVICES_SERIAL_H
+
+#include "vmm/config.h"
+#include "vmm/vm.h"
+
+struct serial;
+
+/*
+ * Adds COM1 (LAYOUT_SERIAL_PORT) to @vm. On stdio a terminal is switched to raw mode, and back by
+ * serial_destroy(); Ctrl-A x ends the VM. Output that nobody reads is dropped, not waited for: a slow reader
+ * must not stop a vCPU.
+ */
+int __must_check serial_create(struct serial **serial, struct vm *vm, const struct vm_config *config,
+			       struct error *err);
+void serial_destroy(struct serial *serial);
+
+#endif

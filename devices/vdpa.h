@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A vDPA device as the NIC sees it. Each operation is one step of the vhost-vdpa interface (reference,
+ * section 4); the NIC alone decides on their order. One owner thread at a time. All return 0 or -errno with
+ * the reason in @err, unless they say otherwise.
+ */
+#ifndef FERRY_DEVICES_VDPA_H
+#define FERRY_DEVICES_VDPA_H
+
+#include "devices/virtio.h"
+#include "vmm/log.h"
+
+struct vdpa;
+
+struct vdpa_vring {
+	uint16_t size;
+	uint64_t desc, avail, used; /* IOVA */
+	int kick_fd;                /* eventfd, written by the driver side */
+	int call_fd;                /* eventfd, signalled by the device */
+};
+
+struct vdpa_region {
+	uint64_t iova;
+	uint64_t len;
+	void *hva; /* memory of a file mapped MAP_SHARED, same offset in its page as @iova */
+};
+
+struct vdpa_ops {
+	/* The largest ring of queue @index: 0 or a power of two. */
+	int (*vring_size)(struct vdpa *vdpa, unsigned int index, uint16_t *size, struct error *err);
+	int (*set_features)(struct vdpa *vdpa, uint64_t features, struct error *err);
+	/* Sets the status byte and reads it back: -EIO if the device did not take it. 0 resets. */
+	int (*set_status)(struct vdpa *vdpa, uint8_t status, struct error *err);
+	int (*get_status)(struct vdpa *vdpa, uint8_t *status, struct error *err);
+	int (*get_config)(struct vdpa *vdpa, uint32_t offset, void *buf, uint32_t len, struct error *err);
+	int (*set_config_call)(struct vdpa *vdpa, int fd, struct error *err);
+
+	/* One batch: every region is mapped readable and writable, or none is and the reason is given. */
+	int (*map)(struct vdpa *vdpa, const struct vdpa_region *regions, unsigned int n, struct error *err);
+	int (*unmap)(struct vdpa *vdpa, const struct vdpa_region *regions, unsigned int n, struct error *err);
+
+	/* Size, base 0, addresses, call, kick. Before DRIVER_OK. */
+	int (*set_vring)(struct vdpa *vdpa, unsigned int index, const struct vdpa_vring *vring,
+			 struct error *err);
+	int (*enable_vring)(struct vdpa *vdpa, unsigned int index, struct error *err);
+
+	void (*close)(struct vdpa *vdpa);
+};
+
+/* Facts of a device, read when it is opened. */
+struct vdpa {
+	const struct vdpa_ops *ops;
+	const char *name; /* for messages: the path of the node */
+	uint64_t features;
+	uint32_t config_len;
+	unsigned int n_vqs;
+	uint64_t iova_first, iova_last; /* inclusive */
+	bool maps_persist;              /* a reset keeps the mappings */
+};
+
+/*
+ * Opens /dev/vhost-vdpa-N and takes ownership of it. A device that is not a NIC, in use, not accessible, or
+ * whose driver lacks what Ferry needs is refused with what to do about it. Closed with ops->close().
+ */
+int __must_check vhost_vdpa_open(struct vdpa **vdpa, const char *path, struct error *err);
+
+#endif

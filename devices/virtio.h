@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What every virtio part shares: buffer segments, limits, and constants that Debian 12's uapi headers lack.
+ */
+#ifndef FERRY_DEVICES_VIRTIO_H
+#define FERRY_DEVICES_VIRTIO_H
+
+#include <stdint.h>
+
+#include <linux/virtio_config.h>
+#include <linux/virtio_net.h>
+#include <linux/virtio_pci.h>
+#include <linux/virtio_ring.h>
+
+#include "vmm/util.h"
+
+/* A piece of a buffer, in the address space that guest and device share (IOVA = gpa for guest memory). */
+struct virtio_seg {
+	uint64_t addr;
+	uint32_t len;
+};
+
+#define VIRTIO_BIT(n) ((uint64_t)1 << (n))
+
+static inline bool virtio_has(uint64_t features, unsigned int bit)
+{
+	return features >> bit & 1;
+}
+
+/* Split rings, virtio 1.4 "Split Virtqueues": bytes of each part for @size entries, event fields included. */
+#define VIRTIO_RING_MAX_SIZE 32768u
+
+static inline uint64_t virtio_desc_bytes(uint16_t size)
+{
+	return 16ull * size;
+}
+
+static inline uint64_t virtio_avail_bytes(uint16_t size)
+{
+	return 6ull + 2ull * size;
+}
+
+static inline uint64_t virtio_used_bytes(uint16_t size)
+{
+	return 6ull + 8ull * size;
+}
+
+/* Virtqueue index of receive and transmit queue @pair, and of the control queue of a device with @n_pairs. */
+static inline unsigned int virtio_net_rx(unsigned int pair)
+{
+	return 2 * pair;
+}
+
+static inline unsigned int virtio_net_tx(unsigned int pair)
+{
+	return 2 * pair + 1;
+}
+
+/* Feature bits by number (virtio 1.4, "Network Device / Feature bits"). */
+#ifndef VIRTIO_F_RING_RESET
+#define VIRTIO_F_RING_RESET 40
+#endif
+#ifndef VIRTIO_NET_F_GUEST_USO4
+#define VIRTIO_NET_F_GUEST_USO4 54
+#define VIRTIO_NET_F_GUEST_USO6 55
+#define VIRTIO_NET_F_HOST_USO   56
+#endif
+#ifndef VIRTIO_NET_F_NOTF_COAL
+#define VIRTIO_NET_F_NOTF_COAL 53
+#endif
+#ifndef VIRTIO_NET_F_VQ_NOTF_COAL
+#define VIRTIO_NET_F_VQ_NOTF_COAL 52
+#endif
+
+#endif

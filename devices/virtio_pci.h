@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * virtio over PCI, modern only (virtio 1.4, "Virtio Over PCI Bus"): registers as a table, the device status
+ * as a table of transitions, one MSI-X vector for each queue and one for configuration changes, one
+ * notification page for each queue with an ioeventfd.
+ */
+#ifndef FERRY_DEVICES_VIRTIO_PCI_H
+#define FERRY_DEVICES_VIRTIO_PCI_H
+
+#include "devices/pci.h"
+#include "devices/virtio.h"
+
+struct virtio_pci;
+
+/*
+ * What a device type provides. Called on a vCPU's thread with the transport's lock held: may hand over to the
+ * device's own thread and wait for it, for that thread never takes the lock.
+ */
+struct virtio_ops {
+	/* Bytes of device configuration; @offset + @len is within config_len. */
+	void (*config_read)(struct virtio_pci *v, uint32_t offset, void *data, uint32_t len);
+	/* Whether the driver's set of features, a subset of the offered, holds together. */
+	bool (*features_ok)(struct virtio_pci *v, uint64_t features);
+	/* DRIVER_OK: features and queues are final. -errno makes the transport set DEVICE_NEEDS_RESET. */
+	int (*driver_ok)(struct virtio_pci *v);
+	/* Status 0: after it returns the device touches neither rings nor buffers. Also without a driver_ok()
+	 * before. */
+	void (*reset)(struct virtio_pci *v);
+};
+
+/* A queue as the driver has set it up. */
+struct virtio_queue {
+	uint16_t max_size;
+	uint16_t size;
+	bool enabled;
+	_Atomic uint16_t vector;
+	uint64_t desc, driver, device; /* gpa */
+	int kick_fd; /* eventfd, signalled by the guest's notification; owned by the transport */
+};
+
+struct virtio_pci {
+	struct pci_device pci;
+	const struct virtio_ops *ops;
+	unsigned int device_type;
+	uint32_t config_len;
+
+	pthread_mutex_t lock; /* registers and the calls of ops */
+	uint64_t offered;
+	uint64_t accepted;
+	uint32_t device_feature_select, driver_feature_select;
+	_Atomic uint8_t status;
+	_Atomic uint16_t config_vector;
+	_Atomic bool config_changed; /* since the last read of it */
+	uint8_t config_generation;
+	uint16_t queue_select;
+	unsigned int n_queues;
+	struct virtio_queue *queues;
+};
+
+/*
+ * Puts a device with @n_queues queues on @bus. @max_sizes holds the largest size of each queue. Queue count
+ * and sizes can be lowered with virtio_pci_limit() until the guest runs: vectors and pages stay as built.
+ */
+int __must_check virtio_pci_init(struct virtio_pci *v, struct pci_bus *bus, const struct virtio_ops *ops,
+				 unsigned int device_type, uint32_t class_code, uint32_t config_len,
+				 uint64_t offered, unsigned int n_queues, const uint16_t *max_sizes,
+				 struct error *err);
+void virtio_pci_exit(struct virtio_pci *v);
+
+/* Lowers what the guest will see to @n_queues with @max_sizes, at most what was built. Before the guest runs.
+ */
+void virtio_pci_limit(struct virtio_pci *v, unsigned int n_queues, const uint16_t *max_sizes,
+		      uint64_t offered);
+
+/* Interrupt of queue @index; configuration change; the driver must reset. Any thread, take no lock. */
+void virtio_pci_notify_queue(struct virtio_pci *v, unsigned int index);
+void virtio_pci_notify_config(struct virtio_pci *v);
+void virtio_pci_needs_reset(struct virtio_pci *v);
+
+/* Registers, features, queues, vectors (reference 7.9). Loading checks every value, and @offered against the
+ * features of the stream. */
+void virtio_pci_save(struct virtio_pci *v, struct state_writer *w);
+int __must_check virtio_pci_load(struct virtio_pci *v, struct state_node *node);
+
+#endif

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Device side of a split virtqueue (virtio 1.4, "Split Virtqueues"): takes chains from a driver in the guest,
+ * gives them back used. The ring's memory is the guest's and hostile: each field is read once, every address
+ * is bounded against guest RAM, and the caller only ever sees private copies.
+ *
+ * One owner thread, apart from what says otherwise. Nothing is allocated after vring_init().
+ */
+#ifndef FERRY_DEVICES_VRING_H
+#define FERRY_DEVICES_VRING_H
+
+#include "devices/virtio.h"
+#include "vmm/memory.h"
+
+/* A chain of buffers as copied from the guest: @n_read segments for the device to read, then @n_write to
+ * write. */
+struct vring_chain {
+	uint16_t head;
+	uint16_t n_read;
+	uint16_t n_write;
+	uint32_t read_len;  /* bytes in the readable segments */
+	uint32_t write_len; /* bytes in the writable ones */
+	struct virtio_seg *segs;
+};
+
+struct vring_setup {
+	uint16_t size;              /* power of two, at most VIRTIO_RING_MAX_SIZE */
+	uint64_t desc, avail, used; /* gpa */
+	bool event_idx;
+	bool indirect;
+};
+
+struct vring {
+	struct memory *mem;
+	struct vring_setup setup;
+	/* Host addresses of the three parts, bounded once at start; accessed with exact-width atomics only.
+	 */
+	const uint8_t *desc;
+	uint8_t *avail;
+	uint8_t *used;
+
+	uint16_t last_avail; /* next entry to take, free-running */
+	uint16_t avail_idx;  /* the driver's index as last read */
+	uint16_t used_idx;   /* next entry to write, free-running; not yet visible beyond @published */
+	uint16_t published;  /* used.idx as the guest sees it */
+	uint16_t n_in_flight;
+	/* In-flight heads in submission order: a list through these arrays, [size] is its anchor. */
+	uint16_t *next;
+	uint16_t *prev;
+	bool *in_flight;
+	struct virtio_seg *segs; /* of the chain popped last, [size] */
+};
+
+/*
+ * Checks @setup (from the guest, or from a migration stream), finds the ring in guest memory, and starts at
+ * index 0 with nothing in flight. -EINVAL, -EFAULT, -ENOMEM; on error nothing is left behind. vring_exit()
+ * frees; a zeroed vring may be passed to it.
+ */
+int __must_check vring_init(struct vring *vr, struct memory *mem, const struct vring_setup *setup);
+void vring_exit(struct vring *vr);
+
+/*
+ * Takes the next chain. Returns 1 with @chain filled (its segments are valid until the next call on @vr), 0
+ * if there is none, -EINVAL if the driver broke the rules of section "Split Virtqueues": then the ring is
+ * unusable until the driver resets it.
+ */
+int __must_check vring_pop(struct vring *vr, struct vring_chain *chain);
+
+/* Puts the chain that vring_pop() gave last back as the next one. */
+void vring_unpop(struct vring *vr);
+
+/* Whether there is a chain to pop, without taking it. Looks at the guest's index anew. */
+bool vring_has_avail(struct vring *vr);
+
+/*
+ * Asks for kicks, returns true if there are chains already (look again before sleeping: a kick for them may
+ * not come). And asks for none, which the driver takes as a hint.
+ */
+bool vring_enable_kicks(struct vring *vr);
+void vring_disable_kicks(struct vring *vr);
+
+/*
+ * Gives back an in-flight chain with @len bytes written. Not visible before vring_publish(), which returns
+ * whether the driver wants an interrupt for what it made visible.
+ */
+void vring_push(struct vring *vr, uint16_t head, uint32_t len);
+bool __must_check vring_publish(struct vring *vr);
+
+/*
+ * Saved state is {last_avail, used index, in-flight heads in submission order}: the memory part is in guest
+ * RAM. vring_save() writes properties into the current node and changes nothing. vring_load() on a fresh
+ * vring validates them against @vr's size and the used index in guest memory.
+ */
+struct state_writer;
+struct state_node;
+void vring_save(const struct vring *vr, struct state_writer *w);
+int __must_check vring_load(struct vring *vr, struct state_node *node);
+
+/*
+ * The in-flight heads in submission order: start with @prev -1, ends with -1. vring_reread() parses the chain
+ * of an in-flight head again, to be submitted to another device; same returns as vring_pop() but never 0.
+ */
+int vring_next_in_flight(const struct vring *vr, int prev);
+int __must_check vring_reread(struct vring *vr, uint16_t head, struct vring_chain *chain);
+
+#endif

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The byte pipe of a migration: a unix socket, or TCP on a loopback address. The one place that touches the
+ * migration's socket. */
+#ifndef FERRY_MIGRATION_CHANNEL_H
+#define FERRY_MIGRATION_CHANNEL_H
+
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "vmm/log.h"
+
+struct channel {
+	int fd;
+	int cancel_fd; /* -1, or what becomes readable or hung up when the operator gives up: every wait ends
+			  with -ECANCELED */
+};
+
+/*
+ * Addresses: "unix:PATH", "tcp:HOST:PORT" with HOST a literal loopback address ("127.0.0.1", "[::1]"): there
+ * is no authentication yet. Anything else is -EINVAL with what would be right.
+ */
+int __must_check channel_connect(struct channel *c, const char *address, int cancel_fd, struct error *err);
+
+/* Listens, takes one connection, stops listening (a unix socket's file is removed). A stale file of an
+ * earlier run is replaced. */
+int __must_check channel_accept(struct channel *c, const char *address, int cancel_fd, struct error *err);
+void channel_close(struct channel *c);
+
+/*
+ * All bytes or an error: -EPIPE peer gone, -ETIMEDOUT no progress for @timeout_ms (-1: none), -ECANCELED.
+ * channel_writev() may change @iov. *@done, if not NULL, says how many bytes went out before an error.
+ */
+int __must_check channel_writev(struct channel *c, struct iovec *iov, int n, int timeout_ms, uint64_t *done);
+int __must_check channel_read(struct channel *c, void *buf, uint64_t len, int timeout_ms);
+
+#endif

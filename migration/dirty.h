@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Which pages are still to be sent: KVM's log and Ferry's own merged, walked as runs. */
+#ifndef FERRY_MIGRATION_DIRTY_H
+#define FERRY_MIGRATION_DIRTY_H
+
+#include "vmm/vm.h"
+
+struct dirty {
+	struct vm *vm;
+	uint64_t *bitmap; /* page n of the memfd, see memory.h */
+	uint64_t n_words;
+};
+
+/* Switches both logs on, with every page that exists (no hole of the memfd) marked. dirty_stop() switches off
+ * and frees. */
+int __must_check dirty_start(struct dirty *d, struct vm *vm, struct error *err);
+void dirty_stop(struct dirty *d);
+
+/* Adds what was written since the last call. */
+int __must_check dirty_sync(struct dirty *d, struct error *err);
+
+/* Bytes marked. */
+uint64_t dirty_bytes(const struct dirty *d);
+
+/*
+ * Takes the next run of marked pages at or after page *@page: up to @max_pages, within one region, unmarked
+ * by this call. Returns true with *@page and
+ * *@n_pages set, false if there is none.
+ */
+bool dirty_next_run(struct dirty *d, uint64_t *page, uint64_t *n_pages, uint64_t max_pages);
+
+#endif

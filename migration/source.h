@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The source's side: a table of stages, one place that decides when the guest stops, and the way back from
+ * each. */
+#ifndef FERRY_MIGRATION_SOURCE_H
+#define FERRY_MIGRATION_SOURCE_H
+
+#include "migration/report.h"
+#include "vmm/vm.h"
+
+/* What to do with a guest that writes memory faster than it can be sent. */
+enum source_stalled { SOURCE_THROTTLE, SOURCE_STOP, SOURCE_CANCEL };
+
+struct source_config {
+	const char *to; /* channel address */
+	int cancel_fd;  /* see channel.h */
+	uint64_t downtime_limit_ns;
+	enum source_stalled stalled;
+	/* Called at each stage, each round, and about twice a second between. */
+	void (*progress)(void *opaque, const struct report *report);
+	void *opaque;
+};
+
+enum source_result {
+	SOURCE_MOVED,   /* the guest runs at the destination; this VM is to end */
+	SOURCE_FAILED,  /* it runs here as before; reason in @err */
+	SOURCE_UNKNOWN, /* COMMIT was sent and nothing came back: the guest is paused here and stays so; @err
+			   says that */
+};
+
+/* Runs one migration on the caller's thread, to its end. Not two at once for one VM: the second is refused.
+ */
+enum source_result source_migrate(struct vm *vm, const struct source_config *config, struct report *report,
+				  struct error *err);
+
+#endif

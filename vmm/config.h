@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The command line of "run" and "receive" as plain data. */
+#ifndef FERRY_VMM_CONFIG_H
+#define FERRY_VMM_CONFIG_H
+
+#include <stdint.h>
+
+#include "vmm/log.h"
+
+#define CONFIG_MAX_NETS 8u
+#define CONFIG_MAX_CPUS 64u
+#define CONFIG_MIN_MEM  MIB(16)
+#define CONFIG_MAX_MEM  GIB(4096)
+
+enum serial_kind { SERIAL_STDIO, SERIAL_UNIX, SERIAL_NONE };
+
+struct net_config {
+	const char *vdpa; /* path of a vhost-vdpa node */
+};
+
+struct vm_config {
+	const char *name;
+	const char *runtime_dir;
+	const char *kernel;  /* NULL for "receive" */
+	const char *initrd;  /* NULL: none */
+	const char *cmdline; /* "" by default */
+	const char *from;    /* channel address of "receive", NULL for "run" */
+	uint64_t mem;        /* bytes; 0: not given, "receive" takes the source's */
+	unsigned int cpus;   /* 0: not given, same */
+	enum serial_kind serial;
+	const char *serial_path;
+	unsigned int n_nets;
+	struct net_config nets[CONFIG_MAX_NETS];
+};
+
+/* The directory of control sockets where --runtime-dir does not say another. */
+#define CONFIG_RUNTIME_DIR "/run/ferry"
+
+/* A VM's name becomes a file's name: letters, digits, '-', '_' and '.', not first '.', 1 to 64 characters. */
+bool config_name_valid(const char *name);
+
+/*
+ * Parse the arguments after the subcommand. Strings point into @argv. A wrong option, value or combination is
+ * -EINVAL with the reason and what would be right in @err.
+ */
+int __must_check config_parse_run(struct vm_config *config, int argc, char **argv, struct error *err);
+int __must_check config_parse_receive(struct vm_config *config, int argc, char **argv, struct error *err);
+
+/* "512M", "5G", plain bytes; binary units K M G T. -EINVAL for anything else and for what does not fit. */
+int __must_check config_parse_size(const char *text, uint64_t *bytes);
+
+#endif

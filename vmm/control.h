@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The control socket: Varlink's framing (JSON objects that end with a NUL byte) on RUNTIME_DIR/NAME.sock,
+ *mode 0600. Methods come as a table from main.c; each call has a thread of its own. The client is checked as
+ *any input is.
+ *
+ *	call:   {"method": "org.ferry.Migrate", "parameters": {"to": "unix:/run/x"}, "more": true}
+ *	reply:  {"parameters": {...}, "continues": true} ... {"parameters": {...}}
+ *	error:  {"error": "org.ferry.MigrationFailed", "parameters": {"reason": "..."}}
+ */
+#ifndef FERRY_VMM_CONTROL_H
+#define FERRY_VMM_CONTROL_H
+
+#include "vmm/loop.h"
+#include "vmm/log.h"
+
+#define CONTROL_MESSAGE_MAX 8192u
+#define CONTROL_MAX_CALLS   8u
+
+struct control;
+struct control_call;
+
+struct control_method {
+	const char *name;
+	/* Must answer exactly once with control_reply(..., false) or control_fail(). Runs on a thread of its
+	 * own. */
+	void (*fn)(struct control_call *call, void *opaque);
+};
+
+/* Listens; fails with a clear message if a living process has the name already. A socket that a dead one left
+ * is replaced. */
+int __must_check control_create(struct control **control, struct loop *loop, const char *runtime_dir,
+				const char *name, const struct control_method *methods,
+				unsigned int n_methods, void *opaque, struct error *err);
+/* Hangs up on all calls, waits for their threads, removes the socket. */
+void control_destroy(struct control *control);
+
+/* A string or a number among the call's parameters; false if it is not there. The string is unescaped into
+ * @buf. */
+bool control_get_string(struct control_call *call, const char *name, char *buf, size_t size);
+bool control_get_number(struct control_call *call, const char *name, uint64_t *v);
+
+/* @parameters is a JSON object. Errors of a client that has gone are of no interest. */
+void control_reply(struct control_call *call, const char *parameters, bool continues);
+void control_fail(struct control_call *call, const char *error, const char *reason);
+
+/* Becomes readable when the client hangs up. */
+int control_call_fd(const struct control_call *call);
+
+/* The client's side, for the subcommands. */
+struct control_client {
+	int fd;
+	char message[CONTROL_MESSAGE_MAX];
+	uint32_t len; /* bytes in @message, of which the first @taken belong to the reply given last */
+	uint32_t taken;
+};
+
+int __must_check control_connect(struct control_client *c, const char *runtime_dir, const char *name,
+				 struct error *err);
+/* @parameters is a JSON object; @more asks for replies as things go on. */
+int __must_check control_send(struct control_client *c, const char *method, const char *parameters, bool more,
+			      struct error *err);
+/* 1: an intermediate reply, 0: the final one, -errno: failed, with the peer's reason. *@parameters is the
+ * reply's object as text. */
+int __must_check control_receive(struct control_client *c, const char **parameters, struct error *err);
+/* Values out of such an object, as control_get_*(). */
+bool control_object_string(const char *object, const char *name, char *buf, size_t size);
+bool control_object_number(const char *object, const char *name, uint64_t *v);
+/* Text as a JSON string with its quotes; cut if it does not fit. */
+void control_quote(const char *text, char *buf, size_t size);
+void control_disconnect(struct control_client *c);
+
+#endif

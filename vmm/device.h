@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the VM and a migration know of a device. The two wings, devices/ and migration/, meet here.
+ *
+ * All operations are called on the migration's thread (or the main thread, at boot), never on a vCPU's, and
+ *never two at once for one device. A device whose work is done by a thread of its own hands the call over to
+ *it (loop_call()). An operation that is NULL has nothing to do and succeeds.
+ *
+ * At the source, in this order:
+ *
+ *	describe -> warm_save ... warm_save -> [vCPUs stopped] pause -> save -> release
+ *	                                                            \-> resume, where the migration is given
+ *up At the destination:
+ *
+ *	accept -> warm_load ... warm_load -> [COMMIT not yet seen] load -> [COMMIT] resume(arrived)
+ */
+#ifndef FERRY_VMM_DEVICE_H
+#define FERRY_VMM_DEVICE_H
+
+#include "vmm/state.h"
+
+struct device;
+
+struct device_ops {
+	/*
+	 * The device as it was built, not its state: what the destination must match before anything is
+	 * moved. Part of the HELLO. vCPUs are running.
+	 */
+	void (*describe)(struct device *dev, struct state_writer *w);
+
+	/*
+	 * Checks the peer's description against this device. Every reason against it goes into the node's
+	 * error, by name. May adapt what is not yet visible to a guest (a NIC that has more queue pairs than
+	 * the source's shows fewer).
+	 */
+	int (*accept)(struct device *dev, struct state_node *node);
+
+	/*
+	 * State that a destination can apply ahead of time, as a whole. Returns 1 if written, 0 if nothing
+	 * has changed since the last call with @first false (then nothing was written). @first starts a new
+	 * migration: everything counts as changed. vCPUs are running.
+	 */
+	int (*warm_save)(struct device *dev, struct state_writer *w, bool first);
+
+	/*
+	 * Applies what warm_save wrote: the first time and again for each change, ending in the state that
+	 * the latest one describes. A refusal by the host's device is named in the node's error and fails the
+	 * migration.
+	 */
+	int (*warm_load)(struct device *dev, struct state_node *node);
+
+	/* Stops touching guest memory and takes in what the host's device has finished. vCPUs are stopped.
+	 * Can be undone by resume. */
+	void (*pause)(struct device *dev);
+
+	/* State of a paused device. vCPUs are stopped. Changes nothing: called twice it writes the same
+	 * bytes. */
+	void (*save)(struct device *dev, struct state_writer *w);
+
+	/*
+	 * Validates as a whole, then takes over. Guest memory is complete. Nothing is visible to the guest or
+	 * the network until resume; a failure leaves a device that can only be thrown away.
+	 */
+	int (*load)(struct device *dev, struct state_node *node);
+
+	/* Goes on after pause or load. @arrived: on a new host, so that the network must be told. Cannot
+	 * fail. */
+	void (*resume)(struct device *dev, bool arrived);
+
+	/* The guest runs elsewhere now: gives the host's resources back. The device is only good for being
+	 * freed. */
+	void (*release)(struct device *dev);
+};
+
+struct device {
+	const struct device_ops *ops;
+	const char *name; /* node name in state trees, unique in a VM: "serial", "net0" */
+	struct device *next;
+};
+
+#endif

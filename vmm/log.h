@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Messages to the operator, and error texts that travel to whoever can act on them. */
+#ifndef FERRY_VMM_LOG_H
+#define FERRY_VMM_LOG_H
+
+#include <stdint.h>
+
+#include "vmm/util.h"
+
+enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
+
+/* Messages above this level are dropped. Set once at start-up, before there are threads. */
+extern enum log_level log_level;
+
+/*
+ * One line to stderr, "ferry: " in front, in one write(): lines of several threads do not mix. Any thread.
+ */
+void log_message(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+#define log_error(...) log_message(LOG_ERROR, __VA_ARGS__)
+#define log_warn(...)  log_message(LOG_WARN, __VA_ARGS__)
+#define log_info(...)  log_message(LOG_INFO, __VA_ARGS__)
+#define log_debug(...) log_message(LOG_DEBUG, __VA_ARGS__)
+
+/*
+ * For what a guest can cause as often as it likes: at most LOG_BURST messages in LOG_INTERVAL_NS for each
+ * limit, then one that says how many were left out. The limit belongs to one thread.
+ */
+#define LOG_BURST       5u
+#define LOG_INTERVAL_NS 10000000000u
+
+struct log_limit {
+	uint64_t start_ns;
+	unsigned int n_logged;
+	unsigned int n_dropped;
+};
+
+void log_limited(struct log_limit *limit, enum log_level level, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/*
+ * Why something failed, in words for a person: what was being done, to what, what can be done about it. A
+ * function that takes one fills it where it finds the fault and does not log; the caller logs it, or sends it
+ * to the peer. Starts zeroed. Several faults are joined by "; ", so that a peer learns all reasons at once.
+ * Text that does not fit is cut.
+ */
+#define ERROR_TEXT_MAX 1024u
+
+struct error {
+	char text[ERROR_TEXT_MAX];
+};
+
+/* Appends one reason to @err. Returns @ret, so that "return error_add(err, -EINVAL, ...)" reads as one step.
+ */
+int error_add(struct error *err, int ret, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+#endif

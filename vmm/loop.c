@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The epoll loop and calls into it from other threads. */
+#define _GNU_SOURCE
+#include "vmm/loop.h"
+
+#include <errno.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "vmm/log.h"
+
+static void loop_run_calls(struct loop *loop)
+{
+	struct loop_call *call;
+
+	pthread_mutex_lock(&loop->lock);
+	while ((call = loop->calls)) {
+		loop->calls = call->next;
+		pthread_mutex_unlock(&loop->lock);
+		call->fn(call->arg);
+		pthread_mutex_lock(&loop->lock);
+		call->done = true;
+		pthread_cond_broadcast(&loop->called);
+	}
+	pthread_mutex_unlock(&loop->lock);
+}
+
+static void loop_woken(struct loop_source *src, uint32_t events)
+{
+	struct loop *loop = container_of(src, struct loop, wake);
+	uint64_t count;
+
+	(void)events;
+	/* Only empties the counter: what it announces is under the lock. */
+	if (read(src->fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
+		return;
+	loop_run_calls(loop);
+}
+
+static void loop_wake(struct loop *loop)
+{
+	uint64_t one = 1;
+
+	/* EAGAIN means the counter is full: the loop has a wake-up waiting. */
+	if (write(loop->wake.fd, &one, sizeof(one)) < 0)
+		return;
+}
+
+int loop_init(struct loop *loop)
+{
+	int ret;
+
+	*loop = (struct loop){ .epoll_fd = -1, .wake = { .fd = -1, .fn = loop_woken } };
+	loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (loop->epoll_fd < 0)
+		return -errno;
+	pthread_mutex_init(&loop->lock, NULL);
+	pthread_cond_init(&loop->called, NULL);
+	loop->wake.fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	ret = loop->wake.fd < 0 ? -errno : loop_add(loop, &loop->wake, EPOLLIN);
+	if (ret < 0)
+		loop_exit(loop);
+	return ret;
+}
+
+void loop_exit(struct loop *loop)
+{
+	if (loop->epoll_fd < 0)
+		return;
+	if (loop->wake.fd >= 0)
+		close(loop->wake.fd);
+	close(loop->epoll_fd);
+	pthread_cond_destroy(&loop->called);
+	pthread_mutex_destroy(&loop->lock);
+	loop->epoll_fd = -1;
+}
+
+int loop_add(struct loop *loop, struct loop_source *src, uint32_t events)
+{
+	struct epoll_event ev = { .events = events, .data.ptr = src };
+
+	return epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, src->fd, &ev) < 0 ? -errno : 0;
+}
+
+void loop_del(struct loop *loop, struct loop_source *src)
+{
+	epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, src->fd, NULL);
+	for (int i = 0; i < loop->n_pending; i++) {
+		if (loop->pending[i].data.ptr == src)
+			loop->pending[i].data.ptr = NULL;
+	}
+}
+
+int loop_run(struct loop *loop)
+{
+	int ret = 0;
+	bool stop;
+
+	pthread_mutex_lock(&loop->lock);
+	loop->running = true;
+	loop->thread = pthread_self();
+	stop = loop->stop;
+	pthread_mutex_unlock(&loop->lock);
+	while (!stop) {
+		int n = epoll_wait(loop->epoll_fd, loop->pending, LOOP_EVENTS, -1);
+
+		if (n < 0 && errno != EINTR) {
+			ret = -errno;
+			break;
+		}
+		loop->n_pending = n < 0 ? 0 : n;
+		for (int i = 0; i < loop->n_pending; i++) {
+			struct loop_source *src = loop->pending[i].data.ptr;
+
+			if (src)
+				src->fn(src, loop->pending[i].events);
+		}
+		loop->n_pending = 0;
+		pthread_mutex_lock(&loop->lock);
+		stop = loop->stop;
+		pthread_mutex_unlock(&loop->lock);
+	}
+	pthread_mutex_lock(&loop->lock);
+	loop->running = false;
+	pthread_mutex_unlock(&loop->lock);
+	/* A call that came in before "running" fell is answered here; later ones run on their own threads. */
+	loop_run_calls(loop);
+	return ret;
+}
+
+static void *loop_thread(void *arg)
+{
+	struct loop *loop = arg;
+	int ret = loop_run(loop);
+
+	if (ret < 0)
+		log_error("epoll_wait failed: %s", strerror(-ret));
+	return NULL;
+}
+
+int loop_start(struct loop *loop, const char *name)
+{
+	int ret;
+
+	/* Under the lock, so that nobody sees the loop running without knowing its thread. */
+	pthread_mutex_lock(&loop->lock);
+	ret = -pthread_create(&loop->thread, NULL, loop_thread, loop);
+	loop->running = ret == 0;
+	if (ret == 0)
+		pthread_setname_np(loop->thread, name);
+	pthread_mutex_unlock(&loop->lock);
+	return ret;
+}
+
+void loop_join(struct loop *loop)
+{
+	loop_stop(loop);
+	pthread_join(loop->thread, NULL);
+}
+
+void loop_stop(struct loop *loop)
+{
+	pthread_mutex_lock(&loop->lock);
+	loop->stop = true;
+	pthread_mutex_unlock(&loop->lock);
+	loop_wake(loop);
+}
+
+void loop_call(struct loop *loop, void (*fn)(void *arg), void *arg)
+{
+	struct loop_call call = { .fn = fn, .arg = arg }, **tail;
+
+	pthread_mutex_lock(&loop->lock);
+	if (!loop->running || pthread_equal(loop->thread, pthread_self())) {
+		pthread_mutex_unlock(&loop->lock);
+		fn(arg);
+		return;
+	}
+	for (tail = &loop->calls; *tail; tail = &(*tail)->next)
+		;
+	*tail = &call;
+	pthread_mutex_unlock(&loop->lock);
+	loop_wake(loop);
+	pthread_mutex_lock(&loop->lock);
+	while (!call.done)
+		pthread_cond_wait(&loop->called, &loop->lock);
+	pthread_mutex_unlock(&loop->lock);
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* An epoll loop that one thread runs, and the way for other threads to have work done on that thread. */
+#ifndef FERRY_VMM_LOOP_H
+#define FERRY_VMM_LOOP_H
+
+#include <pthread.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+
+#include "vmm/util.h"
+
+#define LOOP_EVENTS 32
+
+/* Something to watch. Owned by the caller, must outlive loop_del(). @fn runs on the loop's thread. */
+struct loop_source {
+	int fd;
+	void (*fn)(struct loop_source *src, uint32_t events);
+};
+
+struct loop_call {
+	void (*fn)(void *arg);
+	void *arg;
+	bool done;
+	struct loop_call *next;
+};
+
+struct loop {
+	int epoll_fd;
+	struct loop_source wake; /* eventfd: calls wait, or the loop is to end */
+	pthread_mutex_t lock;    /* calls, stop */
+	pthread_cond_t called;
+	struct loop_call *calls;
+	bool stop;
+	bool running; /* @thread runs the loop, or is about to */
+	pthread_t thread;
+
+	/* Events of the current round, so that loop_del() can take back what has not been delivered yet. */
+	int n_pending;
+	struct epoll_event pending[LOOP_EVENTS];
+};
+
+int __must_check loop_init(struct loop *loop);
+void loop_exit(struct loop *loop);
+
+/* Watches @src->fd for @events (EPOLLIN ...), level-triggered. On the loop's thread, or before it runs. */
+int __must_check loop_add(struct loop *loop, struct loop_source *src, uint32_t events);
+
+/*
+ * Stops watching. On the loop's thread: after it returns @src->fn is not called again, even for events of the
+ * current round, so the caller may free @src.
+ */
+void loop_del(struct loop *loop, struct loop_source *src);
+
+/* Runs the loop on a thread of its own, called @name (15 characters at most); ends it and waits for it. */
+int __must_check loop_start(struct loop *loop, const char *name);
+void loop_join(struct loop *loop);
+
+/* Runs on the caller's thread until loop_stop(). Returns 0, or -errno if epoll failed. */
+int __must_check loop_run(struct loop *loop);
+
+/* Ends loop_run() after the current round. Any thread; not a signal handler. */
+void loop_stop(struct loop *loop);
+
+/*
+ * Runs @fn(@arg) on the loop's thread and waits for it. Where no thread runs the loop, or the caller is that
+ * thread, @fn runs at once on the caller's. Calls are made in the order they came in. Any thread, holding no
+ * lock that @fn or a source of this loop takes.
+ */
+void loop_call(struct loop *loop, void (*fn)(void *arg), void *arg);
+
+#endif

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Guest RAM in a memfd, checked access to it and the log of Ferry's own writes. */
+#define _GNU_SOURCE
+#include "vmm/memory.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static int memory_map_region(struct memory *m, uint64_t gpa, uint64_t len)
+{
+	struct memory_region *r = &m->regions[m->n_regions];
+	void *hva;
+
+	*r = (struct memory_region){ .gpa = gpa, .len = len };
+	if (m->n_regions > 0)
+		r->offset = m->regions[m->n_regions - 1].offset + m->regions[m->n_regions - 1].len;
+	hva = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, m->fd, (off_t)r->offset);
+	if (hva == MAP_FAILED)
+		return -errno;
+	r->hva = hva;
+	m->n_regions++;
+	return 0;
+}
+
+int memory_init(struct memory *m, uint64_t size, struct error *err)
+{
+	uint64_t low = min_u64(size, MEMORY_LOW_MAX);
+	int ret;
+
+	*m = (struct memory){ .fd = -1, .size = size };
+	m->fd = memfd_create("ferry-ram", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (m->fd < 0)
+		return error_add(err, -errno, "cannot create guest memory: %s", strerror(errno));
+	if (ftruncate(m->fd, (off_t)size) < 0) {
+		ret = error_add(err, -errno, "cannot size guest memory to %llu bytes: %s",
+				(unsigned long long)size, strerror(errno));
+		goto exit_memory;
+	}
+	ret = memory_map_region(m, 0, low);
+	if (ret == 0 && size > low)
+		ret = memory_map_region(m, MEMORY_HIGH_BASE, size - low);
+	if (ret < 0) {
+		error_add(err, ret, "cannot map %llu bytes of guest memory: %s", (unsigned long long)size,
+			  strerror(-ret));
+		goto exit_memory;
+	}
+	return 0;
+
+exit_memory:
+	memory_exit(m);
+	return ret;
+}
+
+void memory_exit(struct memory *m)
+{
+	for (unsigned int i = 0; i < m->n_regions; i++)
+		munmap(m->regions[i].hva, m->regions[i].len);
+	m->n_regions = 0;
+	free((void *)m->dirty);
+	m->dirty = NULL;
+	if (m->fd >= 0)
+		close(m->fd);
+	m->fd = -1;
+}
+
+uint64_t memory_end(const struct memory *m)
+{
+	const struct memory_region *last = &m->regions[m->n_regions - 1];
+
+	return max_u64(last->gpa + last->len, MEMORY_HIGH_BASE);
+}
+
+static const struct memory_region *memory_find(const struct memory *m, uint64_t gpa, uint64_t len)
+{
+	for (unsigned int i = 0; i < m->n_regions; i++) {
+		const struct memory_region *r = &m->regions[i];
+
+		if (gpa >= r->gpa && gpa - r->gpa < r->len)
+			return len > 0 && len <= r->len - (gpa - r->gpa) ? r : NULL;
+	}
+	return NULL;
+}
+
+void *memory_at(const struct memory *m, uint64_t gpa, uint64_t len)
+{
+	const struct memory_region *r = memory_find(m, gpa, len);
+
+	return r ? r->hva + (gpa - r->gpa) : NULL;
+}
+
+int memory_read(const struct memory *m, uint64_t gpa, void *dst, uint64_t len)
+{
+	const void *src = memory_at(m, gpa, len);
+
+	if (!src)
+		return -EFAULT;
+	memcpy(dst, src, len);
+	return 0;
+}
+
+int memory_write(struct memory *m, uint64_t gpa, const void *src, uint64_t len)
+{
+	void *dst = memory_at(m, gpa, len);
+
+	if (!dst)
+		return -EFAULT;
+	memcpy(dst, src, len);
+	memory_mark_dirty(m, gpa, len);
+	return 0;
+}
+
+void memory_mark_dirty(struct memory *m, uint64_t gpa, uint64_t len)
+{
+	const struct memory_region *r;
+	uint64_t first, last;
+
+	/* Pairs with the fence in memory_log_start(): either this load sees the log, or the log's reader sees
+	 * the write. */
+	atomic_thread_fence(memory_order_seq_cst);
+	if (!atomic_load_explicit(&m->logging, memory_order_acquire) || len == 0)
+		return;
+	r = memory_find(m, gpa, len);
+	first = (r->offset + (gpa - r->gpa)) >> PAGE_SHIFT;
+	last = (r->offset + (gpa - r->gpa) + len - 1) >> PAGE_SHIFT;
+	for (uint64_t page = first; page <= last; page++)
+		atomic_fetch_or_explicit(&m->dirty[page / 64], (uint64_t)1 << (page % 64),
+					 memory_order_release);
+}
+
+uint64_t memory_pages(const struct memory *m)
+{
+	return m->size >> PAGE_SHIFT;
+}
+
+uint64_t memory_bitmap_words(const struct memory *m)
+{
+	return (memory_pages(m) + 63) / 64;
+}
+
+int memory_log_start(struct memory *m)
+{
+	/* Kept until memory_exit(): a writer that saw the log on may still be marking when it is switched
+	 * off. */
+	if (!m->dirty)
+		m->dirty = calloc(memory_bitmap_words(m), sizeof(*m->dirty));
+	if (!m->dirty)
+		return -ENOMEM;
+	for (uint64_t i = 0; i < memory_bitmap_words(m); i++)
+		atomic_store_explicit(&m->dirty[i], 0, memory_order_relaxed);
+	atomic_store_explicit(&m->logging, true, memory_order_release);
+	/* Pairs with the fence in memory_mark_dirty(). */
+	atomic_thread_fence(memory_order_seq_cst);
+	return 0;
+}
+
+void memory_log_stop(struct memory *m)
+{
+	atomic_store_explicit(&m->logging, false, memory_order_release);
+}
+
+void memory_log_take(struct memory *m, uint64_t *bitmap)
+{
+	for (uint64_t i = 0; i < memory_bitmap_words(m); i++) {
+		if (atomic_load_explicit(&m->dirty[i], memory_order_relaxed))
+			bitmap[i] |= atomic_exchange_explicit(&m->dirty[i], 0, memory_order_acq_rel);
+	}
+}

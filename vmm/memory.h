@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Guest RAM: one memfd, one or two regions around the PCI hole, the one checked way to guest bytes, and the
+ * dirty log of what Ferry and its devices write. KVM's own dirty log is fetched by vm_dirty_log() and merged
+ * by the migration.
+ */
+#ifndef FERRY_VMM_MEMORY_H
+#define FERRY_VMM_MEMORY_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "vmm/log.h"
+
+#define MEMORY_MAX_REGIONS 2u
+
+struct memory_region {
+	uint64_t gpa;
+	uint64_t len;    /* bytes, a multiple of PAGE_SIZE */
+	uint64_t offset; /* of the region's first byte in the memfd */
+	uint8_t *hva;
+};
+
+struct memory {
+	int fd; /* memfd, mapped MAP_SHARED: vhost parents that map by VMA skip anything else without an error
+		 */
+	uint64_t size;
+	unsigned int n_regions;
+	struct memory_region regions[MEMORY_MAX_REGIONS];
+
+	/* Bit n = page n of the memfd was written by Ferry or a device. Any thread sets, one thread takes. */
+	_Atomic uint64_t *dirty;
+	_Atomic bool logging;
+};
+
+/*
+ * Creates @size bytes of RAM (a positive multiple of PAGE_SIZE): up to MEMORY_LOW_MAX at gpa 0, the rest from
+ * 4 GiB. Pages read as zero and cost nothing until touched. On error nothing is left behind and @err says
+ * why.
+ */
+int __must_check memory_init(struct memory *m, uint64_t size, struct error *err);
+void memory_exit(struct memory *m);
+
+/* Where the PCI hole begins: RAM below 4 GiB ends here at the latest. */
+#define MEMORY_LOW_MAX   GIB(3)
+#define MEMORY_HIGH_BASE GIB(4)
+
+/* First gpa above all RAM, and never below 4 GiB. */
+uint64_t memory_end(const struct memory *m);
+
+/*
+ * The host address of guest bytes [gpa, gpa + len), or NULL unless all of them lie in one region. @len 0 is
+ * refused. The guest may write these bytes at any time: read each once, decide on the copy. Whoever writes
+ * through the pointer calls memory_mark_dirty() after the write. Any thread.
+ */
+void *memory_at(const struct memory *m, uint64_t gpa, uint64_t len);
+
+/* Copies out of or into guest memory; -EFAULT unless memory_at() would serve. Writing marks dirty. Any
+ * thread. */
+int __must_check memory_read(const struct memory *m, uint64_t gpa, void *dst, uint64_t len);
+int __must_check memory_write(struct memory *m, uint64_t gpa, const void *src, uint64_t len);
+
+/*
+ * Notes that [gpa, gpa + len) was written by Ferry or by a device; to be called after the write. The range
+ * must have passed memory_at(), @len may be 0. Costs one load while nothing is logged. Any thread.
+ */
+void memory_mark_dirty(struct memory *m, uint64_t gpa, uint64_t len);
+
+/*
+ * Starts and ends the log. Whatever was written before memory_log_start() returned without a mark is seen by
+ * reads of guest memory after it. One thread, the migration's.
+ */
+int __must_check memory_log_start(struct memory *m);
+void memory_log_stop(struct memory *m);
+
+/* Number of pages, that is of bits in a bitmap of all RAM, and of its 64-bit words. */
+uint64_t memory_pages(const struct memory *m);
+uint64_t memory_bitmap_words(const struct memory *m);
+
+/* ORs the log into @bitmap (memory_bitmap_words() words) and empties it. Same thread as memory_log_start().
+ */
+void memory_log_take(struct memory *m, uint64_t *bitmap);
+
+#endif

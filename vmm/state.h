@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Saved state as a flattened device tree. Numbers are big-endian cells as the format wants them (dtc prints
+ * them), blobs are as their owner defines them.
+ *
+ * Reading is strict: the tree passes fdt_check_full() first; every property is read by name with its bounds;
+ * a node is finished with state_finish(), which refuses properties and children that nobody asked for. So an
+ * older Ferry refuses a newer tree instead of dropping a part of it.
+ */
+#ifndef FERRY_VMM_STATE_H
+#define FERRY_VMM_STATE_H
+
+#include <stdint.h>
+
+#include "vmm/log.h"
+
+/* The largest tree that is written or accepted, bytes. */
+#define STATE_MAX (4u << 20)
+
+/* Writing: begin, properties, children, end. The first failure sticks and is returned by state_close(). */
+struct state_writer {
+	void *fdt;
+	int ret;
+};
+
+/* Opens the root node. */
+int __must_check state_open_writer(struct state_writer *w);
+
+void state_begin(struct state_writer *w, const char *name);
+void state_begin_indexed(struct state_writer *w, const char *name,
+			 unsigned int index); /* "name@index", index in hex */
+void state_end(struct state_writer *w);
+void state_put_u32(struct state_writer *w, const char *name, uint32_t v);
+void state_put_u64(struct state_writer *w, const char *name, uint64_t v);
+void state_put_string(struct state_writer *w, const char *name, const char *v);
+void state_put_blob(struct state_writer *w, const char *name, const void *data,
+		    uint32_t len); /* @len may be 0 */
+
+/*
+ * Closes the root node and gives the packed tree to the caller, who free()s it. On error -errno and nothing
+ * to free. Must be called once for each state_open_writer().
+ */
+int __must_check state_close(struct state_writer *w, void **fdt, uint32_t *len);
+
+/* Reading. Points into the tree, which must outlive it. */
+#define STATE_MAX_ITEMS 256u
+
+struct state_node {
+	const void *fdt;
+	int offset;
+	struct error *err;
+	unsigned int n_props;    /* properties read so far; each is read once */
+	unsigned int n_children; /* children opened so far; each is opened once */
+};
+
+/* Checks @fdt (untrusted, @len bytes) as a whole and opens its root. */
+int __must_check state_open(struct state_node *root, const void *fdt, uint32_t len, struct error *err);
+
+/* -ENOENT, with the reason, if there is no such child. */
+int __must_check state_child(struct state_node *child, struct state_node *parent, const char *name);
+int __must_check state_child_indexed(struct state_node *child, struct state_node *parent, const char *name,
+				     unsigned int index);
+
+/* Whether the child or the property is there, for the parts of a tree that are optional. */
+bool state_has_child(const struct state_node *node, const char *name);
+bool state_has(const struct state_node *node, const char *name);
+
+/* A value outside [min, max], of another length, or missing: -EINVAL with the reason in the node's error. */
+int __must_check state_get_u32(struct state_node *node, const char *name, uint32_t min, uint32_t max,
+			       uint32_t *v);
+int __must_check state_get_u64(struct state_node *node, const char *name, uint64_t min, uint64_t max,
+			       uint64_t *v);
+
+/* A NUL-terminated string of at most @max bytes without its end; points into the tree. */
+int __must_check state_get_string(struct state_node *node, const char *name, uint32_t max, const char **v);
+
+/* A blob of @min to @max bytes; points into the tree, not aligned. */
+int __must_check state_get_blob(struct state_node *node, const char *name, uint32_t min, uint32_t max,
+				const uint8_t **data, uint32_t *len);
+
+/* A blob of exactly @len bytes, copied. */
+int __must_check state_get_bytes(struct state_node *node, const char *name, void *dst, uint32_t len);
+
+/* -EINVAL if the node holds properties or children that were not read. */
+int __must_check state_finish(struct state_node *node);
+
+#endif

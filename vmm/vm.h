@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The virtual machine: the KVM VM with its interrupt controllers, guest RAM, the two buses, the vCPUs, the
+ * list of devices, and the one way to stop and go on.
+ */
+#ifndef FERRY_VMM_VM_H
+#define FERRY_VMM_VM_H
+
+#include <pthread.h>
+#include <stdint.h>
+
+#include "vmm/bus.h"
+#include "vmm/device.h"
+#include "vmm/loop.h"
+#include "vmm/memory.h"
+#include "vmm/vcpu.h"
+
+/* Why the VM ended. The values are exit codes of the process; 1 and 2 are an error of Ferry's and of usage.
+ */
+enum vm_exit {
+	VM_EXIT_POWER_OFF = 0, /* also: migrated away */
+	VM_EXIT_ERROR = 1,
+	VM_EXIT_RESET = 3,
+	VM_EXIT_CRASHED =
+		4, /* the guest reported a panic, shut down by triple fault, or KVM cannot go on with it */
+};
+
+#define VM_MAX_GSI 1024u
+
+struct vm {
+	int kvm_fd;
+	int fd;
+	struct memory memory;
+	struct bus pio;
+	struct bus mmio;
+	struct loop loop; /* the main thread's */
+	struct device *devices;
+	struct device **devices_tail;
+
+	unsigned int n_vcpus;
+	struct vcpu *vcpus;
+
+	pthread_mutex_t lock; /* everything below */
+	pthread_cond_t cond;
+	bool paused;           /* vCPUs are to stay out of the guest */
+	unsigned int n_parked; /* vCPUs that do */
+	bool ending;
+	enum vm_exit exit;
+	bool gsi_used[VM_MAX_GSI];
+	struct kvm_irq_routing *routing;
+};
+
+/*
+ * Opens /dev/kvm and creates a VM with @mem bytes and @cpus vCPUs whose threads wait; registers are unset.
+ * One clear message in @err for what a host's set-up lacks. vm_destroy() undoes it, and is not called while
+ * the loop runs.
+ */
+int __must_check vm_init(struct vm *vm, uint64_t mem, unsigned int cpus, struct error *err);
+void vm_destroy(struct vm *vm);
+
+/* Appends to the device list: the order of saving and loading. Before the VM runs. */
+void vm_add_device(struct vm *vm, struct device *dev);
+
+/* Starts the vCPU threads, parked. Once, after the devices are there. */
+int __must_check vm_start(struct vm *vm, struct error *err);
+
+/*
+ * vm_pause() returns when every vCPU is out of the guest with no access half done; calling it when paused
+ * does nothing. vm_resume() lets them run. Neither touches devices: see device.h for their part. Any thread
+ * but a vCPU's.
+ */
+void vm_pause(struct vm *vm);
+void vm_resume(struct vm *vm);
+
+/*
+ * The end of the VM: the first reason given stays. Stops vCPUs and the main loop without waiting for them.
+ * Any thread, vCPUs included.
+ */
+void vm_end(struct vm *vm, enum vm_exit exit);
+
+/* Whether vm_end() has been called. Any thread. */
+bool vm_ended(struct vm *vm);
+
+/* An eventfd that is signalled by guest writes of any value to the 2-byte register at @addr of the MMIO bus.
+ * Any thread. */
+int __must_check vm_add_ioeventfd(struct vm *vm, uint64_t addr, int fd);
+void vm_del_ioeventfd(struct vm *vm, uint64_t addr, int fd);
+
+/*
+ * An interrupt of a device that is sent by writing to an eventfd, without a thread of Ferry's between. Owned
+ * by the caller. Its message can be changed at any time; while it is masked (vm_irq_mask()) signals stay in
+ * the eventfd and are delivered at unmasking.
+ */
+struct vm_irq {
+	int fd; /* eventfd: signal by writing 1 */
+	unsigned int gsi;
+	uint64_t msi_addr;
+	uint32_t msi_data;
+	bool attached; /* to KVM: unmasked and with a message */
+};
+
+int __must_check vm_irq_init(struct vm *vm, struct vm_irq *irq);
+void vm_irq_exit(struct vm *vm, struct vm_irq *irq);
+int __must_check vm_irq_set_msi(struct vm *vm, struct vm_irq *irq, uint64_t addr, uint32_t data);
+int __must_check vm_irq_unmask(struct vm *vm, struct vm_irq *irq); /* connects; delivers what is pending */
+void vm_irq_mask(struct vm *vm, struct vm_irq *irq);
+
+/* Sets the level of an interrupt line of the IOAPIC (0 to 23). Any thread. */
+void vm_irq_line(struct vm *vm, unsigned int gsi, bool high);
+
+/* KVM's dirty log, off by default. vm_dirty_log() ORs what was written since the last call into a bitmap of
+ * memory.h. One thread. */
+int __must_check vm_dirty_log_start(struct vm *vm);
+void vm_dirty_log_stop(struct vm *vm);
+int __must_check vm_dirty_log(struct vm *vm, uint64_t *bitmap);
+
+/*
+ * Description (memory size, vCPU count, CPU features, clock rates), and state of everything that is KVM's:
+ * vCPUs, interrupt controllers, clock. As in device.h: describe/accept before, save/load while paused.
+ * vm_accept() of a host that cannot run such vCPUs says every feature that is missing by name.
+ */
+void vm_describe(struct vm *vm, struct state_writer *w);
+int __must_check vm_accept(struct vm *vm, struct state_node *node);
+int __must_check vm_save(struct vm *vm, struct state_writer *w, struct error *err);
+int __must_check vm_load(struct vm *vm, struct state_node *node);
+
+#endif

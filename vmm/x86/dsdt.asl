@@ -1,0 +1,1 @@
+DefinitionBlock ("", "DSDT", 2, "FERRY", "FERRY", 1) { }
