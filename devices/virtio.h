@@ -9,7 +9,6 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
 #include <linux/virtio_pci.h>
-#include <linux/virtio_ring.h>
 
 #include "vmm/util.h"
 
@@ -24,6 +23,23 @@ struct virtio_seg {
 static inline bool virtio_has(uint64_t features, unsigned int bit)
 {
 	return features >> bit & 1;
+}
+
+/* From linux/virtio_ring.h, which cannot be included: its struct vring is the legacy driver's, ours the
+ * device side. */
+#define VIRTIO_RING_F_INDIRECT_DESC 28
+#define VIRTIO_RING_F_EVENT_IDX     29
+#define VRING_DESC_F_NEXT           1u
+#define VRING_DESC_F_WRITE          2u
+#define VRING_DESC_F_INDIRECT       4u
+#define VRING_USED_F_NO_NOTIFY      1u
+#define VRING_AVAIL_F_NO_INTERRUPT  1u
+
+/* Whether moving an index from @old to @new passes @event ("Virtqueue Notification Suppression"). All
+ * free-running. */
+static inline bool virtio_need_event(uint16_t event, uint16_t new, uint16_t old)
+{
+	return (uint16_t)(new - event - 1) < (uint16_t)(new - old);
 }
 
 /* Split rings, virtio 1.4 "Split Virtqueues": bytes of each part for @size entries, event fields included. */
