@@ -42,8 +42,10 @@ void state_put_blob(struct state_writer *w, const char *name, const void *data,
  */
 int __must_check state_close(struct state_writer *w, void **fdt, uint32_t *len);
 
-/* Reading. Points into the tree, which must outlive it. */
+/* The most properties, and the most children, that a node may have. */
 #define STATE_MAX_ITEMS 256u
+
+/* Reading. Points into the tree, which must outlive it. */
 
 struct state_node {
 	const void *fdt;
@@ -53,7 +55,7 @@ struct state_node {
 	unsigned int n_children; /* children opened so far; each is opened once */
 };
 
-/* Checks @fdt (untrusted, @len bytes) as a whole and opens its root. */
+/* Checks @fdt (untrusted, @len bytes, aligned to 8) as a whole and opens its root. */
 int __must_check state_open(struct state_node *root, const void *fdt, uint32_t len, struct error *err);
 
 /* -ENOENT, with the reason, if there is no such child. */
@@ -71,7 +73,8 @@ int __must_check state_get_u32(struct state_node *node, const char *name, uint32
 int __must_check state_get_u64(struct state_node *node, const char *name, uint64_t min, uint64_t max,
 			       uint64_t *v);
 
-/* A NUL-terminated string of at most @max bytes without its end; points into the tree. */
+/* A NUL-terminated string of at most @max bytes without its end, no control characters; points into the tree.
+ */
 int __must_check state_get_string(struct state_node *node, const char *name, uint32_t max, const char **v);
 
 /* A blob of @min to @max bytes; points into the tree, not aligned. */

@@ -1,0 +1,426 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* VM state as a flattened device tree: libfdt's sequential writer, and a strict reader of untrusted trees. */
+#include "vmm/state.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <libfdt.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define STATE_FIRST_SIZE  65536u
+#define STATE_NAME_MAX    63u    /* of a node or a property, without the NUL */
+#define STATE_STRINGS_MAX 16384u /* property names in one tree; libfdt searches them for each property */
+#define STATE_MAX_DEPTH   8u
+#define STATE_PATH_MAX    256
+
+/* Writing */
+
+int state_open_writer(struct state_writer *w)
+{
+	/* Zeroed, here and when it grows: libfdt leaves the padding of properties as it finds it. */
+	*w = (struct state_writer){ .fdt = calloc(1, STATE_FIRST_SIZE) };
+	if (!w->fdt) {
+		w->ret = -ENOMEM;
+		return w->ret;
+	}
+	if (fdt_create(w->fdt, STATE_FIRST_SIZE) < 0 || fdt_finish_reservemap(w->fdt) < 0 ||
+	    fdt_begin_node(w->fdt, "") < 0)
+		w->ret = -EINVAL;
+	return w->ret;
+}
+
+/*
+ * What to do about libfdt's answer: true if there is more room now, so that the caller tries again. A node or
+ * a property that did not fit has left nothing behind.
+ */
+static bool state_retry(struct state_writer *w, int fdt_ret)
+{
+	uint32_t size;
+	void *bigger;
+
+	if (fdt_ret == 0)
+		return false;
+	size = fdt_totalsize(w->fdt) * 2;
+	if (fdt_ret != -FDT_ERR_NOSPACE) {
+		w->ret = -EINVAL;
+		return false;
+	}
+	if (size > STATE_MAX) {
+		w->ret = -E2BIG;
+		return false;
+	}
+	bigger = calloc(1, size);
+	if (!bigger) {
+		w->ret = -ENOMEM;
+		return false;
+	}
+	if (fdt_resize(w->fdt, bigger, (int)size) < 0) {
+		free(bigger);
+		w->ret = -EINVAL;
+		return false;
+	}
+	free(w->fdt);
+	w->fdt = bigger;
+	return true;
+}
+
+void state_begin(struct state_writer *w, const char *name)
+{
+	assert(strlen(name) <= STATE_NAME_MAX);
+	while (w->ret == 0 && state_retry(w, fdt_begin_node(w->fdt, name)))
+		;
+}
+
+static void state_index_name(char out[STATE_NAME_MAX + 1], const char *name, unsigned int index)
+{
+	int n = snprintf(out, STATE_NAME_MAX + 1, "%s@%x", name, index);
+
+	assert(n > 0 && n <= (int)STATE_NAME_MAX);
+	(void)n;
+}
+
+void state_begin_indexed(struct state_writer *w, const char *name, unsigned int index)
+{
+	char full[STATE_NAME_MAX + 1];
+
+	state_index_name(full, name, index);
+	state_begin(w, full);
+}
+
+void state_end(struct state_writer *w)
+{
+	while (w->ret == 0 && state_retry(w, fdt_end_node(w->fdt)))
+		;
+}
+
+void state_put_blob(struct state_writer *w, const char *name, const void *data, uint32_t len)
+{
+	void *value = NULL;
+
+	assert(strlen(name) <= STATE_NAME_MAX);
+	if (w->ret == 0 && len > STATE_MAX)
+		w->ret = -E2BIG;
+	while (w->ret == 0 && state_retry(w, fdt_property_placeholder(w->fdt, name, (int)len, &value)))
+		;
+	if (w->ret == 0 && len > 0)
+		memcpy(value, data, len);
+}
+
+void state_put_u32(struct state_writer *w, const char *name, uint32_t v)
+{
+	fdt32_t cell = cpu_to_fdt32(v);
+
+	state_put_blob(w, name, &cell, sizeof(cell));
+}
+
+void state_put_u64(struct state_writer *w, const char *name, uint64_t v)
+{
+	fdt64_t cells = cpu_to_fdt64(v);
+
+	state_put_blob(w, name, &cells, sizeof(cells));
+}
+
+void state_put_string(struct state_writer *w, const char *name, const char *v)
+{
+	state_put_blob(w, name, v, (uint32_t)strlen(v) + 1);
+}
+
+int state_close(struct state_writer *w, void **fdt, uint32_t *len)
+{
+	state_end(w);
+	while (w->ret == 0 && state_retry(w, fdt_finish(w->fdt)))
+		;
+	if (w->ret < 0) {
+		free(w->fdt);
+		w->fdt = NULL;
+		return w->ret;
+	}
+	*fdt = w->fdt;
+	*len = fdt_totalsize(w->fdt);
+	w->fdt = NULL;
+	return 0;
+}
+
+/*
+ * Checking. fdt_check_full() of Debian 12's libfdt (1.6.1) adds a property's length to its offset before it
+ * checks it, so that a tree can send it round for ever; it also allows more than we write. So the shape of a
+ * tree is walked here first: properties before children, bounded names, counts and depth, one root, nothing
+ * behind it.
+ */
+struct state_walk {
+	const uint8_t *tags;
+	uint32_t len;
+	uint32_t pos;
+	const char *strings;
+	uint32_t strings_len;
+	unsigned int depth; /* nodes open */
+	struct {
+		unsigned int n_props, n_children;
+	} open[STATE_MAX_DEPTH];
+};
+
+static bool state_name_valid(const char *name, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		bool letter = (name[i] | 0x20) >= 'a' && (name[i] | 0x20) <= 'z';
+		bool digit = name[i] >= '0' && name[i] <= '9';
+
+		if (!letter && !digit && !(name[i] != '\0' && strchr(",._+-@", name[i])))
+			return false;
+	}
+	return len <= STATE_NAME_MAX;
+}
+
+static bool state_walk_begin(struct state_walk *t)
+{
+	const char *name = (const char *)t->tags + t->pos;
+	size_t len = strnlen(name, t->len - t->pos);
+
+	if (len == t->len - t->pos || !state_name_valid(name, len))
+		return false;
+	/* The root has no name, and nothing else goes without one. */
+	if ((t->depth == 0) != (len == 0) || t->depth == STATE_MAX_DEPTH)
+		return false;
+	if (t->depth > 0 && ++t->open[t->depth - 1].n_children > STATE_MAX_ITEMS)
+		return false;
+	t->open[t->depth].n_props = t->open[t->depth].n_children = 0;
+	t->depth++;
+	t->pos += (uint32_t)align_up(len + 1, FDT_TAGSIZE);
+	return t->pos <= t->len;
+}
+
+static bool state_walk_prop(struct state_walk *t)
+{
+	uint32_t len, name_offset;
+	const char *name;
+	size_t name_len;
+
+	if (t->depth == 0 || t->open[t->depth - 1].n_children > 0 ||
+	    ++t->open[t->depth - 1].n_props > STATE_MAX_ITEMS || t->len - t->pos < 8)
+		return false;
+	len = fdt32_ld((const fdt32_t *)(t->tags + t->pos));
+	name_offset = fdt32_ld((const fdt32_t *)(t->tags + t->pos + 4));
+	t->pos += 8;
+	if (len > t->len - t->pos || align_up(len, FDT_TAGSIZE) > t->len - t->pos ||
+	    name_offset >= t->strings_len)
+		return false;
+	t->pos += (uint32_t)align_up(len, FDT_TAGSIZE);
+	name = t->strings + name_offset;
+	name_len = strnlen(name, t->strings_len - name_offset);
+	return name_len > 0 && name_len < t->strings_len - name_offset && state_name_valid(name, name_len);
+}
+
+static bool state_walk(struct state_walk *t)
+{
+	do {
+		uint32_t tag;
+
+		if (t->len - t->pos < FDT_TAGSIZE)
+			return false;
+		tag = fdt32_ld((const fdt32_t *)(t->tags + t->pos));
+		t->pos += FDT_TAGSIZE;
+		if (tag == FDT_BEGIN_NODE ? !state_walk_begin(t)
+		    : tag == FDT_PROP     ? !state_walk_prop(t)
+					  : tag != FDT_END_NODE || t->depth-- == 0)
+			return false;
+	} while (t->depth > 0);
+	return t->len - t->pos == FDT_TAGSIZE && fdt32_ld((const fdt32_t *)(t->tags + t->pos)) == FDT_END;
+}
+
+/*
+ * The header, too, is as we write it: reservations (none), tags, strings, nothing between. Reservations begin
+ * at 48 when libfdt wrote them, at 40 when dtc did.
+ */
+static bool state_check_shape(const void *fdt, uint32_t len)
+{
+	static const uint8_t no_reservations[sizeof(struct fdt_reserve_entry)];
+	uint32_t tags = fdt_off_dt_struct(fdt), reservations = fdt_off_mem_rsvmap(fdt);
+	struct state_walk t = { .len = fdt_size_dt_struct(fdt), .strings_len = fdt_size_dt_strings(fdt) };
+
+	if (fdt_version(fdt) != FDT_LAST_SUPPORTED_VERSION ||
+	    fdt_last_comp_version(fdt) != FDT_LAST_COMPATIBLE_VERSION ||
+	    (reservations != 40 && reservations != 48) || tags != reservations + sizeof(no_reservations))
+		return false;
+	if (len < tags || t.len > len - tags || t.strings_len != len - tags - t.len ||
+	    fdt_off_dt_strings(fdt) != tags + t.len || t.strings_len > STATE_STRINGS_MAX)
+		return false;
+	if (memcmp((const uint8_t *)fdt + reservations, no_reservations, sizeof(no_reservations)) != 0)
+		return false;
+	t.tags = (const uint8_t *)fdt + tags;
+	t.strings = (const char *)t.tags + t.len;
+	return state_walk(&t);
+}
+
+int state_open(struct state_node *root, const void *fdt, uint32_t len, struct error *err)
+{
+	*root = (struct state_node){ .fdt = fdt, .err = err };
+	if (len < sizeof(struct fdt_header) || len > STATE_MAX)
+		return error_add(err, -EINVAL, "saved state of %u bytes: a tree has %zu to %u", len,
+				 sizeof(struct fdt_header), STATE_MAX);
+	if (fdt_magic(fdt) != FDT_MAGIC || fdt_totalsize(fdt) != len)
+		return error_add(err, -EINVAL, "saved state is cut short, or no flattened device tree");
+	if (!state_check_shape(fdt, len) || fdt_check_full(fdt, len) != 0)
+		return error_add(err, -EINVAL, "saved state is a damaged tree");
+	return 0;
+}
+
+/* Reading */
+
+/* The place of the fault; the fault follows as a reason of its own. */
+static int state_refuse(const struct state_node *node, const char *what, const char *name)
+{
+	char path[STATE_PATH_MAX];
+
+	if (fdt_get_path(node->fdt, node->offset, path, sizeof(path)) != 0)
+		snprintf(path, sizeof(path), "(deep)");
+	return error_add(node->err, -EINVAL, "saved state, node %s: %s%s%s%s", path, what, name ? " '" : "",
+			 name ? name : "", name ? "'" : "");
+}
+
+/* By the whole name: fdt_subnode_offset() would take "cpu@1" for "cpu". */
+static int state_find_child(const struct state_node *node, const char *name)
+{
+	int child;
+
+	fdt_for_each_subnode(child, node->fdt, node->offset)
+	{
+		const char *found = fdt_get_name(node->fdt, child, NULL);
+
+		if (found && strcmp(found, name) == 0)
+			return child;
+	}
+	return -1;
+}
+
+static const uint8_t *state_find_prop(const struct state_node *node, const char *name, uint32_t *len)
+{
+	int n = 0;
+	const void *value = fdt_getprop(node->fdt, node->offset, name, &n);
+
+	*len = value ? (uint32_t)n : 0;
+	return value;
+}
+
+int state_child(struct state_node *child, struct state_node *parent, const char *name)
+{
+	int offset = state_find_child(parent, name);
+
+	if (offset < 0) {
+		state_refuse(parent, "no child", name);
+		return -ENOENT;
+	}
+	parent->n_children++;
+	*child = (struct state_node){ .fdt = parent->fdt, .offset = offset, .err = parent->err };
+	return 0;
+}
+
+int state_child_indexed(struct state_node *child, struct state_node *parent, const char *name,
+			unsigned int index)
+{
+	char full[STATE_NAME_MAX + 1];
+
+	state_index_name(full, name, index);
+	return state_child(child, parent, full);
+}
+
+bool state_has_child(const struct state_node *node, const char *name)
+{
+	return state_find_child(node, name) >= 0;
+}
+
+bool state_has(const struct state_node *node, const char *name)
+{
+	uint32_t len;
+
+	return state_find_prop(node, name, &len) != NULL;
+}
+
+int state_get_blob(struct state_node *node, const char *name, uint32_t min, uint32_t max,
+		   const uint8_t **data, uint32_t *len)
+{
+	const uint8_t *value = state_find_prop(node, name, len);
+
+	if (!value)
+		return state_refuse(node, "no property", name);
+	if (*len < min || *len > max)
+		return error_add(node->err, state_refuse(node, "wrong length of property", name),
+				 "it has %u bytes, allowed are %u to %u", *len, min, max);
+	*data = value;
+	node->n_props++;
+	return 0;
+}
+
+int state_get_bytes(struct state_node *node, const char *name, void *dst, uint32_t len)
+{
+	const uint8_t *value = NULL;
+	uint32_t found;
+	int ret = state_get_blob(node, name, len, len, &value, &found);
+
+	if (ret == 0 && len > 0)
+		memcpy(dst, value, len);
+	return ret;
+}
+
+static int state_check_range(const struct state_node *node, const char *name, uint64_t min, uint64_t max,
+			     uint64_t v)
+{
+	if (v >= min && v <= max)
+		return 0;
+	return error_add(node->err, state_refuse(node, "value out of range in property", name),
+			 "it is %" PRIu64 ", allowed are %" PRIu64 " to %" PRIu64, v, min, max);
+}
+
+int state_get_u32(struct state_node *node, const char *name, uint32_t min, uint32_t max, uint32_t *v)
+{
+	fdt32_t cell = 0;
+	int ret = state_get_bytes(node, name, &cell, sizeof(cell));
+
+	if (ret < 0)
+		return ret;
+	*v = fdt32_to_cpu(cell);
+	return state_check_range(node, name, min, max, *v);
+}
+
+int state_get_u64(struct state_node *node, const char *name, uint64_t min, uint64_t max, uint64_t *v)
+{
+	fdt64_t cells = 0;
+	int ret = state_get_bytes(node, name, &cells, sizeof(cells));
+
+	if (ret < 0)
+		return ret;
+	*v = fdt64_to_cpu(cells);
+	return state_check_range(node, name, min, max, *v);
+}
+
+int state_get_string(struct state_node *node, const char *name, uint32_t max, const char **v)
+{
+	const uint8_t *value;
+	uint32_t len;
+	int ret = state_get_blob(node, name, 1, max + 1, &value, &len);
+
+	if (ret < 0)
+		return ret;
+	for (uint32_t i = 0; i < len; i++) {
+		/* It will be shown to people: no control characters; and one NUL, at the end. */
+		if ((value[i] == '\0') != (i == len - 1) || value[i] == 0x7f || (value[i] < 0x20 && value[i]))
+			return state_refuse(node, "not a string in property", name);
+	}
+	*v = (const char *)value;
+	return 0;
+}
+
+int state_finish(struct state_node *node)
+{
+	unsigned int n_props = 0, n_children = 0;
+	int offset;
+
+	fdt_for_each_property_offset(offset, node->fdt, node->offset) n_props++;
+	fdt_for_each_subnode(offset, node->fdt, node->offset) n_children++;
+	if (n_props == node->n_props && n_children == node->n_children)
+		return 0;
+	return error_add(node->err, state_refuse(node, "more in it than this Ferry knows", NULL),
+			 "%u of its %u properties and %u of its %u children are known", node->n_props,
+			 n_props, node->n_children, n_children);
+}
