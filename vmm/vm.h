@@ -27,6 +27,8 @@ enum vm_exit {
 
 #define VM_MAX_GSI 1024u
 
+struct cpu_model; /* vmm/x86/cpu.c */
+
 struct vm {
 	int kvm_fd;
 	int fd;
@@ -40,10 +42,20 @@ struct vm {
 	unsigned int n_vcpus;
 	struct vcpu *vcpus;
 
-	pthread_mutex_t lock; /* everything below */
-	pthread_cond_t cond;
-	bool paused;           /* vCPUs are to stay out of the guest */
-	unsigned int n_parked; /* vCPUs that do */
+	struct cpu_model *cpu;  /* what all vCPUs have in common */
+	uint64_t *dirty_bitmap; /* of one memory slot, while the dirty log is on */
+	_Atomic bool migrating; /* taken by source_migrate(), given back when the guest goes on here */
+
+	pthread_mutex_t lock;   /* everything below */
+	pthread_cond_t cond;    /* vCPUs and the throttling thread wait here; CLOCK_MONOTONIC */
+	pthread_cond_t parked;  /* n_parked == n_started */
+	bool paused;            /* vCPUs are to stay out of the guest */
+	bool throttled;         /* the same, for a part of each VM_THROTTLE_PERIOD_NS */
+	unsigned int throttle;  /* percent */
+	unsigned int n_started; /* vCPU threads */
+	unsigned int n_parked;  /* vCPUs that stay out of the guest, and threads that have ended */
+	bool throttling;        /* @throttler runs */
+	pthread_t throttler;
 	bool ending;
 	enum vm_exit exit;
 	bool gsi_used[VM_MAX_GSI];
@@ -78,8 +90,20 @@ void vm_resume(struct vm *vm);
  */
 void vm_end(struct vm *vm, enum vm_exit exit);
 
+/* vm_end(), and waits for the vCPUs' threads: none is in a device after it. Where no vCPU runs it does
+ * nothing. */
+void vm_stop(struct vm *vm);
+
 /* Whether vm_end() has been called. Any thread. */
 bool vm_ended(struct vm *vm);
+
+/*
+ * Keeps all vCPUs out of the guest for @percent (0 to 99) of the time, so that a migration converges:
+ * together, so that none of them waits for a lock or an answer of one that is kept out. Does not delay
+ * vm_pause(). 0 ends it. One thread, the migration's.
+ */
+#define VM_THROTTLE_PERIOD_NS 10000000u
+int __must_check vm_throttle(struct vm *vm, unsigned int percent);
 
 /* An eventfd that is signalled by guest writes of any value to the 2-byte register at @addr of the MMIO bus.
  * Any thread. */
@@ -88,17 +112,19 @@ void vm_del_ioeventfd(struct vm *vm, uint64_t addr, int fd);
 
 /*
  * An interrupt of a device that is sent by writing to an eventfd, without a thread of Ferry's between. Owned
- * by the caller. Its message can be changed at any time; while it is masked (vm_irq_mask()) signals stay in
- * the eventfd and are delivered at unmasking.
+ * by the caller. Its message can be changed at any time; while it is masked (vm_irq_mask(), and at first)
+ * signals stay in the eventfd and are delivered, as one, at unmasking. Unmasked without a message it drops
+ * them. Calls for one vm_irq come one at a time, on any thread.
  */
 struct vm_irq {
 	int fd; /* eventfd: signal by writing 1 */
 	unsigned int gsi;
 	uint64_t msi_addr;
 	uint32_t msi_data;
-	bool attached; /* to KVM: unmasked and with a message */
+	bool attached; /* to KVM: unmasked */
 };
 
+int __must_check vm_init_irqs(struct vm *vm, struct error *err); /* vm_init()'s part */
 int __must_check vm_irq_init(struct vm *vm, struct vm_irq *irq);
 void vm_irq_exit(struct vm *vm, struct vm_irq *irq);
 int __must_check vm_irq_set_msi(struct vm *vm, struct vm_irq *irq, uint64_t addr, uint32_t data);
@@ -107,6 +133,14 @@ void vm_irq_mask(struct vm *vm, struct vm_irq *irq);
 
 /* Sets the level of an interrupt line of the IOAPIC (0 to 23). Any thread. */
 void vm_irq_line(struct vm *vm, unsigned int gsi, bool high);
+
+/* What a host's KVM must offer: every capability missing is named in @err. */
+struct vm_cap {
+	int cap;
+	const char *name;
+};
+int __must_check vm_check_caps(const struct vm *vm, const struct vm_cap *caps, unsigned int n_caps,
+			       struct error *err);
 
 /* KVM's dirty log, off by default. vm_dirty_log() ORs what was written since the last call into a bitmap of
  * memory.h. One thread. */
@@ -117,7 +151,9 @@ int __must_check vm_dirty_log(struct vm *vm, uint64_t *bitmap);
 /*
  * Description (memory size, vCPU count, CPU features, clock rates), and state of everything that is KVM's:
  * vCPUs, interrupt controllers, clock. As in device.h: describe/accept before, save/load while paused.
- * vm_accept() of a host that cannot run such vCPUs says every feature that is missing by name.
+ * vm_accept() of a host that cannot run such vCPUs says every feature that is missing by name; on success the
+ * vCPUs, which have not run yet, are like the source's. Written into the current node ("memory" u64 bytes,
+ * "cpus" u32, CPU features), read from @node; opening and finishing it is the caller's.
  */
 void vm_describe(struct vm *vm, struct state_writer *w);
 int __must_check vm_accept(struct vm *vm, struct state_node *node);

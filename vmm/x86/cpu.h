@@ -7,9 +7,9 @@
 #include "vmm/vm.h"
 #include "vmm/x86/boot.h"
 
-/* VM-wide, before the first vCPU: TSS and identity map, interrupt controllers; after the last: nothing more.
- */
+/* VM-wide, before the first vCPU: TSS and identity map, interrupt controllers, the CPU model. */
 int __must_check cpu_init_vm(struct vm *vm, struct error *err);
+void cpu_exit_vm(struct vm *vm);
 
 /* CPUID as KVM supports it here, with this vCPU's topology and APIC id. At creation, and at a destination
  * replaced by the source's. */
@@ -17,6 +17,10 @@ int __must_check cpu_init_vcpu(struct vcpu *vcpu, struct error *err);
 
 /* Registers of the first vCPU for @entry; the others wait for INIT and SIPI. */
 int __must_check cpu_set_entry(struct vcpu *vcpu, const struct boot_entry *entry, struct error *err);
+
+/* Tells guests with kvm-clock that they stood still, so that their watchdogs do not take it for a lockup.
+ * vCPUs are stopped. */
+void cpu_notify_paused(struct vm *vm);
 
 /* Parts of vm_describe() and the like (vm.h). */
 void cpu_describe(struct vm *vm, struct state_writer *w);

@@ -1,0 +1,438 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The KVM VM: set-up, stopping and going on, KVM's dirty log, state. */
+#define _GNU_SOURCE
+#include "vmm/vm.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "vmm/x86/cpu.h"
+
+#define VM_CAP(cap)                                                                                          \
+	{                                                                                                    \
+		KVM_CAP_##cap, "KVM_CAP_" #cap                                                               \
+	}
+
+static const struct vm_cap vm_caps[] = {
+	VM_CAP(USER_MEMORY), VM_CAP(IRQCHIP),        VM_CAP(IRQ_ROUTING),
+	VM_CAP(IRQFD),       VM_CAP(IOEVENTFD),      VM_CAP(MP_STATE),
+	VM_CAP(SYNC_MMU),    VM_CAP(IMMEDIATE_EXIT), VM_CAP(DESTROY_MEMORY_REGION_WORKS),
+};
+
+static const struct {
+	int error;
+	const char *help;
+} vm_open_help[] = {
+	{ ENOENT,
+	  "load the module kvm_intel or kvm_amd, and switch virtualization on in the machine's firmware" },
+	{ ENODEV,
+	  "load the module kvm_intel or kvm_amd, and switch virtualization on in the machine's firmware" },
+	{ ENXIO,
+	  "load the module kvm_intel or kvm_amd, and switch virtualization on in the machine's firmware" },
+	{ EACCES, "add the user to the group kvm, or run as root" },
+	{ EPERM, "the sandbox or container that Ferry runs in must allow the device" },
+	{ EMFILE, "raise \"ulimit -n\"" },
+};
+
+static int vm_open_kvm(struct vm *vm, struct error *err)
+{
+	int version;
+
+	vm->kvm_fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	if (vm->kvm_fd < 0) {
+		int ret = -errno;
+		const char *help = NULL;
+
+		for (unsigned int i = 0; i < ARRAY_SIZE(vm_open_help); i++) {
+			if (vm_open_help[i].error == -ret)
+				help = vm_open_help[i].help;
+		}
+		return error_add(err, ret, "cannot open /dev/kvm: %s%s%s", strerror(-ret), help ? ": " : "",
+				 help ? help : "");
+	}
+	version = ioctl(vm->kvm_fd, KVM_GET_API_VERSION, 0);
+	if (version != KVM_API_VERSION)
+		return error_add(err, -ENOTSUP,
+				 "/dev/kvm speaks version %d of KVM's interface, Ferry version %d", version,
+				 KVM_API_VERSION);
+	return 0;
+}
+
+int vm_check_caps(const struct vm *vm, const struct vm_cap *caps, unsigned int n_caps, struct error *err)
+{
+	int ret = 0;
+
+	for (unsigned int i = 0; i < n_caps; i++) {
+		if (ioctl(vm->kvm_fd, KVM_CHECK_EXTENSION, caps[i].cap) <= 0)
+			ret = error_add(err, -ENOTSUP, "this host's KVM lacks %s", caps[i].name);
+	}
+	return ret;
+}
+
+static int vm_create(struct vm *vm, unsigned int cpus, struct error *err)
+{
+	int max, ret;
+
+	ret = vm_check_caps(vm, vm_caps, ARRAY_SIZE(vm_caps), err);
+	if (ret < 0)
+		return ret;
+	max = ioctl(vm->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_MAX_VCPUS);
+	if (max > 0 && cpus > (unsigned int)max)
+		return error_add(err, -EINVAL, "%u vCPUs are more than the %d that this host's KVM allows",
+				 cpus, max);
+	do {
+		vm->fd = ioctl(vm->kvm_fd, KVM_CREATE_VM, 0);
+	} while (vm->fd < 0 && errno == EINTR);
+	if (vm->fd < 0)
+		return error_add(err, -errno, "cannot create a VM: %s%s", strerror(errno),
+				 errno == EBUSY ? " (another hypervisor holds the CPU's virtualization)"
+						: "");
+	return 0;
+}
+
+static int vm_set_slot(struct vm *vm, unsigned int slot, uint32_t flags)
+{
+	const struct memory_region *r = &vm->memory.regions[slot];
+	struct kvm_userspace_memory_region region = {
+		.slot = slot,
+		.flags = flags,
+		.guest_phys_addr = r->gpa,
+		.memory_size = r->len,
+		.userspace_addr = (uintptr_t)r->hva,
+	};
+
+	return ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &region) < 0 ? -errno : 0;
+}
+
+static int vm_init_memory(struct vm *vm, uint64_t mem, struct error *err)
+{
+	int ret = memory_init(&vm->memory, mem, err);
+
+	for (unsigned int i = 0; ret == 0 && i < vm->memory.n_regions; i++) {
+		ret = vm_set_slot(vm, i, 0);
+		if (ret < 0)
+			error_add(err, ret, "cannot give %llu bytes of memory to the VM: %s",
+				  (unsigned long long)vm->memory.regions[i].len, strerror(-ret));
+	}
+	return ret;
+}
+
+static int vm_init_vcpus(struct vm *vm, unsigned int cpus, struct error *err)
+{
+	int ret = 0;
+
+	vm->vcpus = calloc(cpus, sizeof(*vm->vcpus));
+	if (!vm->vcpus)
+		return error_add(err, -ENOMEM, "cannot allocate %u vCPUs", cpus);
+	for (unsigned int i = 0; i < cpus; i++)
+		vm->vcpus[i] = (struct vcpu){ .vm = vm, .fd = -1 };
+	/* Known before the first is made: it is part of their topology. */
+	vm->n_vcpus = cpus;
+	for (unsigned int i = 0; ret == 0 && i < cpus; i++)
+		ret = vcpu_init(&vm->vcpus[i], vm, i, err);
+	return ret;
+}
+
+int vm_init(struct vm *vm, uint64_t mem, unsigned int cpus, struct error *err)
+{
+	pthread_condattr_t attr;
+	int ret;
+
+	*vm = (struct vm){ .kvm_fd = -1, .fd = -1, .memory.fd = -1, .loop.epoll_fd = -1, .paused = true };
+	vm->devices_tail = &vm->devices;
+	pthread_mutex_init(&vm->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&vm->cond, &attr);
+	pthread_condattr_destroy(&attr);
+	pthread_cond_init(&vm->parked, NULL);
+	ret = loop_init(&vm->loop);
+	if (ret < 0)
+		error_add(err, ret, "cannot create an epoll loop: %s", strerror(-ret));
+	if (ret == 0)
+		ret = vm_open_kvm(vm, err);
+	if (ret == 0)
+		ret = vm_create(vm, cpus, err);
+	if (ret == 0)
+		ret = cpu_init_vm(vm, err);
+	if (ret == 0)
+		ret = vm_init_memory(vm, mem, err);
+	if (ret == 0)
+		ret = vm_init_irqs(vm, err);
+	if (ret == 0)
+		ret = vm_init_vcpus(vm, cpus, err);
+	if (ret < 0)
+		vm_destroy(vm);
+	return ret;
+}
+
+void vm_destroy(struct vm *vm)
+{
+	vm_stop(vm);
+	for (unsigned int i = 0; i < vm->n_vcpus; i++)
+		vcpu_exit(&vm->vcpus[i]);
+	free(vm->vcpus);
+	cpu_exit_vm(vm);
+	free(vm->routing);
+	free(vm->dirty_bitmap);
+	if (vm->fd >= 0)
+		close(vm->fd);
+	if (vm->kvm_fd >= 0)
+		close(vm->kvm_fd);
+	memory_exit(&vm->memory);
+	loop_exit(&vm->loop);
+	pthread_cond_destroy(&vm->parked);
+	pthread_cond_destroy(&vm->cond);
+	pthread_mutex_destroy(&vm->lock);
+}
+
+void vm_add_device(struct vm *vm, struct device *dev)
+{
+	dev->next = NULL;
+	*vm->devices_tail = dev;
+	vm->devices_tail = &dev->next;
+}
+
+int vm_start(struct vm *vm, struct error *err)
+{
+	int ret = 0;
+
+	for (unsigned int i = 0; ret == 0 && i < vm->n_vcpus; i++)
+		ret = vcpu_start(&vm->vcpus[i], err);
+	return ret;
+}
+
+/* Under the lock, after the state that the vCPUs are to see has been changed. */
+static void vm_kick(struct vm *vm)
+{
+	for (unsigned int i = 0; i < vm->n_vcpus; i++) {
+		if (vm->vcpus[i].started)
+			vcpu_kick(&vm->vcpus[i]);
+	}
+}
+
+void vm_pause(struct vm *vm)
+{
+	pthread_mutex_lock(&vm->lock);
+	if (!vm->paused) {
+		vm->paused = true;
+		vm_kick(vm);
+	}
+	while (vm->n_parked < vm->n_started)
+		pthread_cond_wait(&vm->parked, &vm->lock);
+	pthread_mutex_unlock(&vm->lock);
+}
+
+void vm_resume(struct vm *vm)
+{
+	pthread_mutex_lock(&vm->lock);
+	if (vm->paused) {
+		cpu_notify_paused(vm);
+		vm->paused = false;
+		pthread_cond_broadcast(&vm->cond);
+	}
+	pthread_mutex_unlock(&vm->lock);
+}
+
+void vm_end(struct vm *vm, enum vm_exit exit)
+{
+	pthread_mutex_lock(&vm->lock);
+	if (!vm->ending) {
+		vm->ending = true;
+		vm->exit = exit;
+		vm_kick(vm);
+		pthread_cond_broadcast(&vm->cond);
+	}
+	pthread_mutex_unlock(&vm->lock);
+	loop_stop(&vm->loop);
+}
+
+void vm_stop(struct vm *vm)
+{
+	vm_end(vm, VM_EXIT_ERROR);
+	for (unsigned int i = 0; i < vm->n_vcpus; i++)
+		vcpu_join(&vm->vcpus[i]);
+}
+
+bool vm_ended(struct vm *vm)
+{
+	bool ending;
+
+	pthread_mutex_lock(&vm->lock);
+	ending = vm->ending;
+	pthread_mutex_unlock(&vm->lock);
+	return ending;
+}
+
+/* Under the lock, which it lets go: until @deadline_ns, the end of throttling or of the VM. */
+static void vm_throttle_wait(struct vm *vm, uint64_t deadline_ns)
+{
+	struct timespec ts = { .tv_sec = (time_t)(deadline_ns / 1000000000u),
+			       .tv_nsec = (long)(deadline_ns % 1000000000u) };
+
+	while (vm->throttle > 0 && !vm->ending && now_ns() < deadline_ns)
+		pthread_cond_timedwait(&vm->cond, &vm->lock, &ts);
+}
+
+static void *vm_throttle_thread(void *arg)
+{
+	struct vm *vm = arg;
+
+	pthread_mutex_lock(&vm->lock);
+	while (vm->throttle > 0 && !vm->ending) {
+		uint64_t start = now_ns();
+
+		vm->throttled = true;
+		if (!vm->paused)
+			vm_kick(vm);
+		vm_throttle_wait(vm, start + VM_THROTTLE_PERIOD_NS / 100u * vm->throttle);
+		vm->throttled = false;
+		pthread_cond_broadcast(&vm->cond);
+		vm_throttle_wait(vm, start + VM_THROTTLE_PERIOD_NS);
+	}
+	pthread_mutex_unlock(&vm->lock);
+	return NULL;
+}
+
+int vm_throttle(struct vm *vm, unsigned int percent)
+{
+	sigset_t set, old;
+	int ret = 0;
+
+	pthread_mutex_lock(&vm->lock);
+	vm->throttle = percent > 99 ? 99 : percent;
+	pthread_cond_broadcast(&vm->cond);
+	pthread_mutex_unlock(&vm->lock);
+	if (percent > 0 && !vm->throttling) {
+		sigfillset(&set);
+		pthread_sigmask(SIG_SETMASK, &set, &old);
+		ret = -pthread_create(&vm->throttler, NULL, vm_throttle_thread, vm);
+		pthread_sigmask(SIG_SETMASK, &old, NULL);
+		vm->throttling = ret == 0;
+	} else if (percent == 0 && vm->throttling) {
+		pthread_join(vm->throttler, NULL);
+		vm->throttling = false;
+	}
+	return ret;
+}
+
+int vm_dirty_log_start(struct vm *vm)
+{
+	uint64_t len = 0;
+	int ret = 0;
+
+	for (unsigned int i = 0; i < vm->memory.n_regions; i++)
+		len = max_u64(len, vm->memory.regions[i].len);
+	vm->dirty_bitmap = calloc(((len >> PAGE_SHIFT) + 63) / 64, sizeof(*vm->dirty_bitmap));
+	if (!vm->dirty_bitmap)
+		return -ENOMEM;
+	for (unsigned int i = 0; ret == 0 && i < vm->memory.n_regions; i++)
+		ret = vm_set_slot(vm, i, KVM_MEM_LOG_DIRTY_PAGES);
+	if (ret < 0)
+		vm_dirty_log_stop(vm);
+	return ret;
+}
+
+void vm_dirty_log_stop(struct vm *vm)
+{
+	for (unsigned int i = 0; i < vm->memory.n_regions; i++) {
+		if (vm_set_slot(vm, i, 0) < 0)
+			log_error("cannot switch KVM's dirty log off: %s", strerror(errno));
+	}
+	free(vm->dirty_bitmap);
+	vm->dirty_bitmap = NULL;
+}
+
+/* ORs @n_words of @src into @dst from bit @first on. */
+static void vm_or_bits(uint64_t *dst, uint64_t first, const uint64_t *src, uint64_t n_words)
+{
+	unsigned int shift = first % 64;
+
+	dst += first / 64;
+	for (uint64_t i = 0; i < n_words; i++) {
+		if (!src[i])
+			continue;
+		dst[i] |= src[i] << shift;
+		/* Bits beyond the slot are zero, so this stays within @dst. */
+		if (shift > 0 && src[i] >> (64 - shift))
+			dst[i + 1] |= src[i] >> (64 - shift);
+	}
+}
+
+int vm_dirty_log(struct vm *vm, uint64_t *bitmap)
+{
+	for (unsigned int i = 0; i < vm->memory.n_regions; i++) {
+		const struct memory_region *r = &vm->memory.regions[i];
+		struct kvm_dirty_log log = { .slot = i, .dirty_bitmap = vm->dirty_bitmap };
+
+		if (ioctl(vm->fd, KVM_GET_DIRTY_LOG, &log) < 0)
+			return -errno;
+		vm_or_bits(bitmap, r->offset >> PAGE_SHIFT, vm->dirty_bitmap,
+			   ((r->len >> PAGE_SHIFT) + 63) / 64);
+	}
+	return 0;
+}
+
+void vm_describe(struct vm *vm, struct state_writer *w)
+{
+	state_put_u64(w, "memory", vm->memory.size);
+	state_put_u32(w, "cpus", vm->n_vcpus);
+	cpu_describe(vm, w);
+}
+
+int vm_accept(struct vm *vm, struct state_node *node)
+{
+	uint64_t mem = 0;
+	uint32_t cpus = 0;
+	int ret;
+
+	ret = state_get_u64(node, "memory", 0, UINT64_MAX, &mem);
+	if (ret < 0)
+		return ret;
+	ret = state_get_u32(node, "cpus", 0, UINT32_MAX, &cpus);
+	if (ret < 0)
+		return ret;
+	if (mem != vm->memory.size)
+		ret = error_add(node->err, -EINVAL,
+				"the VM has %llu bytes of memory here, %llu at the source",
+				(unsigned long long)vm->memory.size, (unsigned long long)mem);
+	if (cpus != vm->n_vcpus)
+		ret = error_add(node->err, -EINVAL, "the VM has %u vCPUs here, %u at the source", vm->n_vcpus,
+				cpus);
+	/* The CPUs are looked at in any case: the peer is to learn all reasons at once. */
+	return cpu_accept(vm, node) < 0 ? -EINVAL : ret;
+}
+
+int vm_save(struct vm *vm, struct state_writer *w, struct error *err)
+{
+	/* Properties come before children in a tree. */
+	int ret = cpu_save_vm(vm, w, err);
+
+	for (unsigned int i = 0; ret == 0 && i < vm->n_vcpus; i++) {
+		state_begin_indexed(w, "vcpu", i);
+		ret = cpu_save_vcpu(&vm->vcpus[i], w, err);
+		state_end(w);
+	}
+	return ret;
+}
+
+int vm_load(struct vm *vm, struct state_node *node)
+{
+	struct state_node child;
+	int ret;
+
+	for (unsigned int i = 0; i < vm->n_vcpus; i++) {
+		ret = state_child_indexed(&child, node, "vcpu", i);
+		if (ret == 0)
+			ret = cpu_load_vcpu(&vm->vcpus[i], &child);
+		if (ret == 0)
+			ret = state_finish(&child);
+		if (ret < 0)
+			return ret;
+	}
+	/* After the vCPUs: the IOAPIC's pending interrupts go to their local APICs, the clock starts last. */
+	return cpu_load_vm(vm, node);
+}

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What KVM holds of vCPUs, interrupt controllers and the clock, saved and loaded by tables. */
+#include "vmm/x86/cpu_priv.h"
+
+#include <sys/ioctl.h>
+
+#define CPU_PART_MAX 1024u
+
+/*
+ * State that KVM gives and takes as one struct. Saved from the first to the last: asking for mp_state and
+ * events makes KVM process what is pending, which changes the others. Loaded from the last to the first: regs
+ * clear a pending exception that events bring back, sregs2 say which mode the local APIC is in.
+ */
+static const struct cpu_part {
+	const char *name;
+	uint32_t len;
+	unsigned long get, set;
+} cpu_parts[] = {
+	{ "mp-state", sizeof(struct kvm_mp_state), KVM_GET_MP_STATE, KVM_SET_MP_STATE },
+	{ "events", sizeof(struct kvm_vcpu_events), KVM_GET_VCPU_EVENTS, KVM_SET_VCPU_EVENTS },
+	{ "lapic", sizeof(struct kvm_lapic_state), KVM_GET_LAPIC, KVM_SET_LAPIC },
+	{ "xcrs", sizeof(struct kvm_xcrs), KVM_GET_XCRS, KVM_SET_XCRS },
+	{ "debugregs", sizeof(struct kvm_debugregs), KVM_GET_DEBUGREGS, KVM_SET_DEBUGREGS },
+	{ "sregs2", sizeof(struct kvm_sregs2), KVM_GET_SREGS2, KVM_SET_SREGS2 },
+	{ "regs", sizeof(struct kvm_regs), KVM_GET_REGS, KVM_SET_REGS },
+};
+_Static_assert(sizeof(struct kvm_lapic_state) <= CPU_PART_MAX, "the largest part");
+
+/* The interrupt controllers of the VM. */
+static const struct cpu_chip {
+	const char *name;
+	uint32_t id;
+	uint32_t len;
+} cpu_chips[] = {
+	{ "pic-master", KVM_IRQCHIP_PIC_MASTER, sizeof(struct kvm_pic_state) },
+	{ "pic-slave", KVM_IRQCHIP_PIC_SLAVE, sizeof(struct kvm_pic_state) },
+	{ "ioapic", KVM_IRQCHIP_IOAPIC, sizeof(struct kvm_ioapic_state) },
+};
+
+static int cpu_save_msrs(struct vcpu *vcpu, struct state_writer *w, struct error *err)
+{
+	const struct cpu_model *model = vcpu->vm->cpu;
+	struct cpu_msr_list list = { .nmsrs = model->n_msrs };
+	int n;
+
+	for (unsigned int i = 0; i < model->n_msrs; i++)
+		list.entries[i].index = model->msrs[i];
+	n = ioctl(vcpu->fd, KVM_GET_MSRS, &list);
+	if (n < 0)
+		return cpu_failed(err, "KVM_GET_MSRS");
+	if ((unsigned int)n < model->n_msrs)
+		return error_add(err, -EIO, "KVM does not let MSR 0x%x (%s) of vCPU %u be read",
+				 model->msrs[n], cpu_msr_name(model->msrs[n]), vcpu->index);
+	state_put_blob(w, "msrs", list.entries, (uint32_t)(model->n_msrs * sizeof(list.entries[0])));
+	return 0;
+}
+
+int cpu_save_vcpu(struct vcpu *vcpu, struct state_writer *w, struct error *err)
+{
+	struct cpu_model *model = vcpu->vm->cpu;
+	uint64_t buf[CPU_PART_MAX / 8];
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(cpu_parts); i++) {
+		const struct cpu_part *part = &cpu_parts[i];
+
+		memset(buf, 0, sizeof(buf));
+		if (ioctl(vcpu->fd, part->get, buf) < 0)
+			return error_add(err, -errno, "cannot read the %s of vCPU %u: %s", part->name,
+					 vcpu->index, strerror(errno));
+		state_put_blob(w, part->name, buf, part->len);
+	}
+	if (ioctl(vcpu->fd, model->xsave_len > CPU_XSAVE_LEN ? KVM_GET_XSAVE2 : KVM_GET_XSAVE, model->xsave) <
+	    0)
+		return cpu_failed(err, "KVM_GET_XSAVE");
+	state_put_blob(w, "xsave", model->xsave, model->xsave_len);
+	return cpu_save_msrs(vcpu, w, err);
+}
+
+static int cpu_load_msrs(struct vcpu *vcpu, struct state_node *node)
+{
+	const struct cpu_model *model = vcpu->vm->cpu;
+	struct cpu_msr_list saved, list = { 0 };
+	const uint8_t *data;
+	uint32_t len;
+	int n, ret;
+
+	ret = state_get_blob(node, "msrs", 0, sizeof(saved.entries), &data, &len);
+	if (ret < 0)
+		return ret;
+	if (len % sizeof(saved.entries[0]))
+		return error_add(node->err, -EINVAL, "the msrs of vCPU %u have %u bytes", vcpu->index, len);
+	memcpy(saved.entries, data, len);
+	saved.nmsrs = (uint32_t)(len / sizeof(saved.entries[0]));
+	for (uint32_t i = 0; i < saved.nmsrs; i++) {
+		if (!cpu_has_msr(model, saved.entries[i].index))
+			return error_add(node->err, -EINVAL, "MSR 0x%x of vCPU %u is not known here",
+					 saved.entries[i].index, vcpu->index);
+	}
+	/* In our own order; of two values for one MSR the first. */
+	for (unsigned int i = 0; i < model->n_msrs; i++) {
+		uint32_t j = 0;
+
+		while (j < saved.nmsrs && saved.entries[j].index != model->msrs[i])
+			j++;
+		if (j < saved.nmsrs)
+			list.entries[list.nmsrs++] = (struct kvm_msr_entry){ .index = model->msrs[i],
+									     .data = saved.entries[j].data };
+	}
+	n = ioctl(vcpu->fd, KVM_SET_MSRS, &list);
+	if (n < 0)
+		return cpu_failed(node->err, "KVM_SET_MSRS");
+	if ((uint32_t)n < list.nmsrs)
+		return error_add(node->err, -EINVAL, "KVM refuses 0x%llx for MSR 0x%x (%s) of vCPU %u",
+				 (unsigned long long)list.entries[n].data, list.entries[n].index,
+				 cpu_msr_name(list.entries[n].index), vcpu->index);
+	return 0;
+}
+
+static int cpu_refused(struct vcpu *vcpu, struct state_node *node, const char *what)
+{
+	return error_add(node->err, -errno, "KVM refuses the saved %s of vCPU %u: %s", what, vcpu->index,
+			 strerror(errno));
+}
+
+int cpu_load_vcpu(struct vcpu *vcpu, struct state_node *node)
+{
+	struct cpu_model *model = vcpu->vm->cpu;
+	uint64_t buf[CPU_PART_MAX / 8];
+	const uint8_t *data;
+	uint32_t len;
+	int ret;
+
+	for (unsigned int i = ARRAY_SIZE(cpu_parts); i-- > 0;) {
+		const struct cpu_part *part = &cpu_parts[i];
+
+		ret = state_get_bytes(node, part->name, buf, part->len);
+		if (ret < 0)
+			return ret;
+		if (ioctl(vcpu->fd, part->set, buf) < 0)
+			return cpu_refused(vcpu, node, part->name);
+	}
+	ret = state_get_blob(node, "xsave", CPU_XSAVE_LEN, model->xsave_len, &data, &len);
+	if (ret < 0)
+		return ret;
+	memset(model->xsave, 0, model->xsave_len);
+	memcpy(model->xsave, data, len);
+	if (ioctl(vcpu->fd, KVM_SET_XSAVE, model->xsave) < 0)
+		return cpu_refused(vcpu, node, "xsave");
+	return cpu_load_msrs(vcpu, node);
+}
+
+int cpu_save_vm(struct vm *vm, struct state_writer *w, struct error *err)
+{
+	struct kvm_clock_data clock = { 0 };
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(cpu_chips); i++) {
+		struct kvm_irqchip chip = { .chip_id = cpu_chips[i].id };
+
+		if (ioctl(vm->fd, KVM_GET_IRQCHIP, &chip) < 0)
+			return cpu_failed(err, "KVM_GET_IRQCHIP");
+		state_put_blob(w, cpu_chips[i].name, &chip.chip, cpu_chips[i].len);
+	}
+	if (ioctl(vm->fd, KVM_GET_CLOCK, &clock) < 0)
+		return cpu_failed(err, "KVM_GET_CLOCK");
+	/* KVM tells the time of day only where its clock is the host's TSC. */
+	if (!(clock.flags & KVM_CLOCK_REALTIME)) {
+		struct timespec ts;
+
+		clock_gettime(CLOCK_REALTIME, &ts);
+		clock.realtime = (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+	}
+	state_put_u64(w, "clock", clock.clock);
+	state_put_u64(w, "realtime", clock.realtime);
+	return 0;
+}
+
+int cpu_load_vm(struct vm *vm, struct state_node *node)
+{
+	struct kvm_clock_data clock = { .flags = KVM_CLOCK_REALTIME };
+	uint64_t ns, realtime;
+	int ret;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(cpu_chips); i++) {
+		struct kvm_irqchip chip = { .chip_id = cpu_chips[i].id };
+
+		ret = state_get_bytes(node, cpu_chips[i].name, &chip.chip, cpu_chips[i].len);
+		if (ret < 0)
+			return ret;
+		if (ioctl(vm->fd, KVM_SET_IRQCHIP, &chip) < 0)
+			return error_add(node->err, -errno, "KVM refuses the saved %s: %s", cpu_chips[i].name,
+					 strerror(errno));
+	}
+	ret = state_get_u64(node, "clock", 0, INT64_MAX, &ns);
+	if (ret == 0)
+		ret = state_get_u64(node, "realtime", 0, INT64_MAX, &realtime);
+	if (ret < 0)
+		return ret;
+	/* KVM adds the time that has passed since, by the hosts' times of day. */
+	clock.clock = ns;
+	clock.realtime = realtime;
+	if (ioctl(vm->fd, KVM_SET_CLOCK, &clock) < 0)
+		return error_add(node->err, -errno, "KVM refuses the saved clock: %s", strerror(errno));
+	return 0;
+}

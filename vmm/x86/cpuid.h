@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * CPUID as guests see it. What is offered is what KVM supports here and Ferry has in its table of features:
+ * their state is saved and restored. A feature without a row there cannot be negotiated.
+ */
+#ifndef FERRY_VMM_X86_CPUID_H
+#define FERRY_VMM_X86_CPUID_H
+
+#include <linux/kvm.h>
+
+#include "vmm/log.h"
+
+#define CPUID_MAX_ENTRIES 256u
+
+/* As struct kvm_cpuid2, with room. */
+struct cpuid {
+	uint32_t nent;
+	uint32_t padding;
+	struct kvm_cpuid_entry2 entries[CPUID_MAX_ENTRIES];
+};
+_Static_assert(sizeof(struct kvm_cpuid_entry2) == 40, "saved as it is");
+_Static_assert(offsetof(struct cpuid, entries) == sizeof(struct kvm_cpuid2), "struct kvm_cpuid2");
+
+/* What this host can offer, without topology. */
+int __must_check cpuid_init(struct cpuid *cpuid, int kvm_fd, struct error *err);
+
+/* @model with the topology of vCPU @index of @n: one socket of single-threaded cores. */
+void cpuid_for_vcpu(struct cpuid *out, const struct cpuid *model, unsigned int index, unsigned int n);
+
+/*
+ * Checks a peer's model (untrusted entries, @n of them) against @host and takes it over into @out. Each
+ * reason against it goes into @err, features by name.
+ */
+int __must_check cpuid_accept(struct cpuid *out, const struct cpuid *host,
+			      const struct kvm_cpuid_entry2 *entries, uint32_t n, struct error *err);
+
+#endif
