@@ -4,13 +4,15 @@
 #define FERRY_VMM_CONFIG_H
 
 #include <stdint.h>
+#include <stdio.h>
 
 #include "vmm/log.h"
 
-#define CONFIG_MAX_NETS 8u
-#define CONFIG_MAX_CPUS 64u
-#define CONFIG_MIN_MEM  MIB(16)
-#define CONFIG_MAX_MEM  GIB(4096)
+#define CONFIG_MAX_NETS    8u
+#define CONFIG_MAX_CPUS    64u
+#define CONFIG_MIN_MEM     MIB(16)
+#define CONFIG_MAX_MEM     GIB(4096)
+#define CONFIG_DEFAULT_MEM MIB(512)
 
 enum serial_kind { SERIAL_STDIO, SERIAL_UNIX, SERIAL_NONE };
 
@@ -40,11 +42,15 @@ struct vm_config {
 bool config_name_valid(const char *name);
 
 /*
- * Parse the arguments after the subcommand. Strings point into @argv. A wrong option, value or combination is
- * -EINVAL with the reason and what would be right in @err.
+ * Parse the arguments of a subcommand, whose name is argv[0]. Strings point into @argv. A wrong option, value
+ * or combination is -EINVAL with the reason and what would be right in @err.
  */
 int __must_check config_parse_run(struct vm_config *config, int argc, char **argv, struct error *err);
 int __must_check config_parse_receive(struct vm_config *config, int argc, char **argv, struct error *err);
+
+/* The options as the parser knows them, for "ferry run --help" and "ferry receive --help". */
+void config_help_run(FILE *out);
+void config_help_receive(FILE *out);
 
 /* "512M", "5G", plain bytes; binary units K M G T. -EINVAL for anything else and for what does not fit. */
 int __must_check config_parse_size(const char *text, uint64_t *bytes);

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Command lines of "run" and "receive": what they mean, and what a refusal says. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "vmm/config.h"
+
+#define MAX_ARGS 64
+
+/* Strings of the last parse live here. */
+struct line {
+	char text[4096];
+	char *argv[MAX_ARGS];
+	int argc;
+	struct vm_config config;
+	struct error err;
+};
+
+/* Words are separated by blanks; the first one is the subcommand. */
+static int parse(struct line *l, const char *text)
+{
+	memset(l, 0, sizeof(*l));
+	snprintf(l->text, sizeof(l->text), "%s", text);
+	for (char *word = strtok(l->text, " "); word; word = strtok(NULL, " "))
+		l->argv[l->argc++] = word;
+	if (strcmp(l->argv[0], "run") == 0)
+		return config_parse_run(&l->config, l->argc, l->argv, &l->err);
+	return config_parse_receive(&l->config, l->argc, l->argv, &l->err);
+}
+
+static void test_run(void **state)
+{
+	struct line l;
+
+	assert_int_equal(parse(&l, "run --name web1 --kernel=/k --initrd /i --cmdline console=ttyS0 --mem 5G "
+				   "--cpus 4 --net vdpa=/dev/a --net vdpa=/dev/b --serial unix:/run/s "
+				   "--runtime-dir /tmp"),
+			 0);
+	assert_string_equal(l.config.name, "web1");
+	assert_string_equal(l.config.kernel, "/k");
+	assert_string_equal(l.config.initrd, "/i");
+	assert_string_equal(l.config.cmdline, "console=ttyS0");
+	assert_int_equal(l.config.mem, GIB(5));
+	assert_int_equal(l.config.cpus, 4);
+	assert_int_equal(l.config.n_nets, 2);
+	assert_string_equal(l.config.nets[0].vdpa, "/dev/a");
+	assert_string_equal(l.config.nets[1].vdpa, "/dev/b");
+	assert_int_equal(l.config.serial, SERIAL_UNIX);
+	assert_string_equal(l.config.serial_path, "/run/s");
+	assert_string_equal(l.config.runtime_dir, "/tmp");
+	assert_null(l.config.from);
+}
+
+static void test_defaults(void **state)
+{
+	struct line l;
+
+	assert_int_equal(parse(&l, "run --name a --kernel k --cmdline="), 0);
+	assert_null(l.config.initrd);
+	assert_string_equal(l.config.cmdline, "");
+	assert_int_equal(l.config.mem, MIB(512));
+	assert_int_equal(l.config.cpus, 1);
+	assert_int_equal(l.config.n_nets, 0);
+	assert_int_equal(l.config.serial, SERIAL_STDIO);
+	assert_string_equal(l.config.runtime_dir, CONFIG_RUNTIME_DIR);
+
+	assert_int_equal(parse(&l, "receive --name a --from unix:/m --serial none"), 0);
+	assert_string_equal(l.config.from, "unix:/m");
+	assert_null(l.config.kernel);
+	assert_int_equal(l.config.mem, 0);
+	assert_int_equal(l.config.cpus, 0);
+	assert_int_equal(l.config.serial, SERIAL_NONE);
+	assert_int_equal(parse(&l, "receive --name a --from unix:/m --mem 1G --cpus 2"), 0);
+	assert_int_equal(l.config.mem, GIB(1));
+	assert_int_equal(l.config.cpus, 2);
+}
+
+static void test_refusals(void **state)
+{
+	static const struct {
+		const char *line, *why;
+	} t[] = {
+		{ "run", "--name NAME is missing; --kernel FILE is missing" },
+		{ "receive", "--name NAME is missing; --from ADDRESS is missing" },
+		{ "run --name a --kernel", "--kernel needs a value: --kernel FILE" },
+		{ "run --kernel=", "--kernel has an empty value" },
+		{ "run --name a --name b", "--name is given twice" },
+		{ "run a", "\"a\" is not an option; see \"ferry run --help\"" },
+		{ "run --", "not an option" },
+		{ "run -n", "not an option" },
+		{ "run --nam a", "--nam is not known; \"ferry run --help\"" },
+		{ "run --names=a", "--names is not known" },
+		{ "run --from unix:/x", "--from is for \"ferry receive\"" },
+		{ "receive --kernel k", "--kernel is for \"ferry run\"" },
+		{ "run --name ..", "--name \"..\": 1 to 64" },
+		{ "run --name a/b", "1 to 64" },
+		{ "run --mem 15M", "16M to 4096G" },
+		{ "run --mem 4097G", "16M to 4096G" },
+		{ "run --mem 16777217", "steps of 4K" },
+		{ "run --mem lots", "such as 512M" },
+		{ "run --cpus 0", "1 to 64" },
+		{ "run --cpus 65", "1 to 64" },
+		{ "run --cpus two", "1 to 64" },
+		{ "run --serial pty", "stdio, unix:PATH or none" },
+		{ "run --serial unix:", "stdio, unix:PATH or none" },
+		{ "run --serial unix:/0123456789012345678901234567890123456789012345678901234567890123456789"
+		  "01234567890123456789012345678901234567",
+		  "at most 107" },
+		{ "run --net vdpa", "\"vdpa\" needs a value" },
+		{ "run --net vdpa=", "\"vdpa\" needs a value" },
+		{ "run --net tap=x", "\"tap=x\" is not known; possible are: vdpa" },
+		{ "run --net vdpa=/a,mtu=1", "\"mtu=1\" is not known" },
+		{ "run --net vdpa=/a,", "\"\" is not known" },
+		{ "run --net ,vdpa=/a", "\"\" is not known" },
+		{ "run --net vdpa=/a,vdpa=/b", "\"vdpa\" is given twice" },
+		{ "run --net vdpa=/a --net vdpa=/a", "/a is given to two NICs" },
+		{ "run --net vdpa=1 --net vdpa=2 --net vdpa=3 --net vdpa=4 --net vdpa=5 --net vdpa=6 --net "
+		  "vdpa=7 --net vdpa=8 --net vdpa=9",
+		  "at most 8" },
+	};
+	struct line l;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(t); i++) {
+		assert_int_equal(parse(&l, t[i].line), -EINVAL);
+		if (!strstr(l.err.text, t[i].why))
+			fail_msg("\"%s\": \"%s\" does not say \"%s\"", t[i].line, l.err.text, t[i].why);
+	}
+}
+
+static void test_size(void **state)
+{
+	static const struct {
+		const char *text;
+		int ret;
+		uint64_t bytes;
+	} t[] = {
+		{ "0", 0, 0 },
+		{ "1", 0, 1 },
+		{ "4096", 0, 4096 },
+		{ "3K", 0, 3072 },
+		{ "512M", 0, MIB(512) },
+		{ "5G", 0, GIB(5) },
+		{ "16383T", 0, 16383ull << 40 },
+		{ "16777215T", 0, 16777215ull << 40 },
+		{ "16777216T", -EINVAL, 0 },
+		{ "18446744073709551615", 0, UINT64_MAX },
+		{ "18446744073709551616", -EINVAL, 0 },
+		{ "", -EINVAL, 0 },
+		{ "K", -EINVAL, 0 },
+		{ "-1", -EINVAL, 0 },
+		{ " 1", -EINVAL, 0 },
+		{ "1 ", -EINVAL, 0 },
+		{ "1k", -EINVAL, 0 },
+		{ "1KB", -EINVAL, 0 },
+		{ "0x10", -EINVAL, 0 },
+	};
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(t); i++) {
+		uint64_t bytes = 0;
+
+		assert_int_equal(config_parse_size(t[i].text, &bytes), t[i].ret);
+		assert_int_equal(bytes, t[i].bytes);
+	}
+}
+
+static void test_name(void **state)
+{
+	char name[66];
+
+	memset(name, 'a', sizeof(name));
+	name[65] = '\0';
+	assert_false(config_name_valid(name));
+	assert_true(config_name_valid(name + 1));
+	assert_true(config_name_valid("Web-1_x.y"));
+	assert_false(config_name_valid(""));
+	assert_false(config_name_valid(".a"));
+	assert_false(config_name_valid("a b"));
+	assert_false(config_name_valid("\xc3\xa4"));
+}
+
+static void test_help(void **state)
+{
+	char *text = NULL;
+	size_t len;
+	FILE *out = open_memstream(&text, &len);
+
+	config_help_run(out);
+	fflush(out);
+	assert_non_null(strstr(text, "--kernel FILE"));
+	assert_null(strstr(text, "--from"));
+	config_help_receive(out);
+	fclose(out);
+	assert_non_null(strstr(text, "--from ADDRESS"));
+	free(text);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_run),  cmocka_unit_test(test_defaults), cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_size), cmocka_unit_test(test_name),     cmocka_unit_test(test_help),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

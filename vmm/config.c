@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The options of "run" and "receive" as one table, from which both the parser and the help work. */
+#include "vmm/config.h"
+
+#include <errno.h>
+#include <sys/un.h>
+
+enum { CONFIG_RUN = 1u << 0, CONFIG_RECEIVE = 1u << 1, CONFIG_BOTH = CONFIG_RUN | CONFIG_RECEIVE };
+
+struct config_option {
+	const char *name;
+	const char *value; /* what stands for it in the help */
+	const char *help;
+	unsigned int subcommands; /* that know it */
+	unsigned int needed;      /* that cannot do without */
+	bool repeat;
+	int (*parse)(struct vm_config *config, char *value, struct error *err);
+};
+
+int config_parse_size(const char *text, uint64_t *bytes)
+{
+	static const char units[] = "KMGT";
+	unsigned int shift = 0;
+	uint64_t v = 0;
+
+	if (*text < '0' || *text > '9')
+		return -EINVAL;
+	for (; *text >= '0' && *text <= '9'; text++) {
+		uint64_t digit = (uint64_t)(*text - '0');
+
+		if (v > (UINT64_MAX - digit) / 10)
+			return -EINVAL;
+		v = v * 10 + digit;
+	}
+	if (*text) {
+		const char *unit = strchr(units, *text);
+
+		if (!unit || text[1])
+			return -EINVAL;
+		shift = 10 * (unsigned int)(unit - units + 1);
+	}
+	if (v > UINT64_MAX >> shift)
+		return -EINVAL;
+	*bytes = v << shift;
+	return 0;
+}
+
+bool config_name_valid(const char *name)
+{
+	static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.";
+	size_t len = strlen(name);
+
+	return len >= 1 && len <= 64 && name[0] != '.' && strspn(name, allowed) == len;
+}
+
+static int config_name(struct vm_config *config, char *value, struct error *err)
+{
+	if (!config_name_valid(value))
+		return error_add(err, -EINVAL,
+				 "--name \"%s\": 1 to 64 letters, digits, '-', '_' and '.', not first '.'",
+				 value);
+	config->name = value;
+	return 0;
+}
+
+static int config_kernel(struct vm_config *config, char *value, struct error *err)
+{
+	config->kernel = value;
+	return 0;
+}
+
+static int config_initrd(struct vm_config *config, char *value, struct error *err)
+{
+	config->initrd = value;
+	return 0;
+}
+
+static int config_cmdline(struct vm_config *config, char *value, struct error *err)
+{
+	config->cmdline = value;
+	return 0;
+}
+
+static int config_from(struct vm_config *config, char *value, struct error *err)
+{
+	config->from = value;
+	return 0;
+}
+
+static int config_runtime_dir(struct vm_config *config, char *value, struct error *err)
+{
+	config->runtime_dir = value;
+	return 0;
+}
+
+static int config_mem(struct vm_config *config, char *value, struct error *err)
+{
+	if (config_parse_size(value, &config->mem) < 0)
+		return error_add(err, -EINVAL,
+				 "--mem \"%s\": a number with K, M, G or T is needed, such as 512M or 4G",
+				 value);
+	if (config->mem < CONFIG_MIN_MEM || config->mem > CONFIG_MAX_MEM || config->mem % PAGE_SIZE)
+		return error_add(err, -EINVAL, "--mem \"%s\": %lluM to %lluG in steps of 4K are possible",
+				 value, (unsigned long long)(CONFIG_MIN_MEM >> 20),
+				 (unsigned long long)(CONFIG_MAX_MEM >> 30));
+	return 0;
+}
+
+static int config_cpus(struct vm_config *config, char *value, struct error *err)
+{
+	uint64_t v;
+
+	if (config_parse_size(value, &v) < 0 || v < 1 || v > CONFIG_MAX_CPUS)
+		return error_add(err, -EINVAL, "--cpus \"%s\": 1 to %u are possible", value, CONFIG_MAX_CPUS);
+	config->cpus = (unsigned int)v;
+	return 0;
+}
+
+static int config_serial(struct vm_config *config, char *value, struct error *err)
+{
+	struct sockaddr_un sun;
+
+	if (strcmp(value, "stdio") == 0) {
+		config->serial = SERIAL_STDIO;
+	} else if (strcmp(value, "none") == 0) {
+		config->serial = SERIAL_NONE;
+	} else if (strncmp(value, "unix:", 5) == 0 && value[5]) {
+		config->serial = SERIAL_UNIX;
+		config->serial_path = value + 5;
+		if (strlen(value + 5) >= sizeof(sun.sun_path))
+			return error_add(err, -EINVAL,
+					 "--serial \"%s\": a socket's path has at most %zu characters", value,
+					 sizeof(sun.sun_path) - 1);
+	} else {
+		return error_add(err, -EINVAL, "--serial \"%s\": stdio, unix:PATH or none are possible",
+				 value);
+	}
+	return 0;
+}
+
+/* The keys of --net. */
+static const struct {
+	const char *name;
+	size_t offset; /* of a const char * in struct net_config */
+} config_net_keys[] = {
+	{ "vdpa", offsetof(struct net_config, vdpa) },
+};
+
+static const char **config_net_field(struct net_config *net, const char *key, size_t len)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(config_net_keys); i++) {
+		if (strlen(config_net_keys[i].name) == len && memcmp(config_net_keys[i].name, key, len) == 0)
+			return (const char **)((char *)net + config_net_keys[i].offset);
+	}
+	return NULL;
+}
+
+static int config_net_unknown(const char *key, struct error *err)
+{
+	char names[128] = "";
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(config_net_keys); i++) {
+		strcat(names, i ? ", " : "");
+		strcat(names, config_net_keys[i].name);
+	}
+	return error_add(err, -EINVAL, "--net: \"%s\" is not known; possible are: %s", key, names);
+}
+
+/* "key=value,key=value"; ends each value where its comma was. */
+static int config_net(struct vm_config *config, char *value, struct error *err)
+{
+	struct net_config net = { 0 };
+
+	if (config->n_nets == CONFIG_MAX_NETS)
+		return error_add(err, -EINVAL, "--net: at most %u NICs are possible", CONFIG_MAX_NETS);
+	for (char *item = value, *next; item; item = next) {
+		size_t len = strcspn(item, "=,");
+		const char **field = config_net_field(&net, item, len);
+
+		next = strchr(item, ',');
+		if (next)
+			*next++ = '\0';
+		if (!field)
+			return config_net_unknown(item, err);
+		if (item[len] != '=' || !item[len + 1])
+			return error_add(err, -EINVAL, "--net: \"%.*s\" needs a value, as in %.*s=...",
+					 (int)len, item, (int)len, item);
+		if (*field)
+			return error_add(err, -EINVAL, "--net: \"%.*s\" is given twice", (int)len, item);
+		*field = item + len + 1;
+	}
+	if (!net.vdpa)
+		return error_add(err, -EINVAL, "--net: vdpa=PATH is missing");
+	for (unsigned int i = 0; i < config->n_nets; i++) {
+		if (strcmp(config->nets[i].vdpa, net.vdpa) == 0)
+			return error_add(err, -EINVAL, "--net: %s is given to two NICs; a device serves one",
+					 net.vdpa);
+	}
+	config->nets[config->n_nets++] = net;
+	return 0;
+}
+
+static const struct config_option config_options[] = {
+	{ "name", "NAME", "what the VM is called, here and for \"ferry migrate\"", CONFIG_BOTH, CONFIG_BOTH,
+	  false, config_name },
+	{ "from", "ADDRESS", "where the source connects to: unix:PATH, or tcp:HOST:PORT on loopback",
+	  CONFIG_RECEIVE, CONFIG_RECEIVE, false, config_from },
+	{ "kernel", "FILE", "bzImage (vmlinuz), or ELF vmlinux with a PVH entry", CONFIG_RUN, CONFIG_RUN,
+	  false, config_kernel },
+	{ "initrd", "FILE", "initial RAM disk", CONFIG_RUN, 0, false, config_initrd },
+	{ "cmdline", "TEXT", "the kernel's command line; add console=ttyS0 to see it talk", CONFIG_RUN, 0,
+	  false, config_cmdline },
+	{ "mem", "SIZE", "memory with a unit K, M, G or T (default 512M; receive: what the source has)",
+	  CONFIG_BOTH, 0, false, config_mem },
+	{ "cpus", "N", "number of vCPUs, 1 to 64 (default 1; receive: what the source has)", CONFIG_BOTH, 0,
+	  false, config_cpus },
+	{ "net", "vdpa=PATH", "a NIC backed by a vhost-vdpa device; may be repeated", CONFIG_BOTH, 0, true,
+	  config_net },
+	{ "serial", "TO", "stdio (the default; on a terminal Ctrl-A x ends the VM), unix:PATH, or none",
+	  CONFIG_BOTH, 0, false, config_serial },
+	{ "runtime-dir", "DIR", "where control sockets are (default " CONFIG_RUNTIME_DIR ")", CONFIG_BOTH, 0,
+	  false, config_runtime_dir },
+};
+
+#define CONFIG_N_OPTIONS ARRAY_SIZE(config_options)
+_Static_assert(CONFIG_N_OPTIONS <= 64, "one bit each");
+_Static_assert(CONFIG_MAX_CPUS == 64 && CONFIG_DEFAULT_MEM == MIB(512), "as the help says");
+
+/* Where the explanations begin. */
+#define CONFIG_HELP_COLUMN 22
+
+/* Of one subcommand: options that both know are never spoken of as the other's. */
+static const char *config_subcommand_name(unsigned int subcommand)
+{
+	return subcommand == CONFIG_RUN ? "run" : "receive";
+}
+
+/* The option that @arg ("--name" or "--name=value") names. */
+static const struct config_option *config_find(const char *arg, unsigned int subcommand, struct error *err)
+{
+	const char *name = config_subcommand_name(subcommand);
+	size_t len;
+
+	if (strncmp(arg, "--", 2) != 0 || !arg[2]) {
+		error_add(err, -EINVAL, "\"%s\" is not an option; see \"ferry %s --help\"", arg, name);
+		return NULL;
+	}
+	len = strcspn(arg + 2, "=");
+	for (unsigned int i = 0; i < CONFIG_N_OPTIONS; i++) {
+		const struct config_option *o = &config_options[i];
+
+		if (strlen(o->name) != len || memcmp(o->name, arg + 2, len) != 0)
+			continue;
+		if (o->subcommands & subcommand)
+			return o;
+		error_add(err, -EINVAL,
+			  "--%s is for \"ferry %s\"; \"ferry %s --help\" lists what is possible", o->name,
+			  config_subcommand_name(o->subcommands), name);
+		return NULL;
+	}
+	error_add(err, -EINVAL, "--%.*s is not known; \"ferry %s --help\" lists what is possible", (int)len,
+		  arg + 2, name);
+	return NULL;
+}
+
+static int config_take(struct vm_config *config, const struct config_option *o, uint64_t *seen, char *value,
+		       struct error *err)
+{
+	uint64_t bit = (uint64_t)1 << (o - config_options);
+
+	if (!value)
+		return error_add(err, -EINVAL, "--%s needs a value: --%s %s", o->name, o->name, o->value);
+	if ((*seen & bit) && !o->repeat)
+		return error_add(err, -EINVAL, "--%s is given twice", o->name);
+	if (!*value && o->parse != config_cmdline)
+		return error_add(err, -EINVAL, "--%s has an empty value; needed is %s", o->name, o->value);
+	*seen |= bit;
+	return o->parse(config, value, err);
+}
+
+static int config_parse(struct vm_config *config, unsigned int subcommand, int argc, char **argv,
+			struct error *err)
+{
+	uint64_t seen = 0;
+	int ret = 0;
+
+	*config = (struct vm_config){ .runtime_dir = CONFIG_RUNTIME_DIR, .cmdline = "" };
+	for (int i = 1; i < argc; i++) {
+		const struct config_option *o = config_find(argv[i], subcommand, err);
+		char *value;
+
+		if (!o)
+			return -EINVAL;
+		value = strchr(argv[i], '=');
+		if (value)
+			value++;
+		else if (i + 1 < argc)
+			value = argv[++i];
+		ret = config_take(config, o, &seen, value, err);
+		if (ret < 0)
+			return ret;
+	}
+	for (unsigned int i = 0; i < CONFIG_N_OPTIONS; i++) {
+		const struct config_option *o = &config_options[i];
+
+		if ((o->needed & subcommand) && !(seen & (uint64_t)1 << i))
+			ret = error_add(err, -EINVAL, "--%s %s is missing", o->name, o->value);
+	}
+	return ret;
+}
+
+int config_parse_run(struct vm_config *config, int argc, char **argv, struct error *err)
+{
+	int ret = config_parse(config, CONFIG_RUN, argc, argv, err);
+
+	if (config->mem == 0)
+		config->mem = CONFIG_DEFAULT_MEM;
+	if (config->cpus == 0)
+		config->cpus = 1;
+	return ret;
+}
+
+int config_parse_receive(struct vm_config *config, int argc, char **argv, struct error *err)
+{
+	return config_parse(config, CONFIG_RECEIVE, argc, argv, err);
+}
+
+static void config_help(FILE *out, unsigned int subcommand, const char *summary)
+{
+	fprintf(out, "usage: ferry %s OPTION...\n\n%s\n\n", config_subcommand_name(subcommand), summary);
+	for (unsigned int i = 0; i < CONFIG_N_OPTIONS; i++) {
+		const struct config_option *o = &config_options[i];
+		int width = CONFIG_HELP_COLUMN - (int)strlen(o->name);
+
+		if (o->subcommands & subcommand)
+			fprintf(out, "  --%s %-*s%s%s\n", o->name, width, o->value, o->help,
+				o->needed & subcommand ? " (needed)" : "");
+	}
+}
+
+void config_help_run(FILE *out)
+{
+	config_help(out, CONFIG_RUN, "Boots a guest and stays with it until it ends or has moved away.");
+}
+
+void config_help_receive(FILE *out)
+{
+	config_help(out, CONFIG_RECEIVE,
+		    "Waits for a guest that \"ferry migrate\" sends, and stays with it.");
+}

@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Loading a kernel: two formats are planned into the same list of segments, then read straight into place. */
+#include "vmm/x86/boot_priv.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+unsigned int boot_map(const struct memory *m, struct boot_range map[BOOT_N_MAP])
+{
+	map[0] = (struct boot_range){ 0, BOOT_LOW_END, BOOT_RAM };
+	map[1] = (struct boot_range){ LAYOUT_ACPI, LAYOUT_ACPI_END - LAYOUT_ACPI, BOOT_RESERVED };
+	map[2] = (struct boot_range){ LAYOUT_KERNEL, m->regions[0].len - LAYOUT_KERNEL, BOOT_RAM };
+	if (m->n_regions == 1)
+		return 3;
+	map[3] = (struct boot_range){ m->regions[1].gpa, m->regions[1].len, BOOT_RAM };
+	return 4;
+}
+
+static int boot_open(struct boot_file *f, const char *what, const char *path, struct error *err)
+{
+	struct stat st;
+
+	*f = (struct boot_file){ .what = what, .path = path };
+	/* Not blocking: a FIFO would keep us waiting for a writer before it can be refused. */
+	f->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (f->fd < 0)
+		return error_add(err, -errno, "cannot open the %s \"%s\": %s", what, path, strerror(errno));
+	if (fstat(f->fd, &st) < 0)
+		return error_add(err, -errno, "cannot examine the %s \"%s\": %s", what, path,
+				 strerror(errno));
+	if (S_ISDIR(st.st_mode))
+		return error_add(err, -EISDIR, "the %s \"%s\" is a directory; give the file in it", what,
+				 path);
+	if (!S_ISREG(st.st_mode))
+		return error_add(err, -EINVAL, "the %s \"%s\" is not a regular file", what, path);
+	if (st.st_size == 0)
+		return error_add(err, -EINVAL, "the %s \"%s\" is an empty file", what, path);
+	f->size = (uint64_t)st.st_size;
+	return 0;
+}
+
+static void boot_close(struct boot_file *f)
+{
+	if (f->fd >= 0)
+		close(f->fd);
+}
+
+int boot_read(const struct boot_file *f, uint64_t offset, void *buf, uint64_t len, struct error *err)
+{
+	uint8_t *p = buf;
+
+	while (len > 0) {
+		ssize_t n = pread(f->fd, p, min_u64(len, MIB(16)), (off_t)offset);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return error_add(err, -errno, "cannot read the %s \"%s\": %s", f->what, f->path,
+					 strerror(errno));
+		if (n == 0)
+			return error_add(err, -EIO, "the %s \"%s\" became shorter while it was read", f->what,
+					 f->path);
+		p += n;
+		offset += (uint64_t)n;
+		len -= (uint64_t)n;
+	}
+	return 0;
+}
+
+int boot_refuse(const struct boot_kernel *k, struct error *err, const char *why)
+{
+	return error_add(err, -EINVAL, "the kernel \"%s\" %s", k->file.path, why);
+}
+
+bool boot_in_file(const struct boot_kernel *k, uint64_t offset, uint64_t len)
+{
+	return offset <= k->file.size && len <= k->file.size - offset;
+}
+
+int boot_add_segment(struct boot_kernel *k, uint64_t offset, uint64_t len, uint64_t gpa, uint64_t space,
+		     struct error *err)
+{
+	if (gpa < LAYOUT_KERNEL || gpa > MEMORY_LOW_MAX || space > MEMORY_LOW_MAX - gpa)
+		return error_add(
+			err, -EINVAL,
+			"the kernel \"%s\" wants to be at 0x%llx with 0x%llx bytes; possible is 0x%x "
+			"to 0x%llx",
+			k->file.path, (unsigned long long)gpa, (unsigned long long)space, LAYOUT_KERNEL,
+			(unsigned long long)MEMORY_LOW_MAX);
+	if (len > space || !boot_in_file(k, offset, len))
+		return boot_refuse(k, err, "is cut short or damaged: a segment reaches beyond the file");
+	if (k->n_segments == BOOT_MAX_SEGMENTS)
+		return boot_refuse(k, err, "has too many segments");
+	k->segments[k->n_segments++] = (struct boot_segment){ .offset = offset, .len = len, .gpa = gpa };
+	k->end = max_u64(k->end, gpa + space);
+	return 0;
+}
+
+static const struct boot_format *const boot_formats[] = { &boot_bzimage, &boot_pvh };
+
+/* Files that people give instead of a kernel, by what they begin with. */
+static const struct {
+	unsigned int offset;
+	unsigned int len;
+	const char *magic;
+	const char *looks_like;
+} boot_others[] = {
+	{ 0, 2, "\x1f\x8b", "compressed with gzip; unpack it first (gunzip)" },
+	{ 0, 6,
+	  "\xfd"
+	  "7zXZ\0",
+	  "compressed with xz; unpack it first (unxz)" },
+	{ 0, 4, "\x28\xb5\x2f\xfd", "compressed with zstd; unpack it first (unzstd)" },
+	{ 0, 3, "BZh", "compressed with bzip2; unpack it first (bunzip2)" },
+	{ 0, 4, "\x04\x22\x4d\x18", "compressed with lz4; unpack it first (unlz4)" },
+	{ 0, 4, "\x02\x21\x4c\x18", "compressed with lz4; unpack it first (unlz4)" },
+	{ 0, 6, "070701", "an initramfs; that is for --initrd" },
+	{ 0, 4, "QFI\xfb", "a qcow2 disk image" },
+	{ 0, 2, "#!", "a script" },
+	{ 56, 4, "ARM\x64", "a kernel for arm64" },
+	{ 0, 2, "MZ", "an EFI or Windows program" },
+	{ 0x1fe, 2, "\x55\xaa", "a boot sector or disk image" },
+};
+
+static int boot_refuse_other(const struct boot_kernel *k, struct error *err)
+{
+	const char *looks_like = "nothing that is known";
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(boot_others); i++) {
+		if (memcmp(k->head + boot_others[i].offset, boot_others[i].magic, boot_others[i].len) == 0) {
+			looks_like = boot_others[i].looks_like;
+			break;
+		}
+	}
+	return error_add(err, -EINVAL,
+			 "the kernel \"%s\" (%llu bytes) is not a bzImage (vmlinuz) nor an ELF vmlinux; it "
+			 "looks like %s",
+			 k->file.path, (unsigned long long)k->file.size, looks_like);
+}
+
+static const struct boot_format *boot_identify(struct boot_kernel *k, struct error *err)
+{
+	if (boot_read(&k->file, 0, k->head, min_u64(k->file.size, sizeof(k->head)), err) < 0)
+		return NULL;
+	for (unsigned int i = 0; i < ARRAY_SIZE(boot_formats); i++) {
+		if (boot_formats[i]->match(k))
+			return boot_formats[i];
+	}
+	boot_refuse_other(k, err);
+	return NULL;
+}
+
+/* The initrd goes as high as it may, so that the kernel's own early choices meet it last. */
+static int boot_place(const struct memory *m, const struct boot_kernel *k, struct boot_initrd *initrd,
+		      struct error *err)
+{
+	uint64_t low = m->regions[0].len;
+	uint64_t highest = min_u64(MEMORY_LOW_MAX, k->initrd_end);
+	uint64_t begin = align_up(k->end, PAGE_SIZE);
+
+	if (initrd->len > 0 && (highest < begin || initrd->len > highest - begin))
+		return error_add(err, -EFBIG,
+				 "the initrd of %llu MiB is too large: this kernel can take %llu MiB",
+				 (unsigned long long)(initrd->len >> 20),
+				 (unsigned long long)(highest < begin ? 0 : (highest - begin) >> 20));
+	if (begin > low || align_up(initrd->len, PAGE_SIZE) > low - begin)
+		return error_add(err, -ENOMEM,
+				 "too little memory: kernel and initrd alone take %llu MiB, the guest has "
+				 "%llu MiB; give more with --mem",
+				 (unsigned long long)((begin + initrd->len + MIB(1) - 1) >> 20),
+				 (unsigned long long)(m->size >> 20));
+	if (initrd->len > 0)
+		initrd->gpa = (min_u64(low, highest) - initrd->len) & ~(PAGE_SIZE - 1);
+	return 0;
+}
+
+static int boot_copy(struct memory *m, const struct boot_file *f, const struct boot_segment *s,
+		     struct error *err)
+{
+	void *hva;
+
+	if (s->len == 0)
+		return 0;
+	hva = memory_at(m, s->gpa, s->len);
+	if (!hva)
+		return error_add(err, -EFAULT, "the %s \"%s\" does not fit into guest memory", f->what,
+				 f->path);
+	return boot_read(f, s->offset, hva, s->len, err);
+}
+
+/* Selectors as the 64-bit protocol names them: 0x10 code, 0x18 data; 0x08 is code for the 32-bit entry. */
+static int boot_write_gdt(struct memory *m)
+{
+	static const uint64_t gdt[] = { 0, 0x00cf9b000000ffff, 0x00af9b000000ffff, 0x00cf93000000ffff };
+
+	return memory_write(m, LAYOUT_GDT, gdt, sizeof(gdt));
+}
+
+static int boot_write_cmdline(struct memory *m, const struct boot_kernel *k, const char *cmdline,
+			      struct error *err)
+{
+	uint64_t max = min_u64(k->cmdline_max, LAYOUT_CMDLINE_MAX - 1), len = strlen(cmdline);
+
+	if (len > max)
+		return error_add(
+			err, -E2BIG,
+			"the kernel command line has %llu characters; this kernel takes at most %llu",
+			(unsigned long long)len, (unsigned long long)max);
+	return memory_write(m, LAYOUT_CMDLINE, cmdline, len + 1);
+}
+
+static int boot_load_files(struct memory *m, struct boot_kernel *k, const struct boot_file *initrd_file,
+			   const char *cmdline, uint64_t rsdp, struct boot_entry *entry, struct error *err)
+{
+	struct boot_initrd initrd = { .len = initrd_file->size };
+	const struct boot_format *format = boot_identify(k, err);
+	int ret;
+
+	if (!format)
+		return -EINVAL;
+	ret = format->plan(k, err);
+	if (ret == 0)
+		ret = boot_place(m, k, &initrd, err);
+	if (ret == 0)
+		ret = boot_write_cmdline(m, k, cmdline, err);
+	for (unsigned int i = 0; ret == 0 && i < k->n_segments; i++)
+		ret = boot_copy(m, &k->file, &k->segments[i], err);
+	if (ret == 0)
+		ret = boot_copy(m, initrd_file, &(struct boot_segment){ 0, initrd.len, initrd.gpa }, err);
+	if (ret < 0)
+		return ret;
+	ret = boot_write_gdt(m);
+	if (ret == 0)
+		ret = format->finish(m, k, &initrd, rsdp);
+	*entry = (struct boot_entry){ format->long_mode, k->rip, LAYOUT_BOOT_INFO };
+	return ret;
+}
+
+int boot_load(struct memory *m, const char *kernel, const char *initrd, const char *cmdline, uint64_t rsdp,
+	      struct boot_entry *entry, struct error *err)
+{
+	struct boot_kernel k = { .file = { .fd = -1 } };
+	struct boot_file initrd_file = { .fd = -1 };
+	int ret;
+
+	ret = boot_open(&k.file, "kernel", kernel, err);
+	if (ret == 0 && initrd)
+		ret = boot_open(&initrd_file, "initrd", initrd, err);
+	if (ret == 0)
+		ret = boot_load_files(m, &k, &initrd_file, cmdline ? cmdline : "", rsdp, entry, err);
+	boot_close(&initrd_file);
+	boot_close(&k.file);
+	return ret;
+}
