@@ -28,14 +28,15 @@ struct svq {
 	uint64_t desc_iova, avail_iova, used_iova;
 
 	struct svq_desc *descs;     /* [size] */
-	uint64_t *tokens;           /* [size], by head */
 	struct virtio_seg *written; /* [size], what svq_get_used() shows */
 	uint16_t free_head;
 	uint16_t n_free;
-	uint16_t avail_idx; /* next entry to write */
-	uint16_t published; /* avail.idx as the device sees it */
-	uint16_t last_used;
+	uint16_t avail_idx;   /* next entry to write */
+	uint16_t published;   /* avail.idx as the device sees it */
+	uint16_t last_used;   /* next entry to take */
+	uint16_t used_idx;    /* the device's index as last read */
 	uint16_t n_in_flight; /* elements */
+	const char *broken;   /* what the device did, for the log; NULL while the queue is good */
 };
 
 /*
@@ -48,8 +49,9 @@ void svq_exit(struct svq *svq);
 
 /*
  * Adds an element of @n_read readable and then @n_write writable segments, none of length 0, at least one in
- * all. @token comes back at its completion. -ENOSPC if the ring lacks descriptors now. Not visible before
- * svq_publish(), which returns whether the device wants a kick for what it made visible.
+ * all, less than 2^32 bytes together. @token comes back at its completion. -ENOSPC if the ring lacks
+ * descriptors now: an element of more than @svq->size segments never fits. Not visible before svq_publish(),
+ * which returns whether the device wants a kick for what it made visible.
  */
 int __must_check svq_add(struct svq *svq, const struct virtio_seg *segs, uint16_t n_read, uint16_t n_write,
 			 uint64_t token);
@@ -63,8 +65,10 @@ struct svq_used {
 	const struct virtio_seg *written;
 };
 
-/* Takes one completed element: 1, 0 if there is none, -EIO if the device broke the rules: then the queue is
- * dead until reset. */
+/*
+ * Takes one completed element: 1, 0 if there is none, -EIO if the device broke the rules: then @svq->broken
+ * says how and the queue is dead until svq_init().
+ */
 int __must_check svq_get_used(struct svq *svq, struct svq_used *used);
 
 /*

@@ -72,6 +72,9 @@ static inline unsigned int virtio_net_tx(unsigned int pair)
 }
 
 /* Feature bits by number (virtio 1.4, "Network Device / Feature bits"). */
+#ifndef VIRTIO_NET_F_GUEST_HDRLEN
+#define VIRTIO_NET_F_GUEST_HDRLEN 59
+#endif
 #ifndef VIRTIO_F_RING_RESET
 #define VIRTIO_F_RING_RESET 40
 #endif

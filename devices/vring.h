@@ -12,8 +12,11 @@
 #include "devices/virtio.h"
 #include "vmm/memory.h"
 
-/* A chain of buffers as copied from the guest: @n_read segments for the device to read, then @n_write to
- * write. */
+/*
+ * A chain of buffers as copied from the guest: @n_read segments for the device to read, then @n_write to
+ * write. Every segment lies in one region of guest RAM and has at least one byte: descriptors of length 0 are
+ * legal and are left out. So a chain may have no segments at all; it is to be given back with length 0.
+ */
 struct vring_chain {
 	uint16_t head;
 	uint16_t n_read;
@@ -44,11 +47,13 @@ struct vring {
 	uint16_t used_idx;   /* next entry to write, free-running; not yet visible beyond @published */
 	uint16_t published;  /* used.idx as the guest sees it */
 	uint16_t n_in_flight;
+	const char *broken; /* what the driver did, for the log; NULL while the ring is good */
 	/* In-flight heads in submission order: a list through these arrays, [size] is its anchor. */
 	uint16_t *next;
 	uint16_t *prev;
 	bool *in_flight;
 	struct virtio_seg *segs; /* of the chain popped last, [size] */
+	uint8_t *heads;          /* scratch of vring_save(), [2 * size] */
 };
 
 /*
@@ -60,16 +65,18 @@ int __must_check vring_init(struct vring *vr, struct memory *mem, const struct v
 void vring_exit(struct vring *vr);
 
 /*
- * Takes the next chain. Returns 1 with @chain filled (its segments are valid until the next call on @vr), 0
- * if there is none, -EINVAL if the driver broke the rules of section "Split Virtqueues": then the ring is
- * unusable until the driver resets it.
+ * Takes the next chain. Returns 1 with @chain filled (its segments are valid until the next vring_pop() or
+ * vring_reread()), 0 if there is none, -EINVAL if the driver broke the rules of section "Split Virtqueues":
+ * then @vr->broken says which, and nothing more can be taken until the driver resets the ring. What is in
+ * flight can still be given back.
  */
 int __must_check vring_pop(struct vring *vr, struct vring_chain *chain);
 
-/* Puts the chain that vring_pop() gave last back as the next one. */
+/* Puts the chain that vring_pop() gave last back as the next one. It must still be in flight. */
 void vring_unpop(struct vring *vr);
 
-/* Whether there is a chain to pop, without taking it. Looks at the guest's index anew. */
+/* Whether vring_pop() has something to say, without taking it. Looks at the guest's index anew; false for a
+ * broken ring. */
 bool vring_has_avail(struct vring *vr);
 
 /*
@@ -88,8 +95,9 @@ bool __must_check vring_publish(struct vring *vr);
 
 /*
  * Saved state is {last_avail, used index, in-flight heads in submission order}: the memory part is in guest
- * RAM. vring_save() writes properties into the current node and changes nothing. vring_load() on a fresh
- * vring validates them against @vr's size and the used index in guest memory.
+ * RAM. vring_save() writes properties into the current node and changes nothing; all that was pushed must
+ * have been published. vring_load() on a fresh vring validates them against each other, @vr's size and the
+ * used index in guest memory; on an error @vr is as fresh as it was and the node's error says why.
  */
 struct state_writer;
 struct state_node;
