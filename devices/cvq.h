@@ -74,12 +74,13 @@ enum cvq_verdict {
 };
 
 /*
- * Decides on a private copy of a command, @len bytes with the header. Fields that the specification reserves
+ * Decides on a private copy of a command, *@len bytes with the header; a byte of padding that Linux leaves
+ * behind a hash key is cut off. Fields that the specification reserves
  * are zeroed in @cmd, for the device and for the record alike (HASH_CONFIG: Linux leaves max_tx_vq in them).
- * *@name is the command's name, or "unknown".
+ * Why it is refused goes into @err.
  */
-enum cvq_verdict __must_check cvq_check(const struct cvq_limits *limits, uint8_t *cmd, uint32_t len,
-					const char **name);
+enum cvq_verdict __must_check cvq_check(const struct cvq_limits *limits, uint8_t *cmd, uint32_t *len,
+					struct error *err);
 
 /* Records a command that cvq_check() let through and the device has answered with VIRTIO_NET_OK. */
 void cvq_remember(struct cvq_store *store, const uint8_t *cmd, uint32_t len);
@@ -109,8 +110,10 @@ uint32_t __must_check cvq_replay_next(struct cvq_replay *replay, uint8_t *cmd);
 #define CVQ_NAME_MAX 64u
 void cvq_describe(const uint8_t *cmd, uint32_t len, char name[CVQ_NAME_MAX]);
 
-/* Properties of the current node. Reading validates every value as cvq_check() would have: @limits are the
- * destination's. */
+/*
+ * Properties of the current node. Reading validates every value as cvq_check() would have: @limits are the
+ * destination's. Every reason against it goes into the node's error, and then @store is as it was.
+ */
 void cvq_save(const struct cvq_store *store, struct state_writer *w);
 int __must_check cvq_load(struct cvq_store *store, const struct cvq_limits *limits, struct state_node *node);
 
