@@ -14,14 +14,16 @@ struct virtio_pci;
 
 /*
  * What a device type provides. Called on a vCPU's thread with the transport's lock held: may hand over to the
- * device's own thread and wait for it, for that thread never takes the lock.
+ * device's own thread and wait for it, for that thread never takes the lock while the guest runs.
  */
 struct virtio_ops {
 	/* Bytes of device configuration; @offset + @len is within config_len. */
 	void (*config_read)(struct virtio_pci *v, uint32_t offset, void *data, uint32_t len);
-	/* Whether the driver's set of features, a subset of the offered, holds together. */
+	/* Whether the driver's set of features, a subset of the offered, holds together. A plain predicate:
+	 * asked by virtio_pci_load() too. */
 	bool (*features_ok)(struct virtio_pci *v, uint64_t features);
-	/* DRIVER_OK: features and queues are final. -errno makes the transport set DEVICE_NEEDS_RESET. */
+	/* DRIVER_OK, which the status shows already: features and queues are final, vectors are not. Rings
+	 * are where the driver said, unchecked. -errno makes the transport set DEVICE_NEEDS_RESET. */
 	int (*driver_ok)(struct virtio_pci *v);
 	/* Status 0: after it returns the device touches neither rings nor buffers. Also without a driver_ok()
 	 * before. */
@@ -51,23 +53,37 @@ struct virtio_pci {
 	_Atomic uint8_t status;
 	_Atomic uint16_t config_vector;
 	_Atomic bool config_changed; /* since the last read of it */
+	_Atomic uint8_t isr;         /* VIRTIO_PCI_ISR_*, for drivers that look: there is no INTx */
 	uint8_t config_generation;
 	uint16_t queue_select;
 	unsigned int n_queues;
-	struct virtio_queue *queues;
+	struct virtio_queue *queues; /* [n_built] */
+	unsigned int n_built;
+	uint8_t notify_cap;         /* offset in config space */
+	struct log_limit log_limit; /* for what the guest does wrong */
 };
 
+/* Beside VIRTIO_PCI_ISR_CONFIG of linux/virtio_pci.h. */
+#define VIRTIO_PCI_ISR_QUEUE 1u
+
+#define VIRTIO_PCI_MAX_QUEUES 253u
+#define VIRTIO_PCI_MAX_CONFIG 0xe00u /* bytes of device configuration */
+
 /*
- * Puts a device with @n_queues queues on @bus. @max_sizes holds the largest size of each queue. Queue count
- * and sizes can be lowered with virtio_pci_limit() until the guest runs: vectors and pages stay as built.
+ * Puts a device with @n_queues queues on @bus. @max_sizes holds the largest size of each queue, a power of
+ * two, or 0 where there is no queue. Addresses do not depend on the number of queues, so that a host with
+ * more of them can take a guest over.
  */
 int __must_check virtio_pci_init(struct virtio_pci *v, struct pci_bus *bus, const struct virtio_ops *ops,
 				 unsigned int device_type, uint32_t class_code, uint32_t config_len,
 				 uint64_t offered, unsigned int n_queues, const uint16_t *max_sizes,
 				 struct error *err);
+/* Once vCPUs have ended, or before they run. */
 void virtio_pci_exit(struct virtio_pci *v);
 
-/* Lowers what the guest will see to @n_queues with @max_sizes, at most what was built. Before the guest runs.
+/*
+ * Lowers what the guest will see to @n_queues, one vector for each and one more, with @max_sizes and features
+ * @offered, at most what was built. kick_fd of the queues beyond stays open. Before the guest runs.
  */
 void virtio_pci_limit(struct virtio_pci *v, unsigned int n_queues, const uint16_t *max_sizes,
 		      uint64_t offered);
@@ -77,9 +93,18 @@ void virtio_pci_notify_queue(struct virtio_pci *v, unsigned int index);
 void virtio_pci_notify_config(struct virtio_pci *v);
 void virtio_pci_needs_reset(struct virtio_pci *v);
 
-/* Registers, features, queues, vectors (reference 7.9). Loading checks every value, and @offered against the
- * features of the stream. */
+/*
+ * A node "virtio-pci" in the current one: registers, features, queues, vectors (reference 7.9), while vCPUs
+ * are stopped. Loading checks every value as if the driver had written it, and wants the queues that
+ * virtio_pci_limit() has left; of @offered it keeps what the source has shown. Starts nothing.
+ */
 void virtio_pci_save(struct virtio_pci *v, struct state_writer *w);
 int __must_check virtio_pci_load(struct virtio_pci *v, struct state_node *node);
+
+/* Between virtio_pci*.c. Access to the common configuration structure; what the driver may have written. */
+void virtio_pci_common_read(struct virtio_pci *v, uint64_t offset, void *data, unsigned int len);
+void virtio_pci_common_write(struct virtio_pci *v, uint64_t offset, const void *data, unsigned int len);
+bool virtio_pci_features_valid(struct virtio_pci *v, uint64_t accepted);
+bool virtio_pci_status_legal(uint8_t status);
 
 #endif

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A VM without KVM. */
+#include "tests/fake/vm.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <linux/pci_regs.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#define FIRST_GSI 24u
+
+static struct fake_vm *fake_of(struct vm *vm)
+{
+	return container_of(vm, struct fake_vm, vm);
+}
+
+struct fake_vm *fake_vm_new(void)
+{
+	struct fake_vm *f = calloc(1, sizeof(*f));
+
+	assert(f);
+	f->vm.devices_tail = &f->vm.devices;
+	f->max_irqs = VM_MAX_GSI - FIRST_GSI;
+	f->max_doorbells = FAKE_MAX_DOORBELLS;
+	return f;
+}
+
+void vm_add_device(struct vm *vm, struct device *dev)
+{
+	dev->next = NULL;
+	*vm->devices_tail = dev;
+	vm->devices_tail = &dev->next;
+}
+
+/* As KVM does when it is told of a signal, or finds one. */
+static void deliver(struct fake_vm *f, struct vm_irq *irq)
+{
+	uint64_t n;
+
+	if (irq->attached && read(irq->fd, &n, sizeof(n)) == sizeof(n))
+		f->delivered[irq->gsi]++;
+}
+
+uint64_t fake_vm_take(struct fake_vm *f, struct vm_irq *irq)
+{
+	uint64_t n;
+
+	deliver(f, irq);
+	n = f->delivered[irq->gsi];
+	f->delivered[irq->gsi] = 0;
+	return n;
+}
+
+int vm_irq_init(struct vm *vm, struct vm_irq *irq)
+{
+	struct fake_vm *f = fake_of(vm);
+
+	if (f->n_irqs == f->max_irqs)
+		return -ENOSPC;
+	*irq = (struct vm_irq){ .fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC) };
+	assert(irq->fd >= 0);
+	while (vm->gsi_used[FIRST_GSI + irq->gsi])
+		irq->gsi++;
+	irq->gsi += FIRST_GSI;
+	vm->gsi_used[irq->gsi] = true;
+	f->delivered[irq->gsi] = 0;
+	f->n_irqs++;
+	return 0;
+}
+
+void vm_irq_exit(struct vm *vm, struct vm_irq *irq)
+{
+	assert(vm->gsi_used[irq->gsi]);
+	vm->gsi_used[irq->gsi] = false;
+	fake_of(vm)->n_irqs--;
+	close(irq->fd);
+}
+
+int vm_irq_set_msi(struct vm *vm, struct vm_irq *irq, uint64_t addr, uint32_t data)
+{
+	struct fake_vm *f = fake_of(vm);
+
+	deliver(f, irq);
+	if (f->bad_msi_addr != 0 && addr == f->bad_msi_addr)
+		return -EINVAL;
+	irq->msi_addr = addr;
+	irq->msi_data = data;
+	return 0;
+}
+
+int vm_irq_unmask(struct vm *vm, struct vm_irq *irq)
+{
+	irq->attached = true;
+	deliver(fake_of(vm), irq);
+	return 0;
+}
+
+void vm_irq_mask(struct vm *vm, struct vm_irq *irq)
+{
+	deliver(fake_of(vm), irq);
+	irq->attached = false;
+}
+
+int vm_add_ioeventfd(struct vm *vm, uint64_t addr, int fd)
+{
+	struct fake_vm *f = fake_of(vm);
+
+	if (f->n_doorbells == f->max_doorbells)
+		return -ENOSPC;
+	f->doorbells[f->n_doorbells++] = (struct fake_doorbell){ .addr = addr, .fd = fd };
+	return 0;
+}
+
+void vm_del_ioeventfd(struct vm *vm, uint64_t addr, int fd)
+{
+	struct fake_vm *f = fake_of(vm);
+	unsigned int i = 0;
+
+	while (i < f->n_doorbells && (f->doorbells[i].addr != addr || f->doorbells[i].fd != fd))
+		i++;
+	assert(i < f->n_doorbells);
+	f->doorbells[i] = f->doorbells[--f->n_doorbells];
+}
+
+void fake_vm_mmio_write(struct fake_vm *f, uint64_t addr, uint64_t value, unsigned int len)
+{
+	const uint64_t one = 1;
+	uint8_t data[8];
+
+	for (unsigned int i = 0; i < f->n_doorbells && len == 2; i++) {
+		if (f->doorbells[i].addr == addr) {
+			assert(write(f->doorbells[i].fd, &one, sizeof(one)) == sizeof(one));
+			return;
+		}
+	}
+	put_le64(data, value);
+	bus_write(&f->vm.mmio, addr, data, len);
+}
+
+uint64_t fake_vm_mmio_read(struct fake_vm *f, uint64_t addr, unsigned int len)
+{
+	uint8_t data[8] = { 0 };
+
+	bus_read(&f->vm.mmio, addr, data, len);
+	return get_le64(data);
+}
+
+static void config_address(struct fake_vm *f, unsigned int slot, unsigned int reg)
+{
+	uint8_t data[4];
+
+	put_le32(data, 0x80000000u | slot << 11 | (reg & 0xfc));
+	bus_write(&f->vm.pio, 0xcf8, data, sizeof(data));
+}
+
+uint32_t fake_config_read(struct fake_vm *f, unsigned int slot, unsigned int reg, unsigned int len)
+{
+	uint8_t data[8] = { 0 };
+
+	config_address(f, slot, reg);
+	bus_read(&f->vm.pio, 0xcfc + (reg & 3), data, len);
+	return get_le32(data);
+}
+
+void fake_config_write(struct fake_vm *f, unsigned int slot, unsigned int reg, unsigned int len,
+		       uint32_t value)
+{
+	uint8_t data[4];
+
+	config_address(f, slot, reg);
+	put_le32(data, value);
+	bus_write(&f->vm.pio, 0xcfc + (reg & 3), data, len);
+}
+
+unsigned int fake_config_capability(struct fake_vm *f, unsigned int slot, uint8_t id, unsigned int from)
+{
+	unsigned int at = fake_config_read(f, slot, PCI_CAPABILITY_LIST, 1);
+	bool behind = from == 0;
+
+	for (unsigned int i = 0; i < 48 && at != 0; i++) {
+		behind = behind || at == from;
+		if (behind && fake_config_read(f, slot, at, 1) == id)
+			return at;
+		at = fake_config_read(f, slot, at + 1, 1);
+	}
+	return 0;
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A VM without KVM: buses, and the vm_*() functions that devices call, so that a unit test needs no /dev/kvm.
+ * Linked into a test as an object, where it takes the place of vmm/vm.c and vmm/vm_irq.c. With it the guest's
+ * way to configuration space and to trees of saved state.
+ */
+#ifndef FERRY_TESTS_FAKE_VM_H
+#define FERRY_TESTS_FAKE_VM_H
+
+#include "vmm/vm.h"
+
+#define FAKE_MAX_DOORBELLS 512u
+
+struct fake_doorbell {
+	uint64_t addr;
+	int fd;
+};
+
+struct fake_vm {
+	struct vm vm;
+	unsigned int n_irqs;
+	uint64_t delivered[VM_MAX_GSI]; /* interrupts that reached the guest */
+	struct fake_doorbell doorbells[FAKE_MAX_DOORBELLS];
+	unsigned int n_doorbells;
+	/* To fail with -EINVAL: messages to this address, and making more interrupts or doorbells than this.
+	 */
+	uint64_t bad_msi_addr;
+	unsigned int max_irqs, max_doorbells;
+};
+
+/* An empty one, which vm_*() fill in. free()d by the caller. */
+struct fake_vm *fake_vm_new(void);
+
+/* How many interrupts have been delivered since the last call: those signalled while connected, and those
+ * that were pending then, each time as one. */
+uint64_t fake_vm_take(struct fake_vm *f, struct vm_irq *irq);
+
+/* One write of a guest with KVM: an ioeventfd where it fits, else the bus. */
+void fake_vm_mmio_write(struct fake_vm *f, uint64_t addr, uint64_t value, unsigned int len);
+uint64_t fake_vm_mmio_read(struct fake_vm *f, uint64_t addr, unsigned int len);
+
+/* Configuration space through the ports. */
+uint32_t fake_config_read(struct fake_vm *f, unsigned int slot, unsigned int reg, unsigned int len);
+void fake_config_write(struct fake_vm *f, unsigned int slot, unsigned int reg, unsigned int len,
+		       uint32_t value);
+/* The first capability @id at or behind @from (0: the first), 0 if there is none. */
+unsigned int fake_config_capability(struct fake_vm *f, unsigned int slot, uint8_t id, unsigned int from);
+
+#endif
