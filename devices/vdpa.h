@@ -26,12 +26,14 @@ struct vdpa_region {
 };
 
 struct vdpa_ops {
-	/* The largest ring of queue @index: 0 or a power of two. */
+	/* The largest ring of queue @index, as it is where the driver has accepted several queue pairs if
+	 * they are offered: 0 or a power of two. */
 	int (*vring_size)(struct vdpa *vdpa, unsigned int index, uint16_t *size, struct error *err);
 	int (*set_features)(struct vdpa *vdpa, uint64_t features, struct error *err);
 	/* Sets the status byte and reads it back: -EIO if the device did not take it. 0 resets. */
 	int (*set_status)(struct vdpa *vdpa, uint8_t status, struct error *err);
 	int (*get_status)(struct vdpa *vdpa, uint8_t *status, struct error *err);
+	/* At most 256 bytes at once. Before set_features() the kernel makes the features 0 for it. */
 	int (*get_config)(struct vdpa *vdpa, uint32_t offset, void *buf, uint32_t len, struct error *err);
 	int (*set_config_call)(struct vdpa *vdpa, int fd, struct error *err);
 
@@ -59,8 +61,9 @@ struct vdpa {
 };
 
 /*
- * Opens /dev/vhost-vdpa-N and takes ownership of it. A device that is not a NIC, in use, not accessible, or
- * whose driver lacks what Ferry needs is refused with what to do about it. Closed with ops->close().
+ * Opens /dev/vhost-vdpa-N, resets it, and takes ownership of it. A device that is not a NIC, in use, not
+ * accessible, or whose driver lacks what Ferry needs is refused with what to do about it. Closed with
+ * ops->close().
  */
 int __must_check vhost_vdpa_open(struct vdpa **vdpa, const char *path, struct error *err);
 
