@@ -7,16 +7,17 @@
 #define FERRY_DEVICES_NET_H
 
 #include "devices/pci.h"
-#include "vmm/config.h"
+#include "devices/vdpa.h"
 
 struct net;
 
 /*
- * Opens the vDPA device of @config, maps guest RAM for it, and adds the NIC to @bus and, as "net<index>", to
- * @vm's devices. At run time it has a thread of its own. Freed by net_destroy() once vCPUs have ended.
+ * Maps guest RAM for @vdpa and adds a NIC in front of it to @bus and, as "net<index>", to @vm's devices.
+ * Takes @vdpa over, also where it fails. At run time the NIC has a thread of its own. Freed by net_destroy()
+ * once vCPUs have ended.
  */
-int __must_check net_create(struct net **net, struct vm *vm, struct pci_bus *bus,
-			    const struct net_config *config, unsigned int index, struct error *err);
+int __must_check net_create(struct net **net, struct vm *vm, struct pci_bus *bus, struct vdpa *vdpa,
+			    unsigned int index, struct error *err);
 void net_destroy(struct net *net);
 
 #endif

@@ -1,0 +1,478 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Building the NIC, and what the guest sees of it: features, configuration, status. */
+#define _GNU_SOURCE
+#include "devices/net_priv.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#define NET_PCI_CLASS 0x020000u /* Ethernet */
+
+_Static_assert(offsetof(struct virtio_net_config, mac) == 0, "virtio_net_config");
+_Static_assert(offsetof(struct virtio_net_config, status) == 6, "virtio_net_config");
+_Static_assert(offsetof(struct virtio_net_config, max_virtqueue_pairs) == 8, "virtio_net_config");
+_Static_assert(offsetof(struct virtio_net_config, rss_max_key_size) == 17, "virtio_net_config");
+_Static_assert(sizeof(struct virtio_net_config) >= NET_CONFIG_LEN, "virtio_net_config");
+
+/* Features that change how packets look or what the configuration holds: there is nothing to carry for them
+ * but the bit. */
+#define NET_STATELESS                                                                                        \
+	(VIRTIO_BIT(VIRTIO_NET_F_CSUM) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_CSUM) |                               \
+	 VIRTIO_BIT(VIRTIO_NET_F_MTU) | VIRTIO_BIT(VIRTIO_NET_F_MAC) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_TSO4) | \
+	 VIRTIO_BIT(VIRTIO_NET_F_GUEST_TSO6) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_ECN) |                          \
+	 VIRTIO_BIT(VIRTIO_NET_F_GUEST_UFO) | VIRTIO_BIT(VIRTIO_NET_F_HOST_TSO4) |                           \
+	 VIRTIO_BIT(VIRTIO_NET_F_HOST_TSO6) | VIRTIO_BIT(VIRTIO_NET_F_HOST_ECN) |                            \
+	 VIRTIO_BIT(VIRTIO_NET_F_HOST_UFO) | VIRTIO_BIT(VIRTIO_NET_F_MRG_RXBUF) |                            \
+	 VIRTIO_BIT(VIRTIO_NET_F_STATUS) | VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) |                                \
+	 VIRTIO_BIT(VIRTIO_NET_F_GUEST_USO4) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_USO6) |                         \
+	 VIRTIO_BIT(VIRTIO_NET_F_HOST_USO) | VIRTIO_BIT(VIRTIO_NET_F_SPEED_DUPLEX) |                         \
+	 VIRTIO_BIT(VIRTIO_NET_F_GUEST_HDRLEN) | VIRTIO_BIT(VIRTIO_F_VERSION_1))
+
+/* Features of the rings between guest and Ferry: the device has no part in them. */
+#define NET_RING_FEATURES (VIRTIO_BIT(VIRTIO_RING_F_INDIRECT_DESC) | VIRTIO_BIT(VIRTIO_RING_F_EVENT_IDX))
+
+/* "Feature bit requirements" and reference 1.2, 1.8: a bit, and the bits of which one at least must be there
+ * too. */
+static const struct net_dependency {
+	unsigned int bit;
+	uint64_t any_of;
+} net_dependencies[] = {
+	{ VIRTIO_NET_F_GUEST_TSO4, VIRTIO_BIT(VIRTIO_NET_F_GUEST_CSUM) },
+	{ VIRTIO_NET_F_GUEST_TSO6, VIRTIO_BIT(VIRTIO_NET_F_GUEST_CSUM) },
+	{ VIRTIO_NET_F_GUEST_ECN, VIRTIO_BIT(VIRTIO_NET_F_GUEST_TSO4) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_TSO6) },
+	{ VIRTIO_NET_F_GUEST_UFO, VIRTIO_BIT(VIRTIO_NET_F_GUEST_CSUM) },
+	{ VIRTIO_NET_F_GUEST_USO4, VIRTIO_BIT(VIRTIO_NET_F_GUEST_CSUM) },
+	{ VIRTIO_NET_F_GUEST_USO6, VIRTIO_BIT(VIRTIO_NET_F_GUEST_CSUM) },
+	{ VIRTIO_NET_F_HOST_TSO4, VIRTIO_BIT(VIRTIO_NET_F_CSUM) },
+	{ VIRTIO_NET_F_HOST_TSO6, VIRTIO_BIT(VIRTIO_NET_F_CSUM) },
+	{ VIRTIO_NET_F_HOST_ECN, VIRTIO_BIT(VIRTIO_NET_F_HOST_TSO4) | VIRTIO_BIT(VIRTIO_NET_F_HOST_TSO6) },
+	{ VIRTIO_NET_F_HOST_UFO, VIRTIO_BIT(VIRTIO_NET_F_CSUM) },
+	{ VIRTIO_NET_F_HOST_USO, VIRTIO_BIT(VIRTIO_NET_F_CSUM) },
+	{ VIRTIO_NET_F_CTRL_GUEST_OFFLOADS, VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) },
+	{ VIRTIO_NET_F_CTRL_RX, VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) },
+	{ VIRTIO_NET_F_CTRL_VLAN, VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) },
+	{ VIRTIO_NET_F_CTRL_RX_EXTRA, VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) },
+	{ VIRTIO_NET_F_GUEST_ANNOUNCE, VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) },
+	{ VIRTIO_NET_F_GUEST_ANNOUNCE, VIRTIO_BIT(VIRTIO_NET_F_STATUS) },
+	{ VIRTIO_NET_F_MQ, VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) },
+	{ VIRTIO_NET_F_CTRL_MAC_ADDR, VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) },
+	{ VIRTIO_NET_F_HASH_REPORT, VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) },
+	{ VIRTIO_NET_F_RSS, VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) },
+};
+
+/* @features without those whose requirements are missing. */
+static uint64_t net_consistent(uint64_t features)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(net_dependencies); i++) {
+		const struct net_dependency *d = &net_dependencies[i];
+
+		if (!(features & d->any_of))
+			features &= ~VIRTIO_BIT(d->bit);
+	}
+	return features;
+}
+
+bool net_features_ok(struct virtio_pci *v, uint64_t features)
+{
+	return net_consistent(features) == features;
+}
+
+static uint64_t net_offer(const struct net *net)
+{
+	uint64_t f = net->vdpa->features & (NET_STATELESS | cvq_features());
+
+	/* Announcements are Ferry's own, whatever the device knows of them. */
+	f |= VIRTIO_BIT(VIRTIO_NET_F_GUEST_ANNOUNCE);
+	if (net->vdpa->n_vqs < 3)
+		f &= ~VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ);
+	if (net->device_max_pairs == 1)
+		f &= ~VIRTIO_BIT(VIRTIO_NET_F_MQ);
+	return net_consistent(f | NET_RING_FEATURES);
+}
+
+void net_config_get_mac(struct net *net, uint8_t mac[6])
+{
+	pthread_mutex_lock(&net->config_lock);
+	memcpy(mac, net->config, 6);
+	pthread_mutex_unlock(&net->config_lock);
+}
+
+void net_config_set_mac(struct net *net, const uint8_t mac[6])
+{
+	pthread_mutex_lock(&net->config_lock);
+	memcpy(net->config, mac, 6);
+	pthread_mutex_unlock(&net->config_lock);
+}
+
+/* What the guest is to see of the device's status and of announcements. */
+void net_config_set_status(struct net *net)
+{
+	uint16_t status = net->link_up ? VIRTIO_NET_S_LINK_UP : 0;
+	bool changed;
+
+	if (net->announcing || net->device_announcing)
+		status |= VIRTIO_NET_S_ANNOUNCE;
+	pthread_mutex_lock(&net->config_lock);
+	changed = get_le16(net->config + offsetof(struct virtio_net_config, status)) != status;
+	put_le16(net->config + offsetof(struct virtio_net_config, status), status);
+	pthread_mutex_unlock(&net->config_lock);
+	if (changed && net->active)
+		virtio_pci_notify_config(&net->virtio);
+}
+
+/* The only fields that a device changes by itself are in its status. */
+static void net_take_device_status(struct net *net, const uint8_t status[2])
+{
+	net->link_up = !virtio_has(net->vdpa->features, VIRTIO_NET_F_STATUS) ||
+		       get_le16(status) & VIRTIO_NET_S_LINK_UP;
+	net->device_announcing =
+		virtio_has(net->features & net->vdpa->features, VIRTIO_NET_F_GUEST_ANNOUNCE) &&
+		get_le16(status) & VIRTIO_NET_S_ANNOUNCE;
+}
+
+void net_device_config_changed(struct loop_source *src, uint32_t events)
+{
+	struct net *net = container_of(src, struct net, config_call);
+	struct error err = { 0 };
+	uint64_t count;
+	uint8_t status[2], device_status;
+
+	if (read(src->fd, &count, sizeof(count)) < 0)
+		return;
+	if (net->vdpa->ops->get_config(net->vdpa, offsetof(struct virtio_net_config, status), status,
+				       sizeof(status), &err) < 0) {
+		log_limited(&net->log_limit, LOG_WARN, "%s: %s", net->name, err.text);
+		return;
+	}
+	net_take_device_status(net, status);
+	net_config_set_status(net);
+	if (net->started && !net->broken &&
+	    net->vdpa->ops->get_status(net->vdpa, &device_status, &err) == 0 &&
+	    device_status & VIRTIO_CONFIG_S_NEEDS_RESET)
+		net_break(net, "the device needs a reset");
+}
+
+static void net_config_read(struct virtio_pci *v, uint32_t offset, void *data, uint32_t len)
+{
+	struct net *net = container_of(v, struct net, virtio);
+
+	pthread_mutex_lock(&net->config_lock);
+	memcpy(data, net->config + offset, len);
+	pthread_mutex_unlock(&net->config_lock);
+}
+
+struct net_thread_call {
+	struct net *net;
+	int (*fn)(struct net *net, void *arg);
+	void *arg;
+	int ret;
+};
+
+static void net_thread_call(void *arg)
+{
+	struct net_thread_call *call = arg;
+
+	call->ret = call->fn(call->net, call->arg);
+}
+
+int net_call(struct net *net, int (*fn)(struct net *net, void *arg), void *arg)
+{
+	struct net_thread_call call = { .net = net, .fn = fn, .arg = arg };
+
+	loop_call(&net->loop, net_thread_call, &call);
+	return call.ret;
+}
+
+static int net_driver_ok_call(struct net *net, void *arg)
+{
+	struct error err = { 0 };
+	int ret;
+
+	net_plan(net, net->virtio.accepted);
+	net->generation++;
+	net->changes++;
+	net->active = true;
+	ret = net_find_rings(net, &err);
+	if (ret == 0)
+		ret = net_start(net, net->virtio.accepted, &err);
+	if (ret == 0) {
+		net_target_default(net);
+		ret = net_ctrl_apply(net, &err);
+	}
+	if (ret < 0) {
+		log_limited(&net->log_limit, LOG_ERROR, "%s: cannot start the NIC for the guest: %s",
+			    net->name, err.text);
+		net_stop(net);
+		net->broken = true;
+	}
+	/* Broken or not: a driver that waits for the answer to a command gets one. */
+	net_attach(net);
+	return ret;
+}
+
+static int net_driver_ok(struct virtio_pci *v)
+{
+	return net_call(container_of(v, struct net, virtio), net_driver_ok_call, NULL);
+}
+
+static int net_reset_call(struct net *net, void *arg)
+{
+	net_announce_stop(net);
+	net_detach(net);
+	net_stop(net);
+	cvq_reset(&net->store);
+	net->active = false;
+	net->broken = false;
+	net->announcing = false;
+	net->features = 0;
+	net->changes++;
+	net_config_set_mac(net, net->provisioned_mac);
+	net_config_set_status(net);
+	return 0;
+}
+
+static void net_reset(struct virtio_pci *v)
+{
+	net_call(container_of(v, struct net, virtio), net_reset_call, NULL);
+}
+
+static const struct virtio_ops net_virtio_ops = {
+	.config_read = net_config_read,
+	.features_ok = net_features_ok,
+	.driver_ok = net_driver_ok,
+	.reset = net_reset,
+};
+
+/* Reads what the device is, and decides what the guest sees. */
+static int net_probe(struct net *net, struct error *err)
+{
+	struct vdpa *vdpa = net->vdpa;
+	uint32_t len = (uint32_t)min_u64(vdpa->config_len, NET_CONFIG_LEN);
+	uint8_t *table;
+	int ret;
+
+	if (!virtio_has(vdpa->features, VIRTIO_F_VERSION_1))
+		return error_add(err, -ENOTSUP, "%s: the device is a legacy one (no VIRTIO_F_VERSION_1)",
+				 vdpa->name);
+	if (vdpa->n_vqs < 2)
+		return error_add(err, -EINVAL, "%s: the device has %u virtqueues, a NIC needs 2", vdpa->name,
+				 vdpa->n_vqs);
+	ret = vdpa->ops->get_config(vdpa, 0, net->config, len, err);
+	if (ret < 0)
+		return ret;
+	net->device_max_pairs = 1;
+	if (vdpa->features & (VIRTIO_BIT(VIRTIO_NET_F_MQ) | VIRTIO_BIT(VIRTIO_NET_F_RSS)))
+		net->device_max_pairs =
+			get_le16(net->config + offsetof(struct virtio_net_config, max_virtqueue_pairs));
+	if (net->device_max_pairs < 1 || net->device_max_pairs > NET_MAX_PAIRS)
+		return error_add(err, -EINVAL, "%s: the device has %u queue pairs, Ferry takes 1 to %u",
+				 vdpa->name, net->device_max_pairs, NET_MAX_PAIRS);
+	if (vdpa->n_vqs < 2 * net->device_max_pairs + 1 && net->device_max_pairs > 1) {
+		/* With MQ or RSS the control queue would have an index that this device node does not reach.
+		 */
+		log_warn("%s: %u queue pairs but only %u virtqueues: used with one pair, without MQ and RSS",
+			 vdpa->name, net->device_max_pairs, vdpa->n_vqs);
+		vdpa->features &= ~(VIRTIO_BIT(VIRTIO_NET_F_MQ) | VIRTIO_BIT(VIRTIO_NET_F_RSS));
+		net->device_max_pairs = 1;
+	}
+	/* A table that the guest can set must be one that can be carried. */
+	table = net->config + offsetof(struct virtio_net_config, rss_max_indirection_table_length);
+	put_le16(table, (uint16_t)min_u64(get_le16(table), CVQ_MAX_RSS_TABLE));
+	net->max_pairs = net->device_max_pairs;
+	put_le16(net->config + offsetof(struct virtio_net_config, max_virtqueue_pairs),
+		 (uint16_t)net->max_pairs);
+	memcpy(net->provisioned_mac, net->config, sizeof(net->provisioned_mac));
+	net_take_device_status(net, net->config + offsetof(struct virtio_net_config, status));
+	net_config_set_status(net);
+	net->offered = net_offer(net);
+	return 0;
+}
+
+/* The window: a shadow ring and scratch buffers for each queue, the control queue's commands and acks, the
+ * announcement. */
+static int net_window_init(struct net *net, struct error *err)
+{
+	struct net_window *w = &net->window;
+	uint64_t len = 0;
+
+	for (unsigned int i = 0; i < net->n_slots; i++) {
+		net->queues[i].ring_offset = len;
+		len += svq_bytes(net->ring_size);
+		net->queues[i].scratch_offset = len;
+		if (i % 2 == 0 && i + 1 < net->n_slots)
+			len += net_scratch_bytes();
+	}
+	net->ctrl.cmd_offset = len;
+	net->ctrl.ack_offset = len + NET_CTRL_CMD_BYTES;
+	net->announce.offset = net->ctrl.ack_offset + NET_CTRL_ACK_BYTES;
+	w->len = net->announce.offset + PAGE_SIZE;
+	w->iova = align_up(memory_end(&net->vm->memory), MIB(2));
+	if (w->iova + w->len - 1 > net->vdpa->iova_last || net->vdpa->iova_first > 0)
+		return error_add(
+			err, -ERANGE,
+			"%s: the device reaches addresses 0x%llx to 0x%llx, this guest needs 0 to 0x%llx: "
+			"give the guest less memory",
+			net->vdpa->name, (unsigned long long)net->vdpa->iova_first,
+			(unsigned long long)net->vdpa->iova_last, (unsigned long long)(w->iova + w->len - 1));
+	w->fd = memfd_create("ferry-window", MFD_CLOEXEC);
+	if (w->fd < 0 || ftruncate(w->fd, (off_t)w->len) < 0)
+		return error_add(err, -errno, "cannot create shadow memory: %s", strerror(errno));
+	w->hva = mmap(NULL, w->len, PROT_READ | PROT_WRITE, MAP_SHARED, w->fd, 0);
+	if (w->hva == MAP_FAILED) {
+		w->hva = NULL;
+		return error_add(err, -errno, "cannot map shadow memory: %s", strerror(errno));
+	}
+	return 0;
+}
+
+/* The largest ring of each queue that the guest sees; all shadow rings get room for the largest of them. */
+static int net_ring_sizes(struct net *net, uint16_t *sizes, struct error *err)
+{
+	for (unsigned int i = 0; i < net->n_slots; i++) {
+		int ret = net->vdpa->ops->vring_size(net->vdpa, i, &sizes[i], err);
+
+		if (ret < 0)
+			return ret;
+		if (!is_power_of_2(sizes[i]) || sizes[i] > VIRTIO_RING_MAX_SIZE)
+			return error_add(err, -EINVAL, "%s: queue %u has a ring of %u entries",
+					 net->vdpa->name, i, sizes[i]);
+		net->queues[i].device_size = sizes[i];
+		if (sizes[i] > net->ring_size)
+			net->ring_size = sizes[i];
+	}
+	return 0;
+}
+
+static int net_events_init(struct net *net, struct error *err)
+{
+	net->config_call = (struct loop_source){ .fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
+						 .fn = net_device_config_changed };
+	net->ctrl.timer =
+		(struct loop_source){ .fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK),
+				      .fn = net_ctrl_timed_out };
+	net->announce.timer =
+		(struct loop_source){ .fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK),
+				      .fn = net_announce_timer };
+	for (unsigned int i = 0; i < net->n_slots; i++) {
+		net->queues[i].call.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		net->queues[i].device_kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		if (net->queues[i].call.fd < 0 || net->queues[i].device_kick < 0)
+			return error_add(err, -errno, "cannot create an eventfd: %s", strerror(errno));
+	}
+	if (net->config_call.fd < 0 || net->ctrl.timer.fd < 0 || net->announce.timer.fd < 0)
+		return error_add(err, -errno, "cannot create an eventfd or timerfd: %s", strerror(errno));
+	if (loop_add(&net->loop, &net->config_call, EPOLLIN) < 0 ||
+	    loop_add(&net->loop, &net->ctrl.timer, EPOLLIN) < 0 ||
+	    loop_add(&net->loop, &net->announce.timer, EPOLLIN) < 0)
+		return error_add(err, -ENOMEM, "cannot watch an eventfd or timerfd");
+	return 0;
+}
+
+static void net_close(int fd)
+{
+	if (fd >= 0)
+		close(fd);
+}
+
+static void net_free(struct net *net)
+{
+	for (unsigned int i = 0; i < net->n_slots; i++) {
+		net_close(net->queues[i].call.fd);
+		net_close(net->queues[i].device_kick);
+	}
+	net_close(net->config_call.fd);
+	net_close(net->ctrl.timer.fd);
+	net_close(net->announce.timer.fd);
+	if (net->vdpa)
+		net->vdpa->ops->close(net->vdpa);
+	if (net->window.hva)
+		munmap(net->window.hva, net->window.len);
+	net_close(net->window.fd);
+	loop_exit(&net->loop);
+	pthread_mutex_destroy(&net->config_lock);
+	free(net);
+}
+
+static struct net *net_alloc(struct vm *vm, struct vdpa *vdpa, unsigned int index)
+{
+	struct net *net = calloc(1, sizeof(*net));
+
+	if (!net)
+		return NULL;
+	net->vm = vm;
+	net->vdpa = vdpa;
+	net->window.fd = -1;
+	net->config_call.fd = net->ctrl.timer.fd = net->announce.timer.fd = -1;
+	for (unsigned int i = 0; i < ARRAY_SIZE(net->queues); i++) {
+		net->queues[i].net = net;
+		net->queues[i].call.fd = net->queues[i].device_kick = -1;
+	}
+	snprintf(net->name, sizeof(net->name), "net%u", index);
+	net->device = (struct device){ .ops = &net_device_ops, .name = net->name };
+	pthread_mutex_init(&net->config_lock, NULL);
+	if (loop_init(&net->loop) < 0) {
+		pthread_mutex_destroy(&net->config_lock);
+		free(net);
+		return NULL;
+	}
+	return net;
+}
+
+int net_create(struct net **out, struct vm *vm, struct pci_bus *bus, struct vdpa *vdpa, unsigned int index,
+	       struct error *err)
+{
+	uint16_t sizes[2 * NET_MAX_PAIRS + 1];
+	struct net *net = net_alloc(vm, vdpa, index);
+	int ret;
+
+	if (!net) {
+		vdpa->ops->close(vdpa);
+		return error_add(err, -ENOMEM, "out of memory for a NIC");
+	}
+	ret = net_probe(net, err);
+	if (ret < 0)
+		goto free_net;
+	net->n_slots = 2 * net->max_pairs + (virtio_has(net->offered, VIRTIO_NET_F_CTRL_VQ) ? 1 : 0);
+	ret = net_ring_sizes(net, sizes, err);
+	if (ret == 0)
+		ret = net_window_init(net, err);
+	if (ret == 0)
+		ret = net_events_init(net, err);
+	if (ret == 0)
+		ret = net_map(net, err);
+	if (ret < 0)
+		goto free_net;
+	ret = virtio_pci_init(&net->virtio, bus, &net_virtio_ops, VIRTIO_ID_NET, NET_PCI_CLASS,
+			      NET_CONFIG_LEN, net->offered, net->n_slots, sizes, err);
+	if (ret < 0)
+		goto free_net;
+	ret = loop_start(&net->loop, net->name);
+	if (ret < 0) {
+		error_add(err, ret, "cannot start the thread of %s: %s", net->name, strerror(-ret));
+		goto exit_virtio;
+	}
+	vm_add_device(vm, &net->device);
+	*out = net;
+	return 0;
+
+exit_virtio:
+	virtio_pci_exit(&net->virtio);
+free_net:
+	net_free(net);
+	return ret;
+}
+
+void net_destroy(struct net *net)
+{
+	loop_join(&net->loop);
+	net_announce_stop(net);
+	net_detach(net);
+	net_stop(net);
+	virtio_pci_exit(&net->virtio);
+	net_free(net);
+}

@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The control queue: a guest's command copied, checked, sent on, recorded and answered; and recorded state
+ * sent to a fresh device. */
+#include "devices/net_priv.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+/* The device writes it: one access, one value. */
+static uint8_t net_ctrl_ack(struct net *net, uint32_t n)
+{
+	return *(volatile uint8_t *)(net->window.hva + net->ctrl.ack_offset + n);
+}
+
+/* Posts a command through @offset of the command area; its ack goes to place @n. 0 or -ENOSPC. Not yet
+ * visible to the device. */
+static int net_ctrl_post(struct net *net, const uint8_t *cmd, uint32_t len, uint32_t offset, uint32_t n)
+{
+	const struct virtio_seg segs[] = {
+		{ net->window.iova + net->ctrl.cmd_offset + offset, len },
+		{ net->window.iova + net->ctrl.ack_offset + n, 1 },
+	};
+
+	memcpy(net->window.hva + net->ctrl.cmd_offset + offset, cmd, len);
+	/* Neither answer, so that one which the device does not write counts as refused. */
+	net->window.hva[net->ctrl.ack_offset + n] = 0xff;
+	return svq_add(&net->ctrl_queue->svq, segs, 1, 1, n);
+}
+
+static void net_ctrl_publish(struct net *net)
+{
+	/* For the answers. Nothing is with the device yet, so none can have been missed. */
+	svq_enable_calls(&net->ctrl_queue->svq);
+	if (svq_publish(&net->ctrl_queue->svq))
+		net_queue_kick_device(net->ctrl_queue);
+}
+
+static void net_ctrl_arm(struct net *net, unsigned int ms)
+{
+	struct itimerspec when = { .it_value = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000l } };
+
+	timerfd_settime(net->ctrl.timer.fd, 0, &when, NULL);
+}
+
+void net_ctrl_rearm(struct net *net)
+{
+	if (net->ctrl.busy)
+		net_ctrl_arm(net, NET_CTRL_TIMEOUT_MS);
+}
+
+/* Gives the guest's chain back. Linux spins until it has it. */
+static void net_ctrl_answer(struct net *net, uint8_t ack)
+{
+	struct net_queue *q = net->ctrl_queue;
+	uint32_t len = 0;
+
+	if (net->ctrl.ack_gpa != UINT64_MAX &&
+	    memory_write(&net->vm->memory, net->ctrl.ack_gpa, &ack, 1) == 0)
+		len = 1;
+	vring_push(&q->vring, net->ctrl.head, len);
+	if (vring_publish(&q->vring))
+		virtio_pci_notify_queue(&net->virtio, q->guest_index);
+}
+
+/* Gathers the readable bytes: their length, or 0 if there are too many. */
+static uint32_t net_ctrl_gather(struct net *net, const struct vring_chain *chain)
+{
+	uint8_t *cmd = net->ctrl.cmd;
+	uint32_t len = 0;
+
+	if (chain->read_len > CVQ_MAX_COMMAND)
+		return 0;
+	for (uint16_t i = 0; i < chain->n_read; i++) {
+		if (memory_read(&net->vm->memory, chain->segs[i].addr, cmd + len, chain->segs[i].len) < 0)
+			return 0;
+		len += chain->segs[i].len;
+	}
+	return len;
+}
+
+/* ANNOUNCE_ACK: the bit is Ferry's own, or the device's, or both. */
+static void net_ctrl_announce_ack(struct net *net)
+{
+	if (net->announcing) {
+		net->announcing = false;
+		net->changes++;
+		net_config_set_status(net);
+		if (!net->device_announcing) {
+			net_ctrl_answer(net, VIRTIO_NET_OK);
+			return;
+		}
+	}
+	if (!net->device_announcing || net_ctrl_post(net, net->ctrl.cmd, net->ctrl.cmd_len, 0, 0) < 0) {
+		net_ctrl_answer(net, VIRTIO_NET_ERR);
+		return;
+	}
+	net->ctrl.busy = true;
+}
+
+/* Deals with one command: answers it, or leaves it with the device. */
+static void net_ctrl_command(struct net *net, const struct vring_chain *chain)
+{
+	struct error err = { 0 };
+
+	net->ctrl.head = chain->head;
+	net->ctrl.ack_gpa = chain->n_write > 0 ? chain->segs[chain->n_read].addr : UINT64_MAX;
+	net->ctrl.cmd_len = net_ctrl_gather(net, chain);
+	switch (chain->n_write > 0 && !net->broken
+			? cvq_check(&net->limits, net->ctrl.cmd, &net->ctrl.cmd_len, &err)
+			: CVQ_REFUSE) {
+	case CVQ_REFUSE:
+		log_limited(&net->log_limit, LOG_INFO, "%s: the guest's control command was refused: %s",
+			    net->name, err.text[0] ? err.text : "it has nowhere for an answer");
+		net_ctrl_answer(net, VIRTIO_NET_ERR);
+		return;
+	case CVQ_ANNOUNCE_ACK:
+		net_ctrl_announce_ack(net);
+		break;
+	case CVQ_FORWARD:
+		net->ctrl.busy = net_ctrl_post(net, net->ctrl.cmd, net->ctrl.cmd_len, 0, 0) == 0;
+		if (!net->ctrl.busy)
+			net_ctrl_answer(net, VIRTIO_NET_ERR);
+		break;
+	}
+	if (net->ctrl.busy) {
+		net_ctrl_arm(net, NET_CTRL_TIMEOUT_MS);
+		net_ctrl_publish(net);
+	}
+}
+
+/* Commands dealt with before others have their turn. */
+#define NET_CTRL_BUDGET 64u
+
+/* The next chain: one that a loaded state calls in flight goes first, since only this host's device has not
+ * seen it. */
+static int net_ctrl_next(struct net_queue *q, struct vring_chain *chain)
+{
+	int head = vring_next_in_flight(&q->vring, -1);
+
+	return head >= 0 ? vring_reread(&q->vring, (uint16_t)head, chain) : vring_pop(&q->vring, chain);
+}
+
+void net_ctrl_run(struct net *net)
+{
+	struct net_queue *q = net->ctrl_queue;
+	struct vring_chain chain;
+	unsigned int n = 0;
+	int ret = 0;
+
+	/* Served while the NIC is broken, too: Linux spins until a command is answered. */
+	if (!q->attached || net->paused)
+		return;
+	while (!net->ctrl.busy && n < NET_CTRL_BUDGET) {
+		ret = net_ctrl_next(q, &chain);
+		if (ret < 0 || (ret == 0 && !vring_enable_kicks(&q->vring)))
+			break;
+		if (ret == 0)
+			continue;
+		net_ctrl_command(net, &chain);
+		n++;
+	}
+	if (n == NET_CTRL_BUDGET)
+		net_signal(q->kick.fd);
+	if (ret < 0 && !net->broken)
+		net_break(net, "control queue: %s", q->vring.broken);
+}
+
+/* What follows from a command that the device has accepted, before the guest sees the ack. */
+static void net_ctrl_accepted(struct net *net)
+{
+	if (net->ctrl.cmd[0] == VIRTIO_NET_CTRL_ANNOUNCE) {
+		/* The device has taken its bit back, and need not say so. */
+		net->device_announcing = false;
+		net_config_set_status(net);
+		return;
+	}
+	cvq_remember(&net->store, net->ctrl.cmd, net->ctrl.cmd_len);
+	net->changes++;
+	if (net->store.mac_set)
+		net_config_set_mac(net, net->store.mac);
+}
+
+/* Takes the completion of the guest's command, if it is there. */
+static void net_ctrl_take_answer(struct net *net)
+{
+	char name[CVQ_NAME_MAX];
+	struct svq_used used;
+	uint8_t ack;
+	int ret;
+
+	do {
+		svq_disable_calls(&net->ctrl_queue->svq);
+		ret = svq_get_used(&net->ctrl_queue->svq, &used);
+	} while (ret == 0 && svq_enable_calls(&net->ctrl_queue->svq));
+	if (ret == 0)
+		return;
+	if (ret < 0) {
+		net_break(net, "control queue: %s", net->ctrl_queue->svq.broken);
+		return;
+	}
+	net_ctrl_arm(net, 0);
+	net->ctrl.busy = false;
+	ack = net_ctrl_ack(net, 0) == VIRTIO_NET_OK ? VIRTIO_NET_OK : VIRTIO_NET_ERR;
+	if (ack == VIRTIO_NET_OK) {
+		net_ctrl_accepted(net);
+	} else {
+		cvq_describe(net->ctrl.cmd, net->ctrl.cmd_len, name);
+		log_limited(&net->log_limit, LOG_INFO, "%s: %s refused the guest's %s", net->name,
+			    net->vdpa->name, name);
+	}
+	net_ctrl_answer(net, ack);
+}
+
+void net_ctrl_complete(struct net *net)
+{
+	if (net->ctrl.busy && !net->broken)
+		net_ctrl_take_answer(net);
+}
+
+void net_ctrl_kicked(struct loop_source *src, uint32_t events)
+{
+	struct net_queue *q = container_of(src, struct net_queue, kick);
+	uint64_t count;
+
+	if (read(src->fd, &count, sizeof(count)) < 0)
+		return;
+	net_ctrl_run(q->net);
+}
+
+void net_ctrl_called(struct loop_source *src, uint32_t events)
+{
+	struct net_queue *q = container_of(src, struct net_queue, call);
+	uint64_t count;
+
+	if (read(src->fd, &count, sizeof(count)) < 0 || !q->net->running)
+		return;
+	net_ctrl_complete(q->net);
+	net_ctrl_run(q->net);
+}
+
+void net_ctrl_abandon(struct net *net)
+{
+	if (!net->ctrl.busy)
+		return;
+	net_ctrl_arm(net, 0);
+	net->ctrl.busy = false;
+	net_ctrl_answer(net, VIRTIO_NET_ERR);
+	/* For what waits behind it. */
+	net_signal(net->ctrl_queue->kick.fd);
+}
+
+void net_ctrl_timed_out(struct loop_source *src, uint32_t events)
+{
+	struct net *net = container_of(src, struct net, ctrl.timer);
+	char name[CVQ_NAME_MAX];
+	uint64_t count;
+
+	if (read(src->fd, &count, sizeof(count)) < 0 || !net->ctrl.busy || !net->running)
+		return;
+	cvq_describe(net->ctrl.cmd, net->ctrl.cmd_len, name);
+	net_break(net, "the device did not answer %s within %d s", name, NET_CTRL_TIMEOUT_MS / 1000);
+}
+
+/* Waits for the device's call on the control queue: 0 or -ETIMEDOUT. */
+static int net_ctrl_wait(struct net *net, int timeout_ms)
+{
+	struct pollfd pfd = { .fd = net->ctrl_queue->call.fd, .events = POLLIN };
+	uint64_t count;
+	int n;
+
+	do {
+		n = poll(&pfd, 1, timeout_ms);
+	} while (n < 0 && errno == EINTR);
+	if (n <= 0)
+		return -ETIMEDOUT;
+	return read(pfd.fd, &count, sizeof(count)) < 0 && errno != EAGAIN ? -errno : 0;
+}
+
+void net_ctrl_drain(struct net *net)
+{
+	uint64_t end = now_ns() + NET_CTRL_DRAIN_MS * 1000000ull;
+
+	for (net_ctrl_complete(net); net->ctrl.busy && !net->broken; net_ctrl_complete(net)) {
+		uint64_t now = now_ns();
+
+		if (now >= end || net_ctrl_wait(net, (int)((end - now) / 1000000) + 1) < 0)
+			return;
+	}
+}
+
+/* A batch of the replay: where each command lies, so that a refusal can be named. */
+struct net_batch {
+	uint32_t n;
+	uint32_t offset[NET_CTRL_BATCH_MAX];
+	uint32_t len[NET_CTRL_BATCH_MAX];
+};
+
+/* Posts as many commands as ring and area take, beginning with the @pending bytes at @next; returns what is
+ * pending then. */
+static uint32_t net_batch_post(struct net *net, struct net_batch *batch, struct cvq_replay *replay,
+			       uint8_t *next, uint32_t pending)
+{
+	uint32_t offset = 0;
+
+	batch->n = 0;
+	while (pending > 0 && batch->n < NET_CTRL_BATCH_MAX && offset + pending <= NET_CTRL_CMD_BYTES) {
+		if (net_ctrl_post(net, next, pending, offset, batch->n) < 0)
+			break;
+		batch->offset[batch->n] = offset;
+		batch->len[batch->n++] = pending;
+		offset += pending;
+		pending = cvq_replay_next(replay, next);
+	}
+	net_ctrl_publish(net);
+	return pending;
+}
+
+/* Waits until all of the batch has been answered, and well. */
+static int net_batch_wait(struct net *net, const struct net_batch *batch, struct error *err)
+{
+	struct svq *svq = &net->ctrl_queue->svq;
+	char name[CVQ_NAME_MAX];
+	struct svq_used used;
+	uint32_t n_done = 0;
+	int ret;
+
+	while (n_done < batch->n) {
+		svq_disable_calls(svq);
+		while ((ret = svq_get_used(svq, &used)) == 1)
+			n_done++;
+		if (ret < 0)
+			return error_add(err, ret, "control queue: %s", svq->broken);
+		if (n_done == batch->n || svq_enable_calls(svq))
+			continue;
+		if (net_ctrl_wait(net, NET_CTRL_TIMEOUT_MS) < 0)
+			return error_add(err, -ETIMEDOUT,
+					 "the device did not answer control commands within %d s",
+					 NET_CTRL_TIMEOUT_MS / 1000);
+	}
+	for (uint32_t n = 0; n < batch->n; n++) {
+		if (net_ctrl_ack(net, n) == VIRTIO_NET_OK)
+			continue;
+		cvq_describe(net->window.hva + net->ctrl.cmd_offset + batch->offset[n], batch->len[n], name);
+		return error_add(err, -EIO, "the device refused %s", name);
+	}
+	return 0;
+}
+
+int net_ctrl_apply(struct net *net, struct error *err)
+{
+	struct net_batch batch;
+	struct cvq_replay replay;
+	uint8_t *next;
+	uint32_t pending;
+	int ret = 0;
+
+	if (!net->ctrl_queue)
+		return 0;
+	next = malloc(CVQ_MAX_COMMAND);
+	if (!next)
+		return error_add(err, -ENOMEM, "out of memory for control commands");
+	cvq_replay_init(&replay, &net->store, &net->target);
+	pending = cvq_replay_next(&replay, next);
+	while (ret == 0 && pending > 0) {
+		pending = net_batch_post(net, &batch, &replay, next, pending);
+		ret = net_batch_wait(net, &batch, err);
+	}
+	free(next);
+	if (ret == 0)
+		net->store = net->target;
+	return ret;
+}

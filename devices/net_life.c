@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The vDPA device's life behind the NIC: mapped, started on shadow rings, stopped; and the guest's rings
+ * found, served, let go. */
+#include "devices/net_priv.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* Set towards the device whenever it offers them: what rings and addresses there are is between Ferry and the
+ * device. */
+#define NET_DEVICE_FEATURES                                                                                  \
+	(VIRTIO_BIT(VIRTIO_F_VERSION_1) | VIRTIO_BIT(VIRTIO_F_ACCESS_PLATFORM) |                             \
+	 VIRTIO_BIT(VIRTIO_RING_F_EVENT_IDX))
+
+#define NET_STATUS_DRIVER (VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER)
+
+static bool net_has_pairs(uint64_t features)
+{
+	return features & (VIRTIO_BIT(VIRTIO_NET_F_MQ) | VIRTIO_BIT(VIRTIO_NET_F_RSS));
+}
+
+static void net_plan_queue(struct net *net, struct net_queue *q, unsigned int guest_index,
+			   unsigned int device_index)
+{
+	q->guest_index = guest_index;
+	q->device_index = device_index;
+	q->kick.fd = net->virtio.queues[guest_index].kick_fd;
+	q->kick.fn = net_queue_kicked;
+	q->call.fn = net_queue_called;
+}
+
+void net_plan(struct net *net, uint64_t features)
+{
+	net->features = features;
+	net->n_data = net_has_pairs(features) ? 2 * net->max_pairs : 2;
+	for (unsigned int i = 0; i < net->n_data; i++)
+		net_plan_queue(net, &net->queues[i], i, i);
+	net->ctrl_queue = NULL;
+	if (virtio_has(features, VIRTIO_NET_F_CTRL_VQ)) {
+		/* "Virtqueues": its index follows the most pairs there can be, and the device may have more
+		 * than the guest sees. */
+		net->ctrl_queue = &net->queues[net->n_slots - 1];
+		net_plan_queue(net, net->ctrl_queue, net->n_data,
+			       net_has_pairs(features) ? 2 * net->device_max_pairs : 2);
+		net->ctrl_queue->kick.fn = net_ctrl_kicked;
+		net->ctrl_queue->call.fn = net_ctrl_called;
+	}
+	net->header_len = virtio_has(features, VIRTIO_NET_F_HASH_REPORT)
+				  ? sizeof(struct virtio_net_hdr_v1_hash)
+				  : sizeof(struct virtio_net_hdr_v1);
+	net->limits = (struct cvq_limits){
+		.features = features,
+		.max_pairs = (uint16_t)net->max_pairs,
+		.rss_max_key = net->config[offsetof(struct virtio_net_config, rss_max_key_size)],
+		.rss_max_table = get_le16(
+			net->config + offsetof(struct virtio_net_config, rss_max_indirection_table_length)),
+		.hash_types =
+			get_le32(net->config + offsetof(struct virtio_net_config, supported_hash_types)),
+	};
+}
+
+uint64_t net_device_features(const struct net *net, uint64_t features)
+{
+	/* Event suppression and indirect tables of the guest's rings say nothing about the device's. */
+	features &= ~(VIRTIO_BIT(VIRTIO_RING_F_EVENT_IDX) | VIRTIO_BIT(VIRTIO_RING_F_INDIRECT_DESC));
+	return net->vdpa->features & (features | NET_DEVICE_FEATURES);
+}
+
+static unsigned int net_regions(struct net *net, struct vdpa_region regions[MEMORY_MAX_REGIONS + 1])
+{
+	const struct memory *m = &net->vm->memory;
+	unsigned int n = 0;
+
+	for (; n < m->n_regions; n++)
+		regions[n] = (struct vdpa_region){ m->regions[n].gpa, m->regions[n].len, m->regions[n].hva };
+	regions[n++] = (struct vdpa_region){ net->window.iova, net->window.len, net->window.hva };
+	return n;
+}
+
+int net_map(struct net *net, struct error *err)
+{
+	struct vdpa_region regions[MEMORY_MAX_REGIONS + 1];
+	unsigned int n = net_regions(net, regions);
+	int ret = net->vdpa->ops->map(net->vdpa, regions, n, err);
+
+	net->mapped = ret == 0;
+	return ret;
+}
+
+/* Every queue that exists with the negotiated features, data queues first. */
+static struct net_queue *net_nth_queue(struct net *net, unsigned int n)
+{
+	if (n < net->n_data)
+		return &net->queues[n];
+	return n == net->n_data ? net->ctrl_queue : NULL;
+}
+
+static int net_start_queue(struct net *net, struct net_queue *q, struct error *err)
+{
+	uint16_t size = net->queues[q->device_index].device_size;
+	uint8_t *mem = net->window.hva + q->ring_offset;
+	struct vdpa_vring vring = { .kick_fd = q->device_kick, .call_fd = q->call.fd };
+	int ret;
+
+	/* A command takes two descriptors. */
+	if (q == net->ctrl_queue && size < 2)
+		return error_add(err, -EINVAL, "%s: the control queue has a ring of %u entries",
+				 net->vdpa->name, size);
+	memset(mem, 0, svq_bytes(size));
+	ret = svq_init(&q->svq, mem, net->window.iova + q->ring_offset, size,
+		       virtio_has(net->vdpa->features, VIRTIO_RING_F_EVENT_IDX));
+	if (ret < 0)
+		return error_add(err, ret, "out of memory for a shadow ring of %u entries", size);
+	vring.size = size;
+	vring.desc = q->svq.desc_iova;
+	vring.avail = q->svq.avail_iova;
+	vring.used = q->svq.used_iova;
+	ret = net->vdpa->ops->set_vring(net->vdpa, q->device_index, &vring, err);
+	if (ret == 0)
+		ret = net->vdpa->ops->enable_vring(net->vdpa, q->device_index, err);
+	if (ret == 0 && loop_add(&net->loop, &q->call, EPOLLIN) < 0)
+		ret = error_add(err, -ENOMEM, "cannot watch a queue's call");
+	return ret;
+}
+
+/* What the device has by itself: its MAC address can differ from the one that the guest has been shown. */
+static int net_store_default(struct net *net, struct error *err)
+{
+	uint8_t guest_mac[6], mac[6];
+	int ret;
+
+	cvq_reset(&net->store);
+	if (!virtio_has(net->features, VIRTIO_NET_F_MAC))
+		return 0;
+	ret = net->vdpa->ops->get_config(net->vdpa, 0, mac, sizeof(mac), err);
+	if (ret < 0)
+		return ret;
+	if (virtio_has(net->features, VIRTIO_NET_F_CTRL_MAC_ADDR)) {
+		net->store.mac_set = true;
+		memcpy(net->store.mac, mac, sizeof(mac));
+		return 0;
+	}
+	net_config_get_mac(net, guest_mac);
+	if (memcmp(mac, guest_mac, sizeof(mac)) == 0)
+		return 0;
+	return error_add(err, -EINVAL,
+			 "the guest's MAC address is %02x:%02x:%02x:%02x:%02x:%02x, the device's is "
+			 "%02x:%02x:%02x:%02x:%02x:%02x and cannot be set by this driver (vdpa dev set name "
+			 "... mac ...)",
+			 guest_mac[0], guest_mac[1], guest_mac[2], guest_mac[3], guest_mac[4], guest_mac[5],
+			 mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
+}
+
+void net_target_default(struct net *net)
+{
+	cvq_reset(&net->target);
+	if (virtio_has(net->features, VIRTIO_NET_F_MAC) &&
+	    virtio_has(net->features, VIRTIO_NET_F_CTRL_MAC_ADDR)) {
+		net->target.mac_set = true;
+		net_config_get_mac(net, net->target.mac);
+	}
+}
+
+int net_start(struct net *net, uint64_t features, struct error *err)
+{
+	const struct vdpa_ops *ops = net->vdpa->ops;
+	struct net_queue *q;
+	int ret = 0;
+
+	net->started = true;
+	if (!net->mapped)
+		ret = net_map(net, err);
+	if (ret == 0)
+		ret = ops->set_status(net->vdpa, VIRTIO_CONFIG_S_ACKNOWLEDGE, err);
+	if (ret == 0)
+		ret = ops->set_status(net->vdpa, NET_STATUS_DRIVER, err);
+	if (ret == 0)
+		ret = ops->set_features(net->vdpa, net_device_features(net, features), err);
+	if (ret == 0)
+		ret = ops->set_status(net->vdpa, NET_STATUS_DRIVER | VIRTIO_CONFIG_S_FEATURES_OK, err);
+	for (unsigned int i = 0; ret == 0 && (q = net_nth_queue(net, i)); i++)
+		ret = net_start_queue(net, q, err);
+	if (ret == 0)
+		ret = ops->set_config_call(net->vdpa, net->config_call.fd, err);
+	if (ret == 0)
+		ret = ops->set_status(
+			net->vdpa,
+			NET_STATUS_DRIVER | VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_DRIVER_OK, err);
+	if (ret == 0)
+		ret = net_store_default(net, err);
+	if (ret < 0)
+		net_stop(net);
+	return ret;
+}
+
+void net_stop(struct net *net)
+{
+	struct vdpa_region regions[MEMORY_MAX_REGIONS + 1];
+	struct error err = { 0 };
+	struct net_queue *q;
+
+	if (!net->started)
+		return;
+	if (net->vdpa->ops->set_status(net->vdpa, 0, &err) < 0)
+		log_limited(&net->log_limit, LOG_ERROR, "%s: cannot reset the device: %s", net->name,
+			    err.text);
+	for (unsigned int i = 0; (q = net_nth_queue(net, i)); i++) {
+		/* Not watched, if starting failed before it: then there is nothing to take back. */
+		loop_del(&net->loop, &q->call);
+		net_scratch_stop(q);
+		svq_exit(&q->svq);
+		q->svq = (struct svq){ 0 };
+	}
+	net->ctrl.busy = false;
+	net->started = false;
+	if (net->vdpa->maps_persist || !net->mapped)
+		return;
+	/* The reset may have taken the mappings from the device but not from vhost: only a new start for both
+	 * is the same for all. */
+	err = (struct error){ 0 };
+	if (net->vdpa->ops->unmap(net->vdpa, regions, net_regions(net, regions), &err) < 0)
+		log_limited(&net->log_limit, LOG_ERROR, "%s: %s", net->name, err.text);
+	net->mapped = false;
+}
+
+int net_find_rings(struct net *net, struct error *err)
+{
+	struct net_queue *q;
+
+	for (unsigned int i = 0; (q = net_nth_queue(net, i)); i++) {
+		const struct virtio_queue *vq = &net->virtio.queues[q->guest_index];
+		struct vring_setup setup = {
+			.size = vq->size,
+			.desc = vq->desc,
+			.avail = vq->driver,
+			.used = vq->device,
+			.event_idx = virtio_has(net->features, VIRTIO_RING_F_EVENT_IDX),
+			.indirect = virtio_has(net->features, VIRTIO_RING_F_INDIRECT_DESC),
+		};
+		int ret;
+
+		if (!vq->enabled)
+			continue;
+		ret = vring_init(&q->vring, &net->vm->memory, &setup);
+		if (ret < 0)
+			return error_add(err, ret,
+					 "queue %u: the driver's ring is not in guest memory, or misaligned",
+					 q->guest_index);
+		q->held = calloc(setup.size, sizeof(*q->held));
+		if (!q->held)
+			return error_add(err, -ENOMEM, "out of memory for queue %u", q->guest_index);
+	}
+	return 0;
+}
+
+void net_attach(struct net *net)
+{
+	struct net_queue *q;
+
+	for (unsigned int i = 0; (q = net_nth_queue(net, i)); i++) {
+		if (!q->held)
+			continue;
+		q->attached = loop_add(&net->loop, &q->kick, EPOLLIN) == 0;
+		if (!q->attached)
+			net_break(net, "cannot watch the kicks of queue %u", q->guest_index);
+	}
+	net->running = !net->broken;
+	net_serve_all(net);
+}
+
+void net_detach(struct net *net)
+{
+	struct net_queue *q;
+
+	net->running = false;
+	for (unsigned int i = 0; (q = net_nth_queue(net, i)); i++) {
+		if (q->attached)
+			loop_del(&net->loop, &q->kick);
+		q->attached = false;
+		q->full = false;
+		q->n_held = 0;
+		vring_exit(&q->vring);
+		q->vring = (struct vring){ 0 };
+		free(q->held);
+		q->held = NULL;
+	}
+}
+
+void net_serve_all(struct net *net)
+{
+	for (unsigned int i = 0; i < net->n_data; i++) {
+		net_queue_complete(&net->queues[i]);
+		net_queue_forward(&net->queues[i]);
+	}
+	if (net->ctrl_queue) {
+		net_ctrl_complete(net);
+		net_ctrl_run(net);
+	}
+}
+
+void net_break(struct net *net, const char *fmt, ...)
+{
+	struct error err = { 0 };
+	char reason[256];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(reason, sizeof(reason), fmt, ap);
+	va_end(ap);
+	log_limited(&net->log_limit, LOG_WARN, "%s: stopped until the guest's driver resets it: %s",
+		    net->name, reason);
+	net->broken = true;
+	net->running = false;
+	net->changes++;
+	/* Rings stay until the driver's reset: whoever called this is still holding on to them. */
+	if (net->started && net->vdpa->ops->set_status(net->vdpa, 0, &err) < 0)
+		log_limited(&net->log_limit, LOG_ERROR, "%s: cannot reset the device: %s", net->name,
+			    err.text);
+	virtio_pci_needs_reset(&net->virtio);
+	net_ctrl_abandon(net);
+}

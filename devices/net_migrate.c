@@ -1,0 +1,464 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The NIC's part in a migration: what a destination must match, what goes ahead while the guest runs, and
+ * what goes with it. */
+#include "devices/net_priv.h"
+
+#include <errno.h>
+
+#define NET_CONFIG_FIELD(field) ((unsigned int)offsetof(struct virtio_net_config, field))
+
+/* Names for messages, as in the specification. */
+static const struct net_feature_name {
+	unsigned int bit;
+	const char *name;
+} net_feature_names[] = {
+	{ VIRTIO_NET_F_CSUM, "CSUM" },
+	{ VIRTIO_NET_F_GUEST_CSUM, "GUEST_CSUM" },
+	{ VIRTIO_NET_F_CTRL_GUEST_OFFLOADS, "CTRL_GUEST_OFFLOADS" },
+	{ VIRTIO_NET_F_MTU, "MTU" },
+	{ VIRTIO_NET_F_MAC, "MAC" },
+	{ VIRTIO_NET_F_GUEST_TSO4, "GUEST_TSO4" },
+	{ VIRTIO_NET_F_GUEST_TSO6, "GUEST_TSO6" },
+	{ VIRTIO_NET_F_GUEST_ECN, "GUEST_ECN" },
+	{ VIRTIO_NET_F_GUEST_UFO, "GUEST_UFO" },
+	{ VIRTIO_NET_F_HOST_TSO4, "HOST_TSO4" },
+	{ VIRTIO_NET_F_HOST_TSO6, "HOST_TSO6" },
+	{ VIRTIO_NET_F_HOST_ECN, "HOST_ECN" },
+	{ VIRTIO_NET_F_HOST_UFO, "HOST_UFO" },
+	{ VIRTIO_NET_F_MRG_RXBUF, "MRG_RXBUF" },
+	{ VIRTIO_NET_F_STATUS, "STATUS" },
+	{ VIRTIO_NET_F_CTRL_VQ, "CTRL_VQ" },
+	{ VIRTIO_NET_F_CTRL_RX, "CTRL_RX" },
+	{ VIRTIO_NET_F_CTRL_VLAN, "CTRL_VLAN" },
+	{ VIRTIO_NET_F_CTRL_RX_EXTRA, "CTRL_RX_EXTRA" },
+	{ VIRTIO_NET_F_GUEST_ANNOUNCE, "GUEST_ANNOUNCE" },
+	{ VIRTIO_NET_F_MQ, "MQ" },
+	{ VIRTIO_NET_F_CTRL_MAC_ADDR, "CTRL_MAC_ADDR" },
+	{ VIRTIO_NET_F_GUEST_USO4, "GUEST_USO4" },
+	{ VIRTIO_NET_F_GUEST_USO6, "GUEST_USO6" },
+	{ VIRTIO_NET_F_HOST_USO, "HOST_USO" },
+	{ VIRTIO_NET_F_HASH_REPORT, "HASH_REPORT" },
+	{ VIRTIO_NET_F_GUEST_HDRLEN, "GUEST_HDRLEN" },
+	{ VIRTIO_NET_F_RSS, "RSS" },
+	{ VIRTIO_NET_F_SPEED_DUPLEX, "SPEED_DUPLEX" },
+	{ VIRTIO_F_VERSION_1, "VERSION_1" },
+};
+
+/* -ENOTSUP, naming every feature of @want that is not in @have; @guest: what the guest has to do with it. */
+static int net_check_features(struct net *net, const char *guest, uint64_t want, uint64_t have,
+			      struct error *err)
+{
+	uint64_t missing = want & ~have;
+	int ret = 0;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(net_feature_names); i++) {
+		if (!virtio_has(missing, net_feature_names[i].bit))
+			continue;
+		missing &= ~VIRTIO_BIT(net_feature_names[i].bit);
+		ret = error_add(err, -ENOTSUP, "%s: the guest %s VIRTIO_NET_F_%s, which %s does not offer",
+				net->name, guest, net_feature_names[i].name, net->vdpa->name);
+	}
+	if (missing)
+		ret = error_add(err, -ENOTSUP, "%s: the guest %s features 0x%llx, which %s does not offer",
+				net->name, guest, (unsigned long long)missing, net->vdpa->name);
+	return ret;
+}
+
+static int net_describe_call(struct net *net, void *arg)
+{
+	struct state_writer *w = arg;
+	uint8_t sizes[2 * (2 * NET_MAX_PAIRS + 1)];
+
+	for (unsigned int i = 0; i < net->virtio.n_queues; i++)
+		put_le16(sizes + 2 * i, net->virtio.queues[i].max_size);
+	state_put_u32(w, "queue-pairs", net->max_pairs);
+	state_put_blob(w, "queue-sizes", sizes, 2 * net->virtio.n_queues);
+	state_put_u64(w, "offered", net->offered);
+	state_put_u64(w, "negotiated", net->active ? net->features : 0);
+	state_put_blob(w, "provisioned-mac", net->provisioned_mac, 6);
+	pthread_mutex_lock(&net->config_lock);
+	state_put_blob(w, "config", net->config, NET_CONFIG_LEN);
+	pthread_mutex_unlock(&net->config_lock);
+	return 0;
+}
+
+static void net_describe(struct device *dev, struct state_writer *w)
+{
+	net_call(container_of(dev, struct net, device), net_describe_call, w);
+}
+
+/* What the source has shown its guest. */
+struct net_description {
+	uint32_t n_pairs;
+	uint64_t offered, negotiated;
+	const uint8_t *sizes;
+	uint32_t n_queues;
+	uint8_t config[NET_CONFIG_LEN];
+	uint8_t mac[6];
+};
+
+static int net_read_description(struct net_description *d, struct state_node *node)
+{
+	uint32_t len;
+
+	if (state_get_u32(node, "queue-pairs", 1, NET_MAX_PAIRS, &d->n_pairs) < 0 ||
+	    state_get_u64(node, "offered", 0, UINT64_MAX, &d->offered) < 0 ||
+	    state_get_u64(node, "negotiated", 0, UINT64_MAX, &d->negotiated) < 0 ||
+	    state_get_blob(node, "queue-sizes", 4, 2 * (2 * NET_MAX_PAIRS + 1), &d->sizes, &len) < 0 ||
+	    state_get_bytes(node, "provisioned-mac", d->mac, sizeof(d->mac)) < 0 ||
+	    state_get_bytes(node, "config", d->config, NET_CONFIG_LEN) < 0)
+		return -EINVAL;
+	d->n_queues = len / 2;
+	if (len % 2 != 0 ||
+	    d->n_queues != 2 * d->n_pairs + (virtio_has(d->offered, VIRTIO_NET_F_CTRL_VQ) ? 1u : 0u))
+		return error_add(node->err, -EINVAL, "%u queue pairs with %u bytes of queue sizes",
+				 d->n_pairs, len);
+	for (unsigned int i = 0; i < d->n_queues; i++) {
+		if (!is_power_of_2(get_le16(d->sizes + 2 * i)))
+			return error_add(node->err, -EINVAL,
+					 "queue %u has up to %u entries, not a power of two", i,
+					 get_le16(d->sizes + 2 * i));
+	}
+	/* As the number of queues says. */
+	put_le16(d->config + NET_CONFIG_FIELD(max_virtqueue_pairs), (uint16_t)d->n_pairs);
+	return state_finish(node);
+}
+
+/* The source's features without those for which this device's limits are too small. */
+static uint64_t net_fitting_features(struct net *net, const struct net_description *d)
+{
+	uint64_t f = d->offered & net->offered;
+
+	if (d->config[NET_CONFIG_FIELD(rss_max_key_size)] > net->config[NET_CONFIG_FIELD(rss_max_key_size)] ||
+	    get_le32(d->config + NET_CONFIG_FIELD(supported_hash_types)) &
+		    ~get_le32(net->config + NET_CONFIG_FIELD(supported_hash_types)))
+		f &= ~(VIRTIO_BIT(VIRTIO_NET_F_RSS) | VIRTIO_BIT(VIRTIO_NET_F_HASH_REPORT));
+	if (get_le16(d->config + NET_CONFIG_FIELD(rss_max_indirection_table_length)) >
+	    get_le16(net->config + NET_CONFIG_FIELD(rss_max_indirection_table_length)))
+		f &= ~VIRTIO_BIT(VIRTIO_NET_F_RSS);
+	return f;
+}
+
+static int net_accept_call(struct net *net, void *arg)
+{
+	struct state_node *node = arg;
+	struct net_description d = { 0 };
+	uint16_t sizes[2 * NET_MAX_PAIRS + 1];
+	uint16_t here, there;
+	uint64_t offered;
+	int ret;
+
+	ret = net_read_description(&d, node);
+	if (ret < 0)
+		return ret;
+	offered = net_fitting_features(net, &d);
+	ret = net_check_features(net, "uses", d.negotiated, offered, node->err);
+	/* Its driver may have read them, and can ask for them any time. */
+	if (net_check_features(net, "has been shown", d.offered & ~d.negotiated, offered, node->err) < 0)
+		ret = -ENOTSUP;
+	if (d.n_pairs > net->device_max_pairs)
+		ret = error_add(node->err, -ENOTSUP, "%s: the guest's NIC has %u queue pairs, %s has %u",
+				net->name, d.n_pairs, net->vdpa->name, net->device_max_pairs);
+	for (unsigned int i = 0; i < d.n_queues && i < net->n_slots; i++) {
+		sizes[i] = get_le16(d.sizes + 2 * i);
+		if (sizes[i] > net->queues[i].device_size)
+			ret = error_add(node->err, -ENOTSUP, "%s: queue %u has up to %u entries, %s takes %u",
+					net->name, i, sizes[i], net->vdpa->name, net->queues[i].device_size);
+	}
+	here = get_le16(net->config + NET_CONFIG_FIELD(mtu));
+	there = get_le16(d.config + NET_CONFIG_FIELD(mtu));
+	if (virtio_has(d.offered, VIRTIO_NET_F_MTU) && here != there)
+		ret = error_add(node->err, -ENOTSUP,
+				"%s: the guest's MTU is %u, %s has %u (vdpa dev add ... mtu ...)", net->name,
+				there, net->vdpa->name, here);
+	if (ret < 0)
+		return ret;
+	net->max_pairs = d.n_pairs;
+	net->offered = offered;
+	memcpy(net->provisioned_mac, d.mac, sizeof(d.mac));
+	pthread_mutex_lock(&net->config_lock);
+	memcpy(net->config, d.config, NET_CONFIG_LEN);
+	pthread_mutex_unlock(&net->config_lock);
+	net_config_set_status(net);
+	virtio_pci_limit(&net->virtio, 2 * d.n_pairs + (virtio_has(offered, VIRTIO_NET_F_CTRL_VQ) ? 1 : 0),
+			 sizes, offered);
+	return 0;
+}
+
+static int net_accept(struct device *dev, struct state_node *node)
+{
+	return net_call(container_of(dev, struct net, device), net_accept_call, node);
+}
+
+static void net_put_warm(struct net *net, struct state_writer *w)
+{
+	uint8_t mac[6];
+
+	state_put_u32(w, "active", net->active && !net->broken);
+	if (!net->active || net->broken)
+		return;
+	net_config_get_mac(net, mac);
+	state_put_u64(w, "generation", net->generation);
+	state_put_u64(w, "features", net->features);
+	state_put_blob(w, "mac", mac, sizeof(mac));
+	state_begin(w, "cvq");
+	cvq_save(&net->store, w);
+	state_end(w);
+}
+
+struct net_warm_save {
+	struct state_writer *w;
+	bool first;
+};
+
+static int net_warm_save_call(struct net *net, void *arg)
+{
+	struct net_warm_save *save = arg;
+
+	if (!save->first && net->warm_saved == net->changes)
+		return 0;
+	net->warm_saved = net->changes;
+	net_put_warm(net, save->w);
+	return 1;
+}
+
+static int net_warm_save(struct device *dev, struct state_writer *w, bool first)
+{
+	struct net_warm_save save = { .w = w, .first = first };
+
+	return net_call(container_of(dev, struct net, device), net_warm_save_call, &save);
+}
+
+/* A device with other features, or for a driver that has begun anew, cannot be reached by commands. */
+static int net_warm_start(struct net *net, uint64_t generation, uint64_t features, struct error *err)
+{
+	int ret;
+
+	if (net->started && generation == net->generation && features == net->features)
+		return 0;
+	net_stop(net);
+	net_plan(net, features);
+	net->generation = generation;
+	ret = net_start(net, features, err);
+	return ret < 0 ? ret : net_scratch_post(net, err);
+}
+
+/* Brings this host's device to what net_put_warm() of the source described. Adds the device's name to
+ * whatever it says against it. */
+static int net_take_warm(struct net *net, struct state_node *node)
+{
+	struct error reason = { 0 };
+	struct state_node cvq;
+	uint64_t generation, features;
+	uint32_t active;
+	uint8_t mac[6];
+	int ret;
+
+	if (state_get_u32(node, "active", 0, 1, &active) < 0)
+		return -EINVAL;
+	net->active = active;
+	if (!active) {
+		net_stop(net);
+		return state_finish(node);
+	}
+	if (state_get_u64(node, "generation", 0, UINT64_MAX, &generation) < 0 ||
+	    state_get_u64(node, "features", 0, UINT64_MAX, &features) < 0 ||
+	    state_get_bytes(node, "mac", mac, sizeof(mac)) < 0 || state_child(&cvq, node, "cvq") < 0)
+		return -EINVAL;
+	if (net_check_features(net, "uses", features, net->offered, node->err) < 0)
+		return -ENOTSUP;
+	if (!net_features_ok(&net->virtio, features))
+		return error_add(node->err, -EINVAL, "%s: features 0x%llx do not hold together", net->name,
+				 (unsigned long long)features);
+	if (net->broken)
+		return error_add(node->err, -EIO, "%s: %s has stopped working", net->name, net->vdpa->name);
+	net_config_set_mac(net, mac);
+	ret = net_warm_start(net, generation, features, &reason);
+	if (ret == 0)
+		ret = cvq_load(&net->target, &net->limits, &cvq);
+	if (ret == 0)
+		ret = net_ctrl_apply(net, &reason);
+	if (reason.text[0])
+		error_add(node->err, ret, "%s (%s): %s", net->name, net->vdpa->name, reason.text);
+	if (ret < 0 || state_finish(&cvq) < 0)
+		return ret < 0 ? ret : -EINVAL;
+	return state_finish(node);
+}
+
+static int net_warm_load_call(struct net *net, void *arg)
+{
+	return net_take_warm(net, arg);
+}
+
+static int net_warm_load(struct device *dev, struct state_node *node)
+{
+	return net_call(container_of(dev, struct net, device), net_warm_load_call, node);
+}
+
+static int net_pause_call(struct net *net, void *arg)
+{
+	net->paused = true;
+	if (!net->running)
+		return 0;
+	net->running = false;
+	if (net->ctrl_queue)
+		net_ctrl_drain(net);
+	for (unsigned int i = 0; i < net->n_data; i++)
+		net_queue_complete(&net->queues[i]);
+	return 0;
+}
+
+static void net_pause(struct device *dev)
+{
+	net_call(container_of(dev, struct net, device), net_pause_call, NULL);
+}
+
+/* Every queue slot by number, whether or not the negotiated features let it exist. */
+static int net_save_call(struct net *net, void *arg)
+{
+	struct state_writer *w = arg;
+
+	state_put_u32(w, "announcing", net->announcing);
+	state_begin(w, "warm");
+	net_put_warm(net, w);
+	state_end(w);
+	state_begin(w, "virtio");
+	virtio_pci_save(&net->virtio, w);
+	state_end(w);
+	for (unsigned int i = 0; i < net->n_slots; i++) {
+		struct net_queue *q = &net->queues[i];
+
+		if (!q->held || net->broken)
+			continue;
+		state_begin_indexed(w, "ring", q->guest_index);
+		vring_save(&q->vring, w);
+		state_end(w);
+	}
+	return 0;
+}
+
+static void net_save(struct device *dev, struct state_writer *w)
+{
+	net_call(container_of(dev, struct net, device), net_save_call, w);
+}
+
+static int net_load_rings(struct net *net, struct state_node *node)
+{
+	int ret = net_find_rings(net, node->err);
+
+	for (unsigned int i = 0; ret == 0 && i < net->n_slots; i++) {
+		struct net_queue *q = &net->queues[i];
+		struct state_node ring;
+
+		if (!q->held)
+			continue;
+		ret = state_child_indexed(&ring, node, "ring", q->guest_index);
+		if (ret == 0)
+			ret = vring_load(&q->vring, &ring);
+		if (ret == 0)
+			ret = state_finish(&ring);
+		/* The control queue takes what is in flight from its ring by itself. */
+		if (ret == 0 && q != net->ctrl_queue)
+			net_queue_hold_in_flight(q);
+	}
+	return ret;
+}
+
+static int net_load_call(struct net *net, void *arg)
+{
+	struct state_node *node = arg;
+	struct state_node warm, virtio;
+	uint32_t announcing;
+	uint8_t status;
+
+	if (state_get_u32(node, "announcing", 0, 1, &announcing) < 0 ||
+	    state_child(&warm, node, "warm") < 0 || net_take_warm(net, &warm) < 0 ||
+	    state_child(&virtio, node, "virtio") < 0 || virtio_pci_load(&net->virtio, &virtio) < 0 ||
+	    state_finish(&virtio) < 0)
+		return -EINVAL;
+	status = net->virtio.status;
+	net->announcing = announcing;
+	if (!net->active) {
+		/* A driver that had to reset its device still has to. */
+		net->active = net->broken = status & VIRTIO_CONFIG_S_DRIVER_OK;
+		if (net->broken && !(status & VIRTIO_CONFIG_S_NEEDS_RESET))
+			return error_add(node->err, -EINVAL, "%s: status 0x%x of a driver without a device",
+					 net->name, status);
+		return state_finish(node);
+	}
+	if (announcing && !virtio_has(net->features, VIRTIO_NET_F_GUEST_ANNOUNCE))
+		return error_add(node->err, -EINVAL, "%s: announcing without VIRTIO_NET_F_GUEST_ANNOUNCE",
+				 net->name);
+	if (!(status & VIRTIO_CONFIG_S_DRIVER_OK) || net->virtio.accepted != net->features)
+		return error_add(node->err, -EINVAL,
+				 "%s: status 0x%x with features 0x%llx does not go with features 0x%llx",
+				 net->name, status, (unsigned long long)net->virtio.accepted,
+				 (unsigned long long)net->features);
+	if (net_load_rings(net, node) < 0)
+		return -EINVAL;
+	return state_finish(node);
+}
+
+static int net_load(struct device *dev, struct state_node *node)
+{
+	return net_call(container_of(dev, struct net, device), net_load_call, node);
+}
+
+static int net_resume_call(struct net *net, void *arg)
+{
+	bool arrived = *(bool *)arg;
+
+	net->paused = false;
+	if (!net->active || net->broken) {
+		/* A command may have come when it was not looked at. */
+		if (net->ctrl_queue)
+			net_ctrl_run(net);
+		return 0;
+	}
+	if (arrived) {
+		net_attach(net);
+	} else {
+		net->running = true;
+		net_serve_all(net);
+		if (net->ctrl_queue)
+			net_ctrl_rearm(net);
+	}
+	/* A signal may have been on its way when state was saved; one too many does no harm. */
+	for (unsigned int i = 0; i < net->virtio.n_queues; i++)
+		virtio_pci_notify_queue(&net->virtio, i);
+	if (arrived) {
+		virtio_pci_notify_config(&net->virtio);
+		net_announce_start(net);
+	}
+	return 0;
+}
+
+static void net_resume(struct device *dev, bool arrived)
+{
+	net_call(container_of(dev, struct net, device), net_resume_call, &arrived);
+}
+
+static int net_release_call(struct net *net, void *arg)
+{
+	net_announce_stop(net);
+	net_detach(net);
+	net_stop(net);
+	return 0;
+}
+
+static void net_release(struct device *dev)
+{
+	net_call(container_of(dev, struct net, device), net_release_call, NULL);
+}
+
+const struct device_ops net_device_ops = {
+	.describe = net_describe,
+	.accept = net_accept,
+	.warm_save = net_warm_save,
+	.warm_load = net_warm_load,
+	.pause = net_pause,
+	.save = net_save,
+	.load = net_load,
+	.resume = net_resume,
+	.release = net_release,
+};

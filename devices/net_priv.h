@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the rooms of the NIC share: net.c (building it, what the guest sees), net_life.c (starting and
+ * stopping the vDPA device), net_data.c (data queues), net_ctrl.c (control queue), net_scratch.c (Ferry's own
+ * buffers: receive buffers of a warm destination, announcements), net_migrate.c.
+ *
+ * Unless said otherwise everything here runs on the NIC's thread; others come in through loop_call().
+ */
+#ifndef FERRY_DEVICES_NET_PRIV_H
+#define FERRY_DEVICES_NET_PRIV_H
+
+#include "devices/cvq.h"
+#include "devices/net.h"
+#include "devices/svq.h"
+#include "devices/virtio_pci.h"
+#include "devices/vring.h"
+
+/* The part of struct virtio_net_config that Ferry shows: up to supported_hash_types. */
+#define NET_CONFIG_LEN 24u
+
+#define NET_MAX_PAIRS 64u
+
+/* Longest packet with its header that a device writes: 64 KiB of GSO, VLAN tags and the largest vnet header.
+ * In whole pages. */
+#define NET_MAX_PACKET (17u * 4096u)
+
+/* Room in the window for commands: the longest one and some more, then an ack for each of a batch. */
+#define NET_CTRL_CMD_BYTES align_up(CVQ_MAX_COMMAND + KIB(16), PAGE_SIZE)
+#define NET_CTRL_ACK_BYTES PAGE_SIZE
+#define NET_CTRL_BATCH_MAX 512u
+
+/* How long a device may take to answer control commands; and when the guest stands still for it. */
+#define NET_CTRL_TIMEOUT_MS 10000
+#define NET_CTRL_DRAIN_MS   1000
+
+/* Whose element it is that completes: the token's upper half. The lower half is the guest's head or the
+ * number of a buffer. */
+enum net_owner { NET_OWNER_GUEST, NET_OWNER_SCRATCH, NET_OWNER_ANNOUNCE };
+
+static inline uint64_t net_token(enum net_owner owner, uint32_t n)
+{
+	return (uint64_t)owner << 32 | n;
+}
+
+/* Shadow memory: a memfd mapped for the device above guest RAM. */
+struct net_window {
+	int fd;
+	uint8_t *hva;
+	uint64_t iova;
+	uint64_t len;
+};
+
+/* A queue: the guest's ring on one side, the shadow ring on the other. */
+struct net_queue {
+	struct net *net;
+	unsigned int guest_index;
+	unsigned int device_index;
+	uint16_t device_size;    /* of the ring at the device's queue with this slot's number */
+	struct loop_source kick; /* from the guest; fd is the transport's */
+	struct loop_source call; /* from the device */
+	int device_kick;         /* to the device */
+	uint64_t ring_offset;    /* of the shadow ring in the window */
+
+	struct svq svq;
+	struct vring vring;
+	bool attached; /* the guest's ring is served */
+	bool full;     /* a chain waits in the guest's ring for room in the shadow ring */
+	/* Chains taken from the guest's ring, first come first, that the device does not have: [ring size].
+	 */
+	uint16_t *held;
+	uint32_t n_held;
+
+	/* Receive queues of a destination, see net_scratch.c. */
+	uint64_t scratch_offset; /* in the window */
+	uint32_t n_scratch;      /* scratch buffers that the device has; as many chains are held for what they
+				    catch */
+	uint8_t *gather;         /* a packet that comes in several buffers: NET_MAX_PACKET bytes */
+	uint32_t gathered;       /* bytes of it so far */
+	uint32_t gather_left;    /* buffers of it still to come */
+	uint32_t drop_left;      /* the guest's own buffers that hold the rest of a packet that was dropped */
+};
+
+struct net_ctrl {
+	bool busy;        /* a guest's command is at the device */
+	uint16_t head;    /* its chain */
+	uint64_t ack_gpa; /* where its ack goes */
+	/* The one copy of it that is checked, sent and recorded: the device could write to the one in the
+	 * window. */
+	uint8_t cmd[CVQ_MAX_COMMAND];
+	uint32_t cmd_len;
+	struct loop_source timer;
+	uint64_t cmd_offset; /* in the window: room for commands */
+	uint64_t ack_offset; /* acks, one byte each */
+};
+
+struct net_announce {
+	uint64_t offset; /* of the frame in the window */
+	unsigned int n_left;
+	bool in_flight; /* the device has the frame */
+	struct loop_source timer;
+};
+
+struct net {
+	struct virtio_pci virtio;
+	struct device device;
+	char name[16];
+	struct vm *vm;
+	struct vdpa *vdpa;
+	struct loop loop; /* the NIC's thread */
+	struct net_window window;
+	bool mapped;
+
+	unsigned int max_pairs;        /* as the guest sees it */
+	unsigned int device_max_pairs; /* as the device has it */
+	uint64_t offered;
+	unsigned int
+		n_slots;    /* queues that were built: 2 * max_pairs, and the control queue if there is one */
+	uint16_t ring_size; /* for which each shadow ring has room */
+
+	pthread_mutex_t config_lock; /* config */
+	uint8_t config[NET_CONFIG_LEN];
+	uint8_t provisioned_mac[6];
+	bool link_up;
+	bool announcing;        /* Ferry has raised the status bit ANNOUNCE */
+	bool device_announcing; /* the device has */
+	struct loop_source config_call;
+
+	/* The driver's and the device's life. */
+	bool active;         /* the guest's driver is at DRIVER_OK */
+	bool running;        /* data queues are served */
+	bool paused;         /* for a migration: guest memory is left alone */
+	bool started;        /* the device is at DRIVER_OK */
+	bool broken;         /* the device or the driver broke the rules; until the driver's reset */
+	uint64_t features;   /* negotiated with the guest */
+	uint64_t generation; /* counts activations: state of another one cannot be reached by commands */
+	uint64_t changes;    /* of anything that warm_save tells */
+	uint64_t warm_saved; /* @changes when it was last told */
+
+	/* Which of the slots exist depends on negotiated features, and so does the control queue's index:
+	 * net_plan(). */
+	unsigned int n_data;          /* data queues: the first slots */
+	struct net_queue *ctrl_queue; /* NULL if there is none */
+	struct net_queue queues[2 * NET_MAX_PAIRS + 1];
+	struct net_ctrl ctrl;
+	struct net_announce announce;
+	uint32_t header_len; /* of the vnet header */
+
+	struct cvq_limits limits;
+	struct cvq_store store;  /* what the device has accepted */
+	struct cvq_store target; /* what it is to be brought to: net_ctrl_apply() */
+	struct log_limit log_limit;
+};
+
+static inline bool net_is_rx(const struct net_queue *q)
+{
+	return q->guest_index % 2 == 0;
+}
+
+/* Runs @fn on the NIC's thread and gives its result. Any thread. */
+int net_call(struct net *net, int (*fn)(struct net *net, void *arg), void *arg);
+
+/* net.c: the configuration that the guest sees. Those that change it tell the guest, where it can see the
+ * change. */
+void net_config_set_mac(struct net *net, const uint8_t mac[6]);
+void net_config_get_mac(struct net *net, uint8_t mac[6]);
+void net_config_set_status(struct net *net);
+void net_device_config_changed(struct loop_source *src, uint32_t events);
+bool net_features_ok(struct virtio_pci *v, uint64_t features);
+
+/* net_life.c. net_plan() lays out queues, limits and header for a set of negotiated features. */
+void net_plan(struct net *net, uint64_t features);
+uint64_t net_device_features(const struct net *net, uint64_t features);
+int __must_check net_map(struct net *net, struct error *err);
+/* Device to DRIVER_OK on empty shadow rings with @features; net->store is what such a device has by itself.
+ */
+int __must_check net_start(struct net *net, uint64_t features, struct error *err);
+void net_stop(struct net *net);
+/* net->target for a driver that has just begun: all defaults. */
+void net_target_default(struct net *net);
+/* Finds the guest's rings where its driver has put them, at index 0. net_attach() serves them, net_detach()
+ * ends that and frees. */
+int __must_check net_find_rings(struct net *net, struct error *err);
+void net_attach(struct net *net);
+void net_detach(struct net *net);
+/* Serves every queue, whether or not it was kicked or called. */
+void net_serve_all(struct net *net);
+/* The device, or the guest's driver, broke the rules: the NIC stops until the driver resets it. */
+void net_break(struct net *net, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* net_data.c. */
+void net_signal(int eventfd);
+void net_queue_kicked(struct loop_source *src, uint32_t events);
+void net_queue_called(struct loop_source *src, uint32_t events);
+void net_queue_forward(struct net_queue *q);
+void net_queue_complete(struct net_queue *q);
+/* Holds every chain that is in flight according to a loaded state, to be given to this host's device. */
+void net_queue_hold_in_flight(struct net_queue *q);
+void net_queue_kick_device(struct net_queue *q);
+
+/* net_ctrl.c. */
+void net_ctrl_kicked(struct loop_source *src, uint32_t events);
+void net_ctrl_called(struct loop_source *src, uint32_t events);
+void net_ctrl_timed_out(struct loop_source *src, uint32_t events);
+void net_ctrl_run(struct net *net);
+void net_ctrl_complete(struct net *net);
+/* Waits for the command that is at the device, if any, and completes it. */
+void net_ctrl_drain(struct net *net);
+/* Gives a command that is still at the device its full time again. */
+void net_ctrl_rearm(struct net *net);
+/* Refuses the command that is at the device, if any: there will be no answer. */
+void net_ctrl_abandon(struct net *net);
+/*
+ * Brings the device from net->store to net->target, as many commands in flight as the ring takes; then they
+ * are equal. Names the command that was refused. Blocks the NIC's thread: nothing of the guest's is served
+ * meanwhile.
+ */
+int __must_check net_ctrl_apply(struct net *net, struct error *err);
+
+/* net_scratch.c. */
+uint64_t net_scratch_bytes(void); /* in the window, for each receive queue */
+int __must_check net_scratch_post(struct net *net, struct error *err);
+void net_scratch_used(struct net_queue *q, uint32_t n, uint32_t len);
+/* Whether a guest's own buffer that was used belongs to the guest now; else the device is to have it again.
+ */
+bool net_scratch_passes(struct net_queue *q);
+void net_scratch_stop(struct net_queue *q);
+/* Tells the network where the guest is now: RARP frames, and the guest is asked to announce itself if it can.
+ */
+void net_announce_start(struct net *net);
+void net_announce_timer(struct loop_source *src, uint32_t events);
+void net_announce_used(struct net *net);
+void net_announce_stop(struct net *net);
+
+/* net_migrate.c. */
+extern const struct device_ops net_device_ops;
+
+#endif
