@@ -5,6 +5,7 @@
 #define FERRY_MIGRATION_CHANNEL_H
 
 #include <stdint.h>
+#include <sys/types.h>
 #include <sys/uio.h>
 
 #include "vmm/log.h"
@@ -13,6 +14,7 @@ struct channel {
 	int fd;
 	int cancel_fd; /* -1, or what becomes readable or hung up when the operator gives up: every wait ends
 			  with -ECANCELED */
+	uint64_t deadline_ns; /* 0: none; a wait that lasts until then (now_ns()) ends with -ETIMEDOUT */
 };
 
 /*
@@ -27,10 +29,22 @@ int __must_check channel_accept(struct channel *c, const char *address, int canc
 void channel_close(struct channel *c);
 
 /*
- * All bytes or an error: -EPIPE peer gone, -ETIMEDOUT no progress for @timeout_ms (-1: none), -ECANCELED.
- * channel_writev() may change @iov. *@done, if not NULL, says how many bytes went out before an error.
+ * All bytes or an error: -EPIPE peer gone or talking instead of listening, -ETIMEDOUT no progress for
+ * @timeout_ms (-1: none), -ECANCELED. May change @iov. *@done, if not NULL, says how many bytes went out,
+ * also before an error.
  */
 int __must_check channel_writev(struct channel *c, struct iovec *iov, int n, int timeout_ms, uint64_t *done);
-int __must_check channel_read(struct channel *c, void *buf, uint64_t len, int timeout_ms);
+
+/* Waits for bytes and takes what there is: their number, at least 1, or the errors of channel_writev(). */
+ssize_t __must_check channel_readv(struct channel *c, struct iovec *iov, int n, int timeout_ms);
+
+/* Without waiting: -ECANCELED, -EPIPE if the peer has said something or has gone, 0 otherwise. */
+int __must_check channel_check(struct channel *c);
+
+/*
+ * No more is sent; what the peer still sends is dropped until it hangs up, for @timeout_ms at most. Without
+ * this TCP's reset could overtake the last bytes sent. channel_close() is still to be called.
+ */
+void channel_linger(struct channel *c, int timeout_ms);
 
 #endif

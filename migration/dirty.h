@@ -12,7 +12,7 @@ struct dirty {
 };
 
 /* Switches both logs on, with every page that exists (no hole of the memfd) marked. dirty_stop() switches off
- * and frees. */
+ * and frees; a zeroed struct may be passed to it. */
 int __must_check dirty_start(struct dirty *d, struct vm *vm, struct error *err);
 void dirty_stop(struct dirty *d);
 
@@ -28,5 +28,8 @@ uint64_t dirty_bytes(const struct dirty *d);
  * *@n_pages set, false if there is none.
  */
 bool dirty_next_run(struct dirty *d, uint64_t *page, uint64_t *n_pages, uint64_t max_pages);
+
+/* The region that page @page of the memfd is in. */
+const struct memory_region *dirty_region(const struct dirty *d, uint64_t page);
 
 #endif

@@ -7,8 +7,20 @@
 #include "migration/report.h"
 #include "migration/stream.h"
 
-/* Sends everything that is marked, once. Counts into the report. */
-int __must_check ram_send(struct stream *s, struct dirty *d, struct report *report, struct error *err);
+struct ram_pass {
+	struct stream *stream;
+	struct dirty *dirty;
+	struct report *report; /* sent_bytes, zero_bytes and remaining_bytes are kept up to date */
+	/* About twice a second. Not 0: the pass ends with it. */
+	int (*tick)(void *opaque, struct error *err);
+	void *opaque;
+	/* Of this pass: bytes that went over the wire, and the time that this took. */
+	uint64_t wire_bytes;
+	uint64_t wire_ns;
+};
+
+/* Sends everything that is marked, once. */
+int __must_check ram_send(struct ram_pass *pass, struct error *err);
 
 /* Takes one RAM or ZERO frame whose header has been received straight into guest memory. Addresses and
  * lengths are checked. */

@@ -32,6 +32,7 @@ struct report {
 	uint64_t parts_ns[REPORT_N_PARTS];
 };
 
+/* As in the JSON object, there followed by "Ns". */
 extern const char *const report_part_names[REPORT_N_PARTS];
 
 /* The report as a JSON object, for the control socket. Returns its length, without the NUL; @buf is always

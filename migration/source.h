@@ -15,7 +15,8 @@ struct source_config {
 	int cancel_fd;  /* see channel.h */
 	uint64_t downtime_limit_ns;
 	enum source_stalled stalled;
-	/* Called at each stage, each round, and about twice a second between. */
+	/* Called at each stage, each round, and about twice a second between; not while the guest stands
+	 * still. May be NULL. */
 	void (*progress)(void *opaque, const struct report *report);
 	void *opaque;
 };
@@ -31,5 +32,9 @@ enum source_result {
  */
 enum source_result source_migrate(struct vm *vm, const struct source_config *config, struct report *report,
 				  struct error *err);
+
+/* After SOURCE_UNKNOWN, on the operator's word that the guest does not run at the destination: it goes on
+ * here, and can be migrated again. */
+void source_resume(struct vm *vm);
 
 #endif

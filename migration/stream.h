@@ -8,9 +8,10 @@
  *	HELLO {config tree}               ->
  *	                                  <-       READY, or REFUSED {reasons}
  *	RAM, ZERO ... ROUND               ->
- *	WARM {tree}                       ->
+ *	WARM {tree} ... ROUND ...         ->
  *	                                  <-       WARM_OK, or REFUSED
- *	STATE {tree}                      ->
+ *	[guest stopped]
+ *	RAM, ZERO ... ROUND, STATE {tree} ->
  *	                                  <-       PREPARED, or REFUSED
  *	COMMIT                            ->
  *	                                  <-       RUNNING {timings}
@@ -26,15 +27,17 @@
 #define STREAM_VERSION 1u
 
 enum stream_type {
-	STREAM_HELLO = 1, /* arg: STREAM_VERSION; payload: config tree */
+	/* arg: STREAM_VERSION; payload: {memory, cpus, vm {...}, devices {count, device@0 {name, config
+	   {...}} ...}} */
+	STREAM_HELLO = 1,
 	STREAM_READY,
 	STREAM_REFUSED, /* payload: reasons as text, up to ERROR_TEXT_MAX bytes */
 	STREAM_RAM,     /* arg: gpa; payload: bytes of guest memory, whole pages, up to STREAM_RAM_MAX */
 	STREAM_ZERO,    /* arg: gpa; payload: le64, bytes that are zero */
 	STREAM_ROUND,   /* arg: number of the round that ends here, from 0 */
-	STREAM_WARM,    /* payload: tree of devices' warm state */
+	STREAM_WARM,    /* payload: tree of one device's warm state: {device = name, state {...}} */
 	STREAM_WARM_OK,
-	STREAM_STATE,    /* payload: tree of everything */
+	STREAM_STATE,    /* payload: tree of everything: {vm {...}, devices {name {...} ...}} */
 	STREAM_PREPARED, /* payload: struct stream_timings */
 	STREAM_COMMIT,
 	STREAM_RUNNING, /* payload: struct stream_timings */
@@ -61,7 +64,11 @@ _Static_assert(sizeof(struct stream_timings) == 24, "wire format");
 
 struct stream {
 	struct channel *channel;
+	int timeout_ms; /* for progress in sending, and in receiving a frame that has begun */
 	uint64_t bytes_sent, bytes_received;
+	/* Read ahead, not yet asked for. */
+	uint8_t *buffer;
+	uint32_t buffer_start, n_buffered;
 };
 
 struct stream_frame {
@@ -70,9 +77,24 @@ struct stream_frame {
 	uint64_t arg;
 };
 
-/* Sends a frame with its payload. 0 or -errno with the reason. */
+/* @channel stays the caller's. A zeroed stream may be passed to stream_exit(). */
+int __must_check stream_init(struct stream *s, struct channel *channel, int timeout_ms, struct error *err);
+void stream_exit(struct stream *s);
+
+/*
+ * Sends a frame with its payload. 0 or -errno with the reason. If the peer has refused meanwhile, this and
+ * the next two functions return -ECONNREFUSED with its reasons.
+ */
 int __must_check stream_send(struct stream *s, enum stream_type type, uint64_t arg, const void *payload,
 			     uint32_t len, struct error *err);
+
+/* Sends frames that the caller has put together. May change @iov. */
+int __must_check stream_writev(struct stream *s, struct iovec *iov, int n, struct error *err);
+void stream_header_put(struct stream_header *h, enum stream_type type, uint32_t len, uint64_t arg);
+
+/* Before sending more to a peer that has nothing to say now: whether it has said something or gone, or the
+ * operator gave up. */
+int __must_check stream_check(struct stream *s, struct error *err);
 
 /*
  * Reads a header: type known, length within the type's bound. Then stream_read() takes exactly the payload.

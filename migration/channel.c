@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The migration's socket: addresses, connecting and accepting, and whole transfers over a non-blocking fd. */
+#define _GNU_SOURCE
+#include "migration/channel.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define CHANNEL_CONNECT_TIMEOUT_MS 10000
+
+/* A unix socket takes no more than its send buffer before its reader must run; the kernel cuts this to what
+ * it allows. TCP sizes its buffers itself, as long as nobody sets them. */
+#define CHANNEL_UNIX_BUFFER (4 << 20)
+
+struct channel_address {
+	union {
+		struct sockaddr any;
+		struct sockaddr_un un;
+		struct sockaddr_in in;
+		struct sockaddr_in6 in6;
+	} sa;
+	socklen_t len;
+};
+
+static int channel_parse_unix(const char *path, struct channel_address *a, struct error *err)
+{
+	size_t len = strlen(path);
+
+	if (len == 0 || len >= sizeof(a->sa.un.sun_path))
+		return error_add(err, -EINVAL, "unix:%s: the path must have 1 to %zu characters", path,
+				 sizeof(a->sa.un.sun_path) - 1);
+	a->sa.un.sun_family = AF_UNIX;
+	memcpy(a->sa.un.sun_path, path, len + 1);
+	a->len = sizeof(a->sa.un);
+	return 0;
+}
+
+static int channel_parse_port(const char *text, uint16_t *port)
+{
+	unsigned long v;
+	char *end;
+
+	if (text[0] < '0' || text[0] > '9')
+		return -EINVAL;
+	errno = 0;
+	v = strtoul(text, &end, 10);
+	if (errno != 0 || *end != '\0' || v == 0 || v > UINT16_MAX)
+		return -EINVAL;
+	*port = htons((uint16_t)v);
+	return 0;
+}
+
+static int channel_parse_tcp(const char *text, struct channel_address *a, struct error *err)
+{
+	const char *colon = strrchr(text, ':');
+	char host[INET6_ADDRSTRLEN + sizeof("[]")];
+	size_t len = colon ? (size_t)(colon - text) : 0;
+	bool loopback;
+	uint16_t port;
+
+	if (len == 0 || len >= sizeof(host) || channel_parse_port(colon + 1, &port) < 0)
+		return error_add(err, -EINVAL, "tcp:%s: give tcp:HOST:PORT, for example tcp:127.0.0.1:4444",
+				 text);
+	memcpy(host, text, len);
+	host[len] = '\0';
+	if (host[0] == '[' && host[len - 1] == ']') {
+		host[len - 1] = '\0';
+		a->sa.in6.sin6_family = AF_INET6;
+		a->sa.in6.sin6_port = port;
+		a->len = sizeof(a->sa.in6);
+		loopback = inet_pton(AF_INET6, host + 1, &a->sa.in6.sin6_addr) == 1 &&
+			   IN6_IS_ADDR_LOOPBACK(&a->sa.in6.sin6_addr);
+	} else {
+		a->sa.in.sin_family = AF_INET;
+		a->sa.in.sin_port = port;
+		a->len = sizeof(a->sa.in);
+		loopback = inet_pton(AF_INET, host, &a->sa.in.sin_addr) == 1 &&
+			   ntohl(a->sa.in.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+	}
+	if (!loopback)
+		return error_add(
+			err, -EINVAL,
+			"tcp:%s: migrations are not authenticated yet, so HOST must be a literal loopback "
+			"address (127.0.0.1, [::1]); tunnel it to other hosts, for example with ssh -L",
+			text);
+	return 0;
+}
+
+static const struct {
+	const char *prefix;
+	int (*parse)(const char *text, struct channel_address *a, struct error *err);
+} channel_kinds[] = {
+	{ "unix:", channel_parse_unix },
+	{ "tcp:", channel_parse_tcp },
+};
+
+static int channel_parse(const char *address, struct channel_address *a, struct error *err)
+{
+	*a = (struct channel_address){ 0 };
+	for (unsigned int i = 0; i < ARRAY_SIZE(channel_kinds); i++) {
+		size_t len = strlen(channel_kinds[i].prefix);
+
+		if (strncmp(address, channel_kinds[i].prefix, len) == 0)
+			return channel_kinds[i].parse(address + len, a, err);
+	}
+	return error_add(err, -EINVAL, "\"%s\" is no migration address: give unix:PATH or tcp:HOST:PORT",
+			 address);
+}
+
+static int channel_socket(const struct channel_address *a)
+{
+	int fd = socket(a->sa.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	return fd < 0 ? -errno : fd;
+}
+
+/* Neither can fail in a way that matters: the socket is only slower without. */
+static void channel_tune(int fd, const struct channel_address *a)
+{
+	const int one = 1, size = CHANNEL_UNIX_BUFFER;
+
+	if (a->sa.any.sa_family == AF_UNIX)
+		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+	else
+		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+}
+
+/* Milliseconds until @end_ns, rounded up; -1 for UINT64_MAX. */
+static int channel_ms_until(uint64_t end_ns)
+{
+	uint64_t now = now_ns();
+
+	if (end_ns == UINT64_MAX)
+		return -1;
+	return end_ns <= now ? 0 : (int)min_u64((end_ns - now + 999999) / 1000000, INT_MAX);
+}
+
+/* Waits for @events on the socket: what happened as poll() says it, or -errno. */
+static int channel_wait(const struct channel *c, short events, int timeout_ms)
+{
+	uint64_t end_ns = timeout_ms < 0 ? UINT64_MAX : now_ns() + (uint64_t)timeout_ms * 1000000;
+
+	if (c->deadline_ns != 0)
+		end_ns = min_u64(end_ns, c->deadline_ns);
+	for (;;) {
+		struct pollfd fds[] = {
+			{ .fd = c->fd, .events = events },
+			{ .fd = c->cancel_fd, .events = POLLIN | POLLRDHUP },
+		};
+		int n = poll(fds, ARRAY_SIZE(fds), channel_ms_until(end_ns));
+
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		if (n == 0 && now_ns() >= end_ns)
+			return -ETIMEDOUT;
+		if (n <= 0)
+			continue;
+		return fds[1].revents ? -ECANCELED : fds[0].revents;
+	}
+}
+
+static int channel_finish_connect(struct channel *c)
+{
+	int ret = channel_wait(c, POLLOUT, CHANNEL_CONNECT_TIMEOUT_MS);
+	socklen_t len = sizeof(int);
+	int error = 0;
+
+	if (ret < 0)
+		return ret;
+	return getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0 ? -errno : -error;
+}
+
+int channel_connect(struct channel *c, const char *address, int cancel_fd, struct error *err)
+{
+	struct channel_address a;
+	int ret;
+
+	*c = (struct channel){ .fd = -1, .cancel_fd = cancel_fd };
+	ret = channel_parse(address, &a, err);
+	if (ret < 0)
+		return ret;
+	c->fd = channel_socket(&a);
+	if (c->fd < 0)
+		return error_add(err, c->fd, "cannot open a socket for %s: %s", address, strerror(-c->fd));
+	channel_tune(c->fd, &a);
+	ret = connect(c->fd, &a.sa.any, a.len) < 0 ? -errno : 0;
+	if (ret == -EINPROGRESS || ret == -EINTR)
+		ret = channel_finish_connect(c);
+	if (ret < 0) {
+		channel_close(c);
+		if (ret == -ECANCELED)
+			return error_add(err, ret, "cancelled while connecting to %s", address);
+		return error_add(err, ret, "cannot connect to %s: %s; is \"ferry receive\" waiting there?",
+				 address, ret == -EAGAIN ? "busy with another connection" : strerror(-ret));
+	}
+	return 0;
+}
+
+/*
+ * Removes the socket's file that a dead process has left. A datagram socket cannot be connected to a stream
+ * socket, and the way in which it fails tells whether somebody holds that: unlike a real connection, this is
+ * not noticed by a receiver that waits for its source.
+ */
+static int channel_remove_stale(const struct channel_address *a)
+{
+	struct stat st;
+	int fd, ret;
+
+	if (lstat(a->sa.un.sun_path, &st) < 0)
+		return -errno;
+	if (!S_ISSOCK(st.st_mode))
+		return -EEXIST;
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	ret = connect(fd, &a->sa.any, a->len) < 0 ? -errno : 0;
+	close(fd);
+	if (ret != -ECONNREFUSED)
+		return -EADDRINUSE;
+	return unlink(a->sa.un.sun_path) < 0 ? -errno : 0;
+}
+
+static int channel_listen(int fd, const struct channel_address *a)
+{
+	const int one = 1;
+	int ret;
+
+	/* The file gets the socket's mode: nobody else can connect, from its first moment on. */
+	if (a->sa.any.sa_family == AF_UNIX)
+		ret = fchmod(fd, 0600);
+	else
+		ret = setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	if (ret < 0)
+		return -errno;
+	ret = bind(fd, &a->sa.any, a->len) < 0 ? -errno : 0;
+	if (ret == -EADDRINUSE && a->sa.any.sa_family == AF_UNIX) {
+		ret = channel_remove_stale(a);
+		if (ret == 0)
+			ret = bind(fd, &a->sa.any, a->len) < 0 ? -errno : 0;
+	}
+	if (ret < 0)
+		return ret;
+	return listen(fd, 1) < 0 ? -errno : 0;
+}
+
+/* Takes one connection from the listening @c->fd: its fd, or -errno. */
+static int channel_take(const struct channel *c)
+{
+	for (;;) {
+		int ret = channel_wait(c, POLLIN, -1);
+		int fd;
+
+		if (ret < 0)
+			return ret;
+		fd = accept4(c->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		if (fd >= 0)
+			return fd;
+		/* The peer may have gone again before it was taken. */
+		if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
+			return -errno;
+	}
+}
+
+int channel_accept(struct channel *c, const char *address, int cancel_fd, struct error *err)
+{
+	struct channel listener = { .cancel_fd = cancel_fd };
+	struct channel_address a;
+	int ret;
+
+	*c = (struct channel){ .fd = -1, .cancel_fd = cancel_fd };
+	ret = channel_parse(address, &a, err);
+	if (ret < 0)
+		return ret;
+	listener.fd = channel_socket(&a);
+	if (listener.fd < 0)
+		return error_add(err, listener.fd, "cannot open a socket for %s: %s", address,
+				 strerror(-listener.fd));
+	ret = channel_listen(listener.fd, &a);
+	if (ret < 0) {
+		error_add(err, ret, "cannot listen on %s: %s", address,
+			  ret == -EEXIST ? "the file exists and is not a socket" : strerror(-ret));
+		goto close_listener;
+	}
+	ret = channel_take(&listener);
+	if (a.sa.any.sa_family == AF_UNIX)
+		unlink(a.sa.un.sun_path);
+	if (ret == -ECANCELED) {
+		error_add(err, ret, "cancelled while waiting for a source on %s", address);
+	} else if (ret < 0) {
+		error_add(err, ret, "cannot accept a connection on %s: %s", address, strerror(-ret));
+	} else {
+		c->fd = ret;
+		channel_tune(c->fd, &a);
+		ret = 0;
+	}
+
+close_listener:
+	close(listener.fd);
+	return ret;
+}
+
+void channel_close(struct channel *c)
+{
+	if (c->fd >= 0)
+		close(c->fd);
+	c->fd = -1;
+}
+
+/* What the ends of a connection are called, whichever way the kernel noticed. */
+static int channel_errno(void)
+{
+	return errno == ECONNRESET ? -EPIPE : -errno;
+}
+
+/* Drops the first @n bytes of @msg. */
+static void channel_advance(struct msghdr *msg, size_t n)
+{
+	while (msg->msg_iovlen > 0 && n >= msg->msg_iov->iov_len) {
+		n -= msg->msg_iov->iov_len;
+		msg->msg_iov++;
+		msg->msg_iovlen--;
+	}
+	if (n > 0) {
+		msg->msg_iov->iov_base = (uint8_t *)msg->msg_iov->iov_base + n;
+		msg->msg_iov->iov_len -= n;
+	}
+}
+
+int channel_writev(struct channel *c, struct iovec *iov, int n, int timeout_ms, uint64_t *done)
+{
+	struct msghdr msg = { .msg_iov = iov };
+	uint64_t total = 0;
+	int ret = 0;
+
+	msg.msg_iovlen = (__typeof__(msg.msg_iovlen))n;
+	channel_advance(&msg, 0);
+	while (msg.msg_iovlen > 0) {
+		ssize_t sent = sendmsg(c->fd, &msg, MSG_NOSIGNAL);
+
+		if (sent >= 0) {
+			total += (uint64_t)sent;
+			channel_advance(&msg, (size_t)sent);
+			continue;
+		}
+		if (errno == EINTR)
+			continue;
+		if (errno != EAGAIN) {
+			ret = channel_errno();
+			break;
+		}
+		ret = channel_wait(c, POLLIN | POLLOUT, timeout_ms);
+		/* Who talks now is not reading any more: it has refused. */
+		if (ret >= 0)
+			ret = ret & (POLLOUT | POLLERR | POLLHUP) ? 0 : -EPIPE;
+		if (ret < 0)
+			break;
+	}
+	if (done)
+		*done = total;
+	return ret;
+}
+
+ssize_t channel_readv(struct channel *c, struct iovec *iov, int n, int timeout_ms)
+{
+	struct msghdr msg = { .msg_iov = iov };
+
+	msg.msg_iovlen = (__typeof__(msg.msg_iovlen))n;
+	for (;;) {
+		ssize_t got = recvmsg(c->fd, &msg, 0);
+		int ret;
+
+		if (got != 0 && (got > 0 || (errno != EAGAIN && errno != EINTR)))
+			return got > 0 ? got : channel_errno();
+		if (got == 0)
+			return -EPIPE;
+		ret = channel_wait(c, POLLIN, timeout_ms);
+		if (ret < 0)
+			return ret;
+	}
+}
+
+int channel_check(struct channel *c)
+{
+	int ret = channel_wait(c, POLLIN | POLLRDHUP, 0);
+
+	if (ret > 0)
+		return -EPIPE;
+	return ret == -ETIMEDOUT ? 0 : ret;
+}
+
+void channel_linger(struct channel *c, int timeout_ms)
+{
+	uint64_t end_ns = now_ns() + (uint64_t)timeout_ms * 1000000;
+	struct iovec iov;
+	uint8_t dropped[4096];
+
+	shutdown(c->fd, SHUT_WR);
+	do {
+		iov = (struct iovec){ .iov_base = dropped, .iov_len = sizeof(dropped) };
+	} while (channel_readv(c, &iov, 1, channel_ms_until(end_ns)) > 0 && now_ns() < end_ns);
+}

@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The destination of a migration: what it says to a HELLO, and what it does with each frame that follows. */
+#include "migration/destination.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "migration/ram.h"
+#include "vmm/config.h"
+
+/* For the source's next word: the longest it is silent is while it waits for a slow client of its own. */
+#define DESTINATION_TIMEOUT_MS 60000
+/* For the source to take in a refusal and hang up. */
+#define DESTINATION_LINGER_MS 2000
+
+#define DESTINATION_MAX_DEVICES 64u
+#define DESTINATION_NAME_MAX    63u
+
+/* What may come next depends on what has come. */
+enum destination_phase {
+	DESTINATION_PASS = 1,     /* memory comes */
+	DESTINATION_BETWEEN = 2,  /* a round has ended */
+	DESTINATION_PREPARED = 4, /* everything is here */
+	DESTINATION_RUNNING = 8,
+};
+
+struct incoming {
+	struct destination *d;
+	struct vm *vm;
+	void *tree; /* STATE_MAX bytes, for the payload in hand */
+	enum destination_phase phase;
+	uint64_t round;
+	uint64_t pass_ns; /* when the pass's first frame came */
+	uint64_t warmed;  /* bit n: the n-th device has got its warm state */
+	struct stream_timings timings;
+};
+
+/* A device of @vm by name, and its number in the list. */
+static struct device *destination_find(struct vm *vm, const char *name, unsigned int *index)
+{
+	*index = 0;
+	for (struct device *dev = vm->devices; dev; dev = dev->next, (*index)++) {
+		if (strcmp(dev->name, name) == 0)
+			return dev;
+	}
+	return NULL;
+}
+
+/* Memory size and vCPU count, in the bounds of what can be built; vm_accept() reads the rest. */
+static int destination_read_size(struct destination *d, struct error *err)
+{
+	struct state_node root, vm;
+	int ret = state_open(&root, d->hello, d->hello_len, err);
+
+	if (ret == 0)
+		ret = state_child(&vm, &root, "vm");
+	if (ret == 0)
+		ret = state_get_u64(&vm, "memory", CONFIG_MIN_MEM, CONFIG_MAX_MEM, &d->mem);
+	if (ret == 0)
+		ret = state_get_u32(&vm, "cpus", 1, CONFIG_MAX_CPUS, &d->cpus);
+	if (ret == 0 && d->mem % PAGE_SIZE != 0)
+		ret = error_add(err, -EINVAL, "%" PRIu64 " bytes of guest memory are not whole pages",
+				d->mem);
+	return ret;
+}
+
+static int destination_take_hello(struct destination *d, struct error *err)
+{
+	struct stream_frame frame;
+	int ret = stream_receive(&d->stream, &frame, DESTINATION_TIMEOUT_MS, err);
+
+	if (ret < 0)
+		return ret;
+	if (frame.type != STREAM_HELLO)
+		return error_add(err, -EPROTO, "%s frame instead of HELLO", stream_type_name(frame.type));
+	if (frame.arg != STREAM_VERSION)
+		return error_add(err, -EPROTO,
+				 "the source speaks version %" PRIu64
+				 " of the migration protocol, this Ferry version %u",
+				 frame.arg, STREAM_VERSION);
+	d->hello = malloc(frame.len);
+	if (!d->hello)
+		return error_add(err, -ENOMEM, "out of memory for a HELLO of %u bytes", frame.len);
+	d->hello_len = frame.len;
+	ret = stream_read(&d->stream, d->hello, frame.len, err);
+	return ret < 0 ? ret : destination_read_size(d, err);
+}
+
+int destination_accept(struct destination *d, const char *from, int cancel_fd, struct error *err)
+{
+	int ret;
+
+	*d = (struct destination){ .channel.fd = -1 };
+	ret = channel_accept(&d->channel, from, cancel_fd, err);
+	if (ret < 0)
+		return ret;
+	ret = stream_init(&d->stream, &d->channel, DESTINATION_TIMEOUT_MS, err);
+	if (ret == 0)
+		ret = destination_take_hello(d, err);
+	if (ret < 0) {
+		if (d->stream.buffer)
+			destination_refuse(d, err);
+		destination_close(d);
+	}
+	return ret;
+}
+
+void destination_refuse(struct destination *d, const struct error *err)
+{
+	struct error dropped = { 0 };
+	uint32_t len = (uint32_t)strnlen(err->text, sizeof(err->text));
+
+	/* A source that has gone needs no reasons. */
+	if (stream_send(&d->stream, STREAM_REFUSED, 0, err->text, len, &dropped) == 0)
+		channel_linger(&d->channel, DESTINATION_LINGER_MS);
+}
+
+void destination_close(struct destination *d)
+{
+	stream_exit(&d->stream);
+	channel_close(&d->channel);
+	free(d->hello);
+	d->hello = NULL;
+}
+
+/* One device of the source against ours of the same name. 1: it has reasons against it. */
+static int destination_check_device(struct vm *vm, struct state_node *node, uint64_t *seen)
+{
+	struct state_node config;
+	struct device *dev;
+	unsigned int index;
+	const char *name;
+
+	if (state_get_string(node, "name", DESTINATION_NAME_MAX, &name) < 0 ||
+	    state_child(&config, node, "config") < 0 || state_finish(node) < 0)
+		return -EINVAL;
+	dev = destination_find(vm, name, &index);
+	if (!dev)
+		return error_add(node->err, 1, "%s: the source has such a device, this VM does not", name);
+	if (*seen >> index & 1)
+		return error_add(node->err, -EINVAL, "%s: twice in the source's description", name);
+	*seen |= (uint64_t)1 << index;
+	if (dev->ops->accept && (dev->ops->accept(dev, &config) < 0 || state_finish(&config) < 0))
+		return 1;
+	return 0;
+}
+
+/* Goes on after a refusal, so that the source learns every reason; not after a fault in the tree. */
+static int destination_check_devices(struct vm *vm, struct state_node *devices)
+{
+	uint64_t seen = 0;
+	unsigned int index = 0;
+	bool refused = false;
+	uint32_t count;
+
+	if (state_get_u32(devices, "count", 0, DESTINATION_MAX_DEVICES, &count) < 0)
+		return -EINVAL;
+	for (uint32_t i = 0; i < count; i++) {
+		struct state_node node;
+		int ret = state_child_indexed(&node, devices, "device", i);
+
+		if (ret == 0)
+			ret = destination_check_device(vm, &node, &seen);
+		if (ret < 0)
+			return ret;
+		refused |= ret > 0;
+	}
+	for (struct device *dev = vm->devices; dev; dev = dev->next, index++) {
+		if (seen >> index & 1)
+			continue;
+		error_add(devices->err, 0, "%s: this VM has such a device, the source does not", dev->name);
+		refused = true;
+	}
+	if (state_finish(devices) < 0)
+		return -EINVAL;
+	return refused ? -ENOTSUP : 0;
+}
+
+static int destination_check(struct destination *d, struct vm *vm, struct error *err)
+{
+	struct state_node root, node;
+	int ret = state_open(&root, d->hello, d->hello_len, err);
+	bool refused;
+
+	if (ret == 0)
+		ret = state_child(&node, &root, "vm");
+	if (ret < 0)
+		return ret;
+	refused = vm_accept(vm, &node) < 0 || state_finish(&node) < 0;
+	ret = state_child(&node, &root, "devices");
+	if (ret == 0)
+		ret = destination_check_devices(vm, &node);
+	if (ret == 0)
+		ret = state_finish(&root);
+	return ret == 0 && refused ? -ENOTSUP : ret;
+}
+
+static int destination_ram(struct incoming *in, const struct stream_frame *frame, struct error *err)
+{
+	if (in->pass_ns == 0)
+		in->pass_ns = now_ns();
+	in->phase = DESTINATION_PASS;
+	return ram_receive(&in->d->stream, frame, &in->vm->memory, err);
+}
+
+static int destination_round(struct incoming *in, const struct stream_frame *frame, struct error *err)
+{
+	if (frame->arg != in->round)
+		return error_add(err, -EPROTO, "round %" PRIu64 " ends where %" PRIu64 " should", frame->arg,
+				 in->round);
+	put_le64(&in->timings.ram_ns, in->pass_ns ? now_ns() - in->pass_ns : 0);
+	in->pass_ns = 0;
+	in->round++;
+	in->phase = DESTINATION_BETWEEN;
+	return 0;
+}
+
+/* Reads a payload that is a tree, and opens it. */
+static int destination_read_tree(struct incoming *in, const struct stream_frame *frame,
+				 struct state_node *root, struct error *err)
+{
+	int ret = stream_read(&in->d->stream, in->tree, frame->len, err);
+
+	return ret < 0 ? ret : state_open(root, in->tree, frame->len, err);
+}
+
+static int destination_warm(struct incoming *in, const struct stream_frame *frame, struct error *err)
+{
+	struct state_node root, state;
+	unsigned int index;
+	struct device *dev;
+	const char *name;
+	int ret;
+
+	ret = destination_read_tree(in, frame, &root, err);
+	if (ret == 0)
+		ret = state_get_string(&root, "device", DESTINATION_NAME_MAX, &name);
+	if (ret == 0)
+		ret = state_child(&state, &root, "state");
+	if (ret == 0)
+		ret = state_finish(&root);
+	if (ret < 0)
+		return ret;
+	dev = destination_find(in->vm, name, &index);
+	if (!dev || !dev->ops->warm_load)
+		return error_add(err, -EPROTO, "%s: no device that takes state ahead of time", name);
+	ret = dev->ops->warm_load(dev, &state);
+	if (ret == 0)
+		ret = state_finish(&state);
+	if (ret < 0)
+		return ret;
+	in->warmed |= (uint64_t)1 << index;
+	return stream_send(&in->d->stream, STREAM_WARM_OK, 0, NULL, 0, err);
+}
+
+static int destination_load_devices(struct incoming *in, struct state_node *devices)
+{
+	unsigned int index = 0;
+
+	for (struct device *dev = in->vm->devices; dev; dev = dev->next, index++) {
+		struct state_node node;
+		int ret;
+
+		if (dev->ops->warm_load && !(in->warmed >> index & 1))
+			return error_add(devices->err, -EPROTO, "%s: nothing came ahead of its state",
+					 dev->name);
+		if (!dev->ops->load)
+			continue;
+		ret = state_child(&node, devices, dev->name);
+		if (ret == 0)
+			ret = dev->ops->load(dev, &node);
+		if (ret == 0)
+			ret = state_finish(&node);
+		if (ret < 0)
+			return ret;
+	}
+	return state_finish(devices);
+}
+
+static int destination_state(struct incoming *in, const struct stream_frame *frame, struct error *err)
+{
+	uint64_t start_ns = now_ns();
+	struct state_node root, node;
+	int ret;
+
+	ret = destination_read_tree(in, frame, &root, err);
+	if (ret == 0)
+		ret = state_child(&node, &root, "vm");
+	if (ret == 0)
+		ret = vm_load(in->vm, &node);
+	if (ret == 0)
+		ret = state_finish(&node);
+	if (ret == 0)
+		ret = state_child(&node, &root, "devices");
+	if (ret == 0)
+		ret = destination_load_devices(in, &node);
+	if (ret == 0)
+		ret = state_finish(&root);
+	if (ret < 0)
+		return ret;
+	in->phase = DESTINATION_PREPARED;
+	put_le64(&in->timings.load_ns, now_ns() - start_ns);
+	return stream_send(&in->d->stream, STREAM_PREPARED, 0, &in->timings, sizeof(in->timings), err);
+}
+
+/* The guest is ours now, whatever becomes of the connection. */
+static int destination_commit(struct incoming *in, const struct stream_frame *frame, struct error *err)
+{
+	uint64_t start_ns = now_ns();
+	struct error reason = { 0 };
+
+	for (struct device *dev = in->vm->devices; dev; dev = dev->next) {
+		if (dev->ops->resume)
+			dev->ops->resume(dev, true);
+	}
+	vm_resume(in->vm);
+	in->phase = DESTINATION_RUNNING;
+	put_le64(&in->timings.resume_ns, now_ns() - start_ns);
+	in->d->channel.cancel_fd = -1;
+	if (stream_send(&in->d->stream, STREAM_RUNNING, 0, &in->timings, sizeof(in->timings), &reason) < 0)
+		log_warn("the guest runs here, but the source could not be told: %s", reason.text);
+	return 0;
+}
+
+static const struct destination_handler {
+	unsigned int phases;
+	int (*fn)(struct incoming *in, const struct stream_frame *frame, struct error *err);
+} destination_handlers[STREAM_N_TYPES] = {
+	[STREAM_RAM] = { DESTINATION_PASS | DESTINATION_BETWEEN, destination_ram },
+	[STREAM_ZERO] = { DESTINATION_PASS | DESTINATION_BETWEEN, destination_ram },
+	[STREAM_ROUND] = { DESTINATION_PASS | DESTINATION_BETWEEN, destination_round },
+	[STREAM_WARM] = { DESTINATION_BETWEEN, destination_warm },
+	[STREAM_STATE] = { DESTINATION_BETWEEN, destination_state },
+	[STREAM_COMMIT] = { DESTINATION_PREPARED, destination_commit },
+};
+
+static int destination_step(struct incoming *in, struct error *err)
+{
+	/* Without end once we are PREPARED: gone is the source that hangs up, and a COMMIT must find us. */
+	int timeout_ms = in->phase == DESTINATION_PREPARED ? -1 : DESTINATION_TIMEOUT_MS;
+	struct stream_frame frame;
+	int ret = stream_receive(&in->d->stream, &frame, timeout_ms, err);
+
+	if (ret < 0)
+		return ret;
+	if (!(destination_handlers[frame.type].phases & in->phase))
+		return error_add(err, -EPROTO, "%s frame out of order", stream_type_name(frame.type));
+	return destination_handlers[frame.type].fn(in, &frame, err);
+}
+
+int destination_run(struct destination *d, struct vm *vm, struct error *err)
+{
+	struct incoming in = { .d = d, .vm = vm, .phase = DESTINATION_PASS, .tree = malloc(STATE_MAX) };
+	struct error reason = { 0 };
+	int ret = in.tree ? 0 : error_add(&reason, -ENOMEM, "out of memory for the guest's state");
+
+	if (ret == 0)
+		ret = destination_check(d, vm, &reason);
+	if (ret == 0)
+		ret = stream_send(&d->stream, STREAM_READY, 0, NULL, 0, &reason);
+	while (ret == 0 && in.phase != DESTINATION_RUNNING)
+		ret = destination_step(&in, &reason);
+	if (ret < 0) {
+		destination_refuse(d, &reason);
+		error_add(err, ret, "the guest was not taken over: %s", reason.text);
+	}
+	free(in.tree);
+	return ret;
+}

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Guest memory on its way: runs of pages straight from where they are, and straight to where they belong. */
+#define _GNU_SOURCE
+#include "migration/ram.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <unistd.h>
+
+/* Small runs share a system call: scattered pages are what the last round, in the downtime, is made of. */
+#define RAM_BATCH_FRAMES 128u
+#define RAM_BATCH_BYTES  (1u << 20)
+
+#define RAM_TICK_NS 500000000u
+
+/* What a frame has beside guest memory. */
+struct ram_wire {
+	struct stream_header header;
+	uint64_t zero_len; /* le64, of a ZERO frame */
+};
+_Static_assert(sizeof(struct ram_wire) == 24, "sent as it is");
+
+struct ram_batch {
+	struct ram_pass *pass;
+	uint64_t tick_ns;
+	unsigned int n_frames;
+	unsigned int n_iov;
+	uint64_t bytes; /* of guest memory, with zeros */
+	uint64_t zero_bytes;
+	struct ram_wire wire[RAM_BATCH_FRAMES];
+	struct iovec iov[2 * RAM_BATCH_FRAMES];
+};
+
+/* A page that holds something mostly shows it in its first words, so this rarely looks at all of it. The
+ * guest may write meanwhile: then the page is marked, and comes again. */
+static bool ram_page_is_zero(const void *page)
+{
+	const uint64_t *w = page;
+
+	for (unsigned int i = 0; i < PAGE_SIZE / sizeof(*w); i += 8) {
+		if (w[i] | w[i + 1] | w[i + 2] | w[i + 3] | w[i + 4] | w[i + 5] | w[i + 6] | w[i + 7])
+			return false;
+	}
+	return true;
+}
+
+static int ram_flush(struct ram_batch *b, struct error *err)
+{
+	struct ram_pass *pass = b->pass;
+	uint64_t sent = pass->stream->bytes_sent, start_ns, end_ns;
+	int ret;
+
+	if (b->n_frames == 0)
+		return 0;
+	ret = stream_check(pass->stream, err);
+	if (ret < 0)
+		return ret;
+	start_ns = now_ns();
+	ret = stream_writev(pass->stream, b->iov, (int)b->n_iov, err);
+	if (ret < 0)
+		return ret;
+	end_ns = now_ns();
+	pass->wire_ns += end_ns - start_ns;
+	pass->wire_bytes += pass->stream->bytes_sent - sent;
+	pass->report->sent_bytes += pass->stream->bytes_sent - sent;
+	pass->report->zero_bytes += b->zero_bytes;
+	pass->report->remaining_bytes -= b->bytes;
+	b->n_frames = b->n_iov = 0;
+	b->bytes = b->zero_bytes = 0;
+	if (end_ns - b->tick_ns < RAM_TICK_NS)
+		return 0;
+	b->tick_ns = end_ns;
+	return pass->tick(pass->opaque, err);
+}
+
+static int ram_add(struct ram_batch *b, uint64_t gpa, uint8_t *hva, uint64_t len, bool zero,
+		   struct error *err)
+{
+	struct ram_wire *wire = &b->wire[b->n_frames++];
+
+	stream_header_put(&wire->header, zero ? STREAM_ZERO : STREAM_RAM,
+			  zero ? (uint32_t)sizeof(wire->zero_len) : (uint32_t)len, gpa);
+	put_le64(&wire->zero_len, len);
+	b->iov[b->n_iov++] =
+		(struct iovec){ .iov_base = wire, .iov_len = zero ? sizeof(*wire) : sizeof(wire->header) };
+	if (!zero)
+		b->iov[b->n_iov++] = (struct iovec){ .iov_base = hva, .iov_len = len };
+	else
+		b->zero_bytes += len;
+	b->bytes += len;
+	return b->n_frames == RAM_BATCH_FRAMES || b->bytes >= RAM_BATCH_BYTES ? ram_flush(b, err) : 0;
+}
+
+/* Cuts a run into pieces that are zero and pieces that are not. */
+static int ram_add_run(struct ram_batch *b, uint64_t page, uint64_t n_pages, struct error *err)
+{
+	const struct memory_region *r = dirty_region(b->pass->dirty, page);
+	uint64_t offset = (page << PAGE_SHIFT) - r->offset;
+	uint64_t end = offset + (n_pages << PAGE_SHIFT);
+	int ret = 0;
+
+	while (ret == 0 && offset < end) {
+		bool zero = ram_page_is_zero(r->hva + offset);
+		uint64_t len = PAGE_SIZE;
+
+		while (offset + len < end && ram_page_is_zero(r->hva + offset + len) == zero)
+			len += PAGE_SIZE;
+		ret = ram_add(b, r->gpa + offset, r->hva + offset, len, zero, err);
+		offset += len;
+	}
+	return ret;
+}
+
+int ram_send(struct ram_pass *pass, struct error *err)
+{
+	struct ram_batch b = { .pass = pass, .tick_ns = now_ns() };
+	uint64_t page = 0, n_pages;
+	int ret = 0;
+
+	pass->wire_bytes = pass->wire_ns = 0;
+	pass->report->remaining_bytes = dirty_bytes(pass->dirty);
+	while (ret == 0 && dirty_next_run(pass->dirty, &page, &n_pages, STREAM_RAM_MAX >> PAGE_SHIFT)) {
+		ret = ram_add_run(&b, page, n_pages, err);
+		page += n_pages;
+	}
+	return ret < 0 ? ret : ram_flush(&b, err);
+}
+
+/*
+ * Makes [hva, hva + len) read as zeros. Holes of the memfd do already, and stay holes; pages that exist are
+ * only written where they hold something. They are not punched out: a device may have them pinned.
+ */
+static int ram_clear(struct memory *m, uint64_t gpa, uint8_t *hva, uint64_t len, struct error *err)
+{
+	const struct memory_region *r = m->regions;
+	uint64_t offset, end;
+
+	while (gpa - r->gpa >= r->len)
+		r++;
+	offset = r->offset + (gpa - r->gpa);
+	end = offset + len;
+	while (offset < end) {
+		off_t data = lseek(m->fd, (off_t)offset, SEEK_DATA);
+		off_t hole;
+
+		if ((data < 0 && errno == ENXIO) || (data >= 0 && (uint64_t)data >= end))
+			return 0;
+		hole = data < 0 ? -1 : lseek(m->fd, data, SEEK_HOLE);
+		if (hole < 0)
+			return error_add(err, -errno, "cannot find the holes of guest memory: %s",
+					 strerror(errno));
+		for (uint64_t at = (uint64_t)data; at < min_u64((uint64_t)hole, end); at += PAGE_SIZE) {
+			uint8_t *page = hva + (len - (end - at));
+
+			if (!ram_page_is_zero(page))
+				memset(page, 0, PAGE_SIZE);
+		}
+		offset = (uint64_t)hole;
+	}
+	return 0;
+}
+
+int ram_receive(struct stream *s, const struct stream_frame *frame, struct memory *m, struct error *err)
+{
+	uint64_t len = frame->len;
+	uint8_t wire_len[sizeof(uint64_t)];
+	uint8_t *hva;
+	int ret;
+
+	if (frame->type == STREAM_ZERO) {
+		ret = stream_read(s, wire_len, sizeof(wire_len), err);
+		if (ret < 0)
+			return ret;
+		len = get_le64(wire_len);
+	}
+	hva = (frame->arg | len) % PAGE_SIZE == 0 ? memory_at(m, frame->arg, len) : NULL;
+	if (!hva)
+		return error_add(err, -EPROTO,
+				 "%s frame for %" PRIu64 " bytes at 0x%" PRIx64
+				 ": not whole pages of guest memory",
+				 stream_type_name(frame->type), len, frame->arg);
+	if (frame->type == STREAM_ZERO)
+		return ram_clear(m, frame->arg, hva, len, err);
+	return stream_read(s, hva, (uint32_t)len, err);
+}

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Frames: their table, and their way into and out of a channel. */
+#include "migration/stream.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "vmm/state.h"
+
+/* What is read ahead of the frame in hand: small frames then share a system call. Long payloads still go
+ * straight to their place, apart from what of them was read ahead. */
+#define STREAM_BUFFER 65536u
+
+/* For the peer's last words, which are there already or are not coming. */
+#define STREAM_REFUSAL_TIMEOUT_MS 1000
+
+static const struct {
+	const char *name;
+	uint32_t min_len, max_len;
+} stream_types[STREAM_N_TYPES] = {
+	[STREAM_HELLO] = { "HELLO", 1, STATE_MAX },
+	[STREAM_READY] = { "READY", 0, 0 },
+	[STREAM_REFUSED] = { "REFUSED", 0, ERROR_TEXT_MAX },
+	[STREAM_RAM] = { "RAM", (uint32_t)PAGE_SIZE, STREAM_RAM_MAX },
+	[STREAM_ZERO] = { "ZERO", sizeof(uint64_t), sizeof(uint64_t) },
+	[STREAM_ROUND] = { "ROUND", 0, 0 },
+	[STREAM_WARM] = { "WARM", 1, STATE_MAX },
+	[STREAM_WARM_OK] = { "WARM_OK", 0, 0 },
+	[STREAM_STATE] = { "STATE", 1, STATE_MAX },
+	[STREAM_PREPARED] = { "PREPARED", sizeof(struct stream_timings), sizeof(struct stream_timings) },
+	[STREAM_COMMIT] = { "COMMIT", 0, 0 },
+	[STREAM_RUNNING] = { "RUNNING", sizeof(struct stream_timings), sizeof(struct stream_timings) },
+};
+
+const char *stream_type_name(enum stream_type type)
+{
+	return type > 0 && type < STREAM_N_TYPES ? stream_types[type].name : "unknown";
+}
+
+int stream_init(struct stream *s, struct channel *channel, int timeout_ms, struct error *err)
+{
+	*s = (struct stream){ .channel = channel, .timeout_ms = timeout_ms };
+	s->buffer = malloc(STREAM_BUFFER);
+	return s->buffer ? 0 : error_add(err, -ENOMEM, "out of memory");
+}
+
+void stream_exit(struct stream *s)
+{
+	free(s->buffer);
+	s->buffer = NULL;
+}
+
+static int stream_fault(int ret, struct error *err)
+{
+	switch (ret) {
+	case -EPIPE:
+		return error_add(err, ret, "the peer has closed the connection");
+	case -ETIMEDOUT:
+		return error_add(err, ret, "the peer does not answer");
+	case -ECANCELED:
+		return error_add(err, ret, "cancelled");
+	default:
+		return error_add(err, ret, "connection lost: %s", strerror(-ret));
+	}
+}
+
+void stream_header_put(struct stream_header *h, enum stream_type type, uint32_t len, uint64_t arg)
+{
+	put_le32(&h->type, type);
+	put_le32(&h->len, len);
+	put_le64(&h->arg, arg);
+}
+
+static int stream_take(struct stream *s, void *dst, uint32_t len, int timeout_ms)
+{
+	uint32_t n = (uint32_t)min_u64(len, s->n_buffered);
+	uint8_t *at = dst;
+
+	if (n > 0)
+		memcpy(at, s->buffer + s->buffer_start, n);
+	s->buffer_start += n;
+	s->n_buffered -= n;
+	while (n < len) {
+		struct iovec iov[] = {
+			{ .iov_base = at + n, .iov_len = len - n },
+			{ .iov_base = s->buffer, .iov_len = STREAM_BUFFER },
+		};
+		ssize_t got = channel_readv(s->channel, iov, ARRAY_SIZE(iov), timeout_ms);
+		uint32_t direct;
+
+		if (got < 0)
+			return (int)got;
+		direct = (uint32_t)min_u64((uint64_t)got, len - n);
+		n += direct;
+		s->buffer_start = 0;
+		s->n_buffered = (uint32_t)got - direct;
+	}
+	s->bytes_received += len;
+	return 0;
+}
+
+/* The peer's reasons, made fit to be shown: it may have sent anything. */
+static int stream_take_refusal(struct stream *s, uint32_t len, struct error *err)
+{
+	char text[ERROR_TEXT_MAX + 1];
+	int ret = stream_take(s, text, len, STREAM_REFUSAL_TIMEOUT_MS);
+
+	if (ret < 0)
+		return stream_fault(ret, err);
+	for (uint32_t i = 0; i < len; i++) {
+		if ((unsigned char)text[i] < ' ' || text[i] == 0x7f)
+			text[i] = '?';
+	}
+	text[len] = '\0';
+	return error_add(err, -ECONNREFUSED, "destination refused: %s", len > 0 ? text : "no reason given");
+}
+
+/* After sending has failed with @ret: if the peer has said why, that is the error. */
+static int stream_write_failed(struct stream *s, int ret, struct error *err)
+{
+	struct stream_frame frame;
+	struct error dropped = { 0 };
+
+	if (ret == -EPIPE && stream_receive(s, &frame, STREAM_REFUSAL_TIMEOUT_MS, &dropped) == 0 &&
+	    frame.type == STREAM_REFUSED)
+		return stream_take_refusal(s, frame.len, err);
+	return stream_fault(ret, err);
+}
+
+int stream_writev(struct stream *s, struct iovec *iov, int n, struct error *err)
+{
+	uint64_t done;
+	int ret = channel_writev(s->channel, iov, n, s->timeout_ms, &done);
+
+	s->bytes_sent += done;
+	return ret < 0 ? stream_write_failed(s, ret, err) : 0;
+}
+
+int stream_check(struct stream *s, struct error *err)
+{
+	int ret = s->n_buffered > 0 ? -EPIPE : channel_check(s->channel);
+
+	return ret < 0 ? stream_write_failed(s, ret, err) : 0;
+}
+
+int stream_send(struct stream *s, enum stream_type type, uint64_t arg, const void *payload, uint32_t len,
+		struct error *err)
+{
+	struct stream_header h;
+	struct iovec iov[] = {
+		{ .iov_base = &h, .iov_len = sizeof(h) },
+		{ .iov_base = (void *)(uintptr_t)payload, .iov_len = len },
+	};
+
+	if (len > stream_types[type].max_len)
+		return error_add(err, -E2BIG, "a %s frame of %u bytes is more than the %u it may have",
+				 stream_type_name(type), len, stream_types[type].max_len);
+	stream_header_put(&h, type, len, arg);
+	return stream_writev(s, iov, ARRAY_SIZE(iov), err);
+}
+
+int stream_receive(struct stream *s, struct stream_frame *frame, int timeout_ms, struct error *err)
+{
+	struct stream_header h;
+	uint32_t type;
+	int ret = stream_take(s, &h, sizeof(h), timeout_ms);
+
+	*frame = (struct stream_frame){ 0 };
+	if (ret < 0)
+		return stream_fault(ret, err);
+	type = get_le32(&h.type);
+	if (type == 0 || type >= STREAM_N_TYPES)
+		return error_add(err, -EPROTO, "the peer does not speak Ferry's protocol: frame type %u",
+				 type);
+	*frame = (struct stream_frame){ .type = type, .len = get_le32(&h.len), .arg = get_le64(&h.arg) };
+	if (frame->len < stream_types[type].min_len || frame->len > stream_types[type].max_len)
+		return error_add(err, -EPROTO, "%s frame of %u bytes, not of %u to %u",
+				 stream_type_name(type), frame->len, stream_types[type].min_len,
+				 stream_types[type].max_len);
+	return 0;
+}
+
+int stream_read(struct stream *s, void *dst, uint32_t len, struct error *err)
+{
+	int ret = stream_take(s, dst, len, s->timeout_ms);
+
+	return ret < 0 ? stream_fault(ret, err) : 0;
+}
+
+int stream_expect(struct stream *s, enum stream_type want, void *payload, uint32_t len, int timeout_ms,
+		  struct error *err)
+{
+	struct stream_frame frame;
+	int ret = stream_receive(s, &frame, timeout_ms, err);
+
+	if (ret < 0)
+		return ret;
+	if (frame.type == STREAM_REFUSED && want != STREAM_REFUSED)
+		return stream_take_refusal(s, frame.len, err);
+	if (frame.type != want || frame.len != len)
+		return error_add(err, -EPROTO, "%s frame of %u bytes instead of %s of %u",
+				 stream_type_name(frame.type), frame.len, stream_type_name(want), len);
+	return stream_read(s, payload, len, err);
+}
