@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The control socket: Varlink's framing (JSON objects that end with a NUL byte) on RUNTIME_DIR/NAME.sock,
- *mode 0600. Methods come as a table from main.c; each call has a thread of its own. The client is checked as
- *any input is.
+ * mode 0600. Methods come as a table from main.c. A connection carries one call, and has a thread of its own.
+ * The client is checked as any input is.
  *
  *	call:   {"method": "org.ferry.Migrate", "parameters": {"to": "unix:/run/x"}, "more": true}
  *	reply:  {"parameters": {...}, "continues": true} ... {"parameters": {...}}
@@ -15,6 +15,7 @@
 #include "vmm/log.h"
 
 #define CONTROL_MESSAGE_MAX 8192u
+#define CONTROL_TEXT_MAX    1024u /* longest string parameter that clients send */
 #define CONTROL_MAX_CALLS   8u
 
 struct control;
@@ -40,11 +41,15 @@ void control_destroy(struct control *control);
 bool control_get_string(struct control_call *call, const char *name, char *buf, size_t size);
 bool control_get_number(struct control_call *call, const char *name, uint64_t *v);
 
-/* @parameters is a JSON object. Errors of a client that has gone are of no interest. */
+/*
+ * @parameters is a JSON object, at most CONTROL_MESSAGE_MAX - 64 bytes; @error a name of less than 128
+ * characters. Errors of a client that has gone are of no interest. Intermediate replies (@continues) are
+ * dropped for a client that did not ask for them, or does not read: they never wait.
+ */
 void control_reply(struct control_call *call, const char *parameters, bool continues);
 void control_fail(struct control_call *call, const char *error, const char *reason);
 
-/* Becomes readable when the client hangs up. */
+/* Becomes readable when the client hangs up (or says more than its call), and at control_destroy(). */
 int control_call_fd(const struct control_call *call);
 
 /* The client's side, for the subcommands. */
@@ -53,6 +58,7 @@ struct control_client {
 	char message[CONTROL_MESSAGE_MAX];
 	uint32_t len; /* bytes in @message, of which the first @taken belong to the reply given last */
 	uint32_t taken;
+	char error[128]; /* name of the error that the last reply was, "" if none */
 };
 
 int __must_check control_connect(struct control_client *c, const char *runtime_dir, const char *name,

@@ -97,8 +97,11 @@ int loop_run(struct loop *loop)
 	bool stop;
 
 	pthread_mutex_lock(&loop->lock);
-	loop->running = true;
-	loop->thread = pthread_self();
+	/* loop_start() has said so already, and loop_join() may be reading it. */
+	if (!loop->running) {
+		loop->running = true;
+		loop->thread = pthread_self();
+	}
 	stop = loop->stop;
 	pthread_mutex_unlock(&loop->lock);
 	while (!stop) {

@@ -1,4 +1,400 @@
-int main(void)
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The subcommands, and the start of a VM in the order in which it happens. The one file that sees trunk and
+ * wings. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "devices/net.h"
+#include "devices/serial.h"
+#include "migration/destination.h"
+#include "migration/source.h"
+#include "vmm/client.h"
+#include "vmm/config.h"
+#include "vmm/control.h"
+#include "vmm/x86/acpi.h"
+#include "vmm/x86/boot.h"
+#include "vmm/x86/cpu.h"
+#include "vmm/x86/layout.h"
+#include "vmm/x86/platform.h"
+
+/* One VM's process: what "run" and "receive" build, in this order, and take down in the other. */
+struct app {
+	struct vm_config config;
+	struct loop_source
+		signals; /* SIGINT and SIGTERM, as a file; ends waiting for a source, then the VM */
+	int signal;      /* that came */
+	bool has_vm;
+	struct vm vm;
+	struct serial *serial;
+	bool has_pci;
+	struct pci_bus pci;
+	unsigned int n_nets;
+	struct net *nets[CONFIG_MAX_NETS];
+	struct control *control;
+	/* COMMIT went out and nothing came back: the guest may run elsewhere, only the operator can know. */
+	_Atomic bool outcome_unknown;
+};
+
+static void app_take_signal(struct app *app)
 {
+	struct signalfd_siginfo info;
+
+	if (read(app->signals.fd, &info, sizeof(info)) == sizeof(info))
+		app->signal = (int)info.ssi_signo;
+}
+
+static void app_signalled(struct loop_source *src, uint32_t events)
+{
+	struct app *app = container_of(src, struct app, signals);
+
+	app_take_signal(app);
+	vm_end(&app->vm, VM_EXIT_ERROR);
+}
+
+/* Before any thread: all of them inherit the mask. */
+static int app_init_signals(struct app *app, struct error *err)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	app->signals = (struct loop_source){ .fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK),
+					     .fn = app_signalled };
+	return app->signals.fd < 0 ? error_add(err, -errno, "signalfd: %s", strerror(errno)) : 0;
+}
+
+static void app_migrate_progress(void *opaque, const struct report *report)
+{
+	char json[REPORT_JSON_MAX];
+
+	report_json(report, json);
+	control_reply(opaque, json, true);
+}
+
+static const struct {
+	const char *name;
+	enum source_stalled stalled;
+} app_stalled[] = {
+	{ "throttle", SOURCE_THROTTLE },
+	{ "stop", SOURCE_STOP },
+	{ "cancel", SOURCE_CANCEL },
+};
+
+static void app_migrate(struct control_call *call, void *opaque)
+{
+	struct app *app = opaque;
+	struct report report = { 0 };
+	struct error err = { 0 };
+	struct source_config config = { .cancel_fd = control_call_fd(call),
+					.progress = app_migrate_progress,
+					.opaque = call };
+	char to[CONTROL_MESSAGE_MAX], stalled[16] = "throttle", json[REPORT_JSON_MAX];
+	uint64_t downtime_ms = CLIENT_DOWNTIME_MS;
+	unsigned int i;
+
+	if (!control_get_string(call, "to", to, sizeof(to))) {
+		control_fail(call, "org.varlink.service.InvalidParameter",
+			     "\"to\" is missing: the address to migrate to");
+		return;
+	}
+	config.to = to;
+	if (control_get_number(call, "downtimeMs", &downtime_ms) &&
+	    (downtime_ms < 1 || downtime_ms > CLIENT_DOWNTIME_MAX_MS)) {
+		control_fail(call, "org.varlink.service.InvalidParameter", "\"downtimeMs\" is out of range");
+		return;
+	}
+	config.downtime_limit_ns = downtime_ms * 1000000;
+	control_get_string(call, "stalled", stalled, sizeof(stalled));
+	for (i = 0; i < ARRAY_SIZE(app_stalled) && strcmp(app_stalled[i].name, stalled) != 0; i++)
+		;
+	if (i == ARRAY_SIZE(app_stalled)) {
+		control_fail(call, "org.varlink.service.InvalidParameter",
+			     "\"stalled\" is throttle, stop or cancel");
+		return;
+	}
+	config.stalled = app_stalled[i].stalled;
+
+	switch (source_migrate(&app->vm, &config, &report, &err)) {
+	case SOURCE_MOVED:
+		log_info("the guest has moved to %s", to);
+		report_json(&report, json);
+		control_reply(call, json, false);
+		vm_end(&app->vm, VM_EXIT_POWER_OFF);
+		break;
+	case SOURCE_FAILED:
+		log_warn("migration to %s failed, the guest goes on here: %s", to, err.text);
+		control_fail(call, "org.ferry.MigrationFailed", err.text);
+		break;
+	case SOURCE_UNKNOWN:
+		app->outcome_unknown = true;
+		log_error("migration to %s: %s", to, err.text);
+		control_fail(call, CLIENT_ERROR_UNKNOWN, err.text);
+		break;
+	}
+}
+
+/* The operator's word that the guest does not run at the destination. */
+static void app_resume(struct control_call *call, void *opaque)
+{
+	struct app *app = opaque;
+
+	if (!atomic_exchange(&app->outcome_unknown, false)) {
+		control_fail(call, "org.ferry.NotPaused",
+			     "the guest is not paused after a migration with unknown outcome");
+		return;
+	}
+	source_resume(&app->vm);
+	log_info("the guest goes on here, on the operator's word");
+	control_reply(call, "{}", false);
+}
+
+static const struct control_method app_methods[] = {
+	{ "org.ferry.Migrate", app_migrate },
+	{ "org.ferry.Resume", app_resume },
+};
+
+/* The machine: RAM, interrupt controllers, vCPUs, and everything on its buses. */
+static int app_build(struct app *app, uint64_t mem, unsigned int cpus, struct error *err)
+{
+	struct vdpa *vdpa;
+	int ret;
+
+	ret = vm_init(&app->vm, mem, cpus, err);
+	if (ret < 0)
+		return ret;
+	app->has_vm = true;
+	if (loop_add(&app->vm.loop, &app->signals, EPOLLIN) < 0)
+		return error_add(err, -ENOMEM, "cannot watch signals");
+	ret = control_create(&app->control, &app->vm.loop, app->config.runtime_dir, app->config.name,
+			     app_methods, ARRAY_SIZE(app_methods), app, err);
+	if (ret == 0)
+		ret = platform_init(&app->vm, err);
+	if (ret == 0)
+		ret = serial_create(&app->serial, &app->vm, &app->config, err);
+	if (ret == 0)
+		ret = pci_bus_init(&app->pci, &app->vm, err);
+	app->has_pci = ret == 0;
+	for (; ret == 0 && app->n_nets < app->config.n_nets; app->n_nets += ret == 0) {
+		ret = vhost_vdpa_open(&vdpa, app->config.nets[app->n_nets].vdpa, err);
+		if (ret == 0)
+			ret = net_create(&app->nets[app->n_nets], &app->vm, &app->pci, vdpa, app->n_nets,
+					 err);
+	}
+	if (ret == 0)
+		ret = vm_start(&app->vm, err);
+	return ret;
+}
+
+static int app_boot(struct app *app, struct error *err)
+{
+	struct boot_entry entry;
+	int ret = acpi_write(&app->vm.memory, app->config.cpus, err);
+
+	if (ret == 0)
+		ret = boot_load(&app->vm.memory, app->config.kernel, app->config.initrd, app->config.cmdline,
+				LAYOUT_ACPI, &entry, err);
+	if (ret == 0)
+		ret = cpu_set_entry(&app->vm.vcpus[0], &entry, err);
+	if (ret == 0)
+		vm_resume(&app->vm);
+	return ret;
+}
+
+/* Takes a guest from a source. When it returns 0 the guest runs here. */
+static int app_arrive(struct app *app, struct error *err)
+{
+	struct destination dst;
+	int ret;
+
+	ret = destination_accept(&dst, app->config.from, app->signals.fd, err);
+	if (ret < 0)
+		return ret;
+	if (app->config.mem && app->config.mem != dst.mem)
+		ret = error_add(err, -EINVAL, "the guest has %llu MiB of memory, --mem says %llu MiB",
+				(unsigned long long)(dst.mem >> 20),
+				(unsigned long long)(app->config.mem >> 20));
+	if (app->config.cpus && app->config.cpus != dst.cpus)
+		ret = error_add(err, -EINVAL, "the guest has %u vCPUs, --cpus says %u", dst.cpus,
+				app->config.cpus);
+	if (ret == 0)
+		ret = app_build(app, dst.mem, dst.cpus, err);
+	if (ret < 0)
+		destination_refuse(&dst, err);
+	else
+		ret = destination_run(&dst, &app->vm, err);
+	destination_close(&dst);
+	return ret;
+}
+
+static void app_destroy(struct app *app)
+{
+	if (app->control)
+		control_destroy(app->control);
+	/* vCPUs first: nothing else may be in a device when it goes. */
+	if (app->has_vm)
+		vm_stop(&app->vm);
+	while (app->n_nets > 0)
+		net_destroy(app->nets[--app->n_nets]);
+	if (app->has_pci)
+		pci_bus_exit(&app->pci);
+	if (app->serial)
+		serial_destroy(app->serial);
+	if (app->has_vm)
+		vm_destroy(&app->vm);
+	if (app->signals.fd >= 0)
+		close(app->signals.fd);
+}
+
+/* Ends as a process that was ended by a signal, so that whoever sent it sees that it worked. */
+static void app_die(int signo)
+{
+	sigset_t set;
+
+	signal(signo, SIG_DFL);
+	sigemptyset(&set);
+	sigaddset(&set, signo);
+	raise(signo);
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
+}
+
+static int app_main(struct app *app)
+{
+	struct error err = { 0 };
+	int ret, status;
+
+	ret = app_init_signals(app, &err);
+	if (ret == 0 && app->config.from)
+		ret = app_arrive(app, &err);
+	else if (ret == 0)
+		ret = app_build(app, app->config.mem, app->config.cpus, &err);
+	if (ret == 0 && !app->config.from)
+		ret = app_boot(app, &err);
+	if (ret == 0)
+		ret = loop_run(&app->vm.loop);
+	app_take_signal(app);
+	if (ret < 0 && !app->signal)
+		log_error("%s", err.text[0] ? err.text : strerror(-ret));
+	status = ret < 0 ? VM_EXIT_ERROR : (int)app->vm.exit;
+	app_destroy(app);
+	if (app->signal)
+		app_die(app->signal);
+	return status;
+}
+
+static int command_run(int argc, char **argv)
+{
+	struct app app = { .signals.fd = -1 };
+	struct error err = { 0 };
+
+	if (config_parse_run(&app.config, argc, argv, &err) < 0)
+		return client_usage("run", &err);
+	return app_main(&app);
+}
+
+static int command_receive(int argc, char **argv)
+{
+	struct app app = { .signals.fd = -1 };
+	struct error err = { 0 };
+
+	if (config_parse_receive(&app.config, argc, argv, &err) < 0)
+		return client_usage("receive", &err);
+	return app_main(&app);
+}
+
+static int command_version(int argc, char **argv)
+{
+	printf("ferry %s\n", FERRY_VERSION);
 	return 0;
+}
+
+static int command_help(int argc, char **argv);
+
+static const struct command {
+	const char *name;
+	const char *summary;
+	int (*fn)(int argc, char **argv);
+	void (*help)(FILE *out);
+} commands[] = {
+	{ "run", "boot a guest and stay with it until it ends", command_run, config_help_run },
+	{ "receive", "wait for a guest from another Ferry, then stay with it", command_receive,
+	  config_help_receive },
+	{ "migrate", "move a running guest to a Ferry that waits in receive", client_migrate,
+	  client_help_migrate },
+	{ "resume", "let a guest go on whose migration ended with unknown outcome", client_resume,
+	  client_help_resume },
+	{ "version", "print the version", command_version, NULL },
+	{ "help", "say this, or more about one command", command_help, NULL },
+};
+
+static const struct command *command_find(const char *name)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(commands); i++) {
+		if (strcmp(commands[i].name, name) == 0)
+			return &commands[i];
+	}
+	return NULL;
+}
+
+static void help(FILE *out)
+{
+	fprintf(out, "Ferry runs Linux guests with vDPA NICs and moves them, live, with all of the NIC's "
+		     "state.\n\n"
+		     "usage: ferry COMMAND [OPTION...]\n\n");
+	for (unsigned int i = 0; i < ARRAY_SIZE(commands); i++)
+		fprintf(out, "  %-9s %s\n", commands[i].name, commands[i].summary);
+	fprintf(out, "\n\"ferry COMMAND --help\" says more.\n"
+		     "Exit codes: 0 the guest powered off or has moved; 1 error; 2 wrong usage; 3 the guest "
+		     "reset itself;\n"
+		     "4 the guest crashed; 5 a migration's outcome is unknown and the guest paused here.\n");
+}
+
+static int command_help(int argc, char **argv)
+{
+	const struct command *command = argc > 1 ? command_find(argv[1]) : NULL;
+
+	if (argc > 1 && !command) {
+		log_error("no command \"%s\"; \"ferry help\" lists them", argv[1]);
+		return CLIENT_EXIT_USAGE;
+	}
+	if (command && command->help)
+		command->help(stdout);
+	else
+		help(stdout);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	const struct command *command;
+
+	if (argc < 2) {
+		help(stderr);
+		return CLIENT_EXIT_USAGE;
+	}
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
+		argv[1] = "help";
+	if (strcmp(argv[1], "--version") == 0)
+		argv[1] = "version";
+	command = command_find(argv[1]);
+	if (!command) {
+		log_error("no command \"%s\"; \"ferry help\" lists them", argv[1]);
+		return CLIENT_EXIT_USAGE;
+	}
+	for (int i = 2; i < argc; i++) {
+		if (strcmp(argv[i], "--help") != 0 && strcmp(argv[i], "-h") != 0)
+			continue;
+		if (command->help)
+			command->help(stdout);
+		else
+			help(stdout);
+		return 0;
+	}
+	return command->fn(argc - 1, argv + 1);
 }
