@@ -377,6 +377,7 @@ int cpu_accept(struct vm *vm, struct state_node *node)
 	}
 	if (ret == 0) {
 		vm->cpu->cpuid = cpuid;
+		vm->cpu->tsc_scaled = khz != vm->cpu->tsc_khz;
 		vm->cpu->tsc_khz = khz;
 	}
 	return ret;

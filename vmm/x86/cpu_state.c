@@ -59,7 +59,10 @@ int cpu_save_vcpu(struct vcpu *vcpu, struct state_writer *w, struct error *err)
 {
 	struct cpu_model *model = vcpu->vm->cpu;
 	uint64_t buf[CPU_PART_MAX / 8];
+	int ret = cpu_save_tsc(vcpu, w, err);
 
+	if (ret < 0)
+		return ret;
 	for (unsigned int i = 0; i < ARRAY_SIZE(cpu_parts); i++) {
 		const struct cpu_part *part = &cpu_parts[i];
 
@@ -146,13 +149,12 @@ int cpu_load_vcpu(struct vcpu *vcpu, struct state_node *node)
 	memcpy(model->xsave, data, len);
 	if (ioctl(vcpu->fd, KVM_SET_XSAVE, model->xsave) < 0)
 		return cpu_refused(vcpu, node, "xsave");
-	return cpu_load_msrs(vcpu, node);
+	ret = cpu_load_msrs(vcpu, node);
+	return ret < 0 ? ret : cpu_load_tsc(vcpu, node);
 }
 
 int cpu_save_vm(struct vm *vm, struct state_writer *w, struct error *err)
 {
-	struct kvm_clock_data clock = { 0 };
-
 	for (unsigned int i = 0; i < ARRAY_SIZE(cpu_chips); i++) {
 		struct kvm_irqchip chip = { .chip_id = cpu_chips[i].id };
 
@@ -160,24 +162,11 @@ int cpu_save_vm(struct vm *vm, struct state_writer *w, struct error *err)
 			return cpu_failed(err, "KVM_GET_IRQCHIP");
 		state_put_blob(w, cpu_chips[i].name, &chip.chip, cpu_chips[i].len);
 	}
-	if (ioctl(vm->fd, KVM_GET_CLOCK, &clock) < 0)
-		return cpu_failed(err, "KVM_GET_CLOCK");
-	/* KVM tells the time of day only where its clock is the host's TSC. */
-	if (!(clock.flags & KVM_CLOCK_REALTIME)) {
-		struct timespec ts;
-
-		clock_gettime(CLOCK_REALTIME, &ts);
-		clock.realtime = (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-	}
-	state_put_u64(w, "clock", clock.clock);
-	state_put_u64(w, "realtime", clock.realtime);
-	return 0;
+	return cpu_save_clock(vm, w, err);
 }
 
 int cpu_load_vm(struct vm *vm, struct state_node *node)
 {
-	struct kvm_clock_data clock = { .flags = KVM_CLOCK_REALTIME };
-	uint64_t ns, realtime;
 	int ret;
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(cpu_chips); i++) {
@@ -190,15 +179,5 @@ int cpu_load_vm(struct vm *vm, struct state_node *node)
 			return error_add(node->err, -errno, "KVM refuses the saved %s: %s", cpu_chips[i].name,
 					 strerror(errno));
 	}
-	ret = state_get_u64(node, "clock", 0, INT64_MAX, &ns);
-	if (ret == 0)
-		ret = state_get_u64(node, "realtime", 0, INT64_MAX, &realtime);
-	if (ret < 0)
-		return ret;
-	/* KVM adds the time that has passed since, by the hosts' times of day. */
-	clock.clock = ns;
-	clock.realtime = realtime;
-	if (ioctl(vm->fd, KVM_SET_CLOCK, &clock) < 0)
-		return error_add(node->err, -errno, "KVM refuses the saved clock: %s", strerror(errno));
-	return 0;
+	return cpu_load_clock(vm, node);
 }
