@@ -504,7 +504,8 @@ void cvq_describe(const uint8_t *cmd, uint32_t len, char name[CVQ_NAME_MAX])
 	else if (row->min == 8)
 		snprintf(name, CVQ_NAME_MAX, "%s 0x%" PRIx64, row->name, get_le64(p));
 	else
-		snprintf(name, CVQ_NAME_MAX, "%s %u", row->name, row->min == 1 ? p[0] : get_le16(p));
+		snprintf(name, CVQ_NAME_MAX, "%s %u", row->name,
+			 row->min == 1 ? (unsigned int)p[0] : get_le16(p));
 }
 
 /*

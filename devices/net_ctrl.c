@@ -100,6 +100,15 @@ static void net_ctrl_announce_ack(struct net *net)
 	net->ctrl.busy = true;
 }
 
+static enum cvq_verdict net_ctrl_judge(struct net *net, const struct vring_chain *chain, struct error *err)
+{
+	if (net->broken)
+		return error_add(err, CVQ_REFUSE, "the NIC has stopped");
+	if (chain->n_write == 0)
+		return error_add(err, CVQ_REFUSE, "it has nowhere for an answer");
+	return cvq_check(&net->limits, net->ctrl.cmd, &net->ctrl.cmd_len, err);
+}
+
 /* Deals with one command: answers it, or leaves it with the device. */
 static void net_ctrl_command(struct net *net, const struct vring_chain *chain)
 {
@@ -108,12 +117,10 @@ static void net_ctrl_command(struct net *net, const struct vring_chain *chain)
 	net->ctrl.head = chain->head;
 	net->ctrl.ack_gpa = chain->n_write > 0 ? chain->segs[chain->n_read].addr : UINT64_MAX;
 	net->ctrl.cmd_len = net_ctrl_gather(net, chain);
-	switch (chain->n_write > 0 && !net->broken
-			? cvq_check(&net->limits, net->ctrl.cmd, &net->ctrl.cmd_len, &err)
-			: CVQ_REFUSE) {
+	switch (net_ctrl_judge(net, chain, &err)) {
 	case CVQ_REFUSE:
 		log_limited(&net->log_limit, LOG_INFO, "%s: the guest's control command was refused: %s",
-			    net->name, err.text[0] ? err.text : "it has nowhere for an answer");
+			    net->name, err.text);
 		net_ctrl_answer(net, VIRTIO_NET_ERR);
 		return;
 	case CVQ_ANNOUNCE_ACK:

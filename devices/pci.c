@@ -318,7 +318,7 @@ static int pci_check_config(const struct pci_device *dev, const uint8_t *config,
 
 int pci_load(struct pci_device *dev, struct state_node *parent)
 {
-	const uint8_t *config, *table = NULL, *pending = NULL;
+	const uint8_t *config = NULL, *table = NULL, *pending = NULL;
 	struct state_node node;
 	uint32_t len;
 	int ret = state_child(&node, parent, "pci");

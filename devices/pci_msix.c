@@ -227,12 +227,13 @@ void pci_msix_save(struct pci_device *dev, struct state_writer *w)
 	uint32_t table_len = pci_msix_table_bytes(dev->n_vectors);
 	uint32_t pending_len = pci_msix_pba_bytes(dev->n_vectors);
 	uint8_t *table = malloc(table_len + pending_len);
-	uint8_t *pending = table + table_len;
+	uint8_t *pending;
 
 	if (!table) {
 		w->ret = -ENOMEM;
 		return;
 	}
+	pending = table + table_len;
 	for (uint32_t i = 0; i < table_len; i += 8)
 		pci_msix_table_read(dev, i, table + i, 8);
 	pci_msix_pba_read(dev, 0, pending, pending_len);

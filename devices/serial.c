@@ -46,9 +46,11 @@ static uint8_t serial_iir(const struct serial *s)
 	return IIR_NO_INT;
 }
 
+/* RTS is the guest's word that it listens. What comes before that Linux would throw away when it opens the
+ * port. */
 bool serial_takes_rx(const struct serial *s)
 {
-	return !s->paused && !(s->regs.mcr & MCR_LOOP);
+	return !s->paused && (s->regs.mcr & (MCR_RTS | MCR_LOOP)) == MCR_RTS;
 }
 
 void serial_update(struct serial *s)
@@ -252,9 +254,9 @@ static void serial_save(struct device *dev, struct state_writer *w)
 static int serial_load(struct device *dev, struct state_node *node)
 {
 	struct serial *s = container_of(dev, struct serial, dev);
-	struct serial_regs regs;
-	const uint8_t *rx;
-	uint32_t v, n_rx;
+	struct serial_regs regs = { 0 };
+	const uint8_t *rx = NULL;
+	uint32_t v, n_rx = 0;
 	int ret = 0;
 
 	for (unsigned int i = 0; ret == 0 && i < ARRAY_SIZE(serial_state); i++) {

@@ -492,8 +492,8 @@ static int set_backend_features(struct vhost_vdpa *vv, struct error *err)
 static int read_facts(struct vhost_vdpa *vv, struct error *err)
 {
 	struct vdpa *vdpa = &vv->vdpa;
-	struct vhost_vdpa_iova_range range;
-	uint32_t n_vqs;
+	struct vhost_vdpa_iova_range range = { 0 };
+	uint32_t n_vqs = 0;
 	int ret = vhost_vdpa_ioctl(vv, VHOST_GET_FEATURES, &vdpa->features, "read the features", err);
 
 	/* These two came with Linux 5.18. */

@@ -230,7 +230,7 @@ static int destination_warm(struct incoming *in, const struct stream_frame *fram
 	struct state_node root, state;
 	unsigned int index;
 	struct device *dev;
-	const char *name;
+	const char *name = NULL;
 	int ret;
 
 	ret = destination_read_tree(in, frame, &root, err);

@@ -235,11 +235,10 @@ static int source_throttle(struct source *s, struct error *err)
 	int ret;
 
 	if (s->throttle_step == ARRAY_SIZE(source_throttle_steps))
-		return error_add(
-			err, -EBUSY,
-			"the guest's memory changes faster than it can be sent, even with its vCPUs kept "
-			"back for %u %% of the time; allow a longer downtime",
-			s->report->throttle);
+		return error_add(err, -EBUSY,
+				 "the guest's memory changes faster than it can be sent, even with its vCPUs "
+				 "kept back %u %% of the time; allow a longer downtime",
+				 s->report->throttle);
 	percent = source_throttle_steps[s->throttle_step++];
 	ret = vm_throttle(s->vm, percent);
 	if (ret < 0)
@@ -255,12 +254,11 @@ static int source_stop_anyway(struct source *s, struct error *err)
 
 static int source_give_up(struct source *s, struct error *err)
 {
-	return error_add(err, -EBUSY,
-			 "the guest's memory changes faster than it can be sent (%llu MiB left at %llu "
-			 "MiB/s); allow a "
-			 "longer downtime, or throttling",
-			 (unsigned long long)(s->last_remaining >> 20),
-			 (unsigned long long)(s->bandwidth >> 20));
+	return error_add(
+		err, -EBUSY,
+		"the guest's memory changes faster than it can be sent: %llu MiB left at %llu MiB/s; "
+		"allow a longer downtime, or throttling",
+		(unsigned long long)(s->last_remaining >> 20), (unsigned long long)(s->bandwidth >> 20));
 }
 
 static int (*const source_stalled_policies[])(struct source *s, struct error *err) = {
@@ -277,16 +275,15 @@ static uint64_t source_expected_ns(const struct source *s)
 	return (uint64_t)((double)s->report->remaining_bytes / (double)s->bandwidth * 1e9);
 }
 
-/* The one place that decides when the guest stops: 1 now, 0 after another round at the earliest, -errno
- * never. */
+/* The one place that decides when the guest stops: 1 now, 0 after another round at the earliest, or -errno.
+ */
 static int source_decide(struct source *s, bool warm_pending, struct error *err)
 {
 	uint64_t remaining = s->report->remaining_bytes, last = s->last_remaining;
 
 	s->last_remaining = remaining;
 	if (source_expected_ns(s) <= s->config->downtime_limit_ns) {
-		/* While each round halves the rest, one more costs the guest nothing and shortens its stop.
-		 */
+		/* While each round halves the rest, one more costs nothing and shortens the stop. */
 		if (remaining > SOURCE_SMALL_REST && remaining <= last / 2)
 			return 0;
 		return !warm_pending || ++s->n_warm_rounds > SOURCE_WARM_ROUNDS;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Typed frames over a channel. All numbers little-endian. Every frame has a header of 16 bytes, then @len
- *bytes of payload whose bound depends on the type. The peer is hostile: a type that is not expected now, or a
- *length above its bound, ends the migration.
+ * bytes of payload whose bound depends on the type. The peer is hostile: a type that is not expected now, or
+ * a length above its bound, ends the migration.
  *
  *	source                                     destination
  *	HELLO {config tree}               ->

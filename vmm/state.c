@@ -358,7 +358,7 @@ int state_get_bytes(struct state_node *node, const char *name, void *dst, uint32
 	uint32_t found;
 	int ret = state_get_blob(node, name, len, len, &value, &found);
 
-	if (ret == 0 && len > 0)
+	if (ret == 0 && value)
 		memcpy(dst, value, len);
 	return ret;
 }
@@ -396,8 +396,8 @@ int state_get_u64(struct state_node *node, const char *name, uint64_t min, uint6
 
 int state_get_string(struct state_node *node, const char *name, uint32_t max, const char **v)
 {
-	const uint8_t *value;
-	uint32_t len;
+	const uint8_t *value = NULL;
+	uint32_t len = 0;
 	int ret = state_get_blob(node, name, 1, max + 1, &value, &len);
 
 	if (ret < 0)

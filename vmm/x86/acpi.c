@@ -179,7 +179,7 @@ static int acpi_put(struct memory *m, uint64_t *gpa, const void *table, uint64_t
 	int ret;
 
 	*gpa = align_up(at + len, 16);
-	if (*gpa > LAYOUT_ACPI_END)
+	if (*gpa > LAYOUT_RESET_VECTOR)
 		return -ENOSPC;
 	ret = memory_write(m, at, table, len);
 	return ret < 0 ? ret : memory_write(m, at + offsetof(struct acpi_header, checksum), &checksum, 1);

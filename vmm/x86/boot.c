@@ -198,6 +198,26 @@ static int boot_write_gdt(struct memory *m)
 	return memory_write(m, LAYOUT_GDT, gdt, sizeof(gdt));
 }
 
+/*
+ * Linux takes hardware-reduced ACPI for a machine with EFI, resets by EFI, and where there is none jumps to
+ * the BIOS in real mode. So there is one, which does nothing else.
+ */
+static int boot_write_reset_vector(struct memory *m)
+{
+	/* mov $LAYOUT_RESET_PORT, %dx; mov $LAYOUT_RESET_VALUE, %al; out %al, %dx; 1: hlt; jmp 1b */
+	static const uint8_t code[] = { 0xba,
+					LAYOUT_RESET_PORT & 0xff,
+					LAYOUT_RESET_PORT >> 8,
+					0xb0,
+					LAYOUT_RESET_VALUE,
+					0xee,
+					0xf4,
+					0xeb,
+					0xfd };
+
+	return memory_write(m, LAYOUT_RESET_VECTOR, code, sizeof(code));
+}
+
 static int boot_write_cmdline(struct memory *m, const struct boot_kernel *k, const char *cmdline,
 			      struct error *err)
 {
@@ -232,6 +252,8 @@ static int boot_load_files(struct memory *m, struct boot_kernel *k, const struct
 	if (ret < 0)
 		return ret;
 	ret = boot_write_gdt(m);
+	if (ret == 0)
+		ret = boot_write_reset_vector(m);
 	if (ret == 0)
 		ret = format->finish(m, k, &initrd, rsdp);
 	*entry = (struct boot_entry){ format->long_mode, k->rip, LAYOUT_BOOT_INFO };

@@ -5,14 +5,15 @@
 #define FERRY_VMM_X86_LAYOUT_H
 
 /* RAM: 0 to 3 GiB, and from 4 GiB (memory.h). The first MiB holds what the boot protocol needs. */
-#define LAYOUT_GDT         0x500u
-#define LAYOUT_BOOT_INFO   0x6000u  /* boot_params, or hvm_start_info with what it points to */
-#define LAYOUT_PAGE_TABLE  0x9000u  /* identity map of the first 4 GiB for the 64-bit entry: 6 pages */
-#define LAYOUT_CMDLINE     0x20000u /* up to LAYOUT_CMDLINE_MAX bytes with the NUL */
-#define LAYOUT_CMDLINE_MAX 0x1000u
-#define LAYOUT_ACPI        0xe0000u /* RSDP first; up to 1 MiB */
-#define LAYOUT_ACPI_END    0x100000u
-#define LAYOUT_KERNEL      0x100000u
+#define LAYOUT_GDT          0x500u
+#define LAYOUT_BOOT_INFO    0x6000u  /* boot_params, or hvm_start_info with what it points to */
+#define LAYOUT_PAGE_TABLE   0x9000u  /* identity map of the first 4 GiB for the 64-bit entry: 6 pages */
+#define LAYOUT_CMDLINE      0x20000u /* up to LAYOUT_CMDLINE_MAX bytes with the NUL */
+#define LAYOUT_CMDLINE_MAX  0x1000u
+#define LAYOUT_ACPI         0xe0000u /* RSDP first; up to 1 MiB */
+#define LAYOUT_ACPI_END     0x100000u
+#define LAYOUT_RESET_VECTOR 0xffff0u /* where a PC's BIOS starts: 16 bytes of code that reset the VM */
+#define LAYOUT_KERNEL       0x100000u
 
 #define LAYOUT_PCI_MMIO     0xc0000000u /* BARs, assigned by Ferry from here upwards */
 #define LAYOUT_PCI_MMIO_END 0xfec00000u
