@@ -187,6 +187,7 @@ static void test_tables(void **state)
 	gdt = memory_at(&f->m, LAYOUT_GDT, 32);
 	assert_int_equal(gdt[0x10 / 8], 0x00af9b000000ffff);
 	assert_int_equal(gdt[0x18 / 8], 0x00cf93000000ffff);
+	assert_memory_equal(memory_at(&f->m, 0xffff0, 9), "\xba\x02\x06\xb0\x01\xee\xf4\xeb\xfd", 9);
 }
 
 static void test_high_memory(void **state)
@@ -493,7 +494,7 @@ static const uint8_t *table_at(struct fixture *f, uint64_t gpa, const char *sign
 {
 	const uint8_t *t = memory_at(&f->m, gpa, 36);
 
-	assert_true(gpa >= LAYOUT_ACPI && gpa + get_le32(t + 4) <= LAYOUT_ACPI_END);
+	assert_true(gpa >= LAYOUT_ACPI && gpa + get_le32(t + 4) <= LAYOUT_RESET_VECTOR);
 	assert_memory_equal(t, signature, 4);
 	assert_int_equal(sum(t, get_le32(t + 4)), 0);
 	return t;

@@ -164,6 +164,7 @@ static void say(struct fixture *f, const char *text)
 static void hear(struct fixture *f, uint8_t *buf, size_t len)
 {
 	out(f, IER, 1);
+	out(f, MCR, 0x0b);
 	for (size_t i = 0; i < len;) {
 		wait_for(&fake_line);
 		assert_int_equal(in(f, IIR) & 0x0f, 0x04);
@@ -447,6 +448,24 @@ static void restart(struct fixture *f)
 	start(f);
 }
 
+/* A guest that has not yet opened the port loses nothing by clearing it. */
+static void test_early_input(void **state)
+{
+	struct fixture *f = *state;
+	int client;
+
+	start(f);
+	client = join(f);
+	write_all(client, "early", 5);
+	say(f, "x");
+	read_text(client, "x");
+	out(f, IIR, 7);
+	out(f, IER, 1);
+	assert_int_equal(in(f, LSR), 0x60);
+	hear_text(f, "early");
+	close(client);
+}
+
 static void test_state(void **state)
 {
 	struct fixture *f = *state;
@@ -506,6 +525,7 @@ static void test_paused(void **state)
 	start(f);
 	ops = f->vm.devices->ops;
 	out(f, IER, 1);
+	out(f, MCR, 0x0b);
 	client = join(f);
 	say(f, "w");
 	read_text(client, "w");
@@ -675,10 +695,10 @@ static void test_terminal(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_registers),   T(test_loopback),      T(test_socket),         T(test_flow_control),
-		T(test_slow_reader), T(test_backlog),       T(test_socket_refused), T(test_state),
-		T(test_paused),      T(test_state_refused), T(test_pipes),          T(test_broken_pipe),
-		T(test_files),       T(test_terminal),
+		T(test_registers),   T(test_loopback), T(test_socket),         T(test_flow_control),
+		T(test_slow_reader), T(test_backlog),  T(test_socket_refused), T(test_early_input),
+		T(test_state),       T(test_paused),   T(test_state_refused),  T(test_pipes),
+		T(test_broken_pipe), T(test_files),    T(test_terminal),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

@@ -553,8 +553,11 @@ static void test_needs_reset(void **state)
 
 	/* Before DRIVER_OK without an interrupt. */
 	to_features_ok(x, ACCEPTED);
+	start_msix(x);
+	wr(x, VIRTIO_PCI_COMMON_MSIX, 2, 0);
 	virtio_pci_needs_reset(&x->v);
 	assert_int_equal(status(x), 0x4b);
+	assert_int_equal(taken(x, 0), 0);
 	start(x);
 	assert_int_equal(status(x), 15);
 	assert_int_equal(taken(x, 0), 0);

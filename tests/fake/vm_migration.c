@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A VM without KVM: see the header. */
+#define _GNU_SOURCE
+#include "tests/fake/vm_migration.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static struct fake_guest *fake_guest(struct vm *vm)
+{
+	return container_of(vm, struct fake_guest, vm);
+}
+
+static struct fake_device *fake_device(struct device *dev)
+{
+	return container_of(dev, struct fake_device, device);
+}
+
+static void fake_describe(struct device *dev, struct state_writer *w)
+{
+	state_put_u64(w, "config", fake_device(dev)->config);
+}
+
+static int fake_refuse(struct device *dev, struct state_node *node, const char *reason)
+{
+	return reason ? error_add(node->err, -ENOTSUP, "%s: %s", dev->name, reason) : 0;
+}
+
+static int fake_accept(struct device *dev, struct state_node *node)
+{
+	uint64_t config = fake_device(dev)->config, v;
+
+	if (state_get_u64(node, "config", config, config, &v) < 0)
+		return -EINVAL;
+	return fake_refuse(dev, node, fake_device(dev)->refuse_accept);
+}
+
+static int fake_warm_save(struct device *dev, struct state_writer *w, bool first)
+{
+	struct fake_device *f = fake_device(dev);
+
+	if (!first && f->changes == 0)
+		return 0;
+	if (!first) {
+		f->changes--;
+		f->warm++;
+	}
+	state_put_u64(w, "warm", f->warm);
+	return 1;
+}
+
+static int fake_warm_load(struct device *dev, struct state_node *node)
+{
+	struct fake_device *f = fake_device(dev);
+
+	if (state_get_u64(node, "warm", 0, UINT64_MAX, &f->warm) < 0)
+		return -EINVAL;
+	f->n_warm_loads++;
+	return fake_refuse(dev, node, f->refuse_warm);
+}
+
+static void fake_pause(struct device *dev)
+{
+	assert(!fake_device(dev)->paused);
+	fake_device(dev)->paused = true;
+}
+
+static void fake_save(struct device *dev, struct state_writer *w)
+{
+	assert(fake_device(dev)->paused);
+	state_put_u64(w, "warm", fake_device(dev)->warm);
+	state_put_u64(w, "state", fake_device(dev)->state);
+}
+
+static int fake_load(struct device *dev, struct state_node *node)
+{
+	struct fake_device *f = fake_device(dev);
+
+	if (state_get_u64(node, "warm", 0, UINT64_MAX, &f->warm) < 0 ||
+	    state_get_u64(node, "state", 0, UINT64_MAX, &f->state) < 0)
+		return -EINVAL;
+	f->ready = true;
+	return fake_refuse(dev, node, f->refuse_load);
+}
+
+static void fake_resume(struct device *dev, bool arrived)
+{
+	assert(arrived ? fake_device(dev)->ready : fake_device(dev)->paused);
+	fake_device(dev)->paused = false;
+	fake_device(dev)->arrived = arrived;
+}
+
+static void fake_release(struct device *dev)
+{
+	fake_device(dev)->released = true;
+}
+
+static const struct device_ops fake_warm_ops = {
+	.describe = fake_describe,
+	.accept = fake_accept,
+	.warm_save = fake_warm_save,
+	.warm_load = fake_warm_load,
+	.pause = fake_pause,
+	.save = fake_save,
+	.load = fake_load,
+	.resume = fake_resume,
+	.release = fake_release,
+};
+
+static const struct device_ops fake_cold_ops = {
+	.describe = fake_describe,
+	.accept = fake_accept,
+	.pause = fake_pause,
+	.save = fake_save,
+	.load = fake_load,
+	.resume = fake_resume,
+	.release = fake_release,
+};
+
+void fake_guest_init(struct fake_guest *g, uint64_t mem, unsigned int cpus)
+{
+	struct error err = { 0 };
+	int ret;
+
+	*g = (struct fake_guest){ .paused = true, .calm_at = 100 };
+	ret = memory_init(&g->vm.memory, mem, &err);
+	assert(ret == 0);
+	(void)ret;
+	g->kvm_log = calloc(memory_bitmap_words(&g->vm.memory), sizeof(*g->kvm_log));
+	g->vm.n_vcpus = cpus;
+	g->devices[0].device = (struct device){ .ops = &fake_warm_ops, .name = "dev0" };
+	g->devices[1].device = (struct device){ .ops = &fake_cold_ops, .name = "dev1" };
+	g->devices[0].device.next = &g->devices[1].device;
+	g->vm.devices = &g->devices[0].device;
+	pthread_mutex_init(&g->lock, NULL);
+	pthread_cond_init(&g->cond, NULL);
+}
+
+void fake_guest_exit(struct fake_guest *g)
+{
+	pthread_mutex_lock(&g->lock);
+	g->stop = true;
+	pthread_cond_broadcast(&g->cond);
+	pthread_mutex_unlock(&g->lock);
+	if (g->has_thread)
+		pthread_join(g->thread, NULL);
+	pthread_cond_destroy(&g->cond);
+	pthread_mutex_destroy(&g->lock);
+	free((void *)g->kvm_log);
+	memory_exit(&g->vm.memory);
+}
+
+__attribute__((noinline, no_sanitize("thread"))) static void fake_store(volatile uint64_t *p, uint64_t v)
+{
+	*p = v;
+}
+
+void fake_guest_write(struct fake_guest *g, uint64_t page, uint64_t v)
+{
+	const struct memory_region *r = g->vm.memory.regions;
+
+	while (page << PAGE_SHIFT >= r->offset + r->len)
+		r++;
+	fake_store((volatile uint64_t *)(void *)(r->hva + (page << PAGE_SHIFT) - r->offset) + v % 512, v);
+	if (atomic_load(&g->kvm_logging))
+		atomic_fetch_or(&g->kvm_log[page / 64], (uint64_t)1 << (page % 64));
+}
+
+void fake_guest_fill(struct fake_guest *g, uint64_t seed)
+{
+	uint64_t n = memory_pages(&g->vm.memory);
+
+	for (uint64_t page = 0; page < 9; page++) {
+		fake_guest_write(g, page, seed + page);
+		fake_guest_write(g, n - 20 + 2 * page, seed * 3 + page);
+	}
+	fake_guest_write(g, n / 2, 0);
+	g->registers = seed * 7 + 1;
+	for (unsigned int i = 0; i < ARRAY_SIZE(g->devices); i++) {
+		g->devices[i].warm = seed + 100 + i;
+		g->devices[i].state = seed + 200 + i;
+	}
+}
+
+struct fake_writer {
+	struct fake_guest *g;
+	uint64_t n_pages;
+};
+
+static void *fake_write_loop(void *arg)
+{
+	struct fake_writer writer = *(struct fake_writer *)arg;
+	struct fake_guest *g = writer.g;
+	uint64_t v = 88172645463325252ull;
+
+	free(arg);
+	pthread_mutex_lock(&g->lock);
+	while (!g->stop) {
+		if (g->paused) {
+			g->parked = true;
+			pthread_cond_broadcast(&g->cond);
+			pthread_cond_wait(&g->cond, &g->lock);
+			continue;
+		}
+		g->parked = false;
+		pthread_mutex_unlock(&g->lock);
+		for (unsigned int i = 0; i < 16; i++) {
+			v ^= v << 13;
+			v ^= v >> 7;
+			v ^= v << 17;
+			fake_guest_write(g, v % writer.n_pages, v >> 20);
+		}
+		pthread_mutex_lock(&g->lock);
+		g->n_writes += 16;
+		pthread_cond_broadcast(&g->cond);
+	}
+	g->parked = true;
+	pthread_cond_broadcast(&g->cond);
+	pthread_mutex_unlock(&g->lock);
+	return NULL;
+}
+
+void fake_guest_run_writer(struct fake_guest *g, uint64_t n_pages)
+{
+	struct fake_writer *writer = malloc(sizeof(*writer));
+
+	*writer = (struct fake_writer){ .g = g, .n_pages = n_pages };
+	g->has_thread = true;
+	pthread_create(&g->thread, NULL, fake_write_loop, writer);
+}
+
+void fake_guest_wait_writes(struct fake_guest *g, uint64_t n)
+{
+	uint64_t end;
+
+	pthread_mutex_lock(&g->lock);
+	end = g->n_writes + n;
+	while (g->n_writes < end)
+		pthread_cond_wait(&g->cond, &g->lock);
+	pthread_mutex_unlock(&g->lock);
+}
+
+#define FAKE_BLOCK 65536
+
+/* The next block of @m at or after @at that has anything in it. */
+static uint64_t fake_next_block(const struct memory *m, uint64_t at)
+{
+	off_t data = lseek(m->fd, (off_t)at, SEEK_DATA);
+
+	return data < 0 ? m->size : (uint64_t)data / FAKE_BLOCK * FAKE_BLOCK;
+}
+
+bool fake_guest_same_memory(const struct fake_guest *a, const struct fake_guest *b)
+{
+	const struct memory *ma = &a->vm.memory, *mb = &b->vm.memory;
+	static uint8_t pa[FAKE_BLOCK], pb[FAKE_BLOCK];
+	uint64_t at = 0;
+
+	if (ma->size != mb->size)
+		return false;
+	while ((at = min_u64(fake_next_block(ma, at), fake_next_block(mb, at))) < ma->size) {
+		ssize_t n = pread(ma->fd, pa, FAKE_BLOCK, (off_t)at);
+
+		if (n <= 0 || pread(mb->fd, pb, FAKE_BLOCK, (off_t)at) != n || memcmp(pa, pb, (size_t)n) != 0)
+			return false;
+		at += FAKE_BLOCK;
+	}
+	return true;
+}
+
+bool fake_guest_is_paused(struct fake_guest *g)
+{
+	bool paused;
+
+	pthread_mutex_lock(&g->lock);
+	paused = g->paused;
+	pthread_mutex_unlock(&g->lock);
+	return paused;
+}
+
+void fake_guest_end(struct fake_guest *g)
+{
+	pthread_mutex_lock(&g->lock);
+	g->ended = true;
+	pthread_mutex_unlock(&g->lock);
+}
+
+/* What vmm/vm.c does with KVM. */
+
+void vm_pause(struct vm *vm)
+{
+	struct fake_guest *g = fake_guest(vm);
+
+	pthread_mutex_lock(&g->lock);
+	g->paused = true;
+	g->n_pauses++;
+	while (g->has_thread && !g->parked)
+		pthread_cond_wait(&g->cond, &g->lock);
+	pthread_mutex_unlock(&g->lock);
+}
+
+void vm_resume(struct vm *vm)
+{
+	struct fake_guest *g = fake_guest(vm);
+
+	pthread_mutex_lock(&g->lock);
+	g->paused = false;
+	pthread_cond_broadcast(&g->cond);
+	pthread_mutex_unlock(&g->lock);
+}
+
+bool vm_ended(struct vm *vm)
+{
+	struct fake_guest *g = fake_guest(vm);
+	bool ended;
+
+	pthread_mutex_lock(&g->lock);
+	ended = g->ended;
+	pthread_mutex_unlock(&g->lock);
+	return ended;
+}
+
+int vm_throttle(struct vm *vm, unsigned int percent)
+{
+	struct fake_guest *g = fake_guest(vm);
+
+	assert(percent <= 99);
+	g->throttle = percent;
+	if (percent > g->max_throttle)
+		g->max_throttle = percent;
+	return 0;
+}
+
+int vm_dirty_log_start(struct vm *vm)
+{
+	fake_guest(vm)->kvm_logging = true;
+	return 0;
+}
+
+void vm_dirty_log_stop(struct vm *vm)
+{
+	fake_guest(vm)->kvm_logging = false;
+}
+
+int vm_dirty_log(struct vm *vm, uint64_t *bitmap)
+{
+	struct fake_guest *g = fake_guest(vm);
+
+	if (!fake_guest_is_paused(g) && g->throttle < g->calm_at) {
+		for (unsigned int i = 0; i < g->dirty_per_sync; i++)
+			fake_guest_write(g, i, ++g->n_writes);
+		if (g->dirty_halves)
+			g->dirty_per_sync /= 2;
+	}
+	for (uint64_t i = 0; i < memory_bitmap_words(&vm->memory); i++)
+		bitmap[i] |= atomic_exchange(&g->kvm_log[i], 0);
+	return 0;
+}
+
+void vm_describe(struct vm *vm, struct state_writer *w)
+{
+	state_put_u64(w, "memory", vm->memory.size);
+	state_put_u32(w, "cpus", vm->n_vcpus);
+}
+
+int vm_accept(struct vm *vm, struct state_node *node)
+{
+	const char *reason = fake_guest(vm)->refuse_accept;
+	uint64_t mem;
+	uint32_t cpus;
+
+	if (state_get_u64(node, "memory", vm->memory.size, vm->memory.size, &mem) < 0 ||
+	    state_get_u32(node, "cpus", vm->n_vcpus, vm->n_vcpus, &cpus) < 0)
+		return -EINVAL;
+	return reason ? error_add(node->err, -ENOTSUP, "%s", reason) : 0;
+}
+
+int vm_save(struct vm *vm, struct state_writer *w, struct error *err)
+{
+	const char *reason = fake_guest(vm)->fail_save;
+
+	assert(fake_guest_is_paused(fake_guest(vm)));
+	state_put_u64(w, "registers", fake_guest(vm)->registers);
+	return reason ? error_add(err, -EIO, "%s", reason) : 0;
+}
+
+int vm_load(struct vm *vm, struct state_node *node)
+{
+	const char *reason = fake_guest(vm)->refuse_load;
+
+	if (state_get_u64(node, "registers", 0, UINT64_MAX, &fake_guest(vm)->registers) < 0)
+		return -EINVAL;
+	return reason ? error_add(node->err, -EIO, "%s", reason) : 0;
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A VM without KVM for tests of the migration: the vm_* functions that it calls, a device that records what
+ * is done to it, and a guest that writes memory. */
+#ifndef FERRY_TESTS_FAKE_VM_MIGRATION_H
+#define FERRY_TESTS_FAKE_VM_MIGRATION_H
+
+#include "vmm/vm.h"
+
+struct fake_device {
+	struct device device;
+	uint64_t config;      /* must be the same at both ends */
+	uint64_t warm;        /* goes ahead */
+	unsigned int changes; /* times that warm_save() still finds something new */
+	uint64_t state;
+	const char *refuse_accept, *refuse_warm, *refuse_load;
+	bool paused, arrived, released;
+	bool ready; /* warm_load() and load() in order */
+	unsigned int n_warm_loads;
+};
+
+struct fake_guest {
+	struct vm vm;
+	struct fake_device devices[2];
+	uint64_t registers;
+	const char *refuse_accept, *refuse_load, *fail_save;
+
+	_Atomic uint64_t *kvm_log;
+	_Atomic bool kvm_logging;
+	/* Pages that each look at the dirty log finds written, unless the guest is kept back by @calm_at
+	 * percent. */
+	unsigned int dirty_per_sync;
+	bool dirty_halves; /* each time */
+	unsigned int calm_at;
+	_Atomic unsigned int throttle, max_throttle;
+
+	pthread_mutex_t lock; /* everything below */
+	pthread_cond_t cond;
+	pthread_t thread;
+	bool has_thread, stop;
+	bool paused, parked, ended;
+	unsigned int n_pauses;
+	uint64_t n_writes;
+};
+
+/* A paused guest with devices "dev0" (which has warm state) and "dev1". */
+void fake_guest_init(struct fake_guest *g, uint64_t mem, unsigned int cpus);
+void fake_guest_exit(struct fake_guest *g);
+
+/* Fills some pages in each part of RAM, leaves most of it holes, and writes zeros to one page. */
+void fake_guest_fill(struct fake_guest *g, uint64_t seed);
+
+/* A thread that writes to pages of the first @n_pages until the guest is paused or freed. */
+void fake_guest_run_writer(struct fake_guest *g, uint64_t n_pages);
+
+/* Until it has written @n times more. */
+void fake_guest_wait_writes(struct fake_guest *g, uint64_t n);
+
+/* A guest's write is none of the sanitizers' business: it marks the page in KVM's log, as KVM would. */
+void fake_guest_write(struct fake_guest *g, uint64_t page, uint64_t v);
+
+/* Compares without filling holes. One thread at a time. */
+bool fake_guest_same_memory(const struct fake_guest *a, const struct fake_guest *b);
+
+bool fake_guest_is_paused(struct fake_guest *g);
+void fake_guest_end(struct fake_guest *g);
+
+#endif

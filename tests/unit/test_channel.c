@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* migration/channel.c: addresses, the life of a unix socket's file, whole transfers, and every way a wait
+ * ends. */
+#define _GNU_SOURCE
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "migration/channel.h"
+
+static char dir[] = "/tmp/ferry-channel-XXXXXX";
+static char path[64], address[80];
+
+static void test_addresses(void **state)
+{
+	static const struct {
+		const char *address;
+		const char *why;
+	} bad[] = {
+		{ "", "no migration address" },
+		{ "ssh:host", "no migration address" },
+		{ "unix:", "1 to 107" },
+		{ "unix:/"
+		  "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+		  "xxxxx"
+		  "xxxxxxxxxxxxxxxx",
+		  "1 to 107" },
+		{ "tcp:", "tcp:HOST:PORT" },
+		{ "tcp:127.0.0.1", "tcp:HOST:PORT" },
+		{ "tcp::1", "tcp:HOST:PORT" },
+		{ "tcp:127.0.0.1:", "tcp:HOST:PORT" },
+		{ "tcp:127.0.0.1:0", "tcp:HOST:PORT" },
+		{ "tcp:127.0.0.1:65536", "tcp:HOST:PORT" },
+		{ "tcp:127.0.0.1:-1", "tcp:HOST:PORT" },
+		{ "tcp:127.0.0.1:+1", "tcp:HOST:PORT" },
+		{ "tcp:127.0.0.1:1x", "tcp:HOST:PORT" },
+		{ "tcp:127.0.0.1:99999999999999999999", "tcp:HOST:PORT" },
+		{ "tcp:192.168.0.1:4444", "loopback" },
+		{ "tcp:0.0.0.0:4444", "loopback" },
+		{ "tcp:128.0.0.1:4444", "loopback" },
+		{ "tcp:localhost:4444", "loopback" },
+		{ "tcp:::1:4444", "loopback" },
+		{ "tcp:[::]:4444", "loopback" },
+		{ "tcp:[::1:4444", "loopback" },
+		{ "tcp:[:4444", "loopback" },
+		{ "tcp:[]:4444", "loopback" },
+		{ "tcp:[fe80::1]:4444", "loopback" },
+		{ "tcp:[::ffff:127.0.0.1]:4444", "loopback" },
+		{ "tcp:127.0.0.1.127.0.0.1.127.0.0.1.127.0.0.1.127.0.0.1.127.0.0.1:4444", "tcp:HOST:PORT" },
+	};
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(bad); i++) {
+		struct channel c;
+		struct error err = { 0 };
+
+		assert_int_equal(channel_connect(&c, bad[i].address, -1, &err), -EINVAL);
+		assert_int_equal(c.fd, -1);
+		if (!strstr(err.text, bad[i].why))
+			fail_msg("%s: %s", bad[i].address, err.text);
+		assert_int_equal(channel_accept(&c, bad[i].address, -1, &err), -EINVAL);
+	}
+}
+
+struct acceptor {
+	pthread_t thread;
+	struct channel c;
+	const char *address;
+	int cancel_fd;
+	int ret;
+	struct error err;
+};
+
+static void *acceptor_run(void *arg)
+{
+	struct acceptor *a = arg;
+
+	a->ret = channel_accept(&a->c, a->address, a->cancel_fd, &a->err);
+	return NULL;
+}
+
+static void acceptor_start(struct acceptor *a, const char *at, int cancel_fd)
+{
+	*a = (struct acceptor){ .address = at, .cancel_fd = cancel_fd };
+	pthread_create(&a->thread, NULL, acceptor_run, a);
+}
+
+/* Connects as soon as the acceptor listens. */
+static void connect_to(struct channel *c, const char *at)
+{
+	struct error err;
+
+	do {
+		err = (struct error){ 0 };
+		sched_yield();
+	} while (channel_connect(c, at, -1, &err) < 0);
+}
+
+static void connected_pair(struct channel *a, struct channel *b, const char *at)
+{
+	struct acceptor acceptor;
+
+	acceptor_start(&acceptor, at, -1);
+	connect_to(a, at);
+	pthread_join(acceptor.thread, NULL);
+	assert_int_equal(acceptor.ret, 0);
+	*b = acceptor.c;
+}
+
+static int make_socket(bool listening)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+
+	snprintf(sa.sun_path, sizeof(sa.sun_path), "%s", path);
+	assert_int_equal(bind(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	if (listening)
+		assert_int_equal(listen(fd, 1), 0);
+	return fd;
+}
+
+static void test_unix_file(void **state)
+{
+	struct acceptor acceptor;
+	struct channel c;
+	struct stat st;
+
+	/* What a dead process has left is replaced. */
+	close(make_socket(true));
+	acceptor_start(&acceptor, address, -1);
+	connect_to(&c, address);
+	pthread_join(acceptor.thread, NULL);
+	assert_int_equal(acceptor.ret, 0);
+	/* The file is gone once the connection is there. */
+	assert_int_equal(lstat(path, &st), -1);
+	channel_close(&c);
+	channel_close(&acceptor.c);
+	assert_int_equal(acceptor.c.fd, -1);
+}
+
+static void test_unix_mode(void **state)
+{
+	int cancel_fd = eventfd(0, EFD_CLOEXEC);
+	mode_t old = umask(0);
+	struct acceptor acceptor;
+	struct stat st;
+
+	acceptor_start(&acceptor, address, cancel_fd);
+	while (lstat(path, &st) < 0)
+		sched_yield();
+	umask(old);
+	assert_int_equal(st.st_mode & 07777, 0600);
+	eventfd_write(cancel_fd, 1);
+	pthread_join(acceptor.thread, NULL);
+	assert_int_equal(acceptor.ret, -ECANCELED);
+	assert_non_null(strstr(acceptor.err.text, "cancelled"));
+	assert_int_equal(lstat(path, &st), -1);
+	close(cancel_fd);
+}
+
+static void test_unix_in_use(void **state)
+{
+	struct error err = { 0 };
+	struct channel c;
+	struct stat st;
+	FILE *file;
+	int fd;
+
+	fd = make_socket(true);
+	assert_int_equal(channel_accept(&c, address, -1, &err), -EADDRINUSE);
+	assert_non_null(strstr(err.text, path));
+	/* The one that listens there has not noticed. */
+	assert_int_equal(accept4(fd, NULL, NULL, 0), -1);
+	assert_int_equal(errno, EAGAIN);
+	close(fd);
+	unlink(path);
+
+	/* Bound, and about to listen. */
+	fd = make_socket(false);
+	assert_int_equal(channel_accept(&c, address, -1, &err), -EADDRINUSE);
+	close(fd);
+	unlink(path);
+
+	/* Not ours to remove. */
+	file = fopen(path, "w");
+	fclose(file);
+	err = (struct error){ 0 };
+	assert_int_equal(channel_accept(&c, address, -1, &err), -EEXIST);
+	assert_non_null(strstr(err.text, "not a socket"));
+	assert_int_equal(lstat(path, &st), 0);
+	unlink(path);
+}
+
+static void test_nobody_listens(void **state)
+{
+	struct error err = { 0 };
+	struct channel c;
+
+	assert_int_equal(channel_connect(&c, address, -1, &err), -ENOENT);
+	assert_non_null(strstr(err.text, "ferry receive"));
+	close(make_socket(true));
+	assert_int_equal(channel_connect(&c, address, -1, &err), -ECONNREFUSED);
+	unlink(path);
+}
+
+#define TRANSFER_LEN (6u << 20)
+
+static void *transfer_write(void *arg)
+{
+	uint8_t *buf = malloc(TRANSFER_LEN);
+	struct iovec iov[64];
+	uint64_t done = 0, at = 0;
+
+	for (uint32_t i = 0; i < TRANSFER_LEN; i++)
+		buf[i] = (uint8_t)(i * 2654435761u >> 24);
+	/* Pieces of odd sizes, empty ones among them. */
+	for (unsigned int i = 0; i < ARRAY_SIZE(iov); i++) {
+		uint64_t len = i == ARRAY_SIZE(iov) - 1 ? TRANSFER_LEN - at : i % 5 == 0 ? 0 : 1000 * i + 7;
+
+		iov[i] = (struct iovec){ .iov_base = buf + at, .iov_len = len };
+		at += len;
+	}
+	assert_int_equal(channel_writev(arg, iov, ARRAY_SIZE(iov), 10000, &done), 0);
+	assert_int_equal(done, TRANSFER_LEN);
+	free(buf);
+	return NULL;
+}
+
+static void transfer(const char *at)
+{
+	struct channel a, b;
+	uint8_t first[1000], second[30000];
+	uint32_t n = 0;
+	pthread_t thread;
+
+	connected_pair(&a, &b, at);
+	pthread_create(&thread, NULL, transfer_write, &a);
+	while (n < TRANSFER_LEN) {
+		struct iovec iov[] = { { first, sizeof(first) }, { second, sizeof(second) } };
+		ssize_t got = channel_readv(&b, iov, 2, 10000);
+
+		assert_in_range(got, 1, sizeof(first) + sizeof(second));
+		for (uint32_t i = 0; i < (uint32_t)got; i++, n++) {
+			uint8_t v = i < sizeof(first) ? first[i] : second[i - sizeof(first)];
+
+			if (v != (uint8_t)(n * 2654435761u >> 24))
+				fail_msg("byte %u", n);
+		}
+	}
+	pthread_join(thread, NULL);
+	assert_int_equal(channel_check(&b), 0);
+	channel_close(&a);
+	assert_int_equal(channel_check(&b), -EPIPE);
+	assert_int_equal(channel_readv(&b, &(struct iovec){ first, 1 }, 1, 1000), -EPIPE);
+	channel_close(&b);
+}
+
+static void test_transfer_unix(void **state)
+{
+	transfer(address);
+}
+
+/* A port that was free a moment ago, or 0 where the host does not have the family. */
+static uint16_t free_port(int family)
+{
+	struct sockaddr_in6 sa = { .sin6_family = (sa_family_t)family };
+	socklen_t len = family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(sa);
+	int fd = socket(family, SOCK_STREAM, 0);
+	uint16_t port = 0;
+
+	if (family == AF_INET6)
+		sa.sin6_addr = in6addr_loopback;
+	if (fd >= 0 && bind(fd, (struct sockaddr *)&sa, len) == 0 &&
+	    getsockname(fd, (struct sockaddr *)&sa, &len) == 0)
+		port = ntohs(sa.sin6_port);
+	if (fd >= 0)
+		close(fd);
+	return port;
+}
+
+static void test_transfer_tcp(void **state)
+{
+	static const struct {
+		int family;
+		const char *host;
+	} hosts[] = { { AF_INET, "127.0.0.1" }, { AF_INET, "127.8.9.1" }, { AF_INET6, "[::1]" } };
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(hosts); i++) {
+		uint16_t port = free_port(hosts[i].family);
+		char at[64];
+
+		if (port == 0)
+			continue;
+		snprintf(at, sizeof(at), "tcp:%s:%u", hosts[i].host, port);
+		transfer(at);
+	}
+}
+
+/* Writes until nothing more fits: how that ends, and how much went out. */
+static int write_until_error(struct channel *c, int timeout_ms, uint64_t *done)
+{
+	static uint8_t buf[8 << 20];
+	struct iovec iov = { buf, sizeof(buf) };
+
+	return channel_writev(c, &iov, 1, timeout_ms, done);
+}
+
+static void test_waits_end(void **state)
+{
+	int cancel_fd = eventfd(0, EFD_CLOEXEC);
+	struct channel a, b;
+	struct iovec iov;
+	uint8_t byte = 0;
+	uint64_t done, start_ns;
+
+	connected_pair(&a, &b, address);
+	iov = (struct iovec){ &byte, 1 };
+	assert_int_equal(channel_readv(&a, &iov, 1, 10), -ETIMEDOUT);
+	assert_int_equal(write_until_error(&a, 10, &done), -ETIMEDOUT);
+	assert_in_range(done, 1, (8 << 20) - 1);
+
+	/* A deadline ends waits that have no bound of their own, and those that have a later one. */
+	start_ns = now_ns();
+	a.deadline_ns = start_ns + 20000000;
+	assert_int_equal(channel_readv(&a, &iov, 1, -1), -ETIMEDOUT);
+	assert_in_range(now_ns() - start_ns, 20000000, 5000000000);
+	assert_int_equal(write_until_error(&a, 60000, &done), -ETIMEDOUT);
+	assert_int_equal(done, 0);
+	a.deadline_ns = 0;
+
+	/* The operator gives up: every wait, but what needs no waiting is done. */
+	assert_int_equal(channel_check(&a), 0);
+	a.cancel_fd = cancel_fd;
+	eventfd_write(cancel_fd, 1);
+	assert_int_equal(channel_check(&a), -ECANCELED);
+	assert_int_equal(channel_readv(&a, &iov, 1, -1), -ECANCELED);
+	assert_int_equal(write_until_error(&a, -1, &done), -ECANCELED);
+	a.cancel_fd = -1;
+
+	/* Full, and the peer talks instead of reading. */
+	iov = (struct iovec){ &byte, 1 };
+	assert_int_equal(channel_writev(&b, &iov, 1, 1000, NULL), 0);
+	assert_int_equal(channel_check(&a), -EPIPE);
+	assert_int_equal(write_until_error(&a, -1, &done), -EPIPE);
+	iov = (struct iovec){ &byte, 1 };
+	assert_int_equal(channel_readv(&a, &iov, 1, -1), 1);
+
+	/* Gone: an error, not a signal. */
+	channel_close(&b);
+	assert_int_equal(write_until_error(&a, -1, &done), -EPIPE);
+	assert_int_equal(write_until_error(&a, -1, &done), -EPIPE);
+	channel_close(&a);
+	close(cancel_fd);
+}
+
+static void test_linger(void **state)
+{
+	static uint8_t buf[100000];
+	struct channel a, b;
+	struct iovec iov = { buf, sizeof(buf) };
+	uint64_t start_ns = now_ns();
+
+	connected_pair(&a, &b, address);
+	assert_int_equal(channel_writev(&a, &iov, 1, 1000, NULL), 0);
+	/* Bounded by time while the peer stays, */
+	channel_linger(&b, 20);
+	assert_in_range(now_ns() - start_ns, 20000000, 5000000000);
+	/* and the peer sees that nothing more comes. */
+	iov = (struct iovec){ buf, 1 };
+	assert_int_equal(channel_readv(&a, &iov, 1, 1000), -EPIPE);
+	channel_close(&a);
+	/* Ended by the peer's going. */
+	start_ns = now_ns();
+	channel_linger(&b, 60000);
+	assert_in_range(now_ns() - start_ns, 0, 30000000000);
+	channel_close(&b);
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_addresses),      cmocka_unit_test(test_unix_file),
+		cmocka_unit_test(test_unix_mode),      cmocka_unit_test(test_unix_in_use),
+		cmocka_unit_test(test_nobody_listens), cmocka_unit_test(test_transfer_unix),
+		cmocka_unit_test(test_transfer_tcp),   cmocka_unit_test(test_waits_end),
+		cmocka_unit_test(test_linger),
+	};
+	int ret;
+
+	if (!mkdtemp(dir))
+		return 1;
+	snprintf(path, sizeof(path), "%s/sock", dir);
+	snprintf(address, sizeof(address), "unix:%s", path);
+	ret = cmocka_run_group_tests_name("channel", tests, NULL, NULL);
+	rmdir(dir);
+	return ret;
+}

@@ -1,0 +1,673 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The control socket with honest and hostile clients, and the client with hostile servers. */
+#define _GNU_SOURCE
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "vmm/control.h"
+
+#define N_PROGRESS 3u
+#define N_FLOOD    20000u
+
+struct fixture {
+	char dir[64];
+	char path[128];
+	struct loop loop;
+	struct control *control;
+	atomic_uint n_running; /* calls of "hold" */
+	int flooded_fd;        /* eventfd: "flood" has only its last reply left */
+};
+
+/* Methods */
+
+static void method_echo(struct control_call *call, void *opaque)
+{
+	char text[1024], quoted[4096], reply[4200];
+	uint64_t n = 0;
+
+	if (!control_get_string(call, "text", text, sizeof(text))) {
+		control_fail(call, "org.ferry.InvalidParameter", "no \"text\"");
+		return;
+	}
+	control_get_number(call, "n", &n);
+	control_quote(text, quoted, sizeof(quoted));
+	snprintf(reply, sizeof(reply), "{\"text\":%s,\"n\":%llu}", quoted, (unsigned long long)n);
+	control_reply(call, reply, false);
+}
+
+static void method_progress(struct control_call *call, void *opaque)
+{
+	char reply[64];
+
+	for (unsigned int i = 0; i < N_PROGRESS; i++) {
+		snprintf(reply, sizeof(reply), "{\"round\":%u}", i);
+		control_reply(call, reply, true);
+	}
+	control_reply(call, "{\"round\":99}", false);
+}
+
+static void method_flood(struct control_call *call, void *opaque)
+{
+	struct fixture *f = opaque;
+
+	for (unsigned int i = 0; i < N_FLOOD; i++)
+		control_reply(call, "{\"text\":\"0123456789012345678901234567890123456789\"}", true);
+	assert_int_equal(eventfd_write(f->flooded_fd, 1), 0);
+	control_reply(call, "{}", false);
+}
+
+static void method_hold(struct control_call *call, void *opaque)
+{
+	struct fixture *f = opaque;
+	struct pollfd p = { .fd = control_call_fd(call), .events = POLLIN };
+
+	atomic_fetch_add(&f->n_running, 1);
+	control_reply(call, "{}", true);
+	poll(&p, 1, -1);
+	atomic_fetch_sub(&f->n_running, 1);
+	control_fail(call, "org.ferry.Cancelled", "hung up");
+}
+
+static const struct control_method methods[] = {
+	{ "org.ferry.Echo", method_echo },
+	{ "org.ferry.Progress", method_progress },
+	{ "org.ferry.Flood", method_flood },
+	{ "org.ferry.Hold", method_hold },
+};
+
+static int create(struct fixture *f, const char *name, struct control **control, struct error *err)
+{
+	*err = (struct error){ 0 };
+	return control_create(control, &f->loop, f->dir, name, methods, ARRAY_SIZE(methods), f, err);
+}
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	struct error err;
+
+	strcpy(f->dir, "/tmp/ferry-test-XXXXXX");
+	assert_non_null(mkdtemp(f->dir));
+	strcat(f->dir, "/run");
+	snprintf(f->path, sizeof(f->path), "%s/web1.sock", f->dir);
+	f->flooded_fd = eventfd(0, EFD_CLOEXEC);
+	assert_int_equal(loop_init(&f->loop), 0);
+	assert_int_equal(create(f, "web1", &f->control, &err), 0);
+	assert_int_equal(loop_start(&f->loop, "test"), 0);
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	if (f->control)
+		control_destroy(f->control);
+	loop_join(&f->loop);
+	loop_exit(&f->loop);
+	close(f->flooded_fd);
+	assert_int_equal(access(f->path, F_OK), -1);
+	assert_int_equal(rmdir(f->dir), 0);
+	*strrchr(f->dir, '/') = '\0';
+	assert_int_equal(rmdir(f->dir), 0);
+	free(f);
+	return 0;
+}
+
+static void test_call(void **state)
+{
+	struct fixture *f = *state;
+	struct control_client c;
+	struct error err = { 0 };
+	const char *parameters;
+	char text[64];
+	uint64_t n;
+
+	assert_int_equal(control_connect(&c, f->dir, "web1", &err), 0);
+	assert_int_equal(
+		control_send(&c, "org.ferry.Echo",
+			     "{\"n\":18446744073709551615,\"text\":\"a\\n\\\"\\u00e9\\ud83d\\ude00\"}", false,
+			     &err),
+		0);
+	assert_int_equal(control_receive(&c, &parameters, &err), 0);
+	assert_true(control_object_string(parameters, "text", text, sizeof(text)));
+	assert_string_equal(text, "a\n\"\303\251\360\237\230\200");
+	assert_true(control_object_number(parameters, "n", &n));
+	assert_true(n == UINT64_MAX);
+	assert_string_equal(c.error, "");
+	/* One call a connection. */
+	assert_int_equal(control_receive(&c, &parameters, &err), -EPIPE);
+	control_disconnect(&c);
+}
+
+static void test_progress(void **state)
+{
+	struct fixture *f = *state;
+
+	for (int more = 0; more < 2; more++) {
+		struct control_client c;
+		struct error err = { 0 };
+		const char *parameters;
+		uint64_t n;
+
+		assert_int_equal(control_connect(&c, f->dir, "web1", &err), 0);
+		assert_int_equal(control_send(&c, "org.ferry.Progress", "{}", more, &err), 0);
+		for (unsigned int i = 0; more && i < N_PROGRESS; i++) {
+			assert_int_equal(control_receive(&c, &parameters, &err), 1);
+			assert_true(control_object_number(parameters, "round", &n));
+			assert_int_equal(n, i);
+		}
+		assert_int_equal(control_receive(&c, &parameters, &err), 0);
+		assert_true(control_object_number(parameters, "round", &n));
+		assert_int_equal(n, 99);
+		control_disconnect(&c);
+	}
+}
+
+static void test_failures(void **state)
+{
+	struct fixture *f = *state;
+	struct control_client c;
+	struct error err = { 0 };
+	const char *parameters;
+	static char huge[CONTROL_MESSAGE_MAX + 1];
+
+	assert_int_equal(control_connect(&c, f->dir, "web1", &err), 0);
+	assert_int_equal(control_send(&c, "org.ferry.Echo", "{\"text\":7}", false, &err), 0);
+	assert_int_equal(control_receive(&c, &parameters, &err), -EREMOTEIO);
+	assert_string_equal(err.text, "no \"text\"");
+	assert_string_equal(c.error, "org.ferry.InvalidParameter");
+	control_disconnect(&c);
+	err = (struct error){ 0 };
+	assert_int_equal(control_connect(&c, f->dir, "web1", &err), 0);
+	assert_int_equal(control_send(&c, "org.ferry.None", "{}", false, &err), 0);
+	assert_int_equal(control_receive(&c, &parameters, &err), -EREMOTEIO);
+	assert_string_equal(c.error, "org.varlink.service.MethodNotFound");
+	memset(huge, ' ', sizeof(huge) - 1);
+	assert_int_equal(control_send(&c, "org.ferry.Echo", huge, false, &err), -EMSGSIZE);
+	control_disconnect(&c);
+}
+
+static void test_who_is_running(void **state)
+{
+	struct fixture *f = *state;
+	struct control_client c;
+	struct control *second;
+	struct error err = { 0 };
+	struct stat st;
+	char path[256], dir[200];
+	int fd;
+
+	assert_int_equal(stat(f->path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0600);
+	assert_int_equal(stat(f->dir, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0700);
+	assert_int_equal(control_connect(&c, f->dir, "web2", &err), -ENOENT);
+	assert_non_null(strstr(err.text, "no VM named web2 is running (no socket "));
+	assert_int_equal(create(f, "web1", &second, &err), -EADDRINUSE);
+	snprintf(path, sizeof(path), "a VM named web1 is running already (socket %s)", f->path);
+	assert_string_equal(err.text, path);
+	/* What a dead one left. */
+	assert_int_equal(rename(f->path, strcat(strcpy(path, f->path), ".old")), 0);
+	assert_int_equal(create(f, "web1", &second, &err), 0);
+	control_destroy(f->control);
+	f->control = second;
+	assert_int_equal(access(f->path, F_OK), 0);
+	unlink(path);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/web2.sock", f->dir);
+	assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	close(fd);
+	err = (struct error){ 0 };
+	assert_int_equal(control_connect(&c, f->dir, "web2", &err), -ECONNREFUSED);
+	assert_non_null(strstr(err.text, "no VM named web2 is running"));
+	assert_int_equal(create(f, "web2", &second, &err), 0);
+	assert_int_equal(control_connect(&c, f->dir, "web2", &err), 0);
+	control_disconnect(&c);
+	control_destroy(second);
+	assert_int_equal(access(addr.sun_path, F_OK), -1);
+	/* A file is nobody's socket, and stays. */
+	fd = open(addr.sun_path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+	close(fd);
+	assert_int_equal(create(f, "web2", &second, &err), -EEXIST);
+	assert_non_null(strstr(err.text, "is not a socket"));
+	assert_int_equal(unlink(addr.sun_path), 0);
+	/* Directories that cannot be. */
+	snprintf(dir, sizeof(dir), "%s/none/run", f->dir);
+	err = (struct error){ 0 };
+	assert_int_equal(control_create(&second, &f->loop, dir, "x", methods, 1, f, &err), -ENOENT);
+	assert_non_null(strstr(err.text, "cannot create the runtime directory"));
+	memset(dir, 'd', 180);
+	memcpy(dir, "/tmp/", 5);
+	dir[180] = '\0';
+	err = (struct error){ 0 };
+	assert_int_equal(control_create(&second, &f->loop, dir, "x", methods, 1, f, &err), -ENAMETOOLONG);
+	assert_non_null(strstr(err.text, "the kernel allows 107"));
+	assert_int_equal(control_connect(&c, dir, "x", &err), -ENAMETOOLONG);
+}
+
+static int raw_connect(struct fixture *f)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	strcpy(addr.sun_path, f->path);
+	assert_int_equal(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	return fd;
+}
+
+/* All that comes until the server hangs up. */
+static size_t raw_drain(int fd, char *buf, size_t size)
+{
+	size_t len = 0;
+	ssize_t n;
+
+	while ((n = recv(fd, buf + len, size - 1 - len, 0)) > 0)
+		len += (size_t)n;
+	buf[len] = '\0';
+	return len;
+}
+
+static void test_malformed_calls(void **state)
+{
+	static const char *const calls[] = {
+		"",
+		"{",
+		"}",
+		"[]",
+		"7",
+		"\"x\"",
+		"{}",
+		"{} {}",
+		"{}x",
+		"null",
+		"{\"method\"}",
+		"{\"method\":}",
+		"{\"method\":7}",
+		"{\"method\":[]}",
+		"{\"method\":\"a\" \"b\"}",
+		"{\"method\":\"org.ferry.Echo\":\"x\"}",
+		"{\"method\" \"org.ferry.Echo\"}",
+		"{\"method\":\"org.ferry.Echo\"",
+		"{\"method\":\"org.ferry.Echo",
+		"{method:\"org.ferry.Echo\"}",
+		"{\"method\":\"org.ferry.Echo\"}}",
+		"[{\"method\":\"org.ferry.Echo\"}]",
+		"{\"x\":\"\\u0000\",\"method\":\"org.ferry.Echo\"}",
+		"{\"x\":\"\\ud800\",\"method\":\"org.ferry.Echo\"}",
+		"{\"x\":\"\\udc00\\ud800\",\"method\":\"org.ferry.Echo\"}",
+		"{\"x\":\"\\ud800\\u0041\",\"method\":\"org.ferry.Echo\"}",
+		"{\"x\":\"\\uzzzz\",\"method\":\"org.ferry.Echo\"}",
+		"{\"x\":\"\\q\",\"method\":\"org.ferry.Echo\"}",
+		"{\"x\":\"a\nb\",\"method\":\"org.ferry.Echo\"}",
+		"{\"x\":\"\377\",\"method\":\"org.ferry.Echo\"}",
+		"{\"x\":\"\300\200\",\"method\":\"org.ferry.Echo\"}",
+		"{\"x\":\"\355\240\200\",\"method\":\"org.ferry.Echo\"}",
+		"{\"x\":\"\364\220\200\200\",\"method\":\"org.ferry.Echo\"}",
+		"{\"x\":\"\303\",\"method\":\"org.ferry.Echo\"}",
+		"{\"\200\":1,\"method\":\"org.ferry.Echo\"}",
+		"{\"a\":[1:2],\"method\":\"org.ferry.Echo\"}",
+		"{\"a\":[\"b\":2],\"method\":\"org.ferry.Echo\"}",
+		"{\"a\":{1:2},\"method\":\"org.ferry.Echo\"}",
+		"{\"a\":tru,\"method\":\"org.ferry.Echo\"}",
+		"{\"a\":-,\"method\":\"org.ferry.Echo\"}",
+		"{\"a\":01,\"method\":\"org.ferry.Echo\"}",
+		"{\"a\":1.,\"method\":\"org.ferry.Echo\"}",
+		"{\"a\":1e+,\"method\":\"org.ferry.Echo\"}",
+		"{\"a\":.5,\"method\":\"org.ferry.Echo\"}",
+		"{\"a\":1:2,\"method\":\"org.ferry.Echo\"}",
+	};
+	struct fixture *f = *state;
+	char buf[512];
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(calls); i++) {
+		int fd = raw_connect(f);
+
+		assert_true(send(fd, calls[i], strlen(calls[i]) + 1, MSG_NOSIGNAL) > 0);
+		raw_drain(fd, buf, sizeof(buf));
+		if (!strstr(buf, "org.ferry.InvalidCall"))
+			fail_msg("%s: %s", calls[i], buf);
+		close(fd);
+	}
+}
+
+static void test_long_and_deep_calls(void **state)
+{
+	static char call[CONTROL_MESSAGE_MAX];
+	struct fixture *f = *state;
+	char buf[512];
+	int fd = raw_connect(f);
+
+	memset(call, '[', sizeof(call));
+	assert_int_equal(send(fd, call, sizeof(call), MSG_NOSIGNAL), sizeof(call));
+	raw_drain(fd, buf, sizeof(buf));
+	assert_non_null(strstr(buf, "the call is too long"));
+	close(fd);
+	/* Deeper, and wider, than there are tokens. */
+	memcpy(call, "{\"a\":", 5);
+	call[sizeof(call) - 1] = '\0';
+	for (int i = 0; i < 3; i++) {
+		memset(call + 5, "[{,"[i], sizeof(call) - 6);
+		for (size_t j = 5; i == 2 && j < sizeof(call) - 1; j += 2)
+			call[j] = j == 5 ? '[' : '1';
+		fd = raw_connect(f);
+		assert_int_equal(send(fd, call, sizeof(call), MSG_NOSIGNAL), sizeof(call));
+		raw_drain(fd, buf, sizeof(buf));
+		assert_non_null(strstr(buf, "org.ferry.InvalidCall"));
+		close(fd);
+	}
+	/* A method's name without bound. */
+	memset(call, 'm', sizeof(call));
+	memcpy(call, "{\"method\":\"", 11);
+	memcpy(call + 4000, "\"}", 3);
+	fd = raw_connect(f);
+	assert_int_equal(send(fd, call, 4003, MSG_NOSIGNAL), 4003);
+	raw_drain(fd, buf, sizeof(buf));
+	assert_non_null(strstr(buf, "org.ferry.InvalidCall"));
+	close(fd);
+}
+
+static void test_hung_up_in_the_middle(void **state)
+{
+	static const char call[] = "{\"method\":\"org.ferry.Echo\",\"parameters\":{\"text\":\"x\"}}";
+	struct fixture *f = *state;
+	char buf[512];
+
+	for (size_t len = 0; len < sizeof(call); len++) {
+		int fd = raw_connect(f);
+
+		if (len > 0)
+			assert_int_equal(send(fd, call, len, MSG_NOSIGNAL), len);
+		shutdown(fd, SHUT_WR);
+		assert_int_equal(raw_drain(fd, buf, sizeof(buf)), 0);
+		close(fd);
+	}
+	/* In pieces it is a call as good as any. */
+	int fd = raw_connect(f);
+
+	for (size_t len = 0; len < sizeof(call); len++)
+		assert_int_equal(send(fd, call + len, 1, MSG_NOSIGNAL), 1);
+	raw_drain(fd, buf, sizeof(buf));
+	assert_string_equal(buf, "{\"parameters\":{\"text\":\"x\",\"n\":0}}");
+	close(fd);
+}
+
+static void test_too_many_calls(void **state)
+{
+	struct fixture *f = *state;
+	struct control_client c[CONTROL_MAX_CALLS], one_more;
+	struct error err = { 0 };
+	const char *parameters;
+
+	for (unsigned int round = 0; round < 3; round++) {
+		for (unsigned int i = 0; i < CONTROL_MAX_CALLS; i++) {
+			assert_int_equal(control_connect(&c[i], f->dir, "web1", &err), 0);
+			assert_int_equal(control_send(&c[i], "org.ferry.Hold", "{}", true, &err), 0);
+			assert_int_equal(control_receive(&c[i], &parameters, &err), 1);
+		}
+		assert_int_equal(atomic_load(&f->n_running), CONTROL_MAX_CALLS);
+		assert_int_equal(control_connect(&one_more, f->dir, "web1", &err), 0);
+		assert_int_equal(control_send(&one_more, "org.ferry.Echo", "{}", false, &err), 0);
+		err = (struct error){ 0 };
+		assert_int_equal(control_receive(&one_more, &parameters, &err), -EREMOTEIO);
+		assert_string_equal(one_more.error, "org.ferry.Busy");
+		control_disconnect(&one_more);
+		for (unsigned int i = 0; i < CONTROL_MAX_CALLS; i++) {
+			shutdown(c[i].fd, SHUT_WR);
+			assert_int_equal(control_receive(&c[i], &parameters, &err), -EREMOTEIO);
+			assert_string_equal(c[i].error, "org.ferry.Cancelled");
+			assert_int_equal(control_receive(&c[i], &parameters, &err), -EPIPE);
+			control_disconnect(&c[i]);
+		}
+		assert_int_equal(atomic_load(&f->n_running), 0);
+	}
+}
+
+/* Progress does not wait for who does not read; what is read are whole messages, and the last one is there.
+ */
+static void test_client_that_does_not_read(void **state)
+{
+	struct fixture *f = *state;
+	struct control_client c;
+	struct error err = { 0 };
+	const char *parameters;
+	eventfd_t count;
+	unsigned int n = 0;
+	int ret;
+
+	assert_int_equal(control_connect(&c, f->dir, "web1", &err), 0);
+	assert_int_equal(control_send(&c, "org.ferry.Flood", "{}", true, &err), 0);
+	assert_int_equal(eventfd_read(f->flooded_fd, &count), 0);
+	while ((ret = control_receive(&c, &parameters, &err)) == 1)
+		n++;
+	assert_int_equal(ret, 0);
+	assert_true(n > 0 && n < N_FLOOD);
+	control_disconnect(&c);
+	/* One that never does holds up neither the call nor the end: teardown is next. */
+	assert_int_equal(control_connect(&c, f->dir, "web1", &err), 0);
+	assert_int_equal(control_send(&c, "org.ferry.Flood", "{}", true, &err), 0);
+	assert_int_equal(eventfd_read(f->flooded_fd, &count), 0);
+	control_destroy(f->control);
+	f->control = NULL;
+	control_disconnect(&c);
+}
+
+static void *destroy_later(void *arg)
+{
+	struct fixture *f = arg;
+
+	control_destroy(f->control);
+	f->control = NULL;
+	return NULL;
+}
+
+static void test_destroyed_while_calls_run(void **state)
+{
+	struct fixture *f = *state;
+	struct control_client c[4];
+	struct error err = { 0 };
+	const char *parameters;
+	pthread_t thread;
+	int silent = raw_connect(f);
+	char buf[64];
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(c); i++) {
+		assert_int_equal(control_connect(&c[i], f->dir, "web1", &err), 0);
+		assert_int_equal(control_send(&c[i], "org.ferry.Hold", "{}", true, &err), 0);
+		assert_int_equal(control_receive(&c[i], &parameters, &err), 1);
+	}
+	assert_int_equal(pthread_create(&thread, NULL, destroy_later, f), 0);
+	assert_int_equal(raw_drain(silent, buf, sizeof(buf)), 0);
+	for (unsigned int i = 0; i < ARRAY_SIZE(c); i++) {
+		assert_int_equal(control_receive(&c[i], &parameters, &err), -EPIPE);
+		control_disconnect(&c[i]);
+	}
+	pthread_join(thread, NULL);
+	assert_int_equal(atomic_load(&f->n_running), 0);
+	assert_int_equal(access(f->path, F_OK), -1);
+	close(silent);
+}
+
+static void test_objects(void **state)
+{
+	static const char object[] =
+		"{\"a\":{\"s\":\"inner\",\"n\":5},\"s\":\"outer\",\"n\":12, \"x\":-1,\"f\":1.5,\"e\":-0.5E+3,"
+		"\"big\":18446744073709551616,\"t\":true,\"z\":\"\"}";
+	char buf[8];
+	uint64_t v;
+
+	assert_true(control_object_string(object, "s", buf, sizeof(buf)));
+	assert_string_equal(buf, "outer");
+	assert_true(control_object_string(object, "s", buf, 6));
+	assert_false(control_object_string(object, "s", buf, 5));
+	assert_true(control_object_string(object, "z", buf, 1));
+	assert_false(control_object_string(object, "inner", buf, sizeof(buf)));
+	assert_false(control_object_string(object, "outer", buf, sizeof(buf)));
+	assert_false(control_object_string(object, "n", buf, sizeof(buf)));
+	assert_false(control_object_string(object, "", buf, sizeof(buf)));
+	assert_true(control_object_number(object, "n", &v));
+	assert_int_equal(v, 12);
+	assert_false(control_object_number(object, "s", &v));
+	assert_false(control_object_number(object, "x", &v));
+	assert_false(control_object_number(object, "f", &v));
+	assert_false(control_object_number(object, "big", &v));
+	assert_false(control_object_number(object, "t", &v));
+	assert_false(control_object_number("{\"n\":12", "n", &v));
+}
+
+static void test_quote(void **state)
+{
+	static const struct {
+		const char *text, *quoted;
+	} cases[] = {
+		{ "", "\"\"" },
+		{ "a\"b\\c/", "\"a\\\"b\\\\c/\"" },
+		{ "\n\033\177", "\"\\u000a\\u001b\\u007f\"" },
+		{ "\303\251\360\237\230\200", "\"\303\251\360\237\230\200\"" },
+		{ "a\377\303", "\"a\\ufffd\\ufffd\"" },
+		{ "\300\200\355\240\200", "\"\\ufffd\\ufffd\\ufffd\\ufffd\\ufffd\"" },
+	};
+	char buf[64], object[80], back[64];
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++) {
+		control_quote(cases[i].text, buf, sizeof(buf));
+		assert_string_equal(buf, cases[i].quoted);
+		/* However it is cut, it is a string. */
+		for (size_t size = 3; size < sizeof(buf); size++) {
+			control_quote(cases[i].text, buf, size);
+			assert_true(strlen(buf) < size);
+			snprintf(object, sizeof(object), "{\"s\":%s}", buf);
+			assert_true(control_object_string(object, "s", back, sizeof(back)));
+		}
+	}
+}
+
+/* Damaged JSON in memory of its own size: ASan is the judge. */
+static void test_any_json(void **state)
+{
+	static const char *const good[] = {
+		"{\"method\":\"org.ferry.Echo\",\"parameters\":{\"text\":\"\\ud83d\\ude00\",\"n\":[1,2,{"
+		"\"a\":null}]},\"s\":\"x\"}",
+		"{\"s\":\"\303\251\\n\",\"n\":12,\"a\":[[[]],{},\"\"],\"t\":true}",
+	};
+	static const char spice[] = "{}[]:,\"\\u0d8e \n\t-\303\251\360\237";
+	unsigned int seed = 1, n_good = 0;
+
+	for (unsigned int run = 0; run < 60000; run++) {
+		char *text = strdup(good[run % 2]), out[32];
+		size_t len = strlen(text);
+		uint64_t v;
+
+		for (int n = rand_r(&seed) % 5; n > 0; n--)
+			text[(size_t)rand_r(&seed) % len] =
+				spice[(size_t)rand_r(&seed) % (sizeof(spice) - 1)];
+		if (rand_r(&seed) % 4 == 0)
+			text[(size_t)rand_r(&seed) % len] = '\0';
+		n_good += control_object_string(text, "s", out, sizeof(out));
+		if (control_object_number(text, "n", &v))
+			n_good++;
+		free(text);
+	}
+	assert_true(n_good > 1000);
+}
+
+/* A server that answers @answer and hangs up. */
+static int receive_from(const char *answer, size_t len, struct control_client *c, const char **parameters,
+			struct error *err)
+{
+	int fds[2], ret;
+
+	*err = (struct error){ 0 };
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	*c = (struct control_client){ .fd = fds[0] };
+	assert_int_equal(send(fds[1], answer, len, MSG_NOSIGNAL), len);
+	close(fds[1]);
+	ret = control_receive(c, parameters, err);
+	control_disconnect(c);
+	return ret;
+}
+
+static void test_hostile_server(void **state)
+{
+	static char long_answer[CONTROL_MESSAGE_MAX + 10], long_error[600];
+	static const struct {
+		const char *answer;
+		int ret;
+		const char *error;
+	} cases[] = {
+		{ "{}", 0, "" },
+		{ "{\"parameters\":{\"n\":7}}", 0, "" },
+		{ "{\"parameters\":{\"n\":7},\"continues\":true}", 1, "" },
+		{ "{\"parameters\":{\"n\":7},\"continues\":\"true\"}", 0, "" },
+		{ "{\"error\":\"a.b\",\"parameters\":{\"reason\":\"c\"}}", -EREMOTEIO, "c" },
+		{ "{\"error\":\"a.b\"}", -EREMOTEIO, "a.b" },
+		{ "{\"error\":\"a.b\",\"parameters\":[\"reason\"]}", -EREMOTEIO, "a.b" },
+		{ "", -EPROTO, "not what Ferry speaks" },
+		{ "[]", -EPROTO, "not what Ferry speaks" },
+		{ "{\"error\":\"\377\"}", -EPROTO, "not what Ferry speaks" },
+	};
+	struct control_client c;
+	const char *parameters;
+	struct error err;
+	uint64_t n;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++) {
+		int ret = receive_from(cases[i].answer, strlen(cases[i].answer) + 1, &c, &parameters, &err);
+
+		assert_int_equal(ret, cases[i].ret);
+		assert_non_null(strstr(err.text, cases[i].error));
+		if (strstr(cases[i].answer, ":7"))
+			assert_true(control_object_number(parameters, "n", &n));
+	}
+	assert_int_equal(receive_from("{\"parameters\"", 13, &c, &parameters, &err), -EPIPE);
+	assert_string_equal(err.text, "the VM ended before it answered");
+	memset(long_answer, ' ', sizeof(long_answer));
+	assert_int_equal(receive_from(long_answer, sizeof(long_answer), &c, &parameters, &err), -EMSGSIZE);
+	memset(long_error, 'e', sizeof(long_error));
+	memcpy(long_error, "{\"error\":\"", 10);
+	memcpy(long_error + sizeof(long_error) - 3, "\"}", 3);
+	assert_int_equal(receive_from(long_error, sizeof(long_error), &c, &parameters, &err), -EREMOTEIO);
+	/* Two in one piece. */
+	assert_int_equal(receive_from("{\"continues\":true}\0{\"parameters\":{}}", 37, &c, &parameters, &err),
+			 1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_call, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_progress, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_failures, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_who_is_running, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_malformed_calls, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_long_and_deep_calls, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_hung_up_in_the_middle, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_too_many_calls, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_client_that_does_not_read, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_destroyed_while_calls_run, setup, teardown),
+		cmocka_unit_test(test_objects),
+		cmocka_unit_test(test_quote),
+		cmocka_unit_test(test_any_json),
+		cmocka_unit_test(test_hostile_server),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

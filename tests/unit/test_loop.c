@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The loop: events, sources that go away in the middle of a round, calls from other threads, its end. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "vmm/loop.h"
+
+struct counter {
+	struct loop_source src;
+	struct loop *loop;
+	unsigned int n_events;
+	struct counter *victim; /* deleted when an event comes */
+	unsigned int stop_at;
+};
+
+static void counter_event(struct loop_source *src, uint32_t events)
+{
+	struct counter *c = container_of(src, struct counter, src);
+	uint64_t v;
+
+	assert_true(events & EPOLLIN);
+	assert_int_equal(read(src->fd, &v, sizeof(v)), sizeof(v));
+	c->n_events++;
+	if (c->victim)
+		loop_del(c->loop, &c->victim->src);
+	if (c->n_events == c->stop_at)
+		loop_stop(c->loop);
+}
+
+static void counter_init(struct counter *c, struct loop *loop)
+{
+	*c = (struct counter){ .loop = loop, .src = { .fd = eventfd(0, EFD_NONBLOCK), .fn = counter_event } };
+	assert_true(c->src.fd >= 0);
+	assert_int_equal(loop_add(loop, &c->src, EPOLLIN), 0);
+}
+
+static void counter_signal(struct counter *c)
+{
+	uint64_t one = 1;
+
+	assert_int_equal(write(c->src.fd, &one, sizeof(one)), sizeof(one));
+}
+
+static void test_events(void **state)
+{
+	struct counter a, b;
+	struct loop loop;
+
+	assert_int_equal(loop_init(&loop), 0);
+	counter_init(&a, &loop);
+	counter_init(&b, &loop);
+	a.stop_at = 1;
+	counter_signal(&a);
+	assert_int_equal(loop_run(&loop), 0);
+	assert_int_equal(a.n_events, 1);
+	assert_int_equal(b.n_events, 0);
+	assert_int_equal(loop_add(&loop, &a.src, EPOLLIN), -EEXIST);
+	close(a.src.fd);
+	close(b.src.fd);
+	loop_exit(&loop);
+	loop_exit(&loop);
+}
+
+/* Both are ready in one round; whichever comes first deletes the other, whose event must not come. */
+static void test_delete_in_round(void **state)
+{
+	struct counter a, b;
+	struct loop loop;
+
+	assert_int_equal(loop_init(&loop), 0);
+	counter_init(&a, &loop);
+	counter_init(&b, &loop);
+	a.victim = &b;
+	b.victim = &a;
+	a.stop_at = b.stop_at = 1;
+	counter_signal(&a);
+	counter_signal(&b);
+	assert_int_equal(loop_run(&loop), 0);
+	assert_int_equal(a.n_events + b.n_events, 1);
+	close(a.src.fd);
+	close(b.src.fd);
+	loop_exit(&loop);
+}
+
+static void test_stop_before_run(void **state)
+{
+	struct loop loop;
+
+	assert_int_equal(loop_init(&loop), 0);
+	loop_stop(&loop);
+	assert_int_equal(loop_run(&loop), 0);
+	loop_exit(&loop);
+}
+
+/* TSan looks at this one: a loop may be joined before its thread has begun. */
+static void test_start_join(void **state)
+{
+	for (unsigned int i = 0; i < 200; i++) {
+		struct loop loop;
+
+		assert_int_equal(loop_init(&loop), 0);
+		assert_int_equal(loop_start(&loop, "loop"), 0);
+		loop_join(&loop);
+		loop_exit(&loop);
+	}
+}
+
+struct call {
+	struct loop *loop;
+	pthread_t ran_on;
+	unsigned int n; /* not atomic: the loop's thread alone changes it */
+};
+
+static void call_count(void *arg)
+{
+	struct call *c = arg;
+
+	c->ran_on = pthread_self();
+	c->n++;
+}
+
+/* A call from a call runs at once, or it would wait for itself. */
+static void call_nested(void *arg)
+{
+	struct call *c = arg;
+
+	call_count(c);
+	loop_call(c->loop, call_count, c);
+}
+
+static void test_call(void **state)
+{
+	struct call c = { 0 };
+	struct loop loop;
+
+	c.loop = &loop;
+	assert_int_equal(loop_init(&loop), 0);
+	loop_call(&loop, call_count, &c);
+	assert_true(pthread_equal(c.ran_on, pthread_self()));
+	assert_int_equal(loop_start(&loop, "loop"), 0);
+	loop_call(&loop, call_nested, &c);
+	assert_false(pthread_equal(c.ran_on, pthread_self()));
+	assert_int_equal(c.n, 3);
+	loop_join(&loop);
+	loop_call(&loop, call_count, &c);
+	assert_true(pthread_equal(c.ran_on, pthread_self()));
+	assert_int_equal(c.n, 4);
+	loop_exit(&loop);
+}
+
+#define N_CALLERS 4
+#define N_CALLS   500u
+
+static void *caller_thread(void *arg)
+{
+	struct call *c = arg;
+
+	for (unsigned int i = 0; i < N_CALLS; i++)
+		loop_call(c->loop, call_count, c);
+	return NULL;
+}
+
+static void test_call_threads(void **state)
+{
+	pthread_t threads[N_CALLERS];
+	struct call c = { 0 };
+	struct loop loop;
+
+	c.loop = &loop;
+	assert_int_equal(loop_init(&loop), 0);
+	assert_int_equal(loop_start(&loop, "loop"), 0);
+	for (unsigned int i = 0; i < N_CALLERS; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, caller_thread, &c), 0);
+	for (unsigned int i = 0; i < N_CALLERS; i++)
+		pthread_join(threads[i], NULL);
+	assert_int_equal(c.n, N_CALLERS * N_CALLS);
+	loop_join(&loop);
+	loop_exit(&loop);
+}
+
+static void call_atomic(void *arg)
+{
+	__atomic_fetch_add((unsigned int *)arg, 1, __ATOMIC_RELAXED);
+}
+
+struct late {
+	struct loop *loop;
+	unsigned int n;
+};
+
+static void *late_thread(void *arg)
+{
+	struct late *l = arg;
+
+	for (unsigned int i = 0; i < N_CALLS; i++)
+		loop_call(l->loop, call_atomic, &l->n);
+	return NULL;
+}
+
+/* Calls that meet the loop's end are answered, by it or by their own thread: nobody waits for ever. */
+static void test_call_at_end(void **state)
+{
+	for (unsigned int i = 0; i < 20; i++) {
+		struct late l = { 0 };
+		struct loop loop;
+		pthread_t thread;
+
+		l.loop = &loop;
+		assert_int_equal(loop_init(&loop), 0);
+		assert_int_equal(loop_start(&loop, "loop"), 0);
+		assert_int_equal(pthread_create(&thread, NULL, late_thread, &l), 0);
+		while (__atomic_load_n(&l.n, __ATOMIC_RELAXED) < 10)
+			;
+		loop_join(&loop);
+		pthread_join(thread, NULL);
+		assert_int_equal(l.n, N_CALLS);
+		loop_exit(&loop);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_events),
+		cmocka_unit_test(test_delete_in_round),
+		cmocka_unit_test(test_stop_before_run),
+		cmocka_unit_test(test_start_join),
+		cmocka_unit_test(test_call),
+		cmocka_unit_test(test_call_threads),
+		cmocka_unit_test(test_call_at_end),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Guest RAM: its regions, the bounds of every access, and the log of writes. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "vmm/memory.h"
+
+static void init(struct memory *m, uint64_t size)
+{
+	struct error err = { 0 };
+
+	assert_int_equal(memory_init(m, size, &err), 0);
+	assert_string_equal(err.text, "");
+}
+
+static void test_regions(void **state)
+{
+	struct memory m;
+
+	init(&m, MIB(16));
+	assert_int_equal(m.n_regions, 1);
+	assert_int_equal(m.regions[0].gpa, 0);
+	assert_int_equal(m.regions[0].len, MIB(16));
+	assert_int_equal(memory_end(&m), GIB(4));
+	memory_exit(&m);
+
+	init(&m, MEMORY_LOW_MAX);
+	assert_int_equal(m.n_regions, 1);
+	memory_exit(&m);
+
+	init(&m, MEMORY_LOW_MAX + PAGE_SIZE);
+	assert_int_equal(m.n_regions, 2);
+	assert_int_equal(m.regions[1].gpa, GIB(4));
+	assert_int_equal(m.regions[1].len, PAGE_SIZE);
+	assert_int_equal(m.regions[1].offset, MEMORY_LOW_MAX);
+	assert_int_equal(memory_end(&m), GIB(4) + PAGE_SIZE);
+	assert_int_equal(memory_pages(&m), MEMORY_LOW_MAX / PAGE_SIZE + 1);
+	memory_exit(&m);
+	assert_int_equal(m.fd, -1);
+}
+
+static void test_too_much(void **state)
+{
+	struct error err = { 0 };
+	struct memory m;
+
+	assert_true(memory_init(&m, (uint64_t)1 << 62, &err) < 0);
+	assert_non_null(strstr(err.text, "guest memory"));
+	assert_int_equal(m.fd, -1);
+	assert_int_equal(m.n_regions, 0);
+}
+
+static void test_bounds(void **state)
+{
+	const uint64_t low = MEMORY_LOW_MAX, high = GIB(4);
+	const struct {
+		uint64_t gpa, len;
+		bool there;
+	} cases[] = {
+		{ 0, 1, true },
+		{ 0, low, true },
+		{ 0, 0, false },
+		{ low - 1, 1, true },
+		{ low - 1, 2, false },
+		{ low, 1, false },
+		{ low, high - low + 1, false },
+		{ 0, low + 1, false },
+		{ low - 1, high - low + 2, false },
+		{ high - 1, 1, false },
+		{ high, PAGE_SIZE, true },
+		{ high, PAGE_SIZE + 1, false },
+		{ high + PAGE_SIZE - 1, 1, true },
+		{ high + PAGE_SIZE, 1, false },
+		{ high + PAGE_SIZE, 0, false },
+		{ 1, UINT64_MAX, false },
+		{ high, UINT64_MAX - high + 1, false },
+		{ UINT64_MAX, 1, false },
+		{ UINT64_MAX, UINT64_MAX, false },
+	};
+	uint8_t byte = 0;
+	struct memory m;
+
+	init(&m, low + PAGE_SIZE);
+	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++) {
+		assert_int_equal(memory_at(&m, cases[i].gpa, cases[i].len) != NULL, cases[i].there);
+		if (cases[i].there || cases[i].len > 2)
+			continue;
+		assert_int_equal(memory_read(&m, cases[i].gpa, &byte, cases[i].len), -EFAULT);
+		assert_int_equal(memory_write(&m, cases[i].gpa, &byte, cases[i].len), -EFAULT);
+	}
+	memory_exit(&m);
+}
+
+/* What is at a guest address is at the region's offset in the memfd. */
+static void test_memfd(void **state)
+{
+	const char text[] = "at the beginning of the high region";
+	char back[sizeof(text)] = { 0 };
+	struct memory m;
+
+	init(&m, MEMORY_LOW_MAX + PAGE_SIZE);
+	assert_int_equal(memory_write(&m, GIB(4), text, sizeof(text)), 0);
+	assert_int_equal(pread(m.fd, back, sizeof(back), MEMORY_LOW_MAX), sizeof(back));
+	assert_string_equal(back, text);
+	memset(back, 0, sizeof(back));
+	assert_int_equal(memory_read(&m, GIB(4), back, sizeof(back)), 0);
+	assert_string_equal(back, text);
+	memory_exit(&m);
+}
+
+static void test_log(void **state)
+{
+	const uint64_t first_high = MEMORY_LOW_MAX / PAGE_SIZE;
+	uint64_t *bitmap, n_set = 0;
+	struct memory m;
+
+	init(&m, MEMORY_LOW_MAX + 3 * PAGE_SIZE);
+	bitmap = calloc(memory_bitmap_words(&m), sizeof(*bitmap));
+	memory_mark_dirty(&m, 0, PAGE_SIZE); /* off: costs nothing, leaves nothing */
+	assert_null(m.dirty);
+	assert_int_equal(memory_log_start(&m), 0);
+	memory_mark_dirty(&m, 5 * PAGE_SIZE, 0);
+	memory_mark_dirty(&m, 63 * PAGE_SIZE + 4095, 2); /* two pages, two words */
+	memory_mark_dirty(&m, 70 * PAGE_SIZE, PAGE_SIZE);
+	memory_mark_dirty(&m, GIB(4) + 2 * PAGE_SIZE, 1);
+	bitmap[0] = 1; /* stays: it ORs */
+	memory_log_take(&m, bitmap);
+	assert_int_equal(bitmap[0], (uint64_t)1 << 63 | 1);
+	assert_int_equal(bitmap[1], 1 | 1 << 6);
+	assert_int_equal(bitmap[(first_high + 2) / 64], (uint64_t)1 << (first_high + 2) % 64);
+	for (uint64_t i = 0; i < memory_bitmap_words(&m); i++)
+		n_set += (uint64_t)__builtin_popcountll(bitmap[i]);
+	assert_int_equal(n_set, 5);
+
+	memset(bitmap, 0, memory_bitmap_words(&m) * sizeof(*bitmap));
+	memory_log_take(&m, bitmap);
+	for (uint64_t i = 0; i < memory_bitmap_words(&m); i++)
+		assert_int_equal(bitmap[i], 0);
+
+	/* A new log begins empty. */
+	memory_mark_dirty(&m, 0, 1);
+	memory_log_stop(&m);
+	memory_mark_dirty(&m, PAGE_SIZE, 1);
+	assert_int_equal(memory_log_start(&m), 0);
+	memory_log_take(&m, bitmap);
+	assert_int_equal(bitmap[0], 0);
+	memory_log_stop(&m);
+	free(bitmap);
+	memory_exit(&m);
+}
+
+#define N_WRITERS 2
+#define N_ROUNDS  20000u
+
+struct writer {
+	struct memory *m;
+	uint64_t gpa;
+};
+
+static void *writer_thread(void *arg)
+{
+	struct writer *w = arg;
+
+	for (uint32_t i = 1; i <= N_ROUNDS; i++) {
+		__atomic_store_n((uint32_t *)memory_at(w->m, w->gpa, 4), i, __ATOMIC_RELAXED);
+		memory_mark_dirty(w->m, w->gpa, 4);
+	}
+	return NULL;
+}
+
+/* Writers mark while the log is taken: after the last take a copy made page by page is complete. */
+static void test_log_threads(void **state)
+{
+	uint32_t copy[N_WRITERS] = { 0 };
+	struct writer writers[N_WRITERS];
+	pthread_t threads[N_WRITERS];
+	struct memory m;
+	bool ended = false;
+
+	init(&m, MIB(16));
+	assert_int_equal(memory_log_start(&m), 0);
+	for (unsigned int i = 0; i < N_WRITERS; i++) {
+		writers[i] = (struct writer){ .m = &m, .gpa = i * PAGE_SIZE };
+		assert_int_equal(pthread_create(&threads[i], NULL, writer_thread, &writers[i]), 0);
+	}
+	for (;;) {
+		uint64_t bitmap[MIB(16) / PAGE_SIZE / 64] = { 0 };
+
+		memory_log_take(&m, bitmap);
+		for (unsigned int i = 0; i < N_WRITERS; i++) {
+			if (bitmap[0] >> i & 1)
+				copy[i] = __atomic_load_n((uint32_t *)memory_at(&m, i * PAGE_SIZE, 4),
+							  __ATOMIC_RELAXED);
+		}
+		if (ended)
+			break;
+		ended = copy[0] > N_ROUNDS / 2 || copy[1] > N_ROUNDS / 2;
+		for (unsigned int i = 0; ended && i < N_WRITERS; i++)
+			pthread_join(threads[i], NULL);
+	}
+	for (unsigned int i = 0; i < N_WRITERS; i++)
+		assert_int_equal(copy[i], N_ROUNDS);
+	memory_exit(&m);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_regions), cmocka_unit_test(test_too_much),
+		cmocka_unit_test(test_bounds),  cmocka_unit_test(test_memfd),
+		cmocka_unit_test(test_log),     cmocka_unit_test(test_log_threads),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

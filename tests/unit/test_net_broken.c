@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The NIC behind a device, or a driver, that breaks the rules: it stops, says so, and works after a reset. */
+#include <sys/timerfd.h>
+
+#include "tests/unit/net_fixture.h"
+
+static void assert_works(struct fixture *f)
+{
+	assert_int_equal(net_guest_start(f->a, ALL), DRIVER_OK);
+	net_guest_post(f->a, 0, 10, 1600);
+	exchange(f->a, f->va, 0, 0x5a);
+	assert_int_equal(net_guest_command(f->a, 0, 0, "\1", 1), VIRTIO_NET_OK);
+}
+
+/* NEEDS_RESET, told once; commands are refused and answered; a reset helps. */
+static void assert_broken(struct fixture *f)
+{
+	net_guest_settle(f->a);
+	assert_int_equal(net_guest_status(f->a), BROKEN);
+	assert_int_equal(net_guest_interrupts(f->a, NET_GUEST_CONFIG), 1);
+	assert_int_equal(net_guest_command(f->a, 0, 1, "\1", 1), VIRTIO_NET_ERR);
+	assert_int_equal(net_guest_command(f->a, 2, 0, "\1\0", 2), VIRTIO_NET_ERR);
+	net_guest_kick(f->a, 0);
+	net_guest_kick(f->a, 1);
+	net_guest_settle(f->a);
+	fake_vdpa_lock(f->va);
+	assert_int_equal(f->va->status, 0);
+	fake_vdpa_unlock(f->va);
+	assert_works(f);
+}
+
+static void start(struct fixture *f)
+{
+	assert_int_equal(net_guest_start(f->a, ALL), DRIVER_OK);
+	net_guest_post(f->a, 0, 10, 1600);
+	net_guest_settle(f->a);
+	net_guest_interrupts(f->a, NET_GUEST_CONFIG);
+}
+
+static void test_used_ids(void **state)
+{
+	struct fixture *f = *state;
+	struct fake_element e;
+
+	for (unsigned int i = 0; i < 3; i++) {
+		start(f);
+		assert_true(fake_vdpa_take(f->va, 0, &e));
+		/* Outside the ring; not in flight; twice. */
+		if (i == 2)
+			fake_vdpa_use(f->va, 0, e.head, 12);
+		fake_vdpa_use(f->va, 0, i == 0 ? 64 : i == 1 ? 63 : e.head, 12);
+		fake_vdpa_publish(f->va, 0);
+		assert_broken(f);
+	}
+}
+
+static void test_used_index(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t one = 1;
+
+	start(f);
+	fake_vdpa_lock(f->va);
+	fake_device_set_used_idx(&f->va->queues[0].ring, 11);
+	assert_int_equal(write(f->va->queues[0].vring.call_fd, &one, sizeof(one)), sizeof(one));
+	fake_vdpa_unlock(f->va);
+	assert_broken(f);
+}
+
+static void test_used_length(void **state)
+{
+	struct fixture *f = *state;
+	struct fake_element e;
+	uint16_t head;
+	uint32_t len;
+
+	start(f);
+	assert_true(fake_vdpa_take(f->va, 0, &e));
+	fake_vdpa_use(f->va, 0, e.head, UINT32_MAX);
+	fake_vdpa_publish(f->va, 0);
+	net_guest_settle(f->a);
+	assert_int_equal(fake_driver_get_used(&f->a->queues[0], &head, &len), 1);
+	assert_int_equal(len, 1600);
+	assert_int_equal(net_guest_status(f->a), DRIVER_OK);
+}
+
+static void test_ctrl_used_id(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f);
+	fake_vdpa_lock(f->va);
+	f->va->faults.bad_ctrl_id = true;
+	fake_vdpa_unlock(f->va);
+	assert_int_equal(net_guest_command(f->a, 0, 0, "\1", 1), VIRTIO_NET_ERR);
+	assert_broken(f);
+}
+
+/* The time a command has is over now. */
+static int expire(struct net *net, void *arg)
+{
+	struct itimerspec soon = { .it_value = { .tv_nsec = 1 } };
+
+	return timerfd_settime(net->ctrl.timer.fd, 0, &soon, NULL);
+}
+
+static void test_no_answer(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f);
+	fake_vdpa_lock(f->va);
+	f->va->faults.hold = true;
+	fake_vdpa_unlock(f->va);
+	net_guest_command_begin(f->a, 0, 0, "\1", 1);
+	assert_int_equal(net_guest_command_end(f->a, 20), -1);
+	/* Another one behind it. */
+	assert_int_equal(net_call(f->a->net, expire, NULL), 0);
+	assert_int_equal(net_guest_command_end(f->a, 2000), VIRTIO_NET_ERR);
+	fake_vdpa_lock(f->va);
+	f->va->faults.hold = false;
+	fake_vdpa_unlock(f->va);
+	assert_broken(f);
+}
+
+static void test_broken_with_a_command_in_flight(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f);
+	fake_vdpa_lock(f->va);
+	f->va->faults.hold = true;
+	fake_vdpa_unlock(f->va);
+	net_guest_command_begin(f->a, 0, 0, "\1", 1);
+	net_guest_settle(f->a);
+	fake_vdpa_use(f->va, 0, 64, 12);
+	fake_vdpa_publish(f->va, 0);
+	assert_int_equal(net_guest_command_end(f->a, 2000), VIRTIO_NET_ERR);
+	fake_vdpa_release(f->va);
+	assert_broken(f);
+}
+
+static void test_the_device_asks_for_a_reset(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f);
+	fake_vdpa_needs_reset(f->va);
+	assert_broken(f);
+}
+
+static void test_bad_driver(void **state)
+{
+	struct fixture *f = *state;
+
+	for (unsigned int i = 0; i < 3; i++) {
+		struct fake_driver *q;
+
+		start(f);
+		q = &f->a->queues[i == 2 ? net_guest_ctrl(f->a) : i];
+		/* A head outside the ring; an index from elsewhere; a buffer that is not in memory. */
+		if (i == 0)
+			fake_driver_offer(q, 64);
+		if (i == 1)
+			fake_driver_set_avail_idx(q, 1000);
+		else if (i == 2)
+			assert_true(fake_driver_add(q, &(struct virtio_seg){ NET_GUEST_MEM, 16 }, 1, 0) >= 0);
+		if (i != 1)
+			fake_driver_publish(q);
+		net_guest_kick(f->a, (unsigned int)(q - f->a->queues));
+		net_guest_settle(f->a);
+		assert_int_equal(net_guest_status(f->a), BROKEN);
+		assert_works(f);
+	}
+}
+
+static void test_the_device_does_not_start(void **state)
+{
+	struct fixture *f = *state;
+
+	for (unsigned int i = 0; i < 2; i++) {
+		net_guest_offered(f->a);
+		f->va->faults.refuse_features_ok = i == 0;
+		f->va->faults.gone = i == 1;
+		assert_int_equal(net_guest_start(f->a, ALL), BROKEN);
+		/* Linux would wait for ever. */
+		assert_int_equal(net_guest_command(f->a, 0, 0, "\1", 1), VIRTIO_NET_ERR);
+		f->va->faults.refuse_features_ok = false;
+		f->va->faults.gone = false;
+		assert_works(f);
+	}
+}
+
+static void test_the_device_vanishes(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f);
+	fake_vdpa_lock(f->va);
+	f->va->faults.gone = true;
+	fake_vdpa_unlock(f->va);
+	fake_vdpa_set_config_status(f->va, 0);
+	net_guest_settle(f->a);
+	net_guest_command_begin(f->a, 0, 0, "\1", 1);
+	net_guest_settle(f->a);
+	assert_int_equal(net_call(f->a->net, expire, NULL), 0);
+	assert_int_equal(net_guest_command_end(f->a, 2000), VIRTIO_NET_ERR);
+	assert_int_equal(net_guest_status(f->a), BROKEN);
+	for (unsigned int i = 0; i < 10; i++)
+		assert_int_equal(net_guest_start(f->a, ALL), BROKEN);
+	fake_vdpa_lock(f->va);
+	f->va->faults.gone = false;
+	fake_vdpa_unlock(f->va);
+	assert_works(f);
+}
+
+static void test_the_default_is_refused(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f);
+	/* The device keeps another MAC address through resets and does not take this one back. */
+	net_guest_reset(f->a);
+	fake_vdpa_lock(f->va);
+	f->va->config[5] = f->va->spec.mac[5] = 9;
+	f->va->faults.refuse_class = 1;
+	fake_vdpa_unlock(f->va);
+	assert_int_equal(net_guest_start(f->a, ALL), BROKEN);
+	fake_vdpa_lock(f->va);
+	f->va->faults.refuse_class = -1;
+	fake_vdpa_unlock(f->va);
+	assert_works(f);
+}
+
+static void test_a_nic_cannot_be_made(void **state)
+{
+	struct fake_vdpa_spec spec = fake_vdpa_default;
+
+	for (unsigned int i = 0; i < 6; i++) {
+		struct fake_vm *vm = fake_vm_new();
+		struct error err = { 0 };
+		struct fake_vdpa *v;
+		struct pci_bus bus;
+		struct net *net;
+
+		spec = fake_vdpa_default;
+		if (i == 0)
+			spec.features &= ~BIT(VIRTIO_F_VERSION_1);
+		if (i == 1)
+			spec.ring_size = 48;
+		v = fake_vdpa_new(&spec);
+		v->faults.gone = i == 2;
+		v->faults.refuse_map = i == 3;
+		if (i == 4)
+			v->vdpa.n_vqs = 1;
+		if (i == 5)
+			v->vdpa.iova_last = MEMORY_HIGH_BASE;
+		assert_int_equal(memory_init(&vm->vm.memory, NET_GUEST_MEM, &err), 0);
+		assert_int_equal(pci_bus_init(&bus, &vm->vm, &err), 0);
+		assert_true(net_create(&net, &vm->vm, &bus, &v->vdpa, 0, &err) < 0);
+		assert_non_null(strstr(err.text, "/dev/fake-vdpa"));
+		pci_bus_exit(&bus);
+		memory_exit(&vm->vm.memory);
+		fake_vdpa_free(v);
+		free(vm);
+	}
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(test_used_ids),
+		TEST(test_used_index),
+		TEST(test_used_length),
+		TEST(test_ctrl_used_id),
+		TEST(test_no_answer),
+		TEST(test_broken_with_a_command_in_flight),
+		TEST(test_the_device_asks_for_a_reset),
+		TEST(test_bad_driver),
+		TEST(test_the_device_does_not_start),
+		TEST(test_the_device_vanishes),
+		TEST(test_the_default_is_refused),
+		cmocka_unit_test(test_a_nic_cannot_be_made),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What a destination refuses: a host that cannot do what the source did, and trees that no source wrote. */
+#include <libfdt.h>
+
+#include "tests/unit/net_fixture.h"
+
+static void start(struct fixture *f)
+{
+	assert_int_equal(net_guest_start(f->a, ALL), DRIVER_OK);
+	net_guest_post(f->a, 0, 30, 1600);
+	assert_int_equal(net_guest_command(f->a, 2, 0, "\x64\0", 2), VIRTIO_NET_OK);
+	assert_int_equal(net_guest_command(f->a, 4, 0, "\2\0", 2), VIRTIO_NET_OK);
+	assert_int_equal(net_guest_command(f->a, 1, 1, "\x52\7\7\7\7\7", 6), VIRTIO_NET_OK);
+	net_guest_settle(f->a);
+}
+
+/* The destination refuses, and the source's guest goes on. */
+static void assert_not_accepted(struct fixture *f, const struct fake_vdpa_spec *spec, const char *reason)
+{
+	build_b(f, spec);
+	assert_refused(f->b, net_device_ops.accept, write_tree(f->a, net_device_ops.describe), reason);
+	exchange(f->a, f->va, 0, 1);
+}
+
+static void test_not_accepted(void **state)
+{
+	struct fake_vdpa_spec spec = fake_vdpa_default;
+	struct fixture *f = *state;
+
+	start(f);
+	spec.n_pairs = 1;
+	assert_not_accepted(f, &spec, "2 queue pairs, /dev/fake-vdpa has 1");
+	spec = fake_vdpa_default;
+	spec.features &= ~BIT(VIRTIO_NET_F_CTRL_VLAN);
+	assert_not_accepted(f, &spec, "uses VIRTIO_NET_F_CTRL_VLAN, which /dev/fake-vdpa does not offer");
+	spec.features &= ~BIT(VIRTIO_NET_F_CTRL_RX_EXTRA);
+	assert_not_accepted(f, &spec, "VIRTIO_NET_F_CTRL_RX_EXTRA"); /* both of them */
+	assert_not_accepted(f, &spec, "VIRTIO_NET_F_CTRL_VLAN");
+	spec.features &= ~BIT(VIRTIO_NET_F_CTRL_VQ);
+	assert_not_accepted(f, &spec, "VIRTIO_NET_F_CTRL_VQ");
+	spec = fake_vdpa_default;
+	spec.ring_size = 32;
+	assert_not_accepted(f, &spec, "queue 0 has up to 64 entries, /dev/fake-vdpa takes 32");
+	spec = fake_vdpa_default;
+	spec.mtu = 9000;
+	assert_not_accepted(f, &spec, "MTU is 1500, /dev/fake-vdpa has 9000");
+	spec = fake_vdpa_default;
+	spec.rss_max_table = 64;
+	assert_not_accepted(f, &spec, "VIRTIO_NET_F_RSS");
+
+	/* What the driver does not use, but has seen. */
+	assert_int_equal(net_guest_start(f->a, ~BIT(VIRTIO_NET_F_CTRL_VLAN)), DRIVER_OK);
+	net_guest_post(f->a, 0, 10, 1600);
+	spec = fake_vdpa_default;
+	spec.features &= ~BIT(VIRTIO_NET_F_CTRL_VLAN);
+	assert_not_accepted(f, &spec, "has been shown VIRTIO_NET_F_CTRL_VLAN");
+
+	build_b(f, &fake_vdpa_default);
+	migrate(f);
+	exchange(f->b, f->vb, 0, 1);
+}
+
+static void test_a_host_that_has_more(void **state)
+{
+	struct fake_vdpa_spec spec = fake_vdpa_default;
+	struct fixture *f = *state;
+
+	spec.n_pairs = 4;
+	spec.ring_size = 256;
+	spec.rss_max_table = 1024;
+	spec.mac[5] = 99;
+	spec.features |= BIT(VIRTIO_NET_F_GUEST_ANNOUNCE) | BIT(VIRTIO_NET_F_HOST_TSO6);
+	build_b(f, &spec);
+	start(f);
+	migrate(f);
+	assert_int_equal(net_guest_read(f->b, f->b->common + VIRTIO_PCI_COMMON_NUMQ, 2), 5);
+	assert_int_equal(net_guest_read(f->b, f->b->config + 8, 2), 2);
+	assert_int_equal(net_guest_read(f->b, f->b->config + 18, 2), 128);
+	net_guest_settle(f->b);
+	net_guest_post(f->b, 1, 30, 1600);
+	exchange(f->b, f->vb, 1, 1);
+	exchange(f->b, f->vb, 0, 1);
+	assert_int_equal(net_guest_command(f->b, 2, 0, "\x65\0", 2), VIRTIO_NET_OK);
+	fake_vdpa_lock(f->vb);
+	assert_true(f->vb->nic.vlans[100] && f->vb->nic.vlans[101]);
+	fake_vdpa_unlock(f->vb);
+	/* Its own driver after a reboot sees no more than it did. */
+	assert_int_equal(net_guest_start(f->b, ALL), DRIVER_OK);
+	assert_int_equal(f->b->features, f->a->features);
+	fake_vdpa_lock(f->vb);
+	assert_memory_equal(f->vb->nic.mac, fake_vdpa_default.mac, 6);
+	fake_vdpa_unlock(f->vb);
+	/* And it is a source of its own. */
+	swap(f);
+	build_b(f, &fake_vdpa_default);
+	migrate(f);
+	net_guest_post(f->b, 0, 30, 1600);
+	exchange(f->b, f->vb, 0, 1);
+}
+
+static void test_refused_commands(void **state)
+{
+	static const struct {
+		int class;
+		const char *reason;
+	} refusals[] = {
+		{ 2, "net0 (/dev/fake-vdpa): the device refused VLAN_ADD 100" },
+		{ 1, "the device refused MAC_ADDR_SET 52:07:07:07:07:07" },
+		{ 4, "the device refused MQ_VQ_PAIRS_SET 2" },
+	};
+	struct fixture *f = *state;
+
+	start(f);
+	for (unsigned int i = 0; i < ARRAY_SIZE(refusals); i++) {
+		build_b(f, &fake_vdpa_default);
+		f->vb->faults.refuse_class = refusals[i].class;
+		f->vb->faults.reverse = i == 1;
+		assert_taken(f->b, net_device_ops.accept, write_tree(f->a, net_device_ops.describe));
+		assert_refused(f->b, net_device_ops.warm_load, write_warm(f->a, true), refusals[i].reason);
+		exchange(f->a, f->va, 0, 1);
+	}
+	/* The third of the few that are left. */
+	build_b(f, &fake_vdpa_default);
+	f->vb->faults.refuse_nth = 3;
+	assert_taken(f->b, net_device_ops.accept, write_tree(f->a, net_device_ops.describe));
+	assert_refused(f->b, net_device_ops.warm_load, write_warm(f->a, true), "MQ_VQ_PAIRS_SET 2");
+
+	build_b(f, &fake_vdpa_default);
+	f->vb->faults.reverse = true;
+	migrate(f);
+	exchange(f->b, f->vb, 0, 1);
+}
+
+static void test_a_device_that_fails_early(void **state)
+{
+	struct fixture *f = *state;
+	struct fake_element e;
+
+	start(f);
+	for (unsigned int i = 0; i < 3; i++) {
+		build_b(f, &fake_vdpa_default);
+		assert_taken(f->b, net_device_ops.accept, write_tree(f->a, net_device_ops.describe));
+		f->vb->faults.gone = i == 0;
+		f->vb->faults.refuse_features_ok = i == 1;
+		if (i == 2) {
+			/* After the first, while nobody uses it. */
+			assert_taken(f->b, net_device_ops.warm_load, write_warm(f->a, true));
+			assert_true(fake_vdpa_take(f->vb, 0, &e));
+			fake_vdpa_use(f->vb, 0, 64, 0);
+			fake_vdpa_publish(f->vb, 0);
+			net_guest_settle(f->b);
+		}
+		assert_refused(f->b, net_device_ops.warm_load, write_warm(f->a, true), "/dev/fake-vdpa");
+		exchange(f->a, f->va, 0, 1);
+	}
+}
+
+static void test_a_mac_address_that_cannot_be_set(void **state)
+{
+	struct fake_vdpa_spec spec = fake_vdpa_default;
+	struct fixture *f = *state;
+
+	spec.mac[5] = 2;
+	build_b(f, &spec);
+	assert_int_equal(net_guest_start(f->a, ~BIT(VIRTIO_NET_F_CTRL_MAC_ADDR)), DRIVER_OK);
+	assert_taken(f->b, net_device_ops.accept, write_tree(f->a, net_device_ops.describe));
+	assert_refused(f->b, net_device_ops.warm_load, write_warm(f->a, true),
+		       "the guest's MAC address is 52:54:00:00:00:01, the device's is 52:54:00:00:00:02");
+}
+
+/* Trees that were tampered with */
+
+static void test_cut_off(void **state)
+{
+	struct fixture *f = *state;
+	struct tree trees[3];
+	int (*const ops[])(struct device *, struct state_node *) = {
+		net_device_ops.accept,
+		net_device_ops.warm_load,
+		net_device_ops.load,
+	};
+	struct error err;
+
+	start(f);
+	build_b(f, &fake_vdpa_default);
+	trees[0] = write_tree(f->a, net_device_ops.describe);
+	trees[1] = write_warm(f->a, true);
+	net_device_ops.pause(device_of(f->a));
+	net_guest_copy(f->b, f->a);
+	trees[2] = write_tree(f->a, net_device_ops.save);
+	for (unsigned int i = 0; i < 3; i++) {
+		for (uint32_t len = 0; len < trees[i].len; len++) {
+			/* Exact, so that the sanitizer sees the end. */
+			void *cut = malloc(len ? len : 1);
+
+			memcpy(cut, trees[i].fdt, len);
+			assert_true(read_tree(f->b, ops[i], cut, len, &err) < 0);
+			free(cut);
+		}
+		assert_int_equal(read_tree(f->b, ops[i], trees[i].fdt, trees[i].len, &err), 0);
+		free(trees[i].fdt);
+	}
+	net_device_ops.resume(device_of(f->b), true);
+	exchange(f->b, f->vb, 0, 1);
+}
+
+/* Calls @fn for every property of the tree, in place. Returns how many there are. */
+static unsigned int each_property(void *fdt, unsigned int only, void (*fn)(uint8_t *, int, unsigned int),
+				  unsigned int how)
+{
+	unsigned int n = 0;
+	int prop;
+
+	for (int node = 0; node >= 0; node = fdt_next_node(fdt, node, NULL)) {
+		fdt_for_each_property_offset(prop, fdt, node)
+		{
+			int len;
+			const void *data = fdt_getprop_by_offset(fdt, prop, NULL, &len);
+
+			if (n++ == only)
+				fn((uint8_t *)(uintptr_t)data, len, how);
+		}
+	}
+	return n;
+}
+
+static void damage(uint8_t *data, int len, unsigned int how)
+{
+	if (len == 0)
+		return;
+	if (how == 0)
+		memset(data, 0xff, (size_t)len);
+	else if (how == 1)
+		memset(data, 0, (size_t)len);
+	else if (how == 2)
+		data[len - 1] ^= 1;
+	else
+		data[0] ^= 0x80;
+}
+
+/* Accepts, loads ahead, loads, goes on, with property @n of tree @which damaged. */
+static bool take_damaged(struct fixture *f, const struct tree *trees, unsigned int which, unsigned int n,
+			 unsigned int how)
+{
+	int (*const ops[])(struct device *, struct state_node *) = {
+		net_device_ops.accept,
+		net_device_ops.warm_load,
+		net_device_ops.load,
+	};
+	struct error err;
+
+	build_b(f, &fake_vdpa_default);
+	/* The rings. */
+	memcpy(memory_at(&f->b->vm->memory, 0x100000, 0x50000),
+	       memory_at(&f->a->vm->memory, 0x100000, 0x50000), 0x50000);
+	for (unsigned int i = 0; i < 3; i++) {
+		void *fdt = malloc(trees[i].len);
+		int ret;
+
+		memcpy(fdt, trees[i].fdt, trees[i].len);
+		if (i == which)
+			each_property(fdt, n, damage, how);
+		ret = read_tree(f->b, ops[i], fdt, trees[i].len, &err);
+		free(fdt);
+		if (ret < 0)
+			return false;
+	}
+	net_device_ops.resume(device_of(f->b), true);
+	net_guest_settle(f->b);
+	return true;
+}
+
+static void test_every_value_damaged(void **state)
+{
+	struct fixture *f = *state;
+	struct tree trees[3];
+	unsigned int n_taken = 0, n_tried = 0;
+
+	start(f);
+	trees[0] = write_tree(f->a, net_device_ops.describe);
+	trees[1] = write_warm(f->a, true);
+	net_device_ops.pause(device_of(f->a));
+	trees[2] = write_tree(f->a, net_device_ops.save);
+	for (unsigned int i = 0; i < 3; i++) {
+		unsigned int n = each_property(trees[i].fdt, UINT32_MAX, damage, 0);
+
+		for (unsigned int k = 0; k < 4 * n; k++) {
+			n_taken += take_damaged(f, trees, i, k / 4, k % 4);
+			n_tried++;
+		}
+	}
+	/* Some values can be anything; most cannot. */
+	assert_true(n_tried > 300 && n_taken < n_tried / 2);
+	for (unsigned int i = 0; i < 3; i++)
+		free(trees[i].fdt);
+}
+
+static void test_nothing_ahead(void **state)
+{
+	struct fixture *f = *state;
+
+	/* The state holds all that goes ahead, so that a destination can do without. */
+	for (unsigned int i = 0; i < 2; i++) {
+		build_a(f, &fake_vdpa_default);
+		build_b(f, &fake_vdpa_default);
+		if (i == 0)
+			start(f);
+		assert_taken(f->b, net_device_ops.accept, write_tree(f->a, net_device_ops.describe));
+		net_guest_offered(f->a);
+		stop_and_load(f);
+		commit(f);
+		if (i == 1)
+			assert_int_equal(net_guest_start(f->b, ALL), DRIVER_OK);
+		net_guest_post(f->b, 0, 5, 1600);
+		exchange(f->b, f->vb, 0, 1);
+	}
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(test_not_accepted),
+		TEST(test_a_host_that_has_more),
+		TEST(test_refused_commands),
+		TEST(test_a_device_that_fails_early),
+		TEST(test_a_mac_address_that_cannot_be_set),
+		TEST(test_cut_off),
+		TEST(test_every_value_damaged),
+		TEST(test_nothing_ahead),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

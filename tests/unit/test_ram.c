@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* migration/ram.c: a pass from one memory into another over a socket pair, frames as a peer might forge them.
+ */
+#define _GNU_SOURCE
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "migration/ram.h"
+#include "tests/fake/vm_migration.h"
+
+struct fixture {
+	struct fake_guest src, dst;
+	struct channel channels[2];
+	struct stream out, in;
+	struct dirty dirty;
+	struct report report;
+	struct error err;
+	/* Of the receiving thread. */
+	pthread_t thread;
+	unsigned int n_frames, n_zero_frames, max_len;
+	int ret;
+	struct error in_err;
+	unsigned int n_ticks;
+	int tick_ret;
+};
+
+static void setup(struct fixture *f, uint64_t mem)
+{
+	int fds[2];
+
+	*f = (struct fixture){ 0 };
+	fake_guest_init(&f->src, mem, 1);
+	fake_guest_init(&f->dst, mem, 1);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+	for (unsigned int i = 0; i < 2; i++)
+		f->channels[i] = (struct channel){ .fd = fds[i], .cancel_fd = -1 };
+	assert_int_equal(stream_init(&f->out, &f->channels[0], 5000, &f->err), 0);
+	assert_int_equal(stream_init(&f->in, &f->channels[1], 5000, &f->err), 0);
+}
+
+static void teardown(struct fixture *f)
+{
+	dirty_stop(&f->dirty);
+	stream_exit(&f->out);
+	stream_exit(&f->in);
+	channel_close(&f->channels[0]);
+	channel_close(&f->channels[1]);
+	fake_guest_exit(&f->src);
+	fake_guest_exit(&f->dst);
+}
+
+static void *receive(void *arg)
+{
+	struct fixture *f = arg;
+	struct stream_frame frame;
+
+	for (;;) {
+		f->ret = stream_receive(&f->in, &frame, 10000, &f->in_err);
+		if (f->ret < 0 || frame.type == STREAM_ROUND)
+			return NULL;
+		f->n_frames++;
+		f->n_zero_frames += frame.type == STREAM_ZERO;
+		if (frame.len > f->max_len)
+			f->max_len = frame.len;
+		f->ret = ram_receive(&f->in, &frame, &f->dst.vm.memory, &f->in_err);
+		if (f->ret < 0)
+			return NULL;
+	}
+}
+
+static int tick(void *opaque, struct error *err)
+{
+	struct fixture *f = opaque;
+
+	f->n_ticks++;
+	return f->tick_ret;
+}
+
+static void pass(struct fixture *f)
+{
+	struct ram_pass p = {
+		.stream = &f->out, .dirty = &f->dirty, .report = &f->report, .tick = tick, .opaque = f
+	};
+	uint64_t remaining = dirty_bytes(&f->dirty), sent = f->report.sent_bytes;
+
+	f->n_frames = f->n_zero_frames = f->max_len = 0;
+	pthread_create(&f->thread, NULL, receive, f);
+	assert_int_equal(ram_send(&p, &f->err), 0);
+	assert_int_equal(stream_send(&f->out, STREAM_ROUND, 0, NULL, 0, &f->err), 0);
+	pthread_join(f->thread, NULL);
+	assert_string_equal(f->in_err.text, "");
+	assert_int_equal(f->ret, 0);
+	assert_int_equal(f->report.remaining_bytes, 0);
+	assert_int_equal(dirty_bytes(&f->dirty), 0);
+	assert_int_equal(p.wire_bytes, f->report.sent_bytes - sent);
+	assert_true(remaining == 0 || p.wire_ns > 0);
+}
+
+static void assert_same(struct fixture *f)
+{
+	assert_true(fake_guest_same_memory(&f->src, &f->dst));
+}
+
+static uint64_t existing(const struct memory *m)
+{
+	struct stat st;
+
+	fstat(m->fd, &st);
+	return (uint64_t)st.st_blocks * 512 / PAGE_SIZE;
+}
+
+static void test_passes(void **state)
+{
+	struct fixture f;
+	uint64_t n;
+
+	setup(&f, MIB(16));
+	fake_guest_fill(&f.src, 1000);
+	/* A stretch that is longer than a frame may be. */
+	for (uint64_t page = 100; page < 900; page++)
+		fake_guest_write(&f.src, page, page);
+	n = existing(&f.src.vm.memory);
+	assert_int_equal(dirty_start(&f.dirty, &f.src.vm, &f.err), 0);
+	pass(&f);
+	assert_same(&f);
+	assert_int_equal(f.max_len, STREAM_RAM_MAX);
+	assert_int_equal(f.report.zero_bytes, PAGE_SIZE);
+	assert_int_equal(f.n_zero_frames, 1);
+	/* Neither end has touched what was not there; the zero page came as a number and stays a hole. */
+	assert_int_equal(existing(&f.src.vm.memory), n);
+	assert_int_equal(existing(&f.dst.vm.memory), n - 1);
+
+	/* A later round: new contents, contents that became zero, a page that was not there. */
+	fake_guest_write(&f.src, 200, 3);
+	memset(f.src.vm.memory.regions[0].hva + 300 * PAGE_SIZE, 0, 3 * PAGE_SIZE);
+	memory_mark_dirty(&f.src.vm.memory, 300 * PAGE_SIZE, 3 * PAGE_SIZE);
+	fake_guest_write(&f.src, 1500, 0);
+	assert_int_equal(dirty_sync(&f.dirty, &f.err), 0);
+	pass(&f);
+	assert_same(&f);
+	assert_int_equal(f.n_frames, 3);
+	assert_int_equal(f.n_zero_frames, 2);
+
+	/* And one with nothing in it. */
+	pass(&f);
+	assert_int_equal(f.n_frames, 0);
+	teardown(&f);
+}
+
+/* Every other page of many: more frames than one call takes. */
+static void test_scattered(void **state)
+{
+	struct fixture f;
+
+	setup(&f, MIB(16));
+	for (uint64_t page = 0; page < 2000; page += 2)
+		fake_guest_write(&f.src, page, page * 5 + 1);
+	assert_int_equal(dirty_start(&f.dirty, &f.src.vm, &f.err), 0);
+	pass(&f);
+	assert_int_equal(f.n_frames, 1000);
+	assert_same(&f);
+	teardown(&f);
+}
+
+/* A mixture of zero pages and others at all distances. */
+static void test_mixture(void **state)
+{
+	uint64_t v = 2463534242u;
+	struct fixture f;
+
+	setup(&f, MIB(16));
+	for (uint64_t page = 0; page < 4096; page++) {
+		v ^= v << 13;
+		v ^= v >> 7;
+		v ^= v << 17;
+		if (v % 4 != 0)
+			fake_guest_write(&f.src, page, v % 3 == 0 ? 0 : v);
+		/* The destination's memory is not always fresh. */
+		if (v % 5 == 0)
+			fake_guest_write(&f.dst, page, 0);
+	}
+	assert_int_equal(dirty_start(&f.dirty, &f.src.vm, &f.err), 0);
+	pass(&f);
+	assert_same(&f);
+	teardown(&f);
+}
+
+static void test_above_the_hole(void **state)
+{
+	uint64_t edge = MEMORY_LOW_MAX / PAGE_SIZE;
+	struct fixture f;
+	uint64_t v;
+
+	setup(&f, MEMORY_LOW_MAX + MIB(1));
+	for (uint64_t i = edge - 2; i < edge + 4; i++)
+		fake_guest_write(&f.src, i, i);
+	fake_guest_write(&f.src, edge + 9, 0);
+	assert_int_equal(dirty_start(&f.dirty, &f.src.vm, &f.err), 0);
+	pass(&f);
+	assert_int_equal(f.n_frames, 3);
+	assert_int_equal(
+		memory_read(&f.dst.vm.memory, MEMORY_HIGH_BASE + PAGE_SIZE + (edge + 1) % 512 * 8, &v, 8), 0);
+	assert_int_equal(v, edge + 1);
+	teardown(&f);
+}
+
+static void test_forged(void **state)
+{
+	static const struct {
+		enum stream_type type;
+		uint32_t len;
+		uint64_t gpa, zero_len;
+		bool good;
+	} frames[] = {
+		{ STREAM_RAM, 4096, 0, 0, true },
+		{ STREAM_RAM, 4096, MIB(16) - 4096, 0, true },
+		{ STREAM_RAM, 4096, MIB(16), 0, false },
+		{ STREAM_RAM, 8192, MIB(16) - 4096, 0, false },
+		{ STREAM_RAM, 4097, 0, 0, false },
+		{ STREAM_RAM, 6144, 0, 0, false },
+		{ STREAM_RAM, 4096, 1, 0, false },
+		{ STREAM_RAM, 4096, 512, 0, false },
+		{ STREAM_RAM, 4096, UINT64_MAX - 4095, 0, false },
+		{ STREAM_RAM, 8192, UINT64_MAX - 4095, 0, false },
+		{ STREAM_RAM, 4096, GIB(4), 0, false },
+		{ STREAM_ZERO, 8, 0, 4096, true },
+		{ STREAM_ZERO, 8, 0, MIB(16), true },
+		{ STREAM_ZERO, 8, 4096, MIB(16) - 4096, true },
+		{ STREAM_ZERO, 8, 0, 0, false },
+		{ STREAM_ZERO, 8, 0, MIB(16) + 4096, false },
+		{ STREAM_ZERO, 8, 4096, MIB(16), false },
+		{ STREAM_ZERO, 8, 0, 4095, false },
+		{ STREAM_ZERO, 8, 16, 4096, false },
+		{ STREAM_ZERO, 8, 4096, UINT64_MAX - 4095, false },
+		{ STREAM_ZERO, 8, MIB(16), 4096, false },
+		{ STREAM_ZERO, 8, UINT64_MAX - 4095, 4096, false },
+	};
+	uint8_t payload[8192];
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(frames); i++) {
+		struct stream_frame frame = { .type = frames[i].type,
+					      .len = frames[i].len,
+					      .arg = frames[i].gpa };
+		struct iovec iov = { .iov_base = payload, .iov_len = frames[i].len };
+		struct fixture f;
+		int ret;
+
+		setup(&f, MIB(16));
+		memset(payload, 0x5a, sizeof(payload));
+		if (frames[i].type == STREAM_ZERO)
+			put_le64(payload, frames[i].zero_len);
+		assert_int_equal(channel_writev(&f.channels[0], &iov, 1, 1000, NULL), 0);
+		ret = ram_receive(&f.in, &frame, &f.dst.vm.memory, &f.err);
+		if (ret != (frames[i].good ? 0 : -EPROTO))
+			fail_msg("frame %u: %d %s", i, ret, f.err.text);
+		if (!frames[i].good)
+			assert_int_equal(existing(&f.dst.vm.memory), 0);
+		teardown(&f);
+	}
+}
+
+/* Data that breaks off, and data that the operator no longer wants. */
+static void test_ends(void **state)
+{
+	struct ram_pass p = { .tick = tick };
+	int cancel_fd = eventfd(1, EFD_CLOEXEC);
+	struct stream_frame frame = { .type = STREAM_RAM, .len = 8192, .arg = 0 };
+	uint8_t byte = 1;
+	struct fixture f;
+
+	setup(&f, MIB(16));
+	fake_guest_fill(&f.src, 5);
+	assert_int_equal(dirty_start(&f.dirty, &f.src.vm, &f.err), 0);
+	p.stream = &f.out;
+	p.dirty = &f.dirty;
+	p.report = &f.report;
+	p.opaque = &f;
+	f.channels[0].cancel_fd = cancel_fd;
+	assert_int_equal(ram_send(&p, &f.err), -ECANCELED);
+	assert_int_equal(f.report.sent_bytes, 0);
+	f.channels[0].cancel_fd = -1;
+
+	assert_int_equal(write(f.channels[0].fd, &byte, 1), 1);
+	channel_close(&f.channels[0]);
+	assert_int_equal(ram_receive(&f.in, &frame, &f.dst.vm.memory, &f.err), -EPIPE);
+	close(cancel_fd);
+	teardown(&f);
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_passes),  cmocka_unit_test(test_scattered),
+		cmocka_unit_test(test_mixture), cmocka_unit_test(test_above_the_hole),
+		cmocka_unit_test(test_forged),  cmocka_unit_test(test_ends),
+	};
+
+	return cmocka_run_group_tests_name("ram", tests, NULL, NULL);
+}
