@@ -1,0 +1,324 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The nested lab: an L1 host under QEMU's TCG with KVM and real vhost-vdpa nodes, and a channel to run commands in it."""
+
+import itertools
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import tempfile
+import threading
+import time
+
+import netns
+import qmp
+
+HERE = pathlib.Path(__file__).resolve().parent
+REPO = HERE.parent.parent
+BUILD = pathlib.Path(os.environ.get("FERRY_BUILD", REPO / "build"))
+FRAME = struct.Struct("<B3xI")
+STDIN, STDOUT, STDERR, EXIT, SIGNAL, PID = range(6)
+instances = itertools.count()
+
+
+class LabStuck(Exception):
+    """The lab, not the program under test, is the likely cause: something that must always answer did not."""
+
+
+class CommandFailed(Exception):
+    """A command in L1 or in the guest ended with another exit code than the test expects."""
+
+
+class Nic:
+    """An emulated virtio-net-pci function of L1, as it is plugged; features override QEMU's property values."""
+
+    def __init__(self, name, pairs=4, mac=None, **features):
+        self.name = name
+        self.pairs = pairs
+        self.mac = mac
+        self.features = {"ctrl_vq": "on", "ctrl_rx": "on", "ctrl_rx_extra": "on", "ctrl_vlan": "on", "ctrl_mac_addr": "on",
+                         "ctrl_guest_offloads": "on", "guest_announce": "on", "rss": "on", "hash": "on", "host_mtu": "1500"}
+        if pairs == 1:
+            del self.features["rss"]
+        self.features.update(features)
+
+
+# vp0 and vp1 are alike; vp2 has fewer queues and vp3 no VLAN filter, for the tests of refusals.
+NICS = (Nic("vp0"), Nic("vp1"), Nic("vp2", pairs=2), Nic("vp3", ctrl_vlan="off"))
+SIMS = ("sim0", "sim1")
+
+
+def ranges(numbers):
+    """A list of numbers for people: "0-3 7"."""
+    parts = []
+    for _, group in itertools.groupby(enumerate(sorted(numbers)), lambda pair: pair[1] - pair[0]):
+        run = [number for _, number in group]
+        parts.append(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]))
+    return " ".join(parts)
+
+
+class Process:
+    """A command that runs in L1; its output is collected as it comes."""
+
+    def __init__(self, lab, script):
+        self.lab, self.script = lab, script
+        self.out, self.err = bytearray(), bytearray()
+        self.pid = self.status = None
+        self.changed = threading.Condition()
+        self.socket = lab.connect()
+        data = script.encode()
+        self.socket.sendall(b"exec %d\n" % len(data) + data)
+        self.thread = threading.Thread(target=self._receive, daemon=True)
+        self.thread.start()
+
+    def _read(self, n):
+        data = bytearray()
+        while len(data) < n:
+            part = self.socket.recv(n - len(data))
+            if not part:
+                raise EOFError
+            data += part
+        return bytes(data)
+
+    def _receive(self):
+        try:
+            while self.status is None:
+                kind, length = FRAME.unpack(self._read(FRAME.size))
+                data = self._read(length)
+                with self.changed:
+                    if kind == STDOUT:
+                        self.out += data
+                    elif kind == STDERR:
+                        self.err += data
+                    elif kind == PID:
+                        self.pid, = struct.unpack("<I", data)
+                    elif kind == EXIT:
+                        self.status, = struct.unpack("<I", data)
+                    self.changed.notify_all()
+        except (EOFError, OSError):
+            with self.changed:
+                if self.status is None:
+                    self.status = -1
+                self.changed.notify_all()
+        self.socket.close()
+
+    def _frame(self, kind, data=b""):
+        self.socket.sendall(FRAME.pack(kind, len(data)) + data)
+
+    def stdin(self, data):
+        for i in range(0, len(data), 32768):
+            self._frame(STDIN, data[i:i + 32768])
+        self._frame(STDIN)
+
+    def output(self):
+        """What it has written so far, standard output first."""
+        with self.changed:
+            return (self.out + self.err).decode(errors="replace")
+
+    def wait(self, timeout=60):
+        """Its exit status; LabStuck if it does not end in time."""
+        with self.changed:
+            if not self.changed.wait_for(lambda: self.status is not None, timeout):
+                raise LabStuck(f"still running after {timeout} s: {self.script}\n{(self.out + self.err).decode(errors='replace')}")
+            return self.status
+
+    def wait_for(self, text, timeout=60):
+        """Waits until it has written the text; an error if it ends before, LabStuck after the time."""
+        with self.changed:
+            def seen():
+                return text in (self.out + self.err).decode(errors="replace")
+            if not self.changed.wait_for(lambda: seen() or self.status is not None, timeout):
+                raise LabStuck(f"no {text!r} after {timeout} s: {self.script}\n{(self.out + self.err).decode(errors='replace')}")
+            if not seen():
+                raise CommandFailed(f"{self.script}: ended with {self.status} before {text!r}\n"
+                                    f"{(self.out + self.err).decode(errors='replace')}")
+
+    def running(self):
+        return self.status is None
+
+    def kill(self, number=signal.SIGKILL):
+        """Signals its whole process group."""
+        if self.status is None:
+            try:
+                self._frame(SIGNAL, struct.pack("<I", number))
+            except OSError:
+                pass
+
+    def stop(self, timeout=20):
+        self.kill(signal.SIGTERM)
+        try:
+            return self.wait(timeout)
+        except LabStuck:
+            self.kill()
+            return self.wait(timeout)
+
+
+class Lab:
+    """One L1 host with its NICs on a bridge in a namespace of its own. Use as a context manager or call close()."""
+
+    bridge_address = "10.77.0.1"
+    l1_address = "10.78.0.2"
+
+    def __init__(self, nics=NICS, sims=SIMS, memory="7G", memlock="unlimited", shares=None, log=None):
+        self.nics = {nic.name: nic for nic in nics}
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="ferry-lab-"))
+        self.images = pathlib.Path(subprocess.run([HERE / "images"], check=True, stdout=subprocess.PIPE, text=True).stdout.strip())
+        self.share = self.directory / "share"
+        self.share.mkdir()
+        self.log = pathlib.Path(log) if log else self.directory / "l1.log"
+        self.nodes = {}
+        self.processes = []
+        self.namespace = self.qemu = self.qmp = None
+        started = time.monotonic()
+        try:
+            self._network(nics)
+            self._start(nics, memory, memlock, {"share": self.share, "build": BUILD, **(shares or {})})
+            self._devices(sims)
+        except BaseException:
+            self.close()
+            raise
+        self.boot_seconds = time.monotonic() - started
+
+    def _network(self, nics):
+        self.namespace = netns.Namespace(f"ferry-{os.getpid()}-{next(instances)}")
+        self.namespace.bridge("br0", self.bridge_address + "/24")
+        for i, nic in enumerate(nics):
+            self.namespace.tap(f"t{i}", bridge="br0", multi_queue=nic.pairs > 1)
+        self.namespace.tap("tm", address="10.78.0.1/24")
+
+    def _start(self, nics, memory, memlock, shares):
+        append = ("console=ttyS0 quiet panic=-1 intel_iommu=on iommu=pt nokaslr mitigations=off tsc=reliable no_timer_check "
+                  f"lab.net=0000:00:1e.0 lab.address={self.l1_address}/24 lab.memlock={memlock} lab.shares={','.join(shares)}")
+        command = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+                   "-accel", "tcg,thread=multi,tb-size=1024", "-cpu", "max,+svm,+npt", "-smp", "2", "-m", memory, "-M", "q35",
+                   "-device", "intel-iommu,intremap=on,device-iotlb=on,snoop-control=on,caching-mode=off",
+                   "-kernel", self.images / "vmlinuz", "-initrd", self.images / "l1.cpio", "-append", append,
+                   "-serial", "stdio", "-qmp", f"unix:{self.directory}/qmp.sock,server=on,wait=off",
+                   "-qmp", f"unix:{self.directory}/qmp-shell.sock,server=on,wait=off",
+                   "-netdev", "tap,id=m,ifname=tm,script=no,downscript=no,vhost=off",
+                   "-device", "virtio-net-pci,netdev=m,bus=pcie.0,addr=0x1e,romfile=,disable-legacy=on,mac=52:54:00:77:00:fe"]
+        for name, path in shares.items():
+            command += ["-virtfs", f"local,path={path},mount_tag={name},security_model=none,multidevs=remap"]
+        for i, nic in enumerate(nics):
+            queues = f",queues={nic.pairs}" if nic.pairs > 1 else ""
+            extra = "".join(f",{k}={v}" for k, v in nic.features.items())
+            mq = f",mq=on,vectors={2 * nic.pairs + 2}" if nic.pairs > 1 else ""
+            command += ["-netdev", f"tap,id=n{i},ifname=t{i},script=no,downscript=no,vhost=off{queues}",
+                        "-device", f"virtio-net-pci,id={nic.name},netdev=n{i},bus=pcie.0,addr={0x10 + i:#x},disable-legacy=on,"
+                                   f"iommu_platform=on,romfile=,mac={nic.mac or f'52:54:00:77:11:{0x11 + i:02x}'}{mq}{extra}"]
+        self.ready = threading.Event()
+        self.qemu = self.namespace.popen([str(c) for c in command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                         stderr=subprocess.STDOUT)
+        self.console = threading.Thread(target=self._console, daemon=True)
+        self.console.start()
+        if not self.ready.wait(120) or self.qemu.poll() is not None:
+            raise LabStuck("L1 did not come up:\n" + self.log.read_text(errors="replace")[-3000:])
+        self.qmp = qmp.Qmp(f"{self.directory}/qmp.sock")
+
+    def _console(self):
+        with open(self.log, "wb") as log:
+            for line in self.qemu.stdout:
+                log.write(line)
+                log.flush()
+                if b"lab: agent ready" in line:
+                    self.ready.set()
+        self.ready.set()
+
+    def _devices(self, sims):
+        script = ["set -e"]
+        for i, nic in enumerate(self.nics.values()):
+            script.append(f"echo {nic.name} $(vpvdpa 0000:00:{0x10 + i:02x}.0 {nic.name} | sed -n 's/^node //p')")
+        for i, sim in enumerate(sims):
+            script.append(f"vdpa dev add name {sim} mgmtdev vdpasim_net mac 52:54:77:77:22:{0x11 + i:02x} >&2")
+            script.append(f"echo {sim} /dev/$(ls /sys/bus/vdpa/devices/{sim} | grep vhost-vdpa)")
+        for line in self.run("\n".join(script)).splitlines():
+            name, node = line.split()
+            self.nodes[name] = node
+
+    def connect(self):
+        def make():
+            return socket.create_connection((self.l1_address, 7000), timeout=30)
+        s = self.namespace.call(make)
+        s.settimeout(None)
+        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return s
+
+    def spawn(self, script):
+        """Starts a shell script in L1."""
+        process = Process(self, script)
+        self.processes.append(process)
+        return process
+
+    def run(self, script, timeout=60, expect=0, stdin=None):
+        """Runs a shell script in L1 and returns its output; its exit status must be as expected (None: any)."""
+        process = Process(self, script)
+        process.stdin(stdin or b"")
+        status = process.wait(timeout)
+        if expect is not None and status != expect:
+            raise CommandFailed(f"{script}: exit status {status}\n{process.output()}")
+        return process.output()
+
+    def unix(self, path, timeout=30, process=None):
+        """A connection to a Unix socket in L1; waits until something listens there, or the process that should has ended."""
+        deadline = time.monotonic() + timeout
+        while True:
+            s = self.connect()
+            s.sendall(b"unix " + path.encode() + b"\n")
+            answer = b""
+            while not answer.endswith(b"\n"):
+                part = s.recv(1)
+                if not part:
+                    break
+                answer += part
+            if answer == b"ok\n":
+                return s
+            s.close()
+            if process and not process.running():
+                raise CommandFailed(f"{process.script}: ended with {process.status} before it listened on {path}\n{process.output()}")
+            if time.monotonic() > deadline:
+                raise CommandFailed(f"nothing listens on {path} in L1 after {timeout} s: {answer.decode().strip()}")
+            # There is no event for a socket of another program that is not there yet.
+            time.sleep(0.05)
+
+    def rx_filter(self, nic):
+        """What the emulated NIC really filters, from QEMU's own view, in a form that can be compared."""
+        state, = self.qmp.command("query-rx-filter", name=nic)
+        state.pop("name")
+        for key in ("unicast-table", "multicast-table"):
+            state[key] = sorted(state.get(key, []))
+        state["vlan-table"] = ranges(state.get("vlan-table", []))
+        return state
+
+    def reset_nic(self, name):
+        """Makes the vDPA device of a NIC anew."""
+        index = list(self.nics).index(name)
+        self.nodes[name] = self.run(f"vpvdpa 0000:00:{0x10 + index:02x}.0 {name} | sed -n 's/^node //p'").strip()
+
+    def close(self):
+        for process in self.processes:
+            process.kill()
+        if self.qmp:
+            try:
+                self.qmp.command("quit")
+            except (qmp.QmpError, OSError, ValueError):
+                pass
+            self.qmp.close()
+        if self.qemu:
+            try:
+                self.qemu.wait(10)
+            except subprocess.TimeoutExpired:
+                self.qemu.kill()
+                self.qemu.wait()
+            self.console.join()
+        if self.namespace:
+            self.namespace.close()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Booting a stock Debian kernel, the ways a guest ends, and what Ferry says when it cannot begin."""
+
+import pytest
+
+import checks
+
+KERNEL = "--kernel /images/vmlinux --initrd /images/l2.cpio --serial none"
+
+
+def ended(vm):
+    """Ferry's exit status; the guest has done its part."""
+    return vm.host.process.wait(60)
+
+
+def leave(vm, command):
+    """Ends the guest by a command that is not answered."""
+    vm.guest.socket.sendall(f"\n@bye 60 {len(command)}\n{command}".encode())
+
+
+def test_elf_1_cpu_power_off(fresh):
+    vm = fresh(kernel="vmlinux", cpus=1)
+    assert vm.sh("nproc").strip() == "1"
+    memory = int(vm.sh("sed -n 's/MemTotal: *\\([0-9]*\\).*/\\1/p' /proc/meminfo"))
+    assert 180_000 < memory < 256 * 1024
+    assert vm.sh("cat /sys/devices/system/clocksource/clocksource0/current_clocksource").strip() in ("kvm-clock", "tsc")
+    checks.pings(vm.lab)
+    leave(vm, "poweroff -f")
+    assert ended(vm) == 0
+
+
+def test_bzimage_4_cpus_reboot(fresh):
+    vm = fresh(kernel="vmlinuz", cpus=4)
+    assert vm.sh("nproc").strip() == "4"
+    checks.pings(vm.lab)
+    leave(vm, "reboot -f")
+    assert ended(vm) == 3
+
+
+def test_5_gib_panic(fresh):
+    vm = fresh(kernel="vmlinux", mem="5G", cpus=2)
+    memory = int(vm.sh("sed -n 's/MemTotal: *\\([0-9]*\\).*/\\1/p' /proc/meminfo"))
+    assert memory > 4_700_000, "memory above the PCI hole is missing"
+    # Buffers from above 4 GiB: fill a file with most of the lower memory, then let the network work.
+    vm.sh("mount -t tmpfs -o size=4G big /mnt && dd if=/dev/zero of=/mnt/fill bs=1M count=400 2>/dev/null")
+    checks.traffic(vm)
+    leave(vm, "echo c > /proc/sysrq-trigger")
+    assert ended(vm) == 4
+
+
+def test_console_is_reconnectable(vm):
+    vm.guest.attach(vm.host.serial)
+    assert vm.sh("echo still here").strip() == "still here"
+
+
+@pytest.mark.parametrize("arguments, words", [
+    ("run --name x --kernel /nowhere --serial none", "/nowhere"),
+    ("run --name x --kernel /images/l2.cpio --serial none", "kernel"),
+    (f"run --name x {KERNEL} --mem 16M", "memory"),
+    (f"run --name x {KERNEL} --net vdpa=/dev/null", "/dev/null"),
+    (f"run --name x {KERNEL} --net vdpa=/dev/vhost-vdpa-99", "/dev/vhost-vdpa-99"),
+    ("migrate nobody --to unix:/run/nowhere", "nobody"),
+])
+def test_errors_say_what_and_why(lab, arguments, words):
+    process = lab.spawn(f"exec /build/ferry {arguments}")
+    assert process.wait(30) == 1, process.output()
+    assert words in process.output()
+
+
+@pytest.mark.parametrize("arguments", ["", "sail", "run", "run --name", "run --name x --kernel", "run --cpus 0",
+                                       f"run --name x {KERNEL} --net soft", "migrate"])
+def test_wrong_usage(lab, arguments):
+    process = lab.spawn(f"exec /build/ferry {arguments}")
+    assert process.wait(30) == 2, process.output()
+    assert process.output().strip()
+
+
+def test_no_kvm(lab):
+    process = lab.spawn(f"mv /dev/kvm /dev/kvm-away; /build/ferry run --name x {KERNEL}; s=$?; mv /dev/kvm-away /dev/kvm; exit $s")
+    assert process.wait(30) == 1 and "/dev/kvm" in process.output(), process.output()
+
+
+def test_memlock_limit(lab, vm):
+    """The limit that is too low is named with the number that is needed (CAP_SYS_RESOURCE would let Ferry raise it)."""
+    process = lab.spawn(f"ulimit -l 8192; exec setpriv --bounding-set -sys_resource /build/ferry run --name x {KERNEL} "
+                        f"--mem 256M --net vdpa={lab.nodes[vm.other()]}")
+    assert process.wait(30) == 1, process.output()
+    assert "memlock" in process.output().lower() and any(c.isdigit() for c in process.output())
+
+
+def test_device_busy(vm):
+    process = vm.lab.spawn(f"exec /build/ferry run --name x {KERNEL} --net vdpa={vm.lab.nodes[vm.node]}")
+    assert process.wait(30) == 1 and "in use" in process.output(), process.output()

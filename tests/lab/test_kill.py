@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The destination dies in each stage: before COMMIT the guest goes on at the source, after it the source keeps still."""
+
+import pytest
+
+import checks
+import ferry
+
+STAGES = {
+    "at-hello": ("to", ferry.HELLO, 1),
+    "before-ready": ("from", ferry.READY, 1),
+    "first-memory": ("to", ferry.RAM, 1),
+    "amid-memory": ("to", ferry.RAM, 10),
+    "after-first-round": ("to", ferry.ROUND, 1),
+    "at-warm": ("to", ferry.WARM, 1),
+    "before-warm-ok": ("from", ferry.WARM_OK, 1),
+    "at-state": ("to", ferry.STATE, 1),
+    "before-prepared": ("from", ferry.PREPARED, 1),
+}
+
+
+def cut(vm, stage):
+    """A migration through the proxy, which kills the destination at the frame."""
+    way, kind, count = stage
+    host = vm.receive(vm.other())
+    middle = f"{host.directory}/cut"
+    proxy = vm.lab.spawn(f"exec cutproxy {middle} {host.address} {way} {kind} {count} {host.pid()}")
+    vm.lab.run(f"until [ -S {middle} ]; do usleep 20000; done")
+    moved = vm.send(middle)
+    assert proxy.wait(30) == 0 and proxy.output() == "cut\n", f"{proxy.output()}\n{moved.output}"
+    host.process.wait(30)
+    vm.hosts.remove(host)
+    return moved
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_killed_before_commit(lab, vm, ping, stage):
+    vm.sh("ip link add link eth0 name v9 type vlan id 9; ip link set dev eth0 address 02:11:22:33:44:77")
+    before = lab.rx_filter(vm.node)
+    pinger = ping()
+    moved = cut(vm, STAGES[stage])
+    assert moved.status == 1, moved.output
+    assert vm.host.process.running()
+    assert pinger.wait_answers(50, 30), "the network stopped after the failure"
+    assert lab.rx_filter(vm.node) == before
+    checks.tcp_from_guest(vm)
+    checks.tcp_to_guest(vm)
+    vm.migrate()
+    assert lab.rx_filter(vm.node) == before
+    checks.pings(lab)
+    checks.rings_are_well(vm)
+
+
+def test_killed_at_commit(lab, vm):
+    """Whether the guest runs at the destination cannot be known: the source says so, stays paused, and goes on when told to."""
+    moved = cut(vm, ("to", ferry.COMMIT, 1))
+    assert moved.status == 5, moved.output
+    assert "paused" in moved.output
+    assert vm.host.process.running()
+    lab.run(f"/build/ferry resume vm --runtime-dir {vm.host.directory}")
+    checks.traffic(vm)
+    vm.migrate()
+    checks.traffic(vm)
+    checks.rings_are_well(vm)

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The destination says no: the source names the reason, its guest goes on with its network, and a second attempt succeeds."""
+
+import pytest
+
+import checks
+from lab import CommandFailed
+
+
+def refused(vm, host, words):
+    """A migration that fails for the named reason and leaves the guest as it was."""
+    moved = vm.send(host.address)
+    assert moved.status == 1, moved.output
+    for word in words:
+        assert word.lower() in moved.output.lower(), f"{word!r} is not in: {moved.output}"
+    assert host.process.wait(30) == 1, host.process.output()
+    vm.hosts.remove(host)
+    assert vm.host.process.running()
+
+
+@pytest.mark.parametrize("node, options, words", [
+    ("vp2", "", ["queue"]),
+    ("vp3", "", ["vlan"]),
+    ("other", "--mem 512M", ["memory"]),
+    ("other", "--cpus 1", ["cpu"]),
+])
+def test_refused_then_retried(lab, vm, ping, node, options, words):
+    vm.sh("ip link add link eth0 name v9 type vlan id 9; ip link set dev eth0 address 02:11:22:33:44:77")
+    before = lab.rx_filter(vm.node)
+    pinger = ping()
+    try:
+        host = vm.receive(vm.other() if node == "other" else node, options)
+    except CommandFailed as e:
+        # What the destination can know by itself it says before any source connects; the source is then not even asked.
+        assert all(word.lower() in str(e).lower() for word in words)
+    else:
+        refused(vm, host, words)
+    assert pinger.wait_answers(50, 30), "the network stopped after the refusal"
+    assert lab.rx_filter(vm.node) == before
+    checks.traffic(vm)
+    vm.migrate()
+    assert lab.rx_filter(vm.node) == before
+    checks.traffic(vm)
+    checks.rings_are_well(vm)
+
+
+def test_refused_control_command(lab, fresh):
+    """The simulator made to refuse: the command is named, and the guest goes on."""
+    vm = fresh(node="sim0")
+    vm.sh("ip link set dev eth0 address 02:11:22:33:44:66")
+    lab.run("echo Y > /sys/module/vdpa_sim_net/parameters/refuse")
+    try:
+        refused(vm, vm.receive("sim1"), ["MAC"])
+    finally:
+        lab.run("echo N > /sys/module/vdpa_sim_net/parameters/refuse")
+    received = "cat /sys/class/net/eth0/statistics/rx_packets"
+    before = int(vm.sh(received))
+    vm.sh("arping -c 3 -w 4 -I eth0 10.77.0.9 || true")
+    assert int(vm.sh(received)) >= before + 3
+    vm.migrate("sim1")
+    assert vm.sh("cat /sys/class/net/eth0/address").strip() == "02:11:22:33:44:66"
+
+
+def test_nobody_listens(vm):
+    moved = vm.send("/run/nobody")
+    assert moved.status == 1 and "/run/nobody" in moved.output, moved.output
+    checks.pings(vm.lab)

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Traffic through the vDPA NIC: ping and checked TCP, both directions, many flows on many queues, a device reset."""
+
+import checks
+
+
+def test_ping(lab, vm, ping):
+    pinger = ping()
+    assert pinger.wait_answers(300, 30)
+    result = pinger.stop()
+    assert len(result["lost"]) <= 1 and not result["duplicates"], result
+
+
+def test_tcp_both_directions(vm):
+    checks.tcp_from_guest(vm, 8_000_000)
+    checks.tcp_to_guest(vm, 8_000_000)
+    checks.rings_are_well(vm)
+
+
+def test_all_queues(vm):
+    vm.sh("ethtool -L eth0 combined 4")
+    more = checks.spread(vm, flows=128)
+    assert len([q for q, n in more.items() if n > 8]) == 4, more
+
+
+def test_driver_reset(vm):
+    """The vm fixture has just unbound and bound the driver; a few times more, each followed by traffic."""
+    for _ in range(3):
+        vm.sh("cd /sys/bus/virtio/drivers/virtio_net && d=$(ls -d virtio*) && echo $d > unbind && echo $d > bind && "
+              "ip link set eth0 up && ip addr add 10.77.0.2/24 dev eth0")
+        checks.pings(vm.lab)
+    checks.tcp_from_guest(vm)
+
+
+def test_reset_returns_filters_to_default(lab, vm):
+    default = lab.rx_filter(vm.node)
+    vm.sh("ip link set eth0 promisc on; ip link set eth0 allmulticast on; ip link add link eth0 name v5 type vlan id 5; "
+          "ip maddr add 33:33:00:00:00:77 dev eth0")
+    assert lab.rx_filter(vm.node) != default
+    vm.sh("cd /sys/bus/virtio/drivers/virtio_net && d=$(ls -d virtio*) && echo $d > unbind && echo $d > bind && "
+          "ip link set eth0 up")
+    assert lab.rx_filter(vm.node) == default
+
+
+def test_mtu_sized_frames(lab, vm):
+    vm.sh(f"ping -c 3 -s 1472 -w 10 {lab.bridge_address}")
+
+
+def test_simulator_loops_back(fresh):
+    """vdpa_sim_net has none of the usual features and sends what it gets back: ARP for an unknown host comes in again."""
+    vm = fresh(node="sim0")
+    vm.sh("arping -c 3 -w 4 -I eth0 10.77.0.9 || true")
+    assert int(vm.sh("cat /sys/class/net/eth0/statistics/rx_packets")) >= 3
