@@ -9,6 +9,7 @@
 
 #include "vmm/config.h"
 #include "vmm/control.h"
+#include "vmm/json.h"
 
 int client_usage(const char *command, const struct error *err)
 {
@@ -136,13 +137,13 @@ static void client_progress(const char *object, struct client_report *last)
 {
 	struct client_report r = { 0 };
 
-	control_object_string(object, "stage", r.stage, sizeof(r.stage));
-	control_object_number(object, "round", &r.round);
-	control_object_number(object, "sentBytes", &r.sent);
-	control_object_number(object, "remainingBytes", &r.remaining);
-	control_object_number(object, "bytesPerSecond", &r.bytes_per_second);
-	control_object_number(object, "throttlePercent", &r.throttle);
-	control_object_number(object, "elapsedNs", &r.elapsed_ns);
+	json_object_string(object, "stage", r.stage, sizeof(r.stage));
+	json_object_number(object, "round", &r.round);
+	json_object_number(object, "sentBytes", &r.sent);
+	json_object_number(object, "remainingBytes", &r.remaining);
+	json_object_number(object, "bytesPerSecond", &r.bytes_per_second);
+	json_object_number(object, "throttlePercent", &r.throttle);
+	json_object_number(object, "elapsedNs", &r.elapsed_ns);
 	printf("%7.2f s  %-8s", (double)r.elapsed_ns / 1e9, r.stage);
 	if (r.sent > 0) {
 		printf("  round %llu  %8.1f MiB sent  %8.1f MiB left  %8.1f MiB/s",
@@ -173,11 +174,11 @@ static void client_summary(const char *object)
 {
 	uint64_t ns = 0;
 
-	control_object_number(object, "downtimeNs", &ns);
+	json_object_number(object, "downtimeNs", &ns);
 	printf("moved; downtime %.2f ms\n", (double)ns / 1e6);
 	for (unsigned int i = 0; i < ARRAY_SIZE(client_parts); i++) {
 		ns = 0;
-		control_object_number(object, client_parts[i].key, &ns);
+		json_object_number(object, client_parts[i].key, &ns);
 		printf("  %-17s %8.2f ms\n", client_parts[i].words, (double)ns / 1e6);
 	}
 }
@@ -214,8 +215,8 @@ int client_migrate(int argc, char **argv)
 		free(c);
 		return client_usage("migrate", &err);
 	}
-	control_quote(o.to, to, sizeof(to));
-	control_quote(o.stalled, stalled, sizeof(stalled));
+	json_quote(o.to, to, sizeof(to));
+	json_quote(o.stalled, stalled, sizeof(stalled));
 	snprintf(parameters, sizeof(parameters), "{\"to\":%s,\"stalled\":%s,\"downtimeMs\":%u}", to, stalled,
 		 o.downtime_ms);
 	if (control_connect(c, o.runtime_dir, o.name, &err) < 0) {

@@ -69,11 +69,6 @@ int __must_check control_send(struct control_client *c, const char *method, cons
 /* 1: an intermediate reply, 0: the final one, -errno: failed, with the peer's reason. *@parameters is the
  * reply's object as text. */
 int __must_check control_receive(struct control_client *c, const char **parameters, struct error *err);
-/* Values out of such an object, as control_get_*(). */
-bool control_object_string(const char *object, const char *name, char *buf, size_t size);
-bool control_object_number(const char *object, const char *name, uint64_t *v);
-/* Text as a JSON string with its quotes; cut if it does not fit. */
-void control_quote(const char *text, char *buf, size_t size);
 void control_disconnect(struct control_client *c);
 
 #endif

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "vmm/control.h"
+#include "vmm/json.h"
 
 #define N_PROGRESS 3u
 #define N_FLOOD    20000u
@@ -45,7 +46,7 @@ static void method_echo(struct control_call *call, void *opaque)
 		return;
 	}
 	control_get_number(call, "n", &n);
-	control_quote(text, quoted, sizeof(quoted));
+	json_quote(text, quoted, sizeof(quoted));
 	snprintf(reply, sizeof(reply), "{\"text\":%s,\"n\":%llu}", quoted, (unsigned long long)n);
 	control_reply(call, reply, false);
 }
@@ -146,9 +147,9 @@ static void test_call(void **state)
 			     &err),
 		0);
 	assert_int_equal(control_receive(&c, &parameters, &err), 0);
-	assert_true(control_object_string(parameters, "text", text, sizeof(text)));
+	assert_true(json_object_string(parameters, "text", text, sizeof(text)));
 	assert_string_equal(text, "a\n\"\303\251\360\237\230\200");
-	assert_true(control_object_number(parameters, "n", &n));
+	assert_true(json_object_number(parameters, "n", &n));
 	assert_true(n == UINT64_MAX);
 	assert_string_equal(c.error, "");
 	/* One call a connection. */
@@ -170,11 +171,11 @@ static void test_progress(void **state)
 		assert_int_equal(control_send(&c, "org.ferry.Progress", "{}", more, &err), 0);
 		for (unsigned int i = 0; more && i < N_PROGRESS; i++) {
 			assert_int_equal(control_receive(&c, &parameters, &err), 1);
-			assert_true(control_object_number(parameters, "round", &n));
+			assert_true(json_object_number(parameters, "round", &n));
 			assert_int_equal(n, i);
 		}
 		assert_int_equal(control_receive(&c, &parameters, &err), 0);
-		assert_true(control_object_number(parameters, "round", &n));
+		assert_true(json_object_number(parameters, "round", &n));
 		assert_int_equal(n, 99);
 		control_disconnect(&c);
 	}
@@ -514,23 +515,23 @@ static void test_objects(void **state)
 	char buf[8];
 	uint64_t v;
 
-	assert_true(control_object_string(object, "s", buf, sizeof(buf)));
+	assert_true(json_object_string(object, "s", buf, sizeof(buf)));
 	assert_string_equal(buf, "outer");
-	assert_true(control_object_string(object, "s", buf, 6));
-	assert_false(control_object_string(object, "s", buf, 5));
-	assert_true(control_object_string(object, "z", buf, 1));
-	assert_false(control_object_string(object, "inner", buf, sizeof(buf)));
-	assert_false(control_object_string(object, "outer", buf, sizeof(buf)));
-	assert_false(control_object_string(object, "n", buf, sizeof(buf)));
-	assert_false(control_object_string(object, "", buf, sizeof(buf)));
-	assert_true(control_object_number(object, "n", &v));
+	assert_true(json_object_string(object, "s", buf, 6));
+	assert_false(json_object_string(object, "s", buf, 5));
+	assert_true(json_object_string(object, "z", buf, 1));
+	assert_false(json_object_string(object, "inner", buf, sizeof(buf)));
+	assert_false(json_object_string(object, "outer", buf, sizeof(buf)));
+	assert_false(json_object_string(object, "n", buf, sizeof(buf)));
+	assert_false(json_object_string(object, "", buf, sizeof(buf)));
+	assert_true(json_object_number(object, "n", &v));
 	assert_int_equal(v, 12);
-	assert_false(control_object_number(object, "s", &v));
-	assert_false(control_object_number(object, "x", &v));
-	assert_false(control_object_number(object, "f", &v));
-	assert_false(control_object_number(object, "big", &v));
-	assert_false(control_object_number(object, "t", &v));
-	assert_false(control_object_number("{\"n\":12", "n", &v));
+	assert_false(json_object_number(object, "s", &v));
+	assert_false(json_object_number(object, "x", &v));
+	assert_false(json_object_number(object, "f", &v));
+	assert_false(json_object_number(object, "big", &v));
+	assert_false(json_object_number(object, "t", &v));
+	assert_false(json_object_number("{\"n\":12", "n", &v));
 }
 
 static void test_quote(void **state)
@@ -548,14 +549,14 @@ static void test_quote(void **state)
 	char buf[64], object[80], back[64];
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++) {
-		control_quote(cases[i].text, buf, sizeof(buf));
+		json_quote(cases[i].text, buf, sizeof(buf));
 		assert_string_equal(buf, cases[i].quoted);
 		/* However it is cut, it is a string. */
 		for (size_t size = 3; size < sizeof(buf); size++) {
-			control_quote(cases[i].text, buf, size);
+			json_quote(cases[i].text, buf, size);
 			assert_true(strlen(buf) < size);
 			snprintf(object, sizeof(object), "{\"s\":%s}", buf);
-			assert_true(control_object_string(object, "s", back, sizeof(back)));
+			assert_true(json_object_string(object, "s", back, sizeof(back)));
 		}
 	}
 }
@@ -581,8 +582,8 @@ static void test_any_json(void **state)
 				spice[(size_t)rand_r(&seed) % (sizeof(spice) - 1)];
 		if (rand_r(&seed) % 4 == 0)
 			text[(size_t)rand_r(&seed) % len] = '\0';
-		n_good += control_object_string(text, "s", out, sizeof(out));
-		if (control_object_number(text, "n", &v))
+		n_good += json_object_string(text, "s", out, sizeof(out));
+		if (json_object_number(text, "n", &v))
 			n_good++;
 		free(text);
 	}
@@ -635,7 +636,7 @@ static void test_hostile_server(void **state)
 		assert_int_equal(ret, cases[i].ret);
 		assert_non_null(strstr(err.text, cases[i].error));
 		if (strstr(cases[i].answer, ":7"))
-			assert_true(control_object_number(parameters, "n", &n));
+			assert_true(json_object_number(parameters, "n", &n));
 	}
 	assert_int_equal(receive_from("{\"parameters\"", 13, &c, &parameters, &err), -EPIPE);
 	assert_string_equal(err.text, "the VM ended before it answered");

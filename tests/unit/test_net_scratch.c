@@ -235,17 +235,25 @@ static void test_a_guest_reset_with_scratch_at_the_device(void **state)
 static void test_on_with_scratch_at_the_device(void **state)
 {
 	struct fixture *f = *state;
-	uint8_t data[100];
+	uint8_t data[100], whole[120] = { [10] = 1 };
+	struct fake_element e;
 
 	start(f, ALL, 40, 1600);
 	stop_and_load(f);
 	commit(f);
 	swap(f);
+	/* Without a call: pausing finds it. */
 	packet(data, sizeof(data), 1);
-	assert_true(fake_vdpa_receive(f->va, 0, data, sizeof(data)));
-	/* Given up once: what came while it stood still is delivered. */
+	memcpy(whole + 20, data, sizeof(data));
+	assert_true(fake_vdpa_take(f->va, 0, &e));
+	fake_vdpa_write(f->va, e.segs, 1, whole, sizeof(whole));
+	fake_vdpa_use(f->va, 0, e.head, sizeof(whole));
+	fake_vdpa_lock(f->va);
+	fake_device_publish(&f->va->queues[0].ring);
+	fake_vdpa_unlock(f->va);
 	net_device_ops.pause(device_of(f->a));
 	assert_next(f->a, data, sizeof(data));
+	/* Given up once: what came while it stood still is delivered. */
 	packet(data, sizeof(data), 2);
 	assert_true(fake_vdpa_receive(f->va, 0, data, sizeof(data)));
 	net_device_ops.resume(device_of(f->a), false);
@@ -331,6 +339,20 @@ static void test_announcements(void **state)
 	assert_int_equal(fake_vdpa_waiting(f->vb, 1), 0);
 }
 
+static void test_another_link(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f, ~BIT(VIRTIO_NET_F_GUEST_ANNOUNCE), 10, 1600);
+	fake_vdpa_set_config_status(f->vb, 0);
+	net_guest_settle(f->b);
+	stop_and_load(f);
+	net_guest_interrupts(f->b, NET_GUEST_CONFIG);
+	commit(f);
+	assert_true(net_guest_interrupts(f->b, NET_GUEST_CONFIG) > 0);
+	assert_int_equal(net_guest_read(f->b, f->b->config + 6, 2), 0);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -346,6 +368,7 @@ int main(void)
 		TEST(test_on_with_scratch_at_the_device),
 		TEST(test_hostile_number_of_buffers),
 		TEST(test_announcements),
+		TEST(test_another_link),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -295,6 +295,27 @@ static void test_every_value_damaged(void **state)
 		free(trees[i].fdt);
 }
 
+static void set_pairs(uint8_t *data, int len, unsigned int how)
+{
+	if (len == NET_CONFIG_LEN)
+		data[8] = (uint8_t)how;
+}
+
+static void test_described_pairs(void **state)
+{
+	struct fixture *f = *state;
+	struct tree t;
+
+	start(f);
+	build_b(f, &fake_vdpa_default);
+	net_guest_offered(f->b);
+	t = write_tree(f->a, net_device_ops.describe);
+	for (unsigned int i = 0; i < 8; i++)
+		each_property(t.fdt, i, set_pairs, 9);
+	assert_taken(f->b, net_device_ops.accept, t);
+	assert_int_equal(net_guest_read(f->b, f->b->config + 8, 2), 2);
+}
+
 static void test_nothing_ahead(void **state)
 {
 	struct fixture *f = *state;
@@ -327,6 +348,7 @@ int main(void)
 		TEST(test_a_mac_address_that_cannot_be_set),
 		TEST(test_cut_off),
 		TEST(test_every_value_damaged),
+		TEST(test_described_pairs),
 		TEST(test_nothing_ahead),
 	};
 
