@@ -254,8 +254,7 @@ void net_ctrl_abandon(struct net *net)
 		return;
 	net_ctrl_arm(net, 0);
 	net->ctrl.busy = false;
-	net_ctrl_answer(net, VIRTIO_NET_ERR);
-	/* For what waits behind it. */
+	/* Its chain is found again, and refused. */
 	net_signal(net->ctrl_queue->kick.fd);
 }
 

@@ -207,7 +207,7 @@ void net_ctrl_complete(struct net *net);
 void net_ctrl_drain(struct net *net);
 /* Gives a command that is still at the device its full time again. */
 void net_ctrl_rearm(struct net *net);
-/* Refuses the command that is at the device, if any: there will be no answer. */
+/* Takes the command that is at the device, if any, back from it: the NIC is broken. */
 void net_ctrl_abandon(struct net *net);
 /*
  * Brings the device from net->store to net->target, as many commands in flight as the ring takes; then they

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The commands that bring a device from one recorded state to another. Each stage writes its next command, or
+ * returns 0 when it has no more; @index is the stage's own.
+ */
+#include "devices/cvq_priv.h"
+
+static uint32_t cvq_replay_mac(struct cvq_replay *r, uint8_t *cmd)
+{
+	if (r->index++ > 0 || !r->to->mac_set)
+		return 0;
+	if (r->from->mac_set && memcmp(r->from->mac, r->to->mac, sizeof(r->to->mac)) == 0)
+		return 0;
+	return cvq_command(cmd, VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_ADDR_SET, r->to->mac,
+			   sizeof(r->to->mac));
+}
+
+static uint32_t cvq_replay_offloads(struct cvq_replay *r, uint8_t *cmd)
+{
+	uint8_t mask[8];
+
+	if (r->index++ > 0 || !r->to->offloads_set)
+		return 0;
+	if (r->from->offloads_set && r->from->offloads == r->to->offloads)
+		return 0;
+	put_le64(mask, r->to->offloads);
+	return cvq_command(cmd, VIRTIO_NET_CTRL_GUEST_OFFLOADS, VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET, mask,
+			   sizeof(mask));
+}
+
+static uint32_t cvq_replay_rx_modes(struct cvq_replay *r, uint8_t *cmd)
+{
+	while (r->index < CVQ_N_RX_MODES) {
+		uint8_t mode = (uint8_t)r->index++, on = r->to->rx_mode[mode] == CVQ_ON;
+
+		/* CVQ_OFF is sent too: the specification gives these modes no default. */
+		if (r->to->rx_mode[mode] != CVQ_NEVER && r->to->rx_mode[mode] != r->from->rx_mode[mode])
+			return cvq_command(cmd, VIRTIO_NET_CTRL_RX, mode, &on, 1);
+	}
+	return 0;
+}
+
+/* MAC_TABLE_SET's payload. */
+static uint32_t cvq_put_mac_table(const struct cvq_store *store, uint8_t *p)
+{
+	uint32_t unicast_len = 6 * store->n_unicast, multicast_len = 6 * store->n_multicast;
+
+	put_le32(p, store->n_unicast);
+	memcpy(p + 4, store->macs, unicast_len);
+	put_le32(p + 4 + unicast_len, store->n_multicast);
+	memcpy(p + 8 + unicast_len, (const uint8_t *)store->macs + unicast_len, multicast_len);
+	return 8 + unicast_len + multicast_len;
+}
+
+static uint32_t cvq_replay_mac_table(struct cvq_replay *r, uint8_t *cmd)
+{
+	const struct cvq_store *from = r->from, *to = r->to;
+
+	/* Two tables that were never set and that are empty are the same: this default is specified. */
+	if (r->index++ > 0 || (from->n_unicast == to->n_unicast && from->n_multicast == to->n_multicast &&
+			       memcmp(from->macs, to->macs, 6 * (to->n_unicast + to->n_multicast)) == 0))
+		return 0;
+	cmd[0] = VIRTIO_NET_CTRL_MAC;
+	cmd[1] = VIRTIO_NET_CTRL_MAC_TABLE_SET;
+	return 2 + cvq_put_mac_table(to, cmd + 2);
+}
+
+/* The next id from @index on that is in @a and not in @b. */
+static uint32_t cvq_replay_vlans(struct cvq_replay *r, const uint64_t *a, const uint64_t *b, uint8_t command,
+				 uint8_t *cmd)
+{
+	while (r->index < CVQ_N_VLANS) {
+		uint64_t word = (a[r->index / 64] & ~b[r->index / 64]) >> r->index % 64;
+		uint8_t vid[2];
+
+		if (word == 0) {
+			r->index = (r->index / 64 + 1) * 64;
+			continue;
+		}
+		r->index += (unsigned int)__builtin_ctzll(word);
+		put_le16(vid, (uint16_t)r->index++);
+		return cvq_command(cmd, VIRTIO_NET_CTRL_VLAN, command, vid, sizeof(vid));
+	}
+	return 0;
+}
+
+static uint32_t cvq_replay_vlan_del(struct cvq_replay *r, uint8_t *cmd)
+{
+	return cvq_replay_vlans(r, r->from->vlans, r->to->vlans, VIRTIO_NET_CTRL_VLAN_DEL, cmd);
+}
+
+static uint32_t cvq_replay_vlan_add(struct cvq_replay *r, uint8_t *cmd)
+{
+	return cvq_replay_vlans(r, r->to->vlans, r->from->vlans, VIRTIO_NET_CTRL_VLAN_ADD, cmd);
+}
+
+/* The MQ command that came as number @rank, from 0, of those after @sequence. NULL: fewer came. */
+static const struct cvq_mq_slot *cvq_mq_after(const struct cvq_store *store, uint64_t sequence,
+					      unsigned int rank)
+{
+	for (unsigned int i = 0; i < CVQ_N_MQ_COMMANDS; i++) {
+		const struct cvq_mq_slot *slot = &store->mq[i];
+		unsigned int n_before = 0;
+
+		for (unsigned int j = 0; j < CVQ_N_MQ_COMMANDS; j++)
+			n_before +=
+				store->mq[j].sequence > sequence && store->mq[j].sequence < slot->sequence;
+		if (slot->sequence > sequence && n_before == rank)
+			return slot;
+	}
+	return NULL;
+}
+
+/*
+ * What came after @from, in its order: the last of them decides on the steering mode, and some devices forget
+ * the hash configuration when the number of pairs is set. Each overwrites the same fields whenever it comes,
+ * so that earlier instances do not matter.
+ */
+static uint32_t cvq_replay_mq(struct cvq_replay *r, uint8_t *cmd)
+{
+	const struct cvq_mq_slot *slot = cvq_mq_after(r->to, r->from->mq_sequence, r->index);
+
+	/* One pair is what a device has that got no MQ command yet. */
+	if (slot == &r->to->mq[VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET] && r->index == 0 &&
+	    r->from->mq_sequence == 0 && get_le16(slot->data) == 1)
+		slot = cvq_mq_after(r->to, 0, ++r->index);
+	r->index++;
+	return slot ? cvq_command(cmd, VIRTIO_NET_CTRL_MQ, (uint8_t)(slot - r->to->mq), slot->data, slot->len)
+		    : 0;
+}
+
+/* The order is the reference's, 2.4. Ids go before others come, for devices whose table is small. */
+static uint32_t (*const cvq_stages[])(struct cvq_replay *r, uint8_t *cmd) = {
+	cvq_replay_mac,      cvq_replay_offloads, cvq_replay_rx_modes, cvq_replay_mac_table,
+	cvq_replay_vlan_del, cvq_replay_vlan_add, cvq_replay_mq,
+};
+
+void cvq_replay_init(struct cvq_replay *replay, const struct cvq_store *from, const struct cvq_store *to)
+{
+	*replay = (struct cvq_replay){ .from = from, .to = to };
+}
+
+uint32_t cvq_replay_next(struct cvq_replay *replay, uint8_t *cmd)
+{
+	for (; replay->stage < ARRAY_SIZE(cvq_stages); replay->stage++, replay->index = 0) {
+		uint32_t len = cvq_stages[replay->stage](replay, cmd);
+
+		if (len > 0)
+			return len;
+	}
+	return 0;
+}
