@@ -65,6 +65,8 @@ static int app_init_signals(struct app *app, struct error *err)
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGTERM);
 	sigprocmask(SIG_BLOCK, &set, NULL);
+	/* Who reads our output may go; the guest stays. */
+	signal(SIGPIPE, SIG_IGN);
 	app->signals = (struct loop_source){ .fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK),
 					     .fn = app_signalled };
 	return app->signals.fd < 0 ? error_add(err, -errno, "signalfd: %s", strerror(errno)) : 0;
