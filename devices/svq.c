@@ -29,9 +29,14 @@ static uint64_t svq_avail_offset(uint16_t size)
 	return align_up(virtio_desc_bytes(size), SVQ_PART_ALIGN);
 }
 
+/*
+ * The used ring's entries begin 4 bytes into it. They are put on multiples of their own 8 bytes, so that none
+ * lies in two pages: some versions of QEMU write the second part of such an entry elsewhere when their device
+ * is behind a virtual IOMMU.
+ */
 static uint64_t svq_used_offset(uint16_t size)
 {
-	return align_up(svq_avail_offset(size) + virtio_avail_bytes(size), SVQ_PART_ALIGN);
+	return align_up(svq_avail_offset(size) + virtio_avail_bytes(size), SVQ_PART_ALIGN) + RING_ENTRIES;
 }
 
 uint64_t svq_bytes(uint16_t size)
