@@ -11,6 +11,7 @@
 
 #define MSIX_ENTRY_BYTES   16u
 #define MSIX_ENTRY_DWORDS  4u
+#define MSIX_MAX_VECTORS   256u
 #define MSIX_ENTRY_CONTROL 3u /* dword of it */
 
 _Static_assert(MSIX_ENTRY_BYTES == PCI_MSIX_ENTRY_SIZE, "as the specification has it");
@@ -24,22 +25,9 @@ static bool msix_vector_open(const struct pci_device *dev, const struct pci_msix
 	       !(v->control & PCI_MSIX_ENTRY_CTRL_MASKBIT);
 }
 
-/* Makes the way to KVM what the table says. A message that KVM does not take is the guest's mistake. */
-static void msix_vector_update(struct pci_device *dev, struct pci_msix_vector *v)
+/* A message that KVM does not take is the guest's mistake. */
+static void msix_vector_refused(struct pci_device *dev, struct pci_msix_vector *v, int ret)
 {
-	int ret = 0;
-
-	if (!msix_vector_open(dev, v)) {
-		if (v->irq.attached)
-			vm_irq_mask(dev->vm, &v->irq);
-		return;
-	}
-	if (v->irq.msi_addr != v->addr || v->irq.msi_data != v->data)
-		ret = vm_irq_set_msi(dev->vm, &v->irq, v->addr, v->data);
-	if (ret == 0 && !v->irq.attached)
-		ret = vm_irq_unmask(dev->vm, &v->irq);
-	if (ret == 0)
-		return;
 	log_limited(
 		&dev->log_limit, LOG_WARN,
 		"PCI slot %u: no interrupts from MSI-X vector %u: KVM refuses address 0x%llx, data 0x%x: %s",
@@ -49,8 +37,52 @@ static void msix_vector_update(struct pci_device *dev, struct pci_msix_vector *v
 		vm_irq_mask(dev->vm, &v->irq);
 }
 
+/* Makes the way to KVM what the table says, its message being KVM's already. */
+static void msix_vector_connect(struct pci_device *dev, struct pci_msix_vector *v)
+{
+	int ret;
+
+	if (!msix_vector_open(dev, v)) {
+		if (v->irq.attached)
+			vm_irq_mask(dev->vm, &v->irq);
+	} else if (!v->irq.attached) {
+		ret = vm_irq_unmask(dev->vm, &v->irq);
+		if (ret < 0)
+			msix_vector_refused(dev, v, ret);
+	}
+}
+
+static bool msix_vector_changed(const struct pci_device *dev, const struct pci_msix_vector *v)
+{
+	return msix_vector_open(dev, v) && (v->irq.msi_addr != v->addr || v->irq.msi_data != v->data);
+}
+
+static void msix_vector_update(struct pci_device *dev, struct pci_msix_vector *v)
+{
+	struct vm_msi msi = { &v->irq, v->addr, v->data };
+	int ret = msix_vector_changed(dev, v) ? vm_irq_set_msis(dev->vm, &msi, 1) : 0;
+
+	if (ret < 0)
+		msix_vector_refused(dev, v, ret);
+	else
+		msix_vector_connect(dev, v);
+}
+
+/* All at once, for each change of KVM's table takes long. Where it refuses them, one by one finds the
+ * culprit. */
 void pci_msix_update(struct pci_device *dev)
 {
+	struct vm_msi msis[MSIX_MAX_VECTORS];
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < dev->n_vectors; i++) {
+		struct pci_msix_vector *v = &dev->vectors[i];
+
+		if (msix_vector_changed(dev, v))
+			msis[n++] = (struct vm_msi){ &v->irq, v->addr, v->data };
+	}
+	if (n > 0 && vm_irq_set_msis(dev->vm, msis, n) < 0)
+		log_debug("PCI slot %u: %u MSI-X messages one by one", dev->slot, n);
 	for (unsigned int i = 0; i < dev->n_vectors; i++)
 		msix_vector_update(dev, &dev->vectors[i]);
 }
@@ -183,7 +215,7 @@ int pci_add_msix(struct pci_device *dev, unsigned int n, unsigned int bar, uint3
 	uint8_t cap[PCI_CAP_MSIX_SIZEOF] = { PCI_CAP_ID_MSIX };
 	int ret;
 
-	assert(n > 0 && n <= PCI_MSIX_FLAGS_QSIZE + 1u && bar < PCI_N_BARS && !(table_offset & 7) &&
+	assert(n > 0 && n <= MSIX_MAX_VECTORS && bar < PCI_N_BARS && !(table_offset & 7) &&
 	       !(pba_offset & 7));
 	dev->vectors = calloc(n, sizeof(*dev->vectors));
 	if (!dev->vectors)

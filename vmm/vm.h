@@ -127,7 +127,16 @@ struct vm_irq {
 int __must_check vm_init_irqs(struct vm *vm, struct error *err); /* vm_init()'s part */
 int __must_check vm_irq_init(struct vm *vm, struct vm_irq *irq);
 void vm_irq_exit(struct vm *vm, struct vm_irq *irq);
-int __must_check vm_irq_set_msi(struct vm *vm, struct vm_irq *irq, uint64_t addr, uint32_t data);
+
+/* The messages of several interrupts, all of them or, on an error, none. */
+struct vm_msi {
+	struct vm_irq *irq;
+	uint64_t addr;
+	uint32_t data;
+};
+
+int __must_check vm_irq_set_msis(struct vm *vm, const struct vm_msi *msis, unsigned int n);
+
 int __must_check vm_irq_unmask(struct vm *vm, struct vm_irq *irq); /* connects; delivers what is pending */
 void vm_irq_mask(struct vm *vm, struct vm_irq *irq);
 

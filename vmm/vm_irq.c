@@ -116,35 +116,49 @@ void vm_irq_exit(struct vm *vm, struct vm_irq *irq)
 	irq->fd = -1;
 }
 
-int vm_irq_set_msi(struct vm *vm, struct vm_irq *irq, uint64_t addr, uint32_t data)
+static void vm_put_msi(struct kvm_irq_routing_entry *entry, const struct vm_msi *msi)
 {
-	struct kvm_irq_routing_entry *entry, old;
-	uint32_t old_nr;
-	int ret = 0;
+	*entry = (struct kvm_irq_routing_entry){
+		.gsi = msi->irq->gsi,
+		.type = KVM_IRQ_ROUTING_MSI,
+		.u.msi = { .address_lo = (uint32_t)msi->addr,
+			   .address_hi = (uint32_t)(msi->addr >> 32),
+			   .data = msi->data },
+	};
+}
 
+int vm_irq_set_msis(struct vm *vm, const struct vm_msi *msis, unsigned int n)
+{
+	struct kvm_irq_routing_entry *old = malloc(n * sizeof(*old));
+	uint32_t old_nr;
+	int ret;
+
+	if (!old)
+		return -ENOMEM;
 	pthread_mutex_lock(&vm->lock);
 	old_nr = vm->routing->nr;
-	entry = vm_find_msi(vm, irq->gsi);
-	old = *entry;
-	if (entry == &vm->routing->entries[old_nr])
-		vm->routing->nr++;
-	else if (irq->msi_addr == addr && irq->msi_data == data)
-		goto unlock;
-	*entry = (struct kvm_irq_routing_entry){
-		.gsi = irq->gsi,
-		.type = KVM_IRQ_ROUTING_MSI,
-		.u.msi = { .address_lo = (uint32_t)addr, .address_hi = (uint32_t)(addr >> 32), .data = data },
-	};
-	ret = vm_set_routing(vm);
-	if (ret < 0) {
-		*entry = old;
-		vm->routing->nr = old_nr;
-		goto unlock;
+	for (unsigned int i = 0; i < n; i++) {
+		struct kvm_irq_routing_entry *entry = vm_find_msi(vm, msis[i].irq->gsi);
+
+		old[i] = *entry;
+		if (entry == &vm->routing->entries[vm->routing->nr])
+			vm->routing->nr++;
+		vm_put_msi(entry, &msis[i]);
 	}
-	irq->msi_addr = addr;
-	irq->msi_data = data;
-unlock:
+	/* One call for all: KVM waits for every vCPU's view of the table to end. */
+	ret = vm_set_routing(vm);
+	for (unsigned int i = 0; i < n; i++) {
+		if (ret == 0) {
+			msis[i].irq->msi_addr = msis[i].addr;
+			msis[i].irq->msi_data = msis[i].data;
+		} else {
+			*vm_find_msi(vm, msis[i].irq->gsi) = old[i];
+		}
+	}
+	if (ret < 0)
+		vm->routing->nr = old_nr;
 	pthread_mutex_unlock(&vm->lock);
+	free(old);
 	return ret;
 }
 

@@ -78,15 +78,19 @@ void vm_irq_exit(struct vm *vm, struct vm_irq *irq)
 	close(irq->fd);
 }
 
-int vm_irq_set_msi(struct vm *vm, struct vm_irq *irq, uint64_t addr, uint32_t data)
+int vm_irq_set_msis(struct vm *vm, const struct vm_msi *msis, unsigned int n)
 {
 	struct fake_vm *f = fake_of(vm);
 
-	deliver(f, irq);
-	if (f->bad_msi_addr != 0 && addr == f->bad_msi_addr)
-		return -EINVAL;
-	irq->msi_addr = addr;
-	irq->msi_data = data;
+	for (unsigned int i = 0; i < n; i++) {
+		if (f->bad_msi_addr != 0 && msis[i].addr == f->bad_msi_addr)
+			return -EINVAL;
+	}
+	for (unsigned int i = 0; i < n; i++) {
+		deliver(f, msis[i].irq);
+		msis[i].irq->msi_addr = msis[i].addr;
+		msis[i].irq->msi_data = msis[i].data;
+	}
 	return 0;
 }
 

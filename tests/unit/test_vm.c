@@ -469,6 +469,13 @@ static struct fixture *make_irq(void)
 	return f;
 }
 
+static int set_msi(struct vm *vm, struct vm_irq *irq, uint64_t addr, uint32_t data)
+{
+	struct vm_msi msi = { irq, addr, data };
+
+	return vm_irq_set_msis(vm, &msi, 1);
+}
+
 static void test_irqfd(void **state)
 {
 	struct fixture *f = make_irq();
@@ -479,7 +486,7 @@ static void test_irqfd(void **state)
 	for (unsigned int i = 0; i < ARRAY_SIZE(irqs); i++) {
 		assert_int_equal(vm_irq_init(&f->vm, &irqs[i]), 0);
 		assert_int_equal(irqs[i].gsi, 24 + i);
-		assert_int_equal(vm_irq_set_msi(&f->vm, &irqs[i], LAYOUT_LAPIC, 0x40 + i), 0);
+		assert_int_equal(set_msi(&f->vm, &irqs[i], LAYOUT_LAPIC, 0x40 + i), 0);
 		assert_int_equal(vm_irq_unmask(&f->vm, &irqs[i]), 0);
 	}
 	for (unsigned int i = 0; i < ARRAY_SIZE(irqs); i++) {
@@ -487,8 +494,8 @@ static void test_irqfd(void **state)
 		assert_int_equal(next_value(&f->probe), 0x40 + i);
 	}
 	/* Another message, while connected. */
-	assert_int_equal(vm_irq_set_msi(&f->vm, &irqs[0], LAYOUT_LAPIC, 0x42), 0);
-	assert_int_equal(vm_irq_set_msi(&f->vm, &irqs[0], LAYOUT_LAPIC, 0x42), 0);
+	assert_int_equal(set_msi(&f->vm, &irqs[0], LAYOUT_LAPIC, 0x42), 0);
+	assert_int_equal(set_msi(&f->vm, &irqs[0], LAYOUT_LAPIC, 0x42), 0);
 	signal_irq(&irqs[0]);
 	assert_int_equal(next_value(&f->probe), 0x42);
 	/* Masked: stays pending; two become one at unmasking. */
@@ -741,7 +748,7 @@ static void test_move_interrupts(void **state)
 	vm_resume(&a->vm);
 	assert_int_equal(next_value(&a->probe), 1);
 	assert_int_equal(vm_irq_init(&a->vm, &irq), 0);
-	assert_int_equal(vm_irq_set_msi(&a->vm, &irq, LAYOUT_LAPIC, 0x41), 0);
+	assert_int_equal(set_msi(&a->vm, &irq, LAYOUT_LAPIC, 0x41), 0);
 	assert_int_equal(vm_irq_unmask(&a->vm, &irq), 0);
 	signal_irq(&irq);
 	assert_int_equal(next_value(&a->probe), 0x41);
