@@ -3,11 +3,15 @@
 
 import re
 import socket
+import struct
 import subprocess
 import time
 
 import netns
 from ferry import GUEST_ADDRESS
+
+# Bytes of a checked TCP stream: several times the ring's buffers in packets, and a few tenths of a second under nested TCG.
+SIZE = 500_000
 
 
 def pings(lab, count=20, address=GUEST_ADDRESS):
@@ -22,7 +26,7 @@ def nettest(lab):
     return str(lab.images / "helpers" / "nettest")
 
 
-def tcp_from_guest(vm, size=2_000_000, port=5001):
+def tcp_from_guest(vm, size=SIZE, port=5001):
     sink = vm.lab.namespace.popen([nettest(vm.lab), "sink", str(port)], stdout=subprocess.PIPE, text=True)
     try:
         sink.stdout.readline()
@@ -34,7 +38,7 @@ def tcp_from_guest(vm, size=2_000_000, port=5001):
     assert f"received {size} ok" in output
 
 
-def tcp_to_guest(vm, size=2_000_000, port=5002, address=GUEST_ADDRESS):
+def tcp_to_guest(vm, size=SIZE, port=5002, address=GUEST_ADDRESS):
     """A checked TCP stream from L0 to the guest, whose sink is known to listen before the source starts."""
     vm.sh(f"nettest sink {port} > /tmp/sink 2>&1 & until grep -q listening /tmp/sink; do usleep 20000; done")
     subprocess.run(["ip", "netns", "exec", vm.lab.namespace.name, nettest(vm.lab), "source", address, str(port), str(size)],
@@ -74,6 +78,76 @@ def spread(vm, flows=64, each=4):
             break
     assert sum(more.values()) >= expected, f"of {expected} packets came {more}"
     return more
+
+
+def rings(vm):
+    """The guest's rings as they are in its memory: for each queue its size, available and used index, and the used heads."""
+    queues = [[int(n) for n in re.findall(r"\d+", line)] for line in vm.sh("rings").splitlines()]
+    memory = f"/proc/{vm.host.pid()}/fd/$n"
+    process = vm.lab.spawn(
+        f"for n in $(ls /proc/{vm.host.pid()}/fd); do case $(readlink {memory}) in *ferry-ram*) break;; esac; done; "
+        "part() { dd if=" + memory + " bs=4096 iflag=skip_bytes,count_bytes skip=$1 count=$2 2>/dev/null; }; " +
+        "; ".join(f"part {driver + 2} 2; part {device + 2} {2 + 8 * size}" for _, size, driver, device in queues))
+    assert process.wait(30) == 0, process.output()
+    data, at, state = bytes(process.out), 0, {}
+    for queue, size, _, _ in queues:
+        available, used = struct.unpack_from("<HH", data, at)
+        heads = struct.unpack_from("<" + "I4x" * size, data, at + 4)
+        state[queue] = (size, available, used, heads)
+        at += 4 + 8 * size
+    return state
+
+
+def no_buffer_is_lost(vm):
+    """Every buffer comes back: of each receive ring all heads are used in turn, and nothing stays in an idle transmit ring."""
+    pairs = int(re.findall(r"Combined:\s*(\d+)", vm.sh("ethtool -l eth0"))[1])
+    seen = {2 * pair: set() for pair in range(pairs)}
+    sizes = {}
+    for _ in range(12):
+        # The used ring holds as many entries as there are buffers: in two rounds each must have been used.
+        spread(vm, flows=64, each=8)
+        for queue, (size, available, used, heads) in rings(vm).items():
+            if queue in seen:
+                sizes[queue] = size
+                assert (available - used) & 0xFFFF <= size
+                seen[queue].update(heads[n % size] for n in range(max(0, used - size), used))
+        if all(len(seen[queue]) == sizes[queue] for queue in seen):
+            break
+    lost = {queue: sizes[queue] - len(seen[queue]) for queue in seen if len(seen[queue]) < sizes[queue]}
+    assert not lost, f"heads that were never used, by queue: {lost}"
+    deadline = time.monotonic() + 10
+    while True:
+        busy = {queue: (available, used) for queue, (_, available, used, _) in rings(vm).items()
+                if queue < 2 * pairs and queue % 2 == 1 and available != used}
+        if not busy:
+            return
+        assert time.monotonic() < deadline, f"transmit rings with available and used index apart though idle: {busy}"
+
+
+def filters(vm):
+    """What the guest's kernel wants its NIC to filter, in the terms of query-rx-filter."""
+    # No device has room for more than the first of them.
+    addresses = vm.sh("bridge fdb show dev eth0 | cut -d ' ' -f 1 | head -n 200").split()
+    flags, address = vm.sh("cat /sys/class/net/eth0/flags /sys/class/net/eth0/address").split()
+    groups = sorted(a for a in addresses if int(a[:2], 16) & 1)
+    return {"promiscuous": bool(int(flags, 16) & 0x100), "main-mac": address, "multicast-table": groups,
+            "unicast-table": sorted(set(addresses) - set(groups))}
+
+
+def settled(vm, timeout=30):
+    """The filter of the guest's NIC once the guest has told it everything: its driver does so in the background."""
+    deadline = time.monotonic() + timeout
+    while True:
+        # The guest's own view first: what it has by then must be in the device's.
+        wanted, state = filters(vm), vm.lab.rx_filter(vm.node)
+        seen = {key: state[key] for key in wanted}
+        for table in ("unicast", "multicast"):
+            if state[f"{table}-overflow"]:
+                # More than the device's table holds: it takes all.
+                wanted[f"{table}-table"] = seen[f"{table}-table"] = []
+        if seen == wanted:
+            return state
+        assert time.monotonic() < deadline, f"the guest wants {wanted}, its NIC has {seen}"
 
 
 def rings_are_well(vm):

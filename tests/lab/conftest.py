@@ -14,16 +14,21 @@ import lab as lab_module  # noqa: E402
 import netns  # noqa: E402
 
 
+def evidence():
+    """The folder for what shows why a test failed."""
+    directory = pathlib.Path(os.environ.get("FERRY_EVIDENCE", lab_module.BUILD / "lab-evidence"))
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
 def pytest_runtest_protocol(item, nextitem):
     """A test whose lab got stuck (about one guest in 25 freezes under nested TCG) is run a second time, and says so."""
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
     reports = runtestprotocol(item, nextitem=nextitem, log=False)
     if any(r.failed and "LabStuck" in str(r.longrepr) for r in reports):
-        directory = pathlib.Path(os.environ.get("FERRY_EVIDENCE", lab_module.BUILD / "lab-stuck"))
-        directory.mkdir(parents=True, exist_ok=True)
-        evidence = directory / (item.name.replace("/", "-") + ".txt")
-        evidence.write_text("\n".join(str(r.longrepr) for r in reports if r.failed))
-        item.config.get_terminal_writer().write(f"\nLAB STUCK in {item.nodeid}, evidence in {evidence}; again\n")
+        path = evidence() / (item.name.replace("/", "-") + ".txt")
+        path.write_text("\n".join("\n".join([str(r.longrepr), *map("\n".join, r.sections)]) for r in reports if r.failed))
+        item.config.get_terminal_writer().write(f"\nLAB STUCK in {item.nodeid}, evidence in {path}; again\n")
         if "request" in item.__dict__ or hasattr(item, "_initrequest"):
             item._initrequest()
         reports = runtestprotocol(item, nextitem=nextitem, log=False)
@@ -36,8 +41,15 @@ def pytest_runtest_protocol(item, nextitem):
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     outcome = yield
+    report = outcome.get_result()
     if call.when == "call":
-        item.failed = outcome.get_result().failed
+        item.failed = report.failed
+    l1 = getattr(item, "funcargs", {}).get("lab")
+    if report.failed and call.excinfo:
+        report.sections.extend(("note", note) for note in getattr(call.excinfo.value, "__notes__", ()))
+    if report.failed and l1:
+        report.sections.append(("kernel log of L1", l1.run("dmesg | tail -20", expect=None)))
+        report.sections.append(("core files", l1.keep_cores(evidence())))
 
 
 @pytest.fixture(scope="session")

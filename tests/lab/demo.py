@@ -29,7 +29,7 @@ def main():
     with lab.Lab(sims=()) as l1:
         print(f"== L1 is up after {l1.boot_seconds:.1f} s; NICs: {l1.nodes}", flush=True)
         shutil.copy(lab.HERE / "demo-steps", l1.share)
-        process = l1.spawn(f"exec /share/demo-steps /build/ferry /images {l1.nodes['vp0']} {l1.nodes['vp1']}")
+        process = l1.spawn(f"exec /share/demo-steps ferry /images {l1.nodes['vp0']} {l1.nodes['vp1']}")
         printer = threading.Thread(target=show, args=(process,))
         printer.start()
         process.wait_for("ready\n", 180)

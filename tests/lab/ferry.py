@@ -24,7 +24,7 @@ class Host:
         if verb == "receive":
             options = f"--from unix:{self.address} {options}"
         net = f"--net vdpa={lab.nodes[node]}" if node else ""
-        self.process = lab.spawn(f"mkdir {self.directory} && exec /build/ferry {verb} --name vm --runtime-dir {self.directory} "
+        self.process = lab.spawn(f"mkdir {self.directory} && exec ferry {verb} --name vm --runtime-dir {self.directory} "
                                  f"--serial unix:{self.serial} {net} {options}")
 
 
@@ -48,7 +48,7 @@ class Vm:
         self.lab = lab
         self.guest = guest.Guest(lab)
         self.hosts = []
-        words = f"console=ttyS0 quiet lab.agent {cmdline} " + (f"lab.address={address}/24" if node and address else "")
+        words = f"console=ttyS0 quiet iomem=relaxed lab.agent {cmdline} " + (f"lab.address={address}/24" if node and address else "")
         self.host = Host(lab, "run", node, f"--kernel /images/{kernel} --initrd /images/l2.cpio --cmdline {shlex.quote(words)} "
                                            f"--mem {mem} --cpus {cpus} {options}")
         self.hosts.append(self.host)
@@ -64,7 +64,11 @@ class Vm:
         return self
 
     def sh(self, command, **options):
-        return self.guest.sh(command, **options)
+        try:
+            return self.guest.sh(command, **options)
+        except LabStuck as e:
+            e.add_note("".join(f"--- ferry on {h.node}\n{h.process.output()}" for h in self.hosts))
+            raise
 
     @property
     def node(self):
@@ -86,7 +90,7 @@ class Vm:
 
     def send(self, address, options="", timeout=120):
         """Runs "ferry migrate" to its end, whatever that is."""
-        process = self.lab.spawn(f"exec /build/ferry migrate vm --runtime-dir {self.host.directory} --to unix:{address} {options}")
+        process = self.lab.spawn(f"exec ferry migrate vm --runtime-dir {self.host.directory} --to unix:{address} {options}")
         try:
             status = process.wait(timeout)
         except LabStuck:

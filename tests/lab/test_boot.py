@@ -62,7 +62,7 @@ def test_console_is_reconnectable(vm):
     ("migrate nobody --to unix:/run/nowhere", "nobody"),
 ])
 def test_errors_say_what_and_why(lab, arguments, words):
-    process = lab.spawn(f"exec /build/ferry {arguments}")
+    process = lab.spawn(f"exec ferry {arguments}")
     assert process.wait(30) == 1, process.output()
     assert words in process.output()
 
@@ -70,24 +70,24 @@ def test_errors_say_what_and_why(lab, arguments, words):
 @pytest.mark.parametrize("arguments", ["", "sail", "run", "run --name", "run --name x --kernel", "run --cpus 0",
                                        f"run --name x {KERNEL} --net soft", "migrate"])
 def test_wrong_usage(lab, arguments):
-    process = lab.spawn(f"exec /build/ferry {arguments}")
+    process = lab.spawn(f"exec ferry {arguments}")
     assert process.wait(30) == 2, process.output()
     assert process.output().strip()
 
 
 def test_no_kvm(lab):
-    process = lab.spawn(f"mv /dev/kvm /dev/kvm-away; /build/ferry run --name x {KERNEL}; s=$?; mv /dev/kvm-away /dev/kvm; exit $s")
+    process = lab.spawn(f"mv /dev/kvm /dev/kvm-away; ferry run --name x {KERNEL}; s=$?; mv /dev/kvm-away /dev/kvm; exit $s")
     assert process.wait(30) == 1 and "/dev/kvm" in process.output(), process.output()
 
 
 def test_memlock_limit(lab, vm):
     """The limit that is too low is named with the number that is needed (CAP_SYS_RESOURCE would let Ferry raise it)."""
-    process = lab.spawn(f"ulimit -l 8192; exec setpriv --bounding-set -sys_resource /build/ferry run --name x {KERNEL} "
+    process = lab.spawn(f"ulimit -l 8192; exec setpriv --bounding-set -sys_resource ferry run --name x {KERNEL} "
                         f"--mem 256M --net vdpa={lab.nodes[vm.other()]}")
     assert process.wait(30) == 1, process.output()
     assert "memlock" in process.output().lower() and any(c.isdigit() for c in process.output())
 
 
 def test_device_busy(vm):
-    process = vm.lab.spawn(f"exec /build/ferry run --name x {KERNEL} --net vdpa={vm.lab.nodes[vm.node]}")
+    process = vm.lab.spawn(f"exec ferry run --name x {KERNEL} --net vdpa={vm.lab.nodes[vm.node]}")
     assert process.wait(30) == 1 and "in use" in process.output(), process.output()

@@ -36,7 +36,7 @@ def cut(vm, stage):
 @pytest.mark.parametrize("stage", STAGES)
 def test_killed_before_commit(lab, vm, ping, stage):
     vm.sh("ip link add link eth0 name v9 type vlan id 9; ip link set dev eth0 address 02:11:22:33:44:77")
-    before = lab.rx_filter(vm.node)
+    before = checks.settled(vm)
     pinger = ping()
     moved = cut(vm, STAGES[stage])
     assert moved.status == 1, moved.output
@@ -57,7 +57,7 @@ def test_killed_at_commit(lab, vm):
     assert moved.status == 5, moved.output
     assert "paused" in moved.output
     assert vm.host.process.running()
-    lab.run(f"/build/ferry resume vm --runtime-dir {vm.host.directory}")
+    lab.run(f"ferry resume vm --runtime-dir {vm.host.directory}")
     checks.traffic(vm)
     vm.migrate()
     checks.traffic(vm)

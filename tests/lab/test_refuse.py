@@ -26,7 +26,7 @@ def refused(vm, host, words):
 ])
 def test_refused_then_retried(lab, vm, ping, node, options, words):
     vm.sh("ip link add link eth0 name v9 type vlan id 9; ip link set dev eth0 address 02:11:22:33:44:77")
-    before = lab.rx_filter(vm.node)
+    before = checks.settled(vm)
     pinger = ping()
     try:
         host = vm.receive(vm.other() if node == "other" else node, options)

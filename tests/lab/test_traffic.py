@@ -33,13 +33,13 @@ def test_driver_reset(vm):
 
 
 def test_reset_returns_filters_to_default(lab, vm):
-    default = lab.rx_filter(vm.node)
+    default = checks.settled(vm)
     vm.sh("ip link set eth0 promisc on; ip link set eth0 allmulticast on; ip link add link eth0 name v5 type vlan id 5; "
           "ip maddr add 33:33:00:00:00:77 dev eth0")
-    assert lab.rx_filter(vm.node) != default
+    assert checks.settled(vm) != default
     vm.sh("cd /sys/bus/virtio/drivers/virtio_net && d=$(ls -d virtio*) && echo $d > unbind && echo $d > bind && "
           "ip link set eth0 up")
-    assert lab.rx_filter(vm.node) == default
+    assert checks.settled(vm) == default
 
 
 def test_mtu_sized_frames(lab, vm):

@@ -1,0 +1,306 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Measures Ferry beside QEMU, in turns, in one lab. Under nested TCG times mean nothing by themselves: compare the ratios."""
+
+import argparse
+import json
+import re
+import statistics
+import subprocess
+import sys
+import time
+import traceback
+
+import vmm
+from lab import BUILD, CommandFailed, Lab, LabStuck
+from netns import Pinger
+from test_migrate_state import ALLMULTI, HASH, MAC, OFFLOADS, PROMISC, RSS, multicast, unicast, vlans
+
+TRACING = "/sys/kernel/debug/tracing"
+EVENT = re.compile(r"-(\d+) +\[\d+\].*? (\d+\.\d+): (kvm_\w+):")
+LOST_AFTER = 12
+
+
+def say(text):
+    print(text, flush=True)
+
+
+class Figures:
+    """What was measured, by row and column; what got stuck is a figure too."""
+
+    def __init__(self):
+        self.values, self.notes = {}, []
+
+    def add(self, row, column, value):
+        self.values.setdefault(row, {}).setdefault(column, []).append(value)
+        say(f"   {row}, {column}: {value}")
+
+    def median(self, row, column):
+        numbers = [v for v in self.values.get(row, {}).get(column, []) if not isinstance(v, str)]
+        return statistics.median(numbers) if numbers else None
+
+    def cell(self, row, column):
+        values = self.values.get(row, {}).get(column, [])
+        if not values:
+            return "-"
+        numbers = [v for v in values if not isinstance(v, str)]
+        words = [v for v in values if isinstance(v, str)]
+        text = f"{statistics.median(numbers):.1f} ({min(numbers):.1f}..{max(numbers):.1f})" if numbers else ""
+        return " ".join([text] * bool(text) + sorted({f"{words.count(w)}x {w}" for w in words}))
+
+
+def attempt(figures, row, column, function):
+    """Runs one measurement; one that fails or hangs is recorded as that and the run goes on."""
+    try:
+        return function()
+    except LabStuck as e:
+        figures.add(row, column, "stuck")
+        figures.notes.append(f"{row}, {column}: {e}")
+    except Exception as e:
+        figures.add(row, column, "failed")
+        figures.notes.append(f"{row}, {column}: {''.join(traceback.format_exception(e))[-3000:]}")
+    return None
+
+
+def memory(lab, pid):
+    """Proportional set size of a process without the guest's RAM (both map a memfd), in KiB: all, and anonymous alone."""
+    pss = anonymous = 0
+    guest_ram = False
+    for line in lab.run(f"cat /proc/{pid}/smaps", timeout=60).splitlines():
+        field = line.split()
+        if re.match(r"[0-9a-f]+-[0-9a-f]+ ", line):
+            guest_ram = "memfd:ferry-ram" in line or "memfd:memory-backend" in line
+        elif not guest_ram and field[0] == "Pss:":
+            pss += int(field[1])
+        elif not guest_ram and field[0] == "Anonymous:":
+            anonymous += int(field[1])
+    return pss, anonymous
+
+
+def boot(lab, figures, column, command, kernel):
+    """Starts a guest, notes when its first process writes its first line, and what the VMM takes a little later."""
+    lab.reset_nic("vp0")
+    process = lab.spawn(f"echo started; exec {command(lab.nodes['vp0'])}")
+    row = f"exec to first line of user space, s ({kernel})"
+    try:
+        process.wait_for("started", 30)
+        started = time.monotonic()
+        process.wait_for(vmm.MARKER, 90)
+        figures.add(row, column, round(time.monotonic() - started, 2))
+        # Time for the guest's own driver to set its NIC up; nothing tells it for all three.
+        time.sleep(6)
+        if kernel == "vmlinux":
+            pss, anonymous = memory(lab, process.pid)
+            figures.add("VMM's own memory, PSS, MiB", column, round(pss / 1024, 2))
+            figures.add("of that anonymous, MiB", column, round(anonymous / 1024, 2))
+    finally:
+        process.kill()
+        process.wait(20)
+
+
+def boots(lab, figures, repetitions):
+    commands = {
+        "ferry": lambda kernel: lambda node: vmm.ferry_command(node, kernel=kernel),
+        "q35": lambda kernel: lambda node: vmm.qemu_command("q35", node, kernel=kernel),
+        "microvm": lambda kernel: lambda node: vmm.qemu_command("microvm", node, kernel=kernel),
+    }
+    for repetition in range(repetitions):
+        say(f"== boot {repetition + 1} of {repetitions}")
+        for kernel in ("vmlinux",) + ("vmlinuz",) * (repetition == 0):
+            for column, command in commands.items():
+                attempt(figures, f"exec to first line of user space, s ({kernel})", column,
+                        lambda: boot(lab, figures, column, command(kernel), kernel))
+
+
+def trace_setup(lab):
+    # Before any guest runs: enabling patches KVM's code. From then on only the recording is switched.
+    lab.run(f"cd {TRACING} && echo 0 > tracing_on && echo mono > trace_clock && echo 8192 > buffer_size_kb && "
+            "echo 1 > events/kvm/kvm_entry/enable && echo 1 > events/kvm/kvm_exit/enable")
+
+
+def threads(lab, pid):
+    return set(lab.run(f"ls /proc/{pid}/task").split())
+
+
+def blackout(lab, source, destination):
+    """From the last time that a vCPU of the source left the guest to the first that one of the destination entered it, ms."""
+    last = first = None
+    pattern = "|".join(sorted(source | destination))
+    for line in lab.run(f"grep -E -e '-({pattern}) ' {TRACING}/trace", timeout=120).splitlines():
+        found = EVENT.search(line)
+        if not found:
+            continue
+        if found[1] in source and found[3] == "kvm_exit":
+            last = float(found[2])
+        elif found[1] in destination and found[3] == "kvm_entry" and first is None:
+            first = float(found[2])
+    if last is None or first is None or first < last:
+        raise CommandFailed(f"the trace has no switchover: last exit {last}, first entry {first}")
+    return round((first - last) * 1e3, 1)
+
+
+def move(lab, figures, vm, rate, column):
+    """Moves the guest once, seen from outside by a ping and by KVM's tracepoints."""
+    vm.prepare()
+    source, pinger = threads(lab, vm.source_pid()), Pinger(lab.namespace, vm.address, rate)
+    try:
+        if not pinger.wait_answers(rate, 30):
+            raise LabStuck("the guest does not answer a ping before the move")
+        lab.run(f"cd {TRACING} && echo > trace && echo 1 > tracing_on")
+        moved = vm.move()
+        lab.run(f"echo 0 > {TRACING}/tracing_on")
+        arrived = pinger.wait_answers(rate, LOST_AFTER)
+    finally:
+        result = pinger.stop()
+    figures.add("blackout of the vCPU, ms", column, blackout(lab, source, threads(lab, vm.destination_pid())))
+    figures.add("longest gap of a ping, ms", column, result["gap_ms"] if arrived else "network lost")
+    figures.add("pings lost", column, len(result["lost"]) if arrived else "network lost")
+    figures.add("downtime by the VMM's own account, ms", column, moved["downtime_ms"])
+    for line in moved["said"]:
+        say(f"      {line}")
+    vm.finish()
+    return arrived
+
+
+def settle(vm):
+    """Traffic of the guest's own, by which the bridge learns its port, and a timer, by which its vCPU is seen to run."""
+    vm.sh(f"ping -i 0.01 {Lab.bridge_address} > /dev/null 2>&1 &")
+    vm.sh("ticker 2 > /dev/null 2>&1 &")
+
+
+def everything(vm, n_vlans):
+    vm.sh(f"{RSS}; {HASH}; {OFFLOADS}; {MAC}; {PROMISC}; {ALLMULTI}\n{unicast(350)}\n{multicast(350)}", timeout=200)
+    vm.sh(vlans(1, n_vlans), timeout=900)
+
+
+class Subject:
+    """A guest that is kept from one repetition to the next, and made anew after one that did not go well."""
+
+    def __init__(self, lab, figures, column, make, rate, state=None):
+        self.lab, self.figures, self.column, self.make, self.rate, self.state = lab, figures, column, make, rate, state
+        self.vm = None
+
+    def measure(self):
+        def once():
+            if not self.vm:
+                vm = self.make().boot()
+                self.vm = vm
+                if self.state:
+                    start = time.monotonic()
+                    self.state(vm)
+                    say(f"   {self.column}: state set in {time.monotonic() - start:.0f} s")
+            # Only the guest that is measured is busy.
+            settle(self.vm)
+            if not move(self.lab, self.figures, self.vm, self.rate, self.column):
+                self.close()
+                return True
+            self.vm.sh("killall ping ticker", expect=None)
+            return True
+        if not attempt(self.figures, "blackout of the vCPU, ms", self.column, once):
+            self.close()
+
+    def close(self):
+        if self.vm:
+            self.vm.close()
+            self.vm = None
+
+
+def moves(lab, figures, repetitions, rate, n_vlans, n_qemu_vlans):
+    trace_setup(lab)
+    default = Subject(lab, figures, "ferry", lambda: vmm.FerryGuest(lab, ("vp0", "vp1"), "10.77.0.2"), rate)
+    qemu = Subject(lab, figures, "q35", lambda: vmm.QemuGuest(lab, ("vp2", "vp3"), "10.77.0.3"), rate)
+    full = Subject(lab, figures, "ferry, all set", lambda: vmm.FerryGuest(lab, ("vp4", "vp5"), "10.77.0.4"), rate,
+                   lambda vm: everything(vm, n_vlans))
+    try:
+        for repetition in range(repetitions):
+            say(f"== migration {repetition + 1} of {repetitions}")
+            for subject in (default, qemu, full) if n_vlans else (default, qemu):
+                subject.measure()
+        if n_qemu_vlans:
+            say(f"== migration of QEMU with {n_qemu_vlans} VLANs")
+            qemu.close()
+            qemu.column = f"q35, {n_qemu_vlans} VLANs"
+            qemu.state = lambda vm: vm.sh(vlans(1, n_qemu_vlans), timeout=300)
+            qemu.measure()
+    finally:
+        for subject in (default, qemu, full):
+            subject.close()
+
+
+def size(figures):
+    stripped = BUILD / "ferry.stripped"
+    subprocess.run(["strip", "-o", stripped, BUILD / "ferry"], check=True)
+    figures.add("size, stripped, KiB", "ferry", round(stripped.stat().st_size / 1024))
+    stripped.unlink()
+
+
+def verdicts(figures):
+    """{figure, what Ferry has, the limit for it} for each target."""
+    def least(row, columns):
+        return min((m for m in (figures.median(row, c) for c in columns) if m is not None), default=None)
+
+    gap, vcpu = "longest gap of a ping, ms", "blackout of the vCPU, ms"
+    start, own = "exec to first line of user space, s (vmlinux)", "VMM's own memory, PSS, MiB"
+    targets = [
+        ("start against the better QEMU", figures.median(start, "ferry"), least(start, ("q35", "microvm")), 0.75),
+        ("VMM's own memory, MiB", figures.median(own, "ferry"), 1, 4),
+        ("blackout against QEMU's", figures.median(vcpu, "ferry"), figures.median(vcpu, "q35"), 0.2),
+        ("ping gap against QEMU's", figures.median(gap, "ferry"), figures.median(gap, "q35"), 0.2),
+        ("blackout, all set against default", figures.median(vcpu, "ferry, all set"), figures.median(vcpu, "ferry"), 1.2),
+        ("ping gap, all set against default", figures.median(gap, "ferry, all set"), figures.median(gap, "ferry"), 1.2),
+    ]
+    return [{"target": name, "ratio": round(value / base, 3) if value is not None and base else None, "limit": limit}
+            for name, value, base, limit in targets]
+
+
+def table(figures):
+    columns = []
+    for row in figures.values.values():
+        columns += [c for c in row if c not in columns]
+    lines = [["median (least..most)"] + columns]
+    lines += [[row] + [figures.cell(row, c) for c in columns] for row in figures.values]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(columns) + 1)]
+    say("")
+    for line in lines:
+        say("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
+    say("")
+    for verdict in verdicts(figures):
+        ratio, limit = verdict["ratio"], verdict["limit"]
+        outcome = "not measured" if ratio is None else "met" if ratio <= limit else "MISSED"
+        say(f"{verdict['target']:36} {'-' if ratio is None else ratio:>8}  at most {limit:<5} {outcome}")
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="tests/bench/run", description=__doc__)
+    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--quick", action="store_true", help="two repetitions")
+    parser.add_argument("--rate", type=int, default=200, help="pings a second (200)")
+    parser.add_argument("--vlans", type=int, default=4094, help="VLANs of Ferry's guest with everything set; 0: no such guest")
+    parser.add_argument("--qemu-vlans", type=int, default=64, help="VLANs of QEMU's last guest; 0: no such guest")
+    parser.add_argument("--only", choices=("boot", "move"))
+    options = parser.parse_args()
+    repetitions = 2 if options.quick else options.repetitions
+    figures = Figures()
+    started = time.monotonic()
+    size(figures)
+    try:
+        with Lab(nics=vmm.NICS, sims=(), memory="4G", log=BUILD / "bench-l1.log") as lab:
+            say(f"== lab up in {lab.boot_seconds:.0f} s")
+            qemu = vmm.install(lab)
+            vmm.initramfs(lab)
+            say(f"== {qemu}")
+            if options.only != "move":
+                boots(lab, figures, repetitions)
+            if options.only != "boot":
+                moves(lab, figures, repetitions, options.rate, options.vlans, options.qemu_vlans)
+    finally:
+        say(f"\n{repetitions} repetitions in {time.monotonic() - started:.0f} s")
+        table(figures)
+        (BUILD / "bench.json").write_text(json.dumps({"figures": figures.values, "verdicts": verdicts(figures),
+                                                      "notes": figures.notes}, indent=1))
+        for note in figures.notes:
+            say(f"--- {note}")
+        say(f"written to {BUILD}/bench.json")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
