@@ -94,8 +94,8 @@ static int cvq_load_mac(struct cvq_loader *l, struct state_node *node)
 
 static int cvq_load_mac_table(struct cvq_loader *l, struct state_node *node)
 {
-	uint32_t unicast_len, multicast_len;
-	const uint8_t *unicast, *multicast;
+	uint32_t unicast_len = 0, multicast_len = 0;
+	const uint8_t *unicast = NULL, *multicast = NULL;
 	uint8_t *p = l->cmd + 2;
 	int ret;
 
@@ -105,7 +105,7 @@ static int cvq_load_mac_table(struct cvq_loader *l, struct state_node *node)
 	if (ret == 0)
 		ret = state_get_blob(node, "mac-multicast", 0, 6 * CVQ_MAX_MACS - unicast_len, &multicast,
 				     &multicast_len);
-	if (ret < 0)
+	if (ret != 0)
 		return ret;
 	if (unicast_len % 6 != 0 || multicast_len % 6 != 0)
 		return error_add(l->err, -EINVAL, "MAC tables of %u and %u bytes, an address has 6",
@@ -137,9 +137,9 @@ static int cvq_load_vlans(struct cvq_loader *l, struct state_node *node)
 static int cvq_load_mq_slot(struct cvq_loader *l, struct state_node *node, unsigned int i)
 {
 	const char *payload_name = cvq_mq_names[i].payload, *sequence_name = cvq_mq_names[i].sequence;
-	const uint8_t *payload;
-	uint64_t sequence;
-	uint32_t len;
+	const uint8_t *payload = NULL;
+	uint64_t sequence = 0;
+	uint32_t len = 0;
 	int ret;
 
 	if (!state_has(node, payload_name) && !state_has(node, sequence_name))
@@ -147,7 +147,7 @@ static int cvq_load_mq_slot(struct cvq_loader *l, struct state_node *node, unsig
 	ret = state_get_u64(node, sequence_name, 1, CVQ_MAX_SEQUENCE, &sequence);
 	if (ret == 0)
 		ret = state_get_blob(node, payload_name, 1, CVQ_MAX_MQ_COMMAND - 2, &payload, &len);
-	if (ret < 0)
+	if (ret != 0)
 		return ret;
 	for (unsigned int j = 0; j < i; j++) {
 		if (l->store.mq[j].sequence == sequence)

@@ -3,6 +3,7 @@
  * and one interrupt for each. */
 #include "devices/net_priv.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <unistd.h>
 
@@ -42,6 +43,7 @@ static int net_queue_submit_held(struct net_queue *q)
 
 	if (q->n_held <= q->n_scratch)
 		return 0;
+	assert(q->held);
 	while (ret == 0 && next < q->n_held) {
 		struct vring_chain chain;
 

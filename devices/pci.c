@@ -333,7 +333,7 @@ int pci_load(struct pci_device *dev, struct state_node *parent)
 		ret = pci_msix_get(dev, &node, &table, &pending);
 	if (ret == 0)
 		ret = state_finish(&node);
-	if (ret < 0)
+	if (ret != 0)
 		return ret;
 
 	pthread_mutex_lock(&dev->lock);

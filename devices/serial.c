@@ -272,7 +272,8 @@ static int serial_load(struct device *dev, struct state_node *node)
 	s->paused = true;
 	s->regs = regs;
 	s->n_rx = 0;
-	serial_push_rx(s, rx, n_rx);
+	if (rx)
+		serial_push_rx(s, rx, n_rx);
 	pthread_mutex_unlock(&s->lock);
 	return 0;
 }

@@ -390,7 +390,7 @@ static int source_save(struct source *s, struct state_writer *w, struct error *e
 
 static int source_state(struct source *s, struct error *err)
 {
-	struct stream_timings timings;
+	struct stream_timings timings = { 0 };
 	struct state_writer w;
 	uint32_t len;
 	void *tree;
@@ -419,7 +419,7 @@ static int source_state(struct source *s, struct error *err)
 static int source_commit(struct source *s, struct error *err)
 {
 	uint64_t sent = s->stream.bytes_sent;
-	struct stream_timings timings;
+	struct stream_timings timings = { 0 };
 	int ret = source_check(s, err);
 
 	if (ret < 0)

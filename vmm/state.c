@@ -400,7 +400,7 @@ int state_get_string(struct state_node *node, const char *name, uint32_t max, co
 	uint32_t len = 0;
 	int ret = state_get_blob(node, name, 1, max + 1, &value, &len);
 
-	if (ret < 0)
+	if (ret != 0 || !value)
 		return ret;
 	for (uint32_t i = 0; i < len; i++) {
 		/* It will be shown to people: no control characters; and one NUL, at the end. */

@@ -67,6 +67,16 @@ void vm_add_device(struct vm *vm, struct device *dev)
 }
 
 /* Waits for a flag of the fakes; a test that waits in vain is ended by alarm(). */
+static bool is_set(const bool *flag)
+{
+	bool set;
+
+	pthread_mutex_lock(&fake_lock);
+	set = *flag;
+	pthread_mutex_unlock(&fake_lock);
+	return set;
+}
+
 static void wait_for(const bool *flag)
 {
 	pthread_mutex_lock(&fake_lock);
@@ -679,7 +689,7 @@ static void test_terminal(void **state)
 	for (unsigned int i = 0; i < 100; i++)
 		write_all(master, "typed", 5);
 	write_all(master, "\x01", 1);
-	assert_false(fake_ended);
+	assert_false(is_set(&fake_ended));
 	write_all(master, "x", 1);
 	wait_for(&fake_ended);
 	stop(f);

@@ -416,17 +416,9 @@ static void test_event_idx(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_layout),
-		T(test_shapes),
-		T(test_written),
-		T(test_bad_id),
-		T(test_id_not_in_flight),
-		T(test_bad_idx),
-		T(test_private_descs),
-		T(test_full),
-		T(test_one_entry_ring),
-		T(test_flags),
-		T(test_event_idx),
+		T(test_layout),           T(test_shapes),  T(test_written),       T(test_bad_id),
+		T(test_id_not_in_flight), T(test_bad_idx), T(test_private_descs), T(test_full),
+		T(test_one_entry_ring),   T(test_flags),   T(test_event_idx),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

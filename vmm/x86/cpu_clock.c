@@ -101,7 +101,7 @@ int cpu_load_clock(struct vm *vm, struct state_node *node)
 		ret = state_get_u64(node, "realtime", 0, INT64_MAX, &realtime);
 	if (ret == 0)
 		ret = state_get_u64(node, "host-tsc", 0, UINT64_MAX, &host_tsc);
-	if (ret < 0)
+	if (ret != 0)
 		return ret;
 	src.clock = ns;
 	src.realtime = realtime;

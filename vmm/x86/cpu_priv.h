@@ -31,7 +31,7 @@ struct cpu_model {
 	uint32_t xsave_len;
 	uint64_t arch_capabilities;
 	uint64_t tsc_offset[CPU_MAX_VCPUS]; /* the source's, while loading */
-	unsigned int n_msrs; /* that KVM has here, in the order of cpu_msrs */
+	unsigned int n_msrs;                /* that KVM has here, in the order of cpu_msrs */
 	uint32_t msrs[CPU_MAX_MSRS];
 	uint8_t xsave[CPU_XSAVE_LEN_MAX] __attribute__((aligned(64))); /* one vCPU's at a time */
 };

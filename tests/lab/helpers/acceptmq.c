@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Makes an unbound virtio-net PCI function accept MQ once: acceptmq 0000:00:10.0.
 //
-// QEMU's NIC reports three queues until a driver has accepted VIRTIO_NET_F_MQ, and vp_vdpa asks it only once, when it makes
-// its vDPA device; it keeps the larger number over a reset.
+// QEMU's NIC reports three queues until a driver has accepted VIRTIO_NET_F_MQ, and vp_vdpa asks it only once,
+// when it makes its vDPA device; it keeps the larger number over a reset.
 
 #include <fcntl.h>
 #include <stdint.h>

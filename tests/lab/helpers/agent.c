@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Runs in L1: each TCP connection is one shell command with its streams, or a relay to one Unix socket.
 //
-// A client first sends a line. "exec LENGTH" is followed by LENGTH bytes of shell script; from then on both sides send frames
-// of {type, length, bytes}, see below; if the client goes away, the command's process group is killed. "unix PATH" is
-// answered by "ok" or "no ERRNO"; from then on bytes are relayed both ways.
+// A client first sends a line. "exec LENGTH" is followed by LENGTH bytes of shell script; from then on both
+// sides send frames of {type, length, bytes}, see below; if the client goes away, the command's process group
+// is killed. "unix PATH" is answered by "ok" or "no ERRNO"; from then on bytes are relayed both ways.
 
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -153,8 +153,10 @@ static void exec_script(int sock, size_t len)
 	send_number(sock, FRAME_PID, pid);
 
 	struct pollfd fds[] = {
-		{ .fd = sock, .events = POLLIN }, { .fd = out[0], .events = POLLIN },
-		{ .fd = err[0], .events = POLLIN }, { .fd = pidfd, .events = POLLIN },
+		{ .fd = sock, .events = POLLIN },
+		{ .fd = out[0], .events = POLLIN },
+		{ .fd = err[0], .events = POLLIN },
+		{ .fd = pidfd, .events = POLLIN },
 	};
 	for (;;) {
 		if (poll(fds, 4, -1) < 0)
@@ -167,7 +169,8 @@ static void exec_script(int sock, size_t len)
 			fds[1].fd = -1;
 		if (fds[2].revents && !forward(err[0], sock, FRAME_STDERR))
 			fds[2].fd = -1;
-		// The streams may stay open in background children; what the command itself wrote is there by now.
+		// The streams may stay open in background children; what the command itself wrote is there by
+		// now.
 		if (fds[3].revents && !(fds[1].revents & POLLIN) && !(fds[2].revents & POLLIN))
 			break;
 	}
@@ -220,7 +223,8 @@ static void serve(int sock)
 
 int main(int argc, char **argv)
 {
-	struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(argc > 1 ? atoi(argv[1]) : 7000) };
+	struct sockaddr_in address = { .sin_family = AF_INET,
+				       .sin_port = htons(argc > 1 ? atoi(argv[1]) : 7000) };
 	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
 
 	signal(SIGPIPE, SIG_IGN);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Stands between a migration's source and destination and kills a process when a chosen frame passes.
 //
-// cutproxy LISTEN CONNECT to|from TYPE COUNT PID: takes one connection on the Unix socket LISTEN, relays it to CONNECT, and
-// when the COUNTth frame of TYPE towards ("to") or from the destination begins, withholds it, kills PID and closes both
-// sides. Prints "cut" then, or "passed" if the stream ended without such a frame.
+// cutproxy LISTEN CONNECT to|from TYPE COUNT PID: takes one connection on the Unix socket LISTEN, relays it
+// to CONNECT, and when the COUNTth frame of TYPE towards ("to") or from the destination begins, withholds it,
+// kills PID and closes both sides. Prints "cut" then, or "passed" if the stream ended without such a frame.
 
 #define _GNU_SOURCE
 #include <poll.h>
@@ -119,7 +119,9 @@ int main(int argc, char **argv)
 				printf("passed\n");
 				return 0;
 			}
-			pass = i == watched ? scan(&directions[i], buffer, n, strtoul(argv[4], NULL, 10), &count) : (size_t)n;
+			pass = i == watched
+				       ? scan(&directions[i], buffer, n, strtoul(argv[4], NULL, 10), &count)
+				       : (size_t)n;
 			write_all(s[!i], buffer, pass);
 			if (pass < (size_t)n || count == 0) {
 				kill(atoi(argv[6]), SIGKILL);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Holds two idle VMs open in L1, one with and one without an interrupt controller in the kernel.
 //
-// KVM patches its code when the first such VM comes and when the last one goes; under TCG another CPU may then run a stale
-// breakpoint. As long as these two exist nothing is patched.
+// KVM patches its code when the first such VM comes and when the last one goes; under TCG another CPU may
+// then run a stale breakpoint. As long as these two exist nothing is patched.
 
 #include <fcntl.h>
 #include <linux/kvm.h>

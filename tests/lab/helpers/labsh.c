@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Runs in the guest, on its serial console: takes shell commands from a test and answers with their output and exit status.
+// Runs in the guest, on its serial console: takes shell commands from a test and answers with their output
+// and exit status.
 //
-// Request:  "\n@ID SECONDS LENGTH\n" and LENGTH bytes of script. Answer: "\n@ID{" output "@ID} STATUS\n". A command that
-// takes longer than SECONDS is killed and its status is 124. Whatever is not a request is skipped, so that a test can
-// attach at any time and after noise on the line.
+// Request:  "\n@ID SECONDS LENGTH\n" and LENGTH bytes of script. Answer: "\n@ID{" output "@ID} STATUS\n". A
+// command that takes longer than SECONDS is killed and its status is 124. Whatever is not a request is
+// skipped, so that a test can attach at any time and after noise on the line.
 
 #define _GNU_SOURCE
 #include <errno.h>

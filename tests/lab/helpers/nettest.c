@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// TCP streams whose content is checked: nettest sink PORT | nettest source ADDRESS PORT BYTES [BYTES-A-SECOND].
+// TCP streams whose content is checked: nettest sink PORT | nettest source ADDRESS PORT BYTES
+// [BYTES-A-SECOND].
 //
-// The source sends a stream that follows from its position alone. The sink takes one connection, checks every byte, prints
-// "received N ok" or the position of the first wrong byte, and the longest time in which nothing came.
+// The source sends a stream that follows from its position alone. The sink takes one connection, checks every
+// byte, prints "received N ok" or the position of the first wrong byte, and the longest time in which nothing
+// came.
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -128,7 +130,8 @@ int main(int argc, char **argv)
 	if (argc == 3 && strcmp(argv[1], "sink") == 0)
 		return sink(atoi(argv[2]));
 	if ((argc == 5 || argc == 6) && strcmp(argv[1], "source") == 0)
-		return source(argv[2], atoi(argv[3]), strtoull(argv[4], NULL, 10), argc == 6 ? strtoull(argv[5], NULL, 10) : 0);
+		return source(argv[2], atoi(argv[3]), strtoull(argv[4], NULL, 10),
+			      argc == 6 ? strtoull(argv[5], NULL, 10) : 0);
 	fprintf(stderr, "usage: nettest sink PORT | nettest source ADDRESS PORT BYTES [BYTES-A-SECOND]\n");
 	return 2;
 }

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Prints where eth0's driver has its rings: a line "queue N size S driver GPA device GPA" for each queue in use.
+// Prints where eth0's driver has its rings: a line "queue N size S driver GPA device GPA" for each queue in
+// use.
 //
-// By the registers of the virtio-net PCI function, which the driver leaves alone once it is up (needs "iomem=relaxed").
+// By the registers of the virtio-net PCI function, which the driver leaves alone once it is up (needs
+// "iomem=relaxed").
 
 #include <fcntl.h>
 #include <stdint.h>

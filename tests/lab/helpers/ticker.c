@@ -26,7 +26,8 @@ int main(int argc, char **argv)
 {
 	double ms = argc > 1 ? atof(argv[1]) : 2;
 	struct timespec pause = { .tv_nsec = (long)(ms * 1e6) };
-	double start = now(CLOCK_MONOTONIC), start_real = now(CLOCK_REALTIME), last = start, gap = 0, back = 0;
+	double start = now(CLOCK_MONOTONIC), start_real = now(CLOCK_REALTIME), last = start, gap = 0,
+	       back = 0;
 	unsigned long ticks = 0;
 
 	signal(SIGTERM, stop);
@@ -42,7 +43,7 @@ int main(int argc, char **argv)
 		last = t;
 		ticks++;
 	}
-	printf("ticks %lu, longest gap %.1f ms, backwards %.3f ms, monotonic %.3f s, realtime %.3f s\n", ticks, gap * 1e3,
-		back * 1e3, last - start, now(CLOCK_REALTIME) - start_real);
+	printf("ticks %lu, longest gap %.1f ms, backwards %.3f ms, monotonic %.3f s, realtime %.3f s\n",
+	       ticks, gap * 1e3, back * 1e3, last - start, now(CLOCK_REALTIME) - start_real);
 	return 0;
 }
