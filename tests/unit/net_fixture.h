@@ -161,7 +161,7 @@ static inline void assert_refused(struct net_guest *g, int (*fn)(struct device *
 
 	assert_true(take_tree(g, fn, t, &err) < 0);
 	if (!strstr(err.text, reason))
-		print_error("'%s' is not in: %s\n", reason, err.text);
+		print_error("'%s' is not in: %s\n", reason ? reason : "", err.text);
 	assert_non_null(strstr(err.text, reason));
 }
 
