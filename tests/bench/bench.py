@@ -11,7 +11,7 @@ import time
 import traceback
 
 import vmm
-from lab import BUILD, CommandFailed, Lab, LabStuck
+from lab import BUILD, CommandFailed, Lab, LabStuck, ranges
 from netns import Pinger
 from test_migrate_state import ALLMULTI, HASH, MAC, OFFLOADS, PROMISC, RSS, multicast, unicast, vlans
 
@@ -101,7 +101,9 @@ def boots(lab, figures, repetitions):
     commands = {
         "ferry": lambda kernel: lambda node: vmm.ferry_command(node, kernel=kernel),
         "q35": lambda kernel: lambda node: vmm.qemu_command("q35", node, kernel=kernel),
-        "microvm": lambda kernel: lambda node: vmm.qemu_command("microvm", node, kernel=kernel),
+        # microvm with a vhost-vdpa NIC on virtio-mmio does not come to user space here: both without one.
+        "ferry, no NIC": lambda kernel: lambda node: vmm.ferry_command(None, kernel=kernel),
+        "microvm, no NIC": lambda kernel: lambda node: vmm.qemu_command("microvm", None, kernel=kernel),
     }
     for repetition in range(repetitions):
         say(f"== boot {repetition + 1} of {repetitions}")
@@ -151,12 +153,13 @@ def move(lab, figures, vm, rate, column):
         arrived = pinger.wait_answers(rate, LOST_AFTER)
     finally:
         result = pinger.stop()
+    times = sorted(pinger.answered.values())
+    largest = sorted(((b - a, b - times[0]) for a, b in zip(times, times[1:])), reverse=True)[:4]
+    say("      largest gaps, ms, at s: " + ", ".join(f"{gap * 1e3:.0f} at {at:.2f}" for gap, at in largest) + f"; lost {ranges(result['lost'])}")
     figures.add("blackout of the vCPU, ms", column, blackout(lab, source, threads(lab, vm.destination_pid())))
     figures.add("longest gap of a ping, ms", column, result["gap_ms"] if arrived else "network lost")
     figures.add("pings lost", column, len(result["lost"]) if arrived else "network lost")
     figures.add("downtime by the VMM's own account, ms", column, moved["downtime_ms"])
-    for line in moved["said"]:
-        say(f"      {line}")
     vm.finish()
     return arrived
 
@@ -235,13 +238,11 @@ def size(figures):
 
 def verdicts(figures):
     """{figure, what Ferry has, the limit for it} for each target."""
-    def least(row, columns):
-        return min((m for m in (figures.median(row, c) for c in columns) if m is not None), default=None)
-
     gap, vcpu = "longest gap of a ping, ms", "blackout of the vCPU, ms"
     start, own = "exec to first line of user space, s (vmlinux)", "VMM's own memory, PSS, MiB"
     targets = [
-        ("start against the better QEMU", figures.median(start, "ferry"), least(start, ("q35", "microvm")), 0.75),
+        ("start against q35", figures.median(start, "ferry"), figures.median(start, "q35"), 0.75),
+        ("start against microvm, no NIC", figures.median(start, "ferry, no NIC"), figures.median(start, "microvm, no NIC"), 0.75),
         ("VMM's own memory, MiB", figures.median(own, "ferry"), 1, 4),
         ("blackout against QEMU's", figures.median(vcpu, "ferry"), figures.median(vcpu, "q35"), 0.2),
         ("ping gap against QEMU's", figures.median(gap, "ferry"), figures.median(gap, "q35"), 0.2),

@@ -29,6 +29,11 @@ QEMU_NIC = ("netdev=n,mq=on,ctrl_vq=on,guest_announce=off,queue_reset=off,host_u
 numbers = itertools.count()
 
 
+def device_mac(name):
+    """The MAC address that the lab gives a NIC: QEMU's guest gets nothing by another until it sets that itself."""
+    return f"52:54:00:77:11:{0x11 + int(name[2:]):02x}"
+
+
 def cpio_entry(name, mode, data=b"", device=(0, 0)):
     fields = (0, mode, 0, 0, 1, 0, len(data), 0, 0, *device, len(name) + 1, 0)
     entry = b"070701" + b"".join(b"%08X" % f for f in fields) + name.encode() + b"\0"
@@ -70,7 +75,8 @@ def install(lab):
 
 
 def words(address=None):
-    return "console=ttyS0 quiet rdinit=/bench-init lab.agent" + (f" lab.address={address}/24" if address else "")
+    # L1's emulated CPU is of a family that had AGP: without "noearly" the kernel looks for a bridge on 256 buses, twice.
+    return "console=ttyS0 quiet pci=noearly rdinit=/bench-init lab.agent" + (f" lab.address={address}/24" if address else "")
 
 
 def ferry_command(node, serial="stdio", kernel="vmlinux"):
@@ -79,10 +85,10 @@ def ferry_command(node, serial="stdio", kernel="vmlinux"):
             f"--cpus 1 --serial {serial} {net} --cmdline {shlex.quote(words())}")
 
 
-def qemu_command(machine, node, mac="52:54:00:77:33:01", serial="stdio", kernel="vmlinux", append=None, extra=""):
+def qemu_command(machine, node, mac=device_mac("vp0"), serial="stdio", kernel="vmlinux", append=None, extra=""):
     program, options, nic = {
         "q35": ("qemu-system-x86_64", "q35", f"virtio-net-pci,{QEMU_NIC},vectors=10,disable-legacy=on,romfile="),
-        "microvm": ("qemu-system-x86_64-microvm", "microvm,x-option-roms=off,pit=off,pic=off,rtc=off",
+        "microvm": ("qemu-system-x86_64-microvm", "microvm,x-option-roms=off,rtc=on",
                     f"virtio-net-device,{QEMU_NIC}"),
     }[machine]
     net = f"-netdev vhost-vdpa,id=n,vhostdev={node},queues=4,x-svq=on -device {nic.format(mac=mac)}" if node else ""
@@ -98,7 +104,7 @@ class FerryGuest(ferry.Vm):
         self.nodes, self.address = nodes, address
         for name in nodes:
             lab.reset_nic(name)
-        super().__init__(lab, node=nodes[0], mem=f"{MEMORY}M", cpus=1, address=address)
+        super().__init__(lab, node=nodes[0], cmdline="pci=noearly", mem=f"{MEMORY}M", cpus=1, address=address)
 
     def prepare(self):
         self.destination = self.receive(self.nodes[self.node == self.nodes[0]])
@@ -160,13 +166,13 @@ class QemuHost:
 class QemuGuest:
     """The same guest under QEMU's q35 machine."""
 
-    def __init__(self, lab, nodes, address, mac="52:54:00:77:33:01"):
-        self.lab, self.nodes, self.address, self.mac = lab, nodes, address, mac
+    def __init__(self, lab, nodes, address):
+        self.lab, self.nodes, self.address, self.mac = lab, nodes, address, device_mac(nodes[0])
         self.guest = guest.Guest(lab)
         self.destination = None
         for name in nodes:
             lab.reset_nic(name)
-        self.host = QemuHost(lab, nodes[0], mac, address)
+        self.host = QemuHost(lab, nodes[0], self.mac, address)
 
     def boot(self):
         try:

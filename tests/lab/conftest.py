@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Fixtures of the lab's tests: one L1 host for all of them, guests that are reused while they are well."""
 
+import itertools
 import os
 import pathlib
 import sys
@@ -22,15 +23,16 @@ def evidence():
 
 
 def pytest_runtest_protocol(item, nextitem):
-    """A test whose lab got stuck (about one guest in 25 freezes under nested TCG) is run a second time, and says so."""
+    """A test in which the lab itself failed, as TCG's nested virtualisation sometimes does, runs again in a new one."""
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    item.lab_failed = False
     reports = runtestprotocol(item, nextitem=nextitem, log=False)
-    if any(r.failed and "LabStuck" in str(r.longrepr) for r in reports):
+    if item.lab_failed:
         path = evidence() / (item.name.replace("/", "-") + ".txt")
         path.write_text("\n".join("\n".join([str(r.longrepr), *map("\n".join, r.sections)]) for r in reports if r.failed))
-        item.config.get_terminal_writer().write(f"\nLAB STUCK in {item.nodeid}, evidence in {path}; again\n")
-        if "request" in item.__dict__ or hasattr(item, "_initrequest"):
-            item._initrequest()
+        item.config.get_terminal_writer().write(f"\nLAB STUCK in {item.nodeid}, evidence in {path}; again in a new one\n")
+        item.config.labs.drop()
+        item._initrequest()
         reports = runtestprotocol(item, nextitem=nextitem, log=False)
     for report in reports:
         item.ihook.pytest_runtest_logreport(report=report)
@@ -44,71 +46,85 @@ def pytest_runtest_makereport(item, call):
     report = outcome.get_result()
     if call.when == "call":
         item.failed = report.failed
-    l1 = getattr(item, "funcargs", {}).get("lab")
-    if report.failed and call.excinfo:
-        report.sections.extend(("note", note) for note in getattr(call.excinfo.value, "__notes__", ()))
-    if report.failed and l1:
-        report.sections.append(("kernel log of L1", l1.run("dmesg | tail -20", expect=None)))
+    if not report.failed or not call.excinfo:
+        return
+    report.sections.extend(("note", note) for note in getattr(call.excinfo.value, "__notes__", ()))
+    l1 = item.config.labs.lab
+    if l1:
+        report.sections.append(("console of L1", l1.console_text()[-3000:]))
         report.sections.append(("core files", l1.keep_cores(evidence())))
+    item.lab_failed |= call.excinfo.errisinstance(lab_module.LabStuck) or bool(l1 and l1.crashed())
 
 
-@pytest.fixture(scope="session")
-def lab():
-    with lab_module.Lab(log=lab_module.BUILD / "lab-l1.log") as l1:
-        yield l1
+class Labs:
+    """The L1 host that all tests share, and the guest in it that many of them use in turn; made anew when lost or in doubt."""
 
-
-class Guests:
-    """Hands out one guest that many tests use in turn, and boots another when it is gone or a test left it in doubt."""
-
-    def __init__(self, lab):
-        self.lab = lab
-        self.vm = None
+    def __init__(self):
+        self.lab = self.vm = None
+        self.logs = (lab_module.BUILD / f"lab-l1-{n}.log" for n in itertools.count(1))
 
     def get(self):
+        if not self.lab:
+            self.lab = lab_module.Lab(log=next(self.logs))
+        return self.lab
+
+    def guest(self):
         if self.vm and not self.vm.host.process.running():
-            self.drop()
+            self.drop_guest()
         if not self.vm:
-            self.vm = ferry.Vm(self.lab, "vp0", mem="128M").boot()
+            self.vm = ferry.Vm(self.get(), "vp0", mem="128M").boot()
         return self.vm
 
+    def drop_guest(self):
+        vm, self.vm = self.vm, None
+        if vm:
+            vm.close()
+
     def drop(self):
-        if self.vm:
-            self.vm.close()
-            self.vm = None
+        lab, self.lab, self.vm = self.lab, None, None
+        if lab:
+            lab.close()
+
+
+def pytest_configure(config):
+    config.labs = Labs()
 
 
 @pytest.fixture(scope="session")
-def guests(lab):
-    guests = Guests(lab)
-    yield guests
-    guests.drop()
+def labs(request):
+    yield request.config.labs
+    request.config.labs.drop()
 
 
 @pytest.fixture
-def vm(guests, request):
+def lab(labs):
+    return labs.get()
+
+
+@pytest.fixture
+def vm(labs, request):
     """A running guest on vp0 or vp1 in its default state."""
-    vm = guests.get()
+    vm = labs.guest()
     # A reset by the driver returns all that a test has set to its default; a VLAN or macvlan device goes with its parent.
     vm.sh("cd /sys/bus/virtio/drivers/virtio_net && d=$(ls -d virtio*) && echo $d > unbind && echo $d > bind && "
           "ip link set eth0 up && ip addr add 10.77.0.2/24 dev eth0")
     yield vm
-    if getattr(request.node, "failed", True):
-        guests.drop()
+    if getattr(request.node, "failed", True) and not request.node.lab_failed:
+        labs.drop_guest()
 
 
 @pytest.fixture
-def fresh(guests):
+def fresh(labs, request):
     """Boots guests of a test's own; they end with it, and the shared one is out of their way."""
-    guests.drop()
+    labs.drop_guest()
     vms = []
 
     def boot(**options):
-        vm = ferry.Vm(guests.lab, **options)
+        vm = ferry.Vm(labs.get(), **options)
         vms.append(vm)
         return vm.boot()
     yield boot
-    for vm in vms:
+    for vm in vms if not request.node.lab_failed else ():
         vm.close()
 
 

@@ -20,12 +20,14 @@ class Guest:
         self.text = ""
         self.changed = threading.Condition()
         self.socket = None
+        self.ended = False
         self.ids = itertools.count(1)
 
     def attach(self, path, timeout=30, process=None):
         """Connects to a serial socket in L1, away from an earlier one."""
         self.detach()
         self.socket = self.lab.unix(path, timeout, process)
+        self.ended = False
         self.thread = threading.Thread(target=self._receive, args=(self.socket,), daemon=True)
         self.thread.start()
 
@@ -47,6 +49,7 @@ class Guest:
                 data = b""
             with self.changed:
                 self.text += data.decode(errors="replace")
+                self.ended = not data
                 self.changed.notify_all()
             if not data:
                 return
@@ -80,7 +83,9 @@ class Guest:
                 found = pattern.search(self.text, max(0, start - 1))
                 return found
             # labsh itself ends a command after its time: one that is not answered is a guest that stands still.
-            self.changed.wait_for(seen, timeout + 20)
+            self.changed.wait_for(lambda: seen() or self.ended, timeout + 20)
+        if not found and self.ended:
+            raise LabStuck(f"the guest is gone that should have answered: {command}\n--- console\n{self.text[-3000:]}")
         if not found:
             raise self.stuck(f"the guest did not answer: {command}")
         output, status = found[1], int(found[2])

@@ -215,7 +215,7 @@ class Lab:
         self.console = threading.Thread(target=self._console, daemon=True)
         self.console.start()
         if not self.ready.wait(120) or self.qemu.poll() is not None:
-            raise LabStuck("L1 did not come up:\n" + self.log.read_text(errors="replace")[-3000:])
+            raise LabStuck("L1 did not come up:\n" + self.console_text()[-3000:])
         self.qmp = qmp.Qmp(f"{self.directory}/qmp.sock")
 
     def _console(self):
@@ -242,7 +242,10 @@ class Lab:
     def connect(self):
         def make():
             return socket.create_connection((self.l1_address, 7000), timeout=30)
-        s = self.namespace.call(make)
+        try:
+            s = self.namespace.call(make)
+        except OSError as e:
+            raise LabStuck(f"L1 does not answer: {e}") from None
         s.settimeout(None)
         s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return s
@@ -297,6 +300,13 @@ class Lab:
         """Makes the vDPA device of a NIC anew."""
         index = list(self.nics).index(name)
         self.nodes[name] = self.run(f"vpvdpa 0000:00:{0x10 + index:02x}.0 {name} | sed -n 's/^node //p'").strip()
+
+    def console_text(self):
+        return self.log.read_text(errors="replace")
+
+    def crashed(self):
+        """Whether L1's own kernel found itself broken: it is Debian's, and TCG the likely reason."""
+        return any(words in self.console_text() for words in ("Oops", "BUG:", "Kernel panic", "general protection fault"))
 
     def keep_cores(self, directory):
         """Moves core files of programs that crashed in L1 into a folder and returns their names."""
