@@ -3,6 +3,7 @@
 
 import itertools
 import pathlib
+import re
 import shlex
 import stat
 import subprocess
@@ -87,6 +88,7 @@ def ferry_command(node, serial="stdio", kernel="vmlinux"):
 def qemu_command(machine, node, mac=device_mac("vp0"), serial="stdio", kernel="vmlinux", append=None, extra=""):
     program, options, nic = {
         "q35": ("qemu-system-x86_64", "q35", f"virtio-net-pci,{QEMU_NIC},vectors=10,disable-legacy=on,romfile="),
+        # Its option ROMs stay: one of them is what enters an ELF kernel.
         "microvm": ("qemu-system-x86_64-microvm", "microvm,rtc=on",
                     f"virtio-net-device,{QEMU_NIC}"),
     }[machine]
@@ -118,7 +120,7 @@ class FerryGuest(ferry.Vm):
         moved = self.send(self.destination.address, timeout=90)
         if moved.status != 0:
             raise CommandFailed(f"ferry migrate: {moved.output}\n{self.host.process.output()}\n{self.destination.process.output()}")
-        return moved.downtime_ms
+        return moved.downtime_ms, re.findall(r"^  (\S.*?) +([0-9.]+) ms$", moved.output, re.MULTILINE)
 
     def finish(self):
         self.follow(self.destination)
@@ -220,7 +222,7 @@ class QemuGuest:
             if time.monotonic() > deadline:
                 raise LabStuck("QEMU's destination does not run")
             time.sleep(0.1)
-        return answer.get("downtime")
+        return answer.get("downtime"), []
 
     def finish(self):
         self.host.close()
