@@ -15,7 +15,7 @@ import lab as lab_module  # noqa: E402
 import netns  # noqa: E402
 
 
-# TCG's nested virtualisation breaks L1 about once in some minutes of traffic: three times in one test are ours.
+# TCG's nested virtualisation now and then lets a guest or L1 stand still: three times in one test are ours.
 LAB_ATTEMPTS = 3
 
 
@@ -139,6 +139,7 @@ def ping(lab):
     pingers = []
 
     def start(address=ferry.GUEST_ADDRESS):
+        lab.forget_neighbours()
         pinger = netns.Pinger(lab.namespace, address)
         pingers.append(pinger)
         assert pinger.wait_answers(1, 20), "the guest does not answer a ping"

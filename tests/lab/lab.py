@@ -60,6 +60,23 @@ def ranges(numbers):
     return " ".join(parts)
 
 
+def made_by(*command):
+    """The folder in the cache that one of the scripts beside this file has made."""
+    command = [HERE / command[0], *command[1:]]
+    return pathlib.Path(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip())
+
+
+def l0_qemu():
+    """The beginning of a command that runs L1.
+
+    Of Debian 13: with Debian 12's 7.2 nested guests stood still or faulted every few minutes of traffic, sometimes L1 itself, and its
+    NIC forgot a queue for good once RSS had led packets into a full one.
+    """
+    root = made_by("qemu", "trixie")
+    return [root / "lib64/ld-linux-x86-64.so.2", "--library-path", root / "usr/lib/x86_64-linux-gnu", root / "usr/bin/qemu-system-x86_64",
+            "-L", root / "usr/share/qemu", "-L", root / "usr/share/seabios"]
+
+
 class Process:
     """A command that runs in L1; its output is collected as it comes."""
 
@@ -165,7 +182,7 @@ class Lab:
     def __init__(self, nics=NICS, sims=SIMS, memory="7G", memlock="unlimited", shares=None, log=None):
         self.nics = {nic.name: nic for nic in nics}
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="ferry-lab-"))
-        self.images = pathlib.Path(subprocess.run([HERE / "images"], check=True, stdout=subprocess.PIPE, text=True).stdout.strip())
+        self.images = made_by("images")
         self.share = self.directory / "share"
         self.share.mkdir()
         self.log = pathlib.Path(log) if log else self.directory / "l1.log"
@@ -192,7 +209,8 @@ class Lab:
     def _start(self, nics, memory, memlock, shares):
         append = ("console=ttyS0 quiet panic=-1 intel_iommu=on iommu=pt nokaslr mitigations=off tsc=reliable no_timer_check "
                   f"lab.net=0000:00:1e.0 lab.address={self.l1_address}/24 lab.memlock={memlock} lab.shares={','.join(shares)}")
-        command = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+        command = l0_qemu() + [
+                   "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
                    "-accel", "tcg,thread=multi,tb-size=1024", "-cpu", "max,+svm,+npt", "-smp", "2", "-m", memory, "-M", "q35",
                    "-device", "intel-iommu,intremap=on,device-iotlb=on,snoop-control=on,caching-mode=off",
                    "-kernel", self.images / "vmlinuz", "-initrd", self.images / "l1.cpio", "-append", append,
@@ -286,6 +304,10 @@ class Lab:
                 raise CommandFailed(f"nothing listens on {path} in L1 after {timeout} s: {answer.decode().strip()}")
             # There is no event for a socket of another program that is not there yet.
             time.sleep(0.05)
+
+    def forget_neighbours(self):
+        """L0 would for some time go on to send to the MAC address that an earlier guest, or the same one earlier, had."""
+        self.namespace.sh("ip neigh flush dev br0")
 
     def rx_filter(self, nic):
         """What the emulated NIC really filters, from QEMU's own view, in a form that can be compared."""

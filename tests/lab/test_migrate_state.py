@@ -11,7 +11,7 @@ KEY = ":".join(f"{(37 * i + 11) % 256:02x}" for i in range(40))
 def addresses(prefix, count):
     """Adds many addresses, by one run of bridge: a process for each would take the guest minutes."""
     return (f"i=1; while [ $i -le {count} ]; do printf 'fdb add {prefix}:%02x:%02x dev eth0 self\\n' $((i / 256)) $((i % 256)); "
-            "i=$((i + 1)); done > /tmp/f; bridge -batch /tmp/f; rm /tmp/f")
+            "i=$((i + 1)); done > /tmp/f; bridge -batch /tmp/f && rm /tmp/f")
 
 
 def unicast(count):
@@ -24,7 +24,7 @@ def multicast(count):
 
 def vlans(first, last):
     return (f"i={first}; while [ $i -le {last} ]; do echo link add link eth0 name v$i type vlan id $i; i=$((i+1)); done > /tmp/v; "
-            "ip -batch /tmp/v; rm /tmp/v")
+            "ip -batch /tmp/v && rm /tmp/v")
 
 
 PROMISC = "ip link set dev eth0 promisc on"
@@ -139,7 +139,8 @@ def test_vlans(lab, vm, count):
 
 def test_everything_at_once(lab, fresh):
     """All families set, all 4,094 VLANs among them, there and back."""
-    vm = fresh(node="vp0")
+    # Each of so many network devices takes some 40 KiB.
+    vm = fresh(node="vp0", mem="512M")
     vm.sh(f"{RSS}; {HASH}; {OFFLOADS}; {MAC}; {ALLMULTI}\n{unicast(350)}\n{multicast(350)}", timeout=120)
     vm.sh(vlans(1, 4094), timeout=400)
     state = compare(lab, vm)

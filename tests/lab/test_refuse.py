@@ -45,9 +45,9 @@ def test_refused_then_retried(lab, vm, ping, node, options, words):
 
 
 def test_refused_control_command(lab, fresh):
-    """The simulator made to refuse: the command is named, and the guest goes on."""
+    """The simulator made to refuse: the command is named, and the guest goes on. It keeps a MAC address over a reset: a new one."""
     vm = fresh(node="sim0")
-    vm.sh("ip link set dev eth0 address 02:11:22:33:44:66")
+    vm.sh("ip link set dev eth0 address 02:11:22:33:44:88")
     lab.run("echo Y > /sys/module/vdpa_sim_net/parameters/refuse")
     try:
         refused(vm, vm.receive("sim1"), ["MAC"])
@@ -58,7 +58,7 @@ def test_refused_control_command(lab, fresh):
     vm.sh("arping -c 3 -w 4 -I eth0 10.77.0.9 || true")
     assert int(vm.sh(received)) >= before + 3
     vm.migrate("sim1")
-    assert vm.sh("cat /sys/class/net/eth0/address").strip() == "02:11:22:33:44:66"
+    assert vm.sh("cat /sys/class/net/eth0/address").strip() == "02:11:22:33:44:88"
 
 
 def test_nobody_listens(vm):

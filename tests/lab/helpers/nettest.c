@@ -8,6 +8,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,6 +40,14 @@ static double now(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return t.tv_sec + t.tv_nsec / 1e9;
+}
+
+static volatile sig_atomic_t stopped;
+
+static void stop(int signal)
+{
+	(void)signal;
+	stopped = 1;
 }
 
 static void die(const char *what)
@@ -94,11 +103,13 @@ static int source(const char *address, int port, uint64_t bytes, uint64_t rate)
 	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons(port) };
 	int s = socket(AF_INET, SOCK_STREAM, 0);
 	double start = now();
+	uint64_t total = 0;
 
+	signal(SIGTERM, stop);
 	inet_pton(AF_INET, address, &a.sin_addr);
 	if (connect(s, (struct sockaddr *)&a, sizeof(a)))
 		die("nettest: connect");
-	for (uint64_t total = 0; total < bytes;) {
+	while (total < bytes && !stopped) {
 		size_t at = total % CHUNK, len = CHUNK - at;
 		ssize_t n;
 
@@ -121,7 +132,7 @@ static int source(const char *address, int port, uint64_t bytes, uint64_t rate)
 	// The sink closes once it has read everything: only then has all arrived.
 	if (read(s, buffer, 1) != 0)
 		die("nettest: close");
-	printf("sent %llu in %.3f s\n", (unsigned long long)bytes, now() - start);
+	printf("sent %llu in %.3f s\n", (unsigned long long)total, now() - start);
 	return 0;
 }
 
