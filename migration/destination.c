@@ -198,10 +198,16 @@ static int destination_check(struct destination *d, struct vm *vm, struct error 
 
 static int destination_ram(struct incoming *in, const struct stream_frame *frame, struct error *err)
 {
+	int ret;
+
 	if (in->pass_ns == 0)
 		in->pass_ns = now_ns();
 	in->phase = DESTINATION_PASS;
-	return ram_receive(&in->d->stream, frame, &in->vm->memory, err);
+	ret = ram_receive(&in->d->stream, frame, &in->vm->memory, err);
+	/* What comes again is there already, and the last pass is downtime. */
+	if (ret == 0 && in->round == 0 && frame->type == STREAM_RAM)
+		vm_prefault(in->vm, frame->arg, frame->len);
+	return ret;
 }
 
 static int destination_round(struct incoming *in, const struct stream_frame *frame, struct error *err)

@@ -319,6 +319,29 @@ int vm_throttle(struct vm *vm, unsigned int percent)
 	return ret;
 }
 
+/* Linux 6.11; the headers that Ferry is built with may be older. */
+#ifndef KVM_PRE_FAULT_MEMORY
+struct kvm_pre_fault_memory {
+	__u64 gpa;
+	__u64 size;
+	__u64 flags;
+	__u64 padding[5];
+};
+#define KVM_PRE_FAULT_MEMORY _IOWR(KVMIO, 0xd5, struct kvm_pre_fault_memory)
+#endif
+
+void vm_prefault(struct vm *vm, uint64_t gpa, uint64_t len)
+{
+	struct kvm_pre_fault_memory range = { .gpa = gpa, .size = len };
+	int ret;
+
+	/* KVM moves the range along, also where a signal stops it. What it can not do costs the guest a
+	 * fault. */
+	do {
+		ret = ioctl(vm->vcpus[0].fd, KVM_PRE_FAULT_MEMORY, &range);
+	} while (range.size > 0 && (ret == 0 || errno == EINTR));
+}
+
 int vm_dirty_log_start(struct vm *vm)
 {
 	uint64_t len = 0;

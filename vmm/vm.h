@@ -151,6 +151,14 @@ struct vm_cap {
 int __must_check vm_check_caps(const struct vm *vm, const struct vm_cap *caps, unsigned int n_caps,
 			       struct error *err);
 
+/*
+ * Enters guest memory [gpa, gpa + len), whole pages that have passed memory_at(), into KVM's second-level
+ * page tables, which all vCPUs share: a guest that has just arrived would else take a fault for every page
+ * that it touches first. Allocates what is not there yet. Linux 6.11; nothing where KVM cannot. Before the
+ * vCPUs run.
+ */
+void vm_prefault(struct vm *vm, uint64_t gpa, uint64_t len);
+
 /* KVM's dirty log, off by default. vm_dirty_log() ORs what was written since the last call into a bitmap of
  * memory.h. One thread. */
 int __must_check vm_dirty_log_start(struct vm *vm);

@@ -333,6 +333,13 @@ int vm_throttle(struct vm *vm, unsigned int percent)
 	return 0;
 }
 
+void vm_prefault(struct vm *vm, uint64_t gpa, uint64_t len)
+{
+	assert(fake_guest_is_paused(fake_guest(vm)));
+	assert(memory_at(&vm->memory, gpa, len));
+	fake_guest(vm)->prefaulted += len;
+}
+
 int vm_dirty_log_start(struct vm *vm)
 {
 	fake_guest(vm)->kvm_logging = true;

@@ -23,6 +23,7 @@ struct fake_guest {
 	struct fake_device devices[2];
 	uint64_t registers;
 	const char *refuse_accept, *refuse_load, *fail_save;
+	uint64_t prefaulted; /* bytes */
 
 	_Atomic uint64_t *kvm_log;
 	_Atomic bool kvm_logging;

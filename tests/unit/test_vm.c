@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The VM on the host's real KVM, with guests of a few instructions. Skipped where there is no /dev/kvm. */
+#define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -356,6 +357,31 @@ static void test_topology(void **state)
 	assert_int_equal(guest_u32(f, 0x200000), 3);       /* cores */
 	assert_int_equal(guest_u32(f, 0x200004), 0x201);   /* level 1, of cores */
 	assert_int_equal(guest_u32(f, 0x200008) >> 16, 4); /* ids of the socket; this one's is 0 */
+	destroy(f);
+}
+
+/* Linux 6.11. */
+#ifndef KVM_CAP_PRE_FAULT_MEMORY
+#define KVM_CAP_PRE_FAULT_MEMORY 236
+#endif
+
+/* What is entered ahead of time is there, what was not asked for is not, and the guest runs. Where KVM has no
+ * such call it still runs. */
+static void test_prefault(void **state)
+{
+	/* again: in eax, PROBE_IO; out PROBE_IO, eax; jmp again */
+	static const uint8_t code[] = { 0xe5, 0x10, 0xe7, 0x10, 0xeb, 0xfa };
+	struct fixture *f = make(code, sizeof(code));
+	int fd = f->vm.memory.fd;
+
+	vm_prefault(&f->vm, MIB(8), MIB(4));
+	if (ioctl(f->vm.fd, KVM_CHECK_EXTENSION, KVM_CAP_PRE_FAULT_MEMORY) > 0) {
+		assert_int_equal(lseek(fd, MIB(4), SEEK_DATA), MIB(8));
+		assert_int_equal(lseek(fd, MIB(8), SEEK_HOLE), MIB(12));
+	}
+	vm_resume(&f->vm);
+	wait_for(&f->probe.written);
+	vm_pause(&f->vm);
 	destroy(f);
 }
 
@@ -985,6 +1011,7 @@ int main(void)
 		cmocka_unit_test(test_ends),
 		cmocka_unit_test(test_string_io),
 		cmocka_unit_test(test_topology),
+		cmocka_unit_test(test_prefault),
 		cmocka_unit_test(test_dirty_log),
 		cmocka_unit_test(test_irqfd),
 		cmocka_unit_test(test_irq_numbers_end),
