@@ -172,7 +172,7 @@ def move(lab, figures, vm, rate, column):
     figures.add("blackout of the vCPU, ms", column, blackout(lab, source, threads(lab, vm.destination_pid())))
     switchover, other = gaps(pinger)
     figures.add(GAP, column, switchover if arrived else "network lost")
-    figures.add("pings lost", column, len(result["lost"]) if arrived else "network lost")
+    figures.add("pings lost", column, result["lost"] if arrived else "network lost")
     figures.add("longest gap of a ping at another time, ms", column, other)
     figures.add("downtime by the VMM's own account, ms", column, downtime)
     for part, ms in parts:

@@ -51,15 +51,6 @@ NICS = (Nic("vp0"), Nic("vp1"), Nic("vp2", pairs=2), Nic("vp3", ctrl_vlan="off")
 SIMS = ("sim0", "sim1")
 
 
-def ranges(numbers):
-    """A list of numbers for people: "0-3 7"."""
-    parts = []
-    for _, group in itertools.groupby(enumerate(sorted(numbers)), lambda pair: pair[1] - pair[0]):
-        run = [number for _, number in group]
-        parts.append(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]))
-    return " ".join(parts)
-
-
 def made_by(*command):
     """The folder in the cache that one of the scripts beside this file has made."""
     command = [HERE / command[0], *command[1:]]
@@ -315,7 +306,7 @@ class Lab:
         state.pop("name")
         for key in ("unicast-table", "multicast-table"):
             state[key] = sorted(state.get(key, []))
-        state["vlan-table"] = ranges(state.get("vlan-table", []))
+        state["vlan-table"] = netns.ranges(state.get("vlan-table", []))
         return state
 
     def reset_nic(self, name):

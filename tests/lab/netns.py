@@ -2,6 +2,7 @@
 """The lab's network namespace on L0: sockets in it, a bridge with taps, a ping with one result a packet, raw frames."""
 
 import ctypes
+import itertools
 import os
 import select
 import socket
@@ -96,6 +97,15 @@ def checksum(data):
     return ~(total + (total >> 16)) & 0xFFFF
 
 
+def ranges(numbers):
+    """A list of numbers for people: "0-3 7"."""
+    parts = []
+    for _, group in itertools.groupby(enumerate(sorted(numbers)), lambda pair: pair[1] - pair[0]):
+        run = [number for _, number in group]
+        parts.append(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]))
+    return " ".join(parts)
+
+
 class Pinger:
     """Sends ICMP echo requests at a steady rate from a thread of its own and notes when each answer came."""
 
@@ -168,6 +178,7 @@ class Pinger:
         times = sorted(self.answered.values())
         gaps = [b - a for a, b in zip(times, times[1:])]
         trips = [t - self.sent[n] for n, t in self.answered.items()]
+        lost = [n for n in range(len(self.sent)) if n not in self.answered]
         return {"sent": len(self.sent), "answered": len(self.answered), "duplicates": self.duplicates,
-                "lost": [n for n in range(len(self.sent)) if n not in self.answered],
+                "lost": len(lost), "lost_at": ranges(lost),
                 "gap_ms": round(max(gaps, default=0) * 1e3, 1), "trip_ms": round(max(trips, default=0) * 1e3, 1)}
