@@ -83,8 +83,13 @@ int net_map(struct net *net, struct error *err)
 {
 	struct vdpa_region regions[MEMORY_MAX_REGIONS + 1];
 	unsigned int n = net_regions(net, regions);
-	int ret = net->vdpa->ops->map(net->vdpa, regions, n, err);
+	int ret = 0;
 
+	if (net->maps_stale)
+		ret = net->vdpa->ops->unmap(net->vdpa, regions, n, err);
+	net->maps_stale = false;
+	if (ret == 0)
+		ret = net->vdpa->ops->map(net->vdpa, regions, n, err);
 	net->mapped = ret == 0;
 	return ret;
 }
@@ -170,7 +175,7 @@ int net_start(struct net *net, uint64_t features, struct error *err)
 	int ret = 0;
 
 	net->started = true;
-	if (!net->mapped)
+	if (!net->mapped || net->maps_stale)
 		ret = net_map(net, err);
 	if (ret == 0)
 		ret = ops->set_status(net->vdpa, VIRTIO_CONFIG_S_ACKNOWLEDGE, err);
@@ -197,7 +202,6 @@ int net_start(struct net *net, uint64_t features, struct error *err)
 
 void net_stop(struct net *net)
 {
-	struct vdpa_region regions[MEMORY_MAX_REGIONS + 1];
 	struct error err = { 0 };
 	struct net_queue *q;
 
@@ -215,14 +219,10 @@ void net_stop(struct net *net)
 	}
 	net->ctrl.busy = false;
 	net->started = false;
-	if (net->vdpa->maps_persist || !net->mapped)
-		return;
 	/* The reset may have taken the mappings from the device but not from vhost: only a new start for both
-	 * is the same for all. */
-	err = (struct error){ 0 };
-	if (net->vdpa->ops->unmap(net->vdpa, regions, net_regions(net, regions), &err) < 0)
-		log_limited(&net->log_limit, LOG_ERROR, "%s: %s", net->name, err.text);
-	net->mapped = false;
+	 * is the same for all. It waits for the next start, for it takes long and a guest may have just left.
+	 */
+	net->maps_stale = net->mapped && !net->vdpa->maps_persist;
 }
 
 int net_find_rings(struct net *net, struct error *err)

@@ -109,6 +109,7 @@ struct net {
 	struct loop loop; /* the NIC's thread */
 	struct net_window window;
 	bool mapped;
+	bool maps_stale; /* and to be made anew, since a reset */
 
 	unsigned int max_pairs;        /* as the guest sees it */
 	unsigned int device_max_pairs; /* as the device has it */

@@ -3,6 +3,7 @@
  * wings. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +22,10 @@
 #include "vmm/x86/cpu.h"
 #include "vmm/x86/layout.h"
 #include "vmm/x86/platform.h"
+
+/* A guest that has moved may have done so within this host: taking its old home down, which unpins and unmaps
+ * all of its memory, must not compete with its first moments. */
+#define APP_SETTLE_MS 500
 
 /* One VM's process: what "run" and "receive" build, in this order, and take down in the other. */
 struct app {
@@ -128,6 +133,7 @@ static void app_migrate(struct control_call *call, void *opaque)
 		log_info("the guest has moved to %s", to);
 		report_json(&report, json);
 		control_reply(call, json, false);
+		poll(NULL, 0, APP_SETTLE_MS);
 		vm_end(&app->vm, VM_EXIT_POWER_OFF);
 		break;
 	case SOURCE_FAILED:
