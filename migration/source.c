@@ -16,7 +16,7 @@
 /* A pass of less than this mostly fills the socket's buffer, and says little about the link. */
 #define SOURCE_BANDWIDTH_SAMPLE MIB(4)
 /* So little that another round would not shorten the downtime by anything to be noticed. */
-#define SOURCE_SMALL_REST KIB(256)
+#define SOURCE_SMALL_REST KIB(32)
 /* Rounds without a new low of what is left, after which the guest is called stalled. */
 #define SOURCE_STALLED_ROUNDS 3u
 /* Rounds for which a guest can put off its stop by changing device state. What is pending then goes with

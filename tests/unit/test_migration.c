@@ -338,8 +338,8 @@ static void test_waits_for_the_low(void **state)
 	result = departure_go(&s);
 	arrival_join(&a);
 	assert_moved(&a, &s, result);
-	/* 2048, 1024, ..., 64 pages; the first round and the last. */
-	assert_int_equal(s.report.round, 7);
+	/* 2048, 1024, ..., 8 pages; the first round and the last. */
+	assert_int_equal(s.report.round, 10);
 	assert_int_equal(s.guest.max_throttle, 0);
 	arrival_exit(&a);
 	departure_exit(&s);
