@@ -16,17 +16,16 @@ numbers = itertools.count()
 class Host:
     """One "ferry run" or "ferry receive", with a runtime directory of its own: both ends of a move have the same name."""
 
-    def __init__(self, lab, verb, node, options):
+    def __init__(self, lab, verb, node, options, address=None):
         self.node = node
         self.directory = f"/run/ferry-{next(numbers)}"
         self.serial = f"{self.directory}/serial"
-        self.address = f"{self.directory}/incoming"
+        self.address = address or f"unix:{self.directory}/incoming"
         if verb == "receive":
-            options = f"--from unix:{self.address} {options}"
+            options = f"--from {self.address} {options}"
         net = f"--net vdpa={lab.nodes[node]}" if node else ""
         self.process = lab.spawn(f"mkdir {self.directory} && exec ferry {verb} --name vm --runtime-dir {self.directory} "
                                  f"--serial unix:{self.serial} {net} {options}")
-
 
     def pid(self):
         with self.process.changed:
@@ -78,19 +77,21 @@ class Vm:
         """The one of the two equal NICs on which it is not."""
         return "vp1" if self.node == "vp0" else "vp0"
 
-    def receive(self, node, options=""):
+    def receive(self, node, options="", address=None):
         """Starts a destination and returns it when it waits for a source."""
-        host = Host(self.lab, "receive", node, options)
+        host = Host(self.lab, "receive", node, options, address)
         self.hosts.append(host)
-        # A socket's file has no event that a shell could wait for.
-        self.lab.run(f"until [ -S {host.address} ] || ! [ -d /proc/{host.pid()} ]; do usleep 20000; done")
+        kind, rest = host.address.split(":", 1)
+        ready = f"[ -S {rest} ]" if kind == "unix" else f"grep -q ':{int(rest.rsplit(':', 1)[1]):04X} .* 0A ' /proc/net/tcp"
+        # That somebody listens has no event that a shell could wait for.
+        self.lab.run(f"until {ready} || ! [ -d /proc/{host.pid()} ]; do usleep 20000; done")
         if not host.process.running():
             raise CommandFailed(f"ferry receive ended with {host.process.status}\n{host.process.output()}")
         return host
 
     def send(self, address, options="", timeout=120):
         """Runs "ferry migrate" to its end, whatever that is."""
-        process = self.lab.spawn(f"exec ferry migrate vm --runtime-dir {self.host.directory} --to unix:{address} {options}")
+        process = self.lab.spawn(f"exec ferry migrate vm --runtime-dir {self.host.directory} --to {address} {options}")
         try:
             status = process.wait(timeout)
         except LabStuck:
@@ -107,9 +108,9 @@ class Vm:
         self.host = host
         self.guest.attach(host.serial, process=host.process)
 
-    def migrate(self, node=None, options=""):
+    def migrate(self, node=None, options="", address=None):
         """Moves the guest; an error if it does not arrive."""
-        host = self.receive(node or self.other())
+        host = self.receive(node or self.other(), address=address)
         moved = self.send(host.address, options)
         if moved.status != 0:
             raise CommandFailed(f"ferry migrate ended with {moved.status}\n{moved.output}\n--- source\n"

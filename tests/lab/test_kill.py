@@ -24,9 +24,9 @@ def cut(vm, stage):
     way, kind, count = stage
     host = vm.receive(vm.other())
     middle = f"{host.directory}/cut"
-    proxy = vm.lab.spawn(f"exec cutproxy {middle} {host.address} {way} {kind} {count} {host.pid()}")
+    proxy = vm.lab.spawn(f"exec cutproxy {middle} {host.address.removeprefix('unix:')} {way} {kind} {count} {host.pid()}")
     vm.lab.run(f"until [ -S {middle} ]; do usleep 20000; done")
-    moved = vm.send(middle)
+    moved = vm.send(f"unix:{middle}")
     assert proxy.wait(30) == 0 and proxy.output() == "cut\n", f"{proxy.output()}\n{moved.output}"
     host.process.wait(30)
     vm.hosts.remove(host)

@@ -53,3 +53,9 @@ def test_ten_migrations_under_traffic(lab, vm, ping):
     ticks = vm.sh("kill $(cat /tmp/ticker.pid); until grep -q ticks /tmp/ticks; do usleep 50000; done; cat /tmp/ticks")
     print(ticks)
     assert float(re.search(r"backwards ([0-9.]+) ms", ticks)[1]) == 0, ticks
+
+
+def test_over_tcp(vm):
+    vm.migrate(address="tcp:127.0.0.1:4444")
+    checks.traffic(vm)
+    checks.rings_are_well(vm)

@@ -62,6 +62,6 @@ def test_refused_control_command(lab, fresh):
 
 
 def test_nobody_listens(vm):
-    moved = vm.send("/run/nobody")
+    moved = vm.send("unix:/run/nobody")
     assert moved.status == 1 and "/run/nobody" in moved.output, moved.output
     checks.pings(vm.lab)

@@ -64,8 +64,8 @@ static int sink(int port)
 	double last, gap = 0;
 
 	setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	// What is under way never fills a receive queue: QEMU's software RSS waits for buffers in the queue that the
-	// packet came for, not in the one that it leads it to, and if that one is full, for ever.
+	// What is under way never fills a receive queue: QEMU's software RSS waits for buffers in the queue
+	// that the packet came for, not in the one that it leads it to, and if that one is full, for ever.
 	setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &window, sizeof(window));
 	if (bind(listener, (struct sockaddr *)&a, sizeof(a)) || listen(listener, 1))
 		die("nettest: listen");
