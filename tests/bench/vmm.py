@@ -17,8 +17,8 @@ import guest  # noqa: E402
 import qmp  # noqa: E402
 from lab import CommandFailed, LabStuck, Nic  # noqa: E402
 
-# MiB: 4,094 VLAN devices take some 160.
-MEMORY = 512
+# MiB of a guest that is timed from its start, and of one that moves: 4,094 VLAN devices take some 160.
+BOOT_MEMORY, MOVE_MEMORY = 128, 512
 # QEMU's shadow queues refuse a device that offers these; none of them is what is measured.
 UNSUPPORTED = ("guest_announce", "queue_reset", "guest_uso4", "guest_uso6", "host_uso")
 NICS = tuple(Nic(f"vp{i}", **dict.fromkeys(UNSUPPORTED, "off")) for i in range(6))
@@ -82,11 +82,11 @@ def words(address=None):
 
 def ferry_command(node, serial="stdio", kernel="vmlinux"):
     net = f"--net vdpa={node}" if node else ""
-    return (f"/build/ferry run --name bench --runtime-dir /run --kernel /images/{kernel} --initrd /tmp/bench.cpio --mem {MEMORY}M "
+    return (f"/build/ferry run --name bench --runtime-dir /run --kernel /images/{kernel} --initrd /tmp/bench.cpio --mem {BOOT_MEMORY}M "
             f"--cpus 1 --serial {serial} {net} --cmdline {shlex.quote(words())}")
 
 
-def qemu_command(machine, node, mac=device_mac("vp0"), serial="stdio", kernel="vmlinux", append=None, extra=""):
+def qemu_command(machine, node, mac=device_mac("vp0"), serial="stdio", kernel="vmlinux", append=None, memory=BOOT_MEMORY, extra=""):
     program, options, nic = {
         "q35": ("qemu-system-x86_64", "q35", f"virtio-net-pci,{QEMU_NIC},vectors=10,disable-legacy=on,romfile="),
         # Its option ROMs stay: one of them is what enters an ELF kernel.
@@ -95,7 +95,7 @@ def qemu_command(machine, node, mac=device_mac("vp0"), serial="stdio", kernel="v
     }[machine]
     net = f"-netdev vhost-vdpa,id=n,vhostdev={node},queues=4,x-svq=on -device {nic.format(mac=mac)}" if node else ""
     return (f"chroot {QEMU_ROOT} /usr/bin/{program} -nodefaults -no-user-config -display none -M {options},accel=kvm,memory-backend=ram "
-            f"-object memory-backend-memfd,id=ram,size={MEMORY}M,share=on -cpu host -smp 1 -m {MEMORY} -serial {serial} "
+            f"-object memory-backend-memfd,id=ram,size={memory}M,share=on -cpu host -smp 1 -m {memory} -serial {serial} "
             f"-kernel /images/{kernel} -initrd /tmp/bench.cpio -append {shlex.quote(append or words())} {net} {extra}")
 
 
@@ -106,7 +106,7 @@ class FerryGuest(ferry.Vm):
         self.nodes, self.address = nodes, address
         for name in nodes:
             lab.reset_nic(name)
-        super().__init__(lab, node=nodes[0], cmdline="pci=noearly", mem=f"{MEMORY}M", cpus=1, address=address)
+        super().__init__(lab, node=nodes[0], cmdline="pci=noearly", mem=f"{MOVE_MEMORY}M", cpus=1, address=address)
 
     def prepare(self):
         self.destination = self.receive(self.nodes[self.node == self.nodes[0]])
@@ -146,7 +146,8 @@ class QemuHost:
         self.serial = f"{self.directory}/serial"
         self.address = f"unix:{self.directory}/incoming"
         extra = f"-qmp unix:{self.directory}/qmp,server=on,wait=off" + (f" -incoming {self.address}" if incoming else "")
-        command = qemu_command("q35", lab.nodes[node], mac, f"unix:{self.serial},server=on,wait=off", append=words(address), extra=extra)
+        command = qemu_command("q35", lab.nodes[node], mac, f"unix:{self.serial},server=on,wait=off", append=words(address),
+                               memory=MOVE_MEMORY, extra=extra)
         self.process = lab.spawn(f"mkdir {self.directory} && exec {command}")
         self.monitor = None
 
