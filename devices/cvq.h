@@ -28,13 +28,25 @@
 #define CVQ_N_MQ_COMMANDS 3u
 #define CVQ_N_VLANS       4096u
 
+/* The most queues in a STATS_GET; a longer one is refused. A queue's counters with their headers have 160
+ * bytes. */
+#define CVQ_MAX_STATS_ITEMS 256u
+/* The longest answer, with its ack. */
+#define CVQ_MAX_REPLY (1u + 160u * CVQ_MAX_STATS_ITEMS)
+
+/* Queues other than the control queue: what statistics and per-queue coalescing are kept for. */
+#define CVQ_MAX_QUEUES 128u
+
 /* What a device, and the driver's negotiation with it, allows. From negotiated features and config space. */
 struct cvq_limits {
-	uint64_t features; /* negotiated with the guest */
-	uint16_t max_pairs;
+	uint64_t features;  /* negotiated with the guest */
+	uint16_t max_pairs; /* that there can be with them */
 	uint8_t rss_max_key;
 	uint16_t rss_max_table;
 	uint32_t hash_types;
+	uint32_t tunnel_types;
+	uint16_t device_ctrl; /* the control queue's index at the device; the guest's is 2 * max_pairs */
+	bool queue_disabled[CVQ_MAX_QUEUES]; /* by the guest: not to be named in commands on a queue */
 };
 
 enum cvq_tristate { CVQ_NEVER, CVQ_OFF, CVQ_ON };
@@ -45,6 +57,20 @@ struct cvq_mq_slot {
 	uint16_t len;
 	uint8_t data[CVQ_MAX_MQ_COMMAND - 2];
 };
+
+/* Packets and microseconds of a coalescing command, as on the wire. */
+struct cvq_coal {
+	bool set;
+	uint8_t value[8];
+};
+
+/* Which queues a TX_SET or RX_SET is for: index = command of class NOTF_COAL. */
+enum cvq_kind { CVQ_TX, CVQ_RX, CVQ_N_KINDS };
+
+static inline enum cvq_kind cvq_kind_of(unsigned int queue)
+{
+	return queue % 2 == 0 ? CVQ_RX : CVQ_TX;
+}
 
 /*
  * What the device has accepted since the driver's last reset. Plain data, copied by assignment. CVQ_NEVER and
@@ -62,14 +88,23 @@ struct cvq_store {
 	struct cvq_mq_slot mq[CVQ_N_MQ_COMMANDS]; /* index = command of class MQ */
 	bool offloads_set;
 	uint64_t offloads;
+	uint32_t tunnel_types; /* 0, the default, is the same as never */
+	struct cvq_coal coal[CVQ_N_KINDS];
+	/* VQ_SET: the last word for its queue until a TX_SET or RX_SET comes, or the queue is reset. */
+	struct cvq_coal coal_queue[CVQ_MAX_QUEUES];
 };
 
 /* Everything at its default: after a driver's reset. */
 void cvq_reset(struct cvq_store *store);
 
+/* The guest has reset a single queue (VIRTIO_F_RING_RESET): it goes back to what holds for all of its kind.
+ * The device learns of it by a replay, unless its own queue was reset too. */
+void cvq_reset_queue(struct cvq_store *store, unsigned int queue);
+
 enum cvq_verdict {
 	CVQ_REFUSE,       /* answer VIRTIO_NET_ERR, the device never sees it */
 	CVQ_FORWARD,      /* to the device; on OK, cvq_remember() */
+	CVQ_PASS,         /* to the device, and its answer to the guest: cvq_take_reply() */
 	CVQ_ANNOUNCE_ACK, /* the announcement is Ferry's own, and so is the answer */
 };
 
@@ -84,6 +119,51 @@ enum cvq_verdict __must_check cvq_check(const struct cvq_limits *limits, uint8_t
 
 /* Records a command that cvq_check() let through and the device has answered with VIRTIO_NET_OK. */
 void cvq_remember(struct cvq_store *store, const uint8_t *cmd, uint32_t len);
+
+/*
+ * Bytes of the device's answer with its ack, of which a guest that asks for statistics may take less. 0: the
+ * @room that the guest has left for it is too small.
+ */
+uint32_t __must_check cvq_reply_len(const uint8_t *cmd, uint32_t len, uint32_t room);
+
+/*
+ * Statistics as the guest sees them: what the device counts, and what devices before it have counted.
+ * The rows are queues as the guest numbers them, the control queue is the last; the columns its counters,
+ * type after type. All sums modulo 2^64.
+ */
+#define CVQ_MAX_COUNTERS 16u
+
+struct cvq_stats {
+	uint64_t types; /* that the guest knows of; 0: it has not asked yet */
+	uint64_t offset[CVQ_MAX_QUEUES + 1][CVQ_MAX_COUNTERS]; /* to be added to what the device counts */
+	uint64_t shown[CVQ_MAX_QUEUES + 1][CVQ_MAX_COUNTERS];  /* last read, with the offset */
+};
+
+/*
+ * Takes a private copy of the answer to a command for CVQ_PASS, @reply_len bytes and at least the ack, and
+ * makes of it what the guest is to see. Returns its length; an answer that does not fit the command becomes
+ * an error.
+ */
+uint32_t __must_check cvq_take_reply(struct cvq_stats *stats, const struct cvq_limits *limits,
+				     const uint8_t *cmd, uint32_t len, uint8_t *reply, uint32_t reply_len);
+
+/* Types of statistics whose counters Ferry can carry, with the features of @limits. */
+uint64_t cvq_stats_types(const struct cvq_limits *limits);
+
+/* Writes a STATS_GET for everything that the guest knows of; returns its length, 0 if that is nothing. */
+#define CVQ_MAX_STATS_COMMAND (2u + 16u * (CVQ_MAX_QUEUES + 1))
+uint32_t __must_check cvq_stats_request(const struct cvq_stats *stats, const struct cvq_limits *limits,
+					uint8_t cmd[CVQ_MAX_STATS_COMMAND]);
+/* A device of which that was asked goes on from what was shown: @reply as for cvq_take_reply(), left as it
+ * is. */
+bool __must_check cvq_stats_rebase(struct cvq_stats *stats, const struct cvq_limits *limits,
+				   const uint8_t *cmd, uint32_t len, const uint8_t *reply,
+				   uint32_t reply_len);
+/* Properties of the current node: what was shown. On loading the offsets are those of a device that counts
+ * from 0; @stats->types stays. */
+void cvq_stats_save(const struct cvq_stats *stats, const struct cvq_limits *limits, struct state_writer *w);
+int __must_check cvq_stats_load(struct cvq_stats *stats, const struct cvq_limits *limits,
+				struct state_node *node);
 
 /* The features that the table's rows need and whose state it can therefore carry. */
 uint64_t cvq_features(void);

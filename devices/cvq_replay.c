@@ -129,10 +129,77 @@ static uint32_t cvq_replay_mq(struct cvq_replay *r, uint8_t *cmd)
 		    : 0;
 }
 
+static uint32_t cvq_replay_tunnel(struct cvq_replay *r, uint8_t *cmd)
+{
+	uint8_t types[4];
+
+	if (r->index++ > 0 || r->from->tunnel_types == r->to->tunnel_types)
+		return 0;
+	put_le32(types, r->to->tunnel_types);
+	return cvq_command(cmd, VIRTIO_NET_CTRL_HASH_TUNNEL, VIRTIO_NET_CTRL_HASH_TUNNEL_SET, types,
+			   sizeof(types));
+}
+
+/* A value that was never set is the default, which is 0. */
+static bool cvq_coal_equal(const struct cvq_coal *a, const struct cvq_coal *b)
+{
+	return memcmp(a->value, b->value, sizeof(a->value)) == 0;
+}
+
+/* Whether TX_SET or RX_SET is part of the replay. */
+static bool cvq_replays_coal(const struct cvq_replay *r, enum cvq_kind kind)
+{
+	return r->to->coal[kind].set && !cvq_coal_equal(&r->from->coal[kind], &r->to->coal[kind]);
+}
+
+static uint32_t cvq_replay_coal(struct cvq_replay *r, uint8_t *cmd)
+{
+	while (r->index < CVQ_N_KINDS) {
+		enum cvq_kind kind = r->index++;
+
+		if (cvq_replays_coal(r, kind))
+			return cvq_command(cmd, VIRTIO_NET_CTRL_NOTF_COAL, (uint8_t)kind,
+					   r->to->coal[kind].value, sizeof(r->to->coal[kind].value));
+	}
+	return 0;
+}
+
+/* What holds for a queue. */
+static const struct cvq_coal *cvq_coal_of(const struct cvq_store *store, unsigned int queue)
+{
+	return store->coal_queue[queue].set ? &store->coal_queue[queue] : &store->coal[cvq_kind_of(queue)];
+}
+
+/*
+ * Behind what holds for all of a kind, which overwrites it. And the second phase of reference 2.3 (O10): a
+ * device refuses it for a queue that is not enabled, and enabling undoes it. Ferry's devices have their
+ * queues enabled before the first command, so that the end of the list is late enough.
+ */
+static uint32_t cvq_replay_coal_queues(struct cvq_replay *r, uint8_t *cmd)
+{
+	while (r->index < CVQ_MAX_QUEUES) {
+		unsigned int queue = r->index++;
+		enum cvq_kind kind = cvq_kind_of(queue);
+		const struct cvq_coal *now =
+			cvq_replays_coal(r, kind) ? &r->to->coal[kind] : cvq_coal_of(r->from, queue);
+		const struct cvq_coal *then = cvq_coal_of(r->to, queue);
+		uint8_t p[12] = { 0 };
+
+		if (cvq_coal_equal(now, then))
+			continue;
+		put_le16(p, (uint16_t)queue);
+		memcpy(p + 4, then->value, sizeof(then->value));
+		return cvq_command(cmd, VIRTIO_NET_CTRL_NOTF_COAL, VIRTIO_NET_CTRL_NOTF_COAL_VQ_SET, p,
+				   sizeof(p));
+	}
+	return 0;
+}
+
 /* The order is the reference's, 2.4. Ids go before others come, for devices whose table is small. */
 static uint32_t (*const cvq_stages[])(struct cvq_replay *r, uint8_t *cmd) = {
-	cvq_replay_mac,      cvq_replay_offloads, cvq_replay_rx_modes, cvq_replay_mac_table,
-	cvq_replay_vlan_del, cvq_replay_vlan_add, cvq_replay_mq,
+	cvq_replay_mac,      cvq_replay_offloads,    cvq_replay_rx_modes, cvq_replay_mac_table,
+	cvq_replay_vlan_del, cvq_replay_vlan_add,    cvq_replay_mq,       cvq_replay_tunnel,
+	cvq_replay_coal,     cvq_replay_coal_queues,
 };
 
 void cvq_replay_init(struct cvq_replay *replay, const struct cvq_store *from, const struct cvq_store *to)

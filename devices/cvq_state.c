@@ -18,8 +18,37 @@ static const struct {
 	[VIRTIO_NET_CTRL_MQ_HASH_CONFIG] = { "hash", "hash-sequence" },
 };
 
+/* Index: enum cvq_kind. */
+static const char *const cvq_coal_names[CVQ_N_KINDS] = {
+	[CVQ_TX] = "coalescing-tx", [CVQ_RX] = "coalescing-rx"
+};
+
+/* A queue's own coalescing: VQ_SET's payload, for each queue that has it, in the queues' order. */
+#define CVQ_COAL_QUEUE_LEN 12u
+
 /* More than a guest can count to, and far from a wrap. */
 #define CVQ_MAX_SEQUENCE ((uint64_t)1 << 62)
+
+static void cvq_save_coal(const struct cvq_store *store, struct state_writer *w)
+{
+	uint8_t queues[CVQ_COAL_QUEUE_LEN * CVQ_MAX_QUEUES] = { 0 };
+	uint32_t len = 0;
+
+	for (unsigned int kind = 0; kind < CVQ_N_KINDS; kind++) {
+		if (store->coal[kind].set)
+			state_put_blob(w, cvq_coal_names[kind], store->coal[kind].value,
+				       sizeof(store->coal[kind].value));
+	}
+	for (unsigned int i = 0; i < CVQ_MAX_QUEUES; i++) {
+		if (!store->coal_queue[i].set)
+			continue;
+		put_le16(queues + len, (uint16_t)i);
+		memcpy(queues + len + 4, store->coal_queue[i].value, sizeof(store->coal_queue[i].value));
+		len += CVQ_COAL_QUEUE_LEN;
+	}
+	if (len > 0)
+		state_put_blob(w, "coalescing-queues", queues, len);
+}
 
 void cvq_save(const struct cvq_store *store, struct state_writer *w)
 {
@@ -44,6 +73,9 @@ void cvq_save(const struct cvq_store *store, struct state_writer *w)
 	}
 	if (store->offloads_set)
 		state_put_u64(w, "offloads", store->offloads);
+	if (store->tunnel_types)
+		state_put_u32(w, "hash-tunnel", store->tunnel_types);
+	cvq_save_coal(store, w);
 }
 
 struct cvq_loader {
@@ -191,8 +223,71 @@ static int cvq_load_offloads(struct cvq_loader *l, struct state_node *node)
 					       VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET, mask, sizeof(mask)));
 }
 
+static int cvq_load_tunnel(struct cvq_loader *l, struct state_node *node)
+{
+	uint32_t types;
+	uint8_t p[4];
+	int ret;
+
+	if (!state_has(node, "hash-tunnel"))
+		return 0;
+	/* 0 is not saved: it is the default. */
+	ret = state_get_u32(node, "hash-tunnel", 1, UINT32_MAX, &types);
+	if (ret < 0)
+		return ret;
+	put_le32(p, types);
+	return cvq_load_command(l, cvq_command(l->cmd, VIRTIO_NET_CTRL_HASH_TUNNEL,
+					       VIRTIO_NET_CTRL_HASH_TUNNEL_SET, p, sizeof(p)));
+}
+
+static int cvq_load_coal(struct cvq_loader *l, struct state_node *node)
+{
+	int ret = 0;
+
+	for (unsigned int kind = 0; kind < CVQ_N_KINDS; kind++) {
+		uint8_t p[8];
+		int kind_ret = 0;
+
+		if (!state_has(node, cvq_coal_names[kind]))
+			continue;
+		kind_ret = state_get_bytes(node, cvq_coal_names[kind], p, sizeof(p));
+		if (kind_ret == 0)
+			kind_ret = cvq_load_command(l, cvq_command(l->cmd, VIRTIO_NET_CTRL_NOTF_COAL,
+								   (uint8_t)kind, p, sizeof(p)));
+		ret = kind_ret < 0 ? kind_ret : ret;
+	}
+	return ret;
+}
+
+/* After cvq_load_coal(), which undoes it. */
+static int cvq_load_coal_queues(struct cvq_loader *l, struct state_node *node)
+{
+	const uint8_t *p = NULL;
+	uint32_t len = 0;
+	int last = -1, ret;
+
+	if (!state_has(node, "coalescing-queues"))
+		return 0;
+	ret = state_get_blob(node, "coalescing-queues", CVQ_COAL_QUEUE_LEN,
+			     CVQ_COAL_QUEUE_LEN * CVQ_MAX_QUEUES, &p, &len);
+	if (ret == 0 && len % CVQ_COAL_QUEUE_LEN != 0)
+		ret = error_add(l->err, -EINVAL, "coalescing of queues in %u bytes, each has %u", len,
+				CVQ_COAL_QUEUE_LEN);
+	for (uint32_t i = 0; ret == 0 && i < len; i += CVQ_COAL_QUEUE_LEN) {
+		if (get_le16(p + i) <= last || get_le16(p + i + 2) != 0)
+			return error_add(l->err, -EINVAL, "coalescing of queue %u after that of queue %d",
+					 get_le16(p + i), last);
+		last = get_le16(p + i);
+		ret = cvq_load_command(l, cvq_command(l->cmd, VIRTIO_NET_CTRL_NOTF_COAL,
+						      VIRTIO_NET_CTRL_NOTF_COAL_VQ_SET, p + i,
+						      CVQ_COAL_QUEUE_LEN));
+	}
+	return ret;
+}
+
 static int (*const cvq_loads[])(struct cvq_loader *l, struct state_node *node) = {
-	cvq_load_rx_modes, cvq_load_mac, cvq_load_mac_table, cvq_load_vlans, cvq_load_mq, cvq_load_offloads,
+	cvq_load_rx_modes, cvq_load_mac,    cvq_load_mac_table, cvq_load_vlans,       cvq_load_mq,
+	cvq_load_offloads, cvq_load_tunnel, cvq_load_coal,      cvq_load_coal_queues,
 };
 
 int cvq_load(struct cvq_store *store, const struct cvq_limits *limits, struct state_node *node)

@@ -17,10 +17,17 @@ _Static_assert(offsetof(struct virtio_net_config, mac) == 0, "virtio_net_config"
 _Static_assert(offsetof(struct virtio_net_config, status) == 6, "virtio_net_config");
 _Static_assert(offsetof(struct virtio_net_config, max_virtqueue_pairs) == 8, "virtio_net_config");
 _Static_assert(offsetof(struct virtio_net_config, rss_max_key_size) == 17, "virtio_net_config");
-_Static_assert(sizeof(struct virtio_net_config) >= NET_CONFIG_LEN, "virtio_net_config");
+_Static_assert(offsetof(struct virtio_net_config, supported_hash_types) + 4 == NET_CONFIG_TUNNEL_TYPES,
+	       "virtio_net_config");
+_Static_assert(2 * NET_MAX_PAIRS <= CVQ_MAX_QUEUES, "every data queue's coalescing and counters");
+_Static_assert(CVQ_MAX_STATS_COMMAND <= NET_CTRL_ASK_BYTES, "a question of Ferry's own");
 
-/* Features that change how packets look or what the configuration holds: there is nothing to carry for them
- * but the bit. */
+/*
+ * Features that change how packets look or what the configuration holds: there is nothing to carry for them
+ * but the bit. Those from 64 on (RSS_CONTEXT; UDP tunnel segmentation and checksums with the 24-byte header)
+ * are never offered: vhost-vdpa's VHOST_GET_FEATURES and VHOST_SET_FEATURES have 64 bits, and its kernel side
+ * no VHOST_GET_FEATURES_ARRAY.
+ */
 #define NET_STATELESS                                                                                        \
 	(VIRTIO_BIT(VIRTIO_NET_F_CSUM) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_CSUM) |                               \
 	 VIRTIO_BIT(VIRTIO_NET_F_MTU) | VIRTIO_BIT(VIRTIO_NET_F_MAC) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_TSO4) | \
@@ -63,6 +70,11 @@ static const struct net_dependency {
 	{ VIRTIO_NET_F_CTRL_MAC_ADDR, VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) },
 	{ VIRTIO_NET_F_HASH_REPORT, VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) },
 	{ VIRTIO_NET_F_RSS, VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) },
+	{ VIRTIO_NET_F_NOTF_COAL, VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) },
+	{ VIRTIO_NET_F_VQ_NOTF_COAL, VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) },
+	/* Linux does not check this one: it would send STATS_QUERY without a control queue. */
+	{ VIRTIO_NET_F_DEVICE_STATS, VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) },
+	{ VIRTIO_NET_F_HASH_TUNNEL, VIRTIO_BIT(VIRTIO_NET_F_RSS) | VIRTIO_BIT(VIRTIO_NET_F_HASH_REPORT) },
 };
 
 /* @features without those whose requirements are missing. */
@@ -92,6 +104,9 @@ static uint64_t net_offer(const struct net *net)
 		f &= ~VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ);
 	if (net->device_max_pairs == 1)
 		f &= ~VIRTIO_BIT(VIRTIO_NET_F_MQ);
+	/* Which tunnels there are cannot be known without the field. */
+	if (net->vdpa->config_len < NET_CONFIG_LEN)
+		f &= ~VIRTIO_BIT(VIRTIO_NET_F_HASH_TUNNEL);
 	return net_consistent(f | NET_RING_FEATURES);
 }
 
@@ -226,6 +241,7 @@ static int net_reset_call(struct net *net, void *arg)
 	net_detach(net);
 	net_stop(net);
 	cvq_reset(&net->store);
+	memset(&net->stats, 0, sizeof(net->stats));
 	net->active = false;
 	net->broken = false;
 	net->announcing = false;
@@ -309,7 +325,9 @@ static int net_window_init(struct net *net, struct error *err)
 	}
 	net->ctrl.cmd_offset = len;
 	net->ctrl.ack_offset = len + NET_CTRL_CMD_BYTES;
-	net->announce.offset = net->ctrl.ack_offset + NET_CTRL_ACK_BYTES;
+	net->ctrl.reply_offset = net->ctrl.ack_offset + NET_CTRL_ACK_BYTES;
+	net->ctrl.ask_offset = net->ctrl.reply_offset + NET_CTRL_REPLY_BYTES;
+	net->announce.offset = net->ctrl.ask_offset + NET_CTRL_ASK_BYTES + NET_CTRL_REPLY_BYTES;
 	w->len = net->announce.offset + PAGE_SIZE;
 	w->iova = align_up(memory_end(&net->vm->memory), MIB(2));
 	if (w->iova + w->len - 1 > net->vdpa->iova_last || net->vdpa->iova_first > 0)

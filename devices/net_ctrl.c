@@ -3,6 +3,7 @@
  * sent to a fresh device. */
 #include "devices/net_priv.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -15,25 +16,33 @@ static uint8_t net_ctrl_ack(struct net *net, uint32_t n)
 	return *(volatile uint8_t *)(net->window.hva + net->ctrl.ack_offset + n);
 }
 
-/* Posts a command through @offset of the command area; its ack goes to place @n. 0 or -ENOSPC. Not yet
- * visible to the device. */
-static int net_ctrl_post(struct net *net, const uint8_t *cmd, uint32_t len, uint32_t offset, uint32_t n)
+/* A command's place in the window, and that of its answer with its length. */
+struct net_ctrl_place {
+	uint64_t cmd, reply;
+	uint32_t reply_len;
+};
+
+/* 0 or -ENOSPC. Not yet visible to the device. */
+static int net_ctrl_post(struct net *net, const uint8_t *cmd, uint32_t len, struct net_ctrl_place place,
+			 uint64_t token)
 {
 	const struct virtio_seg segs[] = {
-		{ net->window.iova + net->ctrl.cmd_offset + offset, len },
-		{ net->window.iova + net->ctrl.ack_offset + n, 1 },
+		{ net->window.iova + place.cmd, len },
+		{ net->window.iova + place.reply, place.reply_len },
 	};
 
-	memcpy(net->window.hva + net->ctrl.cmd_offset + offset, cmd, len);
+	memcpy(net->window.hva + place.cmd, cmd, len);
 	/* Neither answer, so that one which the device does not write counts as refused. */
-	net->window.hva[net->ctrl.ack_offset + n] = 0xff;
-	return svq_add(&net->ctrl_queue->svq, segs, 1, 1, n);
+	memset(net->window.hva + place.reply, 0xff, place.reply_len);
+	return svq_add(&net->ctrl_queue->svq, segs, 1, 1, token);
 }
 
 static void net_ctrl_publish(struct net *net)
 {
-	/* For the answers. Nothing is with the device yet, so none can have been missed. */
-	svq_enable_calls(&net->ctrl_queue->svq);
+	/* For the answers. One can be there already, late: no call will come for it, nor for what follows it.
+	 */
+	if (svq_enable_calls(&net->ctrl_queue->svq))
+		net_signal(net->ctrl_queue->call.fd);
 	if (svq_publish(&net->ctrl_queue->svq))
 		net_queue_kick_device(net->ctrl_queue);
 }
@@ -51,18 +60,44 @@ void net_ctrl_rearm(struct net *net)
 		net_ctrl_arm(net, NET_CTRL_TIMEOUT_MS);
 }
 
-/* Gives the guest's chain back. Linux spins until it has it. */
-static void net_ctrl_answer(struct net *net, uint8_t ack)
+/* Gives the guest's chain back, with as much of the answer as it has room for. Linux spins until it has it.
+ */
+static void net_ctrl_answer(struct net *net, const uint8_t *reply, uint32_t len)
 {
+	const struct vring_chain *chain = &net->ctrl.chain;
 	struct net_queue *q = net->ctrl_queue;
-	uint32_t len = 0;
+	uint32_t done = 0;
 
-	if (net->ctrl.ack_gpa != UINT64_MAX &&
-	    memory_write(&net->vm->memory, net->ctrl.ack_gpa, &ack, 1) == 0)
-		len = 1;
-	vring_push(&q->vring, net->ctrl.head, len);
+	for (uint16_t i = 0; i < chain->n_write && done < len; i++) {
+		const struct virtio_seg *seg = &chain->segs[chain->n_read + i];
+		uint32_t n = (uint32_t)min_u64(seg->len, len - done);
+
+		if (memory_write(&net->vm->memory, seg->addr, reply + done, n) < 0)
+			break;
+		done += n;
+	}
+	vring_push(&q->vring, chain->head, done);
 	if (vring_publish(&q->vring))
 		virtio_pci_notify_queue(&net->virtio, q->guest_index);
+}
+
+static void net_ctrl_answer_ack(struct net *net, uint8_t ack)
+{
+	net_ctrl_answer(net, &ack, 1);
+}
+
+/* Sends the guest's command to the device; it is answered at once if there is no place for it. */
+static void net_ctrl_forward(struct net *net, uint32_t reply_len)
+{
+	const struct net_ctrl_place place = { net->ctrl.cmd_offset, net->ctrl.reply_offset, reply_len };
+
+	net->ctrl.busy = net_ctrl_post(net, net->ctrl.cmd, net->ctrl.cmd_len, place, 0) == 0;
+	if (!net->ctrl.busy) {
+		net_ctrl_answer_ack(net, VIRTIO_NET_ERR);
+		return;
+	}
+	net_ctrl_arm(net, NET_CTRL_TIMEOUT_MS);
+	net_ctrl_publish(net);
 }
 
 /* Gathers the readable bytes: their length, or 0 if there are too many. */
@@ -89,15 +124,14 @@ static void net_ctrl_announce_ack(struct net *net)
 		net->changes++;
 		net_config_set_status(net);
 		if (!net->device_announcing) {
-			net_ctrl_answer(net, VIRTIO_NET_OK);
+			net_ctrl_answer_ack(net, VIRTIO_NET_OK);
 			return;
 		}
 	}
-	if (!net->device_announcing || net_ctrl_post(net, net->ctrl.cmd, net->ctrl.cmd_len, 0, 0) < 0) {
-		net_ctrl_answer(net, VIRTIO_NET_ERR);
-		return;
-	}
-	net->ctrl.busy = true;
+	if (net->device_announcing)
+		net_ctrl_forward(net, 1);
+	else
+		net_ctrl_answer_ack(net, VIRTIO_NET_ERR);
 }
 
 static enum cvq_verdict net_ctrl_judge(struct net *net, const struct vring_chain *chain, struct error *err)
@@ -113,28 +147,30 @@ static enum cvq_verdict net_ctrl_judge(struct net *net, const struct vring_chain
 static void net_ctrl_command(struct net *net, const struct vring_chain *chain)
 {
 	struct error err = { 0 };
+	enum cvq_verdict verdict;
+	uint32_t reply_len;
 
-	net->ctrl.head = chain->head;
-	net->ctrl.ack_gpa = chain->n_write > 0 ? chain->segs[chain->n_read].addr : UINT64_MAX;
+	net->ctrl.chain = *chain;
 	net->ctrl.cmd_len = net_ctrl_gather(net, chain);
-	switch (net_ctrl_judge(net, chain, &err)) {
+	verdict = net_ctrl_judge(net, chain, &err);
+	net->ctrl.pass = verdict == CVQ_PASS;
+	switch (verdict) {
 	case CVQ_REFUSE:
 		log_limited(&net->log_limit, LOG_INFO, "%s: the guest's control command was refused: %s",
 			    net->name, err.text);
-		net_ctrl_answer(net, VIRTIO_NET_ERR);
-		return;
+		net_ctrl_answer_ack(net, VIRTIO_NET_ERR);
+		break;
 	case CVQ_ANNOUNCE_ACK:
 		net_ctrl_announce_ack(net);
 		break;
 	case CVQ_FORWARD:
-		net->ctrl.busy = net_ctrl_post(net, net->ctrl.cmd, net->ctrl.cmd_len, 0, 0) == 0;
-		if (!net->ctrl.busy)
-			net_ctrl_answer(net, VIRTIO_NET_ERR);
+	case CVQ_PASS:
+		reply_len = cvq_reply_len(net->ctrl.cmd, net->ctrl.cmd_len, chain->write_len);
+		if (reply_len > 0)
+			net_ctrl_forward(net, reply_len);
+		else
+			net_ctrl_answer_ack(net, VIRTIO_NET_ERR);
 		break;
-	}
-	if (net->ctrl.busy) {
-		net_ctrl_arm(net, NET_CTRL_TIMEOUT_MS);
-		net_ctrl_publish(net);
 	}
 }
 
@@ -190,17 +226,68 @@ static void net_ctrl_accepted(struct net *net)
 		net_config_set_mac(net, net->store.mac);
 }
 
+static void net_ctrl_log_refused(struct net *net)
+{
+	char name[CVQ_NAME_MAX];
+
+	cvq_describe(net->ctrl.cmd, net->ctrl.cmd_len, name);
+	log_limited(&net->log_limit, LOG_INFO, "%s: %s refused the guest's %s", net->name, net->vdpa->name,
+		    name);
+}
+
+/* What the device has written, @used_len bytes of it, to the guest: no more than it had room for. */
+static void net_ctrl_pass_answer(struct net *net, uint32_t used_len)
+{
+	uint64_t types = net->stats.types;
+	uint32_t len = used_len;
+
+	/* Once: the device could go on writing. */
+	memcpy(net->ctrl.reply, net->window.hva + net->ctrl.reply_offset, len);
+	if (len == 0)
+		net->ctrl.reply[len++] = VIRTIO_NET_ERR;
+	len = cvq_take_reply(&net->stats, &net->limits, net->ctrl.cmd, net->ctrl.cmd_len, net->ctrl.reply,
+			     len);
+	net->changes += types != net->stats.types;
+	if (len == 1)
+		net_ctrl_log_refused(net);
+	net_ctrl_answer(net, net->ctrl.reply, len);
+}
+
+/* Records what the device has accepted; tells what it has refused. */
+static void net_ctrl_finish(struct net *net, const struct svq_used *used)
+{
+	uint8_t ack = *(volatile uint8_t *)(net->window.hva + net->ctrl.reply_offset);
+
+	if (net->ctrl.pass) {
+		net_ctrl_pass_answer(net, used->len);
+	} else if (ack == VIRTIO_NET_OK) {
+		net_ctrl_accepted(net);
+		net_ctrl_answer_ack(net, VIRTIO_NET_OK);
+	} else {
+		net_ctrl_log_refused(net);
+		net_ctrl_answer_ack(net, VIRTIO_NET_ERR);
+	}
+}
+
+/* As svq_get_used(), without late answers to Ferry's own questions. */
+static int net_ctrl_get_used(struct net *net, struct svq_used *used)
+{
+	int ret;
+
+	while ((ret = svq_get_used(&net->ctrl_queue->svq, used)) == 1 && used->token == NET_CTRL_TOKEN_ASK)
+		net->ctrl.asking = false;
+	return ret;
+}
+
 /* Takes the completion of the guest's command, if it is there. */
 static void net_ctrl_take_answer(struct net *net)
 {
-	char name[CVQ_NAME_MAX];
 	struct svq_used used;
-	uint8_t ack;
 	int ret;
 
 	do {
 		svq_disable_calls(&net->ctrl_queue->svq);
-		ret = svq_get_used(&net->ctrl_queue->svq, &used);
+		ret = net_ctrl_get_used(net, &used);
 	} while (ret == 0 && svq_enable_calls(&net->ctrl_queue->svq));
 	if (ret == 0)
 		return;
@@ -210,15 +297,7 @@ static void net_ctrl_take_answer(struct net *net)
 	}
 	net_ctrl_arm(net, 0);
 	net->ctrl.busy = false;
-	ack = net_ctrl_ack(net, 0) == VIRTIO_NET_OK ? VIRTIO_NET_OK : VIRTIO_NET_ERR;
-	if (ack == VIRTIO_NET_OK) {
-		net_ctrl_accepted(net);
-	} else {
-		cvq_describe(net->ctrl.cmd, net->ctrl.cmd_len, name);
-		log_limited(&net->log_limit, LOG_INFO, "%s: %s refused the guest's %s", net->name,
-			    net->vdpa->name, name);
-	}
-	net_ctrl_answer(net, ack);
+	net_ctrl_finish(net, &used);
 }
 
 void net_ctrl_complete(struct net *net)
@@ -313,7 +392,10 @@ static uint32_t net_batch_post(struct net *net, struct net_batch *batch, struct 
 
 	batch->n = 0;
 	while (pending > 0 && batch->n < NET_CTRL_BATCH_MAX && offset + pending <= NET_CTRL_CMD_BYTES) {
-		if (net_ctrl_post(net, next, pending, offset, batch->n) < 0)
+		const struct net_ctrl_place place = { net->ctrl.cmd_offset + offset,
+						      net->ctrl.ack_offset + batch->n, 1 };
+
+		if (net_ctrl_post(net, next, pending, place, batch->n) < 0)
 			break;
 		batch->offset[batch->n] = offset;
 		batch->len[batch->n++] = pending;
@@ -335,7 +417,7 @@ static int net_batch_wait(struct net *net, const struct net_batch *batch, struct
 
 	while (n_done < batch->n) {
 		svq_disable_calls(svq);
-		while ((ret = svq_get_used(svq, &used)) == 1)
+		while ((ret = net_ctrl_get_used(net, &used)) == 1)
 			n_done++;
 		if (ret < 0)
 			return error_add(err, ret, "control queue: %s", svq->broken);
@@ -378,4 +460,57 @@ int net_ctrl_apply(struct net *net, struct error *err)
 	if (ret == 0)
 		net->store = net->target;
 	return ret;
+}
+
+/* Waits for the answer to Ferry's own question: its length, or -errno. */
+static int net_ctrl_await(struct net *net, int timeout_ms)
+{
+	uint64_t end = now_ns() + (uint64_t)timeout_ms * 1000000;
+	struct svq *svq = &net->ctrl_queue->svq;
+	struct svq_used used;
+
+	for (;;) {
+		uint64_t now = now_ns();
+		int ret;
+
+		svq_disable_calls(svq);
+		ret = svq_get_used(svq, &used);
+		if (ret < 0)
+			return ret;
+		if (ret == 1) {
+			net->ctrl.asking = false;
+			return (int)used.len;
+		}
+		if (svq_enable_calls(svq))
+			continue;
+		if (now >= end || net_ctrl_wait(net, (int)((end - now) / 1000000) + 1) < 0)
+			return -ETIMEDOUT;
+	}
+}
+
+int net_ctrl_ask(struct net *net, const uint8_t *cmd, uint32_t len, uint32_t max, int timeout_ms,
+		 uint32_t *reply_len, struct error *err)
+{
+	const struct net_ctrl_place place = { net->ctrl.ask_offset, net->ctrl.ask_offset + NET_CTRL_ASK_BYTES,
+					      max };
+	char name[CVQ_NAME_MAX];
+	int ret;
+
+	assert(!net->ctrl.busy && len <= NET_CTRL_ASK_BYTES && max <= CVQ_MAX_REPLY);
+	cvq_describe(cmd, len, name);
+	/* The room for it may still be written to. */
+	if (net->ctrl.asking)
+		return error_add(err, -EBUSY, "the device has not answered %s yet", name);
+	if (net_ctrl_post(net, cmd, len, place, NET_CTRL_TOKEN_ASK) < 0)
+		return error_add(err, -ENOSPC, "the control queue is full");
+	net->ctrl.asking = true;
+	net_ctrl_publish(net);
+	ret = net_ctrl_await(net, timeout_ms);
+	if (ret < 0)
+		return error_add(err, ret, "the device did not answer %s: %s", name, strerror(-ret));
+	*reply_len = (uint32_t)ret;
+	memcpy(net->ctrl.reply, net->window.hva + place.reply, *reply_len);
+	if (*reply_len == 0 || net->ctrl.reply[0] != VIRTIO_NET_OK)
+		return error_add(err, -EIO, "the device refused %s", name);
+	return 0;
 }

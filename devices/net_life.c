@@ -52,12 +52,14 @@ void net_plan(struct net *net, uint64_t features)
 				  : sizeof(struct virtio_net_hdr_v1);
 	net->limits = (struct cvq_limits){
 		.features = features,
-		.max_pairs = (uint16_t)net->max_pairs,
+		.max_pairs = (uint16_t)(net->n_data / 2),
+		.device_ctrl = (uint16_t)(net->ctrl_queue ? net->ctrl_queue->device_index : 0),
 		.rss_max_key = net->config[offsetof(struct virtio_net_config, rss_max_key_size)],
 		.rss_max_table = get_le16(
 			net->config + offsetof(struct virtio_net_config, rss_max_indirection_table_length)),
 		.hash_types =
 			get_le32(net->config + offsetof(struct virtio_net_config, supported_hash_types)),
+		.tunnel_types = get_le32(net->config + NET_CONFIG_TUNNEL_TYPES),
 	};
 }
 
@@ -218,6 +220,8 @@ void net_stop(struct net *net)
 		q->svq = (struct svq){ 0 };
 	}
 	net->ctrl.busy = false;
+	net->ctrl.asking = false;
+	net->device_stats = 0;
 	net->started = false;
 	/* The reset may have taken the mappings from the device but not from vhost: only a new start for both
 	 * is the same for all. It waits for the next start, for it takes long and a guest may have just left.
@@ -241,6 +245,8 @@ int net_find_rings(struct net *net, struct error *err)
 		};
 		int ret;
 
+		if (q != net->ctrl_queue)
+			net->limits.queue_disabled[q->guest_index] = !vq->enabled;
 		if (!vq->enabled)
 			continue;
 		ret = vring_init(&q->vring, &net->vm->memory, &setup);

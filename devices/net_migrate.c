@@ -34,6 +34,10 @@ static const struct net_feature_name {
 	{ VIRTIO_NET_F_GUEST_ANNOUNCE, "GUEST_ANNOUNCE" },
 	{ VIRTIO_NET_F_MQ, "MQ" },
 	{ VIRTIO_NET_F_CTRL_MAC_ADDR, "CTRL_MAC_ADDR" },
+	{ VIRTIO_NET_F_DEVICE_STATS, "DEVICE_STATS" },
+	{ VIRTIO_NET_F_HASH_TUNNEL, "HASH_TUNNEL" },
+	{ VIRTIO_NET_F_VQ_NOTF_COAL, "VQ_NOTF_COAL" },
+	{ VIRTIO_NET_F_NOTF_COAL, "NOTF_COAL" },
 	{ VIRTIO_NET_F_GUEST_USO4, "GUEST_USO4" },
 	{ VIRTIO_NET_F_GUEST_USO6, "GUEST_USO6" },
 	{ VIRTIO_NET_F_HOST_USO, "HOST_USO" },
@@ -136,6 +140,8 @@ static uint64_t net_fitting_features(struct net *net, const struct net_descripti
 	if (get_le16(d->config + NET_CONFIG_FIELD(rss_max_indirection_table_length)) >
 	    get_le16(net->config + NET_CONFIG_FIELD(rss_max_indirection_table_length)))
 		f &= ~VIRTIO_BIT(VIRTIO_NET_F_RSS);
+	if (get_le32(d->config + NET_CONFIG_TUNNEL_TYPES) & ~get_le32(net->config + NET_CONFIG_TUNNEL_TYPES))
+		f &= ~VIRTIO_BIT(VIRTIO_NET_F_HASH_TUNNEL);
 	return f;
 }
 
@@ -201,6 +207,8 @@ static void net_put_warm(struct net *net, struct state_writer *w)
 	state_put_u64(w, "generation", net->generation);
 	state_put_u64(w, "features", net->features);
 	state_put_blob(w, "mac", mac, sizeof(mac));
+	if (net->stats.types)
+		state_put_u64(w, "statistics", net->stats.types);
 	state_begin(w, "cvq");
 	cvq_save(&net->store, w);
 	state_end(w);
@@ -243,6 +251,21 @@ static int net_warm_start(struct net *net, uint64_t generation, uint64_t feature
 	return ret < 0 ? ret : net_scratch_post(net, err);
 }
 
+/* The statistics that the guest has been told of, if it has asked. */
+static int net_take_stats_types(struct net *net, uint64_t features, struct state_node *node)
+{
+	const struct cvq_limits limits = { .features = features };
+	uint64_t types = 0;
+
+	if (state_has(node, "statistics") && state_get_u64(node, "statistics", 1, UINT64_MAX, &types) < 0)
+		return -EINVAL;
+	if (types & ~cvq_stats_types(&limits) || (types && !virtio_has(features, VIRTIO_NET_F_DEVICE_STATS)))
+		return error_add(node->err, -EINVAL, "%s: statistics of types 0x%llx with features 0x%llx",
+				 net->name, (unsigned long long)types, (unsigned long long)features);
+	net->stats.types = types;
+	return 0;
+}
+
 /* Brings this host's device to what net_put_warm() of the source described. Adds the device's name to
  * whatever it says against it. */
 static int net_take_warm(struct net *net, struct state_node *node)
@@ -272,12 +295,16 @@ static int net_take_warm(struct net *net, struct state_node *node)
 				 (unsigned long long)features);
 	if (net->broken)
 		return error_add(node->err, -EIO, "%s: %s has stopped working", net->name, net->vdpa->name);
+	if (net_take_stats_types(net, features, node) < 0)
+		return -EINVAL;
 	net_config_set_mac(net, mac);
 	ret = net_warm_start(net, generation, features, &reason);
 	if (ret == 0)
 		ret = cvq_load(&net->target, &net->limits, &cvq);
 	if (ret == 0)
 		ret = net_ctrl_apply(net, &reason);
+	if (ret == 0)
+		ret = net_stats_check(net, &reason);
 	if (reason.text[0])
 		error_add(node->err, ret, "%s (%s): %s", net->name, net->vdpa->name, reason.text);
 	if (ret < 0 || state_finish(&cvq) < 0)
@@ -303,6 +330,7 @@ static int net_pause_call(struct net *net, void *arg)
 	net->running = false;
 	if (net->ctrl_queue)
 		net_ctrl_drain(net);
+	net_stats_read(net);
 	for (unsigned int i = 0; i < net->n_data; i++)
 		net_queue_complete(&net->queues[i]);
 	return 0;
@@ -322,6 +350,7 @@ static int net_save_call(struct net *net, void *arg)
 	state_begin(w, "warm");
 	net_put_warm(net, w);
 	state_end(w);
+	net_stats_save(net, w);
 	state_begin(w, "virtio");
 	virtio_pci_save(&net->virtio, w);
 	state_end(w);
@@ -394,7 +423,7 @@ static int net_load_call(struct net *net, void *arg)
 				 "%s: status 0x%x with features 0x%llx does not go with features 0x%llx",
 				 net->name, status, (unsigned long long)net->virtio.accepted,
 				 (unsigned long long)net->features);
-	if (net_load_rings(net, node) < 0)
+	if (net_load_rings(net, node) < 0 || net_stats_load(net, node) < 0)
 		return -EINVAL;
 	return state_finish(node);
 }

@@ -2,7 +2,8 @@
 /*
  * What the rooms of the NIC share: net.c (building it, what the guest sees), net_life.c (starting and
  * stopping the vDPA device), net_data.c (data queues), net_ctrl.c (control queue), net_scratch.c (Ferry's own
- * buffers: receive buffers of a warm destination, announcements), net_migrate.c.
+ * buffers: receive buffers of a warm destination, announcements), net_stats.c (device statistics),
+ * net_migrate.c.
  *
  * Unless said otherwise everything here runs on the NIC's thread; others come in through loop_call().
  */
@@ -15,8 +16,10 @@
 #include "devices/virtio_pci.h"
 #include "devices/vring.h"
 
-/* The part of struct virtio_net_config that Ferry shows: up to supported_hash_types. */
-#define NET_CONFIG_LEN 24u
+/* The part of struct virtio_net_config that Ferry shows: up to supported_tunnel_types,
+ * which linux/virtio_net.h lacks. */
+#define NET_CONFIG_LEN          28u
+#define NET_CONFIG_TUNNEL_TYPES 24u
 
 #define NET_MAX_PAIRS 64u
 
@@ -28,6 +31,9 @@
 #define NET_CTRL_CMD_BYTES align_up(CVQ_MAX_COMMAND + KIB(16), PAGE_SIZE)
 #define NET_CTRL_ACK_BYTES PAGE_SIZE
 #define NET_CTRL_BATCH_MAX 512u
+/* The answer to the guest's command; and a question of Ferry's own with its answer. */
+#define NET_CTRL_REPLY_BYTES align_up(CVQ_MAX_REPLY, PAGE_SIZE)
+#define NET_CTRL_ASK_BYTES   PAGE_SIZE
 
 /* How long a device may take to answer control commands; and when the guest stands still for it. */
 #define NET_CTRL_TIMEOUT_MS 10000
@@ -36,6 +42,9 @@
 /* Whose element it is that completes: the token's upper half. The lower half is the guest's head or the
  * number of a buffer. */
 enum net_owner { NET_OWNER_GUEST, NET_OWNER_SCRATCH, NET_OWNER_ANNOUNCE };
+
+/* The control queue's tokens: commands of a batch count from 0, the guest's is alone. */
+#define NET_CTRL_TOKEN_ASK UINT64_MAX
 
 static inline uint64_t net_token(enum net_owner owner, uint32_t n)
 {
@@ -81,16 +90,21 @@ struct net_queue {
 };
 
 struct net_ctrl {
-	bool busy;        /* a guest's command is at the device */
-	uint16_t head;    /* its chain */
-	uint64_t ack_gpa; /* where its ack goes */
+	bool busy; /* a guest's command is at the device */
+	bool pass; /* and its answer is the guest's: CVQ_PASS */
+	/* Its chain. No other is popped while it is there, so that the segments stay. */
+	struct vring_chain chain;
+	bool asking; /* the device owes an answer to Ferry's own question, whether or not it is waited for */
 	/* The one copy of it that is checked, sent and recorded: the device could write to the one in the
 	 * window. */
 	uint8_t cmd[CVQ_MAX_COMMAND];
 	uint32_t cmd_len;
+	uint8_t reply[CVQ_MAX_REPLY]; /* likewise */
 	struct loop_source timer;
 	uint64_t cmd_offset; /* in the window: room for commands */
-	uint64_t ack_offset; /* acks, one byte each */
+	uint64_t ack_offset; /* acks of a batch, one byte each */
+	uint64_t reply_offset;
+	uint64_t ask_offset;
 };
 
 struct net_announce {
@@ -149,6 +163,8 @@ struct net {
 	struct cvq_limits limits;
 	struct cvq_store store;  /* what the device has accepted */
 	struct cvq_store target; /* what it is to be brought to: net_ctrl_apply() */
+	struct cvq_stats stats;
+	uint64_t device_stats; /* types that the device counts; 0: not asked yet */
 	struct log_limit log_limit;
 };
 
@@ -216,6 +232,23 @@ void net_ctrl_abandon(struct net *net);
  * meanwhile.
  */
 int __must_check net_ctrl_apply(struct net *net, struct error *err);
+
+/*
+ * Asks the device something of Ferry's own, @len bytes at @cmd, and waits up to @timeout_ms. Its answer of up
+ * to
+ * @max bytes, ack first, is in net->ctrl.reply then, and its length in @reply_len. Not while a guest's
+ * command is at the device.
+ */
+int __must_check net_ctrl_ask(struct net *net, const uint8_t *cmd, uint32_t len, uint32_t max, int timeout_ms,
+			      uint32_t *reply_len, struct error *err);
+
+/* net_stats.c. Reads the counters that the guest knows of, before it is paused for good. */
+void net_stats_read(struct net *net);
+/* Whether this device counts what the guest has been told of. */
+int __must_check net_stats_check(struct net *net, struct error *err);
+/* Properties of the current node; loading makes this device's counters go on. */
+void net_stats_save(struct net *net, struct state_writer *w);
+int __must_check net_stats_load(struct net *net, struct state_node *node);
 
 /* net_scratch.c. */
 uint64_t net_scratch_bytes(void); /* in the window, for each receive queue */

@@ -89,5 +89,26 @@ static inline unsigned int virtio_net_tx(unsigned int pair)
 #ifndef VIRTIO_NET_F_VQ_NOTF_COAL
 #define VIRTIO_NET_F_VQ_NOTF_COAL 52
 #endif
+#ifndef VIRTIO_NET_F_HASH_TUNNEL
+#define VIRTIO_NET_F_HASH_TUNNEL 51
+#endif
+#ifndef VIRTIO_NET_F_DEVICE_STATS
+#define VIRTIO_NET_F_DEVICE_STATS 50
+#endif
+
+/* Control commands ("Control Virtqueue"). */
+#ifndef VIRTIO_NET_CTRL_NOTF_COAL_VQ_SET
+#define VIRTIO_NET_CTRL_NOTF_COAL_VQ_SET 2
+#define VIRTIO_NET_CTRL_NOTF_COAL_VQ_GET 3
+#endif
+#ifndef VIRTIO_NET_CTRL_HASH_TUNNEL
+#define VIRTIO_NET_CTRL_HASH_TUNNEL     7
+#define VIRTIO_NET_CTRL_HASH_TUNNEL_SET 0
+#endif
+#ifndef VIRTIO_NET_CTRL_STATS
+#define VIRTIO_NET_CTRL_STATS       8
+#define VIRTIO_NET_CTRL_STATS_QUERY 0
+#define VIRTIO_NET_CTRL_STATS_GET   1
+#endif
 
 #endif

@@ -23,6 +23,8 @@ void model_nic_init(struct model_nic *nic, const uint8_t mac[6], uint64_t offloa
 	memcpy(nic->mac, mac, 6);
 	nic->pairs = 1;
 	nic->offloads = offloads;
+	nic->n_data = MODEL_MAX_QUEUES - 1;
+	nic->stats_types = 0x1000f000f;
 }
 
 static uint8_t model_macs(struct model_nic *nic, const uint8_t *p, uint32_t len)
@@ -106,6 +108,37 @@ static uint8_t model_hash_config(struct model_nic *nic, const uint8_t *p, uint32
 	return model_hash(nic, le(p, 4), p + 13, p[12]);
 }
 
+/* Index 0 for transmit queues, the odd ones, as the commands are numbered. */
+static unsigned int model_kind(unsigned int queue)
+{
+	return queue % 2 == 0;
+}
+
+void model_nic_reset_queue(struct model_nic *nic, unsigned int queue)
+{
+	memcpy(nic->coal[queue], nic->coal_kind[model_kind(queue)], sizeof(nic->coal[queue]));
+}
+
+static uint8_t model_coal(struct model_nic *nic, unsigned int kind, const uint8_t *p)
+{
+	nic->coal_kind[kind][0] = le(p, 4);
+	nic->coal_kind[kind][1] = le(p + 4, 4);
+	for (unsigned int queue = 0; queue < MODEL_MAX_QUEUES; queue++) {
+		if (model_kind(queue) == kind)
+			model_nic_reset_queue(nic, queue);
+	}
+	return ACK_OK;
+}
+
+static uint8_t model_coal_queue(struct model_nic *nic, const uint8_t *p)
+{
+	if (le(p, 2) >= nic->n_data || le(p + 2, 2) != 0)
+		return ACK_ERR;
+	nic->coal[le(p, 2)][0] = le(p + 4, 4);
+	nic->coal[le(p, 2)][1] = le(p + 8, 4);
+	return ACK_OK;
+}
+
 uint8_t model_nic_command(struct model_nic *nic, const uint8_t *cmd, uint32_t len)
 {
 	const uint8_t *p = cmd + 2;
@@ -136,7 +169,115 @@ uint8_t model_nic_command(struct model_nic *nic, const uint8_t *cmd, uint32_t le
 		nic->offloads = le(p, 4) | (uint64_t)le(p + 4, 4) << 32;
 		return ACK_OK;
 	}
+	if (cmd[0] == 6 && cmd[1] < 2 && len == 8)
+		return model_coal(nic, cmd[1], p);
+	if (cmd[0] == 6 && cmd[1] == 2 && len == 12)
+		return model_coal_queue(nic, p);
+	if (cmd[0] == 7 && cmd[1] == 0 && len == 4) {
+		nic->tunnel_types = le(p, 4);
+		return ACK_OK;
+	}
 	return ACK_ERR;
+}
+
+static void put(uint8_t *p, uint64_t v, unsigned int n_bytes)
+{
+	for (; n_bytes > 0; n_bytes--, v >>= 8)
+		*p++ = (uint8_t)v;
+}
+
+static uint32_t model_coal_get(struct model_nic *nic, const uint8_t *p, uint8_t *reply)
+{
+	uint8_t *values = nic->ack_last ? reply : reply + 1;
+
+	reply[0] = ACK_ERR;
+	if (le(p, 2) >= nic->n_data)
+		return 1;
+	put(values, nic->coal[le(p, 2)][0], 4);
+	put(values + 4, nic->coal[le(p, 2)][1], 4);
+	reply[nic->ack_last ? 8 : 0] = ACK_OK;
+	return 9;
+}
+
+/* The specification's table of types: which, of what queue, where its counters begin, how many. */
+static const struct {
+	uint8_t type;
+	char queue;
+	uint8_t first, n;
+} model_types[] = { { 0, 'r', 0, 6 },  { 1, 'r', 6, 4 },   { 2, 'r', 10, 4 },
+		    { 3, 'r', 14, 2 }, { 16, 't', 0, 6 },  { 17, 't', 6, 2 },
+		    { 18, 't', 8, 6 }, { 19, 't', 14, 2 }, { 32, 'c', 0, 2 } };
+
+static uint32_t model_stats_item(struct model_nic *nic, const uint8_t *p, uint8_t *reply)
+{
+	unsigned int queue = le(p, 2);
+	char kind = queue == nic->n_data ? 'c' : queue % 2 ? 't' : 'r';
+	uint64_t types = le(p + 8, 4) | (uint64_t)le(p + 12, 4) << 32;
+	uint32_t at = 0;
+
+	if (queue > nic->n_data)
+		return 0;
+	for (unsigned int i = 0; i < sizeof(model_types) / sizeof(model_types[0]); i++) {
+		if (!(types >> model_types[i].type & 1))
+			continue;
+		types &= ~((uint64_t)1 << model_types[i].type);
+		if (model_types[i].queue != kind || !(nic->stats_types >> model_types[i].type & 1))
+			return 0;
+		put(reply + at, model_types[i].type, 2);
+		put(reply + at + 2, queue, 4);
+		put(reply + at + 6, 8 + 8u * model_types[i].n, 2);
+		at += 8;
+		for (unsigned int k = 0; k < model_types[i].n; k++, at += 8)
+			put(reply + at, nic->counters[queue][model_types[i].first + k], 8);
+	}
+	return types ? 0 : at;
+}
+
+static uint32_t model_stats(struct model_nic *nic, const uint8_t *p, uint32_t len, uint8_t *reply)
+{
+	uint32_t at = 1;
+
+	reply[0] = ACK_ERR;
+	if (len == 0 || len % 16 != 0)
+		return 1;
+	for (uint32_t i = 0; i < len; i += 16) {
+		uint32_t n = model_stats_item(nic, p + i, reply + at);
+
+		if (n == 0)
+			return 1;
+		at += n;
+	}
+	reply[0] = ACK_OK;
+	if (nic->stats_fault == MODEL_STATS_EMPTY_ITEM)
+		put(reply + 1 + 6, 0, 2);
+	if (nic->stats_fault == MODEL_STATS_LONG_ITEM)
+		put(reply + 1 + 6, 0xfff8, 2);
+	if (nic->stats_fault == MODEL_STATS_OTHER_TYPE)
+		reply[1] = 77;
+	if (nic->stats_fault == MODEL_STATS_OTHER_QUEUE)
+		put(reply + 1 + 2, 0xffff, 2);
+	return nic->stats_fault == MODEL_STATS_SHORT ? at - 1 : at;
+}
+
+uint32_t model_nic_answer(struct model_nic *nic, const uint8_t *cmd, uint32_t len, uint8_t *reply)
+{
+	nic->counters[nic->n_data][0]++;
+	if (len == 6 && cmd[0] == 6 && cmd[1] == 3) {
+		nic->n_commands++;
+		return model_coal_get(nic, cmd + 2, reply);
+	}
+	if (len == 2 && cmd[0] == 8 && cmd[1] == 0) {
+		nic->n_commands++;
+		reply[0] = ACK_OK;
+		put(reply + 1, nic->stats_types, 8);
+		return 9;
+	}
+	if (len > 2 && cmd[0] == 8 && cmd[1] == 1) {
+		nic->n_commands++;
+		return model_stats(nic, cmd + 2, len - 2, reply);
+	}
+	reply[0] = model_nic_command(nic, cmd, len);
+	return 1;
 }
 
 const char *model_nic_diff(const struct model_nic *a, const struct model_nic *b)
@@ -159,5 +300,11 @@ const char *model_nic_diff(const struct model_nic *a, const struct model_nic *b)
 	if (a->hash_types != b->hash_types || a->hash_key_len != b->hash_key_len ||
 	    memcmp(a->hash_key, b->hash_key, a->hash_key_len) != 0)
 		return "hash";
+	if (a->tunnel_types != b->tunnel_types)
+		return "tunnel types";
+	if (memcmp(a->coal_kind, b->coal_kind, sizeof(a->coal_kind)) != 0)
+		return "coalescing";
+	if (memcmp(a->coal, b->coal, sizeof(a->coal)) != 0)
+		return "coalescing of queues";
 	return a->offloads != b->offloads ? "offloads" : NULL;
 }

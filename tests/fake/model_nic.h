@@ -12,6 +12,20 @@
 #define MODEL_UNKNOWN  0xee /* a mode for which the specification has no default */
 #define MODEL_MAX_MACS 8192
 
+#define MODEL_MAX_QUEUES 129
+#define MODEL_MAX_REPLY  65536
+
+/* How an answer to STATS_GET can be wrong. */
+enum model_stats_fault {
+	MODEL_STATS_GOOD,
+	MODEL_STATS_SHORT,      /* the last byte is missing */
+	MODEL_STATS_EMPTY_ITEM, /* an item says that it has no bytes */
+	MODEL_STATS_LONG_ITEM,  /* or more than there are */
+	MODEL_STATS_OTHER_TYPE,
+	MODEL_STATS_OTHER_QUEUE,
+	MODEL_STATS_N_FAULTS
+};
+
 enum model_steering { MODEL_PAIRS, MODEL_RSS };
 
 struct model_nic {
@@ -35,6 +49,16 @@ struct model_nic {
 	unsigned int hash_key_len;
 	uint8_t hash_key[255];
 	uint64_t offloads;
+	uint32_t tunnel_types;
+	uint32_t coal_kind[2][2];           /* packets, usecs of TX_SET and RX_SET */
+	uint32_t coal[MODEL_MAX_QUEUES][2]; /* and what holds for each queue */
+
+	/* Not compared. */
+	unsigned int n_data; /* data queues; the control queue's index */
+	bool ack_last;       /* VQ_GET's ack is behind its values */
+	uint64_t stats_types;
+	uint64_t counters[MODEL_MAX_QUEUES][16];
+	enum model_stats_fault stats_fault;
 };
 
 /* As after a reset, with every offload of @offloads on. */
@@ -42,6 +66,12 @@ void model_nic_init(struct model_nic *nic, const uint8_t mac[6], uint64_t offloa
 
 /* One command with its header. The ack: 0 or 1. A length that does not match exactly is an error. */
 uint8_t model_nic_command(struct model_nic *nic, const uint8_t *cmd, uint32_t len);
+
+/* The same with all that it answers, the ack included: how many bytes of MODEL_MAX_REPLY. */
+uint32_t model_nic_answer(struct model_nic *nic, const uint8_t *cmd, uint32_t len, uint8_t *reply);
+
+/* A single queue was reset and enabled again. */
+void model_nic_reset_queue(struct model_nic *nic, unsigned int queue);
 
 /* The first thing that two models do not have in common, or NULL. */
 const char *model_nic_diff(const struct model_nic *a, const struct model_nic *b);

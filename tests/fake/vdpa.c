@@ -21,14 +21,18 @@ const struct fake_vdpa_spec fake_vdpa_default = {
 		    BIT(VIRTIO_NET_F_HOST_TSO4) | BIT(VIRTIO_NET_F_MRG_RXBUF) | BIT(VIRTIO_NET_F_STATUS) |
 		    BIT(VIRTIO_NET_F_CTRL_VQ) | BIT(VIRTIO_NET_F_CTRL_RX) | BIT(VIRTIO_NET_F_CTRL_VLAN) |
 		    BIT(VIRTIO_NET_F_CTRL_RX_EXTRA) | BIT(VIRTIO_NET_F_MQ) | BIT(VIRTIO_NET_F_CTRL_MAC_ADDR) |
-		    BIT(VIRTIO_NET_F_HASH_REPORT) | BIT(VIRTIO_NET_F_RSS) | BIT(VIRTIO_F_VERSION_1) |
-		    BIT(VIRTIO_F_ACCESS_PLATFORM) | BIT(VIRTIO_RING_F_EVENT_IDX),
+		    BIT(VIRTIO_NET_F_HASH_REPORT) | BIT(VIRTIO_NET_F_RSS) | BIT(VIRTIO_NET_F_NOTF_COAL) |
+		    BIT(VIRTIO_NET_F_VQ_NOTF_COAL) | BIT(VIRTIO_NET_F_DEVICE_STATS) |
+		    BIT(VIRTIO_NET_F_HASH_TUNNEL) | BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_ACCESS_PLATFORM) |
+		    BIT(VIRTIO_RING_F_EVENT_IDX),
 	.n_pairs = 2,
 	.ring_size = 64,
 	.ctrl_ring_size = 64,
 	.mtu = 1500,
 	.mac = { 0x52, 0x54, 0, 0, 0, 1 },
 	.rss_max_table = 128,
+	.tunnel_types = 0x1ff,
+	.stats_types = 0x1000f000f,
 	.maps_persist = true,
 };
 
@@ -75,37 +79,42 @@ uint32_t fake_vdpa_header_len(const struct fake_vdpa *f)
 
 /* Control commands */
 
-static uint8_t fake_execute(struct fake_vdpa *f, const uint8_t *cmd, uint32_t len)
+/* Bytes of the answer. */
+static uint32_t fake_execute(struct fake_vdpa *f, const uint8_t *cmd, uint32_t len, uint8_t *reply)
 {
 	f->n_commands++;
-	if (f->faults.refuse_class == cmd[0] || f->faults.refuse_nth == f->n_commands)
-		return f->faults.bad_ack >= 0 ? (uint8_t)f->faults.bad_ack : VIRTIO_NET_ERR;
+	reply[0] = VIRTIO_NET_OK;
+	if (f->faults.refuse_class == cmd[0] || f->faults.refuse_nth == f->n_commands) {
+		reply[0] = f->faults.bad_ack >= 0 ? (uint8_t)f->faults.bad_ack : VIRTIO_NET_ERR;
+		return 1;
+	}
 	if (cmd[0] == VIRTIO_NET_CTRL_ANNOUNCE) {
 		put_le16(f->config + 6, get_le16(f->config + 6) & (uint16_t)~VIRTIO_NET_S_ANNOUNCE);
-		return VIRTIO_NET_OK;
+		return 1;
 	}
-	if (model_nic_command(&f->nic, cmd, len) != VIRTIO_NET_OK)
-		return VIRTIO_NET_ERR;
-	memcpy(f->config, f->nic.mac, 6);
-	return VIRTIO_NET_OK;
+	len = model_nic_answer(&f->nic, cmd, len, reply);
+	if (len == 1 && reply[0] == VIRTIO_NET_OK)
+		memcpy(f->config, f->nic.mac, 6);
+	return len;
 }
 
 static void fake_command(struct fake_vdpa *f, struct fake_vdpa_queue *q, const struct fake_element *e)
 {
 	static _Thread_local uint8_t cmd[CVQ_MAX_COMMAND];
+	static _Thread_local uint8_t reply[MODEL_MAX_REPLY];
 	uint32_t len = 0;
-	uint8_t ack;
 
 	assert(e->read_len <= sizeof(cmd) && e->n_write == 1);
 	for (unsigned int i = 0; i < e->n_read; i++) {
 		memcpy(cmd + len, fake_at(f, e->segs[i].addr, e->segs[i].len), e->segs[i].len);
 		len += e->segs[i].len;
 	}
-	ack = fake_execute(f, cmd, len);
-	memcpy(fake_at(f, e->segs[e->n_read].addr, 1), &ack, 1);
+	len = fake_execute(f, cmd, len, reply);
+	assert(len <= e->segs[e->n_read].len);
+	memcpy(fake_at(f, e->segs[e->n_read].addr, len), reply, len);
 	assert(f->n_held < ARRAY_SIZE(f->held));
 	f->held[f->n_held].id = f->faults.bad_ctrl_id ? q->ring.size : e->head;
-	f->held[f->n_held++].len = 1;
+	f->held[f->n_held++].len = f->faults.bare_ack ? 1 : len;
 	f->faults.bad_ctrl_id = false;
 }
 
@@ -180,6 +189,12 @@ static void fake_start(struct fake_vdpa *f)
 		q->live = true;
 	}
 	model_nic_init(&f->nic, f->config, f->features & (BIT(1) | BIT(7) | BIT(8)));
+	f->nic.n_data = fake_vdpa_ctrl_index(f);
+	f->nic.stats_types = f->spec.stats_types;
+	for (unsigned int i = 0; i < MODEL_MAX_QUEUES; i++) {
+		for (unsigned int k = 0; k < 16; k++)
+			f->nic.counters[i][k] = f->spec.counted;
+	}
 	f->n_commands = 0;
 	f->n_held = 0;
 	if (virtio_has(f->features, VIRTIO_NET_F_CTRL_VQ)) {
@@ -394,6 +409,7 @@ struct fake_vdpa *fake_vdpa_new(const struct fake_vdpa_spec *spec)
 	f->config[17] = 40;
 	put_le16(f->config + 18, spec->rss_max_table);
 	put_le32(f->config + 20, 0x3f);
+	put_le32(f->config + 24, spec->tunnel_types);
 	f->config_call = -1;
 	pthread_mutex_init(&f->lock, NULL);
 	f->ctrl_stop = eventfd(0, EFD_CLOEXEC);

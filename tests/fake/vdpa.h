@@ -18,7 +18,7 @@
 #define FAKE_VDPA_MAX_PAIRS 4u
 #define FAKE_VDPA_MAX_VQS   (2 * FAKE_VDPA_MAX_PAIRS + 1)
 #define FAKE_VDPA_REGIONS   4u
-#define FAKE_VDPA_CONFIG    24u
+#define FAKE_VDPA_CONFIG    28u
 
 /* What a device is to be like; fields are free to be changed before the NIC is built on it. */
 struct fake_vdpa_spec {
@@ -29,6 +29,9 @@ struct fake_vdpa_spec {
 	uint16_t mtu;
 	uint8_t mac[6];
 	uint16_t rss_max_table;
+	uint32_t tunnel_types;
+	uint64_t stats_types;
+	uint64_t counted; /* by each counter, when it starts */
 	bool maps_persist;
 };
 
@@ -52,6 +55,7 @@ struct fake_vdpa_faults {
 	bool hold;               /* commands are taken and not answered */
 	bool reverse;            /* commands of a batch are answered last first */
 	bool bad_ctrl_id;        /* the next command is answered with an id outside the ring */
+	bool bare_ack;           /* answers say that they have the ack only */
 	int bad_ack;             /* written instead of VIRTIO_NET_ERR; -1: none */
 };
 

@@ -14,9 +14,13 @@
 #define GUEST_HDRLEN 59
 #define ALL_FEATURES (~(uint64_t)0)
 
-static const struct cvq_limits limits = {
-	.features = ALL_FEATURES, .max_pairs = 8, .rss_max_key = 40, .rss_max_table = 128, .hash_types = 0x1ff
-};
+static const struct cvq_limits limits = { .features = ALL_FEATURES,
+					  .max_pairs = 8,
+					  .rss_max_key = 40,
+					  .rss_max_table = 128,
+					  .hash_types = 0x1ff,
+					  .tunnel_types = 0x1ff,
+					  .device_ctrl = 16 };
 static const uint8_t factory_mac[6] = { 2, 0, 0, 0, 0, 1 };
 
 static uint8_t cmd[CVQ_MAX_COMMAND + 64];
@@ -110,7 +114,23 @@ static const struct good {
 	{ 4, 1, 60, "MQ_RSS_CONFIG", 15, "\1\0\0\0\0\0\0\0\1\0\2\0\2kk", "MQ_RSS_CONFIG" },
 	{ 4, 2, 57, "MQ_HASH_CONFIG", 15, "\1\0\0\0\0\0\0\0\0\0\0\0\2kk", "MQ_HASH_CONFIG" },
 	{ 5, 0, 2, "GUEST_OFFLOADS_SET", 8, "\0\0\0\0\0\0\0", "GUEST_OFFLOADS_SET 0x0" },
+	{ 6, 0, 53, "NOTF_COAL_TX_SET", 8, "\20\0\0\0\10\1\0\0", "NOTF_COAL_TX_SET 16 packets 264 us" },
+	{ 6, 1, 53, "NOTF_COAL_RX_SET", 8, "\377\377\377\377\0\0\0\0",
+	  "NOTF_COAL_RX_SET 4294967295 packets 0 us" },
+	{ 6, 2, 52, "NOTF_COAL_VQ_SET", 12, "\17\0\0\0\1\0\0\0\2\0\0\0",
+	  "NOTF_COAL_VQ_SET queue 15 1 packets 2 us" },
+	{ 6, 3, 52, "NOTF_COAL_VQ_GET", 4, "\1\0\0\0", "NOTF_COAL_VQ_GET queue 1" },
+	{ 7, 0, 51, "HASH_TUNNEL_SET", 4, "\1\1\0\0", "HASH_TUNNEL_SET 0x101" },
+	{ 8, 0, 50, "STATS_QUERY", 0, "", "STATS_QUERY" },
+	{ 8, 1, 50, "STATS_GET", 16, "\1\0\0\0\0\0\0\0\0\0\1\0\0\0\0\0", "STATS_GET" },
 };
+
+static enum cvq_verdict right_verdict(const struct good *g)
+{
+	if (g->class == 8 || (g->class == 6 && g->command == 3))
+		return CVQ_PASS;
+	return g->class == 3 ? CVQ_ANNOUNCE_ACK : CVQ_FORWARD;
+}
 
 static bool has_hash_key(const struct good *g)
 {
@@ -121,7 +141,7 @@ static void test_every_row(void **state)
 {
 	for (unsigned int i = 0; i < ARRAY_SIZE(goods); i++) {
 		const struct good *g = &goods[i];
-		enum cvq_verdict right = g->class == 3 ? CVQ_ANNOUNCE_ACK : CVQ_FORWARD;
+		enum cvq_verdict right = right_verdict(g);
 		struct cvq_limits l = limits;
 		char words[CVQ_NAME_MAX];
 		uint8_t longer[32] = { 0 };
@@ -151,7 +171,8 @@ static void test_every_row(void **state)
 	}
 	assert_true(cvq_features() ==
 		    (VIRTIO_BIT(2) | VIRTIO_BIT(18) | VIRTIO_BIT(19) | VIRTIO_BIT(20) | VIRTIO_BIT(21) |
-		     VIRTIO_BIT(22) | VIRTIO_BIT(23) | VIRTIO_BIT(57) | VIRTIO_BIT(60)));
+		     VIRTIO_BIT(22) | VIRTIO_BIT(23) | VIRTIO_BIT(50) | VIRTIO_BIT(51) | VIRTIO_BIT(52) |
+		     VIRTIO_BIT(53) | VIRTIO_BIT(57) | VIRTIO_BIT(60)));
 }
 
 static void test_unknown(void **state)
@@ -180,9 +201,10 @@ static void test_unknown(void **state)
 	assert_int_equal(cvq_check(&limits, cmd, &checked_len, &reason), CVQ_REFUSE);
 	cvq_describe(cmd, 1, words);
 	assert_string_equal(words, "command of 1 bytes");
-	set_cmd(6, 2, "", 0);
+	/* RSS contexts: their feature is one that nobody can negotiate. */
+	set_cmd(9, 1, "", 0);
 	cvq_describe(cmd, 2, words);
-	assert_string_equal(words, "unknown command 6/2");
+	assert_string_equal(words, "unknown command 9/1");
 }
 
 static void test_vlan_and_pairs_bounds(void **state)
@@ -348,6 +370,57 @@ static void test_offloads(void **state)
 	}
 }
 
+static void test_queue_bounds(void **state)
+{
+	struct cvq_limits l = limits;
+	uint8_t p[12] = { 0 };
+
+	/* The control queue has no coalescing, nor has what lies behind it. */
+	for (unsigned int queue = 0; queue < 0x10000; queue += queue < 20 ? 1 : 1000) {
+		put_le16(p, (uint16_t)queue);
+		assert_int_equal(check(&limits, 6, 2, p, 12), queue < 16 ? CVQ_FORWARD : CVQ_REFUSE);
+		assert_int_equal(check(&limits, 6, 3, p, 4), queue < 16 ? CVQ_PASS : CVQ_REFUSE);
+	}
+	/* Without MQ and RSS there is one pair, and with the most there is a place for each. */
+	l.max_pairs = 1;
+	put_le16(p, 2);
+	assert_int_equal(check(&l, 6, 2, p, 12), CVQ_REFUSE);
+	l.max_pairs = 0x8000;
+	put_le16(p, CVQ_MAX_QUEUES - 1);
+	assert_int_equal(check(&l, 6, 2, p, 12), CVQ_FORWARD);
+	put_le16(p, CVQ_MAX_QUEUES);
+	assert_int_equal(check(&l, 6, 2, p, 12), CVQ_REFUSE);
+	/* One that the guest has not enabled. */
+	l = limits;
+	l.queue_disabled[5] = true;
+	put_le16(p, 5);
+	assert_int_equal(check(&l, 6, 2, p, 12), CVQ_REFUSE);
+	assert_int_equal(check(&l, 6, 3, p, 4), CVQ_REFUSE);
+	/* What is reserved reaches nobody. */
+	put_le16(p, 4);
+	put_le16(p + 2, 0xffff);
+	assert_int_equal(check(&l, 6, 2, p, 12), CVQ_FORWARD);
+	assert_int_equal(get_le16(cmd + 4), 0);
+	assert_int_equal(check(&l, 6, 3, p, 4), CVQ_PASS);
+	assert_int_equal(get_le16(cmd + 4), 0);
+}
+
+static void test_tunnel_types(void **state)
+{
+	struct cvq_limits l = limits;
+	uint8_t p[4];
+
+	for (unsigned int bit = 0; bit < 32; bit++) {
+		put_le32(p, 1u << bit);
+		assert_int_equal(check(&limits, 7, 0, p, 4), bit < 9 ? CVQ_FORWARD : CVQ_REFUSE);
+		l.tunnel_types = ~(1u << bit);
+		assert_int_equal(check(&l, 7, 0, p, 4), CVQ_REFUSE);
+	}
+	put_le32(p, 0);
+	l.tunnel_types = 0;
+	assert_int_equal(check(&l, 7, 0, p, 4), CVQ_FORWARD);
+}
+
 /* A guest, its device, and the record. */
 struct life {
 	struct cvq_store store;
@@ -420,6 +493,17 @@ static void assert_carried(const struct life *life)
 	free(there);
 }
 
+/* Class NOTF_COAL's TX_SET, RX_SET, VQ_SET. */
+static uint32_t set_coal(uint8_t command, uint16_t queue, uint32_t packets, uint32_t usecs)
+{
+	uint8_t p[12] = { 0 };
+
+	put_le16(p, queue);
+	put_le32(p + 4, packets);
+	put_le32(p + 8, usecs);
+	return command == 2 ? set_cmd(6, 2, p, 12) : set_cmd(6, command, p + 4, 8);
+}
+
 static void test_replay_order(void **state)
 {
 	static const char *const expected[] = {
@@ -435,12 +519,26 @@ static void test_replay_order(void **state)
 		"MQ_HASH_CONFIG",
 		"MQ_VQ_PAIRS_SET 4",
 		"MQ_RSS_CONFIG",
+		"HASH_TUNNEL_SET 0x3",
+		"NOTF_COAL_TX_SET 1 packets 2 us",
+		"NOTF_COAL_RX_SET 3 packets 4 us",
+		"NOTF_COAL_VQ_SET queue 2 5 packets 6 us",
+		"NOTF_COAL_VQ_SET queue 15 7 packets 8 us",
 	};
 	struct life *life = new_life(false);
 	struct cvq_replay r;
 	uint8_t p[CVQ_MAX_MQ_COMMAND];
 	char words[CVQ_NAME_MAX];
 	uint32_t len;
+
+	guest_sends(life, set_coal(0, 0, 1, 1)); /* overwritten */
+	guest_sends(life, set_coal(2, 15, 9, 9));
+	guest_sends(life, set_coal(1, 0, 3, 4));
+	guest_sends(life, set_coal(2, 2, 5, 6));
+	guest_sends(life, set_coal(0, 0, 1, 2));
+	guest_sends(life, set_coal(2, 1, 1, 2)); /* no difference */
+	guest_sends(life, set_coal(2, 15, 7, 8));
+	guest_sends(life, set_cmd(7, 0, "\3\0\0\0", 4));
 
 	guest_sends(life, set_cmd(4, 2, p, put_hash(p, 0x3f, 40)));
 	guest_sends(life, set_cmd(4, 0, "\2", 2));
@@ -522,6 +620,84 @@ static void test_replay_is_minimal(void **state)
 	free(life);
 }
 
+/* The last writer wins; what a queue's reset and a later word for all do. */
+static void test_coalescing(void **state)
+{
+	struct life *life = new_life(false);
+	struct cvq_store *before = malloc(sizeof(*before));
+	struct model_nic *there = malloc(sizeof(*there));
+
+	/* The default is specified. */
+	guest_sends(life, set_coal(0, 0, 0, 0));
+	guest_sends(life, set_coal(2, 3, 0, 0));
+	*there = life->nic;
+	assert_int_equal(replay(there, &fresh, &life->store), 0);
+	/* A queue of its own, and back by a word for all that is the same as before. */
+	guest_sends(life, set_coal(2, 3, 4, 5));
+	*before = life->store;
+	*there = life->nic;
+	guest_sends(life, set_coal(0, 0, 0, 0));
+	assert_int_equal(replay(there, before, &life->store), 1);
+	assert_null(model_nic_diff(there, &life->nic));
+	/* The other kind's word does not reach it. */
+	guest_sends(life, set_coal(2, 3, 4, 5));
+	guest_sends(life, set_coal(1, 0, 6, 7));
+	assert_carried(life);
+	assert_int_equal(life->nic.coal[3][1], 5);
+	/* To what holds for all, by a word of its own: it stays a queue like the others. */
+	*before = life->store;
+	*there = life->nic;
+	guest_sends(life, set_coal(2, 3, 0, 0));
+	assert_int_equal(replay(there, before, &life->store), 1);
+	assert_null(model_nic_diff(there, &life->nic));
+	assert_carried(life);
+	/* A word for all that meets what a queue has already; another queue is left behind. */
+	guest_sends(life, set_coal(2, 2, 1, 1));
+	guest_sends(life, set_coal(2, 4, 2, 2));
+	*before = life->store;
+	*there = life->nic;
+	guest_sends(life, set_coal(1, 0, 1, 1));
+	guest_sends(life, set_coal(2, 4, 2, 2));
+	assert_int_equal(replay(there, before, &life->store), 2);
+	assert_null(model_nic_diff(there, &life->nic));
+	/* A queue that was reset by the guest goes back, at a device whose own queue was not. */
+	*before = life->store;
+	*there = life->nic;
+	cvq_reset_queue(&life->store, 4);
+	model_nic_reset_queue(&life->nic, 4);
+	assert_int_equal(replay(there, before, &life->store), 1);
+	assert_null(model_nic_diff(there, &life->nic));
+	assert_int_equal(there->coal[4][0], 1);
+	assert_carried(life);
+	/* To the default if there never was a word for all. */
+	cvq_reset(&life->store);
+	model_nic_init(&life->nic, factory_mac, 0x7ff);
+	guest_sends(life, set_coal(2, 0, 9, 9));
+	*before = life->store;
+	*there = life->nic;
+	cvq_reset_queue(&life->store, 0);
+	assert_int_equal(replay(there, before, &life->store), 1);
+	assert_int_equal(there->coal[0][0], 0);
+	free(there);
+	free(before);
+	free(life);
+}
+
+/* What the device refuses is not recorded. */
+static void test_refused_by_the_device(void **state)
+{
+	struct life *life = new_life(false);
+	struct cvq_store *before = malloc(sizeof(*before));
+
+	guest_sends(life, set_coal(2, 7, 1, 1));
+	*before = life->store;
+	life->nic.n_data = 7;
+	guest_sends(life, set_coal(2, 7, 2, 2));
+	assert_memory_equal(before, &life->store, sizeof(*before));
+	free(before);
+	free(life);
+}
+
 static void test_all_vlans(void **state)
 {
 	struct life *life = new_life(false), *there = new_life(false);
@@ -562,7 +738,7 @@ static uint32_t random_command(void)
 	uint32_t len = 0;
 	uint64_t mask = 0;
 
-	switch (dice(9)) {
+	switch (dice(12)) {
 	case 0:
 		p[0] = (uint8_t)dice(3);
 		return set_cmd(0, (uint8_t)dice(6), p, 1);
@@ -588,6 +764,13 @@ static uint32_t random_command(void)
 		len = put_rss(p, dice(0x200), 1u << dice(8), (uint16_t)dice(8), (uint16_t)dice(8),
 			      (uint16_t)(1 + dice(8)), (uint8_t)dice(41));
 		return set_cmd(4, 1, p, len);
+	case 8:
+		put_le32(p, dice(0x200));
+		return set_cmd(7, 0, p, 4);
+	case 9:
+	case 10:
+		/* Few values, so that they meet. */
+		return set_coal((uint8_t)dice(3), (uint16_t)dice(16), dice(3), dice(2));
 	default:
 		for (unsigned int i = 0; i < ARRAY_SIZE(offload_bits); i++)
 			mask |= dice(2) ? VIRTIO_BIT(offload_bits[i]) : 0;
@@ -753,6 +936,10 @@ static void test_truncated(void **state)
 	guest_sends(life, set_cmd(1, 0, p, put_macs(p, 2, 3)));
 	guest_sends(life, set_cmd(1, 1, "\2\3\4\5\6\177", 6));
 	guest_sends(life, set_cmd(5, 0, "\2\0\0\0\0\0\0", 8));
+	guest_sends(life, set_cmd(7, 0, "\2\0\0\0", 4));
+	guest_sends(life, set_coal(0, 0, 1, 2));
+	guest_sends(life, set_coal(1, 0, 3, 4));
+	guest_sends(life, set_coal(2, 3, 5, 6));
 	save(&life->store, &fdt, &len);
 	memset(before, 0x5a, sizeof(*before));
 	*store = *before;
@@ -789,6 +976,8 @@ struct prop {
 
 static const char no_vlans[512];
 
+#define COAL_QUEUE(queue, reserved) queue "\0" reserved "\0\5\0\0\0\6\0\0\0"
+
 static const struct prop base[] = {
 	{ "rx-modes", 6, "\2\1\0\0\0\0" },
 	{ "mac", 6, "\2\3\4\5\6\7" },
@@ -802,6 +991,10 @@ static const struct prop base[] = {
 	{ "hash-sequence", SEQ("\3") },
 	{ "hash", 15, "\1\0\0\0\0\0\0\0\0\0\0\0\2kk" },
 	{ "offloads", SEQ("\2") },
+	{ "hash-tunnel", 4, "\0\0\0\3" },
+	{ "coalescing-tx", 8, "\1\0\0\0\2\0\0" },
+	{ "coalescing-rx", 8, "\3\0\0\0\4\0\0" },
+	{ "coalescing-queues", 24, COAL_QUEUE("\1", "\0") COAL_QUEUE("\17", "\0") },
 };
 
 /* The base with @change in place of, or beside, what has its name; without @missing. */
@@ -889,6 +1082,31 @@ static void test_fields_out_of_range(void **state)
 		{ { "offloads", SEQ("\1") }, -EINVAL, "GUEST_OFFLOADS_SET: 0x1" },
 		{ { "offloads", 4, "\0\0\0\2" }, -EINVAL, "offloads" },
 		{ { "coalescing", 4, "\0\0\0\2" }, -EINVAL, "more in it than this Ferry knows" },
+		{ { "hash-tunnel", 4, "\0\0\1\377" }, 0, "" },
+		{ { "hash-tunnel", 4, "\0\0\2\0" }, -EINVAL, "tunnel types 0x200, this device has 0x1ff" },
+		{ { "hash-tunnel", 4, "\0\0\0\0" }, -EINVAL, "hash-tunnel" },
+		{ { "hash-tunnel", 3, "\0\0\1" }, -EINVAL, "hash-tunnel" },
+		{ { "coalescing-tx", 7, "\0\0\0\0\0\0\0" }, -EINVAL, "coalescing-tx" },
+		{ { "coalescing-rx", 9, "\0\0\0\0\0\0\0\0\0" }, -EINVAL, "coalescing-rx" },
+		{ { "coalescing-rx", 8, "\377\377\377\377\377\377\377\377" }, 0, "" },
+		{ { "coalescing-queues", 12, COAL_QUEUE("\0", "\0") }, 0, "" },
+		{ { "coalescing-queues", 12, COAL_QUEUE("\20", "\0") },
+		  -EINVAL,
+		  "coalescing of queue 16, this device has 16 data queues" },
+		{ { "coalescing-queues", 12, COAL_QUEUE("\377\377", "") },
+		  -EINVAL,
+		  "coalescing of queue 65535" },
+		{ { "coalescing-queues", 12, COAL_QUEUE("\1", "\1") },
+		  -EINVAL,
+		  "coalescing of queue 1 after" },
+		{ { "coalescing-queues", 24, COAL_QUEUE("\1", "\0") COAL_QUEUE("\1", "\0") },
+		  -EINVAL,
+		  "queue 1 after that of queue 1" },
+		{ { "coalescing-queues", 24, COAL_QUEUE("\2", "\0") COAL_QUEUE("\1", "\0") },
+		  -EINVAL,
+		  "queue 1 after that of queue 2" },
+		{ { "coalescing-queues", 13, COAL_QUEUE("\2", "\0") "\0" }, -EINVAL, "each has 12" },
+		{ { "coalescing-queues", 0, "" }, -EINVAL, "coalescing-queues" },
 	};
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -900,7 +1118,9 @@ static void test_fields_out_of_range(void **state)
 	}
 	for (unsigned int i = 0; i < ARRAY_SIZE(base); i++) {
 		/* Alone optional: what comes without a partner. */
-		bool optional = strcmp(base[i].name, "mac") == 0 || strcmp(base[i].name, "offloads") == 0;
+		bool optional = strcmp(base[i].name, "mac") == 0 || strcmp(base[i].name, "offloads") == 0 ||
+				strcmp(base[i].name, "hash-tunnel") == 0 ||
+				strncmp(base[i].name, "coalescing", 10) == 0;
 		struct error err = { 0 };
 
 		assert_int_equal(load_changed(NULL, base[i].name, &limits, &err), optional ? 0 : -EINVAL);
@@ -914,9 +1134,10 @@ static void test_other_device(void **state)
 	static const struct {
 		uint8_t feature;
 		const char *name;
-	} gates[] = { { 2, "GUEST_OFFLOADS_SET" }, { 18, "RX_PROMISC" },   { 19, "VLAN_ADD" },
-		      { 22, "MQ_VQ_PAIRS_SET" },   { 23, "MAC_ADDR_SET" }, { 57, "MQ_HASH_CONFIG" },
-		      { 60, "MQ_RSS_CONFIG" } };
+	} gates[] = { { 2, "GUEST_OFFLOADS_SET" }, { 18, "RX_PROMISC" },      { 19, "VLAN_ADD" },
+		      { 22, "MQ_VQ_PAIRS_SET" },   { 23, "MAC_ADDR_SET" },    { 57, "MQ_HASH_CONFIG" },
+		      { 60, "MQ_RSS_CONFIG" },     { 51, "HASH_TUNNEL_SET" }, { 52, "NOTF_COAL_VQ_SET" },
+		      { 53, "NOTF_COAL_TX_SET" } };
 	const struct cvq_limits small = { .features = ALL_FEATURES,
 					  .max_pairs = 1,
 					  .rss_max_key = 1,
@@ -944,6 +1165,8 @@ static void test_other_device(void **state)
 	assert_non_null(strstr(err.text, "MQ_RSS_CONFIG: hash key of 2 bytes, this device takes 1"));
 	assert_non_null(strstr(err.text, "MQ_RSS_CONFIG: receive queue 1, this device has 1"));
 	assert_non_null(strstr(err.text, "MQ_HASH_CONFIG: hash types 0x1, this device has 0x0"));
+	assert_non_null(strstr(err.text, "HASH_TUNNEL_SET: tunnel types 0x3, this device has 0x0"));
+	assert_non_null(strstr(err.text, "coalescing of queue 15, this device has 2"));
 }
 
 int main(void)
@@ -957,8 +1180,12 @@ int main(void)
 		cmocka_unit_test(test_rss_largest),
 		cmocka_unit_test(test_hash_config),
 		cmocka_unit_test(test_offloads),
+		cmocka_unit_test(test_queue_bounds),
+		cmocka_unit_test(test_tunnel_types),
 		cmocka_unit_test(test_replay_order),
 		cmocka_unit_test(test_replay_is_minimal),
+		cmocka_unit_test(test_coalescing),
+		cmocka_unit_test(test_refused_by_the_device),
 		cmocka_unit_test(test_all_vlans),
 		cmocka_unit_test(test_any_life_is_carried),
 		cmocka_unit_test(test_any_bytes),
