@@ -77,8 +77,7 @@ static const struct net_dependency {
 	{ VIRTIO_NET_F_HASH_TUNNEL, VIRTIO_BIT(VIRTIO_NET_F_RSS) | VIRTIO_BIT(VIRTIO_NET_F_HASH_REPORT) },
 };
 
-/* @features without those whose requirements are missing. */
-static uint64_t net_consistent(uint64_t features)
+uint64_t net_consistent(uint64_t features)
 {
 	for (unsigned int i = 0; i < ARRAY_SIZE(net_dependencies); i++) {
 		const struct net_dependency *d = &net_dependencies[i];

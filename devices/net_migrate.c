@@ -142,7 +142,58 @@ static uint64_t net_fitting_features(struct net *net, const struct net_descripti
 		f &= ~VIRTIO_BIT(VIRTIO_NET_F_RSS);
 	if (get_le32(d->config + NET_CONFIG_TUNNEL_TYPES) & ~get_le32(net->config + NET_CONFIG_TUNNEL_TYPES))
 		f &= ~VIRTIO_BIT(VIRTIO_NET_F_HASH_TUNNEL);
-	return f;
+	/* If the driver uses it, net_check_queues() says what can be done. */
+	if (!virtio_has(d->negotiated, VIRTIO_NET_F_MTU) &&
+	    get_le16(d->config + NET_CONFIG_FIELD(mtu)) != get_le16(net->config + NET_CONFIG_FIELD(mtu)))
+		f &= ~VIRTIO_BIT(VIRTIO_NET_F_MTU);
+	return net_consistent(f);
+}
+
+/*
+ * What the guest's driver has accepted must be here, and what it can count: its queues. The rest of what it
+ * was offered it cannot have kept: a driver reads the register before it accepts, and may accept less the
+ * next time.
+ */
+static int net_check_offered(struct net *net, const struct net_description *d, uint64_t offered,
+			     struct error *err)
+{
+	uint64_t ctrl_vq = d->offered & VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ);
+	uint64_t unused = d->offered & ~(d->negotiated | ctrl_vq);
+	struct error withdrawn = { 0 };
+	int ret = net_check_features(net, "uses", d->negotiated, offered, err);
+
+	if (net_check_features(net, "has been shown", ctrl_vq & ~d->negotiated, offered, err) < 0)
+		ret = -ENOTSUP;
+	if (ret == 0 &&
+	    net_check_features(net, "has been shown but does not use", unused, offered, &withdrawn) < 0)
+		log_info("%s", withdrawn.text);
+	return ret;
+}
+
+/* The queues that it was shown, and its MTU. */
+static int net_check_queues(struct net *net, const struct net_description *d, struct error *err)
+{
+	uint16_t here = get_le16(net->config + NET_CONFIG_FIELD(mtu));
+	uint16_t there = get_le16(d->config + NET_CONFIG_FIELD(mtu));
+	int ret = 0;
+
+	if (d->n_pairs > net->device_max_pairs)
+		ret = error_add(err, -ENOTSUP, "%s: the guest's NIC has %u queue pairs, %s has %u", net->name,
+				d->n_pairs, net->vdpa->name, net->device_max_pairs);
+	/* The control queue's ring is between the guest and Ferry: a command takes two descriptors of the
+	 * device's, however many it had. */
+	for (unsigned int i = 0; i < 2 * d->n_pairs && i < net->n_slots; i++) {
+		uint16_t size = get_le16(d->sizes + 2 * i);
+
+		if (size > net->queues[i].device_size)
+			ret = error_add(err, -ENOTSUP, "%s: queue %u has up to %u entries, %s takes %u",
+					net->name, i, size, net->vdpa->name, net->queues[i].device_size);
+	}
+	if (virtio_has(d->negotiated, VIRTIO_NET_F_MTU) && here != there)
+		ret = error_add(err, -ENOTSUP,
+				"%s: the guest's MTU is %u, %s has %u (vdpa dev add ... mtu ...)", net->name,
+				there, net->vdpa->name, here);
+	return ret;
 }
 
 static int net_accept_call(struct net *net, void *arg)
@@ -150,7 +201,6 @@ static int net_accept_call(struct net *net, void *arg)
 	struct state_node *node = arg;
 	struct net_description d = { 0 };
 	uint16_t sizes[2 * NET_MAX_PAIRS + 1];
-	uint16_t here, there;
 	uint64_t offered;
 	int ret;
 
@@ -158,27 +208,13 @@ static int net_accept_call(struct net *net, void *arg)
 	if (ret < 0)
 		return ret;
 	offered = net_fitting_features(net, &d);
-	ret = net_check_features(net, "uses", d.negotiated, offered, node->err);
-	/* Its driver may have read them, and can ask for them any time. */
-	if (net_check_features(net, "has been shown", d.offered & ~d.negotiated, offered, node->err) < 0)
+	ret = net_check_offered(net, &d, offered, node->err);
+	if (net_check_queues(net, &d, node->err) < 0)
 		ret = -ENOTSUP;
-	if (d.n_pairs > net->device_max_pairs)
-		ret = error_add(node->err, -ENOTSUP, "%s: the guest's NIC has %u queue pairs, %s has %u",
-				net->name, d.n_pairs, net->vdpa->name, net->device_max_pairs);
-	for (unsigned int i = 0; i < d.n_queues && i < net->n_slots; i++) {
-		sizes[i] = get_le16(d.sizes + 2 * i);
-		if (sizes[i] > net->queues[i].device_size)
-			ret = error_add(node->err, -ENOTSUP, "%s: queue %u has up to %u entries, %s takes %u",
-					net->name, i, sizes[i], net->vdpa->name, net->queues[i].device_size);
-	}
-	here = get_le16(net->config + NET_CONFIG_FIELD(mtu));
-	there = get_le16(d.config + NET_CONFIG_FIELD(mtu));
-	if (virtio_has(d.offered, VIRTIO_NET_F_MTU) && here != there)
-		ret = error_add(node->err, -ENOTSUP,
-				"%s: the guest's MTU is %u, %s has %u (vdpa dev add ... mtu ...)", net->name,
-				there, net->vdpa->name, here);
 	if (ret < 0)
 		return ret;
+	for (unsigned int i = 0; i < d.n_queues; i++)
+		sizes[i] = get_le16(d.sizes + 2 * i);
 	net->max_pairs = d.n_pairs;
 	net->offered = offered;
 	memcpy(net->provisioned_mac, d.mac, sizeof(d.mac));

@@ -182,6 +182,8 @@ void net_config_set_mac(struct net *net, const uint8_t mac[6]);
 void net_config_get_mac(struct net *net, uint8_t mac[6]);
 void net_config_set_status(struct net *net);
 void net_device_config_changed(struct loop_source *src, uint32_t events);
+/* @features without those whose requirements are missing. */
+uint64_t net_consistent(uint64_t features);
 bool net_features_ok(struct virtio_pci *v, uint64_t features);
 
 /* net_life.c. net_plan() lays out queues, limits and header for a set of negotiated features. */

@@ -281,7 +281,7 @@ void virtio_pci_limit(struct virtio_pci *v, unsigned int n_queues, const uint16_
 	v->offered = offered;
 	v->n_queues = n_queues;
 	for (unsigned int i = 0; i < n_queues; i++) {
-		assert(max_sizes[i] <= v->queues[i].max_size);
+		assert(max_sizes[i] <= VIRTIO_RING_MAX_SIZE);
 		v->queues[i].max_size = max_sizes[i];
 		v->queues[i].size = max_sizes[i];
 	}

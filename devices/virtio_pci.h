@@ -82,8 +82,9 @@ int __must_check virtio_pci_init(struct virtio_pci *v, struct pci_bus *bus, cons
 void virtio_pci_exit(struct virtio_pci *v);
 
 /*
- * Lowers what the guest will see to @n_queues, one vector for each and one more, with @max_sizes and features
- * @offered, at most what was built. kick_fd of the queues beyond stays open. Before the guest runs.
+ * Lowers what the guest will see to @n_queues, one vector for each and one more, and features @offered, at
+ * most what was built. @max_sizes become what the source had: larger ones are the caller's to carry. kick_fd
+ * of the queues beyond stays open. Before the guest runs.
  */
 void virtio_pci_limit(struct virtio_pci *v, unsigned int n_queues, const uint16_t *max_sizes,
 		      uint64_t offered);
@@ -96,7 +97,9 @@ void virtio_pci_needs_reset(struct virtio_pci *v);
 /*
  * A node "virtio-pci" in the current one: registers, features, queues, vectors (reference 7.9), while vCPUs
  * are stopped. Loading checks every value as if the driver had written it, and wants the queues that
- * virtio_pci_limit() has left; of @offered it keeps what the source has shown. Starts nothing.
+ * virtio_pci_limit() has left. Of the features that the source offered only those must be offered here that
+ * the driver has accepted, or may be about to accept; the others are gone from the register, which a driver
+ * reads before it accepts. Starts nothing.
  */
 void virtio_pci_save(struct virtio_pci *v, struct state_writer *w);
 int __must_check virtio_pci_load(struct virtio_pci *v, struct state_node *node);

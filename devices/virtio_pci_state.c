@@ -125,10 +125,19 @@ static int load_registers(struct virtio_pci *v, struct loaded *l, struct state_n
 
 static int check_registers(struct virtio_pci *v, const struct loaded *l, struct error *err)
 {
-	if (l->offered & ~v->offered)
+	uint64_t missing = 0;
+
+	/* Without a driver nobody has seen any. With one that has accepted only the accepted matter, which it
+	 * can have again after a reset; between the two it may have seen all. */
+	if (l->status & VIRTIO_CONFIG_S_FEATURES_OK)
+		missing = l->accepted & ~v->offered;
+	else if (l->status & VIRTIO_CONFIG_S_DRIVER)
+		missing = l->offered & ~v->offered;
+	if (missing)
 		return error_add(err, -EINVAL,
-				 "features 0x%" PRIx64 " that the guest was offered are not offered here",
-				 l->offered & ~v->offered);
+				 "features 0x%" PRIx64 " that the guest's driver %s are not offered here",
+				 missing,
+				 l->status & VIRTIO_CONFIG_S_FEATURES_OK ? "has accepted" : "may accept now");
 	if (!virtio_pci_status_legal((uint8_t)l->status))
 		return error_add(err, -EINVAL, "device status 0x%x does not exist", l->status);
 	/* Before FEATURES_OK the register holds whatever the driver has written. */
@@ -146,7 +155,7 @@ static int check_registers(struct virtio_pci *v, const struct loaded *l, struct 
 
 static void take_over(struct virtio_pci *v, const struct loaded *l)
 {
-	v->offered = l->offered;
+	v->offered &= l->offered;
 	v->accepted = l->accepted;
 	v->status = (uint8_t)l->status;
 	v->isr = (uint8_t)l->isr;

@@ -48,16 +48,67 @@ static void test_not_accepted(void **state)
 	spec.rss_max_table = 64;
 	assert_not_accepted(f, &spec, "VIRTIO_NET_F_RSS");
 
-	/* What the driver does not use, but has seen. */
-	assert_int_equal(net_guest_start(f->a, ~BIT(VIRTIO_NET_F_CTRL_VLAN)), DRIVER_OK);
+	spec = fake_vdpa_default;
+	spec.tunnel_types = 0xff;
+	assert_not_accepted(f, &spec, "VIRTIO_NET_F_HASH_TUNNEL");
+	spec = fake_vdpa_default;
+	spec.ctrl_ring_size = 1;
+	build_b(f, &spec);
+	assert_taken(f->b, net_device_ops.accept, write_tree(f->a, net_device_ops.describe));
+	assert_refused(f->b, net_device_ops.warm_load, write_warm(f->a, true),
+		       "the control queue has a ring of 1 entries");
+
+	/* What the driver does not use, but can count. */
+	assert_int_equal(net_guest_start(f->a, BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_NET_F_MRG_RXBUF)),
+			 DRIVER_OK);
 	net_guest_post(f->a, 0, 10, 1600);
 	spec = fake_vdpa_default;
-	spec.features &= ~BIT(VIRTIO_NET_F_CTRL_VLAN);
-	assert_not_accepted(f, &spec, "has been shown VIRTIO_NET_F_CTRL_VLAN");
+	spec.features &= ~(BIT(VIRTIO_NET_F_MQ) | BIT(VIRTIO_NET_F_RSS) | BIT(VIRTIO_NET_F_CTRL_VQ));
+	assert_not_accepted(f, &spec, "has been shown VIRTIO_NET_F_CTRL_VQ");
 
 	build_b(f, &fake_vdpa_default);
 	migrate(f);
 	exchange(f->b, f->vb, 0, 1);
+}
+
+/* What was offered and not accepted need not be there. */
+static void test_a_host_that_has_less(void **state)
+{
+	const uint64_t unused = BIT(VIRTIO_NET_F_CTRL_VLAN) | BIT(VIRTIO_NET_F_RSS) | BIT(VIRTIO_NET_F_MTU) |
+				BIT(VIRTIO_NET_F_HASH_TUNNEL) | BIT(VIRTIO_NET_F_NOTF_COAL);
+	struct fake_vdpa_spec spec = fake_vdpa_default;
+	struct fixture *f = *state;
+	uint64_t features;
+
+	assert_int_equal(net_guest_start(f->a, ~unused), DRIVER_OK);
+	features = f->a->features;
+	net_guest_post(f->a, 0, 30, 1600);
+	assert_int_equal(net_guest_command(f->a, 1, 1, "\x52\7\7\7\7\7", 6), VIRTIO_NET_OK);
+	/* Some are not there at all, others with other limits. */
+	spec.features &= ~(BIT(VIRTIO_NET_F_CTRL_VLAN) | BIT(VIRTIO_NET_F_NOTF_COAL));
+	spec.rss_max_table = 64;
+	spec.tunnel_types = 1;
+	spec.mtu = 9000;
+	/* Two descriptors of it are enough for any command. */
+	spec.ctrl_ring_size = 2;
+	build_b(f, &spec);
+	migrate(f);
+	exchange(f->b, f->vb, 0, 1);
+	for (unsigned int i = 0; i < 100; i++)
+		assert_int_equal(net_guest_command(f->b, 0, 0, i % 2 ? "\1" : "\0", 1), VIRTIO_NET_OK);
+	/* The configuration and the queues are as they were. */
+	assert_int_equal(net_guest_read(f->b, f->b->config + 10, 2), 1500);
+	assert_int_equal(net_guest_read(f->b, f->b->config + 18, 2), 128);
+	assert_int_equal(net_guest_read(f->b, f->b->common + VIRTIO_PCI_COMMON_NUMQ, 2), 5);
+	net_guest_write(f->b, f->b->common + VIRTIO_PCI_COMMON_Q_SELECT, 4, 2);
+	assert_int_equal(net_guest_read(f->b, f->b->common + VIRTIO_PCI_COMMON_Q_SIZE, 2), 64);
+	/* Back to a host that has them: gone is gone, and what was accepted can be accepted again. */
+	swap(f);
+	build_b(f, &fake_vdpa_default);
+	migrate(f);
+	assert_int_equal(net_guest_offered(f->b) & unused, 0);
+	assert_int_equal(net_guest_start(f->b, ALL), DRIVER_OK);
+	assert_true(f->b->features == features);
 }
 
 static void test_a_host_that_has_more(void **state)
@@ -342,6 +393,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_not_accepted),
+		TEST(test_a_host_that_has_less),
 		TEST(test_a_host_that_has_more),
 		TEST(test_refused_commands),
 		TEST(test_a_device_that_fails_early),

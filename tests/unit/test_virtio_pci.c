@@ -863,7 +863,9 @@ static void test_state_refused(void **state)
 	check_change(x, t, "status", 0x100, "status");
 	check_change(x, t, "status", 3, "enabled at status 0x3");
 	check_change(x, t, "status", 0xcf, NULL);
-	check_change(x, t, "offered", OFFERED | VIRTIO_BIT(40), "0x10000000000");
+	check_change(x, t, "offered", OFFERED | VIRTIO_BIT(40), NULL);
+	check_change(x, t, "accepted", ACCEPTED | VIRTIO_BIT(40),
+		     "0x10000000000 that the guest's driver has accepted");
 	check_change(x, t, "offered", OFFERED & ~VIRTIO_BIT(7), NULL);
 	check_change(x, t, "offered", OFFERED & ~VIRTIO_BIT(6), "accepted");
 	check_change(x, t, "accepted", ACCEPTED | 1, "accepted");
@@ -912,6 +914,41 @@ static void test_state_limited(void **state)
 	assert_true(y->v.offered == (OFFERED & ~VIRTIO_BIT(7)));
 	free(fdt);
 	destroy(x);
+}
+
+/* A feature that the source offers and this host does not: it depends on how far the driver has come. */
+static void test_state_offered_more(void **state)
+{
+	static const uint8_t path[] = { 0, 1, 3, 11, 15 };
+	const uint64_t more = OFFERED | VIRTIO_BIT(40);
+
+	for (unsigned int accepts = 0; accepts < 2; accepts++) {
+		struct fixture *x = build(N_QUEUES, max_sizes, more);
+
+		for (unsigned int i = 0; i < ARRAY_SIZE(path); i++) {
+			struct fixture *y = build(N_QUEUES, max_sizes, OFFERED);
+			struct error err = { 0 };
+			uint32_t len;
+			void *fdt;
+
+			if (path[i] == 11)
+				accept_features(x, ACCEPTED | (accepts ? VIRTIO_BIT(40) : 0));
+			if (i > 0)
+				set_status(x, path[i]);
+			save(x, &fdt, &len);
+			if (path[i] == 3 || (accepts && path[i] > 3)) {
+				assert_true(load(y, fdt, len, &err) < 0);
+				assert_non_null(strstr(err.text, "0x10000000000 that the guest's driver"));
+				assert_true(y->v.offered == OFFERED && status(y) == 0);
+			} else {
+				assert_int_equal(load(y, fdt, len, &err), 0);
+				assert_true(y->v.offered == OFFERED && status(y) == path[i]);
+			}
+			free(fdt);
+			destroy(y);
+		}
+		destroy(x);
+	}
 }
 
 /* Anything anywhere in the BAR, saved and loaded now and then: whatever a guest does can be moved. */
@@ -981,6 +1018,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_state_truncated, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_state_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_state_limited, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_state_offered_more, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_hostile, setup, teardown),
 	};
 
