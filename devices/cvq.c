@@ -293,9 +293,9 @@ static void cvq_remember_coal_queue(struct cvq_store *store, uint8_t command, co
 static const struct cvq_reply cvq_coal_reply = { .len = 8 };
 
 /*
- * Class 9, RSS contexts, is not here: its feature is bit 64, and VHOST_GET_FEATURES and VHOST_SET_FEATURES
- * carry the first 64 only (VHOST_GET_FEATURES_ARRAY is vhost-net's alone). No guest can negotiate it, so that
- * a guest's command of that class is unknown.
+ * Class 9, RSS contexts, is not here: its feature is bit 64, and vhost-vdpa's ioctls carry features 0 to 63
+ * only (the one for more is vhost-net's alone), as does struct vdpa. No guest can negotiate it, so a command
+ * of that class is an unknown one.
  */
 static const struct cvq_row cvq_rows[] = {
 	{ VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_PROMISC, VIRTIO_NET_F_CTRL_RX, CVQ_FORWARD, 1, 1, CVQ_NUMBER,

@@ -24,9 +24,8 @@ _Static_assert(CVQ_MAX_STATS_COMMAND <= NET_CTRL_ASK_BYTES, "a question of Ferry
 
 /*
  * Features that change how packets look or what the configuration holds: there is nothing to carry for them
- * but the bit. Those from 64 on (RSS_CONTEXT; UDP tunnel segmentation and checksums with the 24-byte header)
- * are never offered: vhost-vdpa's VHOST_GET_FEATURES and VHOST_SET_FEATURES have 64 bits, and its kernel side
- * no VHOST_GET_FEATURES_ARRAY.
+ * but the bit. Those from 64 on (RSS contexts; UDP tunnel segmentation and checksums with their header of 24
+ * bytes) are never offered: vhost-vdpa's ioctls carry features 0 to 63 only.
  */
 #define NET_STATELESS                                                                                        \
 	(VIRTIO_BIT(VIRTIO_NET_F_CSUM) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_CSUM) |                               \

@@ -459,7 +459,7 @@ static int net_load_call(struct net *net, void *arg)
 				 "%s: status 0x%x with features 0x%llx does not go with features 0x%llx",
 				 net->name, status, (unsigned long long)net->virtio.accepted,
 				 (unsigned long long)net->features);
-	if (net_load_rings(net, node) < 0 || net_stats_load(net, node) < 0)
+	if (net_stats_load(net, node) < 0 || net_load_rings(net, node) < 0)
 		return -EINVAL;
 	return state_finish(node);
 }

@@ -186,8 +186,10 @@ void net_guest_set_up_queues(struct net_guest *g)
 	g->n_queues = g->features & pairs ? 2 * n_pairs : 2;
 	if (virtio_has(g->features, VIRTIO_NET_F_CTRL_VQ))
 		g->n_queues++;
-	for (unsigned int i = 0; i < g->n_queues; i++)
-		set_up_queue(g, i);
+	for (unsigned int i = 0; i < g->n_queues; i++) {
+		if (i != g->skipped || i == 0)
+			set_up_queue(g, i);
+	}
 }
 
 uint8_t net_guest_start(struct net_guest *g, uint64_t features)
@@ -375,6 +377,37 @@ int net_guest_command(struct net_guest *g, uint8_t class, uint8_t command, const
 {
 	net_guest_command_begin(g, class, command, data, len);
 	return net_guest_command_end(g, 2000);
+}
+
+uint32_t net_guest_ask(struct net_guest *g, uint8_t class, uint8_t command, const void *data, uint32_t len,
+		       uint8_t *reply, uint32_t room)
+{
+	struct virtio_seg segs[8] = { { COMMANDS, 2 + len } };
+	struct fake_driver *q = &g->queues[net_guest_ctrl(g)];
+	uint8_t *p = memory_at(&g->vm->memory, COMMANDS, 2 + (uint64_t)len);
+	uint8_t *answer = memory_at(&g->vm->memory, ACKS, room);
+	uint32_t used = 0, at = 0;
+	uint16_t head, n = 1;
+
+	p[0] = class;
+	p[1] = command;
+	if (len > 0)
+		memcpy(p + 2, data, len);
+	memset(answer, 0xee, room);
+	for (uint32_t piece = 1; at < room; piece *= 7) {
+		segs[n].addr = ACKS + at;
+		segs[n].len = n == 7 || piece > room - at ? room - at : piece;
+		at += segs[n++].len;
+	}
+	assert(fake_driver_add(q, segs, 1, (uint16_t)(n - 1)) >= 0);
+	publish(g, net_guest_ctrl(g));
+	for (unsigned int i = 0; fake_driver_get_used(q, &head, &used) == 0; i++) {
+		assert(i < 3000);
+		poll(NULL, 0, 1);
+	}
+	fake_driver_enable_interrupts(q);
+	memcpy(reply, answer, room);
+	return used;
 }
 
 /* Moving */

@@ -26,7 +26,8 @@ struct net_guest {
 	uint64_t features;
 	unsigned int n_queues; /* that the driver has set up, the control queue the last if there is one */
 	struct fake_driver queues[FAKE_VDPA_MAX_VQS];
-	uint16_t size; /* of rings that the driver asks for; 0: the most there can be */
+	unsigned int skipped; /* a queue that the driver does not set up, if not 0 */
+	uint16_t size;        /* of rings that the driver asks for; 0: the most there can be */
 	unsigned int n_buffers[FAKE_VDPA_MAX_VQS];  /* given out, round and round */
 	uint64_t buffer_of[FAKE_VDPA_MAX_VQS][256]; /* by head */
 };
@@ -72,6 +73,10 @@ int net_guest_command(struct net_guest *g, uint8_t class, uint8_t command, const
 void net_guest_command_begin(struct net_guest *g, uint8_t class, uint8_t command, const void *data,
 			     uint32_t len);
 int net_guest_command_end(struct net_guest *g, int timeout_ms);
+/* A command with @room bytes for its answer, the ack apart from the rest and the rest in pieces, as a driver
+ * may lay it out: the used length; 0xee where nothing was written. */
+uint32_t net_guest_ask(struct net_guest *g, uint8_t class, uint8_t command, const void *data, uint32_t len,
+		       uint8_t *reply, uint32_t room);
 
 /* The guest's memory and driver as they are at @from go on at @to, whose device is loaded apart. */
 void net_guest_copy(struct net_guest *to, struct net_guest *from);

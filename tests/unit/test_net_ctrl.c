@@ -30,6 +30,12 @@ static const struct {
 	{ 4, 2, hash, sizeof(hash), VIRTIO_NET_F_HASH_REPORT },
 	{ 4, 1, rss, sizeof(rss), VIRTIO_NET_F_RSS },
 	{ 5, 0, "\x82\0\0\0\0\0\0\0", 8, VIRTIO_NET_F_CTRL_GUEST_OFFLOADS },
+	{ 7, 0, "\x10\0\0\0", 4, VIRTIO_NET_F_HASH_TUNNEL },
+	{ 6, 2, "\2\0\0\0\1\0\0\0\2\0\0\0", 12, VIRTIO_NET_F_VQ_NOTF_COAL },
+	{ 6, 2, "\1\0\0\0\1\0\0\0\2\0\0\0", 12, VIRTIO_NET_F_VQ_NOTF_COAL },
+	{ 6, 0, "\3\0\0\0\4\0\0\0", 8, VIRTIO_NET_F_NOTF_COAL },
+	{ 6, 1, "\5\0\0\0\6\0\0\0", 8, VIRTIO_NET_F_NOTF_COAL },
+	{ 6, 2, "\3\0\0\0\7\0\0\0\2\0\0\0", 12, VIRTIO_NET_F_VQ_NOTF_COAL },
 };
 
 static unsigned int commands(struct fake_vdpa *v)

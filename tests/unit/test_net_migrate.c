@@ -52,6 +52,11 @@ static void set_everything(struct net_guest *g)
 	command(g, VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, "\2\0", 2);
 	command(g, VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_RSS_CONFIG, rss, sizeof(rss));
 	command(g, VIRTIO_NET_CTRL_GUEST_OFFLOADS, 0, "\x82\0\0\0\0\0\0\0", 8);
+	command(g, VIRTIO_NET_CTRL_HASH_TUNNEL, 0, "\x11\1\0\0", 4);
+	command(g, VIRTIO_NET_CTRL_NOTF_COAL, 2, "\1\0\0\0\1\0\0\0\2\0\0\0", 12);
+	command(g, VIRTIO_NET_CTRL_NOTF_COAL, 0, "\3\0\0\0\4\0\0\0", 8);
+	command(g, VIRTIO_NET_CTRL_NOTF_COAL, 1, "\5\0\0\0\6\0\0\0", 8);
+	command(g, VIRTIO_NET_CTRL_NOTF_COAL, 2, "\2\0\0\0\7\0\0\0\x8\0\0\0", 12);
 }
 
 static void assert_same_device(struct fixture *f)

@@ -6,11 +6,14 @@
 
 static void start(struct fixture *f)
 {
+	uint8_t types[9];
+
 	assert_int_equal(net_guest_start(f->a, ALL), DRIVER_OK);
 	net_guest_post(f->a, 0, 30, 1600);
 	assert_int_equal(net_guest_command(f->a, 2, 0, "\x64\0", 2), VIRTIO_NET_OK);
 	assert_int_equal(net_guest_command(f->a, 4, 0, "\2\0", 2), VIRTIO_NET_OK);
 	assert_int_equal(net_guest_command(f->a, 1, 1, "\x52\7\7\7\7\7", 6), VIRTIO_NET_OK);
+	assert_int_equal(net_guest_ask(f->a, 8, 0, NULL, 0, types, sizeof(types)), sizeof(types));
 	net_guest_settle(f->a);
 }
 
