@@ -246,6 +246,33 @@ static void test_statistics_that_make_no_sense(void **state)
 	assert_int_equal(net_guest_status(f->a), DRIVER_OK);
 }
 
+/* Without MQ and RSS the control queue is where the second pair would begin. */
+static void test_one_pair(void **state)
+{
+	struct fake_vdpa_spec spec = fake_vdpa_default;
+	struct fixture *f = *state;
+	uint8_t item[16], reply[64];
+
+	spec.n_pairs = 4;
+	start(f, ~(BIT(VIRTIO_NET_F_MQ) | BIT(VIRTIO_NET_F_RSS)));
+	build_b(f, &spec);
+	for (unsigned int i = 0; i < 2; i++) {
+		assert_int_equal(net_guest_ctrl(f->a), 2);
+		assert_int_equal(net_guest_command(f->a, 6, 2, "\2\0\0\0\7\0\0\0\x8\0\0\0", 12),
+				 VIRTIO_NET_ERR);
+		command(f->a, 6, 2, "\1\0\0\0\7\0\0\0\x8\0\0\0", 12);
+		assert_true(query(f->a) == ALL_TYPES);
+		assert_true(counter(f->a, 2) > 0);
+		put_item(item, 3, BIT(16));
+		assert_int_equal(net_guest_ask(f->a, 8, 1, item, 16, reply, 64), 1);
+		if (i == 1)
+			break;
+		migrate(f);
+		assert_same_device(f);
+		swap(f);
+	}
+}
+
 /* From host to host, some with more queues, each counting from somewhere else: what the guest sees never goes
  * back, and nothing is lost but what it did not ask for. */
 static void test_statistics_move(void **state)
@@ -483,6 +510,7 @@ int main(void)
 		TEST(test_statistics),
 		TEST(test_statistics_refused),
 		TEST(test_statistics_that_make_no_sense),
+		TEST(test_one_pair),
 		TEST(test_statistics_move),
 		TEST(test_statistics_that_the_destination_lacks),
 		TEST(test_statistics_that_come_late),
