@@ -16,6 +16,9 @@
 _Static_assert(offsetof(struct virtio_net_config, mac) == 0, "virtio_net_config");
 _Static_assert(offsetof(struct virtio_net_config, status) == 6, "virtio_net_config");
 _Static_assert(offsetof(struct virtio_net_config, max_virtqueue_pairs) == 8, "virtio_net_config");
+_Static_assert(offsetof(struct virtio_net_config, duplex) + 1 ==
+		       offsetof(struct virtio_net_config, speed) + NET_CONFIG_SPEED_LEN,
+	       "virtio_net_config");
 _Static_assert(offsetof(struct virtio_net_config, rss_max_key_size) == 17, "virtio_net_config");
 _Static_assert(offsetof(struct virtio_net_config, supported_hash_types) + 4 == NET_CONFIG_TUNNEL_TYPES,
 	       "virtio_net_config");
@@ -122,9 +125,10 @@ void net_config_set_mac(struct net *net, const uint8_t mac[6])
 	pthread_mutex_unlock(&net->config_lock);
 }
 
-/* What the guest is to see of the device's status and of announcements. */
+/* What the guest is to see of the device's link and of announcements. */
 void net_config_set_status(struct net *net)
 {
+	uint8_t *speed = net->config + offsetof(struct virtio_net_config, speed);
 	uint16_t status = net->link_up ? VIRTIO_NET_S_LINK_UP : 0;
 	bool changed;
 
@@ -133,14 +137,21 @@ void net_config_set_status(struct net *net)
 	pthread_mutex_lock(&net->config_lock);
 	changed = get_le16(net->config + offsetof(struct virtio_net_config, status)) != status;
 	put_le16(net->config + offsetof(struct virtio_net_config, status), status);
+	if (virtio_has(net->vdpa->features, VIRTIO_NET_F_SPEED_DUPLEX)) {
+		changed |= memcmp(speed, net->link_speed, NET_CONFIG_SPEED_LEN) != 0;
+		memcpy(speed, net->link_speed, NET_CONFIG_SPEED_LEN);
+	}
 	pthread_mutex_unlock(&net->config_lock);
 	if (changed && net->active)
 		virtio_pci_notify_config(&net->virtio);
 }
 
-/* The only fields that a device changes by itself are in its status. */
-static void net_take_device_status(struct net *net, const uint8_t status[2])
+/* The fields that a device changes by itself: its status, and the speed of its link. */
+static void net_take_device_config(struct net *net, const uint8_t config[NET_CONFIG_LEN])
 {
+	const uint8_t *status = config + offsetof(struct virtio_net_config, status);
+
+	memcpy(net->link_speed, config + offsetof(struct virtio_net_config, speed), NET_CONFIG_SPEED_LEN);
 	net->link_up = !virtio_has(net->vdpa->features, VIRTIO_NET_F_STATUS) ||
 		       get_le16(status) & VIRTIO_NET_S_LINK_UP;
 	net->device_announcing =
@@ -153,16 +164,16 @@ void net_device_config_changed(struct loop_source *src, uint32_t events)
 	struct net *net = container_of(src, struct net, config_call);
 	struct error err = { 0 };
 	uint64_t count;
-	uint8_t status[2], device_status;
+	uint8_t config[NET_CONFIG_LEN] = { 0 }, device_status;
 
 	if (read(src->fd, &count, sizeof(count)) < 0)
 		return;
-	if (net->vdpa->ops->get_config(net->vdpa, offsetof(struct virtio_net_config, status), status,
-				       sizeof(status), &err) < 0) {
+	if (net->vdpa->ops->get_config(net->vdpa, 0, config,
+				       (uint32_t)min_u64(net->vdpa->config_len, NET_CONFIG_LEN), &err) < 0) {
 		log_limited(&net->log_limit, LOG_WARN, "%s: %s", net->name, err.text);
 		return;
 	}
-	net_take_device_status(net, status);
+	net_take_device_config(net, config);
 	net_config_set_status(net);
 	if (net->started && !net->broken &&
 	    net->vdpa->ops->get_status(net->vdpa, &device_status, &err) == 0 &&
@@ -301,7 +312,7 @@ static int net_probe(struct net *net, struct error *err)
 	put_le16(net->config + offsetof(struct virtio_net_config, max_virtqueue_pairs),
 		 (uint16_t)net->max_pairs);
 	memcpy(net->provisioned_mac, net->config, sizeof(net->provisioned_mac));
-	net_take_device_status(net, net->config + offsetof(struct virtio_net_config, status));
+	net_take_device_config(net, net->config);
 	net_config_set_status(net);
 	net->offered = net_offer(net);
 	return 0;

@@ -199,6 +199,9 @@ int net_start(struct net *net, uint64_t features, struct error *err)
 		ret = net_store_default(net, err);
 	if (ret < 0)
 		net_stop(net);
+	else
+		/* The link can have changed while nobody was to be told. */
+		net_signal(net->config_call.fd);
 	return ret;
 }
 

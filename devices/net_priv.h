@@ -20,6 +20,7 @@
  * which linux/virtio_net.h lacks. */
 #define NET_CONFIG_LEN          28u
 #define NET_CONFIG_TUNNEL_TYPES 24u
+#define NET_CONFIG_SPEED_LEN    5u /* speed and duplex */
 
 #define NET_MAX_PAIRS 64u
 
@@ -136,8 +137,9 @@ struct net {
 	uint8_t config[NET_CONFIG_LEN];
 	uint8_t provisioned_mac[6];
 	bool link_up;
-	bool announcing;        /* Ferry has raised the status bit ANNOUNCE */
-	bool device_announcing; /* the device has */
+	uint8_t link_speed[NET_CONFIG_SPEED_LEN]; /* the device's, where it tells */
+	bool announcing;                          /* Ferry has raised the status bit ANNOUNCE */
+	bool device_announcing;                   /* the device has */
 	struct loop_source config_call;
 
 	/* The driver's and the device's life. */

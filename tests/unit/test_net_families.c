@@ -475,6 +475,44 @@ static void test_segmentation_offloads(void **state)
 	exchange(f->b, f->vb, 0, 1);
 }
 
+/* The link is the host's: the guest is told of changes, and of the one that a migration is. */
+static void test_link(void **state)
+{
+	struct fake_vdpa_spec spec = fake_vdpa_default;
+	struct fixture *f = *state;
+
+	spec.features |= BIT(VIRTIO_NET_F_SPEED_DUPLEX);
+	build_a(f, &spec);
+	start(f, ALL);
+	net_guest_interrupts(f->a, NET_GUEST_CONFIG);
+	put_le32(f->va->config + 12, 25000);
+	f->va->config[16] = 1;
+	put_le16(f->va->config + 10, 9000); /* which the specification does not let it do */
+	fake_vdpa_set_config_status(f->va, VIRTIO_NET_S_LINK_UP);
+	net_guest_settle(f->a);
+	assert_int_equal(net_guest_interrupts(f->a, NET_GUEST_CONFIG), 1);
+	assert_int_equal(net_guest_read(f->a, f->a->config + 12, 4), 25000);
+	assert_int_equal(net_guest_read(f->a, f->a->config + 16, 1), 1);
+	assert_int_equal(net_guest_read(f->a, f->a->config + 10, 2), 1500);
+	/* No change, no interrupt. */
+	fake_vdpa_set_config_status(f->va, VIRTIO_NET_S_LINK_UP);
+	net_guest_settle(f->a);
+	assert_int_equal(net_guest_interrupts(f->a, NET_GUEST_CONFIG), 0);
+	fake_vdpa_set_config_status(f->va, 0);
+	net_guest_settle(f->a);
+	assert_int_equal(net_guest_interrupts(f->a, NET_GUEST_CONFIG), 1);
+	assert_int_equal(net_guest_read(f->a, f->a->config + 6, 2), 0);
+	/* The destination's link is up, and slower. */
+	build_b(f, &spec);
+	put_le32(f->vb->config + 12, 10000);
+	fake_vdpa_set_config_status(f->vb, VIRTIO_NET_S_LINK_UP);
+	net_guest_settle(f->b);
+	migrate(f);
+	assert_true(net_guest_interrupts(f->b, NET_GUEST_CONFIG) > 0);
+	assert_true(net_guest_read(f->b, f->b->config + 6, 2) & VIRTIO_NET_S_LINK_UP);
+	assert_int_equal(net_guest_read(f->b, f->b->config + 12, 4), 10000);
+}
+
 /* A device that offers what depends on more than it has, or whose configuration is too short. */
 static void test_what_is_not_offered(void **state)
 {
@@ -517,6 +555,7 @@ int main(void)
 		TEST(test_rss_without_mq),
 		TEST(test_hash_report),
 		TEST(test_segmentation_offloads),
+		TEST(test_link),
 		TEST(test_what_is_not_offered),
 	};
 
