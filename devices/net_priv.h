@@ -238,6 +238,12 @@ void net_ctrl_abandon(struct net *net);
 int __must_check net_ctrl_apply(struct net *net, struct error *err);
 
 /*
+ * The guest has reset a single data queue (VIRTIO_F_RING_RESET), or enabled it again. A reset undoes its
+ * coalescing, but the device's own queue is not reset, so the device is told by a command; waits for the
+ * guest's if need be.
+ */
+void net_ctrl_queue_enabled(struct net *net, const struct net_queue *q, bool enabled);
+/*
  * Asks the device something of Ferry's own, @len bytes at @cmd, and waits up to @timeout_ms. Its answer of up
  * to
  * @max bytes, ack first, is in net->ctrl.reply then, and its length in @reply_len. Not while a guest's

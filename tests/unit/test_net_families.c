@@ -106,6 +106,66 @@ static void test_a_queue_that_is_not_enabled(void **state)
 	command(f->b, 6, 2, "\1\0\0\0\7\0\0\0\x8\0\0\0", 12);
 }
 
+static int queue_disabled(struct net *net, void *arg)
+{
+	net_ctrl_queue_enabled(net, &net->queues[*(unsigned int *)arg], false);
+	return 0;
+}
+
+static int queue_enabled(struct net *net, void *arg)
+{
+	net_ctrl_queue_enabled(net, &net->queues[*(unsigned int *)arg], true);
+	return 0;
+}
+
+/* What a single queue's reset does, VIRTIO_F_RING_RESET. */
+static void test_a_queue_is_reset(void **state)
+{
+	struct fixture *f = *state;
+	unsigned int queue = 1;
+	struct tree t;
+
+	start(f, ALL);
+	command(f->a, 6, 0, "\7\0\0\0\x8\0\0\0", 8);
+	/* One that follows the others: there is nothing to be said. */
+	net_call(f->a->net, queue_disabled, &queue);
+	net_call(f->a->net, queue_enabled, &queue);
+	assert_int_equal(commands(f->va), 1);
+	command(f->a, 6, 2, "\1\0\0\0\1\0\0\0\x2\0\0\0", 12);
+	command(f->a, 6, 2, "\3\0\0\0\1\0\0\0\x2\0\0\0", 12);
+	free(write_warm(f->a, true).fdt);
+	net_call(f->a->net, queue_disabled, &queue);
+	t = write_warm(f->a, false);
+	assert_non_null(t.fdt);
+	free(t.fdt);
+	assert_int_equal(commands(f->va), 4);
+	assert_int_equal(f->va->nic.coal[1][0], 7);
+	assert_int_equal(f->va->nic.coal[3][0], 1);
+	assert_int_equal(net_guest_command(f->a, 6, 2, "\1\0\0\0\1\0\0\0\x2\0\0\0", 12), VIRTIO_NET_ERR);
+	net_call(f->a->net, queue_enabled, &queue);
+	/* While a command about it is with the device. */
+	fake_vdpa_lock(f->va);
+	f->va->faults.hold = true;
+	fake_vdpa_unlock(f->va);
+	net_guest_command_begin(f->a, 6, 2, "\1\0\0\0\1\0\0\0\x2\0\0\0", 12);
+	net_guest_settle(f->a);
+	while (commands(f->va) < 5)
+		poll(NULL, 0, 1);
+	fake_vdpa_release(f->va);
+	net_call(f->a->net, queue_disabled, &queue);
+	assert_int_equal(net_guest_command_end(f->a, 0), VIRTIO_NET_OK);
+	assert_int_equal(f->va->nic.coal[1][0], 7);
+	net_call(f->a->net, queue_enabled, &queue);
+	build_b(f, &fake_vdpa_default);
+	migrate(f);
+	assert_same_device(f);
+	/* A device that refuses has not what the guest believes. */
+	f->vb->faults.refuse_class = 6;
+	queue = 3;
+	net_call(f->b->net, queue_disabled, &queue);
+	assert_int_equal(net_guest_status(f->b), BROKEN);
+}
+
 /* Statistics */
 
 static uint64_t query(struct net_guest *g)
@@ -548,6 +608,7 @@ int main(void)
 		TEST(test_statistics),
 		TEST(test_statistics_refused),
 		TEST(test_statistics_that_make_no_sense),
+		TEST(test_a_queue_is_reset),
 		TEST(test_one_pair),
 		TEST(test_statistics_move),
 		TEST(test_statistics_that_the_destination_lacks),
