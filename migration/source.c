@@ -23,6 +23,10 @@
  * STATE. */
 #define SOURCE_WARM_ROUNDS 8u
 
+/* For a destination to let go of what the guest needs back, while it stands still. */
+#define SOURCE_RECLAIM_NS      UINT64_C(3000000000)
+#define SOURCE_RECLAIM_STEP_NS 5000000
+
 static const unsigned int source_throttle_steps[] = { 20, 40, 60, 80, 90, 95, 99 };
 
 struct source {
@@ -467,9 +471,35 @@ static int source_run(struct source *s, struct error *err)
 	return ret;
 }
 
-static void source_go_on(struct source *s)
+/* All devices, or the guest stays where it is. A destination that has heard of the end lets go at once. */
+static int source_reclaim(struct source *s, struct error *err)
+{
+	const struct timespec pause = { .tv_nsec = SOURCE_RECLAIM_STEP_NS };
+	uint64_t deadline_ns = now_ns() + SOURCE_RECLAIM_NS;
+
+	for (struct device *dev = s->vm->devices; dev; dev = dev->next) {
+		struct error reason = { 0 };
+		int ret = 0;
+
+		while (dev->ops->reclaim && (ret = dev->ops->reclaim(dev, &reason)) == -EAGAIN &&
+		       now_ns() < deadline_ns) {
+			reason = (struct error){ 0 };
+			/* Nothing tells of another process's lock without waiting for it without end. */
+			nanosleep(&pause, NULL);
+		}
+		if (ret < 0)
+			return error_add(err, ret, "%s: %s", dev->name, reason.text);
+	}
+	return 0;
+}
+
+static int source_go_on(struct source *s, struct error *err)
 {
 	if (s->devices_paused) {
+		int ret = source_reclaim(s, err);
+
+		if (ret < 0)
+			return ret;
 		for (struct device *dev = s->vm->devices; dev; dev = dev->next) {
 			if (dev->ops->resume)
 				dev->ops->resume(dev, false);
@@ -478,6 +508,7 @@ static void source_go_on(struct source *s)
 	if (s->vm_paused)
 		vm_resume(s->vm);
 	s->vm_paused = false;
+	return 0;
 }
 
 static void source_release(struct source *s)
@@ -512,15 +543,21 @@ enum source_result source_migrate(struct vm *vm, const struct source_config *con
 	}
 	ret = source_run(&s, err);
 	result = ret == 0 ? SOURCE_MOVED : s.committed ? SOURCE_UNKNOWN : SOURCE_FAILED;
-	if (result == SOURCE_FAILED)
-		source_go_on(&s);
-	source_end_throttle(&s);
-	dirty_stop(&s.dirty);
+	/* First of all: the destination may wait for it to let go of what the guest needs here. */
 	stream_exit(&s.stream);
 	channel_close(&s.channel);
+	if (result == SOURCE_FAILED && source_go_on(&s, err) < 0) {
+		error_add(
+			err, ret,
+			"the guest does not run at the destination, and cannot go on here: it stays paused. "
+			"\"ferry resume\" once the process at the destination has ended");
+		result = SOURCE_UNKNOWN;
+	}
+	source_end_throttle(&s);
+	dirty_stop(&s.dirty);
 	if (result == SOURCE_MOVED)
 		source_release(&s);
-	if (result == SOURCE_UNKNOWN)
+	if (s.committed && ret < 0)
 		error_add(err, ret,
 			  "the guest may run at the destination: COMMIT was sent, and no answer came; it "
 			  "stays paused here");
@@ -531,10 +568,12 @@ enum source_result source_migrate(struct vm *vm, const struct source_config *con
 	return result;
 }
 
-void source_resume(struct vm *vm)
+int source_resume(struct vm *vm, struct error *err)
 {
 	struct source s = { .vm = vm, .vm_paused = true, .devices_paused = true };
+	int ret = source_go_on(&s, err);
 
-	source_go_on(&s);
-	atomic_store(&vm->migrating, false);
+	if (ret == 0)
+		atomic_store(&vm->migrating, false);
+	return ret;
 }

@@ -24,8 +24,8 @@ struct source_config {
 enum source_result {
 	SOURCE_MOVED,   /* the guest runs at the destination; this VM is to end */
 	SOURCE_FAILED,  /* it runs here as before; reason in @err */
-	SOURCE_UNKNOWN, /* COMMIT was sent and nothing came back: the guest is paused here and stays so; @err
-			   says that */
+	SOURCE_UNKNOWN, /* COMMIT was sent and nothing came back, or the destination still has what only one
+			   can have (a disk's lock): the guest is paused here and stays so; @err says that */
 };
 
 /* Runs one migration on the caller's thread, to its end. Not two at once for one VM: the second is refused.
@@ -33,8 +33,10 @@ enum source_result {
 enum source_result source_migrate(struct vm *vm, const struct source_config *config, struct report *report,
 				  struct error *err);
 
-/* After SOURCE_UNKNOWN, on the operator's word that the guest does not run at the destination: it goes on
- * here, and can be migrated again. */
-void source_resume(struct vm *vm);
+/*
+ * After SOURCE_UNKNOWN, on the operator's word that the guest does not run at the destination: it goes on
+ * here, and can be migrated again. -errno if it cannot, for somebody has what it needs: it stays paused.
+ */
+int __must_check source_resume(struct vm *vm, struct error *err);
 
 #endif

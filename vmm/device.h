@@ -9,10 +9,12 @@
  * At the source, in this order:
  *
  *	describe -> warm_save ... warm_save -> [vCPUs stopped] pause -> save -> release
- *	                                                            \-> resume, where the migration is given
- *up At the destination:
+ *	                                        reclaim -> resume, where the migration is given up <-/
+ *
+ * At the destination:
  *
  *	accept -> warm_load ... warm_load -> [COMMIT not yet seen] load -> [COMMIT] resume(arrived)
+ *	              release, where the migration fails at any of these <-/
  */
 #ifndef FERRY_VMM_DEVICE_H
 #define FERRY_VMM_DEVICE_H
@@ -54,7 +56,7 @@ struct device_ops {
 	void (*pause)(struct device *dev);
 
 	/* State of a paused device. vCPUs are stopped. Changes nothing: called twice it writes the same
-	 * bytes. */
+	 * bytes. Lets go of what load() takes at the destination and only one can have: see reclaim. */
 	void (*save)(struct device *dev, struct state_writer *w);
 
 	/*
@@ -63,12 +65,19 @@ struct device_ops {
 	 */
 	int (*load)(struct device *dev, struct state_node *node);
 
+	/*
+	 * Has back what save() has let go of, so that resume() can follow; nothing where save() was not
+	 * called. -EAGAIN, with the reason: somebody else has it still, perhaps a destination that is about
+	 * to end. Without it the guest must not run here.
+	 */
+	int (*reclaim)(struct device *dev, struct error *err);
+
 	/* Goes on after pause or load. @arrived: on a new host, so that the network must be told. Cannot
 	 * fail. */
 	void (*resume)(struct device *dev, bool arrived);
 
-	/* The guest runs elsewhere now: gives the host's resources back. The device is only good for being
-	 * freed. */
+	/* The guest runs elsewhere now, or did not arrive: gives the host's resources back. The device is
+	 * only good for being freed. */
 	void (*release)(struct device *dev);
 };
 

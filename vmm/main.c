@@ -152,13 +152,19 @@ static void app_migrate(struct control_call *call, void *opaque)
 static void app_resume(struct control_call *call, void *opaque)
 {
 	struct app *app = opaque;
+	struct error err = { 0 };
 
 	if (!atomic_exchange(&app->outcome_unknown, false)) {
 		control_fail(call, "org.ferry.NotPaused",
 			     "the guest is not paused after a migration with unknown outcome");
 		return;
 	}
-	source_resume(&app->vm);
+	if (source_resume(&app->vm, &err) < 0) {
+		app->outcome_unknown = true;
+		log_error("the guest cannot go on here, and stays paused: %s", err.text);
+		control_fail(call, "org.ferry.ResumeFailed", err.text);
+		return;
+	}
 	log_info("the guest goes on here, on the operator's word");
 	control_reply(call, "{}", false);
 }

@@ -127,6 +127,12 @@ void state_put_string(struct state_writer *w, const char *name, const char *v)
 	state_put_blob(w, name, v, (uint32_t)strlen(v) + 1);
 }
 
+void state_fail(struct state_writer *w, int ret)
+{
+	if (w->ret == 0)
+		w->ret = ret;
+}
+
 int state_close(struct state_writer *w, void **fdt, uint32_t *len)
 {
 	state_end(w);

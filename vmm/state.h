@@ -36,6 +36,9 @@ void state_put_string(struct state_writer *w, const char *name, const char *v);
 void state_put_blob(struct state_writer *w, const char *name, const void *data,
 		    uint32_t len); /* @len may be 0 */
 
+/* What is to be written cannot be: @ret, -errno, is the failure, if it is the first. */
+void state_fail(struct state_writer *w, int ret);
+
 /*
  * Closes the root node and gives the packed tree to the caller, who free()s it. On error -errno and nothing
  * to free. Must be called once for each state_open_writer().

@@ -67,11 +67,27 @@ static void fake_pause(struct device *dev)
 	fake_device(dev)->paused = true;
 }
 
+static void fake_let_go(struct fake_device *f)
+{
+	struct fake_device *self = f;
+
+	if (f->holder)
+		atomic_compare_exchange_strong(f->holder, &self, NULL);
+}
+
+static bool fake_take(struct fake_device *f)
+{
+	struct fake_device *nobody = NULL;
+
+	return !f->holder || *f->holder == f || atomic_compare_exchange_strong(f->holder, &nobody, f);
+}
+
 static void fake_save(struct device *dev, struct state_writer *w)
 {
 	assert(fake_device(dev)->paused);
 	state_put_u64(w, "warm", fake_device(dev)->warm);
 	state_put_u64(w, "state", fake_device(dev)->state);
+	fake_let_go(fake_device(dev));
 }
 
 static int fake_load(struct device *dev, struct state_node *node)
@@ -81,20 +97,32 @@ static int fake_load(struct device *dev, struct state_node *node)
 	if (state_get_u64(node, "warm", 0, UINT64_MAX, &f->warm) < 0 ||
 	    state_get_u64(node, "state", 0, UINT64_MAX, &f->state) < 0)
 		return -EINVAL;
+	if (!fake_take(f))
+		return error_add(node->err, -EAGAIN, "the source has it still");
 	f->ready = true;
 	return fake_refuse(dev, node, f->refuse_load);
 }
 
+static int fake_reclaim(struct device *dev, struct error *err)
+{
+	return fake_take(fake_device(dev)) ? 0 : error_add(err, -EAGAIN, "somebody else has it");
+}
+
 static void fake_resume(struct device *dev, bool arrived)
 {
-	assert(arrived ? fake_device(dev)->ready : fake_device(dev)->paused);
-	fake_device(dev)->paused = false;
-	fake_device(dev)->arrived = arrived;
+	struct fake_device *f = fake_device(dev);
+
+	assert(arrived ? f->ready : f->paused);
+	assert(!f->holder || *f->holder == f);
+	f->paused = false;
+	f->arrived = arrived;
 }
 
 static void fake_release(struct device *dev)
 {
 	fake_device(dev)->released = true;
+	if (!fake_device(dev)->keeps)
+		fake_let_go(fake_device(dev));
 }
 
 static const struct device_ops fake_warm_ops = {
@@ -115,6 +143,7 @@ static const struct device_ops fake_cold_ops = {
 	.pause = fake_pause,
 	.save = fake_save,
 	.load = fake_load,
+	.reclaim = fake_reclaim,
 	.resume = fake_resume,
 	.release = fake_release,
 };

@@ -15,6 +15,9 @@ struct fake_device {
 	const char *refuse_accept, *refuse_warm, *refuse_load;
 	bool paused, arrived, released;
 	bool ready; /* warm_load() and load() in order */
+	/* What only one of source and destination can have, NULL if nobody has it; not looked at if NULL. */
+	_Atomic(struct fake_device *) *holder;
+	bool keeps; /* release() does not let go of it */
 	unsigned int n_warm_loads;
 };
 

@@ -28,6 +28,9 @@
 static char dir[] = "/tmp/ferry-migration-XXXXXX";
 static char path[64], address[80], proxy_path[64], proxy_address[80];
 
+/* Who has what the second device of source and destination needs: a disk's lock, say. */
+static _Atomic(struct fake_device *) holder;
+
 /* The destination, on a thread of its own. */
 struct arrival {
 	struct fake_guest guest;
@@ -50,6 +53,7 @@ static void *arrival_run(void *arg)
 		return NULL;
 	fake_guest_init(&a->guest, a->mem ? a->mem : d.mem, d.cpus);
 	a->has_guest = true;
+	a->guest.devices[1].holder = &holder;
 	if (a->prepare)
 		a->prepare(&a->guest);
 	a->ret = destination_run(&d, &a->guest.vm, &a->err);
@@ -101,6 +105,13 @@ static void departure_progress(void *opaque, const struct report *report)
 	}
 }
 
+/* The second device has it, of whichever of the two guests. */
+static void departure_hold(struct departure *s)
+{
+	s->guest.devices[1].holder = &holder;
+	holder = &s->guest.devices[1];
+}
+
 static void departure_init(struct departure *s)
 {
 	*s = (struct departure){ .cancel_fd = -1 };
@@ -110,6 +121,7 @@ static void departure_init(struct departure *s)
 					    .progress = departure_progress,
 					    .opaque = s };
 	fake_guest_init(&s->guest, MEM, 2);
+	departure_hold(s);
 	fake_guest_fill(&s->guest, 42);
 	vm_resume(&s->guest.vm);
 }
@@ -158,6 +170,8 @@ static void assert_not_here(struct arrival *a)
 	if (!a->has_guest)
 		return;
 	assert_true(fake_guest_is_paused(&a->guest));
+	assert_ptr_not_equal(holder, &a->guest.devices[1]);
+	assert_true(a->guest.devices[0].released);
 	for (unsigned int i = 0; i < 2; i++)
 		assert_false(a->guest.devices[i].arrived);
 }
@@ -258,6 +272,7 @@ static void test_move_while_writing(void **state)
 	departure_init(&s);
 	fake_guest_exit(&s.guest);
 	fake_guest_init(&s.guest, MIB(64), 4);
+	departure_hold(&s);
 	fake_guest_fill(&s.guest, 43);
 	s.guest.devices[0].changes = 5;
 	s.config.stalled = SOURCE_STOP;
@@ -482,7 +497,7 @@ static void assert_unknown(struct arrival *a, struct departure *s)
 	assert_true(fake_guest_is_paused(&s->guest));
 	if (a->ret == 0)
 		return;
-	source_resume(&s->guest.vm);
+	assert_int_equal(source_resume(&s->guest.vm, &s->err), 0);
 	assert_goes_on(s);
 	assert_retry_works(s);
 }
@@ -556,6 +571,47 @@ static void then_migrate_again(struct departure *s)
 	assert_int_equal(source_migrate(&s->guest.vm, &s->config, &report, &err), SOURCE_FAILED);
 	assert_non_null(strstr(err.text, "under way"));
 	assert_true(s->guest.vm.migrating);
+}
+
+static void keep(struct fake_guest *g)
+{
+	g->devices[1].keeps = true;
+}
+
+/*
+ * A destination that cannot be reached any more and has what the guest needs here: without it the guest does
+ * not run, and the operator is told.
+ */
+static void test_cannot_go_on(void **state)
+{
+	struct proxy p = { .listen = proxy_path, .to = path, .type = STREAM_PREPARED, .cut = PROXY_BEFORE };
+	struct departure s;
+	struct arrival a;
+
+	departure_init(&s);
+	s.config.to = proxy_address;
+	proxy_start(&p);
+	arrival_start(&a, keep);
+	assert_int_equal(departure_go(&s), SOURCE_UNKNOWN);
+	proxy_join(&p);
+	arrival_join(&a);
+	assert_true(a.ret < 0 && a.guest.devices[1].released);
+	assert_true(fake_guest_is_paused(&s.guest));
+	assert_true(s.guest.devices[0].paused && s.guest.devices[1].paused);
+	assert_false(s.guest.devices[1].released || s.guest.kvm_logging);
+	assert_non_null(strstr(s.err.text, "somebody else has it"));
+	assert_non_null(strstr(s.err.text, "it stays paused"));
+	assert_null(strstr(s.err.text, "may run at the destination"));
+	assert_int_equal(source_migrate(&s.guest.vm, &s.config, &s.report, &s.err), SOURCE_FAILED);
+	assert_true(fake_guest_is_paused(&s.guest));
+	/* It has ended. */
+	holder = NULL;
+	assert_int_equal(source_resume(&s.guest.vm, &s.err), 0);
+	assert_goes_on(&s);
+	assert_retry_works(&s);
+	arrival_exit(&a);
+	departure_exit(&s);
+	proxy_free(&p);
 }
 
 static void test_cancel(void **state)
@@ -806,6 +862,8 @@ static bool feed(const uint8_t *bytes, uint64_t len, struct feeder *f)
 	bool runs;
 
 	*f = (struct feeder){ .bytes = bytes, .len = len };
+	/* Let go of by the source that was recorded. */
+	holder = NULL;
 	pthread_create(&f->thread, NULL, feeder_run, f);
 	arrival_run(&a);
 	pthread_join(f->thread, NULL);
@@ -1012,6 +1070,7 @@ int main(void)
 		cmocka_unit_test(test_endless_changes),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_cut),
+		cmocka_unit_test(test_cannot_go_on),
 		cmocka_unit_test(test_cancel),
 		cmocka_unit_test(test_cancelled_destination),
 		cmocka_unit_test(test_guest_ends),
