@@ -200,6 +200,29 @@ static int config_net(struct vm_config *config, char *value, struct error *err)
 	return 0;
 }
 
+/* "PATH[,ro]"; ends the path where its comma was. */
+static int config_disk(struct vm_config *config, char *value, struct error *err)
+{
+	char *comma = strchr(value, ',');
+
+	if (config->n_disks == CONFIG_MAX_DISKS)
+		return error_add(err, -EINVAL, "--disk: at most %u disks are possible", CONFIG_MAX_DISKS);
+	if (comma && strcmp(comma, ",ro") != 0)
+		return error_add(err, -EINVAL,
+				 "--disk: \"%s\" is not known; possible behind a path without commas is: ro",
+				 comma + 1);
+	if (comma)
+		*comma = '\0';
+	if (!*value)
+		return error_add(err, -EINVAL, "--disk: PATH is missing");
+	for (unsigned int i = 0; i < config->n_disks; i++) {
+		if (strcmp(config->disks[i].path, value) == 0)
+			return error_add(err, -EINVAL, "--disk: %s is given twice", value);
+	}
+	config->disks[config->n_disks++] = (struct disk_config){ .path = value, .read_only = comma != NULL };
+	return 0;
+}
+
 static const struct config_option config_options[] = {
 	{ "name", "NAME", "what the VM is called, here and for \"ferry migrate\"", CONFIG_BOTH, CONFIG_BOTH,
 	  false, config_name },
@@ -216,6 +239,9 @@ static const struct config_option config_options[] = {
 	  false, config_cpus },
 	{ "net", "vdpa=PATH", "a NIC backed by a vhost-vdpa device; may be repeated", CONFIG_BOTH, 0, true,
 	  config_net },
+	{ "disk", "PATH[,ro]",
+	  "a disk: raw file or block device, for a move on storage of both hosts; may be repeated",
+	  CONFIG_BOTH, 0, true, config_disk },
 	{ "serial", "TO", "stdio (the default; on a terminal Ctrl-A x ends the VM), unix:PATH, or none",
 	  CONFIG_BOTH, 0, false, config_serial },
 	{ "runtime-dir", "DIR", "where control sockets are (default " CONFIG_RUNTIME_DIR ")", CONFIG_BOTH, 0,

@@ -9,6 +9,7 @@
 #include "vmm/log.h"
 
 #define CONFIG_MAX_NETS    8u
+#define CONFIG_MAX_DISKS   8u
 #define CONFIG_MAX_CPUS    64u
 #define CONFIG_MIN_MEM     MIB(16)
 #define CONFIG_MAX_MEM     GIB(4096)
@@ -18,6 +19,11 @@ enum serial_kind { SERIAL_STDIO, SERIAL_UNIX, SERIAL_NONE };
 
 struct net_config {
 	const char *vdpa; /* path of a vhost-vdpa node */
+};
+
+struct disk_config {
+	const char *path; /* raw file or block device */
+	bool read_only;
 };
 
 struct vm_config {
@@ -33,6 +39,8 @@ struct vm_config {
 	const char *serial_path;
 	unsigned int n_nets;
 	struct net_config nets[CONFIG_MAX_NETS];
+	unsigned int n_disks;
+	struct disk_config disks[CONFIG_MAX_DISKS];
 };
 
 /* The directory of control sockets where --runtime-dir does not say another. */

@@ -10,6 +10,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "devices/blk.h"
 #include "devices/net.h"
 #include "devices/serial.h"
 #include "migration/destination.h"
@@ -40,6 +41,8 @@ struct app {
 	struct pci_bus pci;
 	unsigned int n_nets;
 	struct net *nets[CONFIG_MAX_NETS];
+	unsigned int n_disks;
+	struct blk *disks[CONFIG_MAX_DISKS];
 	struct control *control;
 	/* COMMIT went out and nothing came back: the guest may run elsewhere, only the operator can know. */
 	_Atomic bool outcome_unknown;
@@ -201,6 +204,12 @@ static int app_build(struct app *app, uint64_t mem, unsigned int cpus, struct er
 			ret = net_create(&app->nets[app->n_nets], &app->vm, &app->pci, vdpa, app->n_nets,
 					 err);
 	}
+	for (; ret == 0 && app->n_disks < app->config.n_disks; app->n_disks += ret == 0) {
+		const struct disk_config *disk = &app->config.disks[app->n_disks];
+
+		ret = blk_create(&app->disks[app->n_disks], &app->vm, &app->pci, disk->path, disk->read_only,
+				 app->config.from != NULL, app->n_disks, err);
+	}
 	if (ret == 0)
 		ret = vm_start(&app->vm, err);
 	return ret;
@@ -254,6 +263,8 @@ static void app_destroy(struct app *app)
 	/* vCPUs first: nothing else may be in a device when it goes. */
 	if (app->has_vm)
 		vm_stop(&app->vm);
+	while (app->n_disks > 0)
+		blk_destroy(app->disks[--app->n_disks]);
 	while (app->n_nets > 0)
 		net_destroy(app->nets[--app->n_nets]);
 	if (app->has_pci)

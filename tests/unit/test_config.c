@@ -39,7 +39,8 @@ static void test_run(void **state)
 	struct line l;
 
 	assert_int_equal(parse(&l, "run --name web1 --kernel=/k --initrd /i --cmdline console=ttyS0 --mem 5G "
-				   "--cpus 4 --net vdpa=/dev/a --net vdpa=/dev/b --serial unix:/run/s "
+				   "--cpus 4 --disk /d/root.img --disk /dev/b,ro --net vdpa=/dev/a --net "
+				   "vdpa=/dev/b --serial unix:/run/s "
 				   "--runtime-dir /tmp"),
 			 0);
 	assert_string_equal(l.config.name, "web1");
@@ -51,6 +52,11 @@ static void test_run(void **state)
 	assert_int_equal(l.config.n_nets, 2);
 	assert_string_equal(l.config.nets[0].vdpa, "/dev/a");
 	assert_string_equal(l.config.nets[1].vdpa, "/dev/b");
+	assert_int_equal(l.config.n_disks, 2);
+	assert_string_equal(l.config.disks[0].path, "/d/root.img");
+	assert_false(l.config.disks[0].read_only);
+	assert_string_equal(l.config.disks[1].path, "/dev/b");
+	assert_true(l.config.disks[1].read_only);
 	assert_int_equal(l.config.serial, SERIAL_UNIX);
 	assert_string_equal(l.config.serial_path, "/run/s");
 	assert_string_equal(l.config.runtime_dir, "/tmp");
@@ -67,6 +73,7 @@ static void test_defaults(void **state)
 	assert_int_equal(l.config.mem, MIB(512));
 	assert_int_equal(l.config.cpus, 1);
 	assert_int_equal(l.config.n_nets, 0);
+	assert_int_equal(l.config.n_disks, 0);
 	assert_int_equal(l.config.serial, SERIAL_STDIO);
 	assert_string_equal(l.config.runtime_dir, CONFIG_RUNTIME_DIR);
 
@@ -122,6 +129,14 @@ static void test_refusals(void **state)
 		{ "run --net vdpa=/a --net vdpa=/a", "/a is given to two NICs" },
 		{ "run --net vdpa=1 --net vdpa=2 --net vdpa=3 --net vdpa=4 --net vdpa=5 --net vdpa=6 --net "
 		  "vdpa=7 --net vdpa=8 --net vdpa=9",
+		  "at most 8" },
+		{ "run --disk", "--disk needs a value: --disk PATH[,ro]" },
+		{ "run --disk ,ro", "PATH is missing" },
+		{ "run --disk /a,rw", "\"rw\" is not known" },
+		{ "run --disk /a,ro,ro", "\"ro,ro\" is not known" },
+		{ "run --disk /a,", "\"\" is not known" },
+		{ "run --disk /a --disk /a,ro", "/a is given twice" },
+		{ "run --disk 1 --disk 2 --disk 3 --disk 4 --disk 5 --disk 6 --disk 7 --disk 8 --disk 9",
 		  "at most 8" },
 	};
 	struct line l;

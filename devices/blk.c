@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Building the disk, what the guest sees of it, and the life of its driver. */
+#include "devices/blk_priv.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define BLK_PCI_CLASS 0x018000u /* mass storage, other */
+
+_Static_assert(offsetof(struct virtio_blk_config, seg_max) == 12, "virtio_blk_config");
+_Static_assert(offsetof(struct virtio_blk_config, blk_size) == 20, "virtio_blk_config");
+_Static_assert(offsetof(struct virtio_blk_config, max_discard_sectors) == 36, "virtio_blk_config");
+_Static_assert(offsetof(struct virtio_blk_config, write_zeroes_may_unmap) == 56, "virtio_blk_config");
+_Static_assert(BLK_CONFIG_LEN <= VIRTIO_PCI_MAX_CONFIG, "virtio_blk_config");
+
+/* Of every disk, so that what a host offers depends on its storage as little as can be. */
+#define BLK_FEATURES                                                                                         \
+	(VIRTIO_BIT(VIRTIO_F_VERSION_1) | VIRTIO_BIT(VIRTIO_RING_F_INDIRECT_DESC) |                          \
+	 VIRTIO_BIT(VIRTIO_RING_F_EVENT_IDX) | VIRTIO_BIT(VIRTIO_BLK_F_SEG_MAX) |                            \
+	 VIRTIO_BIT(VIRTIO_BLK_F_BLK_SIZE) | VIRTIO_BIT(VIRTIO_BLK_F_FLUSH))
+
+/* By whether it is only read. */
+static const uint64_t blk_features[] = {
+	[false] = BLK_FEATURES | VIRTIO_BIT(VIRTIO_BLK_F_DISCARD) | VIRTIO_BIT(VIRTIO_BLK_F_WRITE_ZEROES),
+	[true] = BLK_FEATURES | VIRTIO_BIT(VIRTIO_BLK_F_RO),
+};
+
+static void blk_set_config(struct blk *blk)
+{
+	const struct {
+		size_t offset;
+		uint32_t value;
+	} fields[] = {
+		{ offsetof(struct virtio_blk_config, seg_max), BLK_MAX_SEGS },
+		{ offsetof(struct virtio_blk_config, blk_size), blk->file.block_len },
+		{ offsetof(struct virtio_blk_config, max_discard_sectors), BLK_MAX_DISCARD_SECTORS },
+		{ offsetof(struct virtio_blk_config, max_discard_seg), BLK_MAX_RANGES },
+		{ offsetof(struct virtio_blk_config, discard_sector_alignment),
+		  (uint32_t)max_u64(blk->file.block_len, PAGE_SIZE) / BLK_SECTOR },
+		{ offsetof(struct virtio_blk_config, max_write_zeroes_sectors),
+		  BLK_MAX_WRITE_ZEROES_SECTORS },
+		{ offsetof(struct virtio_blk_config, max_write_zeroes_seg), BLK_MAX_ZERO_RANGES },
+	};
+
+	put_le64(blk->config, blk->n_sectors);
+	for (unsigned int i = 0; i < ARRAY_SIZE(fields); i++)
+		put_le32(blk->config + fields[i].offset, fields[i].value);
+	blk->config[offsetof(struct virtio_blk_config, write_zeroes_may_unmap)] = 1;
+}
+
+static void blk_config_read(struct virtio_pci *v, uint32_t offset, void *data, uint32_t len)
+{
+	memcpy(data, container_of(v, struct blk, virtio)->config + offset, len);
+}
+
+bool blk_features_ok(struct virtio_pci *v, uint64_t features)
+{
+	return true;
+}
+
+struct blk_thread_call {
+	struct blk *blk;
+	int (*fn)(struct blk *blk, void *arg);
+	void *arg;
+	int ret;
+};
+
+static void blk_thread_call(void *arg)
+{
+	struct blk_thread_call *call = arg;
+
+	call->blk->n_callers--;
+	call->ret = call->fn(call->blk, call->arg);
+}
+
+int blk_call(struct blk *blk, int (*fn)(struct blk *blk, void *arg), void *arg)
+{
+	struct blk_thread_call call = { .blk = blk, .fn = fn, .arg = arg };
+
+	blk->n_callers++;
+	loop_call(&blk->loop, blk_thread_call, &call);
+	return call.ret;
+}
+
+int blk_find_ring(struct blk *blk, struct error *err)
+{
+	const struct virtio_queue *vq = &blk->virtio.queues[0];
+	struct vring_setup setup = {
+		.size = vq->size,
+		.desc = vq->desc,
+		.avail = vq->driver,
+		.used = vq->device,
+		.event_idx = virtio_has(blk->features, VIRTIO_RING_F_EVENT_IDX),
+		.indirect = virtio_has(blk->features, VIRTIO_RING_F_INDIRECT_DESC),
+	};
+	int ret;
+
+	if (!vq->enabled)
+		return 0;
+	ret = vring_init(&blk->vring, &blk->vm->memory, &setup);
+	if (ret < 0)
+		return error_add(err, ret, "the driver's ring is not in guest memory, or misaligned");
+	blk->has_ring = true;
+	return 0;
+}
+
+void blk_attach(struct blk *blk)
+{
+	if (!blk->has_ring)
+		return;
+	blk->kick.fd = blk->virtio.queues[0].kick_fd;
+	blk->attached = loop_add(&blk->loop, &blk->kick, EPOLLIN) == 0;
+	if (!blk->attached) {
+		log_limited(&blk->log_limit, LOG_ERROR, "%s: cannot watch the driver's kicks", blk->name);
+		blk->broken = true;
+		virtio_pci_needs_reset(&blk->virtio);
+		return;
+	}
+	blk->running = true;
+	/* Not at once: a vCPU may be waiting for us. */
+	blk_kick_self(blk);
+}
+
+void blk_detach(struct blk *blk)
+{
+	blk->running = false;
+	if (blk->attached)
+		loop_del(&blk->loop, &blk->kick);
+	blk->attached = false;
+	vring_exit(&blk->vring);
+	blk->has_ring = false;
+}
+
+static int blk_driver_ok_call(struct blk *blk, void *arg)
+{
+	struct error err = { 0 };
+	int ret;
+
+	blk->features = blk->virtio.accepted;
+	blk->active = true;
+	ret = blk_find_ring(blk, &err);
+	if (ret < 0) {
+		log_limited(&blk->log_limit, LOG_WARN, "%s: cannot start the disk for the guest: %s",
+			    blk->name, err.text);
+		blk->broken = true;
+		return ret;
+	}
+	blk_attach(blk);
+	return 0;
+}
+
+static int blk_driver_ok(struct virtio_pci *v)
+{
+	return blk_call(container_of(v, struct blk, virtio), blk_driver_ok_call, NULL);
+}
+
+static int blk_reset_call(struct blk *blk, void *arg)
+{
+	blk_detach(blk);
+	blk->active = false;
+	blk->broken = false;
+	blk->features = 0;
+	return 0;
+}
+
+static void blk_reset(struct virtio_pci *v)
+{
+	blk_call(container_of(v, struct blk, virtio), blk_reset_call, NULL);
+}
+
+static const struct virtio_ops blk_virtio_ops = {
+	.config_read = blk_config_read,
+	.features_ok = blk_features_ok,
+	.driver_ok = blk_driver_ok,
+	.reset = blk_reset,
+};
+
+static struct blk *blk_alloc(struct vm *vm, unsigned int index)
+{
+	struct blk *blk = calloc(1, sizeof(*blk));
+
+	if (!blk)
+		return NULL;
+	blk->vm = vm;
+	blk->file.fd = -1;
+	blk->kick = (struct loop_source){ .fd = -1, .fn = blk_kicked };
+	snprintf(blk->name, sizeof(blk->name), "disk%u", index);
+	blk->device = (struct device){ .ops = &blk_device_ops, .name = blk->name };
+	if (loop_init(&blk->loop) < 0) {
+		free(blk);
+		return NULL;
+	}
+	return blk;
+}
+
+static void blk_free(struct blk *blk)
+{
+	blk_file_close(&blk->file);
+	loop_exit(&blk->loop);
+	free(blk);
+}
+
+int blk_create(struct blk **out, struct vm *vm, struct pci_bus *bus, const char *path, bool read_only,
+	       bool arriving, unsigned int index, struct error *err)
+{
+	const uint16_t ring_size = BLK_RING_SIZE;
+	struct blk *blk = blk_alloc(vm, index);
+	int ret;
+
+	if (!blk)
+		return error_add(err, -ENOMEM, "out of memory for the disk %s", path);
+	ret = blk_file_open(&blk->file, path, read_only, err);
+	if (ret == 0 && !arriving)
+		ret = blk_file_lock(&blk->file, err);
+	if (ret < 0)
+		goto free_blk;
+	blk->n_sectors = blk->file.len >> BLK_SECTOR_SHIFT;
+	blk->offered = blk_features[read_only];
+	blk_set_config(blk);
+	ret = virtio_pci_init(&blk->virtio, bus, &blk_virtio_ops, VIRTIO_ID_BLOCK, BLK_PCI_CLASS,
+			      BLK_CONFIG_LEN, blk->offered, 1, &ring_size, err);
+	if (ret < 0)
+		goto free_blk;
+	ret = loop_start(&blk->loop, blk->name);
+	if (ret < 0) {
+		error_add(err, ret, "cannot start the thread of %s: %s", blk->name, strerror(-ret));
+		goto exit_virtio;
+	}
+	vm_add_device(vm, &blk->device);
+	*out = blk;
+	return 0;
+
+exit_virtio:
+	virtio_pci_exit(&blk->virtio);
+free_blk:
+	blk_free(blk);
+	return ret;
+}
+
+void blk_destroy(struct blk *blk)
+{
+	blk->n_callers++;
+	loop_join(&blk->loop);
+	blk_detach(blk);
+	virtio_pci_exit(&blk->virtio);
+	blk_free(blk);
+}

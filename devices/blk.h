@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The disk: a virtio-blk device for the guest in front of a file or block device of the host, its lock, and
+ * its part in a migration between hosts that both see the storage.
+ */
+#ifndef FERRY_DEVICES_BLK_H
+#define FERRY_DEVICES_BLK_H
+
+#include "devices/pci.h"
+
+struct blk;
+
+/*
+ * Opens @path, which must outlive the disk, and adds a disk in front of it to @bus and, as "disk<index>", to
+ * @vm's devices. @arriving: for a guest that still runs elsewhere, so without the lock, which load() takes.
+ * At run time the disk has a thread of its own. Freed by blk_destroy() once vCPUs have ended.
+ */
+int __must_check blk_create(struct blk **blk, struct vm *vm, struct pci_bus *bus, const char *path,
+			    bool read_only, bool arriving, unsigned int index, struct error *err);
+void blk_destroy(struct blk *blk);
+
+#endif

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the rooms of the disk share: blk.c (building it, its life), blk_io.c (requests), blk_file.c (the
+ * host's file), blk_migrate.c.
+ *
+ * Unless said otherwise everything here runs on the disk's thread; others come in through blk_call().
+ */
+#ifndef FERRY_DEVICES_BLK_PRIV_H
+#define FERRY_DEVICES_BLK_PRIV_H
+
+#include <linux/virtio_blk.h>
+#include <sys/uio.h>
+
+#include "devices/blk.h"
+#include "devices/virtio_pci.h"
+#include "devices/vring.h"
+
+#define BLK_SECTOR_SHIFT 9
+#define BLK_SECTOR       512u /* the unit of every number in requests and configuration */
+#define BLK_HEADER_LEN   16u  /* struct virtio_blk_outhdr */
+#define BLK_RANGE_LEN    16u  /* struct virtio_blk_discard_write_zeroes */
+
+#define BLK_RING_SIZE 256u
+#define BLK_MAX_SEGS  (BLK_RING_SIZE - 2u) /* beside header and status */
+
+/* One request keeps the disk's thread, so it is bounded where the guest's driver knows the bound. Zeroes may
+ * have to be written. */
+#define BLK_MAX_RANGES               16u /* of a DISCARD */
+#define BLK_MAX_ZERO_RANGES          1u
+#define BLK_MAX_DISCARD_SECTORS      (1u << 22)
+#define BLK_MAX_WRITE_ZEROES_SECTORS (1u << 15)
+
+/* The part of struct virtio_blk_config that Ferry shows: up to write_zeroes_may_unmap. */
+#define BLK_CONFIG_LEN 60u
+
+/* A raw file or a block device: see blk_file.c. */
+struct blk_file {
+	int fd;
+	const char *path;
+	bool read_only;
+	bool is_device; /* a block device */
+	bool direct;    /* not through the host's page cache */
+	bool locked;
+	uint64_t len;       /* bytes, a multiple of @block_len */
+	uint32_t block_len; /* bytes of a logical block */
+	uint8_t *bounce;    /* for what direct I/O cannot take as it is; BLK_BOUNCE_LEN bytes */
+	/* Writing back failed where the guest does not look: its next flush is to fail. Any thread. */
+	_Atomic bool unreported;
+};
+
+struct blk {
+	struct virtio_pci virtio;
+	struct device device;
+	char name[16];
+	struct vm *vm;
+	struct loop loop; /* the disk's thread */
+	struct blk_file file;
+	uint64_t offered;
+	uint64_t n_sectors;
+	uint8_t config[BLK_CONFIG_LEN]; /* never changes */
+
+	_Atomic unsigned int
+		n_callers; /* that wait for the disk's thread, which lets them in between requests */
+
+	/* The driver's life. */
+	uint64_t features;
+	bool active;    /* at DRIVER_OK */
+	bool broken;    /* the driver broke the ring's rules; until its reset */
+	bool has_ring;  /* @vring is the driver's */
+	bool attached;  /* its kicks are watched */
+	bool running;   /* it is served */
+	bool unwritten; /* pause() could not bring everything to the storage */
+	struct vring vring;
+	struct loop_source kick; /* fd is the transport's */
+	struct iovec iov[BLK_RING_SIZE];
+	struct log_limit log_limit;
+};
+
+/* Runs @fn on the disk's thread, after the request that it is at, and gives its result. Any thread. */
+int blk_call(struct blk *blk, int (*fn)(struct blk *blk, void *arg), void *arg);
+
+/* blk.c. blk_find_ring() finds the driver's ring where it has been put, at index 0; no queue is no error. */
+int __must_check blk_find_ring(struct blk *blk, struct error *err);
+/* Serves the ring, beginning with what is there; and ends that. */
+void blk_attach(struct blk *blk);
+void blk_detach(struct blk *blk);
+bool blk_features_ok(struct virtio_pci *v, uint64_t features);
+
+/* blk_io.c. */
+void blk_kicked(struct loop_source *src, uint32_t events);
+/* Has the ring looked at soon, on the disk's thread. */
+void blk_kick_self(struct blk *blk);
+
+/* blk_file.c. Offsets and lengths have been checked against the file's; 0 or -errno. */
+int __must_check blk_file_open(struct blk_file *f, const char *path, bool read_only, struct error *err);
+void blk_file_close(struct blk_file *f);
+/*
+ * The lock of an open file description: shared for a disk that is only read, exclusive else. -EAGAIN if
+ * somebody has it. On block devices it works within one host, for their locks are the node's.
+ */
+int __must_check blk_file_lock(struct blk_file *f, struct error *err);
+void blk_file_unlock(struct blk_file *f);
+/* Between the file at @offset and @iov, which is used up. */
+int __must_check blk_file_transfer(struct blk_file *f, bool write, struct iovec *iov, unsigned int n,
+				   uint64_t offset);
+/* For the guest: what was written is on the storage. */
+int __must_check blk_file_flush(struct blk_file *f);
+/* The same for ourselves; a failure is kept for the guest's next flush. Any thread. */
+int __must_check blk_file_write_back(struct blk_file *f);
+int __must_check blk_file_discard(struct blk_file *f, uint64_t offset, uint64_t len);
+int __must_check blk_file_write_zeroes(struct blk_file *f, uint64_t offset, uint64_t len, bool unmap);
+/* Forgets what this host's page cache knows of the file: another host has written to it. Any thread. */
+void blk_file_drop_cache(struct blk_file *f);
+
+/* Copies between @iov, which is used up as far as that goes, and @data. */
+void blk_iov_copy(struct iovec **iov, unsigned int *n, uint8_t *data, size_t len, bool to_iov);
+
+/* blk_migrate.c. */
+extern const struct device_ops blk_device_ops;
+
+#endif
