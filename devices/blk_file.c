@@ -131,7 +131,7 @@ void blk_file_unlock(struct blk_file *f)
 
 static void blk_iov_skip(struct iovec **iov, unsigned int *n, size_t len)
 {
-	while (len > 0) {
+	while (len > 0 && *n > 0) {
 		size_t part = min_u64(len, (*iov)->iov_len);
 
 		(*iov)->iov_base = (uint8_t *)(*iov)->iov_base + part;
@@ -146,7 +146,7 @@ static void blk_iov_skip(struct iovec **iov, unsigned int *n, size_t len)
 
 void blk_iov_copy(struct iovec **iov, unsigned int *n, uint8_t *data, size_t len, bool to_iov)
 {
-	while (len > 0) {
+	while (len > 0 && *n > 0) {
 		size_t part = min_u64(len, (*iov)->iov_len);
 
 		memcpy(to_iov ? (*iov)->iov_base : data, to_iov ? data : (*iov)->iov_base, part);

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A disk on storage that both hosts see: it moves with its guest, which writes on; only one of them has it at any time."""
+
+import gzip
+import pathlib
+import subprocess
+import tempfile
+
+import pytest
+
+import ferry
+
+IMAGE = "/run/disk.img"
+MIB = 1 << 20
+
+# Files of random bytes and their sums, without end and without a pause; a part of them is made durable.
+WRITER = """
+i=0
+while [ ! -e /tmp/stop ]; do
+	dd if=/dev/urandom of=/mnt/f$i bs=32k count=1 2>/dev/null && sha256sum /mnt/f$i >> /mnt/sums || touch /tmp/failed
+	[ $((i % 4)) != 0 ] || sync
+	i=$((i + 1))
+	[ $i -lt 100 ] || { i=0; rm /mnt/sums; }
+	echo $i > /tmp/written
+done
+touch /tmp/stopped
+"""
+
+
+@pytest.fixture(scope="module")
+def ext4():
+    """An empty ext4, compressed: L1 gets it through a pipe."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = pathlib.Path(directory) / "disk"
+        with open(path, "wb") as f:
+            f.truncate(48 * MIB)
+        subprocess.run(["/sbin/mkfs.ext4", "-q", "-O", "^resize_inode", path], check=True)
+        return gzip.compress(path.read_bytes(), 1)
+
+
+@pytest.fixture
+def vm(lab, fresh, ext4):
+    """A guest with nothing but the disk, which is mounted."""
+    lab.run(f"gunzip > {IMAGE}", stdin=ext4)
+    vm = fresh(node=None, mem="128M", cpus=1, options=f"--disk {IMAGE}")
+    vm.sh("modprobe ext4 && mount -t ext4 -o discard /dev/vda /mnt")
+    return vm
+
+
+def move(vm):
+    host = vm.receive(None, f"--disk {IMAGE}")
+    moved = vm.send(host.address)
+    assert moved.status == 0, f"{moved.output}\n{host.process.output()}"
+    vm.follow(host)
+
+
+def goes_on(vm):
+    """The writer writes what it had not written before."""
+    vm.sh("a=$(cat /tmp/written); until [ \"$(cat /tmp/written)\" != \"$a\" ]; do usleep 20000; done")
+
+
+def sums_hold(vm):
+    """What was written is on the disk, and not only in the guest's memory."""
+    vm.sh("touch /tmp/stop; until [ -e /tmp/stopped ]; do usleep 20000; done; [ ! -e /tmp/failed ]")
+    vm.sh("umount /mnt && echo 3 > /proc/sys/vm/drop_caches && mount -t ext4 -o discard /dev/vda /mnt")
+    assert "OK" in vm.sh("sha256sum -c /mnt/sums", timeout=90)
+    log = vm.sh("dmesg | grep -E 'EXT4-fs (error|warning)|I/O error|JBD2: .*rror|hung_task' || true")
+    assert not log.strip(), log
+    assert "failed" not in vm.host.process.output(), vm.host.process.output()
+
+
+def starts_writing(vm):
+    vm.sh(f"echo 0 > /tmp/written; (sh -c '{WRITER}' > /dev/null 2>&1 &)")
+
+
+def test_writes_while_it_moves(lab, vm):
+    starts_writing(vm)
+    for _ in range(2):
+        goes_on(vm)
+        move(vm)
+    goes_on(vm)
+    sums_hold(vm)
+    # Only one at a time: said at once, and truthfully.
+    other = lab.spawn(f"exec ferry run --name other --runtime-dir /tmp --kernel /images/vmlinux --serial none --disk {IMAGE}")
+    assert other.wait(30) == 1 and "is locked by another process" in other.output(), other.output()
+    # What the guest discards the file gives back, and reads as zeros.
+    blocks = f"stat -c %b {IMAGE}"
+    vm.sh("dd if=/dev/urandom of=/mnt/big bs=1M count=8 2>/dev/null && sync")
+    full = int(lab.run(blocks))
+    vm.sh("rm /mnt/big && sync && umount /mnt")
+    assert int(lab.run(blocks)) < full - 12_000
+    vm.sh("blkdiscard /dev/vda && echo 3 > /proc/sys/vm/drop_caches && cmp -n 1000000 /dev/vda /dev/zero")
+
+
+def refused(vm, disk, words):
+    host = vm.receive(None, f"--disk {disk}")
+    moved = vm.send(host.address)
+    assert moved.status == 1 and words in moved.output, moved.output
+    assert host.process.wait(30) == 1
+    vm.hosts.remove(host)
+
+
+def dies_prepared(vm):
+    """The destination is killed when it has the disk's lock, and the source has not yet said COMMIT."""
+    host = vm.receive(None, f"--disk {IMAGE}")
+    middle = f"{host.directory}/cut"
+    proxy = vm.lab.spawn(f"exec cutproxy {middle} {host.address} from {ferry.PREPARED} 1 {host.pid()}")
+    vm.lab.run(f"until [ -S {middle} ]; do usleep 20000; done")
+    moved = vm.send(middle)
+    assert proxy.wait(30) == 0 and moved.status == 1, f"{proxy.output()}\n{moved.output}"
+    host.process.wait(30)
+    vm.hosts.remove(host)
+
+
+def test_failed_moves_leave_the_disk(lab, vm):
+    """Another disk at the destination is named; the guest keeps its own, also where the destination had its lock already."""
+    lab.run("truncate -s 1M /run/other.img")
+    starts_writing(vm)
+    refused(vm, f"{IMAGE},ro", "guest's disk is written")
+    refused(vm, "/run/other.img", f"has {48 * MIB} bytes")
+    dies_prepared(vm)
+    goes_on(vm)
+    move(vm)
+    goes_on(vm)
+    sums_hold(vm)
