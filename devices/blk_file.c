@@ -13,6 +13,10 @@
 #include <unistd.h>
 
 #define BLK_BOUNCE_LEN KIB(256)
+/* Partition tables and the superblocks of file systems, with their identities and times. */
+#define BLK_FINGERPRINT_LEN KIB(64)
+
+_Static_assert(BLK_FINGERPRINT_LEN <= BLK_BOUNCE_LEN, "read in one go");
 
 static int blk_file_fail(const struct blk_file *f, const char *what, int ret, struct error *err)
 {
@@ -292,6 +296,19 @@ int blk_file_write_zeroes(struct blk_file *f, uint64_t offset, uint64_t len, boo
 		offset += part;
 		len -= part;
 	}
+	return ret;
+}
+
+/* FNV-1a: this is about mistakes, not about malice. */
+int blk_file_fingerprint(struct blk_file *f, uint64_t *fingerprint)
+{
+	size_t len = min_u64(f->len, BLK_FINGERPRINT_LEN);
+	struct iovec iov = { .iov_base = f->bounce, .iov_len = len };
+	int ret = blk_file_move_all(f, false, &iov, 1, 0);
+
+	*fingerprint = UINT64_C(0xcbf29ce484222325);
+	for (size_t i = 0; ret == 0 && i < len; i++)
+		*fingerprint = (*fingerprint ^ f->bounce[i]) * UINT64_C(0x100000001b3);
 	return ret;
 }
 

@@ -9,9 +9,9 @@
  *
  * Caches: a disk that is written goes around the page cache where its storage allows that, so neither host
  * has anything that the other does not see. Elsewhere the source writes back, ahead of time in warm_save()
- * and the rest in pause(), and the destination forgets in load() what its page cache may have from an earlier
- * time (a probe, a stay of the same guest), most of it ahead of time in warm_load(). What was read before the
- * migration ended is never looked at again, for the source does that too when it comes back.
+ * and the rest in pause(), and the destination forgets what its page cache has from an earlier time (a probe,
+ * an earlier stay of this guest), ahead of time in warm_load() and once more in load(), when nobody writes.
+ * Then both must see the same beginning: a fingerprint of it goes with the state.
  */
 #include "devices/blk_priv.h"
 
@@ -157,6 +157,15 @@ static void blk_pause(struct device *dev)
 static int blk_save_call(struct blk *blk, void *arg)
 {
 	struct state_writer *w = arg;
+	uint64_t fingerprint;
+	int ret = blk_file_fingerprint(&blk->file, &fingerprint);
+
+	if (ret < 0) {
+		log_error("%s: cannot read the beginning of %s: %s", blk->name, blk->file.path,
+			  strerror(-ret));
+		state_fail(w, ret);
+	}
+	state_put_u64(w, "fingerprint", fingerprint);
 
 	state_begin(w, "virtio");
 	virtio_pci_save(&blk->virtio, w);
@@ -196,12 +205,32 @@ static int blk_load_ring(struct blk *blk, struct state_node *node)
 	return 0;
 }
 
+/* The same bytes here as there: an operator can name another disk of the same size. */
+static int blk_check_fingerprint(struct blk *blk, uint64_t there, struct error *err)
+{
+	uint64_t here;
+	int ret = blk_file_fingerprint(&blk->file, &here);
+
+	if (ret < 0)
+		return error_add(err, ret, "%s: cannot read the beginning of %s: %s", blk->name,
+				 blk->file.path, strerror(-ret));
+	if (here != there)
+		return error_add(err, -ENOTSUP,
+				 "%s: %s does not begin as the guest's disk does: it is another one, or this "
+				 "host does not see what the source has written",
+				 blk->name, blk->file.path);
+	return 0;
+}
+
 static int blk_load_call(struct blk *blk, void *arg)
 {
 	struct state_node *node = arg;
 	struct state_node virtio;
+	uint64_t fingerprint;
 	int ret;
 
+	if (state_get_u64(node, "fingerprint", 0, UINT64_MAX, &fingerprint) < 0)
+		return -EINVAL;
 	if (state_child(&virtio, node, "virtio") < 0 || virtio_pci_load(&blk->virtio, &virtio) < 0 ||
 	    state_finish(&virtio) < 0)
 		return -EINVAL;
@@ -214,9 +243,10 @@ static int blk_load_call(struct blk *blk, void *arg)
 	ret = state_finish(node);
 	if (ret == 0)
 		ret = blk_file_lock(&blk->file, node->err);
-	if (ret == 0)
-		blk_file_drop_cache(&blk->file);
-	return ret;
+	if (ret < 0)
+		return ret;
+	blk_file_drop_cache(&blk->file);
+	return blk_check_fingerprint(blk, fingerprint, node->err);
 }
 
 static int blk_load(struct device *dev, struct state_node *node)

@@ -109,6 +109,8 @@ int __must_check blk_file_flush(struct blk_file *f);
 int __must_check blk_file_write_back(struct blk_file *f);
 int __must_check blk_file_discard(struct blk_file *f, uint64_t offset, uint64_t len);
 int __must_check blk_file_write_zeroes(struct blk_file *f, uint64_t offset, uint64_t len, bool unmap);
+/* A number for what the file begins with, by which two hosts can tell different disks. */
+int __must_check blk_file_fingerprint(struct blk_file *f, uint64_t *fingerprint);
 /* Forgets what this host's page cache knows of the file: another host has written to it. Any thread. */
 void blk_file_drop_cache(struct blk_file *f);
 

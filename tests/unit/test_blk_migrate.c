@@ -231,6 +231,25 @@ static void test_somebody_else(void **state)
 	assert_works(&p->a, 1);
 }
 
+/* Of the same size, and not the same: found out while the source can still go on. */
+static void test_another_disk(void **state)
+{
+	struct pair *p = *state;
+	char other[80];
+
+	snprintf(other, sizeof(other), "%s-other", path);
+	make_disk(other, DISK_LEN);
+	disk_guest_exit(&p->b);
+	disk_guest_init(&p->b, other, false, true);
+	assert_works(&p->a, 100);
+	warm(p);
+	assert_refused(&p->b, blk_device_ops.load, stop(p), "does not begin as the guest's disk does");
+	blk_device_ops.release(&p->b.blk->device);
+	unlink(other);
+	give_up(p);
+	assert_works(&p->a, 1);
+}
+
 /* The kernel tells once that something is lost: whoever asked, the guest hears of it, and stays. */
 static void test_lost_writes(void **state)
 {
@@ -451,6 +470,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_waiting_requests, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_given_up, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_somebody_else, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_another_disk, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_lost_writes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_not_accepted, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_read_only, setup, teardown),
