@@ -99,6 +99,17 @@ class Vm:
                                    f"{self.host.process.output()}") from None
         return Moved(status, process.output())
 
+    def send_cut(self, host, way, kind, count):
+        """A migration to @host through a proxy, which kills it at the count-th frame of a kind to or from it."""
+        middle = f"{host.directory}/cut"
+        proxy = self.lab.spawn(f"exec cutproxy {middle} {host.address.removeprefix('unix:')} {way} {kind} {count} {host.pid()}")
+        self.lab.run(f"until [ -S {middle} ]; do usleep 20000; done")
+        moved = self.send(f"unix:{middle}")
+        assert proxy.wait(30) == 0 and proxy.output() == "cut\n", f"{proxy.output()}\n{moved.output}"
+        host.process.wait(30)
+        self.hosts.remove(host)
+        return moved
+
     def follow(self, host):
         """Takes note that the guest has moved: the source has to end by itself, truthfully."""
         source = self.host

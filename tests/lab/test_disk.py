@@ -100,25 +100,15 @@ def refused(vm, disk, words):
     vm.hosts.remove(host)
 
 
-def dies_prepared(vm):
-    """The destination is killed when it has the disk's lock, and the source has not yet said COMMIT."""
-    host = vm.receive(None, f"--disk {IMAGE}")
-    middle = f"{host.directory}/cut"
-    proxy = vm.lab.spawn(f"exec cutproxy {middle} {host.address} from {ferry.PREPARED} 1 {host.pid()}")
-    vm.lab.run(f"until [ -S {middle} ]; do usleep 20000; done")
-    moved = vm.send(middle)
-    assert proxy.wait(30) == 0 and moved.status == 1, f"{proxy.output()}\n{moved.output}"
-    host.process.wait(30)
-    vm.hosts.remove(host)
-
-
 def test_failed_moves_leave_the_disk(lab, vm):
     """Another disk at the destination is named; the guest keeps its own, also where the destination had its lock already."""
     lab.run("truncate -s 1M /run/other.img")
     starts_writing(vm)
     refused(vm, f"{IMAGE},ro", "guest's disk is written")
     refused(vm, "/run/other.img", f"has {48 * MIB} bytes")
-    dies_prepared(vm)
+    # Killed when it has the lock, and the source has not yet said COMMIT.
+    moved = vm.send_cut(vm.receive(None, f"--disk {IMAGE}"), "from", ferry.PREPARED, 1)
+    assert moved.status == 1, moved.output
     goes_on(vm)
     move(vm)
     goes_on(vm)

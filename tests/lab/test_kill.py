@@ -19,26 +19,12 @@ STAGES = {
 }
 
 
-def cut(vm, stage):
-    """A migration through the proxy, which kills the destination at the frame."""
-    way, kind, count = stage
-    host = vm.receive(vm.other())
-    middle = f"{host.directory}/cut"
-    proxy = vm.lab.spawn(f"exec cutproxy {middle} {host.address.removeprefix('unix:')} {way} {kind} {count} {host.pid()}")
-    vm.lab.run(f"until [ -S {middle} ]; do usleep 20000; done")
-    moved = vm.send(f"unix:{middle}")
-    assert proxy.wait(30) == 0 and proxy.output() == "cut\n", f"{proxy.output()}\n{moved.output}"
-    host.process.wait(30)
-    vm.hosts.remove(host)
-    return moved
-
-
 @pytest.mark.parametrize("stage", STAGES)
 def test_killed_before_commit(lab, vm, ping, stage):
     vm.sh("ip link add link eth0 name v9 type vlan id 9; ip link set dev eth0 address 02:11:22:33:44:77")
     before = checks.settled(vm)
     pinger = ping()
-    moved = cut(vm, STAGES[stage])
+    moved = vm.send_cut(vm.receive(vm.other()), *STAGES[stage])
     assert moved.status == 1, moved.output
     assert vm.host.process.running()
     assert pinger.wait_answers(50, 30), "the network stopped after the failure"
@@ -53,7 +39,7 @@ def test_killed_before_commit(lab, vm, ping, stage):
 
 def test_killed_at_commit(lab, vm):
     """Whether the guest runs at the destination cannot be known: the source says so, stays paused, and goes on when told to."""
-    moved = cut(vm, ("to", ferry.COMMIT, 1))
+    moved = vm.send_cut(vm.receive(vm.other()), "to", ferry.COMMIT, 1)
     assert moved.status == 5, moved.output
     assert "paused" in moved.output
     assert vm.host.process.running()
