@@ -222,6 +222,11 @@ static int destination_round(struct incoming *in, const struct stream_frame *fra
 	return 0;
 }
 
+static int destination_sync(struct incoming *in, const struct stream_frame *frame, struct error *err)
+{
+	return stream_send(&in->d->stream, STREAM_SYNC_OK, 0, NULL, 0, err);
+}
+
 /* Reads a payload that is a tree, and opens it. */
 static int destination_read_tree(struct incoming *in, const struct stream_frame *frame,
 				 struct state_node *root, struct error *err)
@@ -336,6 +341,7 @@ static const struct destination_handler {
 	[STREAM_RAM] = { DESTINATION_PASS | DESTINATION_BETWEEN, destination_ram },
 	[STREAM_ZERO] = { DESTINATION_PASS | DESTINATION_BETWEEN, destination_ram },
 	[STREAM_ROUND] = { DESTINATION_PASS | DESTINATION_BETWEEN, destination_round },
+	[STREAM_SYNC] = { DESTINATION_BETWEEN, destination_sync },
 	[STREAM_WARM] = { DESTINATION_BETWEEN, destination_warm },
 	[STREAM_STATE] = { DESTINATION_BETWEEN, destination_state },
 	[STREAM_COMMIT] = { DESTINATION_PREPARED, destination_commit },

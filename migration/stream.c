@@ -24,6 +24,8 @@ static const struct {
 	[STREAM_RAM] = { "RAM", (uint32_t)PAGE_SIZE, STREAM_RAM_MAX },
 	[STREAM_ZERO] = { "ZERO", sizeof(uint64_t), sizeof(uint64_t) },
 	[STREAM_ROUND] = { "ROUND", 0, 0 },
+	[STREAM_SYNC] = { "SYNC", 0, 0 },
+	[STREAM_SYNC_OK] = { "SYNC_OK", 0, 0 },
 	[STREAM_WARM] = { "WARM", 1, STATE_MAX },
 	[STREAM_WARM_OK] = { "WARM_OK", 0, 0 },
 	[STREAM_STATE] = { "STATE", 1, STATE_MAX },

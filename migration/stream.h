@@ -7,8 +7,9 @@
  *	source                                     destination
  *	HELLO {config tree}               ->
  *	                                  <-       READY, or REFUSED {reasons}
- *	RAM, ZERO ... ROUND               ->
- *	WARM {tree} ... ROUND ...         ->
+ *	RAM, ZERO ... ROUND, SYNC         ->
+ *	                                  <-       SYNC_OK
+ *	WARM {tree} ... ROUND, SYNC ...   ->
  *	                                  <-       WARM_OK, or REFUSED
  *	[guest stopped]
  *	RAM, ZERO ... ROUND, STATE {tree} ->
@@ -35,7 +36,9 @@ enum stream_type {
 	STREAM_RAM,     /* arg: gpa; payload: bytes of guest memory, whole pages, up to STREAM_RAM_MAX */
 	STREAM_ZERO,    /* arg: gpa; payload: le64, bytes that are zero */
 	STREAM_ROUND,   /* arg: number of the round that ends here, from 0 */
-	STREAM_WARM,    /* payload: tree of one device's warm state: {device = name, state {...}} */
+	STREAM_SYNC,    /* asks for an answer once all that went before is in its place */
+	STREAM_SYNC_OK,
+	STREAM_WARM, /* payload: tree of one device's warm state: {device = name, state {...}} */
 	STREAM_WARM_OK,
 	STREAM_STATE,    /* payload: tree of everything: {vm {...}, devices {name {...} ...}} */
 	STREAM_PREPARED, /* payload: struct stream_timings */

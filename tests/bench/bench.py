@@ -56,7 +56,7 @@ def attempt(figures, row, column, function):
         return function()
     except LabStuck as e:
         figures.add(row, column, "stuck")
-        figures.notes.append(f"{row}, {column}: {e}")
+        figures.notes.append(f"{row}, {column}: {str(e)[-3000:]}")
     except Exception as e:
         figures.add(row, column, "failed")
         figures.notes.append(f"{row}, {column}: {''.join(traceback.format_exception(e))[-3000:]}")
@@ -115,7 +115,7 @@ def boots(lab, figures, repetitions):
 
 def trace_setup(lab):
     # Before any guest runs: enabling patches KVM's code. From then on only the recording is switched.
-    lab.run(f"cd {TRACING} && echo 0 > tracing_on && echo mono > trace_clock && echo 8192 > buffer_size_kb && "
+    lab.run(f"cd {TRACING} && echo 0 > tracing_on && echo mono > trace_clock && echo 2048 > buffer_size_kb && "
             "echo 1 > events/kvm/kvm_entry/enable && echo 1 > events/kvm/kvm_exit/enable")
 
 

@@ -9,7 +9,7 @@ import guest
 from lab import CommandFailed, LabStuck
 
 GUEST_ADDRESS = "10.77.0.2"
-HELLO, READY, REFUSED, RAM, ZERO, ROUND, WARM, WARM_OK, STATE, PREPARED, COMMIT, RUNNING = range(1, 13)
+HELLO, READY, REFUSED, RAM, ZERO, ROUND, SYNC, SYNC_OK, WARM, WARM_OK, STATE, PREPARED, COMMIT, RUNNING = range(1, 15)
 numbers = itertools.count()
 
 

@@ -12,6 +12,7 @@ STAGES = {
     "first-memory": ("to", ferry.RAM, 1),
     "amid-memory": ("to", ferry.RAM, 10),
     "after-first-round": ("to", ferry.ROUND, 1),
+    "before-sync-ok": ("from", ferry.SYNC_OK, 1),
     "at-warm": ("to", ferry.WARM, 1),
     "before-warm-ok": ("from", ferry.WARM_OK, 1),
     "at-state": ("to", ferry.STATE, 1),

@@ -123,6 +123,8 @@ static void test_bounds(void **state)
 		[STREAM_RAM] = { 4096, STREAM_RAM_MAX },
 		[STREAM_ZERO] = { 8, 8 },
 		[STREAM_ROUND] = { 0, 0 },
+		[STREAM_SYNC] = { 0, 0 },
+		[STREAM_SYNC_OK] = { 0, 0 },
 		[STREAM_WARM] = { 1, STATE_MAX },
 		[STREAM_WARM_OK] = { 0, 0 },
 		[STREAM_STATE] = { 1, STATE_MAX },
