@@ -342,6 +342,31 @@ void vm_prefault(struct vm *vm, uint64_t gpa, uint64_t len)
 	} while (range.size > 0 && (ret == 0 || errno == EINTR));
 }
 
+void vm_prefault_present(struct vm *vm, uint64_t max)
+{
+	const struct memory *m = &vm->memory;
+
+	for (unsigned int i = 0; i < m->n_regions; i++) {
+		const struct memory_region *r = &m->regions[i];
+		uint64_t at = r->offset, end = r->offset + r->len;
+
+		while (max > 0 && at < end) {
+			off_t data = lseek(m->fd, (off_t)at, SEEK_DATA), hole;
+			uint64_t len;
+
+			if (data < 0 || (uint64_t)data >= end)
+				break;
+			hole = lseek(m->fd, data, SEEK_HOLE);
+			if (hole < 0)
+				return;
+			len = min_u64(min_u64((uint64_t)hole, end) - (uint64_t)data, max);
+			vm_prefault(vm, r->gpa + ((uint64_t)data - r->offset), len);
+			max -= len;
+			at = (uint64_t)hole;
+		}
+	}
+}
+
 int vm_dirty_log_start(struct vm *vm)
 {
 	uint64_t len = 0;

@@ -159,6 +159,10 @@ int __must_check vm_check_caps(const struct vm *vm, const struct vm_cap *caps, u
  */
 void vm_prefault(struct vm *vm, uint64_t gpa, uint64_t len);
 
+/* The same for what is there of all guest memory: pinned for a device, or written by Ferry. From its
+ * beginning, up to @max bytes, whole pages. */
+void vm_prefault_present(struct vm *vm, uint64_t max);
+
 /* KVM's dirty log, off by default. vm_dirty_log() ORs what was written since the last call into a bitmap of
  * memory.h. One thread. */
 int __must_check vm_dirty_log_start(struct vm *vm);

@@ -385,6 +385,28 @@ static void test_prefault(void **state)
 	destroy(f);
 }
 
+/* Only what is there already, up to the bound: no hole is filled. */
+static void test_prefault_present(void **state)
+{
+	static const uint8_t code[] = { 0xe5, 0x10, 0xe7, 0x10, 0xeb, 0xfa };
+	const uint64_t size = MEMORY_LOW_MAX + MIB(4);
+	struct fixture *f = make_sized(code, sizeof(code), size, 1, false);
+	static const uint64_t bounds[] = { 0, PAGE_SIZE, UINT64_MAX };
+	int fd = f->vm.memory.fd;
+
+	assert_int_equal(memory_write(&f->vm.memory, MIB(8), "here", 4), 0);
+	assert_int_equal(memory_write(&f->vm.memory, GIB(4) + MIB(4) - 4, "here", 4), 0);
+	for (unsigned int i = 0; i < ARRAY_SIZE(bounds); i++) {
+		vm_prefault_present(&f->vm, bounds[i]);
+		assert_int_equal(lseek(fd, MIB(8), SEEK_HOLE), MIB(8) + PAGE_SIZE);
+		assert_int_equal(lseek(fd, MIB(9), SEEK_DATA), size - PAGE_SIZE);
+	}
+	vm_resume(&f->vm);
+	wait_for(&f->probe.written);
+	vm_pause(&f->vm);
+	destroy(f);
+}
+
 #define DIRTY_HIGH GIB(4)
 
 /* Pages written by the guest, below and above the hole; the log empties itself. */
@@ -1012,6 +1034,7 @@ int main(void)
 		cmocka_unit_test(test_string_io),
 		cmocka_unit_test(test_topology),
 		cmocka_unit_test(test_prefault),
+		cmocka_unit_test(test_prefault_present),
 		cmocka_unit_test(test_dirty_log),
 		cmocka_unit_test(test_irqfd),
 		cmocka_unit_test(test_irq_numbers_end),
