@@ -14,6 +14,7 @@ struct vdpa;
 
 struct vdpa_vring {
 	uint16_t size;
+	uint16_t base;              /* index in the available ring to begin at */
 	uint64_t desc, avail, used; /* IOVA */
 	int kick_fd;                /* eventfd, written by the driver side */
 	int call_fd;                /* eventfd, signalled by the device */
@@ -22,7 +23,8 @@ struct vdpa_vring {
 struct vdpa_region {
 	uint64_t iova;
 	uint64_t len;
-	void *hva; /* memory of a file mapped MAP_SHARED, same offset in its page as @iova */
+	void *hva;     /* memory of a file mapped MAP_SHARED, same offset in its page as @iova */
+	uint64_t asid; /* address space; 0 where the device has one alone */
 };
 
 struct vdpa_ops {
@@ -41,10 +43,21 @@ struct vdpa_ops {
 	int (*map)(struct vdpa *vdpa, const struct vdpa_region *regions, unsigned int n, struct error *err);
 	int (*unmap)(struct vdpa *vdpa, const struct vdpa_region *regions, unsigned int n, struct error *err);
 
-	/* Size, base 0, addresses, call, kick. Before DRIVER_OK. */
+	/* Size, base, addresses, call, kick. Before DRIVER_OK. The eventfds stay open until a reset. */
 	int (*set_vring)(struct vdpa *vdpa, unsigned int index, const struct vdpa_vring *vring,
 			 struct error *err);
 	int (*enable_vring)(struct vdpa *vdpa, unsigned int index, struct error *err);
+
+	/* Only where @n_groups is above 1. Every group is in address space 0 after a reset. */
+	int (*vring_group)(struct vdpa *vdpa, unsigned int index, unsigned int *group, struct error *err);
+	int (*set_group_asid)(struct vdpa *vdpa, unsigned int group, uint64_t asid, struct error *err);
+	/*
+	 * Only where @can_suspend. A suspended device has nothing in flight: what it took is used, what it
+	 * did not take is in its rings from the base on; and it leaves memory alone until it is resumed.
+	 */
+	int (*suspend)(struct vdpa *vdpa, struct error *err);
+	int (*resume)(struct vdpa *vdpa, struct error *err);
+	int (*get_vring_base)(struct vdpa *vdpa, unsigned int index, uint16_t *base, struct error *err);
 
 	void (*close)(struct vdpa *vdpa);
 };
@@ -58,6 +71,8 @@ struct vdpa {
 	unsigned int n_vqs;
 	uint64_t iova_first, iova_last; /* inclusive */
 	bool maps_persist;              /* a reset keeps the mappings */
+	unsigned int n_groups, n_asids; /* 0 or 1: all queues share one address space */
+	bool can_suspend;
 };
 
 /*

@@ -197,7 +197,7 @@ static int vhost_vdpa_set_vring(struct vdpa *vdpa, unsigned int index, const str
 	int ret = set_vring_state(vv, VHOST_SET_VRING_NUM, index, vring->size, "set the size", err);
 
 	if (ret == 0)
-		ret = set_vring_state(vv, VHOST_SET_VRING_BASE, index, 0, "set the base", err);
+		ret = set_vring_state(vv, VHOST_SET_VRING_BASE, index, vring->base, "set the base", err);
 	if (ret == 0)
 		ret = set_vring_addr(vv, index, vring, err);
 	if (ret == 0)

@@ -62,6 +62,14 @@ void vring_exit(struct vring *vr)
 	*vr = (struct vring){ 0 };
 }
 
+void vring_start_at(struct vring *vr, uint16_t base)
+{
+	vr->last_avail = base;
+	vr->avail_idx = base;
+	vr->used_idx = ring_load_u16(vr->used + RING_IDX);
+	vr->published = vr->used_idx;
+}
+
 static void vring_append_in_flight(struct vring *vr, uint16_t head)
 {
 	uint16_t anchor = vr->setup.size;

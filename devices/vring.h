@@ -65,6 +65,12 @@ int __must_check vring_init(struct vring *vr, struct memory *mem, const struct v
 void vring_exit(struct vring *vr);
 
 /*
+ * A fresh ring goes on at @base, the index in the available ring of the next chain, where another device has
+ * left it with nothing in flight; how many were used is in the ring.
+ */
+void vring_start_at(struct vring *vr, uint16_t base);
+
+/*
  * Takes the next chain. Returns 1 with @chain filled (its segments are valid until the next vring_pop() or
  * vring_reread()), 0 if there is none, -EINVAL if the driver broke the rules of section "Split Virtqueues":
  * then @vr->broken says which, and nothing more can be taken until the driver resets the ring. What is in

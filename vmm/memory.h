@@ -12,7 +12,8 @@
 
 #include "vmm/log.h"
 
-#define MEMORY_MAX_REGIONS 2u
+/* Guest RAM has one or two; what a device in software reaches can be more. */
+#define MEMORY_MAX_REGIONS 4u
 
 struct memory_region {
 	uint64_t gpa;
