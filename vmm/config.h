@@ -11,14 +11,24 @@
 #define CONFIG_MAX_NETS    8u
 #define CONFIG_MAX_DISKS   8u
 #define CONFIG_MAX_CPUS    64u
+#define CONFIG_MAX_QUEUES  16u /* pairs of a device in software */
 #define CONFIG_MIN_MEM     MIB(16)
 #define CONFIG_MAX_MEM     GIB(4096)
 #define CONFIG_DEFAULT_MEM MIB(512)
 
 enum serial_kind { SERIAL_STDIO, SERIAL_UNIX, SERIAL_NONE };
 
+/* A NIC's backend: a vhost-vdpa device, or Ferry's own in software on a TAP interface or a hub. */
 struct net_config {
 	const char *vdpa; /* path of a vhost-vdpa node */
+	const char *soft; /* not NULL: Ferry's own device; the rest is for it */
+	const char *tap;  /* name of an interface */
+	const char *bridge;
+	const char *hub; /* path of a folder */
+	const char *mac_text, *queues_text;
+	bool mac_set;
+	uint8_t mac[6];
+	unsigned int n_queues; /* pairs */
 };
 
 struct disk_config {

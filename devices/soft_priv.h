@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the rooms of the software vDPA device share: soft_vdpa.c (operations), soft_life.c
+ * (life cycle and thread), soft_ring.c
+ * (its queues: start, notifications, coalescing), soft_data.c (packets between rings and port), soft_rx.c
+ * (which packets the guest gets), soft_rss.c (and in which queue), soft_ctrl.c (control commands),
+ * soft_stats.c, and the ports soft_tap.c and soft_hub.c. Everything here runs on the device's thread.
+ */
+#ifndef FERRY_DEVICES_SOFT_PRIV_H
+#define FERRY_DEVICES_SOFT_PRIV_H
+
+#include <sys/uio.h>
+
+#include "devices/soft_vdpa.h"
+#include "devices/vring.h"
+#include "vmm/loop.h"
+
+#define SOFT_MAX_PAIRS      CONFIG_MAX_QUEUES
+#define SOFT_MAX_VQS        (2 * SOFT_MAX_PAIRS + 1)
+#define SOFT_RING_SIZE      512u
+#define SOFT_CTRL_RING_SIZE 64u
+#define SOFT_CONFIG_LEN     28u /* up to supported_tunnel_types */
+
+/* Header and frame of the longest packet: 64 KiB of GSO and what is in front of it. */
+#define SOFT_PORT_HEADER 12u
+#define SOFT_PACKET_MAX  (17u * 4096u)
+
+#define SOFT_MAX_MACS         4096u /* in each table */
+#define SOFT_MAX_COMMAND      (2u + 8u + 2u * 6u * SOFT_MAX_MACS)
+#define SOFT_N_RX_MODES       6u
+#define SOFT_RSS_TABLE        128u
+#define SOFT_RSS_KEY          40u
+#define SOFT_HASH_TYPES       0x3fu
+#define SOFT_TUNNEL_TYPES     0x93u /* GRE_2784, GRE_2890, VXLAN, IPIP */
+#define SOFT_N_COUNTERS       16u
+#define SOFT_STEERING_BUCKETS 256u
+
+/* Two address spaces: whoever isolates the control queue gives it one of its own. */
+enum { SOFT_GROUP_DATA, SOFT_GROUP_CTRL, SOFT_N_GROUPS };
+#define SOFT_N_SPACES 2u
+
+/* Feature bits that uapi headers lack. */
+#define SOFT_F_DEVICE_STATS 50
+#define SOFT_F_HASH_TUNNEL  51
+
+/* Readable: a packet, or a fault. */
+struct soft_source {
+	struct loop_source event;
+	struct soft_vdpa *sv;
+	bool watched;
+};
+
+/* What a guest can take, and turn off and on by command. */
+#define SOFT_GUEST_OFFLOADS                                                                                  \
+	(VIRTIO_BIT(VIRTIO_NET_F_GUEST_CSUM) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_TSO4) |                         \
+	 VIRTIO_BIT(VIRTIO_NET_F_GUEST_TSO6) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_ECN) |                          \
+	 VIRTIO_BIT(VIRTIO_NET_F_GUEST_UFO) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_USO4) |                          \
+	 VIRTIO_BIT(VIRTIO_NET_F_GUEST_USO6) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_HDRLEN))
+
+/* The other side: packets with a struct virtio_net_hdr_v1 in front. */
+struct soft_port {
+	const struct soft_port_ops *ops;
+	unsigned int n_sources;                     /* one for all pairs, or one for each */
+	struct soft_source sources[SOFT_MAX_PAIRS]; /* the port sets event.fd, the device the rest */
+	uint64_t features;                          /* of offloads that it can do */
+	uint16_t mtu;
+};
+
+struct soft_port_ops {
+	/* The next packet of a source: its length, 0 if there is none, or -errno. */
+	int (*receive)(struct soft_port *port, unsigned int source, void *buf, uint32_t size);
+	/* 0 or -errno. */
+	int (*send)(struct soft_port *port, unsigned int pair, const struct iovec *iov, unsigned int n);
+	/* What the guest takes now: @offloads is a set of VIRTIO_NET_F_GUEST_*, @n_pairs are served. */
+	void (*set_offloads)(struct soft_port *port, uint64_t offloads);
+	void (*set_pairs)(struct soft_port *port, unsigned int n_pairs);
+	void (*close)(struct soft_port *port);
+};
+
+int __must_check soft_tap_open(struct soft_port **port, const struct net_config *config, struct error *err);
+int __must_check soft_hub_open(struct soft_port **port, const struct net_config *config, struct error *err);
+
+struct soft_coalesce {
+	uint32_t max_packets, max_usecs;
+};
+
+struct soft_queue {
+	struct soft_vdpa *sv;
+	unsigned int index;
+	struct vdpa_vring setup;
+	bool set, enabled;
+	bool live; /* its ring is served */
+	struct vring vring;
+	struct loop_source kick;
+
+	/* Interrupts that are held back. */
+	struct soft_coalesce coalesce;
+	bool wanted;          /* the driver waits for one */
+	uint32_t n_held;      /* elements since it has */
+	uint64_t deadline_ns; /* when it is due at the latest; 0: none is held */
+
+	uint64_t counters[SOFT_N_COUNTERS]; /* see soft_stats.c */
+};
+
+/* Which packets the guest gets: virtio 1.4, "Packet Receive Filtering", "VLAN Filtering". */
+struct soft_filter {
+	bool mode[SOFT_N_RX_MODES]; /* index = command of class RX */
+	uint32_t n_unicast, n_multicast;
+	uint64_t unicast[SOFT_MAX_MACS]; /* in ascending order */
+	uint64_t multicast[SOFT_MAX_MACS];
+	uint64_t vlans[4096 / 64];
+};
+
+/* In which queue: "Automatic receive steering", "Receive-side scaling", "Inner Header Hash". */
+struct soft_steering {
+	bool rss;
+	unsigned int n_rx, n_tx; /* queues that are enabled */
+	uint32_t hash_types, tunnel_types;
+	uint8_t key[SOFT_RSS_KEY];
+	uint16_t mask, unclassified;
+	uint16_t table[SOFT_RSS_TABLE];
+	uint8_t flows[SOFT_STEERING_BUCKETS]; /* pair on which a flow was sent last */
+};
+
+struct soft_hash {
+	uint32_t value;
+	uint16_t report; /* VIRTIO_NET_HASH_REPORT_*, 0: none */
+};
+
+struct soft_answer {
+	uint16_t head;
+	uint32_t len;
+};
+
+struct soft_vdpa {
+	struct vdpa vdpa;
+	char name[64];
+	struct loop loop;
+	struct soft_port *port;
+	struct soft_faults faults;
+
+	uint8_t provisioned_mac[6];
+	uint8_t config[SOFT_CONFIG_LEN];
+	int config_call;
+	unsigned int n_pairs;
+	uint64_t features; /* negotiated */
+	uint8_t status;
+	bool started, suspended;
+
+	struct memory spaces[SOFT_N_SPACES]; /* what is mapped: regions alone, without a memfd or a log */
+	unsigned int space_of[SOFT_N_GROUPS];
+	struct soft_queue queues[SOFT_MAX_VQS];
+	struct loop_source timer; /* the next of the queues' deadlines */
+
+	uint32_t header_len;
+	uint64_t offloads; /* that the guest takes */
+	struct soft_filter filter;
+	struct soft_steering steering;
+	struct soft_coalesce coalesce[2]; /* of receive and transmit queues, for those without their own */
+	uint64_t n_commands, n_accepted;
+	struct soft_answer answers[SOFT_RING_SIZE]; /* of control commands, not given yet */
+	unsigned int n_answers;
+	struct loop_source answer_timer;
+
+	uint8_t packet[SOFT_PACKET_MAX];
+	uint8_t command[SOFT_MAX_COMMAND];
+	uint8_t reply[8192]; /* of a control command, behind the ack */
+	uint16_t heads[SOFT_RING_SIZE];
+	uint32_t lens[SOFT_RING_SIZE];
+	struct log_limit log_limit;
+};
+
+static inline bool soft_is_tx(const struct soft_queue *q)
+{
+	return q->index % 2 == 1;
+}
+
+static inline unsigned int soft_ctrl_index(const struct soft_vdpa *sv)
+{
+	const uint64_t pairs = VIRTIO_BIT(VIRTIO_NET_F_MQ) | VIRTIO_BIT(VIRTIO_NET_F_RSS);
+
+	return sv->features & pairs ? 2 * sv->n_pairs : 2;
+}
+
+/* A packet whose header and first bytes have been checked: @frame is that of Ethernet. */
+static inline bool soft_multicast(const uint8_t *mac)
+{
+	return mac[0] & 1;
+}
+
+static inline uint64_t soft_mac_key(const uint8_t *mac)
+{
+	return (uint64_t)mac[0] << 40 | (uint64_t)mac[1] << 32 | (uint64_t)mac[2] << 24 |
+	       (uint64_t)mac[3] << 16 | (uint64_t)mac[4] << 8 | mac[5];
+}
+
+/* soft_vdpa.c. */
+extern const struct vdpa_ops soft_ops;
+
+/* soft_life.c. The driver broke the rules: nothing is served until its reset. */
+void soft_break(struct soft_vdpa *sv, unsigned int queue, const char *why);
+void soft_signal(int eventfd);
+void soft_config_changed(struct soft_vdpa *sv);
+/* Whether queue @q may be served now. */
+bool soft_serves(const struct soft_queue *q);
+/* DRIVER_OK; every queue that is set up and enabled and not served yet; a reset. */
+int __must_check soft_start(struct soft_vdpa *sv, struct error *err);
+int __must_check soft_start_queues(struct soft_vdpa *sv, struct error *err);
+void soft_serve_all(struct soft_vdpa *sv);
+void soft_reset(struct soft_vdpa *sv);
+void soft_close(struct vdpa *vdpa);
+
+/* soft_ring.c. */
+int __must_check soft_queue_start(struct soft_queue *q);
+void soft_queue_stop(struct soft_queue *q);
+/* Makes visible what was pushed, @n elements, and tells the driver now or when it is time. */
+void soft_queue_publish(struct soft_queue *q, uint32_t n);
+void soft_queue_set_coalesce(struct soft_queue *q, struct soft_coalesce coalesce);
+void soft_queue_flush(struct soft_queue *q);
+void soft_timer_fired(struct loop_source *src, uint32_t events);
+/* Makes the next used entry of a wrong element, in the place of one that was pushed last. */
+void soft_queue_spoil(struct soft_queue *q);
+
+/* soft_data.c. */
+void soft_kicked(struct loop_source *src, uint32_t events);
+void soft_port_readable(struct loop_source *src, uint32_t events);
+void soft_serve(struct soft_queue *q);
+/* Forgets packets that came for a device that was not there. */
+void soft_port_drain(struct soft_vdpa *sv);
+void soft_port_watch(struct soft_vdpa *sv, bool watch);
+/* The port learns of the number of pairs that are served. */
+void soft_port_set_pairs(struct soft_vdpa *sv);
+
+/* soft_rx.c, soft_rss.c: the guest's commands are as checked by soft_ctrl.c. */
+bool soft_filter_passes(const struct soft_vdpa *sv, const uint8_t *frame, uint32_t len);
+void soft_filter_reset(struct soft_filter *f);
+void soft_filter_set_macs(struct soft_filter *f, const uint8_t *unicast, uint32_t n_unicast,
+			  const uint8_t *multicast, uint32_t n_multicast);
+void soft_steering_reset(struct soft_steering *s);
+struct soft_hash soft_hash(const struct soft_steering *s, const uint8_t *frame, uint32_t len);
+/* The pair in whose receive queue a packet belongs. */
+unsigned int soft_steer(const struct soft_vdpa *sv, unsigned int source, const uint8_t *frame, uint32_t len,
+			struct soft_hash hash);
+/* The guest has sent a packet: its flow's answers go to the same pair. */
+void soft_steering_learn(struct soft_vdpa *sv, unsigned int pair, const uint8_t *frame, uint32_t len);
+
+/* soft_ctrl.c. */
+void soft_ctrl_reset(struct soft_vdpa *sv);
+void soft_ctrl_serve(struct soft_queue *q);
+/* Answers that are held back are given. */
+void soft_ctrl_flush(struct soft_vdpa *sv);
+void soft_ctrl_late(struct loop_source *src, uint32_t events);
+
+/* soft_stats.c: the reply of STATS_QUERY and STATS_GET, its length; or -1: an error. */
+int soft_stats_query(const struct soft_vdpa *sv, uint8_t *reply);
+int soft_stats_get(const struct soft_vdpa *sv, const uint8_t *request, uint32_t len, uint8_t *reply,
+		   uint32_t size);
+
+/* Counters of a queue, in the order of the specification's structures. */
+enum soft_counter {
+	SOFT_NOTIFICATIONS,
+	SOFT_PACKETS,
+	SOFT_BYTES,
+	SOFT_INTERRUPTS,
+	SOFT_DROPS,
+	SOFT_RX_OVERRUNS,
+	SOFT_TX_MALFORMED = SOFT_RX_OVERRUNS,
+	SOFT_RX_CSUM_VALID,
+	SOFT_RX_NEEDS_CSUM,
+	SOFT_RX_CSUM_NONE,
+	SOFT_RX_CSUM_BAD,
+	SOFT_RX_GSO_PACKETS,
+	SOFT_RX_GSO_BYTES,
+	SOFT_TX_CSUM_NONE = SOFT_RX_CSUM_VALID,
+	SOFT_TX_NEEDS_CSUM,
+	SOFT_TX_GSO_PACKETS,
+	SOFT_TX_GSO_BYTES,
+	SOFT_TX_GSO_SEGMENTS,
+	SOFT_TX_GSO_SEGMENT_BYTES,
+};
+
+#endif
