@@ -7,6 +7,10 @@
 
 enum { CONFIG_RUN = 1u << 0, CONFIG_RECEIVE = 1u << 1, CONFIG_BOTH = CONFIG_RUN | CONFIG_RECEIVE };
 
+/* Characters of an interface's name, and room for a socket's name in a hub's folder. */
+#define CONFIG_MAX_IFNAME 15u
+#define CONFIG_HUB_ROOM   32u
+
 struct config_option {
 	const char *name;
 	const char *value; /* what stands for it in the help */
@@ -142,13 +146,21 @@ static int config_serial(struct vm_config *config, char *value, struct error *er
 static const struct {
 	const char *name;
 	size_t offset; /* of a const char * in struct net_config */
+	bool word;     /* stands alone, without a value */
 } config_net_keys[] = {
-	{ "vdpa", offsetof(struct net_config, vdpa) },
+	{ "vdpa", offsetof(struct net_config, vdpa), false },
+	{ "soft", offsetof(struct net_config, soft), true },
+	{ "tap", offsetof(struct net_config, tap), false },
+	{ "bridge", offsetof(struct net_config, bridge), false },
+	{ "hub", offsetof(struct net_config, hub), false },
+	{ "mac", offsetof(struct net_config, mac_text), false },
+	{ "queues", offsetof(struct net_config, queues_text), false },
 };
 
-static const char **config_net_field(struct net_config *net, const char *key, size_t len)
+static const char **config_net_field(struct net_config *net, const char *key, size_t len, bool *word)
 {
 	for (unsigned int i = 0; i < ARRAY_SIZE(config_net_keys); i++) {
+		*word = config_net_keys[i].word;
 		if (strlen(config_net_keys[i].name) == len && memcmp(config_net_keys[i].name, key, len) == 0)
 			return (const char **)((char *)net + config_net_keys[i].offset);
 	}
@@ -166,6 +178,82 @@ static int config_net_unknown(const char *key, struct error *err)
 	return error_add(err, -EINVAL, "--net: \"%s\" is not known; possible are: %s", key, names);
 }
 
+/* One that a NIC can have: not multicast, not zero. */
+static bool config_parse_mac(const char *text, uint8_t mac[6])
+{
+	static const char digits[] = "0123456789abcdef0123456789ABCDEF";
+	uint8_t any = 0;
+
+	if (strlen(text) != 17)
+		return false;
+	for (unsigned int i = 0; i < 6; i++) {
+		const char *high = strchr(digits, text[3 * i]), *low = strchr(digits, text[3 * i + 1]);
+
+		if (!high || !low || (i < 5 && text[3 * i + 2] != ':'))
+			return false;
+		mac[i] = (uint8_t)((high - digits) % 16 << 4 | (low - digits) % 16);
+		any |= mac[i];
+	}
+	return any && !(mac[0] & 1);
+}
+
+static bool config_same(const char *a, const char *b)
+{
+	return a && b && strcmp(a, b) == 0;
+}
+
+static int config_net_names(const struct net_config *net, struct error *err)
+{
+	const char *names[] = { net->tap, net->bridge };
+	struct sockaddr_un sun;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(names); i++) {
+		if (names[i] && (strlen(names[i]) > CONFIG_MAX_IFNAME || strchr(names[i], '/')))
+			return error_add(err, -EINVAL, "--net: \"%s\" is not the name of an interface",
+					 names[i]);
+	}
+	/* Sockets with names of their own are in it. */
+	if (net->hub && strlen(net->hub) > sizeof(sun.sun_path) - CONFIG_HUB_ROOM)
+		return error_add(err, -EINVAL, "--net: hub=\"%s\": a hub's path has at most %zu characters",
+				 net->hub, sizeof(sun.sun_path) - CONFIG_HUB_ROOM);
+	return 0;
+}
+
+/* The device in software: where its packets go, and what it is like. */
+static int config_net_soft(struct net_config *net, struct error *err)
+{
+	uint64_t n = 1;
+
+	if (!net->tap == !net->hub)
+		return error_add(err, -EINVAL, "--net soft: tap=NAME or hub=PATH is needed");
+	if (net->bridge && !net->tap)
+		return error_add(err, -EINVAL, "--net soft: bridge=NAME is for tap=NAME");
+	if (net->mac_text && !config_parse_mac(net->mac_text, net->mac))
+		return error_add(err, -EINVAL,
+				 "--net: mac=\"%s\": a NIC's address is needed, such as 52:54:00:12:34:56",
+				 net->mac_text);
+	if (net->queues_text &&
+	    (config_parse_size(net->queues_text, &n) < 0 || n < 1 || n > CONFIG_MAX_QUEUES))
+		return error_add(err, -EINVAL, "--net: queues=\"%s\": 1 to %u are possible", net->queues_text,
+				 CONFIG_MAX_QUEUES);
+	net->mac_set = net->mac_text;
+	net->n_queues = (unsigned int)n;
+	return config_net_names(net, err);
+}
+
+/* A backend, and one alone. */
+static int config_net_check(struct net_config *net, struct error *err)
+{
+	if (!net->vdpa == !net->soft)
+		return error_add(err, -EINVAL, "--net: vdpa=PATH, or soft,tap=NAME, is needed");
+	if (net->soft)
+		return config_net_soft(net, err);
+	if (net->tap || net->bridge || net->hub || net->mac_text || net->queues_text)
+		return error_add(err, -EINVAL,
+				 "--net: tap, bridge, hub, mac and queues go with soft, not with vdpa");
+	return 0;
+}
+
 /* "key=value,key=value"; ends each value where its comma was. */
 static int config_net(struct vm_config *config, char *value, struct error *err)
 {
@@ -175,26 +263,31 @@ static int config_net(struct vm_config *config, char *value, struct error *err)
 		return error_add(err, -EINVAL, "--net: at most %u NICs are possible", CONFIG_MAX_NETS);
 	for (char *item = value, *next; item; item = next) {
 		size_t len = strcspn(item, "=,");
-		const char **field = config_net_field(&net, item, len);
+		bool word;
+		const char **field = config_net_field(&net, item, len, &word);
 
 		next = strchr(item, ',');
 		if (next)
 			*next++ = '\0';
 		if (!field)
 			return config_net_unknown(item, err);
-		if (item[len] != '=' || !item[len + 1])
+		if (word && item[len] == '=')
+			return error_add(err, -EINVAL, "--net: \"%.*s\" takes no value", (int)len, item);
+		if (!word && (item[len] != '=' || !item[len + 1]))
 			return error_add(err, -EINVAL, "--net: \"%.*s\" needs a value, as in %.*s=...",
 					 (int)len, item, (int)len, item);
 		if (*field)
 			return error_add(err, -EINVAL, "--net: \"%.*s\" is given twice", (int)len, item);
-		*field = item + len + 1;
+		*field = word ? item : item + len + 1;
 	}
-	if (!net.vdpa)
-		return error_add(err, -EINVAL, "--net: vdpa=PATH is missing");
+	if (config_net_check(&net, err) < 0)
+		return -EINVAL;
 	for (unsigned int i = 0; i < config->n_nets; i++) {
-		if (strcmp(config->nets[i].vdpa, net.vdpa) == 0)
+		const struct net_config *other = &config->nets[i];
+
+		if (config_same(other->vdpa, net.vdpa) || config_same(other->tap, net.tap))
 			return error_add(err, -EINVAL, "--net: %s is given to two NICs; a device serves one",
-					 net.vdpa);
+					 net.vdpa ? net.vdpa : net.tap);
 	}
 	config->nets[config->n_nets++] = net;
 	return 0;
@@ -239,6 +332,9 @@ static const struct config_option config_options[] = {
 	  false, config_cpus },
 	{ "net", "vdpa=PATH", "a NIC backed by a vhost-vdpa device; may be repeated", CONFIG_BOTH, 0, true,
 	  config_net },
+	{ "net", "soft,tap=NAME",
+	  "a NIC in software on a TAP interface; also bridge=NAME, mac=, queues=N, hub=PATH", CONFIG_BOTH, 0,
+	  true, config_net },
 	{ "disk", "PATH[,ro]",
 	  "a disk: raw file or block device, for a move on storage of both hosts; may be repeated",
 	  CONFIG_BOTH, 0, true, config_disk },

@@ -13,6 +13,7 @@
 #include "devices/blk.h"
 #include "devices/net.h"
 #include "devices/serial.h"
+#include "devices/soft_vdpa.h"
 #include "migration/destination.h"
 #include "migration/source.h"
 #include "vmm/client.h"
@@ -204,7 +205,9 @@ static int app_build(struct app *app, uint64_t mem, unsigned int cpus, struct er
 		ret = pci_bus_init(&app->pci, &app->vm, err);
 	app->has_pci = ret == 0;
 	for (; ret == 0 && app->n_nets < app->config.n_nets; app->n_nets += ret == 0) {
-		ret = vhost_vdpa_open(&vdpa, app->config.nets[app->n_nets].vdpa, err);
+		const struct net_config *net = &app->config.nets[app->n_nets];
+
+		ret = net->soft ? soft_vdpa_open(&vdpa, net, err) : vhost_vdpa_open(&vdpa, net->vdpa, err);
 		if (ret == 0)
 			ret = net_create(&app->nets[app->n_nets], &app->vm, &app->pci, vdpa, app->n_nets,
 					 err);

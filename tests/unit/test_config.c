@@ -38,20 +38,29 @@ static void test_run(void **state)
 {
 	struct line l;
 
-	assert_int_equal(parse(&l, "run --name web1 --kernel=/k --initrd /i --cmdline console=ttyS0 --mem 5G "
-				   "--cpus 4 --disk /d/root.img --disk /dev/b,ro --net vdpa=/dev/a --net "
-				   "vdpa=/dev/b --serial unix:/run/s "
-				   "--runtime-dir /tmp"),
-			 0);
+	assert_int_equal(
+		parse(&l,
+		      "run --name web1 --kernel=/k --initrd /i --cmdline console=ttyS0 --mem 5G "
+		      "--cpus 4 --disk /d/root.img --disk /dev/b,ro --net vdpa=/dev/a --net vdpa=/dev/b "
+		      "--net soft,tap=tap0,bridge=br0,queues=4,mac=52:54:00:aB:Cd:01 --serial unix:/run/s "
+		      "--runtime-dir /tmp"),
+		0);
 	assert_string_equal(l.config.name, "web1");
 	assert_string_equal(l.config.kernel, "/k");
 	assert_string_equal(l.config.initrd, "/i");
 	assert_string_equal(l.config.cmdline, "console=ttyS0");
 	assert_int_equal(l.config.mem, GIB(5));
 	assert_int_equal(l.config.cpus, 4);
-	assert_int_equal(l.config.n_nets, 2);
+	assert_int_equal(l.config.n_nets, 3);
 	assert_string_equal(l.config.nets[0].vdpa, "/dev/a");
 	assert_string_equal(l.config.nets[1].vdpa, "/dev/b");
+	assert_null(l.config.nets[1].soft);
+	assert_non_null(l.config.nets[2].soft);
+	assert_string_equal(l.config.nets[2].tap, "tap0");
+	assert_string_equal(l.config.nets[2].bridge, "br0");
+	assert_int_equal(l.config.nets[2].n_queues, 4);
+	assert_true(l.config.nets[2].mac_set);
+	assert_memory_equal(l.config.nets[2].mac, "\x52\x54\x00\xaB\xcD\x01", 6);
 	assert_int_equal(l.config.n_disks, 2);
 	assert_string_equal(l.config.disks[0].path, "/d/root.img");
 	assert_false(l.config.disks[0].read_only);
@@ -121,7 +130,22 @@ static void test_refusals(void **state)
 		  "at most 107" },
 		{ "run --net vdpa", "\"vdpa\" needs a value" },
 		{ "run --net vdpa=", "\"vdpa\" needs a value" },
-		{ "run --net tap=x", "\"tap=x\" is not known; possible are: vdpa" },
+		{ "run --net tep=x",
+		  "\"tep=x\" is not known; possible are: vdpa, soft, tap, bridge, hub, mac, queues" },
+		{ "run --net tap=x", "vdpa=PATH, or soft,tap=NAME, is needed" },
+		{ "run --net soft,vdpa=/a", "vdpa=PATH, or soft,tap=NAME, is needed" },
+		{ "run --net soft", "tap=NAME or hub=PATH is needed" },
+		{ "run --net soft=1,tap=x", "\"soft\" takes no value" },
+		{ "run --net soft,tap=x,hub=/h", "tap=NAME or hub=PATH is needed" },
+		{ "run --net soft,hub=/h,bridge=b", "bridge=NAME is for tap=NAME" },
+		{ "run --net soft,tap=abcdefghijklmnop", "not the name of an interface" },
+		{ "run --net soft,tap=x,mac=52:54:00:00:00", "a NIC's address is needed" },
+		{ "run --net soft,tap=x,mac=53:54:00:00:00:01", "a NIC's address is needed" },
+		{ "run --net soft,tap=x,mac=00:00:00:00:00:00", "a NIC's address is needed" },
+		{ "run --net soft,tap=x,queues=0", "1 to 16 are possible" },
+		{ "run --net soft,tap=x,queues=17", "1 to 16 are possible" },
+		{ "run --net vdpa=/a,mac=52:54:00:00:00:01", "go with soft, not with vdpa" },
+		{ "run --net soft,tap=x --net soft,tap=x", "x is given to two NICs" },
 		{ "run --net vdpa=/a,mtu=1", "\"mtu=1\" is not known" },
 		{ "run --net vdpa=/a,", "\"\" is not known" },
 		{ "run --net ,vdpa=/a", "\"\" is not known" },
