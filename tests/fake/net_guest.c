@@ -74,16 +74,22 @@ static void find_registers(struct net_guest *g)
 
 void net_guest_init(struct net_guest *g, struct fake_vdpa *vdpa)
 {
+	net_guest_init_on(g, &vdpa->vdpa);
+	g->vdpa = vdpa;
+}
+
+void net_guest_init_on(struct net_guest *g, struct vdpa *vdpa)
+{
 	struct error err = { 0 };
 	int ret;
 
-	*g = (struct net_guest){ .vdpa = vdpa, .host = fake_vm_new() };
+	*g = (struct net_guest){ .host = fake_vm_new() };
 	g->vm = &g->host->vm;
 	ret = memory_init(&g->vm->memory, NET_GUEST_MEM, &err);
 	assert(ret == 0);
 	ret = pci_bus_init(&g->bus, g->vm, &err);
 	assert(ret == 0);
-	ret = net_create(&g->net, g->vm, &g->bus, &vdpa->vdpa, 0, &err);
+	ret = net_create(&g->net, g->vm, &g->bus, vdpa, 0, &err);
 	if (ret < 0)
 		log_error("%s", err.text);
 	assert(ret == 0);
@@ -165,8 +171,8 @@ static void set_up_queue(struct net_guest *g, unsigned int i)
 
 	net_guest_write(g, g->common + VIRTIO_PCI_COMMON_Q_SELECT, i, 2);
 	size = (uint16_t)net_guest_read(g, g->common + VIRTIO_PCI_COMMON_Q_SIZE, 2);
-	assert(size > 0 && size <= 256);
 	s.size = g->size && g->size < size ? g->size : size;
+	assert(s.size > 0 && s.size <= 256);
 	net_guest_write(g, g->common + VIRTIO_PCI_COMMON_Q_SIZE, s.size, 2);
 	net_guest_write(g, g->common + VIRTIO_PCI_COMMON_Q_DESCLO, s.desc, 4);
 	net_guest_write(g, g->common + VIRTIO_PCI_COMMON_Q_AVAILLO, s.avail, 4);

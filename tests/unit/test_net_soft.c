@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The NIC on the vDPA device in software: packets, commands with their effect, migration, and faults of the
+ * device as the guest sees them. */
+#include "tests/fake/soft.h"
+#include "tests/unit/net_fixture.h"
+
+struct pair {
+	struct fixture f; /* without fake devices */
+	struct soft_net net;
+	struct net_guest a, b;
+};
+
+static int build(void **state)
+{
+	struct pair *p = calloc(1, sizeof(*p));
+
+	soft_net_init(&p->net);
+	net_guest_init_on(&p->a, soft_net_device(&p->net, 2));
+	net_guest_init_on(&p->b, soft_net_device(&p->net, 2));
+	p->a.size = p->b.size = 64;
+	p->f.a = &p->a;
+	p->f.b = &p->b;
+	*state = p;
+	return 0;
+}
+
+static int demolish(void **state)
+{
+	struct pair *p = *state;
+
+	net_guest_exit(&p->a);
+	net_guest_exit(&p->b);
+	soft_net_exit(&p->net);
+	free(p);
+	return 0;
+}
+
+/* Both threads have dealt with everything, whichever way it went. */
+static void settle(struct net_guest *g)
+{
+	struct error err = { 0 };
+	uint8_t status;
+
+	for (unsigned int i = 0; i < 6; i++) {
+		int ret = g->net->vdpa->ops->get_status(g->net->vdpa, &status, &err);
+
+		(void)ret;
+		net_guest_settle(g);
+	}
+}
+
+static void make(uint8_t *frame, const char *to, uint8_t mark)
+{
+	memset(frame, mark, 100);
+	memcpy(frame, to, 6);
+	memcpy(frame + 6, "\x52\x54\0\0\0\x77", 6);
+	memcpy(frame + 12, "\x88\xb5", 2);
+}
+
+/* A frame from the network that the guest gets, with this mark, or does not get. */
+static bool gets(struct pair *p, struct net_guest *g, const char *to, uint8_t mark)
+{
+	uint8_t frame[100], in[1600];
+	int len;
+
+	make(frame, to, mark);
+	soft_net_send(&p->net, NULL, frame, sizeof(frame));
+	settle(g);
+	len = net_guest_received(g, 0, in, sizeof(in));
+	assert_true(len == -1 || (len == sizeof(frame) && memcmp(in, frame, sizeof(frame)) == 0));
+	return len > 0;
+}
+
+/* What the guest sends is on the network, announcements aside. */
+static void assert_sends(struct pair *p, struct net_guest *g, uint8_t mark)
+{
+	uint8_t frame[100], in[1600];
+	int len;
+
+	make(frame, "\x52\x54\0\0\0\x77", mark);
+	assert_true(net_guest_send(g, 0, frame, sizeof(frame)));
+	do {
+		len = soft_net_receive(&p->net, NULL, in, sizeof(in), 2000);
+	} while (len == 60 && in[12] == 0x80 && in[13] == 0x35);
+	assert_int_equal(len, sizeof(frame));
+	assert_memory_equal(in, frame, sizeof(frame));
+}
+
+static int command(struct net_guest *g, uint8_t class, uint8_t cmd, const void *data, uint32_t len)
+{
+	return net_guest_command(g, class, cmd, data, len);
+}
+
+static void test_exchange(void **state)
+{
+	struct pair *p = *state;
+
+	assert_int_equal(net_guest_start(&p->a, ALL), DRIVER_OK);
+	net_guest_post(&p->a, 0, 16, 2048);
+	for (uint8_t i = 0; i < 50; i++) {
+		assert_true(gets(p, &p->a, "\x52\x54\0\0\0\1", i));
+		assert_sends(p, &p->a, i);
+		settle(&p->a);
+		assert_int_equal(net_guest_reap(&p->a, 0), 1);
+		net_guest_post(&p->a, 0, 1, 2048);
+	}
+	net_guest_reset(&p->a);
+	assert_int_equal(net_guest_start(&p->a, ALL), DRIVER_OK);
+	net_guest_post(&p->a, 0, 16, 2048);
+	assert_true(gets(p, &p->a, "\x52\x54\0\0\0\1", 1));
+}
+
+/* What the guest has set has its effect at the destination, and the device's own state is not in the way. */
+static void test_migrate(void **state)
+{
+	struct pair *p = *state;
+
+	assert_int_equal(net_guest_start(&p->a, ALL), DRIVER_OK);
+	net_guest_post(&p->a, 0, 64, 2048);
+	assert_int_equal(command(&p->a, VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_PROMISC, "\0", 1),
+			 VIRTIO_NET_OK);
+	assert_int_equal(command(&p->a, VIRTIO_NET_CTRL_MAC, 1, "\x52\x54\0\0\0\x42", 6), VIRTIO_NET_OK);
+	assert_int_equal(command(&p->a, VIRTIO_NET_CTRL_VLAN, 0, "\x64\0", 2), VIRTIO_NET_OK);
+	assert_int_equal(command(&p->a, VIRTIO_NET_CTRL_MQ, 0, "\x02\0", 2), VIRTIO_NET_OK);
+	assert_false(gets(p, &p->a, "\x52\x54\0\0\0\1", 1));
+	assert_true(gets(p, &p->a, "\x52\x54\0\0\0\x42", 2));
+	migrate(&p->f);
+	assert_true(gets(p, &p->b, "\x52\x54\0\0\0\x42", 3));
+	assert_false(gets(p, &p->b, "\x52\x54\0\0\0\1", 4));
+	assert_sends(p, &p->b, 5);
+	assert_int_equal(command(&p->b, VIRTIO_NET_CTRL_VLAN, 1, "\x64\0", 2), VIRTIO_NET_OK);
+}
+
+/* A destination whose device refuses: named, and the source goes on. */
+static void test_refused(void **state)
+{
+	struct pair *p = *state;
+
+	assert_int_equal(net_guest_start(&p->a, ALL), DRIVER_OK);
+	net_guest_post(&p->a, 0, 64, 2048);
+	assert_int_equal(command(&p->a, VIRTIO_NET_CTRL_VLAN, 0, "\x64\0", 2), VIRTIO_NET_OK);
+	soft_vdpa_misbehave(p->b.net->vdpa, &(struct soft_faults){ .refuse_nth = 1 });
+	assert_taken(&p->b, net_device_ops.accept, write_tree(&p->a, net_device_ops.describe));
+	assert_refused(&p->b, net_device_ops.warm_load, write_warm(&p->a, true), "VLAN_ADD 100");
+	assert_true(gets(p, &p->a, "\x52\x54\0\0\0\1", 1));
+}
+
+/* What a device can do wrong ends in a NIC that asks for a reset, or in an error, never in more. */
+static void test_faults(void **state)
+{
+	struct pair *p = *state;
+	struct vdpa *vdpa = p->a.net->vdpa;
+
+	assert_int_equal(net_guest_start(&p->a, ALL), DRIVER_OK);
+	net_guest_post(&p->a, 0, 64, 2048);
+	soft_vdpa_misbehave(vdpa, &(struct soft_faults){ .delay_ms = 50 });
+	assert_int_equal(command(&p->a, VIRTIO_NET_CTRL_VLAN, 0, "\x64\0", 2), VIRTIO_NET_OK);
+	soft_vdpa_misbehave(vdpa, &(struct soft_faults){ .bad_ctrl_id = true });
+	assert_int_equal(command(&p->a, VIRTIO_NET_CTRL_VLAN, 0, "\x65\0", 2), VIRTIO_NET_ERR);
+	assert_int_equal(net_guest_status(&p->a), BROKEN);
+
+	soft_vdpa_misbehave(vdpa, &(struct soft_faults){ 0 });
+	net_guest_reset(&p->a);
+	assert_int_equal(net_guest_start(&p->a, ALL), DRIVER_OK);
+	net_guest_post(&p->a, 0, 64, 2048);
+	assert_true(gets(p, &p->a, "\x52\x54\0\0\0\1", 1));
+	soft_vdpa_misbehave(vdpa, &(struct soft_faults){ .bad_data_id = true });
+	assert_false(gets(p, &p->a, "\x52\x54\0\0\0\1", 2));
+	assert_int_equal(net_guest_status(&p->a), BROKEN);
+
+	soft_vdpa_misbehave(vdpa, &(struct soft_faults){ .gone = true });
+	net_guest_reset(&p->a);
+	assert_true(net_guest_start(&p->a, ALL) & VIRTIO_CONFIG_S_NEEDS_RESET);
+	soft_vdpa_misbehave(vdpa, &(struct soft_faults){ 0 });
+	net_guest_reset(&p->a);
+	assert_int_equal(net_guest_start(&p->a, ALL), DRIVER_OK);
+	net_guest_post(&p->a, 0, 64, 2048);
+	assert_true(gets(p, &p->a, "\x52\x54\0\0\0\1", 3));
+}
+
+static void test_link(void **state)
+{
+	struct pair *p = *state;
+
+	assert_int_equal(net_guest_start(&p->a, ALL), DRIVER_OK);
+	net_guest_interrupts(&p->a, NET_GUEST_CONFIG);
+	soft_vdpa_set_link(p->a.net->vdpa, false);
+	settle(&p->a);
+	assert_int_equal(net_guest_interrupts(&p->a, NET_GUEST_CONFIG), 1);
+	assert_int_equal(net_guest_read(&p->a, p->a.config + 6, 2), 0);
+	soft_vdpa_set_link(p->a.net->vdpa, true);
+	settle(&p->a);
+	assert_int_equal(net_guest_read(&p->a, p->a.config + 6, 2), VIRTIO_NET_S_LINK_UP);
+	/* The device's own wish for an announcement is passed on, and so is the guest's answer. */
+	soft_vdpa_announce(p->a.net->vdpa);
+	settle(&p->a);
+	assert_int_equal(net_guest_read(&p->a, p->a.config + 6, 2), 3);
+	assert_int_equal(command(&p->a, VIRTIO_NET_CTRL_ANNOUNCE, 0, NULL, 0), VIRTIO_NET_OK);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_exchange, build, demolish),
+		cmocka_unit_test_setup_teardown(test_migrate, build, demolish),
+		cmocka_unit_test_setup_teardown(test_refused, build, demolish),
+		cmocka_unit_test_setup_teardown(test_faults, build, demolish),
+		cmocka_unit_test_setup_teardown(test_link, build, demolish),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
