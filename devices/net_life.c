@@ -76,7 +76,8 @@ static unsigned int net_regions(struct net *net, struct vdpa_region regions[MEMO
 	unsigned int n = 0;
 
 	for (; n < m->n_regions; n++)
-		regions[n] = (struct vdpa_region){ m->regions[n].gpa, m->regions[n].len, m->regions[n].hva, 0 };
+		regions[n] =
+			(struct vdpa_region){ m->regions[n].gpa, m->regions[n].len, m->regions[n].hva, 0 };
 	regions[n++] = (struct vdpa_region){ net->window.iova, net->window.len, net->window.hva, 0 };
 	return n;
 }

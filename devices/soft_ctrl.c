@@ -83,7 +83,7 @@ static void soft_steered(struct soft_vdpa *sv)
 {
 	soft_port_set_pairs(sv);
 	for (unsigned int i = 0; i < 2 * sv->n_pairs; i++)
-		soft_signal(sv->queues[i].live ? sv->queues[i].kick.fd : -1);
+		soft_queue_again(&sv->queues[i]);
 }
 
 static int soft_pairs(struct soft_vdpa *sv, uint8_t command, const uint8_t *p, uint32_t len, uint32_t room)

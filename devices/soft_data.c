@@ -13,6 +13,8 @@
 /* The most pieces of a packet that a port is given, header included. */
 #define SOFT_MAX_IOV 64u
 
+#define SOFT_MIN_FRAME 14u
+
 /* As much of a frame as steering looks at. */
 #define SOFT_PEEK 128u
 
@@ -40,6 +42,8 @@ static bool soft_gso_allowed(uint8_t gso_type, uint64_t allowed, bool tx)
 {
 	uint8_t type = gso_type & (uint8_t)~VIRTIO_NET_HDR_GSO_ECN;
 
+	if (type != gso_type && !virtio_has(allowed, tx ? VIRTIO_NET_F_HOST_ECN : VIRTIO_NET_F_GUEST_ECN))
+		return false;
 	for (unsigned int i = 0; i < ARRAY_SIZE(soft_gso_types); i++) {
 		if (soft_gso_types[i].type == type)
 			return allowed & (tx ? soft_gso_types[i].host : soft_gso_types[i].guest);
@@ -120,6 +124,17 @@ static bool soft_header_ok(const struct soft_vdpa *sv, const struct virtio_net_h
 	return soft_gso_allowed(hdr->gso_type, sv->features, true);
 }
 
+static bool soft_chain_ok(struct soft_queue *q, const struct vring_chain *chain,
+			  struct virtio_net_hdr_v1 *hdr)
+{
+	const struct soft_vdpa *sv = q->sv;
+
+	return chain->n_write == 0 && chain->read_len >= sv->header_len + SOFT_MIN_FRAME &&
+	       chain->read_len <= sv->header_len + SOFT_PACKET_MAX - SOFT_PORT_HEADER &&
+	       soft_peek(q, chain, 0, (uint8_t *)hdr, sizeof(*hdr)) == sizeof(*hdr) &&
+	       soft_header_ok(sv, hdr);
+}
+
 static void soft_send(struct soft_queue *q, const struct vring_chain *chain)
 {
 	struct soft_vdpa *sv = q->sv;
@@ -127,13 +142,9 @@ static void soft_send(struct soft_queue *q, const struct vring_chain *chain)
 	struct iovec iov[SOFT_MAX_IOV];
 	uint8_t frame[SOFT_PEEK];
 	uint32_t len, peeked;
-	unsigned int n = 0;
+	unsigned int n;
 
-	if (chain->n_write == 0 && chain->read_len >= sv->header_len + 14u &&
-	    chain->read_len <= sv->header_len + SOFT_PACKET_MAX - SOFT_PORT_HEADER &&
-	    soft_peek(q, chain, 0, (uint8_t *)&hdr, sizeof(hdr)) == sizeof(hdr) && soft_header_ok(sv, &hdr))
-		n = soft_gather(q, chain, iov + 1, SOFT_MAX_IOV - 1);
-	if (n == 0) {
+	if (!soft_chain_ok(q, chain, &hdr)) {
 		q->counters[SOFT_DROPS]++;
 		q->counters[SOFT_TX_MALFORMED]++;
 		return;
@@ -143,6 +154,12 @@ static void soft_send(struct soft_queue *q, const struct vring_chain *chain)
 	soft_steering_learn(sv, q->index / 2, frame, peeked);
 	hdr.num_buffers = 0;
 	iov[0] = (struct iovec){ &hdr, sizeof(hdr) };
+	n = soft_gather(q, chain, iov + 1, SOFT_MAX_IOV - 1);
+	if (n == 0) {
+		/* Too many pieces for one call. */
+		iov[1] = (struct iovec){ sv->packet, soft_peek(q, chain, sv->header_len, sv->packet, len) };
+		n = 1;
+	}
 	if (sv->port->ops->send(sv->port, q->index / 2, iov, n + 1) < 0)
 		q->counters[SOFT_DROPS]++;
 	else
@@ -166,8 +183,8 @@ static void soft_tx(struct soft_queue *q)
 			n++;
 		}
 		if (n == SOFT_BURST) {
-			/* Again, when the others have had their turn. */
-			soft_signal(q->kick.fd);
+			/* When the others have had their turn. */
+			soft_queue_again(q);
 			break;
 		}
 	} while (ret == 0 && vring_enable_kicks(&q->vring));
@@ -223,6 +240,7 @@ static bool soft_deliver(struct soft_queue *q, const uint8_t *packet, uint32_t l
 			vring_unpop(&q->vring);
 		return false;
 	}
+	assert(num_buffers[0] && num_buffers[1]);
 	*num_buffers[0] = (uint8_t)n;
 	*num_buffers[1] = (uint8_t)(n >> 8);
 	for (unsigned int i = 0; i < n; i++)
@@ -271,7 +289,7 @@ static struct soft_queue *soft_receive(struct soft_vdpa *sv, unsigned int source
 	struct virtio_net_hdr_v1 hdr;
 	struct soft_queue *q;
 
-	if (len < SOFT_PORT_HEADER + 14u)
+	if (len < SOFT_PORT_HEADER + SOFT_MIN_FRAME)
 		return NULL;
 	len -= SOFT_PORT_HEADER;
 	memcpy(&hdr, frame - SOFT_PORT_HEADER, sizeof(hdr));
@@ -415,6 +433,7 @@ void soft_kicked(struct loop_source *src, uint32_t events)
 
 	if (read(src->fd, &count, sizeof(count)) < 0)
 		return;
-	q->counters[SOFT_NOTIFICATIONS]++;
+	q->counters[SOFT_NOTIFICATIONS] += !q->again;
+	q->again = false;
 	soft_serve(q);
 }

@@ -92,6 +92,7 @@ struct soft_queue {
 	bool live; /* its ring is served */
 	struct vring vring;
 	struct loop_source kick;
+	bool again; /* the next kick is the device's own */
 
 	/* Interrupts that are held back. */
 	struct soft_coalesce coalesce;
@@ -213,6 +214,8 @@ void soft_close(struct vdpa *vdpa);
 /* soft_ring.c. */
 int __must_check soft_queue_start(struct soft_queue *q);
 void soft_queue_stop(struct soft_queue *q);
+/* Has it served once more, when others have had their turn. */
+void soft_queue_again(struct soft_queue *q);
 /* Makes visible what was pushed, @n elements, and tells the driver now or when it is time. */
 void soft_queue_publish(struct soft_queue *q, uint32_t n);
 void soft_queue_set_coalesce(struct soft_queue *q, struct soft_coalesce coalesce);

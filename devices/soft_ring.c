@@ -40,10 +40,17 @@ void soft_queue_stop(struct soft_queue *q)
 	loop_del(&q->sv->loop, &q->kick);
 	q->setup.base = q->vring.last_avail;
 	vring_exit(&q->vring);
-	q->live = false;
+	q->live = q->again = false;
 	q->deadline_ns = 0;
 	q->wanted = false;
 	q->n_held = 0;
+}
+
+void soft_queue_again(struct soft_queue *q)
+{
+	q->again = q->live;
+	if (q->live)
+		soft_signal(q->kick.fd);
 }
 
 static void soft_queue_call(struct soft_queue *q)

@@ -66,7 +66,7 @@ static int soft_stats_item(const struct soft_vdpa *sv, uint16_t index, uint64_t 
 {
 	const uint64_t commands[] = { sv->n_commands, sv->n_accepted };
 	const struct soft_queue *q = &sv->queues[index];
-	uint32_t len = 0;
+	uint32_t len = 0, added;
 
 	if (index == soft_ctrl_index(sv)) {
 		if (types != VIRTIO_BIT(STATS_CVQ))
@@ -81,7 +81,10 @@ static int soft_stats_item(const struct soft_vdpa *sv, uint16_t index, uint64_t 
 		if (t->tx != soft_is_tx(q) || !soft_stats_has(sv, t))
 			return -1;
 		types &= ~VIRTIO_BIT(t->type);
-		len += soft_stats_put(reply + len, room - len, t->type, index, q->counters + t->first, t->n);
+		added = soft_stats_put(reply + len, room - len, t->type, index, q->counters + t->first, t->n);
+		len += added;
+		if (added == 0)
+			room = len;
 	}
 	return types ? -1 : (int)len;
 }

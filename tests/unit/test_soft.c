@@ -157,6 +157,41 @@ static void test_merged(void **state)
 	assert_int_equal(soft_rig_received(r, 0, NULL, in, sizeof(in)), 300);
 }
 
+/* More pieces than a port takes at once. */
+static void test_pieces(void **state)
+{
+	struct soft_rig *r = *state;
+	struct virtio_seg segs[64];
+	uint8_t frame[256], in[256];
+	uint32_t len = make_frame(frame, other, 5);
+
+	soft_rig_start(r, PLAIN);
+	memset(segs, 0, sizeof(segs));
+	assert_int_equal(memory_write(&r->mem, 0x800000, "\0\0\0\0\0\0\0\0\0\0\0", 12), 0);
+	assert_int_equal(memory_write(&r->mem, 0x80000c, frame, len), 0);
+	for (unsigned int i = 0; i < 64; i++)
+		segs[i] = (struct virtio_seg){ 0x800000 + i, i < 63 ? 1 : len + 12 - 63 };
+	assert_true(fake_driver_add(&r->queues[1], segs, 64, 0) >= 0);
+	fake_driver_publish(&r->queues[1]);
+	soft_rig_kick(r, 1);
+	assert_int_equal(soft_net_receive(&r->net, NULL, in, sizeof(in), 2000), len);
+	assert_memory_equal(in, frame, len);
+	/* 75 pieces behind the header, through a table. */
+	r->size = 256;
+	soft_rig_reset(r);
+	soft_rig_start(r, PLAIN);
+	for (unsigned int i = 0; i < 100; i++) {
+		fake_driver_write_table(&r->queues[1], 0x900000, i, 0x800000 + i, i < 99 ? 1 : len + 12 - 99,
+					i < 99 ? 1 : 0, (uint16_t)(i + 1));
+	}
+	fake_driver_write_desc(&r->queues[1], 0, 0x900000, 1600, 4, 0);
+	fake_driver_offer(&r->queues[1], 0);
+	fake_driver_publish(&r->queues[1]);
+	soft_rig_kick(r, 1);
+	assert_int_equal(soft_net_receive(&r->net, NULL, in, sizeof(in), 2000), len);
+	assert_memory_equal(in, frame, len);
+}
+
 /* A packet that finds no buffer waits for one. */
 static void test_no_buffers(void **state)
 {
@@ -450,6 +485,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_both_ways, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_wrap, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_merged, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_pieces, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_no_buffers, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_hostile, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_malformed, setup, teardown),
