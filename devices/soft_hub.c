@@ -174,7 +174,7 @@ int soft_hub_open(struct soft_port **port, const struct net_config *config, stru
 	hub->port = (struct soft_port){
 		.ops = &hub_ops, .n_sources = 1, .features = HUB_OFFLOADS, .mtu = HUB_MTU
 	};
-	hub->port.sources[0].event.fd = hub->inotify = -1;
+	hub->port.sources[0].event.fd = hub->port.link.fd = hub->inotify = -1;
 	hub->self.sun_family = AF_UNIX;
 	ret = hub_join(hub, config, err);
 	if (ret < 0) {

@@ -179,6 +179,25 @@ static int soft_watch_timer(struct soft_vdpa *sv, struct loop_source *timer,
 	return loop_add(&sv->loop, timer, EPOLLIN);
 }
 
+static void soft_set_status_bits(struct soft_vdpa *sv, uint16_t set, uint16_t clear)
+{
+	uint8_t *p = sv->config + SOFT_CONFIG(status);
+
+	put_le16(p, (uint16_t)((get_le16(p) | set) & ~clear));
+	soft_config_changed(sv);
+}
+
+static void soft_link_changed(struct loop_source *src, uint32_t events)
+{
+	struct soft_port *port = container_of(src, struct soft_port, link);
+	struct soft_vdpa *sv = port->sources[0].sv;
+	bool was_up = get_le16(sv->config + SOFT_CONFIG(status)) & VIRTIO_NET_S_LINK_UP;
+	bool up = port->ops->is_up(port);
+
+	if (up != was_up)
+		soft_set_status_bits(sv, up ? VIRTIO_NET_S_LINK_UP : 0, up ? 0 : VIRTIO_NET_S_LINK_UP);
+}
+
 static int soft_start_thread(struct soft_vdpa *sv, struct error *err)
 {
 	int ret = soft_watch_timer(sv, &sv->timer, soft_timer_fired);
@@ -189,6 +208,9 @@ static int soft_start_thread(struct soft_vdpa *sv, struct error *err)
 		sv->port->sources[i].event.fn = soft_port_readable;
 		sv->port->sources[i].sv = sv;
 	}
+	sv->port->link.fn = soft_link_changed;
+	if (ret == 0 && sv->port->link.fd >= 0)
+		ret = loop_add(&sv->loop, &sv->port->link, EPOLLIN);
 	if (ret == 0)
 		ret = loop_start(&sv->loop, "soft-nic");
 	return ret < 0 ? error_add(err, ret, "%s: cannot start its thread: %s", sv->name, strerror(-ret)) : 0;
@@ -274,10 +296,8 @@ void soft_vdpa_misbehave(struct vdpa *vdpa, const struct soft_faults *faults)
 static void soft_status_call(void *arg)
 {
 	const struct soft_event *e = arg;
-	uint8_t *p = e->sv->config + SOFT_CONFIG(status);
 
-	put_le16(p, (uint16_t)((get_le16(p) | e->set) & ~e->clear));
-	soft_config_changed(e->sv);
+	soft_set_status_bits(e->sv, e->set, e->clear);
 }
 
 void soft_vdpa_set_link(struct vdpa *vdpa, bool up)

@@ -62,6 +62,7 @@ struct soft_port {
 	const struct soft_port_ops *ops;
 	unsigned int n_sources;                     /* one for all pairs, or one for each */
 	struct soft_source sources[SOFT_MAX_PAIRS]; /* the port sets event.fd, the device the rest */
+	struct loop_source link;                    /* readable: it may have gone up or down; -1: never */
 	uint64_t features;                          /* of offloads that it can do */
 	uint16_t mtu;
 };
@@ -74,6 +75,8 @@ struct soft_port_ops {
 	/* What the guest takes now: @offloads is a set of VIRTIO_NET_F_GUEST_*, @n_pairs are served. */
 	void (*set_offloads)(struct soft_port *port, uint64_t offloads);
 	void (*set_pairs)(struct soft_port *port, unsigned int n_pairs);
+	/* After @link was readable: whether it is up. NULL where it cannot change. */
+	bool (*is_up)(struct soft_port *port);
 	void (*close)(struct soft_port *port);
 };
 

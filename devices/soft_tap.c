@@ -6,6 +6,8 @@
 #include <fcntl.h>
 #include <linux/if_tun.h>
 #include <linux/ioctl.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <linux/sockios.h>
 #include <net/if.h>
 #include <stdio.h>
@@ -106,8 +108,24 @@ static int tap_send(struct soft_port *port, unsigned int pair, const struct iove
 	return writev(port->sources[pair].event.fd, iov, (int)n) < 0 ? -errno : 0;
 }
 
+/* What the messages say is not looked at: they come for every interface, and some may be lost. */
+static bool tap_is_up(struct soft_port *port)
+{
+	struct ifreq ifr = { 0 };
+	char message[4096];
+	ssize_t n;
+
+	do {
+		n = recv(port->link.fd, message, sizeof(message), MSG_DONTWAIT);
+	} while (n > 0 || (n < 0 && errno == ENOBUFS));
+	strcpy(ifr.ifr_name, container_of(port, struct soft_tap, port)->name);
+	return tap_ioctl(port->link.fd, SIOCGIFFLAGS, &ifr) == 0 && (ifr.ifr_flags & IFF_UP);
+}
+
 static void tap_close(struct soft_port *port)
 {
+	if (port->link.fd >= 0)
+		close(port->link.fd);
 	for (unsigned int i = 0; i < port->n_sources; i++)
 		close(port->sources[i].event.fd);
 	free(container_of(port, struct soft_tap, port));
@@ -118,6 +136,7 @@ static const struct soft_port_ops tap_ops = {
 	.send = tap_send,
 	.set_offloads = tap_set_offloads,
 	.set_pairs = tap_set_pairs,
+	.is_up = tap_is_up,
 	.close = tap_close,
 };
 
@@ -200,6 +219,18 @@ static int tap_connect(struct soft_tap *tap, const struct net_config *config, in
 	return 0;
 }
 
+/* Says when interfaces change. */
+static int tap_watch_link(struct soft_tap *tap, struct error *err)
+{
+	const struct sockaddr_nl addr = { .nl_family = AF_NETLINK, .nl_groups = RTMGRP_LINK };
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
+
+	tap->port.link.fd = fd;
+	if (fd < 0 || bind(fd, (const struct sockaddr *)&addr, sizeof(addr)) < 0)
+		return error_add(err, -errno, "cannot watch the state of %s: %s", tap->name, strerror(errno));
+	return 0;
+}
+
 /* Kernels before 6.2 lack segments of UDP. */
 static void tap_find_features(struct soft_tap *tap)
 {
@@ -222,6 +253,7 @@ int soft_tap_open(struct soft_port **port, const struct net_config *config, stru
 	if (!tap)
 		return error_add(err, -ENOMEM, "no memory for %s", config->tap);
 	tap->port.ops = &tap_ops;
+	tap->port.link.fd = -1;
 	/* Their lengths were checked with the rest of the option. */
 	snprintf(tap->name, sizeof(tap->name), "%s", config->tap);
 	for (unsigned int i = 0; i < config->n_queues && ret == 0; i++)
@@ -231,6 +263,8 @@ int soft_tap_open(struct soft_port **port, const struct net_config *config, stru
 		ret = error_add(err, -errno, "cannot create a socket: %s", strerror(errno));
 	if (ret == 0)
 		ret = tap_connect(tap, config, sock, err);
+	if (ret == 0)
+		ret = tap_watch_link(tap, err);
 	if (sock >= 0)
 		close(sock);
 	if (ret < 0) {

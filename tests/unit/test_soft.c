@@ -355,6 +355,9 @@ static void test_spaces(void **state)
 		soft_rig_kick(r, 8);
 	}
 	assert_broken(r);
+	/* A reset has put it back to the other. */
+	soft_rig_start(r, PLAIN);
+	assert_int_equal(rx_mode(r, VIRTIO_NET_CTRL_RX_PROMISC, 1), VIRTIO_NET_OK);
 }
 
 /* Suspended: nothing moves and the base says where it stopped; then other rings go on from there. */
@@ -469,7 +472,7 @@ static void test_vlans(void **state)
 	assert_int_equal(command(r, VIRTIO_NET_CTRL_VLAN, 0, "\x64\0", 2), VIRTIO_NET_OK);
 	assert_int_equal(command(r, VIRTIO_NET_CTRL_VLAN, 0, "\x64\0", 2), VIRTIO_NET_OK);
 	assert_true(gets_vlan(r, 100));
-	assert_false(gets_vlan(r, 101));
+	assert_false(gets_vlan(r, 101) || gets_vlan(r, 0x164));
 	assert_int_equal(command(r, VIRTIO_NET_CTRL_VLAN, 1, "\x64\0", 2), VIRTIO_NET_OK);
 	assert_false(gets_vlan(r, 100));
 	assert_int_equal(command(r, VIRTIO_NET_CTRL_VLAN, 0, "\0\x10", 2), VIRTIO_NET_ERR);

@@ -177,6 +177,49 @@ static void test_offloads(void **state)
 	close(fd);
 }
 
+/* The interface goes down and up at the host, and so does the guest's link. */
+static void set_up(int fd, bool up)
+{
+	struct ifreq ifr = { .ifr_name = "ferry0" };
+
+	assert_int_equal(ioctl(fd, SIOCGIFFLAGS, &ifr), 0);
+	ifr.ifr_flags = (short)(up ? ifr.ifr_flags | IFF_UP : ifr.ifr_flags & ~IFF_UP);
+	assert_int_equal(ioctl(fd, SIOCSIFFLAGS, &ifr), 0);
+}
+
+static void await_link(struct soft_rig *r, unsigned int status)
+{
+	struct pollfd pfd = { .fd = r->config_call, .events = POLLIN };
+	struct error err = { 0 };
+	uint8_t config[2];
+	uint64_t count;
+
+	assert_int_equal(poll(&pfd, 1, 2000), 1);
+	assert_int_equal(read(r->config_call, &count, sizeof(count)), 8);
+	assert_int_equal(r->vdpa->ops->get_config(r->vdpa, 6, config, 2, &err), 0);
+	assert_int_equal(get_le16(config), status);
+}
+
+static void test_link(void **state)
+{
+	struct soft_rig *r = *state;
+	int fd;
+
+	if (!r)
+		skip();
+	soft_rig_start(r, UINT64_MAX);
+	fd = packet_socket();
+	set_up(fd, false);
+	await_link(r, 0);
+	set_up(fd, true);
+	await_link(r, VIRTIO_NET_S_LINK_UP);
+	soft_rig_post(r, 0, 32, 2048);
+	close(fd);
+	fd = packet_socket();
+	assert_int_equal(arrives(r, fd, 6), 0);
+	close(fd);
+}
+
 static void test_refusals(void **state)
 {
 	struct net_config config = { .soft = "soft", .tap = "ferry1", .n_queues = 1, .bridge = "nobridge" };
@@ -202,6 +245,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_both_ways, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_offloads, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_link, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_refusals, setup, teardown),
 	};
 
