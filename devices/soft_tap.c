@@ -198,10 +198,13 @@ static int tap_connect(struct soft_tap *tap, const struct net_config *config, in
 		ret = tap_ioctl(sock, SIOCBRADDIF, &ifr);
 	}
 	if (ret < 0 && ret != -EBUSY)
-		return error_add(err, ret, "cannot make %s a port of the bridge %s: %s", tap->name,
-				 config->bridge,
-				 ret == -ENODEV ? "there is no such bridge (\"ip link add NAME type bridge\")"
-						: strerror(-ret));
+		return error_add(
+			err, ret,
+			"cannot make %s a port of the bridge %s: %s (\"ip link set %s master %s\" by root, "
+			"then without bridge=)",
+			tap->name, config->bridge,
+			ret == -ENODEV ? "there is no such bridge" : strerror(-ret), tap->name,
+			config->bridge);
 	memset(&ifr, 0, sizeof(ifr));
 	strcpy(ifr.ifr_name, tap->name);
 	ret = tap_ioctl(sock, SIOCGIFFLAGS, &ifr);
