@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Layout of a split ring (virtio 1.4, "Split Virtqueues"), and access of exact width to memory that the other
- * side may change at any time. For vring and svq alone.
+ * Layout of split and packed rings (virtio 1.4, "Split Virtqueues", "Packed Virtqueues"), and access of exact
+ * width to memory that the other side may change at any time. For vring and svq alone.
  */
 #ifndef FERRY_DEVICES_RING_H
 #define FERRY_DEVICES_RING_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
@@ -94,6 +95,58 @@ static inline struct ring_desc ring_load_desc(const uint8_t *table, unsigned int
 		.flags = (uint16_t)(rest >> 32),
 		.next = (uint16_t)(rest >> 48),
 	};
+}
+
+/* Packed rings. Offsets in a descriptor; flags and id have changed places against a split ring's. */
+#define RING_PACKED_LEN   8u
+#define RING_PACKED_ID    12u
+#define RING_PACKED_FLAGS 14u
+/* Availability, as two flags: a descriptor is available if the first is the driver's wrap counter and the
+ * second is not, and used if both are the device's. */
+#define RING_PACKED_F_AVAIL 0x0080u
+#define RING_PACKED_F_USED  0x8000u
+
+/* An event suppression structure, read and written as one word: offset and wrap counter, then flags. */
+#define RING_EVENT_BYTES   4u
+#define RING_EVENT_ENABLE  0u
+#define RING_EVENT_DISABLE 1u
+#define RING_EVENT_DESC    2u
+
+static inline uint32_t ring_event(uint32_t flags, uint16_t offset, bool wrap)
+{
+	return flags << 16 | (uint32_t)wrap << 15 | offset;
+}
+
+/* A descriptor of a packed ring as one of a split ring, its id in @next. */
+static inline struct ring_desc ring_packed_desc(uint64_t addr, uint64_t rest)
+{
+	return (struct ring_desc){
+		.addr = addr,
+		.len = (uint32_t)rest,
+		.flags = (uint16_t)(rest >> 48),
+		.next = (uint16_t)(rest >> 32),
+	};
+}
+
+/* Its second word has flags and id, so that they are of one moment; everything else of the chain is read
+ * after it. */
+static inline struct ring_desc ring_load_packed_desc(const uint8_t *ring, unsigned int i)
+{
+	const uint8_t *p = ring + 16ull * i;
+	uint64_t rest =
+		atomic_load_explicit((const _Atomic uint64_t *)(const void *)(p + 8), memory_order_acquire);
+	uint64_t addr = atomic_load_explicit((const _Atomic uint64_t *)(const void *)p, memory_order_relaxed);
+
+	return ring_packed_desc(addr, rest);
+}
+
+/* The same in a table, which nothing aligns. */
+static inline struct ring_desc ring_load_packed_table(const uint8_t *table, unsigned int i)
+{
+	const volatile struct ring_word *word = (const volatile struct ring_word *)(table + 16ull * i);
+	uint64_t addr = word[0].v;
+
+	return ring_packed_desc(addr, word[1].v);
 }
 
 #endif

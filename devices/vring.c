@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Device side of a split ring: checked private copies of a guest's chains, and used entries back to it. */
+/* Device side of a ring: what is the same for split and packed ones, and the order of completions. */
 #include "devices/vring.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <stdlib.h>
 
-#include "devices/ring.h"
-#include "vmm/state.h"
+#include "devices/vring_priv.h"
 
-static int vring_refuse(struct vring *vr, const char *why)
+/* A saved completion that waits for an older one: head and length. */
+#define VRING_DONE_BYTES 6u
+
+static const struct vring_format *vring_format(const struct vring_setup *setup)
 {
-	vr->broken = why;
-	return -EINVAL;
+	return setup->packed ? &vring_packed : &vring_split;
 }
 
 static void vring_forget_in_flight(struct vring *vr)
@@ -20,35 +20,47 @@ static void vring_forget_in_flight(struct vring *vr)
 	uint16_t anchor = vr->setup.size;
 
 	memset(vr->in_flight, 0, vr->setup.size * sizeof(*vr->in_flight));
+	if (vr->done)
+		memset(vr->done, 0, vr->setup.size * sizeof(*vr->done));
 	vr->next[anchor] = anchor;
 	vr->prev[anchor] = anchor;
 	vr->n_in_flight = 0;
 }
 
-int vring_init(struct vring *vr, struct memory *mem, const struct vring_setup *setup)
+static int vring_alloc(struct vring *vr)
 {
-	uint16_t size = setup->size;
+	uint16_t size = vr->setup.size;
 
-	*vr = (struct vring){ .mem = mem, .setup = *setup };
-	if (!is_power_of_2(size) || size > VIRTIO_RING_MAX_SIZE)
-		return -EINVAL;
-	if (setup->desc % 16 != 0 || setup->avail % 2 != 0 || setup->used % 4 != 0)
-		return -EINVAL;
-	vr->desc = memory_at(mem, setup->desc, virtio_desc_bytes(size));
-	vr->avail = memory_at(mem, setup->avail, virtio_avail_bytes(size));
-	vr->used = memory_at(mem, setup->used, virtio_used_bytes(size));
-	if (!vr->desc || !vr->avail || !vr->used)
-		return -EFAULT;
 	vr->next = calloc(size + 1u, sizeof(*vr->next));
 	vr->prev = calloc(size + 1u, sizeof(*vr->prev));
 	vr->in_flight = calloc(size, sizeof(*vr->in_flight));
 	vr->segs = calloc(size, sizeof(*vr->segs));
-	vr->heads = calloc(size, 2);
-	if (!vr->next || !vr->prev || !vr->in_flight || !vr->segs || !vr->heads) {
-		vring_exit(vr);
+	vr->scratch = malloc(vring_state_bytes(&vr->setup));
+	if (!vr->next || !vr->prev || !vr->in_flight || !vr->segs || !vr->scratch)
 		return -ENOMEM;
+	if (!vr->setup.in_order)
+		return 0;
+	vr->done = calloc(size, sizeof(*vr->done));
+	return vr->done ? 0 : -ENOMEM;
+}
+
+int vring_init(struct vring *vr, struct memory *mem, const struct vring_setup *setup)
+{
+	int ret;
+
+	*vr = (struct vring){ .mem = mem, .setup = *setup };
+	vr->format = vring_format(setup);
+	if (setup->size == 0 || setup->size > VIRTIO_RING_MAX_SIZE)
+		return -EINVAL;
+	ret = vr->format->init(vr);
+	if (ret == 0)
+		ret = vring_alloc(vr);
+	if (ret < 0) {
+		vring_exit(vr);
+		return ret;
 	}
 	vring_forget_in_flight(vr);
+	vr->format->start(vr);
 	return 0;
 }
 
@@ -57,64 +69,15 @@ void vring_exit(struct vring *vr)
 	free(vr->next);
 	free(vr->prev);
 	free(vr->in_flight);
+	free(vr->done);
 	free(vr->segs);
-	free(vr->heads);
+	free(vr->scratch);
+	free(vr->descs);
+	free(vr->kept);
 	*vr = (struct vring){ 0 };
 }
 
-void vring_start_at(struct vring *vr, uint16_t base)
-{
-	vr->last_avail = base;
-	vr->avail_idx = base;
-	vr->used_idx = ring_load_u16(vr->used + RING_IDX);
-	vr->published = vr->used_idx;
-}
-
-static void vring_append_in_flight(struct vring *vr, uint16_t head)
-{
-	uint16_t anchor = vr->setup.size;
-	uint16_t last = vr->prev[anchor];
-
-	vr->next[last] = head;
-	vr->prev[head] = last;
-	vr->next[head] = anchor;
-	vr->prev[anchor] = head;
-	vr->in_flight[head] = true;
-	vr->n_in_flight++;
-}
-
-static void vring_remove_in_flight(struct vring *vr, uint16_t head)
-{
-	vr->next[vr->prev[head]] = vr->next[head];
-	vr->prev[vr->next[head]] = vr->prev[head];
-	vr->in_flight[head] = false;
-	vr->n_in_flight--;
-}
-
-/* Takes a descriptor that names a buffer into @chain. NULL, or what is wrong with it. */
-static const char *vring_add_seg(struct vring *vr, struct vring_chain *chain, const struct ring_desc *d)
-{
-	unsigned int n = (unsigned int)chain->n_read + chain->n_write;
-
-	if (d->len == 0)
-		return NULL;
-	if (!memory_at(vr->mem, d->addr, d->len))
-		return "a buffer is not in guest memory";
-	if ((uint64_t)chain->read_len + chain->write_len + d->len > UINT32_MAX)
-		return "a chain has 2^32 bytes or more";
-	vr->segs[n] = (struct virtio_seg){ .addr = d->addr, .len = d->len };
-	if (d->flags & VRING_DESC_F_WRITE) {
-		chain->n_write++;
-		chain->write_len += d->len;
-	} else {
-		chain->n_read++;
-		chain->read_len += d->len;
-	}
-	return NULL;
-}
-
-/* Finds the table that @d refers to: its host address, or NULL with the reason in *@why. */
-static const uint8_t *vring_find_table(struct vring *vr, const struct ring_desc *d, const char **why)
+const uint8_t *vring_find_table(struct vring *vr, const struct ring_desc *d, const char **why)
 {
 	const uint8_t *table;
 
@@ -136,220 +99,150 @@ static const uint8_t *vring_find_table(struct vring *vr, const struct ring_desc 
 	return table;
 }
 
-/*
- * Copies the chain of @head: any number of direct descriptors, the last of which may be a table. Each
- * descriptor is read once and only the copy is looked at. The number of descriptors bounds the loop, whatever
- * their links say.
- */
-static int vring_parse(struct vring *vr, uint16_t head, struct vring_chain *chain)
-{
-	const uint8_t *table = vr->desc;
-	unsigned int n_entries = vr->setup.size, n = 0, i = head;
-	bool in_table = false, writable = false;
-	const char *why;
-
-	*chain = (struct vring_chain){ .head = head, .segs = vr->segs };
-	for (;;) {
-		struct ring_desc d = ring_load_desc(table, i);
-
-		if (d.flags & VRING_DESC_F_INDIRECT) {
-			if (in_table)
-				return vring_refuse(vr, "an indirect table within another");
-			table = vring_find_table(vr, &d, &why);
-			if (!table)
-				return vring_refuse(vr, why);
-			n_entries = d.len / sizeof(d);
-			in_table = true;
-			i = 0;
-			continue;
-		}
-		if (n++ == vr->setup.size)
-			return vring_refuse(vr, "a chain is longer than the ring, or loops");
-		if (writable && !(d.flags & VRING_DESC_F_WRITE))
-			return vring_refuse(vr, "a readable buffer follows a writable one");
-		writable = d.flags & VRING_DESC_F_WRITE;
-		why = vring_add_seg(vr, chain, &d);
-		if (why)
-			return vring_refuse(vr, why);
-		if (!(d.flags & VRING_DESC_F_NEXT))
-			return 1;
-		if (d.next >= n_entries)
-			return vring_refuse(vr, "a descriptor's next is outside its table");
-		i = d.next;
-	}
-}
-
 int vring_pop(struct vring *vr, struct vring_chain *chain)
 {
-	uint16_t size = vr->setup.size;
-	uint16_t head;
-	int ret;
-
-	if (vr->broken)
-		return -EINVAL;
-	if (vr->avail_idx == vr->last_avail) {
-		/* Pairs with the driver's release of avail.idx: entries and descriptors up to it can be
-		 * read. */
-		uint16_t idx = ring_load_u16_acquire(vr->avail + RING_IDX);
-
-		if ((uint16_t)(idx - vr->last_avail) > size)
-			return vring_refuse(vr, "avail.idx is further ahead than the ring is long");
-		vr->avail_idx = idx;
-		if (idx == vr->last_avail)
-			return 0;
-	}
-	head = ring_load_u16(vr->avail + ring_avail_entry(vr->last_avail & (size - 1u)));
-	if (head >= size)
-		return vring_refuse(vr, "a chain's head is outside the ring");
-	if (vr->in_flight[head])
-		return vring_refuse(vr, "a chain was made available again before it was used");
-	ret = vring_parse(vr, head, chain);
-	if (ret < 0)
-		return ret;
-	vring_append_in_flight(vr, head);
-	vr->last_avail++;
-	return 1;
+	return vr->broken ? -EINVAL : vr->format->pop(vr, chain);
 }
 
 void vring_unpop(struct vring *vr)
 {
-	assert(vr->n_in_flight > 0);
-	vring_remove_in_flight(vr, vr->prev[vr->setup.size]);
-	vr->last_avail--;
+	uint16_t head = vr->prev[vr->setup.size];
+
+	assert(vr->n_in_flight > 0 && !(vr->done && vr->done[head].done));
+	vring_remove_in_flight(vr, head);
+	vr->format->unpop(vr, head);
 }
 
 bool vring_has_avail(struct vring *vr)
 {
-	return !vr->broken && ring_load_u16(vr->avail + RING_IDX) != vr->last_avail;
-}
-
-static void vring_store_used_u16(struct vring *vr, uint64_t offset, uint16_t v)
-{
-	ring_store_u16(vr->used + offset, v);
-	memory_mark_dirty(vr->mem, vr->setup.used + offset, sizeof(v));
+	return !vr->broken && vr->format->has_avail(vr);
 }
 
 bool vring_enable_kicks(struct vring *vr)
 {
-	if (vr->setup.event_idx)
-		vring_store_used_u16(vr, ring_avail_event(vr->setup.size), vr->last_avail);
-	else
-		vring_store_used_u16(vr, RING_FLAGS, 0);
-	/* Pairs with the driver's full barrier between its write of avail.idx and its look at avail_event or
-	 * used.flags: either it sees that we want a kick, or we see what it added. */
+	vr->format->ask_kicks(vr, true);
+	/* Pairs with the driver's full barrier between its making something available and its look at
+	 * avail_event, used.flags or our event suppression: either it sees that we want a kick, or we see
+	 * what it added. */
 	atomic_thread_fence(memory_order_seq_cst);
 	return vring_has_avail(vr);
 }
 
 void vring_disable_kicks(struct vring *vr)
 {
-	/* With event_idx an avail_event that has been passed asks for nothing. */
-	if (!vr->setup.event_idx)
-		vring_store_used_u16(vr, RING_FLAGS, VRING_USED_F_NO_NOTIFY);
+	vr->format->ask_kicks(vr, false);
+}
+
+/* The oldest chain in flight, or the list's anchor. */
+static uint16_t vring_oldest(const struct vring *vr)
+{
+	return vr->next[vr->setup.size];
+}
+
+static void vring_push_in_order(struct vring *vr, uint16_t head, uint32_t len)
+{
+	assert(!vr->done[head].done);
+	vr->done[head] = (struct vring_done){ .done = true, .len = len };
+	for (head = vring_oldest(vr); head < vr->setup.size && vr->done[head].done; head = vring_oldest(vr)) {
+		vr->done[head].done = false;
+		vring_remove_in_flight(vr, head);
+		vr->format->use(vr, head, vr->done[head].len);
+	}
 }
 
 void vring_push(struct vring *vr, uint16_t head, uint32_t len)
 {
-	uint8_t *entry = vr->used + ring_used_entry(vr->used_idx & (vr->setup.size - 1u));
-
 	assert(head < vr->setup.size && vr->in_flight[head]);
-	ring_store_u32(entry, head);
-	ring_store_u32(entry + 4, len);
+	if (vr->done) {
+		vring_push_in_order(vr, head, len);
+		return;
+	}
 	vring_remove_in_flight(vr, head);
-	vr->used_idx++;
+	vr->format->use(vr, head, len);
 }
 
 bool vring_publish(struct vring *vr)
 {
-	uint16_t old = vr->published, new = vr->used_idx;
-
-	if (old == new)
-		return false;
-	/* Pairs with the driver's acquire of used.idx: the entries, and what the device wrote, come first. */
-	ring_store_u16_release(vr->used + RING_IDX, new);
-	vr->published = new;
-	/* The whole part, a page or two: one call costs less than to find out which entries are new. */
-	memory_mark_dirty(vr->mem, vr->setup.used, virtio_used_bytes(vr->setup.size));
-	/* Pairs with the driver's full barrier between its write of used_event or avail.flags and its look at
-	 * used.idx: either it sees the new entries, or we see that it wants to be told. */
-	atomic_thread_fence(memory_order_seq_cst);
-	if (vr->setup.event_idx)
-		return virtio_need_event(ring_load_u16(vr->avail + ring_used_event(vr->setup.size)), new,
-					 old);
-	return !(ring_load_u16(vr->avail + RING_FLAGS) & VRING_AVAIL_F_NO_INTERRUPT);
+	return vr->format->publish(vr);
 }
 
 int vring_next_in_flight(const struct vring *vr, int prev)
 {
 	uint16_t next = vr->next[prev < 0 ? vr->setup.size : prev];
 
+	while (vr->done && next < vr->setup.size && vr->done[next].done)
+		next = vr->next[next];
 	return next == vr->setup.size ? -1 : next;
 }
 
 int vring_reread(struct vring *vr, uint16_t head, struct vring_chain *chain)
 {
 	assert(head < vr->setup.size && vr->in_flight[head]);
-	return vr->broken ? -EINVAL : vring_parse(vr, head, chain);
+	return vr->broken ? -EINVAL : vr->format->reread(vr, head, chain);
+}
+
+/* State */
+
+uint32_t vring_state_bytes(const struct vring_setup *setup)
+{
+	uint32_t each = vring_format(setup)->state_bytes + (setup->in_order ? VRING_DONE_BYTES : 0);
+
+	return each * setup->size;
 }
 
 void vring_save(const struct vring *vr, struct state_writer *w)
 {
+	uint16_t anchor = vr->setup.size;
 	uint32_t n = 0;
 
-	assert(vr->published == vr->used_idx);
-	for (int head = vring_next_in_flight(vr, -1); head >= 0; head = vring_next_in_flight(vr, head))
-		put_le16(vr->heads + 2 * n++, (uint16_t)head);
-	state_put_u32(w, "last-avail", vr->last_avail);
-	state_put_u32(w, "used-idx", vr->published);
-	state_put_blob(w, "in-flight", vr->heads, 2 * n);
+	vr->format->save(vr, w);
+	if (!vr->done)
+		return;
+	for (uint16_t head = vring_oldest(vr); head != anchor; head = vr->next[head]) {
+		uint8_t *p = vr->scratch + VRING_DONE_BYTES * n;
+
+		if (!vr->done[head].done)
+			continue;
+		put_le16(p, head);
+		put_le32(p + 2, vr->done[head].len);
+		n++;
+	}
+	state_put_blob(w, "done", vr->scratch, VRING_DONE_BYTES * n);
 }
 
-/* Takes the list of heads over; refuses it as a whole. */
-static int vring_load_in_flight(struct vring *vr, const uint8_t *heads, uint32_t n, struct error *err)
+static int vring_load_done(struct vring *vr, struct state_node *node)
 {
-	for (uint32_t i = 0; i < n; i++) {
-		uint16_t head = get_le16(heads + 2 * i);
+	const uint8_t *p;
+	uint32_t len;
+	int ret = state_get_blob(node, "done", 0, VRING_DONE_BYTES * vr->setup.size, &p, &len);
 
-		if (head >= vr->setup.size || vr->in_flight[head]) {
-			vring_forget_in_flight(vr);
-			return error_add(err, -EINVAL, "in-flight head %u of a ring of %u is %s", head,
-					 vr->setup.size,
-					 head >= vr->setup.size ? "out of range" : "listed twice");
-		}
-		vring_append_in_flight(vr, head);
+	if (ret < 0)
+		return ret;
+	if (len % VRING_DONE_BYTES != 0)
+		return error_add(node->err, -EINVAL, "%u bytes of completions", len);
+	for (uint32_t i = 0; i < len; i += VRING_DONE_BYTES) {
+		uint16_t head = get_le16(p + i);
+
+		/* The oldest would have been given back. */
+		if (head >= vr->setup.size || !vr->in_flight[head] || vr->done[head].done ||
+		    head == vring_oldest(vr))
+			return error_add(node->err, -EINVAL,
+					 "head %u of a ring of %u cannot be done and not given back", head,
+					 vr->setup.size);
+		vr->done[head] = (struct vring_done){ .done = true, .len = get_le32(p + i + 2) };
 	}
 	return 0;
 }
 
 int vring_load(struct vring *vr, struct state_node *node)
 {
-	uint16_t guest_used = ring_load_u16(vr->used + RING_IDX);
-	uint32_t last_avail, used_idx, len;
-	const uint8_t *heads;
-	int ret;
+	int ret = vr->format->load(vr, node);
 
-	ret = state_get_u32(node, "last-avail", 0, UINT16_MAX, &last_avail);
-	if (ret < 0)
-		return ret;
-	ret = state_get_u32(node, "used-idx", 0, UINT16_MAX, &used_idx);
-	if (ret < 0)
-		return ret;
-	ret = state_get_blob(node, "in-flight", 0, 2u * vr->setup.size, &heads, &len);
-	if (ret < 0)
-		return ret;
-	if (used_idx != guest_used)
-		return error_add(node->err, -EINVAL, "used index %u of a ring is %u in guest memory",
-				 used_idx, guest_used);
-	if (len % 2 != 0 || (uint16_t)(last_avail - used_idx) != len / 2)
-		return error_add(node->err, -EINVAL,
-				 "%u bytes of in-flight heads do not fit ring indexes %u and %u", len,
-				 last_avail, used_idx);
-	ret = vring_load_in_flight(vr, heads, len / 2, node->err);
-	if (ret < 0)
-		return ret;
-	vr->last_avail = (uint16_t)last_avail;
-	vr->avail_idx = vr->last_avail;
-	vr->used_idx = (uint16_t)used_idx;
-	vr->published = vr->used_idx;
-	return 0;
+	if (ret == 0 && vr->done)
+		ret = vring_load_done(vr, node);
+	if (ret < 0) {
+		vring_forget_in_flight(vr);
+		vr->format->start(vr);
+	}
+	return ret;
 }

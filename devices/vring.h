@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Device side of a split virtqueue (virtio 1.4, "Split Virtqueues"): takes chains from a driver in the guest,
- * gives them back used. The ring's memory is the guest's and hostile: each field is read once, every address
- * is bounded against guest RAM, and the caller only ever sees private copies.
+ * Device side of a virtqueue, split or packed (virtio 1.4, "Split Virtqueues", "Packed Virtqueues"): takes
+ * chains from a driver in the guest, gives them back used. The ring's memory is the guest's and hostile: each
+ * field is read once, every address is bounded against guest RAM, and the caller only ever sees private
+ * copies.
  *
  * One owner thread, apart from what says otherwise. Nothing is allocated after vring_init().
  */
@@ -18,7 +19,7 @@
  * legal and are left out. So a chain may have no segments at all; it is to be given back with length 0.
  */
 struct vring_chain {
-	uint16_t head;
+	uint16_t head; /* packed: the buffer id */
 	uint16_t n_read;
 	uint16_t n_write;
 	uint32_t read_len;  /* bytes in the readable segments */
@@ -27,24 +28,36 @@ struct vring_chain {
 };
 
 struct vring_setup {
-	uint16_t size;              /* power of two, at most VIRTIO_RING_MAX_SIZE */
-	uint64_t desc, avail, used; /* gpa */
+	uint16_t size;              /* at most VIRTIO_RING_MAX_SIZE; a power of two unless packed */
+	uint64_t desc, avail, used; /* gpa; packed: ring, driver's and device's event suppression */
 	bool event_idx;
 	bool indirect;
+	bool packed;
+	bool in_order; /* chains are given back in the order in which they were taken */
+};
+
+struct vring_format;
+struct ring_desc;
+
+/* A chain of an in-order ring that is done while an older one is not. */
+struct vring_done {
+	bool done;
+	uint32_t len;
 };
 
 struct vring {
 	struct memory *mem;
 	struct vring_setup setup;
+	const struct vring_format *format;
 	/* Host addresses of the three parts, bounded once at start; accessed with exact-width atomics only.
 	 */
-	const uint8_t *desc;
+	uint8_t *desc;
 	uint8_t *avail;
 	uint8_t *used;
 
-	uint16_t last_avail; /* next entry to take, free-running */
+	uint16_t last_avail; /* next entry to take: free-running; packed: a place in the ring */
 	uint16_t avail_idx;  /* the driver's index as last read */
-	uint16_t used_idx;   /* next entry to write, free-running; not yet visible beyond @published */
+	uint16_t used_idx;   /* next entry to write, as last_avail; not yet visible beyond @published */
 	uint16_t published;  /* used.idx as the guest sees it */
 	uint16_t n_in_flight;
 	const char *broken; /* what the driver did, for the log; NULL while the ring is good */
@@ -52,8 +65,26 @@ struct vring {
 	uint16_t *next;
 	uint16_t *prev;
 	bool *in_flight;
+	struct vring_done *done; /* [size], in order only */
 	struct virtio_seg *segs; /* of the chain popped last, [size] */
-	uint8_t *heads;          /* scratch of vring_save(), [2 * size] */
+	uint8_t *scratch;        /* of vring_save() */
+
+	/* Packed. What is used is written over descriptors of chains that are still in flight, so these are
+	 * kept: stretches of a list through @next of @descs. */
+	bool avail_wrap, used_wrap; /* wrap counters of last_avail and used_idx */
+	struct ring_desc *descs;    /* [size] */
+	struct vring_kept *kept;    /* [size], by id */
+	uint16_t free_desc, n_free;
+	uint16_t batch; /* where the first descriptor is that is used and not published, if there is one */
+	uint16_t batch_flags; /* which make it visible, and all others after it */
+	uint16_t n_batch;     /* places used and not published */
+	uint32_t event;       /* our event suppression as the driver sees it */
+};
+
+/* Descriptors of a chain in flight. */
+struct vring_kept {
+	uint16_t first, last;
+	uint16_t n;
 };
 
 /*
@@ -65,14 +96,14 @@ int __must_check vring_init(struct vring *vr, struct memory *mem, const struct v
 void vring_exit(struct vring *vr);
 
 /*
- * A fresh ring goes on at @base, the index in the available ring of the next chain, where another device has
- * left it with nothing in flight; how many were used is in the ring.
+ * A fresh split ring goes on at @base, the index in the available ring of the next chain, where another
+ * device has left it with nothing in flight; how many were used is in the ring.
  */
 void vring_start_at(struct vring *vr, uint16_t base);
 
 /*
  * Takes the next chain. Returns 1 with @chain filled (its segments are valid until the next vring_pop() or
- * vring_reread()), 0 if there is none, -EINVAL if the driver broke the rules of section "Split Virtqueues":
+ * vring_reread()), 0 if there is none, -EINVAL if the driver broke the specification's rules:
  * then @vr->broken says which, and nothing more can be taken until the driver resets the ring. What is in
  * flight can still be given back.
  */
@@ -93,25 +124,31 @@ bool vring_enable_kicks(struct vring *vr);
 void vring_disable_kicks(struct vring *vr);
 
 /*
- * Gives back an in-flight chain with @len bytes written. Not visible before vring_publish(), which returns
- * whether the driver wants an interrupt for what it made visible.
+ * Gives back an in-flight chain with @len bytes written; in an in-order ring once all older ones are given
+ * back. Not visible before vring_publish(), which returns whether the driver wants an interrupt for what it
+ * made visible.
  */
 void vring_push(struct vring *vr, uint16_t head, uint32_t len);
 bool __must_check vring_publish(struct vring *vr);
 
 /*
  * Saved state is {last_avail, used index, in-flight heads in submission order}: the memory part is in guest
- * RAM. vring_save() writes properties into the current node and changes nothing; all that was pushed must
- * have been published. vring_load() on a fresh vring validates them against each other, @vr's size and the
- * used index in guest memory; on an error @vr is as fresh as it was and the node's error says why.
+ * RAM. Packed: also both wrap counters, and the descriptors of what is in flight, for they may no longer be
+ * in the ring. In order: also what is done and waits for an older one. vring_save() writes properties into
+ * the current node and changes nothing; all that was pushed must have been published. vring_load() on a fresh
+ * vring validates them against each other, @vr's size and, if split, the used index in guest memory; on an
+ * error @vr is as fresh as it was and the node's error says why.
  */
 struct state_writer;
 struct state_node;
 void vring_save(const struct vring *vr, struct state_writer *w);
 int __must_check vring_load(struct vring *vr, struct state_node *node);
+/* Most bytes that a ring's lists take in it. */
+uint32_t vring_state_bytes(const struct vring_setup *setup);
 
 /*
- * The in-flight heads in submission order: start with @prev -1, ends with -1. vring_reread() parses the chain
+ * The in-flight heads in submission order, but for those that are given back already and wait for an older
+ * one: start with @prev -1, ends with -1. vring_reread() parses the chain
  * of an in-flight head again, to be submitted to another device; same returns as vring_pop() but never 0.
  */
 int vring_next_in_flight(const struct vring *vr, int prev);

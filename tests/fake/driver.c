@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A guest's driver for one split ring, legal and illegal. */
+/* A guest's driver for one ring, legal and illegal: a split one, and what a packed one shares with it. */
 #include "tests/fake/driver.h"
 
 #include <assert.h>
@@ -18,29 +18,60 @@ static void store16(uint8_t *p, uint16_t v)
 	__atomic_store_n((uint16_t *)(void *)p, v, __ATOMIC_RELEASE);
 }
 
+/* Bytes of the parts for driver and device. */
+static uint64_t avail_bytes(const struct vring_setup *s)
+{
+	return s->packed ? 4 : 6 + 2ull * s->size;
+}
+
+static uint64_t used_bytes(const struct vring_setup *s)
+{
+	return s->packed ? 4 : 6 + 8ull * s->size;
+}
+
+static void find_parts(struct fake_driver *d)
+{
+	d->desc = memory_at(d->mem, d->setup.desc, 16ull * d->setup.size);
+	d->avail = memory_at(d->mem, d->setup.avail, avail_bytes(&d->setup));
+	d->used = memory_at(d->mem, d->setup.used, used_bytes(&d->setup));
+	assert(d->desc && d->avail && d->used);
+	d->next = calloc(d->setup.size, sizeof(*d->next));
+	d->n_descs = calloc(d->setup.size, sizeof(*d->n_descs));
+	d->order = calloc(d->setup.size, sizeof(*d->order));
+	assert(d->next && d->n_descs && d->order);
+}
+
 void fake_driver_init(struct fake_driver *d, struct memory *mem, const struct vring_setup *setup)
 {
 	uint16_t size = setup->size;
 
 	*d = (struct fake_driver){ .mem = mem, .setup = *setup, .n_free = size };
-	d->desc = memory_at(mem, setup->desc, 16ull * size);
-	d->avail = memory_at(mem, setup->avail, 6 + 2ull * size);
-	d->used = memory_at(mem, setup->used, 6 + 8ull * size);
-	assert(d->desc && d->avail && d->used);
+	d->avail_wrap = d->published_wrap = d->used_wrap = true;
+	find_parts(d);
 	memset(d->desc, 0, 16ull * size);
-	memset(d->avail, 0, 6 + 2ull * size);
-	memset(d->used, 0, 6 + 8ull * size);
-	d->next = calloc(size, sizeof(*d->next));
-	d->n_descs = calloc(size, sizeof(*d->n_descs));
-	assert(d->next && d->n_descs);
+	memset(d->avail, 0, avail_bytes(setup));
+	memset(d->used, 0, used_bytes(setup));
 	for (unsigned int i = 0; i < size; i++)
 		d->next[i] = (uint16_t)((i + 1) % size);
+}
+
+void fake_driver_copy(struct fake_driver *to, const struct fake_driver *from, struct memory *mem)
+{
+	size_t bytes = from->setup.size * sizeof(uint16_t);
+
+	*to = *from;
+	to->mem = mem;
+	find_parts(to);
+	memcpy(to->next, from->next, bytes);
+	memcpy(to->n_descs, from->n_descs, bytes);
+	memcpy(to->order, from->order, bytes);
 }
 
 void fake_driver_exit(struct fake_driver *d)
 {
 	free(d->next);
 	free(d->n_descs);
+	free(d->order);
 	*d = (struct fake_driver){ 0 };
 }
 
@@ -53,15 +84,25 @@ void fake_driver_start_at(struct fake_driver *d, uint16_t idx)
 	store16(d->used + 2, idx);
 }
 
+static void write_desc(const struct fake_driver *d, uint8_t *p, uint64_t addr, uint32_t len, uint16_t flags,
+		       uint16_t next)
+{
+	put_le64(p, addr);
+	put_le32(p + 8, len);
+	put_le16(p + (d->setup.packed ? 14 : 12), flags);
+	put_le16(p + (d->setup.packed ? 12 : 14), next);
+}
+
 void fake_driver_write_desc(struct fake_driver *d, uint16_t i, uint64_t addr, uint32_t len, uint16_t flags,
 			    uint16_t next)
 {
-	uint8_t *p = d->desc + 16ull * i;
+	write_desc(d, d->desc + 16ull * i, addr, len, flags, next);
+}
 
-	put_le64(p, addr);
-	put_le32(p + 8, len);
-	put_le16(p + 12, flags);
-	put_le16(p + 14, next);
+void fake_driver_write_avail(struct fake_driver *d, uint16_t i, uint64_t addr, uint32_t len, uint16_t flags,
+			     uint16_t id)
+{
+	fake_driver_write_desc(d, i, addr, len, flags | 1 << 7, id);
 }
 
 void fake_driver_write_table(struct fake_driver *d, uint64_t table, unsigned int i, uint64_t addr,
@@ -70,10 +111,7 @@ void fake_driver_write_table(struct fake_driver *d, uint64_t table, unsigned int
 	uint8_t *p = memory_at(d->mem, table + 16ull * i, 16);
 
 	assert(p);
-	put_le64(p, addr);
-	put_le32(p + 8, len);
-	put_le16(p + 12, flags);
-	put_le16(p + 14, next);
+	write_desc(d, p, addr, len, flags, next);
 }
 
 void fake_driver_offer(struct fake_driver *d, uint16_t head)
@@ -92,6 +130,9 @@ int fake_driver_add_mixed(struct fake_driver *d, const struct virtio_seg *segs, 
 	assert(n > 0 && n_direct <= n);
 	if (n_descs > d->n_free)
 		return -1;
+	d->order[d->n_added++ % d->setup.size] = head;
+	if (d->setup.packed)
+		return fake_packed_add(d, segs, n_read, n_write, n_direct, table);
 	for (unsigned int k = 0; k < n; k++) {
 		uint16_t flags = (uint16_t)((k >= n_read ? WRITE : 0) | (k + 1 < n ? NEXT : 0));
 
@@ -131,6 +172,8 @@ bool fake_driver_publish(struct fake_driver *d)
 {
 	uint16_t old = d->published, event;
 
+	if (d->setup.packed)
+		return fake_packed_publish(d);
 	store16(d->avail + 2, d->avail_idx);
 	d->published = d->avail_idx;
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
@@ -145,7 +188,7 @@ bool fake_driver_publish(struct fake_driver *d)
 	return false;
 }
 
-int fake_driver_get_used(struct fake_driver *d, uint16_t *head, uint32_t *len)
+static int split_get_used(struct fake_driver *d, uint16_t *head, uint32_t *len)
 {
 	uint16_t idx = load16(d->used + 2), tail;
 	const uint8_t *entry = d->used + 4 + 8ull * (d->last_used % d->setup.size);
@@ -172,8 +215,20 @@ int fake_driver_get_used(struct fake_driver *d, uint16_t *head, uint32_t *len)
 	return 1;
 }
 
+int fake_driver_get_used(struct fake_driver *d, uint16_t *head, uint32_t *len)
+{
+	int ret = d->setup.packed ? fake_packed_get_used(d, head, len) : split_get_used(d, head, len);
+
+	if (ret == 1 && d->setup.in_order && *head != d->order[d->n_taken % d->setup.size])
+		return -1;
+	d->n_taken += ret == 1;
+	return ret;
+}
+
 bool fake_driver_enable_interrupts(struct fake_driver *d)
 {
+	if (d->setup.packed)
+		return fake_packed_enable_interrupts(d);
 	if (d->setup.event_idx)
 		fake_driver_set_used_event(d, d->last_used);
 	else
@@ -184,7 +239,9 @@ bool fake_driver_enable_interrupts(struct fake_driver *d)
 
 void fake_driver_disable_interrupts(struct fake_driver *d)
 {
-	if (d->setup.event_idx)
+	if (d->setup.packed)
+		fake_packed_disable_interrupts(d);
+	else if (d->setup.event_idx)
 		fake_driver_set_used_event(d, (uint16_t)(d->last_used - 1));
 	else
 		fake_driver_set_avail_flags(d, 1);
@@ -192,15 +249,16 @@ void fake_driver_disable_interrupts(struct fake_driver *d)
 
 void fake_driver_set_avail_idx(struct fake_driver *d, uint16_t idx)
 {
-	store16(d->avail + 2, idx);
+	if (!d->setup.packed)
+		store16(d->avail + 2, idx);
 }
 
 void fake_driver_set_used_event(struct fake_driver *d, uint16_t event)
 {
-	store16(d->avail + 4 + 2ull * d->setup.size, event);
+	store16(d->setup.packed ? d->avail : d->avail + 4 + 2ull * d->setup.size, event);
 }
 
 void fake_driver_set_avail_flags(struct fake_driver *d, uint16_t flags)
 {
-	store16(d->avail, flags);
+	store16(d->setup.packed ? d->avail + 2 : d->avail, flags);
 }

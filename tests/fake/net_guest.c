@@ -166,6 +166,8 @@ static void set_up_queue(struct net_guest *g, unsigned int i)
 		.used = RINGS + 0x10000 * i + RING_USED,
 		.event_idx = virtio_has(g->features, VIRTIO_RING_F_EVENT_IDX),
 		.indirect = virtio_has(g->features, VIRTIO_RING_F_INDIRECT_DESC),
+		.packed = virtio_has(g->features, VIRTIO_F_RING_PACKED),
+		.in_order = virtio_has(g->features, VIRTIO_F_IN_ORDER),
 	};
 	uint16_t size;
 
@@ -430,21 +432,8 @@ void net_guest_copy(struct net_guest *to, struct net_guest *from)
 	memcpy(to->n_buffers, from->n_buffers, sizeof(to->n_buffers));
 	memcpy(to->buffer_of, from->buffer_of, sizeof(to->buffer_of));
 	for (unsigned int i = 0; i < FAKE_VDPA_MAX_VQS; i++) {
-		struct fake_driver *d = &to->queues[i], *old = &from->queues[i];
-		uint16_t size = old->setup.size;
-
-		fake_driver_exit(d);
-		if (!old->mem)
-			continue;
-		*d = *old;
-		d->mem = &to->vm->memory;
-		d->desc = memory_at(d->mem, d->setup.desc, virtio_desc_bytes(size));
-		d->avail = memory_at(d->mem, d->setup.avail, virtio_avail_bytes(size));
-		d->used = memory_at(d->mem, d->setup.used, virtio_used_bytes(size));
-		d->next = malloc(size * sizeof(*d->next));
-		d->n_descs = malloc(size * sizeof(*d->n_descs));
-		assert(d->next && d->n_descs);
-		memcpy(d->next, old->next, size * sizeof(*d->next));
-		memcpy(d->n_descs, old->n_descs, size * sizeof(*d->n_descs));
+		fake_driver_exit(&to->queues[i]);
+		if (from->queues[i].mem)
+			fake_driver_copy(&to->queues[i], &from->queues[i], &to->vm->memory);
 	}
 }
