@@ -11,6 +11,8 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "vmm/state.h"
+
 #define NET_PCI_CLASS 0x020000u /* Ethernet */
 
 _Static_assert(offsetof(struct virtio_net_config, mac) == 0, "virtio_net_config");
@@ -44,6 +46,9 @@ _Static_assert(CVQ_MAX_STATS_COMMAND <= NET_CTRL_ASK_BYTES, "a question of Ferry
 
 /* Features of the rings between guest and Ferry: the device has no part in them. */
 #define NET_RING_FEATURES (VIRTIO_BIT(VIRTIO_RING_F_INDIRECT_DESC) | VIRTIO_BIT(VIRTIO_RING_F_EVENT_IDX))
+
+/* What the lists of a NIC's rings may take of a VM's state, which has STATE_MAX for everything. */
+#define NET_MAX_RING_STATE (STATE_MAX / 4)
 
 /* "Feature bit requirements" and reference 1.2, 1.8: a bit, and the bits of which one at least must be there
  * too. */
@@ -318,6 +323,22 @@ static int net_probe(struct net *net, struct error *err)
 	return 0;
 }
 
+/* Packed rings, unless they are not wanted or so large that what is in flight could not be carried. */
+static uint64_t net_offer_packed(const struct net *net, const struct net_config *config,
+				 const uint16_t *sizes)
+{
+	struct vring_setup setup = { .packed = true };
+	uint64_t bytes = 0;
+
+	if (config->packed && strcmp(config->packed, "off") == 0)
+		return 0;
+	for (unsigned int i = 0; i < net->n_slots; i++) {
+		setup.size = sizes[i];
+		bytes += vring_state_bytes(&setup);
+	}
+	return bytes <= NET_MAX_RING_STATE ? VIRTIO_BIT(VIRTIO_F_RING_PACKED) : 0;
+}
+
 /* The window: a shadow ring and scratch buffers for each queue, the control queue's commands and acks, the
  * announcement. */
 static int net_window_init(struct net *net, struct error *err)
@@ -451,7 +472,7 @@ static struct net *net_alloc(struct vm *vm, struct vdpa *vdpa, unsigned int inde
 }
 
 int net_create(struct net **out, struct vm *vm, struct pci_bus *bus, struct vdpa *vdpa, unsigned int index,
-	       struct error *err)
+	       const struct net_config *config, struct error *err)
 {
 	uint16_t sizes[2 * NET_MAX_PAIRS + 1];
 	struct net *net = net_alloc(vm, vdpa, index);
@@ -466,6 +487,8 @@ int net_create(struct net **out, struct vm *vm, struct pci_bus *bus, struct vdpa
 		goto free_net;
 	net->n_slots = 2 * net->max_pairs + (virtio_has(net->offered, VIRTIO_NET_F_CTRL_VQ) ? 1 : 0);
 	ret = net_ring_sizes(net, sizes, err);
+	if (ret == 0)
+		net->offered |= net_offer_packed(net, config, sizes);
 	if (ret == 0)
 		ret = net_window_init(net, err);
 	if (ret == 0)

@@ -8,6 +8,7 @@
 
 #include "devices/pci.h"
 #include "devices/vdpa.h"
+#include "vmm/config.h"
 
 struct net;
 
@@ -17,7 +18,7 @@ struct net;
  * once vCPUs have ended.
  */
 int __must_check net_create(struct net **net, struct vm *vm, struct pci_bus *bus, struct vdpa *vdpa,
-			    unsigned int index, struct error *err);
+			    unsigned int index, const struct net_config *config, struct error *err);
 void net_destroy(struct net *net);
 
 #endif

@@ -65,8 +65,10 @@ void net_plan(struct net *net, uint64_t features)
 
 uint64_t net_device_features(const struct net *net, uint64_t features)
 {
-	/* Event suppression and indirect tables of the guest's rings say nothing about the device's. */
-	features &= ~(VIRTIO_BIT(VIRTIO_RING_F_EVENT_IDX) | VIRTIO_BIT(VIRTIO_RING_F_INDIRECT_DESC));
+	/* Format, event suppression and indirect tables of the guest's rings say nothing about the device's.
+	 */
+	features &= ~(VIRTIO_BIT(VIRTIO_F_RING_PACKED) | VIRTIO_BIT(VIRTIO_RING_F_EVENT_IDX) |
+		      VIRTIO_BIT(VIRTIO_RING_F_INDIRECT_DESC));
 	return net->vdpa->features & (features | NET_DEVICE_FEATURES);
 }
 
@@ -246,6 +248,7 @@ int net_find_rings(struct net *net, struct error *err)
 			.used = vq->device,
 			.event_idx = virtio_has(net->features, VIRTIO_RING_F_EVENT_IDX),
 			.indirect = virtio_has(net->features, VIRTIO_RING_F_INDIRECT_DESC),
+			.packed = virtio_has(net->features, VIRTIO_F_RING_PACKED),
 		};
 		int ret;
 

@@ -46,7 +46,15 @@ static const struct net_feature_name {
 	{ VIRTIO_NET_F_RSS, "RSS" },
 	{ VIRTIO_NET_F_SPEED_DUPLEX, "SPEED_DUPLEX" },
 	{ VIRTIO_F_VERSION_1, "VERSION_1" },
+	{ VIRTIO_F_RING_PACKED, "RING_PACKED" },
 };
+
+/* Bits of the rings and of the transport are not the NIC's. */
+static const char *net_feature_prefix(unsigned int bit)
+{
+	return bit >= VIRTIO_TRANSPORT_F_START && bit < VIRTIO_TRANSPORT_F_END ? "VIRTIO_F_"
+									       : "VIRTIO_NET_F_";
+}
 
 /* -ENOTSUP, naming every feature of @want that is not in @have; @guest: what the guest has to do with it. */
 static int net_check_features(struct net *net, const char *guest, uint64_t want, uint64_t have,
@@ -59,8 +67,9 @@ static int net_check_features(struct net *net, const char *guest, uint64_t want,
 		if (!virtio_has(missing, net_feature_names[i].bit))
 			continue;
 		missing &= ~VIRTIO_BIT(net_feature_names[i].bit);
-		ret = error_add(err, -ENOTSUP, "%s: the guest %s VIRTIO_NET_F_%s, which %s does not offer",
-				net->name, guest, net_feature_names[i].name, net->vdpa->name);
+		ret = error_add(err, -ENOTSUP, "%s: the guest %s %s%s, which %s does not offer", net->name,
+				guest, net_feature_prefix(net_feature_names[i].bit),
+				net_feature_names[i].name, net->vdpa->name);
 	}
 	if (missing)
 		ret = error_add(err, -ENOTSUP, "%s: the guest %s features 0x%llx, which %s does not offer",

@@ -109,5 +109,6 @@ void virtio_pci_common_read(struct virtio_pci *v, uint64_t offset, void *data, u
 void virtio_pci_common_write(struct virtio_pci *v, uint64_t offset, const void *data, unsigned int len);
 bool virtio_pci_features_valid(struct virtio_pci *v, uint64_t accepted);
 bool virtio_pci_status_legal(uint8_t status);
+bool virtio_pci_size_valid(uint32_t size, uint64_t accepted);
 
 #endif

@@ -218,6 +218,11 @@ static void write_queue_select(struct virtio_pci *v, unsigned int arg, uint32_t 
 	v->queue_select = (uint16_t)value;
 }
 
+bool virtio_pci_size_valid(uint32_t size, uint64_t accepted)
+{
+	return is_power_of_2(size) || (size > 0 && virtio_has(accepted, VIRTIO_F_RING_PACKED));
+}
+
 static uint32_t read_queue_size(struct virtio_pci *v, unsigned int arg)
 {
 	const struct virtio_queue *q = selected_queue(v);
@@ -231,7 +236,7 @@ static void write_queue_size(struct virtio_pci *v, unsigned int arg, uint32_t va
 
 	if (!q)
 		return;
-	if (is_power_of_2(value) && value <= q->max_size)
+	if (virtio_pci_size_valid(value, v->accepted) && value <= q->max_size)
 		q->size = (uint16_t)value;
 	else
 		log_limited(&v->log_limit, LOG_WARN,

@@ -85,7 +85,7 @@ static int load_queue(const struct virtio_pci *v, unsigned int index, struct loa
 		ret = state_finish(&node);
 	if (ret < 0)
 		return ret;
-	if ((q->size & (q->size - 1)) != 0)
+	if (q->size > 0 && !virtio_pci_size_valid(q->size, l->accepted))
 		return error_add(node.err, -EINVAL, "queue %u has %u entries, not a power of two", index,
 				 q->size);
 	if (!vector_valid(v, q->vector))

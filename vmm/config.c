@@ -155,6 +155,7 @@ static const struct {
 	{ "hub", offsetof(struct net_config, hub), false },
 	{ "mac", offsetof(struct net_config, mac_text), false },
 	{ "queues", offsetof(struct net_config, queues_text), false },
+	{ "packed", offsetof(struct net_config, packed), false },
 };
 
 static const char **config_net_field(struct net_config *net, const char *key, size_t len, bool *word)
@@ -246,6 +247,8 @@ static int config_net_check(struct net_config *net, struct error *err)
 {
 	if (!net->vdpa == !net->soft)
 		return error_add(err, -EINVAL, "--net: vdpa=PATH, or soft,tap=NAME, is needed");
+	if (net->packed && strcmp(net->packed, "on") != 0 && strcmp(net->packed, "off") != 0)
+		return error_add(err, -EINVAL, "--net: packed=%s: on or off are possible", net->packed);
 	if (net->soft)
 		return config_net_soft(net, err);
 	if (net->tap || net->bridge || net->hub || net->mac_text || net->queues_text)
@@ -330,8 +333,9 @@ static const struct config_option config_options[] = {
 	  CONFIG_BOTH, 0, false, config_mem },
 	{ "cpus", "N", "number of vCPUs, 1 to 64 (default 1; receive: what the source has)", CONFIG_BOTH, 0,
 	  false, config_cpus },
-	{ "net", "vdpa=PATH", "a NIC backed by a vhost-vdpa device; may be repeated", CONFIG_BOTH, 0, true,
-	  config_net },
+	{ "net", "vdpa=PATH",
+	  "a NIC backed by a vhost-vdpa device; may be repeated; with packed=off the guest has split rings",
+	  CONFIG_BOTH, 0, true, config_net },
 	{ "net", "soft,tap=NAME",
 	  "a NIC in software on a TAP interface; also bridge=NAME, mac=, queues=N, hub=PATH", CONFIG_BOTH, 0,
 	  true, config_net },

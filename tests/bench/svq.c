@@ -77,11 +77,14 @@ static void run_batch(struct bench *b, unsigned int batch, bool receive)
 		assert(len == (receive ? PACKET : 0));
 }
 
-static void run(unsigned int batch, bool receive, bool logging)
+static void run(unsigned int batch, bool receive, bool logging, bool packed)
 {
-	struct vring_setup s = {
-		.size = SIZE, .desc = 0x10000, .avail = 0x20000, .used = 0x30000, .event_idx = true
-	};
+	struct vring_setup s = { .size = SIZE,
+				 .desc = 0x10000,
+				 .avail = 0x20000,
+				 .used = 0x30000,
+				 .event_idx = true,
+				 .packed = packed };
 	struct bench *b = calloc(1, sizeof(*b));
 	struct error err = { 0 };
 	void *ring = aligned_alloc(PAGE_SIZE, svq_bytes(SIZE));
@@ -100,8 +103,8 @@ static void run(unsigned int batch, bool receive, bool logging)
 	fake_device_init(&b->device, b->svq.desc_ring, b->svq.avail, b->svq.used, SIZE, true);
 	while (b->n_used < PACKETS)
 		run_batch(b, batch, receive);
-	printf("%s batch %3u%s: %5.2f Mpackets/s, %5.1f ns a packet (forward %5.1f, back %5.1f)\n",
-	       receive ? "rx" : "tx", batch, logging ? " logging" : "",
+	printf("%s %s batch %3u%s: %5.2f Mpackets/s, %5.1f ns a packet (forward %5.1f, back %5.1f)\n",
+	       packed ? "packed" : "split ", receive ? "rx" : "tx", batch, logging ? " logging" : "",
 	       b->n_used * 1e3 / (double)(b->forward_ns + b->back_ns),
 	       (double)(b->forward_ns + b->back_ns) / b->n_used, (double)b->forward_ns / b->n_used,
 	       (double)b->back_ns / b->n_used);
@@ -118,10 +121,12 @@ int main(void)
 {
 	static const unsigned int batches[] = { 1, 4, 32, 256 };
 
-	for (unsigned int i = 0; i < ARRAY_SIZE(batches); i++) {
-		run(batches[i], false, false);
-		run(batches[i], true, false);
-		run(batches[i], true, true);
+	for (unsigned int i = 0; i < 2 * ARRAY_SIZE(batches); i++) {
+		unsigned int batch = batches[i / 2];
+
+		run(batch, false, false, i % 2);
+		run(batch, true, false, i % 2);
+		run(batch, true, true, i % 2);
 	}
 	return 0;
 }

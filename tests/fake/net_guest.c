@@ -72,13 +72,13 @@ static void find_registers(struct net_guest *g)
 	assert(g->common && g->config && g->notify);
 }
 
-void net_guest_init(struct net_guest *g, struct fake_vdpa *vdpa)
+void net_guest_init(struct net_guest *g, struct fake_vdpa *vdpa, const struct net_config *config)
 {
-	net_guest_init_on(g, &vdpa->vdpa);
+	net_guest_init_on(g, &vdpa->vdpa, config);
 	g->vdpa = vdpa;
 }
 
-void net_guest_init_on(struct net_guest *g, struct vdpa *vdpa)
+void net_guest_init_on(struct net_guest *g, struct vdpa *vdpa, const struct net_config *config)
 {
 	struct error err = { 0 };
 	int ret;
@@ -89,7 +89,7 @@ void net_guest_init_on(struct net_guest *g, struct vdpa *vdpa)
 	assert(ret == 0);
 	ret = pci_bus_init(&g->bus, g->vm, &err);
 	assert(ret == 0);
-	ret = net_create(&g->net, g->vm, &g->bus, vdpa, 0, &err);
+	ret = net_create(&g->net, g->vm, &g->bus, vdpa, 0, config, &err);
 	if (ret < 0)
 		log_error("%s", err.text);
 	assert(ret == 0);

@@ -33,9 +33,9 @@ struct net_guest {
 };
 
 /* Builds VM and NIC around @vdpa. */
-void net_guest_init(struct net_guest *g, struct fake_vdpa *vdpa);
+void net_guest_init(struct net_guest *g, struct fake_vdpa *vdpa, const struct net_config *config);
 /* On any device with up to FAKE_VDPA_MAX_PAIRS, which is the NIC's then. */
-void net_guest_init_on(struct net_guest *g, struct vdpa *vdpa);
+void net_guest_init_on(struct net_guest *g, struct vdpa *vdpa, const struct net_config *config);
 void net_guest_exit(struct net_guest *g);
 
 uint64_t net_guest_read(struct net_guest *g, uint64_t addr, unsigned int len);

@@ -26,13 +26,16 @@ struct fixture {
 	struct fake_vdpa *va, *vb;
 };
 
+/* Of every NIC that is built. */
+static struct net_config fixture_config;
+
 static inline struct net_guest *build_guest(const struct fake_vdpa_spec *spec, struct fake_vdpa **vdpa)
 {
 	struct net_guest *g = calloc(1, sizeof(*g));
 
 	assert_non_null(g);
 	*vdpa = fake_vdpa_new(spec);
-	net_guest_init(g, *vdpa);
+	net_guest_init(g, *vdpa, &fixture_config);
 	return g;
 }
 
@@ -227,6 +230,17 @@ static inline int sent(struct fake_vdpa *v, unsigned int pair, uint8_t *data, ui
 		len = fake_vdpa_sent(v, pair, data, size);
 	} while (len == 60 && data[12] == 0x80 && data[13] == 0x35);
 	return len;
+}
+
+/* The tests with guests that have split rings, and with packed ones. */
+static inline int run_formats(const struct CMUnitTest *tests, size_t n)
+{
+	int n_failed;
+
+	fixture_config.packed = "off";
+	n_failed = _cmocka_run_group_tests("split", tests, n, NULL, NULL);
+	fixture_config.packed = "on";
+	return n_failed + _cmocka_run_group_tests("packed", tests, n, NULL, NULL);
 }
 
 /* One packet each way, with data of its own. */

@@ -131,7 +131,7 @@ static void test_refusals(void **state)
 		{ "run --net vdpa", "\"vdpa\" needs a value" },
 		{ "run --net vdpa=", "\"vdpa\" needs a value" },
 		{ "run --net tep=x",
-		  "\"tep=x\" is not known; possible are: vdpa, soft, tap, bridge, hub, mac, queues" },
+		  "\"tep=x\" is not known; possible are: vdpa, soft, tap, bridge, hub, mac, queues, packed" },
 		{ "run --net tap=x", "vdpa=PATH, or soft,tap=NAME, is needed" },
 		{ "run --net soft,vdpa=/a", "vdpa=PATH, or soft,tap=NAME, is needed" },
 		{ "run --net soft", "tap=NAME or hub=PATH is needed" },
@@ -150,6 +150,7 @@ static void test_refusals(void **state)
 		{ "run --net vdpa=/a,", "\"\" is not known" },
 		{ "run --net ,vdpa=/a", "\"\" is not known" },
 		{ "run --net vdpa=/a,vdpa=/b", "\"vdpa\" is given twice" },
+		{ "run --net vdpa=/a,packed=yes", "packed=yes: on or off" },
 		{ "run --net vdpa=/a --net vdpa=/a", "/a is given to two NICs" },
 		{ "run --net vdpa=1 --net vdpa=2 --net vdpa=3 --net vdpa=4 --net vdpa=5 --net vdpa=6 --net "
 		  "vdpa=7 --net vdpa=8 --net vdpa=9",

@@ -164,6 +164,7 @@ static bool page_dirty(struct net_guest *g, uint64_t gpa)
 static void test_what_the_device_wrote_is_dirty(void **state)
 {
 	struct fixture *f = *state;
+	const struct vring_setup *ring;
 	uint8_t data[100] = { 1 };
 	uint64_t buffer;
 
@@ -178,7 +179,8 @@ static void test_what_the_device_wrote_is_dirty(void **state)
 	assert_true(page_dirty(f->a, buffer));
 	assert_true(fake_vdpa_receive(f->va, 0, data, sizeof(data)));
 	net_guest_settle(f->a);
-	assert_true(page_dirty(f->a, f->a->queues[0].setup.used));
+	ring = &f->a->queues[0].setup;
+	assert_true(page_dirty(f->a, ring->packed ? ring->desc : ring->used));
 	memory_log_stop(&f->a->vm->memory);
 }
 
@@ -362,5 +364,5 @@ int main(void)
 		TEST(test_link),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return run_formats(tests, ARRAY_SIZE(tests));
 }

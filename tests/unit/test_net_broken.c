@@ -158,9 +158,14 @@ static void test_bad_driver(void **state)
 
 		start(f);
 		q = &f->a->queues[i == 2 ? net_guest_ctrl(f->a) : i];
-		/* A head outside the ring; an index from elsewhere; a buffer that is not in memory. */
-		if (i == 0)
+		/* A head outside the ring; an index from elsewhere, or a chain without an end; a buffer that
+		 * is not in memory. */
+		if (i == 0 && q->setup.packed)
+			fake_driver_write_avail(q, q->avail_idx, 4096, 1, 0, 64);
+		else if (i == 0)
 			fake_driver_offer(q, 64);
+		for (uint16_t k = 0; i == 1 && q->setup.packed && k < q->setup.size; k++)
+			fake_driver_write_avail(q, k, 4096, 1, VRING_DESC_F_NEXT, 0);
 		if (i == 1)
 			fake_driver_set_avail_idx(q, 1000);
 		else if (i == 2)
@@ -257,7 +262,8 @@ static void test_a_nic_cannot_be_made(void **state)
 			v->vdpa.iova_last = MEMORY_HIGH_BASE;
 		assert_int_equal(memory_init(&vm->vm.memory, NET_GUEST_MEM, &err), 0);
 		assert_int_equal(pci_bus_init(&bus, &vm->vm, &err), 0);
-		assert_true(net_create(&net, &vm->vm, &bus, &v->vdpa, 0, &err) < 0);
+		assert_true(net_create(&net, &vm->vm, &bus, &v->vdpa, 0, &(struct net_config){ 0 }, &err) <
+			    0);
 		assert_non_null(strstr(err.text, "/dev/fake-vdpa"));
 		pci_bus_exit(&bus);
 		memory_exit(&vm->vm.memory);
@@ -284,5 +290,5 @@ int main(void)
 		cmocka_unit_test(test_a_nic_cannot_be_made),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return run_formats(tests, ARRAY_SIZE(tests));
 }

@@ -352,5 +352,5 @@ int main(void)
 		TEST(test_the_devices_own_announcement),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return run_formats(tests, ARRAY_SIZE(tests));
 }

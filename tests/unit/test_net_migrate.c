@@ -297,7 +297,7 @@ static void test_more_in_flight_than_fits(void **state)
 	uint8_t packet[400];
 
 	build_b(f, &fake_vdpa_default);
-	start(f, ALL);
+	start(f, ~BIT(VIRTIO_F_RING_PACKED)); /* whose descriptors are read again where they are */
 	for (unsigned int i = 0; i < 3; i++) {
 		uint64_t base = UINT64_C(0xc00000) + 4096 * i;
 
@@ -501,5 +501,5 @@ int main(void)
 		TEST(test_broken_at_the_source),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return run_formats(tests, ARRAY_SIZE(tests));
 }

@@ -371,5 +371,5 @@ int main(void)
 		TEST(test_another_link),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return run_formats(tests, ARRAY_SIZE(tests));
 }

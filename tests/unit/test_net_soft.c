@@ -15,8 +15,8 @@ static int build(void **state)
 	struct pair *p = calloc(1, sizeof(*p));
 
 	soft_net_init(&p->net);
-	net_guest_init_on(&p->a, soft_net_device(&p->net, 2));
-	net_guest_init_on(&p->b, soft_net_device(&p->net, 2));
+	net_guest_init_on(&p->a, soft_net_device(&p->net, 2), &(struct net_config){ 0 });
+	net_guest_init_on(&p->b, soft_net_device(&p->net, 2), &(struct net_config){ 0 });
 	p->a.size = p->b.size = 64;
 	p->f.a = &p->a;
 	p->f.b = &p->b;

@@ -407,5 +407,5 @@ int main(void)
 		TEST(test_nothing_ahead),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return run_formats(tests, ARRAY_SIZE(tests));
 }
