@@ -45,7 +45,9 @@ _Static_assert(CVQ_MAX_STATS_COMMAND <= NET_CTRL_ASK_BYTES, "a question of Ferry
 	 VIRTIO_BIT(VIRTIO_NET_F_GUEST_HDRLEN) | VIRTIO_BIT(VIRTIO_F_VERSION_1))
 
 /* Features of the rings between guest and Ferry: the device has no part in them. */
-#define NET_RING_FEATURES (VIRTIO_BIT(VIRTIO_RING_F_INDIRECT_DESC) | VIRTIO_BIT(VIRTIO_RING_F_EVENT_IDX))
+#define NET_RING_FEATURES                                                                                    \
+	(VIRTIO_BIT(VIRTIO_RING_F_INDIRECT_DESC) | VIRTIO_BIT(VIRTIO_RING_F_EVENT_IDX) |                     \
+	 VIRTIO_BIT(VIRTIO_F_RING_RESET))
 
 /* What the lists of a NIC's rings may take of a VM's state, which has STATE_MAX for everything. */
 #define NET_MAX_RING_STATE (STATE_MAX / 4)
@@ -271,11 +273,35 @@ static void net_reset(struct virtio_pci *v)
 	net_call(container_of(v, struct net, virtio), net_reset_call, NULL);
 }
 
+static int net_queue_reset_call(struct net *net, void *arg)
+{
+	net_reset_ring(net, *(unsigned int *)arg);
+	return 0;
+}
+
+static void net_queue_reset(struct virtio_pci *v, unsigned int index)
+{
+	net_call(container_of(v, struct net, virtio), net_queue_reset_call, &index);
+}
+
+static int net_queue_enable_call(struct net *net, void *arg)
+{
+	net_enable_ring(net, *(unsigned int *)arg);
+	return 0;
+}
+
+static void net_queue_enable(struct virtio_pci *v, unsigned int index)
+{
+	net_call(container_of(v, struct net, virtio), net_queue_enable_call, &index);
+}
+
 static const struct virtio_ops net_virtio_ops = {
 	.config_read = net_config_read,
 	.features_ok = net_features_ok,
 	.driver_ok = net_driver_ok,
 	.reset = net_reset,
+	.queue_reset = net_queue_reset,
+	.queue_enable = net_queue_enable,
 };
 
 /* Reads what the device is, and decides what the guest sees. */

@@ -47,6 +47,7 @@ static const struct net_feature_name {
 	{ VIRTIO_NET_F_SPEED_DUPLEX, "SPEED_DUPLEX" },
 	{ VIRTIO_F_VERSION_1, "VERSION_1" },
 	{ VIRTIO_F_RING_PACKED, "RING_PACKED" },
+	{ VIRTIO_F_RING_RESET, "RING_RESET" },
 };
 
 /* Bits of the rings and of the transport are not the NIC's. */

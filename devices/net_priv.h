@@ -203,6 +203,9 @@ void net_target_default(struct net *net);
 int __must_check net_find_rings(struct net *net, struct error *err);
 void net_attach(struct net *net);
 void net_detach(struct net *net);
+/* The driver resets one of its rings, and enables it again where it has put it now. */
+void net_reset_ring(struct net *net, unsigned int guest_index);
+void net_enable_ring(struct net *net, unsigned int guest_index);
 /* Serves every queue, whether or not it was kicked or called. */
 void net_serve_all(struct net *net);
 /* The device, or the guest's driver, broke the rules: the NIC stops until the driver resets it. */

@@ -24,7 +24,7 @@
 #define BAR_NOTIFY     0x3000u
 #define NOTIFY_BYTES   4096u /* notify_off_multiplier */
 
-#define COMMON_BYTES (VIRTIO_PCI_COMMON_Q_USEDHI + 4u)
+#define COMMON_BYTES (VIRTIO_PCI_COMMON_Q_RESET + 2u)
 #define ISR_BYTES    1u
 
 _Static_assert(BAR_NOTIFY + VIRTIO_PCI_MAX_QUEUES * NOTIFY_BYTES == BAR_LEN, "a page for each queue");

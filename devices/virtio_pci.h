@@ -28,6 +28,10 @@ struct virtio_ops {
 	/* Status 0: after it returns the device touches neither rings nor buffers. Also without a driver_ok()
 	 * before. */
 	void (*reset)(struct virtio_pci *v);
+	/* With VIRTIO_F_RING_RESET, after DRIVER_OK. The device has let go of the enabled queue @index when
+	 * it returns; it takes it up again, where the driver has put it now. */
+	void (*queue_reset)(struct virtio_pci *v, unsigned int index);
+	void (*queue_enable)(struct virtio_pci *v, unsigned int index);
 };
 
 /* A queue as the driver has set it up. */

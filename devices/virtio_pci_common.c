@@ -66,6 +66,14 @@ bool virtio_pci_status_legal(uint8_t status)
 	return false;
 }
 
+static void reset_queue(struct virtio_queue *q)
+{
+	q->size = q->max_size;
+	q->enabled = false;
+	q->vector = VIRTIO_MSI_NO_VECTOR;
+	q->desc = q->driver = q->device = 0;
+}
+
 static void virtio_pci_reset(struct virtio_pci *v)
 {
 	v->ops->reset(v);
@@ -75,14 +83,8 @@ static void virtio_pci_reset(struct virtio_pci *v)
 	v->queue_select = 0;
 	v->config_vector = VIRTIO_MSI_NO_VECTOR;
 	v->isr = 0;
-	for (unsigned int i = 0; i < v->n_built; i++) {
-		struct virtio_queue *q = &v->queues[i];
-
-		q->size = q->max_size;
-		q->enabled = false;
-		q->vector = VIRTIO_MSI_NO_VECTOR;
-		q->desc = q->driver = q->device = 0;
-	}
+	for (unsigned int i = 0; i < v->n_built; i++)
+		reset_queue(&v->queues[i]);
 	/* Last: a NEEDS_RESET that the device's thread has raised meanwhile is answered by this reset. */
 	v->status = 0;
 }
@@ -266,18 +268,50 @@ static uint32_t read_queue_enable(struct virtio_pci *v, unsigned int arg)
 	return q && q->enabled;
 }
 
+/* Single queues, while the device works. */
+static bool queues_can_reset(const struct virtio_pci *v)
+{
+	return (v->status & ~STATUS_TROUBLE) == STATUS_DRIVER_OK &&
+	       virtio_has(v->accepted, VIRTIO_F_RING_RESET);
+}
+
 static void write_queue_enable(struct virtio_pci *v, unsigned int arg, uint32_t value)
 {
 	struct virtio_queue *q = selected_queue_to_set_up(v);
 
 	if (!q)
 		return;
-	if (value == 1 && (v->status & ~STATUS_TROUBLE) == STATUS_FEATURES_OK)
+	if (value == 1 && (v->status & ~STATUS_TROUBLE) == STATUS_FEATURES_OK) {
 		q->enabled = true;
-	else
+	} else if (value == 1 && queues_can_reset(v)) {
+		q->enabled = true;
+		v->ops->queue_enable(v, v->queue_select);
+	} else {
 		log_limited(&v->log_limit, LOG_WARN,
 			    "PCI slot %u: the driver wrote %u to queue %u's enable at status 0x%x: ignored",
 			    v->pci.slot, value, v->queue_select, v->status);
+	}
+}
+
+/* A reset is over when the write of it returns, so this is never 1. */
+static uint32_t read_queue_reset(struct virtio_pci *v, unsigned int arg)
+{
+	return 0;
+}
+
+static void write_queue_reset(struct virtio_pci *v, unsigned int arg, uint32_t value)
+{
+	struct virtio_queue *q = selected_queue(v);
+
+	if (!q || value != 1 || !queues_can_reset(v)) {
+		log_limited(&v->log_limit, LOG_WARN,
+			    "PCI slot %u: the driver wrote %u to queue %u's reset at status 0x%x: ignored",
+			    v->pci.slot, value, v->queue_select, v->status);
+		return;
+	}
+	if (q->enabled)
+		v->ops->queue_reset(v, v->queue_select);
+	reset_queue(q);
 }
 
 static uint32_t read_queue_notify_off(struct virtio_pci *v, unsigned int arg)
@@ -335,6 +369,7 @@ static const struct common_register {
 	  offsetof(struct virtio_queue, device) },
 	{ VIRTIO_PCI_COMMON_Q_USEDHI, 4, read_queue_addr, write_queue_addr,
 	  offsetof(struct virtio_queue, device) + 4 },
+	{ VIRTIO_PCI_COMMON_Q_RESET, 2, read_queue_reset, write_queue_reset, 0 },
 };
 
 static const struct common_register *common_find(uint64_t offset, unsigned int len)

@@ -210,6 +210,20 @@ uint8_t net_guest_start(struct net_guest *g, uint64_t features)
 	return add_status(g, VIRTIO_CONFIG_S_DRIVER_OK);
 }
 
+void net_guest_reset_queue(struct net_guest *g, unsigned int queue)
+{
+	net_guest_write(g, g->common + VIRTIO_PCI_COMMON_Q_SELECT, queue, 2);
+	net_guest_write(g, g->common + VIRTIO_PCI_COMMON_Q_RESET, 1, 2);
+	assert(net_guest_read(g, g->common + VIRTIO_PCI_COMMON_Q_RESET, 2) == 0);
+	assert(net_guest_read(g, g->common + VIRTIO_PCI_COMMON_Q_ENABLE, 2) == 0);
+	fake_driver_exit(&g->queues[queue]);
+}
+
+void net_guest_enable_queue(struct net_guest *g, unsigned int queue)
+{
+	set_up_queue(g, queue);
+}
+
 /* Events */
 
 static int settle(struct net *net, void *arg)

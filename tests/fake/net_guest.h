@@ -49,6 +49,10 @@ uint8_t net_guest_negotiate(struct net_guest *g, uint64_t features);
 void net_guest_set_up_queues(struct net_guest *g);
 void net_guest_reset(struct net_guest *g);
 
+/* One queue reset, its buffers forgotten; and set up again with g->size. */
+void net_guest_reset_queue(struct net_guest *g, unsigned int queue);
+void net_guest_enable_queue(struct net_guest *g, unsigned int queue);
+
 unsigned int net_guest_ctrl(const struct net_guest *g);
 uint64_t net_guest_offered(struct net_guest *g);
 

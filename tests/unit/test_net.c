@@ -208,6 +208,69 @@ static void test_reset_with_buffers_in_flight(void **state)
 	}
 }
 
+/* A ring that is reset with buffers in flight: the device has none of them any more, the other rings and what
+ * commands have set are as before, and it works again where it is put then. */
+static void test_ring_reset(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t data[100] = { 5 }, in[1600];
+
+	assert_int_equal(net_guest_start(f->a, ALL), DRIVER_OK);
+	assert_int_equal(net_guest_command(f->a, VIRTIO_NET_CTRL_VLAN, 0, "\7\0", 2), VIRTIO_NET_OK);
+	net_guest_post(f->a, 0, 20, 1600);
+	for (unsigned int i = 0; i < 5; i++)
+		net_guest_send(f->a, 0, data, sizeof(data));
+	net_guest_settle(f->a);
+	assert_int_equal(fake_vdpa_waiting(f->va, 1), 5);
+	net_guest_reset_queue(f->a, 1);
+	assert_int_equal(fake_vdpa_waiting(f->va, 1), 0);
+	assert_int_equal(fake_vdpa_waiting(f->va, 0), 20);
+	fake_vdpa_lock(f->va);
+	assert_true(f->va->nic.vlans[7]);
+	fake_vdpa_unlock(f->va);
+	assert_true(fake_vdpa_receive(f->va, 0, data, sizeof(data)));
+	net_guest_settle(f->a);
+	assert_int_equal(net_guest_received(f->a, 0, in, sizeof(in)), sizeof(data));
+	f->a->size = 16;
+	net_guest_enable_queue(f->a, 1);
+	exchange(f->a, f->va, 0, 1);
+
+	/* The receive ring, whose buffers must not be written to any more. */
+	net_guest_reset_queue(f->a, 0);
+	assert_int_equal(fake_vdpa_waiting(f->va, 0), 0);
+	assert_false(fake_vdpa_receive(f->va, 0, data, sizeof(data)));
+	net_guest_enable_queue(f->a, 0);
+	net_guest_post(f->a, 0, 10, 1600);
+	exchange(f->a, f->va, 0, 2);
+
+	/* The control ring, with a command that is never answered. */
+	fake_vdpa_lock(f->va);
+	f->va->faults.hold = true;
+	fake_vdpa_unlock(f->va);
+	net_guest_command_begin(f->a, VIRTIO_NET_CTRL_VLAN, 0, "\x10\0", 2);
+	net_guest_settle(f->a);
+	fake_vdpa_lock(f->va);
+	f->va->faults.hold = false; /* or the state could not be replayed */
+	f->va->n_held = 0;
+	fake_vdpa_unlock(f->va);
+	net_guest_reset_queue(f->a, net_guest_ctrl(f->a));
+	net_guest_enable_queue(f->a, net_guest_ctrl(f->a));
+	assert_int_equal(net_guest_command(f->a, VIRTIO_NET_CTRL_VLAN, 0, "\x11\0", 2), VIRTIO_NET_OK);
+	exchange(f->a, f->va, 0, 3);
+
+	/* One that is not there, and one that is put nowhere. */
+	net_guest_write(f->a, f->a->common + VIRTIO_PCI_COMMON_Q_SELECT, 200, 2);
+	net_guest_write(f->a, f->a->common + VIRTIO_PCI_COMMON_Q_RESET, 1, 2);
+	exchange(f->a, f->va, 0, 4);
+	net_guest_reset_queue(f->a, 1);
+	net_guest_write(f->a, f->a->common + VIRTIO_PCI_COMMON_Q_DESCLO, 0xfffff000, 4);
+	net_guest_write(f->a, f->a->common + VIRTIO_PCI_COMMON_Q_ENABLE, 1, 2);
+	assert_int_equal(net_guest_status(f->a), BROKEN);
+	assert_int_equal(net_guest_start(f->a, ALL), DRIVER_OK);
+	net_guest_post(f->a, 0, 5, 1600);
+	exchange(f->a, f->va, 0, 5);
+}
+
 static void test_reset_twice_and_before_driver_ok(void **state)
 {
 	struct fixture *f = *state;
@@ -355,6 +418,7 @@ int main(void)
 		TEST(test_out_of_order),
 		TEST(test_what_the_device_wrote_is_dirty),
 		TEST(test_reset_with_buffers_in_flight),
+		TEST(test_ring_reset),
 		TEST(test_reset_twice_and_before_driver_ok),
 		TEST(test_features_that_do_not_go_together),
 		TEST(test_fewer_features),

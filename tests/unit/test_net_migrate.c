@@ -363,6 +363,36 @@ static void test_to_and_fro(void **state)
 	assert_int_equal(f->a->queues[0].n_out, 54);
 }
 
+/* A guest that is moved between a ring's reset and its being enabled again, elsewhere and shorter. */
+static void test_a_ring_that_is_reset(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t data[100] = { 0 }, in[1600];
+
+	for (unsigned int queue = 0; queue < 2; queue++) {
+		build_a(f, &fake_vdpa_default);
+		build_b(f, &fake_vdpa_default);
+		start(f, ALL);
+		vlan(f->a, VIRTIO_NET_CTRL_VLAN_ADD, 3);
+		assert_true(net_guest_send(f->a, 0, data, sizeof(data)));
+		warm(f);
+		net_guest_reset_queue(f->a, queue);
+		stop_and_load(f);
+		assert_same_device(f);
+		assert_saved_alike(f);
+		commit(f);
+		if (queue == 0) {
+			assert_int_equal(sent(f->vb, 0, in, sizeof(in)), sizeof(data));
+			net_guest_settle(f->b);
+			assert_int_equal(net_guest_reap(f->b, 0), 1);
+		}
+		f->b->size = 32;
+		net_guest_enable_queue(f->b, queue);
+		net_guest_post(f->b, 0, 30, 1600);
+		assert_guest_works(f);
+	}
+}
+
 static void test_a_command_in_flight(void **state)
 {
 	struct fixture *f = *state;
@@ -495,6 +525,7 @@ int main(void)
 		TEST(test_in_flight),
 		TEST(test_more_in_flight_than_fits),
 		TEST(test_to_and_fro),
+		TEST(test_a_ring_that_is_reset),
 		TEST(test_a_command_in_flight),
 		TEST(test_a_command_that_is_answered_while_pausing),
 		TEST(test_given_up),

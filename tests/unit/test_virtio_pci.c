@@ -15,10 +15,12 @@
 #include "devices/virtio_pci.h"
 #include "tests/fake/vm.h"
 
-#define SLOT        1u
-#define N_QUEUES    5u
-#define CONFIG_LEN  24u
-#define OFFERED     (VIRTIO_BIT(VIRTIO_F_VERSION_1) | VIRTIO_BIT(VIRTIO_F_ACCESS_PLATFORM) | 0xf0u)
+#define SLOT       1u
+#define N_QUEUES   5u
+#define CONFIG_LEN 24u
+#define OFFERED                                                                                              \
+	(VIRTIO_BIT(VIRTIO_F_VERSION_1) | VIRTIO_BIT(VIRTIO_F_ACCESS_PLATFORM) |                             \
+	 VIRTIO_BIT(VIRTIO_F_RING_PACKED) | VIRTIO_BIT(VIRTIO_F_RING_RESET) | 0xf0u)
 #define BAD_FEATURE 0x10u /* offered, but never in a set that holds together */
 #define ACCEPTED    (VIRTIO_BIT(VIRTIO_F_VERSION_1) | 0x60u)
 
@@ -33,6 +35,7 @@ struct fixture {
 	uint32_t notify_len, notify_multiplier, config_len;
 	/* What was asked of the device type. */
 	unsigned int n_driver_ok, n_reset;
+	unsigned int n_queue_reset, n_queue_enable, queue; /* the one that it was last */
 	uint8_t status_at_driver_ok;
 	int driver_ok;
 	uint8_t registers[CONFIG_LEN];
@@ -66,11 +69,27 @@ static void op_reset(struct virtio_pci *v)
 	of(v)->n_reset++;
 }
 
+static void op_queue_reset(struct virtio_pci *v, unsigned int index)
+{
+	assert_true(v->queues[index].enabled);
+	of(v)->n_queue_reset++;
+	of(v)->queue = index;
+}
+
+static void op_queue_enable(struct virtio_pci *v, unsigned int index)
+{
+	assert_true(v->queues[index].enabled);
+	of(v)->n_queue_enable++;
+	of(v)->queue = index;
+}
+
 static const struct virtio_ops ops = {
 	.config_read = op_config_read,
 	.features_ok = op_features_ok,
 	.driver_ok = op_driver_ok,
 	.reset = op_reset,
+	.queue_reset = op_queue_reset,
+	.queue_enable = op_queue_enable,
 };
 
 /* Driver */
@@ -456,6 +475,67 @@ static void test_queue_enable(void **state)
 	assert_false(x->v.queues[1].enabled);
 }
 
+static void reset_queue(struct fixture *x, unsigned int index, uint16_t value)
+{
+	wr(x, VIRTIO_PCI_COMMON_Q_SELECT, 2, index);
+	wr(x, VIRTIO_PCI_COMMON_Q_RESET, 2, value);
+	assert_int_equal(rd(x, VIRTIO_PCI_COMMON_Q_RESET, 2), 0);
+}
+
+static void test_queue_reset(void **state)
+{
+	struct fixture *x = *state;
+
+	for (unsigned int with = 0; with < 2; with++) {
+		to_features_ok(x, ACCEPTED | (with ? VIRTIO_BIT(VIRTIO_F_RING_RESET) : 0));
+		set_up_queue(x, 2, 64);
+		enable_queue(x, 2);
+		reset_queue(x, 2, 1); /* not before DRIVER_OK */
+		assert_int_equal(rd(x, VIRTIO_PCI_COMMON_Q_ENABLE, 2), 1);
+		set_status(x, 15);
+		reset_queue(x, 2, 1);
+		assert_int_equal(x->n_queue_reset, with);
+		assert_int_equal(rd(x, VIRTIO_PCI_COMMON_Q_ENABLE, 2), !with);
+	}
+	assert_int_equal(x->queue, 2);
+	assert_int_equal(rd(x, VIRTIO_PCI_COMMON_Q_SIZE, 2), 1024);
+	assert_int_equal(rd(x, VIRTIO_PCI_COMMON_Q_MSIX, 2), 0xffff);
+	assert_true(x->v.queues[2].desc == 0 && x->v.queues[2].driver == 0 && x->v.queues[2].device == 0);
+	/* What is not enabled needs no reset; what is not there cannot have one. */
+	reset_queue(x, 2, 1);
+	reset_queue(x, 3, 1);
+	reset_queue(x, N_QUEUES, 1);
+	assert_int_equal(x->n_queue_reset, 1);
+	/* Elsewhere now, and again. */
+	set_up_queue(x, 2, 32);
+	assert_int_equal(x->n_queue_enable, 0);
+	enable_queue(x, 2);
+	assert_int_equal(x->n_queue_enable, 1);
+	assert_int_equal(rd(x, VIRTIO_PCI_COMMON_Q_SIZE, 2), 32);
+	enable_queue(x, 2);
+	reset_queue(x, 2, 0);
+	reset_queue(x, 2, 3);
+	assert_int_equal(x->n_queue_enable, 1);
+	assert_int_equal(x->n_queue_reset, 1);
+	assert_int_equal(rd(x, VIRTIO_PCI_COMMON_Q_ENABLE, 2), 1);
+}
+
+/* A packed ring has any size. */
+static void test_packed_sizes(void **state)
+{
+	static const uint16_t sizes[] = { 1, 5, 255, 256 }, bad[] = { 0, 257, 512, 0xffff };
+	struct fixture *x = *state;
+
+	to_features_ok(x, ACCEPTED | VIRTIO_BIT(VIRTIO_F_RING_PACKED));
+	wr(x, VIRTIO_PCI_COMMON_Q_SELECT, 2, 0);
+	for (unsigned int i = 0; i < ARRAY_SIZE(sizes); i++) {
+		wr(x, VIRTIO_PCI_COMMON_Q_SIZE, 2, sizes[i]);
+		assert_int_equal(rd(x, VIRTIO_PCI_COMMON_Q_SIZE, 2), sizes[i]);
+		wr(x, VIRTIO_PCI_COMMON_Q_SIZE, 2, bad[i]);
+		assert_int_equal(rd(x, VIRTIO_PCI_COMMON_Q_SIZE, 2), sizes[i]);
+	}
+}
+
 static void test_vectors(void **state)
 {
 	static const uint16_t wrong[] = { N_QUEUES + 1, N_QUEUES + 2, 0x7fff, 0xfffe, 0xffff };
@@ -648,7 +728,7 @@ static void test_widths(void **state)
 	assert_int_equal(rd(x, VIRTIO_PCI_COMMON_NUMQ, 2), N_QUEUES);
 	/* Behind the end of the structure. */
 	assert_int_equal(rd(x, 56, 2), 0xffff);
-	assert_int_equal(rd(x, 58, 2), 0xffff);
+	assert_int_equal(rd(x, 60, 2), 0xffff);
 }
 
 static void test_limit(void **state)
@@ -863,9 +943,9 @@ static void test_state_refused(void **state)
 	check_change(x, t, "status", 0x100, "status");
 	check_change(x, t, "status", 3, "enabled at status 0x3");
 	check_change(x, t, "status", 0xcf, NULL);
-	check_change(x, t, "offered", OFFERED | VIRTIO_BIT(40), NULL);
-	check_change(x, t, "accepted", ACCEPTED | VIRTIO_BIT(40),
-		     "0x10000000000 that the guest's driver has accepted");
+	check_change(x, t, "offered", OFFERED | VIRTIO_BIT(41), NULL);
+	check_change(x, t, "accepted", ACCEPTED | VIRTIO_BIT(41),
+		     "0x20000000000 that the guest's driver has accepted");
 	check_change(x, t, "offered", OFFERED & ~VIRTIO_BIT(7), NULL);
 	check_change(x, t, "offered", OFFERED & ~VIRTIO_BIT(6), "accepted");
 	check_change(x, t, "accepted", ACCEPTED | 1, "accepted");
@@ -1002,6 +1082,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_queue_sizes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_no_such_queue, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_queue_enable, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_queue_reset, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_packed_sizes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_vectors, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_interrupts, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_kicks, setup, teardown),
