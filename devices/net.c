@@ -375,6 +375,9 @@ static int net_window_init(struct net *net, struct error *err)
 	for (unsigned int i = 0; i < net->n_slots; i++) {
 		net->queues[i].ring_offset = len;
 		len += svq_bytes(net->ring_size);
+		net->queues[i].table_offset = len;
+		if (virtio_has(net->vdpa->features, VIRTIO_RING_F_INDIRECT_DESC))
+			len += svq_table_bytes(net->ring_size);
 		net->queues[i].scratch_offset = len;
 		if (i % 2 == 0 && i + 1 < net->n_slots)
 			len += net_scratch_bytes();

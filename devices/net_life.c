@@ -12,7 +12,7 @@
  * device. */
 #define NET_DEVICE_FEATURES                                                                                  \
 	(VIRTIO_BIT(VIRTIO_F_VERSION_1) | VIRTIO_BIT(VIRTIO_F_ACCESS_PLATFORM) |                             \
-	 VIRTIO_BIT(VIRTIO_RING_F_EVENT_IDX))
+	 VIRTIO_BIT(VIRTIO_RING_F_EVENT_IDX) | VIRTIO_BIT(VIRTIO_RING_F_INDIRECT_DESC))
 
 #define NET_STATUS_DRIVER (VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER)
 
@@ -121,6 +121,9 @@ static int net_start_queue(struct net *net, struct net_queue *q, struct error *e
 	memset(mem, 0, svq_bytes(size));
 	ret = svq_init(&q->svq, mem, net->window.iova + q->ring_offset, size,
 		       virtio_has(net->vdpa->features, VIRTIO_RING_F_EVENT_IDX));
+	if (ret == 0 && virtio_has(net->vdpa->features, VIRTIO_RING_F_INDIRECT_DESC))
+		ret = svq_use_tables(&q->svq, net->window.hva + q->table_offset,
+				     net->window.iova + q->table_offset);
 	if (ret < 0)
 		return error_add(err, ret, "out of memory for a shadow ring of %u entries", size);
 	vring.size = size;

@@ -70,6 +70,7 @@ struct net_queue {
 	struct loop_source call; /* from the device */
 	int device_kick;         /* to the device */
 	uint64_t ring_offset;    /* of the shadow ring in the window */
+	uint64_t table_offset;   /* and of its tables, if the device takes some */
 
 	struct svq svq;
 	struct vring vring;

@@ -17,6 +17,7 @@ struct svq_desc {
 	uint16_t tail;
 	uint16_t n_descs; /* 0: not the head of an element in flight */
 	uint16_t n_read;
+	uint16_t n_segs; /* in its table; 0: it has none */
 	uint32_t write_len;
 	uint64_t token;
 };
@@ -42,6 +43,36 @@ static uint64_t svq_used_offset(uint16_t size)
 uint64_t svq_bytes(uint16_t size)
 {
 	return align_up(svq_used_offset(size) + virtio_used_bytes(size), PAGE_SIZE);
+}
+
+static uint16_t svq_n_tables(uint16_t size)
+{
+	return (uint16_t)min_u64(size, SVQ_MAX_TABLES);
+}
+
+uint64_t svq_table_bytes(uint16_t size)
+{
+	return align_up(sizeof(struct ring_desc) * SVQ_TABLE_LEN * svq_n_tables(size), PAGE_SIZE);
+}
+
+int svq_use_tables(struct svq *svq, void *mem, uint64_t iova)
+{
+	svq->table_segs = calloc((size_t)SVQ_TABLE_LEN * svq_n_tables(svq->size), sizeof(*svq->table_segs));
+	if (!svq->table_segs)
+		return -ENOMEM;
+	/* A table alone may have more segments than the ring has descriptors. */
+	if (svq->size < SVQ_TABLE_LEN) {
+		struct virtio_seg *written = calloc(SVQ_TABLE_LEN, sizeof(*written));
+
+		if (!written)
+			return -ENOMEM;
+		free(svq->written);
+		svq->written = written;
+	}
+	svq->tables = mem;
+	svq->tables_iova = iova;
+	svq->n_tables = svq_n_tables(svq->size);
+	return 0;
 }
 
 int svq_init(struct svq *svq, void *mem, uint64_t iova, uint16_t size, bool event_idx)
@@ -75,6 +106,7 @@ void svq_exit(struct svq *svq)
 {
 	free(svq->descs);
 	free(svq->written);
+	free(svq->table_segs);
 	*svq = (struct svq){ 0 };
 }
 
@@ -84,37 +116,73 @@ static int svq_refuse(struct svq *svq, const char *why)
 	return -EIO;
 }
 
-int svq_add(struct svq *svq, const struct virtio_seg *segs, uint16_t n_read, uint16_t n_write, uint64_t token)
+/* Takes the descriptor @head for a table with @n segments. */
+static void svq_fill_table(struct svq *svq, uint16_t head, const struct virtio_seg *segs, unsigned int n_read,
+			   unsigned int n)
+{
+	const uint64_t offset = sizeof(struct ring_desc) * SVQ_TABLE_LEN * head;
+	struct ring_desc *table = (struct ring_desc *)(void *)(svq->tables + offset);
+	struct ring_desc *ring = (struct ring_desc *)(void *)svq->desc_ring;
+
+	memcpy(&svq->table_segs[SVQ_TABLE_LEN * head], segs, n * sizeof(*segs));
+	for (unsigned int k = 0; k < n; k++) {
+		unsigned int flags = k + 1 < n ? VRING_DESC_F_NEXT : 0;
+
+		if (k >= n_read)
+			flags |= VRING_DESC_F_WRITE;
+		table[k] =
+			(struct ring_desc){ segs[k].addr, segs[k].len, (uint16_t)flags, (uint16_t)(k + 1) };
+	}
+	ring[head] = (struct ring_desc){ svq->tables_iova + offset, (uint32_t)(n * sizeof(*table)),
+					 VRING_DESC_F_INDIRECT, 0 };
+}
+
+/* Takes @n descriptors from @head on for a segment each; returns the last. */
+static uint16_t svq_fill_chain(struct svq *svq, uint16_t head, const struct virtio_seg *segs,
+			       unsigned int n_read, unsigned int n)
 {
 	struct ring_desc *ring = (struct ring_desc *)(void *)svq->desc_ring;
-	unsigned int n = (unsigned int)n_read + n_write;
-	uint16_t head = svq->free_head, tail = head, i = head;
-	struct svq_desc *first = &svq->descs[head];
-	uint32_t write_len = 0;
+	uint16_t tail = head, i = head;
 
-	assert(n > 0);
-	if (n > svq->n_free)
-		return -ENOSPC;
 	for (unsigned int k = 0; k < n; k++) {
 		struct svq_desc *d = &svq->descs[i];
 		unsigned int flags = k + 1 < n ? VRING_DESC_F_NEXT : 0;
 
 		d->addr = segs[k].addr;
 		d->len = segs[k].len;
-		if (k >= n_read) {
+		if (k >= n_read)
 			flags |= VRING_DESC_F_WRITE;
-			write_len += d->len;
-		}
 		ring[i] = (struct ring_desc){ d->addr, d->len, (uint16_t)flags, d->next };
 		tail = i;
 		i = d->next;
 	}
-	svq->free_head = i;
-	svq->n_free = (uint16_t)(svq->n_free - n);
+	return tail;
+}
+
+int svq_add(struct svq *svq, const struct virtio_seg *segs, uint16_t n_read, uint16_t n_write, uint64_t token)
+{
+	unsigned int n = (unsigned int)n_read + n_write;
+	uint16_t head = svq->free_head, tail = head;
+	struct svq_desc *first = &svq->descs[head];
+	bool table = n > SVQ_MAX_DIRECT && n <= SVQ_TABLE_LEN && head < svq->n_tables;
+	unsigned int n_descs = table ? 1 : n;
+
+	assert(n > 0);
+	if (n_descs > svq->n_free)
+		return -ENOSPC;
+	if (table)
+		svq_fill_table(svq, head, segs, n_read, n);
+	else
+		tail = svq_fill_chain(svq, head, segs, n_read, n);
+	svq->free_head = svq->descs[tail].next;
+	svq->n_free = (uint16_t)(svq->n_free - n_descs);
 	first->tail = tail;
-	first->n_descs = (uint16_t)n;
+	first->n_descs = (uint16_t)n_descs;
 	first->n_read = n_read;
-	first->write_len = write_len;
+	first->n_segs = (uint16_t)(table ? n : 0);
+	first->write_len = 0;
+	for (unsigned int k = n_read; k < n; k++)
+		first->write_len += segs[k].len;
 	first->token = token;
 	ring_store_u16(svq->avail + ring_avail_entry(svq->avail_idx & (svq->size - 1u)), head);
 	svq->avail_idx++;
@@ -148,14 +216,19 @@ static void svq_show_written(struct svq *svq, const struct svq_desc *first, uint
 
 	used->n_written = 0;
 	used->written = svq->written;
-	for (unsigned int k = 0; left > 0; k++, i = svq->descs[i].next) {
+	for (unsigned int k = 0; left > 0; k++) {
 		const struct svq_desc *d = &svq->descs[i];
-		uint32_t len = d->len < left ? d->len : left;
+		struct virtio_seg seg = { d->addr, d->len };
 
+		if (first->n_segs > 0)
+			seg = svq->table_segs[SVQ_TABLE_LEN * head + k];
+		else
+			i = d->next;
 		if (k < first->n_read)
 			continue;
-		svq->written[used->n_written++] = (struct virtio_seg){ .addr = d->addr, .len = len };
-		left -= len;
+		seg.len = (uint32_t)min_u64(seg.len, left);
+		svq->written[used->n_written++] = seg;
+		left -= seg.len;
 	}
 }
 

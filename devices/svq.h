@@ -16,6 +16,15 @@
  * multiple of PAGE_SIZE. */
 uint64_t svq_bytes(uint16_t size);
 
+/* An element of more than SVQ_MAX_DIRECT segments takes one descriptor and a table, where tables are. */
+#define SVQ_MAX_DIRECT 2u
+#define SVQ_TABLE_LEN  32u
+/* As many tables as descriptors, but no more than what a guest has use for at once. */
+#define SVQ_MAX_TABLES 512u
+
+/* Bytes that the tables of a ring of @size entries take in the window; a multiple of PAGE_SIZE. */
+uint64_t svq_table_bytes(uint16_t size);
+
 struct svq_desc; /* private copy of a descriptor */
 
 struct svq {
@@ -26,6 +35,12 @@ struct svq {
 	uint8_t *avail;
 	uint8_t *used;
 	uint64_t desc_iova, avail_iova, used_iova;
+
+	/* Descriptor tables, by the descriptor that names them: [n_tables], 0 if there are none. */
+	uint8_t *tables;
+	uint64_t tables_iova;
+	uint16_t n_tables;
+	struct virtio_seg *table_segs; /* private copy: [n_tables][SVQ_TABLE_LEN] */
 
 	struct svq_desc *descs;     /* [size] */
 	struct virtio_seg *written; /* [size], what svq_get_used() shows */
@@ -47,11 +62,14 @@ struct svq {
 int __must_check svq_init(struct svq *svq, void *mem, uint64_t iova, uint16_t size, bool event_idx);
 void svq_exit(struct svq *svq);
 
+/* VIRTIO_RING_F_INDIRECT_DESC, after svq_init(): @mem is svq_table_bytes() at @iova. 0 or -ENOMEM. */
+int __must_check svq_use_tables(struct svq *svq, void *mem, uint64_t iova);
+
 /*
  * Adds an element of @n_read readable and then @n_write writable segments, none of length 0, at least one in
  * all, less than 2^32 bytes together. @token comes back at its completion. -ENOSPC if the ring lacks
- * descriptors now: an element of more than @svq->size segments never fits. Not visible before svq_publish(),
- * which returns whether the device wants a kick for what it made visible.
+ * descriptors now: an element of more than @svq->size segments that no table takes never fits. Not visible
+ * before svq_publish(), which returns whether the device wants a kick for what it made visible.
  */
 int __must_check svq_add(struct svq *svq, const struct virtio_seg *segs, uint16_t n_read, uint16_t n_write,
 			 uint64_t token);

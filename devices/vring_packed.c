@@ -374,15 +374,19 @@ static int packed_load(struct vring *vr, struct state_node *node)
 	int ret;
 
 	ret = state_get_u32(node, "last-avail", 0, place_max, &avail);
-	if (ret == 0)
-		ret = state_get_u32(node, "avail-wrap", 0, 1, &avail_wrap);
-	if (ret == 0)
-		ret = state_get_u32(node, "used-idx", 0, place_max, &used);
-	if (ret == 0)
-		ret = state_get_u32(node, "used-wrap", 0, 1, &used_wrap);
-	if (ret == 0)
-		ret = state_get_blob(node, "in-flight", 0,
-				     (PACKED_CHAIN_BYTES + PACKED_DESC_BYTES) * vr->setup.size, &p, &len);
+	if (ret < 0)
+		return ret;
+	ret = state_get_u32(node, "avail-wrap", 0, 1, &avail_wrap);
+	if (ret < 0)
+		return ret;
+	ret = state_get_u32(node, "used-idx", 0, place_max, &used);
+	if (ret < 0)
+		return ret;
+	ret = state_get_u32(node, "used-wrap", 0, 1, &used_wrap);
+	if (ret < 0)
+		return ret;
+	ret = state_get_blob(node, "in-flight", 0, (PACKED_CHAIN_BYTES + PACKED_DESC_BYTES) * vr->setup.size,
+			     &p, &len);
 	if (ret < 0)
 		return ret;
 	while (len > 0) {

@@ -186,10 +186,12 @@ static int split_load(struct vring *vr, struct state_node *node)
 	int ret;
 
 	ret = state_get_u32(node, "last-avail", 0, UINT16_MAX, &last_avail);
-	if (ret == 0)
-		ret = state_get_u32(node, "used-idx", 0, UINT16_MAX, &used_idx);
-	if (ret == 0)
-		ret = state_get_blob(node, "in-flight", 0, 2u * vr->setup.size, &heads, &len);
+	if (ret < 0)
+		return ret;
+	ret = state_get_u32(node, "used-idx", 0, UINT16_MAX, &used_idx);
+	if (ret < 0)
+		return ret;
+	ret = state_get_blob(node, "in-flight", 0, 2u * vr->setup.size, &heads, &len);
 	if (ret < 0)
 		return ret;
 	if (used_idx != guest_used)

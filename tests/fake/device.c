@@ -24,7 +24,7 @@ void fake_device_init(struct fake_device *d, const void *desc, const void *avail
 	*d = (struct fake_device){
 		.size = size, .event_idx = event_idx, .desc = desc, .avail = avail, .used = used
 	};
-	d->segs = calloc(size, sizeof(*d->segs));
+	d->segs = calloc(size + FAKE_DEVICE_MAX_TABLE, sizeof(*d->segs));
 	assert(d->segs);
 }
 
@@ -37,7 +37,8 @@ void fake_device_exit(struct fake_device *d)
 int fake_device_take(struct fake_device *d, struct fake_element *e)
 {
 	uint16_t idx = load16(d->avail + 2), i;
-	unsigned int n = 0;
+	unsigned int n = 0, n_entries = d->size;
+	const uint8_t *ring = d->desc;
 
 	if (idx == d->last_avail)
 		return 0;
@@ -46,15 +47,27 @@ int fake_device_take(struct fake_device *d, struct fake_element *e)
 	i = get_le16(d->avail + 4 + 2 * (d->last_avail % d->size));
 	*e = (struct fake_element){ .head = i, .segs = d->segs };
 	for (;;) {
-		const uint8_t *p = d->desc + 16ull * i;
+		const uint8_t *p = ring + 16ull * i;
 		uint16_t flags;
 		uint32_t len;
 
-		if (i >= d->size || n == d->size)
+		if (i >= n_entries || n == d->size + FAKE_DEVICE_MAX_TABLE)
 			return -1;
 		flags = get_le16(p + 12);
 		len = get_le32(p + 8);
-		if ((flags & INDIRECT) || len == 0 || (!(flags & WRITE) && e->n_write > 0))
+		if (flags & INDIRECT) {
+			if (!d->table_at || ring != d->desc || flags != INDIRECT || len == 0 ||
+			    len % 16 != 0 || len / 16 > FAKE_DEVICE_MAX_TABLE)
+				return -1;
+			ring = d->table_at(d->opaque, get_le64(p), len);
+			if (!ring)
+				return -1;
+			n_entries = len / 16;
+			i = 0;
+			d->n_tables++;
+			continue;
+		}
+		if (len == 0 || (!(flags & WRITE) && e->n_write > 0))
 			return -1;
 		d->segs[n++] = (struct virtio_seg){ .addr = get_le64(p), .len = len };
 		if (flags & WRITE) {

@@ -9,6 +9,8 @@
 
 #include "devices/virtio.h"
 
+#define FAKE_DEVICE_MAX_TABLE 256u
+
 struct fake_device {
 	uint16_t size;
 	bool event_idx;
@@ -17,7 +19,12 @@ struct fake_device {
 	const uint8_t *avail;
 	uint8_t *used;
 	uint16_t last_avail, used_idx, published;
-	struct virtio_seg *segs; /* of the element taken last, [size] */
+	struct virtio_seg *segs; /* of the element taken last, [size + FAKE_DEVICE_MAX_TABLE] */
+	/* Indirect tables, if set after init: host address of @addr with @len bytes, NULL where there is
+	 * nothing. */
+	const uint8_t *(*table_at)(void *opaque, uint64_t addr, uint64_t len);
+	void *opaque;
+	unsigned int n_tables; /* taken so far */
 };
 
 struct fake_element {
@@ -31,7 +38,7 @@ void fake_device_init(struct fake_device *d, const void *desc, const void *avail
 		      bool event_idx);
 void fake_device_exit(struct fake_device *d);
 
-/* Takes the next element: 1; 0 if there is none; -1 if the driver broke the rules. Direct chains only. */
+/* Takes the next element: 1; 0 if there is none; -1 if the driver broke the rules. */
 int fake_device_take(struct fake_device *d, struct fake_element *e);
 
 /* Completes an element, not visible before fake_device_publish(), which returns whether the driver wants a

@@ -174,6 +174,11 @@ static void *fake_ctrl_thread(void *arg)
 
 /* Life */
 
+static const uint8_t *fake_table_at(void *opaque, uint64_t addr, uint64_t len)
+{
+	return fake_at(opaque, addr, len);
+}
+
 static void fake_start(struct fake_vdpa *f)
 {
 	for (unsigned int i = 0; i < f->vdpa.n_vqs; i++) {
@@ -186,6 +191,10 @@ static void fake_start(struct fake_vdpa *f)
 				 fake_at(f, q->vring.avail, virtio_avail_bytes(size)),
 				 fake_at(f, q->vring.used, virtio_used_bytes(size)), size,
 				 virtio_has(f->features, VIRTIO_RING_F_EVENT_IDX));
+		if (virtio_has(f->features, VIRTIO_RING_F_INDIRECT_DESC)) {
+			q->ring.table_at = fake_table_at;
+			q->ring.opaque = f;
+		}
 		q->live = true;
 	}
 	model_nic_init(&f->nic, f->config, f->features & (BIT(1) | BIT(7) | BIT(8)));

@@ -11,11 +11,12 @@
 #include "devices/svq.h"
 #include "tests/fake/device.h"
 
-#define SIZE 8u
-#define IOVA UINT64_C(0x123456000)
+#define SIZE        8u
+#define IOVA        UINT64_C(0x123456000)
+#define IOVA_TABLES UINT64_C(0x200000000)
 
 struct fixture {
-	void *mem;
+	void *mem, *tables;
 	struct svq svq;
 	struct fake_device device;
 };
@@ -25,7 +26,8 @@ static void stop(struct fixture *f)
 	svq_exit(&f->svq);
 	fake_device_exit(&f->device);
 	free(f->mem);
-	f->mem = NULL;
+	free(f->tables);
+	f->mem = f->tables = NULL;
 }
 
 static void start(struct fixture *f, uint16_t size, bool event_idx)
@@ -38,6 +40,25 @@ static void start(struct fixture *f, uint16_t size, bool event_idx)
 	fake_device_init(&f->device, (uint8_t *)f->mem + (f->svq.desc_iova - IOVA),
 			 (uint8_t *)f->mem + (f->svq.avail_iova - IOVA),
 			 (uint8_t *)f->mem + (f->svq.used_iova - IOVA), size, event_idx);
+}
+
+static const uint8_t *table_at(void *opaque, uint64_t addr, uint64_t len)
+{
+	struct fixture *f = opaque;
+
+	if (addr < IOVA_TABLES || addr - IOVA_TABLES + len > svq_table_bytes(f->svq.size))
+		return NULL;
+	return (uint8_t *)f->tables + (addr - IOVA_TABLES);
+}
+
+static void start_with_tables(struct fixture *f, uint16_t size)
+{
+	start(f, size, false);
+	f->tables = aligned_alloc(PAGE_SIZE, svq_table_bytes(size));
+	memset(f->tables, 0, svq_table_bytes(size));
+	assert_int_equal(svq_use_tables(&f->svq, f->tables, IOVA_TABLES), 0);
+	f->device.table_at = table_at;
+	f->device.opaque = f;
 }
 
 static int setup(void **state)
@@ -413,12 +434,101 @@ static void test_event_idx(void **state)
 
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
+static void assert_segs(const struct virtio_seg *a, const struct virtio_seg *b, unsigned int n)
+{
+	for (unsigned int i = 0; i < n; i++) {
+		assert_true(a[i].addr == b[i].addr);
+		assert_int_equal(a[i].len, b[i].len);
+	}
+}
+
+/* Elements of every length: short ones by themselves, long ones in a table, the longest by themselves again.
+ */
+static void test_tables(void **state)
+{
+	static const uint16_t sizes[] = { 4, 64, 1024 };
+	struct fixture *f = *state;
+	struct virtio_seg segs[40];
+
+	for (unsigned int i = 0; i < 40; i++)
+		segs[i] = (struct virtio_seg){ 0x1000 * (i + 1), i + 1 };
+	for (unsigned int s = 0; s < ARRAY_SIZE(sizes); s++) {
+		start_with_tables(f, sizes[s]);
+		for (uint16_t n = 1; n <= 40; n++) {
+			uint16_t n_read = n / 3;
+			bool table = n > SVQ_MAX_DIRECT && n <= SVQ_TABLE_LEN;
+			unsigned int n_tables = f->device.n_tables;
+			struct fake_element e;
+			struct svq_used used;
+			uint32_t len = 0;
+
+			if (!table && n > sizes[s]) {
+				assert_int_equal(svq_add(&f->svq, segs, n_read, n - n_read, n), -ENOSPC);
+				continue;
+			}
+			assert_int_equal(svq_add(&f->svq, segs, n_read, n - n_read, n), 0);
+			assert_int_equal(f->svq.n_free, sizes[s] - (table ? 1 : n));
+			(void)!svq_publish(&f->svq);
+			assert_int_equal(fake_device_take(&f->device, &e), 1);
+			assert_int_equal(f->device.n_tables, n_tables + table);
+			assert_int_equal(e.n_read, n_read);
+			assert_int_equal(e.n_write, n - n_read);
+			assert_segs(e.segs, segs, n);
+			/* The device may write there, and changes nothing by it. */
+			memset(f->tables, 0xff, svq_table_bytes(sizes[s]));
+			device_uses(f, e.head, (uint32_t)e.write_len - 1);
+			assert_int_equal(svq_get_used(&f->svq, &used), 1);
+			assert_int_equal(used.token, n);
+			for (uint16_t i = 0; i < used.n_written; i++) {
+				assert_true(used.written[i].addr == segs[n_read + i].addr);
+				len += used.written[i].len;
+			}
+			assert_int_equal(len, e.write_len - 1);
+			assert_int_equal(f->svq.n_free, sizes[s]);
+		}
+	}
+}
+
+/* As many long elements as the ring has descriptors; beyond the last table they are by themselves. */
+static void test_tables_in_flight(void **state)
+{
+	struct fixture *f = *state;
+	struct virtio_seg segs[3] = { { 0x1000, 1 }, { 0x2000, 2 }, { 0x3000, 3 } };
+	struct fake_element e;
+	struct svq_used used;
+	unsigned int n = 0;
+
+	start_with_tables(f, 1024);
+	while (svq_add(&f->svq, segs, 1, 2, n) == 0)
+		n++;
+	assert_int_equal(n, SVQ_MAX_TABLES + (1024 - SVQ_MAX_TABLES) / 3);
+	(void)!svq_publish(&f->svq);
+	for (unsigned int i = 0; i < n; i++) {
+		assert_int_equal(fake_device_take(&f->device, &e), 1);
+		assert_segs(e.segs, segs, 3);
+		fake_device_complete(&f->device, e.head, 4);
+	}
+	assert_int_equal(f->device.n_tables, SVQ_MAX_TABLES);
+	fake_device_publish(&f->device);
+	for (unsigned int i = 0; i < n; i++) {
+		assert_int_equal(svq_get_used(&f->svq, &used), 1);
+		assert_int_equal(used.token, i);
+		assert_int_equal(used.n_written, 2);
+		assert_int_equal(used.written[1].len, 2);
+	}
+	assert_int_equal(f->svq.n_free, 1024);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_layout),           T(test_shapes),  T(test_written),       T(test_bad_id),
-		T(test_id_not_in_flight), T(test_bad_idx), T(test_private_descs), T(test_full),
-		T(test_one_entry_ring),   T(test_flags),   T(test_event_idx),
+		T(test_tables),           T(test_tables_in_flight),
+		T(test_layout),           T(test_shapes),
+		T(test_written),          T(test_bad_id),
+		T(test_id_not_in_flight), T(test_bad_idx),
+		T(test_private_descs),    T(test_full),
+		T(test_one_entry_ring),   T(test_flags),
+		T(test_event_idx),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
