@@ -296,7 +296,7 @@ static void test_tables(void **state)
 	for (unsigned int k = 0; k < 20; k++)
 		assert_true(e.segs[k].addr == segs[k].addr && e.segs[k].len == 20);
 	assert_int_equal(f->va->queues[0].ring.n_tables, 64 + 1); /* with those that were counted */
-	fake_vdpa_use(f->va, 0, e.head, 50); /* two and a half of them */
+	fake_vdpa_use(f->va, 0, e.head, 50);                      /* two and a half of them */
 	fake_vdpa_publish(f->va, 0);
 	net_guest_settle(f->a);
 	assert_true(page_dirty(f->a, segs[2].addr));
