@@ -11,16 +11,17 @@
 /* Free descriptors are a list through @next; a chain is a stretch of it, cut out and put back as a whole. */
 struct svq_desc {
 	uint64_t addr;
-	uint32_t len;
+	uint32_t len; /* 0: a table */
 	uint16_t next;
 	/* Of a chain's first descriptor. */
 	uint16_t tail;
 	uint16_t n_descs; /* 0: not the head of an element in flight */
 	uint16_t n_read;
-	uint16_t n_segs; /* in its table; 0: it has none */
 	uint32_t write_len;
 	uint64_t token;
 };
+
+_Static_assert(sizeof(struct svq_desc) == 32, "two to a cache line");
 
 /* Apart, so that what the device writes shares no cache line with what we write. */
 #define SVQ_PART_ALIGN 64u
@@ -124,6 +125,7 @@ static void svq_fill_table(struct svq *svq, uint16_t head, const struct virtio_s
 	struct ring_desc *table = (struct ring_desc *)(void *)(svq->tables + offset);
 	struct ring_desc *ring = (struct ring_desc *)(void *)svq->desc_ring;
 
+	svq->descs[head].len = 0;
 	memcpy(&svq->table_segs[SVQ_TABLE_LEN * head], segs, n * sizeof(*segs));
 	for (unsigned int k = 0; k < n; k++) {
 		unsigned int flags = k + 1 < n ? VRING_DESC_F_NEXT : 0;
@@ -179,7 +181,6 @@ int svq_add(struct svq *svq, const struct virtio_seg *segs, uint16_t n_read, uin
 	first->tail = tail;
 	first->n_descs = (uint16_t)n_descs;
 	first->n_read = n_read;
-	first->n_segs = (uint16_t)(table ? n : 0);
 	first->write_len = 0;
 	for (unsigned int k = n_read; k < n; k++)
 		first->write_len += segs[k].len;
@@ -220,7 +221,7 @@ static void svq_show_written(struct svq *svq, const struct svq_desc *first, uint
 		const struct svq_desc *d = &svq->descs[i];
 		struct virtio_seg seg = { d->addr, d->len };
 
-		if (first->n_segs > 0)
+		if (first->len == 0)
 			seg = svq->table_segs[SVQ_TABLE_LEN * head + k];
 		else
 			i = d->next;
