@@ -374,9 +374,6 @@ static inline void assert_refused(struct disk_guest *g, int (*fn)(struct device 
 /* Memory and driver of @from go on at @to. */
 static inline void copy_guest(struct disk_guest *to, struct disk_guest *from)
 {
-	struct fake_driver *d = &to->ring, *old = &from->ring;
-	uint16_t size = old->setup.size;
-
 	memcpy(bytes_at(to, 0, GUEST_MEM), bytes_at(from, 0, GUEST_MEM), GUEST_MEM);
 	to->common = from->common;
 	to->notify = from->notify;
@@ -384,19 +381,9 @@ static inline void copy_guest(struct disk_guest *to, struct disk_guest *from)
 	to->features = from->features;
 	to->n_requests = from->n_requests;
 	memcpy(to->status_of, from->status_of, sizeof(to->status_of));
-	fake_driver_exit(d);
-	if (!old->mem)
-		return;
-	*d = *old;
-	d->mem = &to->host->vm.memory;
-	d->desc = bytes_at(to, d->setup.desc, virtio_desc_bytes(size));
-	d->avail = bytes_at(to, d->setup.avail, virtio_avail_bytes(size));
-	d->used = bytes_at(to, d->setup.used, virtio_used_bytes(size));
-	d->next = malloc(size * sizeof(*d->next));
-	d->n_descs = malloc(size * sizeof(*d->n_descs));
-	assert_true(d->next && d->n_descs);
-	memcpy(d->next, old->next, size * sizeof(*d->next));
-	memcpy(d->n_descs, old->n_descs, size * sizeof(*d->n_descs));
+	fake_driver_exit(&to->ring);
+	if (from->ring.mem)
+		fake_driver_copy(&to->ring, &from->ring, &to->host->vm.memory);
 }
 
 #endif

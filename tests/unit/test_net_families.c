@@ -594,7 +594,7 @@ static void test_what_is_not_offered(void **state)
 	/* As linux/virtio_net.h has it. */
 	v = fake_vdpa_new(&fake_vdpa_default);
 	v->vdpa.config_len = 24;
-	net_guest_init(g, v);
+	net_guest_init(g, v, &fixture_config);
 	assert_true((net_guest_offered(g) & stats) == (stats & ~BIT(VIRTIO_NET_F_HASH_TUNNEL)));
 	free_guest(&g, &v);
 }

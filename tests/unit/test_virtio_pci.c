@@ -1000,7 +1000,7 @@ static void test_state_limited(void **state)
 static void test_state_offered_more(void **state)
 {
 	static const uint8_t path[] = { 0, 1, 3, 11, 15 };
-	const uint64_t more = OFFERED | VIRTIO_BIT(40);
+	const uint64_t more = OFFERED | VIRTIO_BIT(41);
 
 	for (unsigned int accepts = 0; accepts < 2; accepts++) {
 		struct fixture *x = build(N_QUEUES, max_sizes, more);
@@ -1012,13 +1012,13 @@ static void test_state_offered_more(void **state)
 			void *fdt;
 
 			if (path[i] == 11)
-				accept_features(x, ACCEPTED | (accepts ? VIRTIO_BIT(40) : 0));
+				accept_features(x, ACCEPTED | (accepts ? VIRTIO_BIT(41) : 0));
 			if (i > 0)
 				set_status(x, path[i]);
 			save(x, &fdt, &len);
 			if (path[i] == 3 || (accepts && path[i] > 3)) {
 				assert_true(load(y, fdt, len, &err) < 0);
-				assert_non_null(strstr(err.text, "0x10000000000 that the guest's driver"));
+				assert_non_null(strstr(err.text, "0x20000000000 that the guest's driver"));
 				assert_true(y->v.offered == OFFERED && status(y) == 0);
 			} else {
 				assert_int_equal(load(y, fdt, len, &err), 0);
