@@ -5,14 +5,6 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-/* Not in uapi headers. */
-#define CTRL_NOTF_COAL   6u
-#define CTRL_HASH_TUNNEL 7u
-#define CTRL_STATS       8u
-#define COAL_TX_SET      0u
-#define COAL_RX_SET      1u
-#define COAL_VQ_SET      2u
-#define COAL_VQ_GET      3u
 #define MQ_RSS_FIXED     11u
 #define MQ_HASH_FIXED    13u
 #define MAC_TABLES_FIXED 8u
@@ -174,7 +166,8 @@ static struct soft_coalesce soft_get_coalesce(const uint8_t *p)
 static int soft_coalesce_all(struct soft_vdpa *sv, uint8_t command, const uint8_t *p, uint32_t len,
 			     uint32_t room)
 {
-	for (unsigned int i = command == COAL_TX_SET ? 1 : 0; i < 2 * sv->n_pairs; i += 2)
+	for (unsigned int i = command == VIRTIO_NET_CTRL_NOTF_COAL_TX_SET ? 1 : 0; i < 2 * sv->n_pairs;
+	     i += 2)
 		soft_queue_set_coalesce(&sv->queues[i], soft_get_coalesce(p));
 	return 0;
 }
@@ -196,7 +189,7 @@ static int soft_coalesce_vq(struct soft_vdpa *sv, uint8_t command, const uint8_t
 
 	if (!q)
 		return -1;
-	if (command == COAL_VQ_SET) {
+	if (command == VIRTIO_NET_CTRL_NOTF_COAL_VQ_SET) {
 		soft_queue_set_coalesce(q, soft_get_coalesce(p + 4));
 		return 0;
 	}
@@ -243,13 +236,13 @@ static const struct soft_row soft_rows[] = {
 	  SOFT_MAX_COMMAND, soft_hash_config },
 	{ VIRTIO_NET_CTRL_GUEST_OFFLOADS, VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET,
 	  VIRTIO_NET_F_CTRL_GUEST_OFFLOADS, 8, 8, soft_offloads },
-	{ CTRL_NOTF_COAL, COAL_TX_SET, VIRTIO_NET_F_NOTF_COAL, 8, 8, soft_coalesce_all },
-	{ CTRL_NOTF_COAL, COAL_RX_SET, VIRTIO_NET_F_NOTF_COAL, 8, 8, soft_coalesce_all },
-	{ CTRL_NOTF_COAL, COAL_VQ_SET, VIRTIO_NET_F_VQ_NOTF_COAL, 12, 12, soft_coalesce_vq },
-	{ CTRL_NOTF_COAL, COAL_VQ_GET, VIRTIO_NET_F_VQ_NOTF_COAL, 4, 4, soft_coalesce_vq },
-	{ CTRL_HASH_TUNNEL, 0, SOFT_F_HASH_TUNNEL, 4, 4, soft_hash_tunnel },
-	{ CTRL_STATS, 0, SOFT_F_DEVICE_STATS, 0, 0, soft_stats },
-	{ CTRL_STATS, 1, SOFT_F_DEVICE_STATS, 16, SOFT_MAX_COMMAND, soft_stats },
+	{ VIRTIO_NET_CTRL_NOTF_COAL, VIRTIO_NET_CTRL_NOTF_COAL_TX_SET, VIRTIO_NET_F_NOTF_COAL, 8, 8, soft_coalesce_all },
+	{ VIRTIO_NET_CTRL_NOTF_COAL, VIRTIO_NET_CTRL_NOTF_COAL_RX_SET, VIRTIO_NET_F_NOTF_COAL, 8, 8, soft_coalesce_all },
+	{ VIRTIO_NET_CTRL_NOTF_COAL, VIRTIO_NET_CTRL_NOTF_COAL_VQ_SET, VIRTIO_NET_F_VQ_NOTF_COAL, 12, 12, soft_coalesce_vq },
+	{ VIRTIO_NET_CTRL_NOTF_COAL, VIRTIO_NET_CTRL_NOTF_COAL_VQ_GET, VIRTIO_NET_F_VQ_NOTF_COAL, 4, 4, soft_coalesce_vq },
+	{ VIRTIO_NET_CTRL_HASH_TUNNEL, VIRTIO_NET_CTRL_HASH_TUNNEL_SET, VIRTIO_NET_F_HASH_TUNNEL, 4, 4, soft_hash_tunnel },
+	{ VIRTIO_NET_CTRL_STATS, VIRTIO_NET_CTRL_STATS_QUERY, VIRTIO_NET_F_DEVICE_STATS, 0, 0, soft_stats },
+	{ VIRTIO_NET_CTRL_STATS, VIRTIO_NET_CTRL_STATS_GET, VIRTIO_NET_F_DEVICE_STATS, 16, SOFT_MAX_COMMAND, soft_stats },
 };
 /* clang-format on */
 

@@ -39,10 +39,6 @@
 enum { SOFT_GROUP_DATA, SOFT_GROUP_CTRL, SOFT_N_GROUPS };
 #define SOFT_N_SPACES 2u
 
-/* Feature bits that uapi headers lack. */
-#define SOFT_F_DEVICE_STATS 50
-#define SOFT_F_HASH_TUNNEL  51
-
 /* Readable: a packet, or a fault. */
 struct soft_source {
 	struct loop_source event;
