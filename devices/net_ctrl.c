@@ -514,27 +514,3 @@ int net_ctrl_ask(struct net *net, const uint8_t *cmd, uint32_t len, uint32_t max
 		return error_add(err, -EIO, "the device refused %s", name);
 	return 0;
 }
-
-void net_ctrl_queue_enabled(struct net *net, const struct net_queue *q, bool enabled)
-{
-	struct error err = { 0 };
-
-	assert(q != net->ctrl_queue);
-	net->limits.queue_disabled[q->guest_index] = !enabled;
-	if (enabled || !net->ctrl_queue || !net->started || net->broken)
-		return;
-	/* It may be about this queue. */
-	net_ctrl_drain(net);
-	if (net->broken || (!net->ctrl.busy && !net->store.coal_queue[q->guest_index].set))
-		return;
-	if (net->ctrl.busy) {
-		net_break(net, "the device did not answer a control command while queue %u was reset",
-			  q->guest_index);
-		return;
-	}
-	net->target = net->store;
-	cvq_reset_queue(&net->target, q->guest_index);
-	net->changes++;
-	if (net_ctrl_apply(net, &err) < 0)
-		net_break(net, "coalescing of queue %u cannot be undone: %s", q->guest_index, err.text);
-}

@@ -331,11 +331,13 @@ static struct net_queue *net_guest_queue(struct net *net, unsigned int guest_ind
 }
 
 /* Takes everything that the device has back from it, by a start from the beginning that brings it to the
- * state it had; what is in flight in the guest's rings is held, to be given to it again. */
+ * state it had; its counters go on, and what is in flight in the guest's rings is held, to be given to it
+ * again. */
 static int net_restart(struct net *net, struct error *err)
 {
 	int ret;
 
+	net_stats_read(net);
 	net_stop(net);
 	net_announce_used(net);
 	for (unsigned int i = 0; i < net->n_data; i++) {
@@ -345,7 +347,11 @@ static int net_restart(struct net *net, struct error *err)
 	}
 	net->target = net->store;
 	ret = net_start(net, net->features, err);
-	return ret < 0 ? ret : net_ctrl_apply(net, err);
+	if (ret == 0)
+		ret = net_ctrl_apply(net, err);
+	if (ret == 0)
+		net_stats_go_on(net);
+	return ret;
 }
 
 /*
@@ -369,7 +375,9 @@ void net_reset_ring(struct net *net, unsigned int guest_index)
 		return;
 	if (q != net->ctrl_queue) {
 		net->limits.queue_disabled[guest_index] = true;
+		/* Before the replay: a ring that is enabled again follows the others. */
 		cvq_reset_queue(&net->store, guest_index);
+		net->changes++;
 	}
 	if (net_restart(net, &err) < 0) {
 		net_break(net, "cannot take queue %u back from the device: %s", guest_index, err.text);

@@ -240,24 +240,18 @@ void net_ctrl_abandon(struct net *net);
  * meanwhile.
  */
 int __must_check net_ctrl_apply(struct net *net, struct error *err);
-
-/*
- * The guest has reset a single data queue (VIRTIO_F_RING_RESET), or enabled it again. A reset undoes its
- * coalescing, but the device's own queue is not reset, so the device is told by a command; waits for the
- * guest's if need be.
- */
-void net_ctrl_queue_enabled(struct net *net, const struct net_queue *q, bool enabled);
 /*
  * Asks the device something of Ferry's own, @len bytes at @cmd, and waits up to @timeout_ms. Its answer of up
- * to
- * @max bytes, ack first, is in net->ctrl.reply then, and its length in @reply_len. Not while a guest's
+ * to @max bytes, ack first, is in net->ctrl.reply then, and its length in @reply_len. Not while a guest's
  * command is at the device.
  */
 int __must_check net_ctrl_ask(struct net *net, const uint8_t *cmd, uint32_t len, uint32_t max, int timeout_ms,
 			      uint32_t *reply_len, struct error *err);
 
-/* net_stats.c. Reads the counters that the guest knows of, before it is paused for good. */
+/* net_stats.c. Reads the counters that the guest knows of, before the device that has counted is let go. */
 void net_stats_read(struct net *net);
+/* The device has been started again for the same driver: no counter that the guest knows of goes back. */
+void net_stats_go_on(struct net *net);
 /* Whether this device counts what the guest has been told of. */
 int __must_check net_stats_check(struct net *net, struct error *err);
 /* Properties of the current node; loading makes this device's counters go on. */

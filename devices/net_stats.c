@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Device statistics across a migration: the source reads what its device has counted, the destination's
- * device goes on from there. */
+/* Device statistics over a device's end, that of a migration's source or of a restart: what it has counted is
+ * read, and the next device goes on from there. */
 #include "devices/net_priv.h"
 
 #include <errno.h>
@@ -71,12 +71,36 @@ void net_stats_save(struct net *net, struct state_writer *w)
 	state_end(w);
 }
 
-int net_stats_load(struct net *net, struct state_node *node)
+/* Asks the device what it counts from, as far as the guest knows of it. */
+static int net_stats_rebase(struct net *net, int timeout_ms, struct error *err)
 {
 	uint8_t cmd[CVQ_MAX_STATS_COMMAND];
+	uint32_t len = cvq_stats_request(&net->stats, &net->limits, cmd), reply_len;
+	int ret;
+
+	if (len == 0)
+		return 0;
+	ret = net_stats_ask(net, cmd, len, timeout_ms, &reply_len, err);
+	if (ret == 0 && !cvq_stats_rebase(&net->stats, &net->limits, cmd, len, net->ctrl.reply, reply_len))
+		ret = error_add(err, -EIO, "its answer to STATS_GET makes no sense");
+	return ret;
+}
+
+void net_stats_go_on(struct net *net)
+{
+	struct error err = { 0 };
+
+	/* Until it has answered it is one that counts from 0. */
+	memcpy(net->stats.offset, net->stats.shown, sizeof(net->stats.offset));
+	if (net_stats_rebase(net, NET_CTRL_DRAIN_MS, &err) < 0)
+		log_limited(&net->log_limit, LOG_WARN, "%s: statistics may be too high after a restart: %s",
+			    net->name, err.text);
+}
+
+int net_stats_load(struct net *net, struct state_node *node)
+{
 	struct error reason = { 0 };
 	struct state_node child;
-	uint32_t len, reply_len;
 	int ret;
 
 	if (net->stats.types == 0)
@@ -84,10 +108,7 @@ int net_stats_load(struct net *net, struct state_node *node)
 	if (state_child(&child, node, "statistics") < 0 ||
 	    cvq_stats_load(&net->stats, &net->limits, &child) < 0 || state_finish(&child) < 0)
 		return -EINVAL;
-	len = cvq_stats_request(&net->stats, &net->limits, cmd);
-	ret = net_stats_ask(net, cmd, len, NET_CTRL_TIMEOUT_MS, &reply_len, &reason);
-	if (ret == 0 && !cvq_stats_rebase(&net->stats, &net->limits, cmd, len, net->ctrl.reply, reply_len))
-		ret = error_add(&reason, -EIO, "its answer to STATS_GET makes no sense");
+	ret = net_stats_rebase(net, NET_CTRL_TIMEOUT_MS, &reason);
 	return ret < 0 ? error_add(node->err, ret, "%s (%s): %s", net->name, net->vdpa->name, reason.text)
 		       : 0;
 }

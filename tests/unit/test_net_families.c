@@ -106,64 +106,89 @@ static void test_a_queue_that_is_not_enabled(void **state)
 	command(f->b, 6, 2, "\1\0\0\0\7\0\0\0\x8\0\0\0", 12);
 }
 
-static int queue_disabled(struct net *net, void *arg)
-{
-	net_ctrl_queue_enabled(net, &net->queues[*(unsigned int *)arg], false);
-	return 0;
-}
-
-static int queue_enabled(struct net *net, void *arg)
-{
-	net_ctrl_queue_enabled(net, &net->queues[*(unsigned int *)arg], true);
-	return 0;
-}
-
-/* What a single queue's reset does, VIRTIO_F_RING_RESET. */
+/* Its coalescing is that of its kind again, and the device behind it starts anew with the rest. */
 static void test_a_queue_is_reset(void **state)
 {
 	struct fixture *f = *state;
-	unsigned int queue = 1;
 	struct tree t;
 
 	start(f, ALL);
 	command(f->a, 6, 0, "\7\0\0\0\x8\0\0\0", 8);
-	/* One that follows the others: there is nothing to be said. */
-	net_call(f->a->net, queue_disabled, &queue);
-	net_call(f->a->net, queue_enabled, &queue);
+	net_guest_reset_queue(f->a, 1);
+	net_guest_enable_queue(f->a, 1);
 	assert_int_equal(commands(f->va), 1);
 	command(f->a, 6, 2, "\1\0\0\0\1\0\0\0\x2\0\0\0", 12);
 	command(f->a, 6, 2, "\3\0\0\0\1\0\0\0\x2\0\0\0", 12);
 	free(write_warm(f->a, true).fdt);
-	net_call(f->a->net, queue_disabled, &queue);
+	net_guest_reset_queue(f->a, 1);
 	t = write_warm(f->a, false);
 	assert_non_null(t.fdt);
 	free(t.fdt);
-	assert_int_equal(commands(f->va), 4);
+	assert_int_equal(commands(f->va), 2);
 	assert_int_equal(f->va->nic.coal[1][0], 7);
 	assert_int_equal(f->va->nic.coal[3][0], 1);
 	assert_int_equal(net_guest_command(f->a, 6, 2, "\1\0\0\0\1\0\0\0\x2\0\0\0", 12), VIRTIO_NET_ERR);
-	net_call(f->a->net, queue_enabled, &queue);
+	assert_int_equal(commands(f->va), 2);
+	net_guest_enable_queue(f->a, 1);
 	/* While a command about it is with the device. */
 	fake_vdpa_lock(f->va);
 	f->va->faults.hold = true;
 	fake_vdpa_unlock(f->va);
 	net_guest_command_begin(f->a, 6, 2, "\1\0\0\0\1\0\0\0\x2\0\0\0", 12);
 	net_guest_settle(f->a);
-	while (commands(f->va) < 5)
+	while (commands(f->va) < 3)
 		poll(NULL, 0, 1);
 	fake_vdpa_release(f->va);
-	net_call(f->a->net, queue_disabled, &queue);
+	net_guest_reset_queue(f->a, 1);
 	assert_int_equal(net_guest_command_end(f->a, 0), VIRTIO_NET_OK);
 	assert_int_equal(f->va->nic.coal[1][0], 7);
-	net_call(f->a->net, queue_enabled, &queue);
+	net_guest_enable_queue(f->a, 1);
+	exchange(f->a, f->va, 0, 1);
 	build_b(f, &fake_vdpa_default);
 	migrate(f);
 	assert_same_device(f);
-	/* A device that refuses has not what the guest believes. */
+	/* One that is reset where it has come to, and a device that refuses what the guest believes. */
+	net_guest_reset_queue(f->b, 3);
+	net_guest_enable_queue(f->b, 3);
+	assert_int_equal(f->vb->nic.coal[3][0], 7);
+	exchange(f->b, f->vb, 0, 2);
 	f->vb->faults.refuse_class = 6;
-	queue = 3;
-	net_call(f->b->net, queue_disabled, &queue);
+	net_guest_reset_queue(f->b, 3);
 	assert_int_equal(net_guest_status(f->b), BROKEN);
+}
+
+/* A command is with the device, and stays unanswered, while another queue is reset: the device that has begun
+ * anew gets it again. About the queue itself it is refused then. */
+static void test_a_queue_is_reset_under_a_command(void **state)
+{
+	static const struct {
+		const char *data;
+		int ack;
+	} rows[] = {
+		{ "\3\0\0\0\1\0\0\0\x2\0\0\0", VIRTIO_NET_OK },
+		{ "\1\0\0\0\1\0\0\0\x2\0\0\0", VIRTIO_NET_ERR },
+	};
+	struct fixture *f = *state;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(rows); i++) {
+		start(f, ALL);
+		fake_vdpa_lock(f->va);
+		f->va->faults.hold = true;
+		fake_vdpa_unlock(f->va);
+		net_guest_command_begin(f->a, 6, 2, rows[i].data, 12);
+		net_guest_settle(f->a);
+		while (commands(f->va) < 1)
+			poll(NULL, 0, 1);
+		fake_vdpa_lock(f->va);
+		f->va->faults.hold = false;
+		fake_vdpa_unlock(f->va);
+		net_guest_reset_queue(f->a, 1);
+		assert_int_equal(net_guest_command_end(f->a, 2000), rows[i].ack);
+		assert_int_equal(f->va->nic.coal[3][0], rows[i].ack == VIRTIO_NET_OK);
+		assert_int_equal(f->va->nic.coal[1][0], 0);
+		net_guest_enable_queue(f->a, 1);
+		exchange(f->a, f->va, 0, 1);
+	}
 }
 
 /* Statistics */
@@ -408,6 +433,67 @@ static void test_statistics_that_the_destination_lacks(void **state)
 	assert_true(counter(f->a, 0) == 0);
 }
 
+/* A ring's reset is one of the device behind it, which counts from somewhere else then: the guest sees no
+ * difference, whether or not it had looked before. */
+static void test_statistics_over_a_ring_reset(void **state)
+{
+	static const uint64_t counted[] = { 0, 1000000, UINT64_MAX };
+	struct fake_vdpa_spec spec = fake_vdpa_default;
+	struct fixture *f = *state;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(counted); i++) {
+		uint64_t before[5];
+
+		spec.counted = counted[i];
+		build_a(f, &spec);
+		start(f, ALL);
+		assert_true(query(f->a) == ALL_TYPES);
+		before[4] = counter(f->a, 4);
+		for (unsigned int queue = 0; queue < 4; queue++)
+			before[queue] = counted[i];
+		for (unsigned int reset = 0; reset < 5; reset++) {
+			for (unsigned int queue = 0; queue < 4; queue++) {
+				count(f->va, queue, 100 + queue);
+				before[queue] += 100 + queue;
+			}
+			net_guest_reset_queue(f->a, reset);
+			if (reset == 4)
+				net_guest_enable_queue(f->a, reset);
+			for (unsigned int queue = 0; queue < 4; queue++)
+				assert_true(counter(f->a, queue) == before[queue]);
+			assert_true(counter(f->a, 4) > before[4] && counter(f->a, 4) < before[4] + 100);
+			before[4] = counter(f->a, 4);
+			if (reset < 4)
+				net_guest_enable_queue(f->a, reset);
+		}
+		build_b(f, &fake_vdpa_default);
+		migrate(f);
+		for (unsigned int queue = 0; queue < 4; queue++)
+			assert_true(counter(f->b, queue) == before[queue]);
+	}
+}
+
+/* The device does not say how far it has come, nor from where it counts then: what was shown is not taken
+ * back. */
+static void test_statistics_over_a_ring_reset_refused(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f, ALL);
+	assert_true(query(f->a) == ALL_TYPES);
+	count(f->va, 0, 100);
+	assert_true(counter(f->a, 0) == 100);
+	count(f->va, 0, 5);
+	f->va->faults.refuse_class = 8;
+	net_guest_reset_queue(f->a, 1);
+	net_guest_enable_queue(f->a, 1);
+	f->va->faults.refuse_class = -1;
+	assert_int_equal(net_guest_status(f->a), DRIVER_OK);
+	count(f->va, 0, 7);
+	assert_true(counter(f->a, 0) == 107);
+	exchange(f->a, f->va, 0, 1);
+}
+
 /* The source's device does not answer in time: what the guest saw last is carried. It goes on, too, and the
  * late answer is nobody's. */
 static void test_statistics_that_come_late(void **state)
@@ -609,9 +695,12 @@ int main(void)
 		TEST(test_statistics_refused),
 		TEST(test_statistics_that_make_no_sense),
 		TEST(test_a_queue_is_reset),
+		TEST(test_a_queue_is_reset_under_a_command),
 		TEST(test_one_pair),
 		TEST(test_statistics_move),
 		TEST(test_statistics_that_the_destination_lacks),
+		TEST(test_statistics_over_a_ring_reset),
+		TEST(test_statistics_over_a_ring_reset_refused),
 		TEST(test_statistics_that_come_late),
 		TEST(test_rss_without_mq),
 		TEST(test_hash_report),
