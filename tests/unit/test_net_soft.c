@@ -15,8 +15,8 @@ static int build(void **state)
 	struct pair *p = calloc(1, sizeof(*p));
 
 	soft_net_init(&p->net);
-	net_guest_init_on(&p->a, soft_net_device(&p->net, 2), &(struct net_config){ 0 });
-	net_guest_init_on(&p->b, soft_net_device(&p->net, 2), &(struct net_config){ 0 });
+	net_guest_init_on(&p->a, soft_net_device(&p->net, 2), &fixture_config);
+	net_guest_init_on(&p->b, soft_net_device(&p->net, 2), &fixture_config);
 	p->a.size = p->b.size = 64;
 	p->f.a = &p->a;
 	p->f.b = &p->b;
@@ -178,6 +178,94 @@ static void test_faults(void **state)
 	assert_true(gets(p, &p->a, "\x52\x54\0\0\0\1", 3));
 }
 
+/* A packet of up to as many pieces as the ring has entries, each way: what is more than two goes to the
+ * device as one descriptor and a table, as far as tables go. */
+static void test_pieces(void **state)
+{
+	static const unsigned int rows[] = { 3, 20, 32, 33, 60 };
+	struct pair *p = *state;
+	struct virtio_seg segs[64];
+	uint8_t packet[64 * 20] = { 0 }, in[1600];
+	const uint32_t header = 20; /* with HASH_REPORT */
+	uint16_t head;
+	uint32_t used;
+
+	assert_int_equal(net_guest_start(&p->a, ALL), DRIVER_OK);
+	for (unsigned int i = 0; i < ARRAY_SIZE(rows); i++) {
+		uint32_t len = rows[i] * 20 - header;
+
+		memset(packet + header, (int)(i + 1), len);
+		memcpy(packet + header, "\x52\x54\0\0\0\1\x52\x54\0\0\0\x77\x88\xb5", 14);
+		for (unsigned int k = 0; k < rows[i]; k++) {
+			segs[k] = (struct virtio_seg){ UINT64_C(0xc00000) + 4096 * k, 20 };
+			memcpy(memory_at(&p->a.vm->memory, segs[k].addr, 20), packet + 20 * k, 20);
+		}
+		assert_true(fake_driver_add_indirect(&p->a.queues[1], segs, rows[i], 0, 0xd00000) >= 0);
+		fake_driver_publish(&p->a.queues[1]);
+		net_guest_kick(&p->a, 1);
+		assert_int_equal(soft_net_receive(&p->net, NULL, in, sizeof(in), 2000), len);
+		assert_memory_equal(in, packet + header, len);
+		settle(&p->a);
+		assert_int_equal(net_guest_reap(&p->a, 0), 1);
+
+		for (unsigned int k = 0; k < rows[i]; k++)
+			memset(memory_at(&p->a.vm->memory, segs[k].addr, 20), 0xee, 20);
+		assert_true(fake_driver_add_indirect(&p->a.queues[0], segs, 0, rows[i], 0xd00000) >= 0);
+		fake_driver_publish(&p->a.queues[0]);
+		net_guest_kick(&p->a, 0);
+		settle(&p->a);
+		soft_net_send(&p->net, NULL, packet + header, len);
+		settle(&p->a);
+		assert_int_equal(fake_driver_get_used(&p->a.queues[0], &head, &used), 1);
+		assert_int_equal(used, len + header);
+		for (unsigned int k = 1; k < rows[i]; k++)
+			assert_memory_equal(memory_at(&p->a.vm->memory, segs[k].addr, 20), packet + 20 * k,
+					    20);
+	}
+}
+
+/* Frames that the device has put into a receive queue, as the guest counts them. */
+static uint64_t n_received(struct net_guest *g)
+{
+	uint8_t item[16] = { 0, 0, 0, 0, 0, 0, 0, 0, 1 }, reply[57];
+
+	assert_int_equal(net_guest_ask(g, 8, 1, item, 16, reply, sizeof(reply)), sizeof(reply));
+	assert_int_equal(reply[0], VIRTIO_NET_OK);
+	return get_le64(reply + 1 + 8 + 8);
+}
+
+/* The device begins anew behind a ring's reset: filters and counters are as they were. */
+static void test_ring_reset(void **state)
+{
+	struct pair *p = *state;
+
+	assert_int_equal(net_guest_start(&p->a, ALL), DRIVER_OK);
+	net_guest_post(&p->a, 0, 64, 2048);
+	assert_int_equal(command(&p->a, VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_PROMISC, "\0", 1),
+			 VIRTIO_NET_OK);
+	assert_int_equal(command(&p->a, VIRTIO_NET_CTRL_MAC, 1, "\x52\x54\0\0\0\x42", 6), VIRTIO_NET_OK);
+	for (uint8_t i = 0; i < 5; i++)
+		assert_true(gets(p, &p->a, "\x52\x54\0\0\0\x42", i));
+	assert_int_equal(n_received(&p->a), 5);
+	assert_true(gets(p, &p->a, "\x52\x54\0\0\0\x42", 6));
+	p->a.size = 32;
+	for (unsigned int queue = 0; queue < 2; queue++) {
+		net_guest_reset_queue(&p->a, queue);
+		assert_int_equal(n_received(&p->a), 6 + queue);
+		net_guest_enable_queue(&p->a, queue);
+		if (queue == 0)
+			net_guest_post(&p->a, 0, 32, 2048);
+		settle(&p->a);
+		assert_true(gets(p, &p->a, "\x52\x54\0\0\0\x42", 7));
+		assert_false(gets(p, &p->a, "\x52\x54\0\0\0\1", 8));
+		assert_sends(p, &p->a, 9);
+		assert_int_equal(n_received(&p->a), 7 + queue);
+	}
+	migrate(&p->f);
+	assert_true(gets(p, &p->b, "\x52\x54\0\0\0\x42", 3));
+	assert_int_equal(n_received(&p->b), 9);
+}
+
 static void test_link(void **state)
 {
 	struct pair *p = *state;
@@ -203,10 +291,12 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_exchange, build, demolish),
 		cmocka_unit_test_setup_teardown(test_migrate, build, demolish),
+		cmocka_unit_test_setup_teardown(test_pieces, build, demolish),
+		cmocka_unit_test_setup_teardown(test_ring_reset, build, demolish),
 		cmocka_unit_test_setup_teardown(test_refused, build, demolish),
 		cmocka_unit_test_setup_teardown(test_faults, build, demolish),
 		cmocka_unit_test_setup_teardown(test_link, build, demolish),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return run_formats(tests, ARRAY_SIZE(tests));
 }
