@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What the rooms of the NIC share: net.c (building it, what the guest sees), net_life.c (starting and
- * stopping the vDPA device), net_data.c (data queues), net_ctrl.c (control queue), net_scratch.c (Ferry's own
- * buffers: receive buffers of a warm destination, announcements), net_stats.c (device statistics),
- * net_migrate.c.
+ * stopping the vDPA device), net_ring.c (the guest's rings), net_data.c (data queues), net_ctrl.c (control
+ * queue), net_scratch.c (Ferry's own buffers: receive buffers of a warm destination, announcements),
+ * net_stats.c (device statistics), net_migrate.c.
  *
  * Unless said otherwise everything here runs on the NIC's thread; others come in through loop_call().
  */
@@ -199,8 +199,13 @@ int __must_check net_start(struct net *net, uint64_t features, struct error *err
 void net_stop(struct net *net);
 /* net->target for a driver that has just begun: all defaults. */
 void net_target_default(struct net *net);
-/* Finds the guest's rings where its driver has put them, at index 0. net_attach() serves them, net_detach()
- * ends that and frees. */
+/* Every queue that exists with the negotiated features, data queues first; NULL: there is no such one. */
+struct net_queue *net_nth_queue(struct net *net, unsigned int n);
+/* The device, or the guest's driver, broke the rules: the NIC stops until the driver resets it. */
+void net_break(struct net *net, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* net_ring.c. Finds the guest's rings where its driver has put them, at index 0. net_attach() serves them,
+ * net_detach() ends that and frees. */
 int __must_check net_find_rings(struct net *net, struct error *err);
 void net_attach(struct net *net);
 void net_detach(struct net *net);
@@ -209,8 +214,6 @@ void net_reset_ring(struct net *net, unsigned int guest_index);
 void net_enable_ring(struct net *net, unsigned int guest_index);
 /* Serves every queue, whether or not it was kicked or called. */
 void net_serve_all(struct net *net);
-/* The device, or the guest's driver, broke the rules: the NIC stops until the driver resets it. */
-void net_break(struct net *net, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* net_data.c. */
 void net_signal(int eventfd);

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The guest's rings: found, served, let go, and reset one by one while the others go on. */
+#include "devices/net_priv.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+static int net_find_ring(struct net *net, struct net_queue *q, struct error *err)
+{
+	const struct virtio_queue *vq = &net->virtio.queues[q->guest_index];
+	struct vring_setup setup = {
+		.size = vq->size,
+		.desc = vq->desc,
+		.avail = vq->driver,
+		.used = vq->device,
+		.event_idx = virtio_has(net->features, VIRTIO_RING_F_EVENT_IDX),
+		.indirect = virtio_has(net->features, VIRTIO_RING_F_INDIRECT_DESC),
+		.packed = virtio_has(net->features, VIRTIO_F_RING_PACKED),
+	};
+	int ret;
+
+	if (q != net->ctrl_queue)
+		net->limits.queue_disabled[q->guest_index] = !vq->enabled;
+	if (!vq->enabled)
+		return 0;
+	ret = vring_init(&q->vring, &net->vm->memory, &setup);
+	if (ret < 0)
+		return error_add(err, ret,
+				 "queue %u: the driver's ring is not in guest memory, or misaligned",
+				 q->guest_index);
+	q->held = calloc(setup.size, sizeof(*q->held));
+	if (!q->held)
+		return error_add(err, -ENOMEM, "out of memory for queue %u", q->guest_index);
+	return 0;
+}
+
+int net_find_rings(struct net *net, struct error *err)
+{
+	struct net_queue *q;
+	int ret = 0;
+
+	for (unsigned int i = 0; ret == 0 && (q = net_nth_queue(net, i)); i++)
+		ret = net_find_ring(net, q, err);
+	return ret;
+}
+
+static void net_attach_ring(struct net *net, struct net_queue *q)
+{
+	if (!q->held)
+		return;
+	q->attached = loop_add(&net->loop, &q->kick, EPOLLIN) == 0;
+	if (!q->attached)
+		net_break(net, "cannot watch the kicks of queue %u", q->guest_index);
+}
+
+void net_attach(struct net *net)
+{
+	struct net_queue *q;
+
+	for (unsigned int i = 0; (q = net_nth_queue(net, i)); i++)
+		net_attach_ring(net, q);
+	net->running = !net->broken;
+	net_serve_all(net);
+}
+
+static void net_detach_ring(struct net *net, struct net_queue *q)
+{
+	if (q->attached)
+		loop_del(&net->loop, &q->kick);
+	q->attached = false;
+	q->full = false;
+	q->n_held = 0;
+	vring_exit(&q->vring);
+	q->vring = (struct vring){ 0 };
+	free(q->held);
+	q->held = NULL;
+}
+
+void net_detach(struct net *net)
+{
+	struct net_queue *q;
+
+	net->running = false;
+	for (unsigned int i = 0; (q = net_nth_queue(net, i)); i++)
+		net_detach_ring(net, q);
+}
+
+/* The queue that the guest knows by this number, or NULL. */
+static struct net_queue *net_guest_queue(struct net *net, unsigned int guest_index)
+{
+	struct net_queue *q;
+
+	for (unsigned int i = 0; (q = net_nth_queue(net, i)); i++) {
+		if (q->guest_index == guest_index)
+			return q;
+	}
+	return NULL;
+}
+
+/* Takes everything that the device has back from it, by a start from the beginning that brings it to the
+ * state it had; its counters go on, and what is in flight in the guest's rings is held, to be given to it
+ * again. */
+static int net_restart(struct net *net, struct error *err)
+{
+	int ret;
+
+	net_stats_read(net);
+	net_stop(net);
+	net_announce_used(net);
+	for (unsigned int i = 0; i < net->n_data; i++) {
+		net->queues[i].n_held = 0;
+		if (net->queues[i].held)
+			net_queue_hold_in_flight(&net->queues[i]);
+	}
+	net->target = net->store;
+	ret = net_start(net, net->features, err);
+	if (ret == 0)
+		ret = net_ctrl_apply(net, err);
+	if (ret == 0)
+		net_stats_go_on(net);
+	return ret;
+}
+
+/*
+ * The guest may use the buffers for something else as soon as this returns, and vDPA has no way to take a
+ * single queue back: the device starts anew. Drivers do this when a ring's size is changed, not in a packet's
+ * way.
+ */
+void net_reset_ring(struct net *net, unsigned int guest_index)
+{
+	struct net_queue *q = net_guest_queue(net, guest_index);
+	struct error err = { 0 };
+
+	if (!q || !q->held)
+		return;
+	if (net->running && net->ctrl_queue)
+		net_ctrl_drain(net);
+	for (unsigned int i = 0; net->running && i < net->n_data; i++)
+		net_queue_complete(&net->queues[i]);
+	net_detach_ring(net, q);
+	if (!net->running)
+		return;
+	if (q != net->ctrl_queue) {
+		net->limits.queue_disabled[guest_index] = true;
+		/* Before the replay: a ring that is enabled again follows the others. */
+		cvq_reset_queue(&net->store, guest_index);
+		net->changes++;
+	}
+	if (net_restart(net, &err) < 0) {
+		net_break(net, "cannot take queue %u back from the device: %s", guest_index, err.text);
+		return;
+	}
+	net_serve_all(net);
+}
+
+void net_enable_ring(struct net *net, unsigned int guest_index)
+{
+	struct net_queue *q = net_guest_queue(net, guest_index);
+	struct error err = { 0 };
+
+	if (!q || net->broken)
+		return;
+	if (net_find_ring(net, q, &err) < 0) {
+		net_break(net, "%s", err.text);
+		return;
+	}
+	net_attach_ring(net, q);
+	net_serve_all(net);
+}
+
+void net_serve_all(struct net *net)
+{
+	for (unsigned int i = 0; i < net->n_data; i++) {
+		net_queue_complete(&net->queues[i]);
+		net_queue_forward(&net->queues[i]);
+	}
+	if (net->ctrl_queue) {
+		net_ctrl_complete(net);
+		net_ctrl_run(net);
+	}
+}
