@@ -84,13 +84,25 @@ void fake_driver_start_at(struct fake_driver *d, uint16_t idx)
 	store16(d->used + 2, idx);
 }
 
+static void store64(uint8_t *p, uint64_t v)
+{
+	__atomic_store_n((uint64_t *)(void *)p, v, __ATOMIC_RELEASE);
+}
+
+/* As two words where they are aligned, as those in the ring are: the device may look at any time. */
 static void write_desc(const struct fake_driver *d, uint8_t *p, uint64_t addr, uint32_t len, uint16_t flags,
 		       uint16_t next)
 {
-	put_le64(p, addr);
-	put_le32(p + 8, len);
-	put_le16(p + (d->setup.packed ? 14 : 12), flags);
-	put_le16(p + (d->setup.packed ? 12 : 14), next);
+	uint64_t rest = d->setup.packed ? fake_packed_rest(len, flags, next)
+					: len | (uint64_t)flags << 32 | (uint64_t)next << 48;
+
+	if ((uintptr_t)p % 8 == 0) {
+		store64(p, addr);
+		store64(p + 8, rest);
+	} else {
+		put_le64(p, addr);
+		put_le64(p + 8, rest);
+	}
 }
 
 void fake_driver_write_desc(struct fake_driver *d, uint16_t i, uint64_t addr, uint32_t len, uint16_t flags,

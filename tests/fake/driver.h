@@ -21,7 +21,7 @@ struct fake_driver {
 	unsigned int n_out;                       /* chains with the device */
 	/* Packed: free heads are ids. Each place's turn is odd or even. */
 	bool avail_wrap, published_wrap, used_wrap;
-	uint16_t first_flags; /* of the first descriptor not yet published */
+	uint64_t first_rest; /* of the first descriptor not yet published: all but its address */
 	/* Heads in the order in which they were added, [size] round and round; looked at in order. */
 	uint16_t *order;
 	unsigned int n_added, n_taken;
@@ -75,7 +75,13 @@ void fake_driver_set_avail_idx(struct fake_driver *d, uint16_t idx);
 void fake_driver_set_used_event(struct fake_driver *d, uint16_t event);
 void fake_driver_set_avail_flags(struct fake_driver *d, uint16_t flags);
 
-/* Between driver.c and driver_packed.c. */
+/* Between driver.c and driver_packed.c. A descriptor's second word, which ends with its flags: written at
+ * once, as the device may read it. */
+static inline uint64_t fake_packed_rest(uint32_t len, uint16_t flags, uint16_t id)
+{
+	return len | (uint64_t)id << 32 | (uint64_t)flags << 48;
+}
+
 int fake_packed_add(struct fake_driver *d, const struct virtio_seg *segs, unsigned int n_read,
 		    unsigned int n_write, unsigned int n_direct, uint64_t table);
 bool fake_packed_publish(struct fake_driver *d);

@@ -17,6 +17,11 @@ static void store16(uint8_t *p, uint16_t v)
 	__atomic_store_n((uint16_t *)(void *)p, v, __ATOMIC_RELEASE);
 }
 
+static void store64(uint8_t *p, uint64_t v)
+{
+	__atomic_store_n((uint64_t *)(void *)p, v, __ATOMIC_RELEASE);
+}
+
 /* To the next place. */
 static void step(const struct fake_driver *d, uint16_t *place, bool *wrap)
 {
@@ -32,13 +37,12 @@ static void put(struct fake_driver *d, const struct virtio_seg *seg, uint16_t fl
 	uint8_t *p = d->desc + 16ull * d->avail_idx;
 
 	flags |= d->avail_wrap ? AVAIL : USED;
-	put_le64(p, seg->addr);
-	put_le32(p + 8, seg->len);
-	put_le16(p + 12, id);
-	if (d->avail_idx == d->published && d->avail_wrap == d->published_wrap)
-		d->first_flags = flags;
-	else
-		put_le16(p + 14, flags);
+	if (d->avail_idx == d->published && d->avail_wrap == d->published_wrap) {
+		store64(p, seg->addr);
+		d->first_rest = fake_packed_rest(seg->len, flags, id);
+	} else {
+		fake_driver_write_desc(d, d->avail_idx, seg->addr, seg->len, flags, id);
+	}
 	step(d, &d->avail_idx, &d->avail_wrap);
 }
 
@@ -75,7 +79,7 @@ bool fake_packed_publish(struct fake_driver *d)
 
 	if (place == d->avail_idx && wrap == d->avail_wrap)
 		return false;
-	store16(d->desc + 16ull * place + 14, d->first_flags);
+	store64(d->desc + 16ull * place + 8, d->first_rest);
 	d->published = d->avail_idx;
 	d->published_wrap = d->avail_wrap;
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
