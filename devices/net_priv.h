@@ -2,8 +2,8 @@
 /*
  * What the rooms of the NIC share: net.c (building it, what the guest sees), net_life.c (starting and
  * stopping the vDPA device), net_ring.c (the guest's rings), net_data.c (data queues), net_ctrl.c (control
- * queue), net_scratch.c (Ferry's own buffers: receive buffers of a warm destination, announcements),
- * net_stats.c (device statistics), net_migrate.c.
+ * queue), net_batch.c (Ferry's own commands on it), net_scratch.c (Ferry's own buffers: receive buffers of a
+ * warm destination, announcements), net_stats.c (device statistics), net_migrate.c.
  *
  * Unless said otherwise everything here runs on the NIC's thread; others come in through loop_call().
  */
@@ -237,10 +237,25 @@ void net_ctrl_drain(struct net *net);
 void net_ctrl_rearm(struct net *net);
 /* Takes the command that is at the device, if any, back from it: the NIC is broken. */
 void net_ctrl_abandon(struct net *net);
+
+/* A command's place in the window, and that of its answer with its length. */
+struct net_ctrl_place {
+	uint64_t cmd, reply;
+	uint32_t reply_len;
+};
+/* 0 or -ENOSPC. Not visible to the device before net_ctrl_publish(). */
+int __must_check net_ctrl_post(struct net *net, const uint8_t *cmd, uint32_t len, struct net_ctrl_place place,
+			       uint64_t token);
+void net_ctrl_publish(struct net *net);
+/* As svq_get_used(), without late answers to Ferry's own questions. */
+int __must_check net_ctrl_get_used(struct net *net, struct svq_used *used);
+/* Waits for the device's call on the control queue: 0 or -ETIMEDOUT. */
+int __must_check net_ctrl_wait(struct net *net, int timeout_ms);
+
 /*
- * Brings the device from net->store to net->target, as many commands in flight as the ring takes; then they
- * are equal. Names the command that was refused. Blocks the NIC's thread: nothing of the guest's is served
- * meanwhile.
+ * net_batch.c. Brings the device from net->store to net->target, as many commands in flight as the ring
+ * takes; then they are equal. Names the command that was refused. Blocks the NIC's thread: nothing of the
+ * guest's is served meanwhile.
  */
 int __must_check net_ctrl_apply(struct net *net, struct error *err);
 /*
