@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the rooms of the NIC share: net.c (building it, what the guest sees), net_life.c (starting and
- * stopping the vDPA device), net_ring.c (the guest's rings), net_data.c (data queues), net_ctrl.c (control
- * queue), net_batch.c (Ferry's own commands on it), net_scratch.c (Ferry's own buffers: receive buffers of a
- * warm destination, announcements), net_stats.c (device statistics), net_migrate.c.
+ * What the rooms of the NIC share: net.c (building it, what the guest sees), net_features.c, net_life.c
+ * (starting and stopping the vDPA device), net_ring.c (the guest's rings), net_data.c (data queues),
+ * net_ctrl.c (control queue), net_batch.c (Ferry's own commands on it), net_scratch.c (Ferry's own buffers:
+ * receive buffers of a warm destination, announcements), net_stats.c (device statistics), net_migrate.c.
  *
  * Unless said otherwise everything here runs on the NIC's thread; others come in through loop_call().
  */
@@ -185,9 +185,17 @@ void net_config_set_mac(struct net *net, const uint8_t mac[6]);
 void net_config_get_mac(struct net *net, uint8_t mac[6]);
 void net_config_set_status(struct net *net);
 void net_device_config_changed(struct loop_source *src, uint32_t events);
-/* @features without those whose requirements are missing. */
+
+/* net_features.c. @features without those whose requirements are missing. */
 uint64_t net_consistent(uint64_t features);
 bool net_features_ok(struct virtio_pci *v, uint64_t features);
+/* What the guest is offered; and packed rings, unless they are not wanted or so large that what is in flight
+ * could not be carried: @sizes are those of all queues. */
+uint64_t net_offer(const struct net *net);
+uint64_t net_offer_packed(const struct net *net, const struct net_config *config, const uint16_t *sizes);
+/* -ENOTSUP, naming every feature of @want that is not in @have; @guest: what the guest has to do with it. */
+int __must_check net_check_features(struct net *net, const char *guest, uint64_t want, uint64_t have,
+				    struct error *err);
 
 /* net_life.c. net_plan() lays out queues, limits and header for a set of negotiated features. */
 void net_plan(struct net *net, uint64_t features);
