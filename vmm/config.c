@@ -334,7 +334,7 @@ static const struct config_option config_options[] = {
 	{ "cpus", "N", "number of vCPUs, 1 to 64 (default 1; receive: what the source has)", CONFIG_BOTH, 0,
 	  false, config_cpus },
 	{ "net", "vdpa=PATH",
-	  "a NIC backed by a vhost-vdpa device; may be repeated; with packed=off the guest has split rings",
+	  "a NIC backed by a vhost-vdpa device; may be repeated; with packed=on the guest has packed rings",
 	  CONFIG_BOTH, 0, true, config_net },
 	{ "net", "soft,tap=NAME",
 	  "a NIC in software on a TAP interface; also bridge=NAME, mac=, queues=N, hub=PATH", CONFIG_BOTH, 0,
@@ -443,6 +443,10 @@ int config_parse_run(struct vm_config *config, int argc, char **argv, struct err
 		config->mem = CONFIG_DEFAULT_MEM;
 	if (config->cpus == 0)
 		config->cpus = 1;
+	for (unsigned int i = 0; i < config->n_nets; i++) {
+		if (!config->nets[i].packed)
+			config->nets[i].packed = "off";
+	}
 	return ret;
 }
 

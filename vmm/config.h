@@ -20,10 +20,11 @@ enum serial_kind { SERIAL_STDIO, SERIAL_UNIX, SERIAL_NONE };
 
 /* A NIC's backend: a vhost-vdpa device, or Ferry's own in software on a TAP interface or a hub. */
 struct net_config {
-	const char *vdpa;   /* path of a vhost-vdpa node */
-	const char *packed; /* "on", "off": whether the guest is offered packed rings; NULL: as "on" */
-	const char *soft;   /* not NULL: Ferry's own device; the rest is for it */
-	const char *tap;    /* name of an interface */
+	const char *vdpa; /* path of a vhost-vdpa node */
+	const char
+		*packed;  /* "on", "off": whether the guest is offered packed rings; NULL: as at the source */
+	const char *soft; /* not NULL: Ferry's own device; the rest is for it */
+	const char *tap;  /* name of an interface */
 	const char *bridge;
 	const char *hub; /* path of a folder */
 	const char *mac_text, *queues_text;

@@ -41,7 +41,8 @@ static void test_run(void **state)
 	assert_int_equal(
 		parse(&l,
 		      "run --name web1 --kernel=/k --initrd /i --cmdline console=ttyS0 --mem 5G "
-		      "--cpus 4 --disk /d/root.img --disk /dev/b,ro --net vdpa=/dev/a --net vdpa=/dev/b "
+		      "--cpus 4 --disk /d/root.img --disk /dev/b,ro --net vdpa=/dev/a,packed=on --net "
+		      "vdpa=/dev/b "
 		      "--net soft,tap=tap0,bridge=br0,queues=4,mac=52:54:00:aB:Cd:01 --serial unix:/run/s "
 		      "--runtime-dir /tmp"),
 		0);
@@ -55,6 +56,8 @@ static void test_run(void **state)
 	assert_string_equal(l.config.nets[0].vdpa, "/dev/a");
 	assert_string_equal(l.config.nets[1].vdpa, "/dev/b");
 	assert_null(l.config.nets[1].soft);
+	assert_string_equal(l.config.nets[0].packed, "on");
+	assert_string_equal(l.config.nets[1].packed, "off");
 	assert_non_null(l.config.nets[2].soft);
 	assert_string_equal(l.config.nets[2].tap, "tap0");
 	assert_string_equal(l.config.nets[2].bridge, "br0");
@@ -92,6 +95,8 @@ static void test_defaults(void **state)
 	assert_int_equal(l.config.mem, 0);
 	assert_int_equal(l.config.cpus, 0);
 	assert_int_equal(l.config.serial, SERIAL_NONE);
+	assert_int_equal(parse(&l, "receive --name a --from unix:/m --net vdpa=/dev/a"), 0);
+	assert_null(l.config.nets[0].packed);
 	assert_int_equal(parse(&l, "receive --name a --from unix:/m --mem 1G --cpus 2"), 0);
 	assert_int_equal(l.config.mem, GIB(1));
 	assert_int_equal(l.config.cpus, 2);
