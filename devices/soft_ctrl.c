@@ -172,12 +172,11 @@ static int soft_coalesce_all(struct soft_vdpa *sv, uint8_t command, const uint8_
 	return 0;
 }
 
-/* The data queue that a command names, or NULL if it is not enabled. */
+/* The data queue that a command names, or NULL if its ring is not enabled. It may be one that steering leaves
+ * out at the moment: Linux sets all when it has resized rings. */
 static struct soft_queue *soft_enabled_queue(struct soft_vdpa *sv, uint16_t index)
 {
-	unsigned int n = index % 2 ? sv->steering.n_tx : sv->steering.n_rx;
-
-	if (index >= soft_ctrl_index(sv) || index / 2u >= n || !sv->queues[index].live)
+	if (index >= soft_ctrl_index(sv) || !sv->queues[index].live)
 		return NULL;
 	return &sv->queues[index];
 }
