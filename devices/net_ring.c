@@ -105,6 +105,16 @@ static int net_restart(struct net *net, struct error *err)
 	int ret;
 
 	net_stats_read(net);
+	/* What it has done by its end is done: packets that were held as well would go out twice. */
+	ret = net->vdpa->ops->set_status(net->vdpa, 0, err);
+	if (ret < 0)
+		return ret;
+	for (unsigned int i = 0; i < net->n_data; i++) {
+		if (net->queues[i].held)
+			net_queue_complete(&net->queues[i]);
+	}
+	if (net->broken)
+		return error_add(err, -EIO, "the device gave a wrong buffer back");
 	net_stop(net);
 	net_announce_used(net);
 	for (unsigned int i = 0; i < net->n_data; i++) {

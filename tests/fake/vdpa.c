@@ -226,6 +226,8 @@ static void fake_stop(struct fake_vdpa *f)
 	}
 	f->ctrl_running = false;
 	for (unsigned int i = 0; i < FAKE_VDPA_MAX_VQS; i++) {
+		if (f->queues[i].live && f->faults.last_moment)
+			fake_device_publish(&f->queues[i].ring);
 		if (f->queues[i].live)
 			fake_device_exit(&f->queues[i].ring);
 		f->queues[i] = (struct fake_vdpa_queue){ 0 };

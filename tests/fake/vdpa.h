@@ -55,6 +55,7 @@ struct fake_vdpa_faults {
 	bool hold;               /* commands are taken and not answered */
 	bool reverse;            /* commands of a batch are answered last first */
 	bool bad_ctrl_id;        /* the next command is answered with an id outside the ring */
+	bool last_moment;        /* what is complete and not published yet is so at a reset */
 	bool bare_ack;           /* answers say that they have the ack only */
 	int bad_ack;             /* written instead of VIRTIO_NET_ERR; -1: none */
 };

@@ -208,6 +208,27 @@ static void test_reset_with_buffers_in_flight(void **state)
 	}
 }
 
+/* What a device does until the reset that takes a ring back from it is done: no packet goes out twice. */
+static void test_ring_reset_at_the_last_moment(void **state)
+{
+	struct fixture *f = *state;
+	struct fake_element e;
+	uint8_t data[100] = { 5 };
+
+	assert_int_equal(net_guest_start(f->a, ALL), DRIVER_OK);
+	net_guest_post(f->a, 0, 20, 1600);
+	for (unsigned int i = 0; i < 3; i++)
+		net_guest_send(f->a, 0, data, sizeof(data));
+	net_guest_settle(f->a);
+	assert_true(fake_vdpa_take(f->va, 1, &e));
+	fake_vdpa_use(f->va, 1, e.head, 0);
+	fake_vdpa_lock(f->va);
+	f->va->faults.last_moment = true;
+	fake_vdpa_unlock(f->va);
+	net_guest_reset_queue(f->a, 0);
+	assert_int_equal(fake_vdpa_waiting(f->va, 1), 2);
+}
+
 /* A ring that is reset with buffers in flight: the device has none of them any more, the other rings and what
  * commands have set are as before, and it works again where it is put then. */
 static void test_ring_reset(void **state)
@@ -451,6 +472,7 @@ int main(void)
 		TEST(test_what_the_device_wrote_is_dirty),
 		TEST(test_reset_with_buffers_in_flight),
 		TEST(test_ring_reset),
+		TEST(test_ring_reset_at_the_last_moment),
 		TEST(test_tables),
 		TEST(test_reset_twice_and_before_driver_ok),
 		TEST(test_features_that_do_not_go_together),
