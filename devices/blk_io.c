@@ -282,11 +282,7 @@ static void blk_serve(struct blk *blk)
 
 void blk_kick_self(struct blk *blk)
 {
-	const uint64_t one = 1;
-
-	/* EAGAIN: the counter is full, so there is a kick already. */
-	if (write(blk->kick.fd, &one, sizeof(one)) < 0)
-		return;
+	loop_signal(blk->kick.fd);
 }
 
 void blk_kicked(struct loop_source *src, uint32_t events)

@@ -26,7 +26,7 @@ void net_ctrl_publish(struct net *net)
 	/* For the answers. One can be there already, late: no call will come for it, nor for what follows it.
 	 */
 	if (svq_enable_calls(&net->ctrl_queue->svq))
-		net_signal(net->ctrl_queue->call.fd);
+		loop_signal(net->ctrl_queue->call.fd);
 	if (svq_publish(&net->ctrl_queue->svq))
 		net_queue_kick_device(net->ctrl_queue);
 }
@@ -190,7 +190,7 @@ void net_ctrl_run(struct net *net)
 		n++;
 	}
 	if (n == NET_CTRL_BUDGET)
-		net_signal(q->kick.fd);
+		loop_signal(q->kick.fd);
 	if (ret < 0 && !net->broken)
 		net_break(net, "control queue: %s", q->vring.broken);
 }
@@ -317,7 +317,7 @@ void net_ctrl_abandon(struct net *net)
 	net_ctrl_arm(net, 0);
 	net->ctrl.busy = false;
 	/* Its chain is found again, and refused. */
-	net_signal(net->ctrl_queue->kick.fd);
+	loop_signal(net->ctrl_queue->kick.fd);
 }
 
 void net_ctrl_timed_out(struct loop_source *src, uint32_t events)

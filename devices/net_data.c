@@ -10,18 +10,9 @@
 /* Chains that one queue may move before the others have their turn. */
 #define NET_BUDGET 256u
 
-void net_signal(int fd)
-{
-	uint64_t one = 1;
-
-	/* EAGAIN: the counter is full, so there is a signal already. */
-	if (write(fd, &one, sizeof(one)) < 0)
-		return;
-}
-
 void net_queue_kick_device(struct net_queue *q)
 {
-	net_signal(q->device_kick);
+	loop_signal(q->device_kick);
 }
 
 /* Gives a chain to the device: 0, -ENOSPC when the shadow ring has no room now. */
@@ -101,7 +92,7 @@ void net_queue_forward(struct net_queue *q)
 		q->full = ret == -ENOSPC;
 		if (n == NET_BUDGET) {
 			/* Goes on when the other queues have had their turn. */
-			net_signal(q->kick.fd);
+			loop_signal(q->kick.fd);
 			break;
 		}
 		if (ret == 0 && !vring_enable_kicks(&q->vring))

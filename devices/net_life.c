@@ -205,7 +205,7 @@ int net_start(struct net *net, uint64_t features, struct error *err)
 		net_stop(net);
 	else
 		/* The link can have changed while nobody was to be told. */
-		net_signal(net->config_call.fd);
+		loop_signal(net->config_call.fd);
 	return ret;
 }
 

@@ -224,7 +224,6 @@ void net_enable_ring(struct net *net, unsigned int guest_index);
 void net_serve_all(struct net *net);
 
 /* net_data.c. */
-void net_signal(int eventfd);
 void net_queue_kicked(struct loop_source *src, uint32_t events);
 void net_queue_called(struct loop_source *src, uint32_t events);
 void net_queue_forward(struct net_queue *q);

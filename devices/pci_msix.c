@@ -7,7 +7,8 @@
 #include <linux/pci_regs.h>
 #include <poll.h>
 #include <stdlib.h>
-#include <unistd.h>
+
+#include "vmm/loop.h"
 
 #define MSIX_ENTRY_BYTES   16u
 #define MSIX_ENTRY_DWORDS  4u
@@ -178,11 +179,8 @@ void pci_msix_pba_read(struct pci_device *dev, uint64_t offset, void *data, unsi
 
 void pci_msix_notify(struct pci_device *dev, unsigned int n)
 {
-	const uint64_t one = 1;
-
-	/* EAGAIN: the counter is full, so the interrupt is pending as it should be. */
-	if (n < dev->n_vectors && write(dev->vectors[n].irq.fd, &one, sizeof(one)) < 0)
-		return;
+	if (n < dev->n_vectors)
+		loop_signal(dev->vectors[n].irq.fd);
 }
 
 uint32_t pci_msix_table_bytes(unsigned int n)

@@ -21,11 +21,7 @@
 
 void serial_wake(struct serial *s)
 {
-	uint64_t one = 1;
-
-	/* EAGAIN means that it is signalled already. */
-	if (write(s->wake.fd, &one, sizeof(one)) < 0)
-		return;
+	loop_signal(s->wake.fd);
 }
 
 /* Asks for @events. A client that has ended its input is still watched for hanging up. */

@@ -26,18 +26,9 @@
 #define SOFT_CONFIG(field)  ((unsigned int)offsetof(struct virtio_net_config, field))
 #define SOFT_CONFIG_TUNNELS 24u
 
-void soft_signal(int eventfd)
-{
-	uint64_t one = 1;
-
-	/* A full counter is a signal that has not been looked at. */
-	if (eventfd >= 0 && write(eventfd, &one, sizeof(one)) < 0)
-		return;
-}
-
 void soft_config_changed(struct soft_vdpa *sv)
 {
-	soft_signal(sv->config_call);
+	loop_signal(sv->config_call);
 }
 
 bool soft_serves(const struct soft_queue *q)

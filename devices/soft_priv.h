@@ -199,7 +199,6 @@ extern const struct vdpa_ops soft_ops;
 
 /* soft_life.c. The driver broke the rules: nothing is served until its reset. */
 void soft_break(struct soft_vdpa *sv, unsigned int queue, const char *why);
-void soft_signal(int eventfd);
 void soft_config_changed(struct soft_vdpa *sv);
 /* Whether queue @q may be served now. */
 bool soft_serves(const struct soft_queue *q);

@@ -50,7 +50,7 @@ void soft_queue_again(struct soft_queue *q)
 {
 	q->again = q->live;
 	if (q->live)
-		soft_signal(q->kick.fd);
+		loop_signal(q->kick.fd);
 }
 
 static void soft_queue_call(struct soft_queue *q)
@@ -59,7 +59,7 @@ static void soft_queue_call(struct soft_queue *q)
 	q->wanted = false;
 	q->n_held = 0;
 	q->counters[SOFT_INTERRUPTS]++;
-	soft_signal(q->setup.call_fd);
+	loop_signal(q->setup.call_fd);
 }
 
 /* One timer for the earliest of all deadlines. */

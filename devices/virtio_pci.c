@@ -9,6 +9,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "vmm/loop.h"
+
 #define VIRTIO_PCI_VENDOR    0x1af4
 #define VIRTIO_PCI_DEVICE    0x1040 /* + device type */
 #define VIRTIO_PCI_SUBSYSTEM 0x0040 /* + device type; from 0x40 on it is a modern device's */
@@ -95,12 +97,8 @@ static void pba_read(struct virtio_pci *v, uint64_t offset, void *data, unsigned
 /* What does not meet the ioeventfd: another width, or by way of the window in configuration space. */
 static void notify_write(struct virtio_pci *v, uint64_t offset, const void *data, unsigned int len)
 {
-	const uint64_t one = 1;
-
-	/* EAGAIN: the counter is full, so the kick is pending as it should be. */
-	if (offset / NOTIFY_BYTES < v->n_queues &&
-	    write(v->queues[offset / NOTIFY_BYTES].kick_fd, &one, sizeof(one)) < 0)
-		return;
+	if (offset / NOTIFY_BYTES < v->n_queues)
+		loop_signal(v->queues[offset / NOTIFY_BYTES].kick_fd);
 }
 
 static const struct bar_region {

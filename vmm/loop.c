@@ -37,15 +37,6 @@ static void loop_woken(struct loop_source *src, uint32_t events)
 	loop_run_calls(loop);
 }
 
-static void loop_wake(struct loop *loop)
-{
-	uint64_t one = 1;
-
-	/* EAGAIN means the counter is full: the loop has a wake-up waiting. */
-	if (write(loop->wake.fd, &one, sizeof(one)) < 0)
-		return;
-}
-
 int loop_init(struct loop *loop)
 {
 	int ret;
@@ -166,7 +157,7 @@ void loop_stop(struct loop *loop)
 	pthread_mutex_lock(&loop->lock);
 	loop->stop = true;
 	pthread_mutex_unlock(&loop->lock);
-	loop_wake(loop);
+	loop_signal(loop->wake.fd);
 }
 
 void loop_call(struct loop *loop, void (*fn)(void *arg), void *arg)
@@ -183,7 +174,7 @@ void loop_call(struct loop *loop, void (*fn)(void *arg), void *arg)
 		;
 	*tail = &call;
 	pthread_mutex_unlock(&loop->lock);
-	loop_wake(loop);
+	loop_signal(loop->wake.fd);
 	pthread_mutex_lock(&loop->lock);
 	while (!call.done)
 		pthread_cond_wait(&loop->called, &loop->lock);

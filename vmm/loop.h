@@ -6,10 +6,20 @@
 #include <pthread.h>
 #include <stdint.h>
 #include <sys/epoll.h>
+#include <unistd.h>
 
 #include "vmm/util.h"
 
 #define LOOP_EVENTS 32
+
+/* Signals an eventfd, -1 for nobody. Where the counter is full a signal waits already. Any thread. */
+static inline void loop_signal(int eventfd)
+{
+	const uint64_t one = 1;
+
+	if (eventfd >= 0 && write(eventfd, &one, sizeof(one)) < 0)
+		return;
+}
 
 /* Something to watch. Owned by the caller, must outlive loop_del(). @fn runs on the loop's thread. */
 struct loop_source {
