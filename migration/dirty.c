@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The bitmap of pages to send: filled from the memfd's extents and the two logs, emptied run by run. */
-#define _GNU_SOURCE
 #include "migration/dirty.h"
 
 #include <errno.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 static uint64_t dirty_bits_from(uint64_t bit)
 {
@@ -42,24 +40,15 @@ static uint64_t dirty_find(const struct dirty *d, uint64_t page, uint64_t end, b
 	return end;
 }
 
-/* Marks what the memfd holds, in memory or in swap. Its holes were never written and read as zeros. */
+/* Marks what is there. */
 static int dirty_mark_existing(struct dirty *d)
 {
-	const struct memory *m = &d->vm->memory;
-	off_t at = 0;
+	uint64_t start, end = 0;
+	int ret;
 
-	while ((uint64_t)at < m->size) {
-		off_t data = lseek(m->fd, at, SEEK_DATA);
-
-		if (data < 0)
-			return errno == ENXIO ? 0 : -errno;
-		at = lseek(m->fd, data, SEEK_HOLE);
-		if (at < 0)
-			return -errno;
-		dirty_fill(d, (uint64_t)data >> PAGE_SHIFT, align_up((uint64_t)at, PAGE_SIZE) >> PAGE_SHIFT,
-			   true);
-	}
-	return 0;
+	while ((ret = memory_next_data(&d->vm->memory, end, &start, &end)) == 1)
+		dirty_fill(d, start >> PAGE_SHIFT, align_up(end, PAGE_SIZE) >> PAGE_SHIFT, true);
+	return ret;
 }
 
 int dirty_start(struct dirty *d, struct vm *vm, struct error *err)

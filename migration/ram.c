@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Guest memory on its way: runs of pages straight from where they are, and straight to where they belong. */
-#define _GNU_SOURCE
 #include "migration/ram.h"
 
 #include <errno.h>
 #include <inttypes.h>
-#include <unistd.h>
 
 /* Small runs share a system call: scattered pages are what the last round, in the downtime, is made of. */
 #define RAM_BATCH_FRAMES 128u
@@ -133,29 +131,26 @@ int ram_send(struct ram_pass *pass, struct error *err)
 static int ram_clear(struct memory *m, uint64_t gpa, uint8_t *hva, uint64_t len, struct error *err)
 {
 	const struct memory_region *r = m->regions;
-	uint64_t offset, end;
+	uint64_t offset, end, start;
 
 	while (gpa - r->gpa >= r->len)
 		r++;
 	offset = r->offset + (gpa - r->gpa);
 	end = offset + len;
 	while (offset < end) {
-		off_t data = lseek(m->fd, (off_t)offset, SEEK_DATA);
-		off_t hole;
+		int ret = memory_next_data(m, offset, &start, &offset);
 
-		if ((data < 0 && errno == ENXIO) || (data >= 0 && (uint64_t)data >= end))
+		if (ret < 0)
+			return error_add(err, ret, "cannot find the holes of guest memory: %s",
+					 strerror(-ret));
+		if (ret == 0)
 			return 0;
-		hole = data < 0 ? -1 : lseek(m->fd, data, SEEK_HOLE);
-		if (hole < 0)
-			return error_add(err, -errno, "cannot find the holes of guest memory: %s",
-					 strerror(errno));
-		for (uint64_t at = (uint64_t)data; at < min_u64((uint64_t)hole, end); at += PAGE_SIZE) {
+		for (uint64_t at = start; at < min_u64(offset, end); at += PAGE_SIZE) {
 			uint8_t *page = hva + (len - (end - at));
 
 			if (!ram_page_is_zero(page))
 				memset(page, 0, PAGE_SIZE);
 		}
-		offset = (uint64_t)hole;
 	}
 	return 0;
 }

@@ -129,6 +129,20 @@ void memory_mark_dirty(struct memory *m, uint64_t gpa, uint64_t len)
 					 memory_order_release);
 }
 
+int memory_next_data(const struct memory *m, uint64_t at, uint64_t *start, uint64_t *end)
+{
+	off_t data = lseek(m->fd, (off_t)at, SEEK_DATA), hole;
+
+	if (data < 0)
+		return errno == ENXIO ? 0 : -errno;
+	hole = lseek(m->fd, data, SEEK_HOLE);
+	if (hole < 0)
+		return -errno;
+	*start = (uint64_t)data;
+	*end = (uint64_t)hole;
+	return 1;
+}
+
 uint64_t memory_pages(const struct memory *m)
 {
 	return m->size >> PAGE_SHIFT;

@@ -74,6 +74,13 @@ void memory_mark_dirty(struct memory *m, uint64_t gpa, uint64_t len);
 int __must_check memory_log_start(struct memory *m);
 void memory_log_stop(struct memory *m);
 
+/*
+ * The next part of the memfd at or after @at that exists, in memory or in swap; the rest are holes, which
+ * were never written and read as zeros. Returns 1 with [*start, *end), offsets in the memfd; 0 if there is
+ * none; or -errno.
+ */
+int __must_check memory_next_data(const struct memory *m, uint64_t at, uint64_t *start, uint64_t *end);
+
 /* Number of pages, that is of bits in a bitmap of all RAM, and of its 64-bit words. */
 uint64_t memory_pages(const struct memory *m);
 uint64_t memory_bitmap_words(const struct memory *m);

@@ -348,21 +348,13 @@ void vm_prefault_present(struct vm *vm, uint64_t max)
 
 	for (unsigned int i = 0; i < m->n_regions; i++) {
 		const struct memory_region *r = &m->regions[i];
-		uint64_t at = r->offset, end = r->offset + r->len;
+		uint64_t start, at = r->offset, end = r->offset + r->len;
 
-		while (max > 0 && at < end) {
-			off_t data = lseek(m->fd, (off_t)at, SEEK_DATA), hole;
-			uint64_t len;
+		while (max > 0 && at < end && memory_next_data(m, at, &start, &at) == 1 && start < end) {
+			uint64_t len = min_u64(min_u64(at, end) - start, max);
 
-			if (data < 0 || (uint64_t)data >= end)
-				break;
-			hole = lseek(m->fd, data, SEEK_HOLE);
-			if (hole < 0)
-				return;
-			len = min_u64(min_u64((uint64_t)hole, end) - (uint64_t)data, max);
-			vm_prefault(vm, r->gpa + ((uint64_t)data - r->offset), len);
+			vm_prefault(vm, r->gpa + (start - r->offset), len);
 			max -= len;
-			at = (uint64_t)hole;
 		}
 	}
 }

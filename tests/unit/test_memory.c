@@ -46,6 +46,26 @@ static void test_regions(void **state)
 	assert_int_equal(m.fd, -1);
 }
 
+static void test_next_data(void **state)
+{
+	uint64_t start, end;
+	struct memory m;
+
+	init(&m, MIB(16));
+	assert_int_equal(memory_next_data(&m, 0, &start, &end), 0);
+	assert_int_equal(memory_write(&m, MIB(4) + 1, "ab", 2), 0);
+	assert_int_equal(memory_write(&m, MIB(16) - 1, "c", 1), 0);
+	assert_int_equal(memory_next_data(&m, 0, &start, &end), 1);
+	assert_int_equal(start, MIB(4));
+	assert_int_equal(end, MIB(4) + PAGE_SIZE);
+	assert_int_equal(memory_next_data(&m, end, &start, &end), 1);
+	assert_int_equal(start, MIB(16) - PAGE_SIZE);
+	assert_int_equal(end, MIB(16));
+	assert_int_equal(memory_next_data(&m, end, &start, &end), 0);
+	memory_exit(&m);
+	assert_int_equal(memory_next_data(&m, 0, &start, &end), -EBADF);
+}
+
 static void test_too_much(void **state)
 {
 	struct error err = { 0 };
@@ -213,9 +233,10 @@ static void test_log_threads(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_regions), cmocka_unit_test(test_too_much),
-		cmocka_unit_test(test_bounds),  cmocka_unit_test(test_memfd),
-		cmocka_unit_test(test_log),     cmocka_unit_test(test_log_threads),
+		cmocka_unit_test(test_regions),   cmocka_unit_test(test_too_much),
+		cmocka_unit_test(test_bounds),    cmocka_unit_test(test_memfd),
+		cmocka_unit_test(test_log),       cmocka_unit_test(test_log_threads),
+		cmocka_unit_test(test_next_data),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
