@@ -195,6 +195,9 @@ static int soft_start_thread(struct soft_vdpa *sv, struct error *err)
 
 	if (ret == 0)
 		ret = soft_watch_timer(sv, &sv->answer_timer, soft_ctrl_late);
+	/* Sets timers. */
+	if (ret == 0)
+		soft_defaults(sv);
 	for (unsigned int i = 0; i < sv->port->n_sources; i++) {
 		sv->port->sources[i].event.fn = soft_port_readable;
 		sv->port->sources[i].sv = sv;
@@ -251,7 +254,6 @@ int soft_vdpa_open(struct vdpa **out, const struct net_config *config, struct er
 				  : soft_hub_open(&sv->port, config, err);
 	if (ret == 0) {
 		soft_describe(sv);
-		soft_defaults(sv);
 		ret = soft_start_thread(sv, err);
 	}
 	if (ret < 0) {

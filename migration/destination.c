@@ -361,15 +361,6 @@ static int destination_step(struct incoming *in, struct error *err)
 	return destination_handlers[frame.type].fn(in, &frame, err);
 }
 
-/* Before the source is told: what it has let go of for us must be there when it wants it back. */
-static void destination_release(struct vm *vm)
-{
-	for (struct device *dev = vm->devices; dev; dev = dev->next) {
-		if (dev->ops->release)
-			dev->ops->release(dev);
-	}
-}
-
 int destination_run(struct destination *d, struct vm *vm, struct error *err)
 {
 	struct incoming in = { .d = d, .vm = vm, .phase = DESTINATION_PASS, .tree = malloc(STATE_MAX) };
@@ -383,7 +374,9 @@ int destination_run(struct destination *d, struct vm *vm, struct error *err)
 	while (ret == 0 && in.phase != DESTINATION_RUNNING)
 		ret = destination_step(&in, &reason);
 	if (ret < 0) {
-		destination_release(vm);
+		/* Before the source is told: what it has let go of for us must be there when it wants it
+		 * back. */
+		devices_release(vm->devices);
 		destination_refuse(d, &reason);
 		error_add(err, ret, "the guest was not taken over: %s", reason.text);
 	}

@@ -529,14 +529,6 @@ static int source_go_on(struct source *s, struct error *err)
 	return 0;
 }
 
-static void source_release(struct source *s)
-{
-	for (struct device *dev = s->vm->devices; dev; dev = dev->next) {
-		if (dev->ops->release)
-			dev->ops->release(dev);
-	}
-}
-
 static void source_end_throttle(struct source *s)
 {
 	s->report->throttle = 0;
@@ -574,7 +566,7 @@ enum source_result source_migrate(struct vm *vm, const struct source_config *con
 	source_end_throttle(&s);
 	dirty_stop(&s.dirty);
 	if (result == SOURCE_MOVED)
-		source_release(&s);
+		devices_release(vm->devices);
 	if (s.committed && ret < 0)
 		error_add(err, ret,
 			  "the guest may run at the destination: COMMIT was sent, and no answer came; it "

@@ -87,4 +87,13 @@ struct device {
 	struct device *next;
 };
 
+/* Releases @first and all behind it. */
+static inline void devices_release(struct device *first)
+{
+	for (struct device *dev = first; dev; dev = dev->next) {
+		if (dev->ops->release)
+			dev->ops->release(dev);
+	}
+}
+
 #endif
