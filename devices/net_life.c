@@ -212,13 +212,19 @@ int net_start(struct net *net, uint64_t features, struct error *err)
 void net_stop(struct net *net)
 {
 	struct error err = { 0 };
-	struct net_queue *q;
 
 	if (!net->started)
 		return;
 	if (net->vdpa->ops->set_status(net->vdpa, 0, &err) < 0)
 		log_limited(&net->log_limit, LOG_ERROR, "%s: cannot reset the device: %s", net->name,
 			    err.text);
+	net_take_down(net);
+}
+
+void net_take_down(struct net *net)
+{
+	struct net_queue *q;
+
 	for (unsigned int i = 0; (q = net_nth_queue(net, i)); i++) {
 		/* Not watched, if starting failed before it: then there is nothing to take back. */
 		loop_del(&net->loop, &q->call);

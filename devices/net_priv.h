@@ -204,7 +204,9 @@ int __must_check net_map(struct net *net, struct error *err);
 /* Device to DRIVER_OK on empty shadow rings with @features; net->store is what such a device has by itself.
  */
 int __must_check net_start(struct net *net, uint64_t features, struct error *err);
+/* Resets the device, and takes down what was made for it. The second alone: where it has been reset. */
 void net_stop(struct net *net);
+void net_take_down(struct net *net);
 /* net->target for a driver that has just begun: all defaults. */
 void net_target_default(struct net *net);
 /* Every queue that exists with the negotiated features, data queues first; NULL: there is no such one. */

@@ -115,7 +115,7 @@ static int net_restart(struct net *net, struct error *err)
 	}
 	if (net->broken)
 		return error_add(err, -EIO, "the device gave a wrong buffer back");
-	net_stop(net);
+	net_take_down(net);
 	net_announce_used(net);
 	for (unsigned int i = 0; i < net->n_data; i++) {
 		net->queues[i].n_held = 0;
@@ -145,8 +145,8 @@ void net_reset_ring(struct net *net, unsigned int guest_index)
 		return;
 	if (net->running && net->ctrl_queue)
 		net_ctrl_drain(net);
-	for (unsigned int i = 0; net->running && i < net->n_data; i++)
-		net_queue_complete(&net->queues[i]);
+	if (net->running && q != net->ctrl_queue)
+		net_queue_complete(q);
 	net_detach_ring(net, q);
 	if (!net->running)
 		return;
