@@ -100,7 +100,7 @@ uint64_t net_offer_packed(const struct net *net, const struct net_config *config
 	struct vring_setup setup = { .packed = true };
 	uint64_t bytes = 0;
 
-	if (config->packed && strcmp(config->packed, "off") == 0)
+	if (config->split_only)
 		return 0;
 	for (unsigned int i = 0; i < net->n_slots; i++) {
 		setup.size = sizes[i];

@@ -155,7 +155,7 @@ static const struct {
 	{ "hub", offsetof(struct net_config, hub), false },
 	{ "mac", offsetof(struct net_config, mac_text), false },
 	{ "queues", offsetof(struct net_config, queues_text), false },
-	{ "packed", offsetof(struct net_config, packed), false },
+	{ "packed", offsetof(struct net_config, packed_text), false },
 };
 
 static const char **config_net_field(struct net_config *net, const char *key, size_t len, bool *word)
@@ -247,8 +247,9 @@ static int config_net_check(struct net_config *net, struct error *err)
 {
 	if (!net->vdpa == !net->soft)
 		return error_add(err, -EINVAL, "--net: vdpa=PATH, or soft,tap=NAME, is needed");
-	if (net->packed && strcmp(net->packed, "on") != 0 && strcmp(net->packed, "off") != 0)
-		return error_add(err, -EINVAL, "--net: packed=%s: on or off are possible", net->packed);
+	net->split_only = config_same(net->packed_text, "off");
+	if (net->packed_text && !net->split_only && strcmp(net->packed_text, "on") != 0)
+		return error_add(err, -EINVAL, "--net: packed=%s: on or off are possible", net->packed_text);
 	if (net->soft)
 		return config_net_soft(net, err);
 	if (net->tap || net->bridge || net->hub || net->mac_text || net->queues_text)
@@ -443,10 +444,9 @@ int config_parse_run(struct vm_config *config, int argc, char **argv, struct err
 		config->mem = CONFIG_DEFAULT_MEM;
 	if (config->cpus == 0)
 		config->cpus = 1;
-	for (unsigned int i = 0; i < config->n_nets; i++) {
-		if (!config->nets[i].packed)
-			config->nets[i].packed = "off";
-	}
+	/* A destination takes what the source has. */
+	for (unsigned int i = 0; i < config->n_nets; i++)
+		config->nets[i].split_only |= !config->nets[i].packed_text;
 	return ret;
 }
 

@@ -209,8 +209,8 @@ static int app_build(struct app *app, uint64_t mem, unsigned int cpus, struct er
 
 		ret = net->soft ? soft_vdpa_open(&vdpa, net, err) : vhost_vdpa_open(&vdpa, net->vdpa, err);
 		if (ret == 0)
-			ret = net_create(&app->nets[app->n_nets], &app->vm, &app->pci, vdpa, app->n_nets,
-					 &app->config.nets[app->n_nets], err);
+			ret = net_create(&app->nets[app->n_nets], &app->vm, &app->pci, vdpa, app->n_nets, net,
+					 err);
 	}
 	for (; ret == 0 && app->n_disks < app->config.n_disks; app->n_disks += ret == 0) {
 		const struct disk_config *disk = &app->config.disks[app->n_disks];

@@ -237,9 +237,9 @@ static inline int run_formats(const struct CMUnitTest *tests, size_t n)
 {
 	int n_failed;
 
-	fixture_config.packed = "off";
+	fixture_config.split_only = true;
 	n_failed = _cmocka_run_group_tests("split", tests, n, NULL, NULL);
-	fixture_config.packed = "on";
+	fixture_config.split_only = false;
 	return n_failed + _cmocka_run_group_tests("packed", tests, n, NULL, NULL);
 }
 

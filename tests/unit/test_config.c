@@ -56,8 +56,8 @@ static void test_run(void **state)
 	assert_string_equal(l.config.nets[0].vdpa, "/dev/a");
 	assert_string_equal(l.config.nets[1].vdpa, "/dev/b");
 	assert_null(l.config.nets[1].soft);
-	assert_string_equal(l.config.nets[0].packed, "on");
-	assert_string_equal(l.config.nets[1].packed, "off");
+	assert_false(l.config.nets[0].split_only);
+	assert_true(l.config.nets[1].split_only);
 	assert_non_null(l.config.nets[2].soft);
 	assert_string_equal(l.config.nets[2].tap, "tap0");
 	assert_string_equal(l.config.nets[2].bridge, "br0");
@@ -96,7 +96,7 @@ static void test_defaults(void **state)
 	assert_int_equal(l.config.cpus, 0);
 	assert_int_equal(l.config.serial, SERIAL_NONE);
 	assert_int_equal(parse(&l, "receive --name a --from unix:/m --net vdpa=/dev/a"), 0);
-	assert_null(l.config.nets[0].packed);
+	assert_false(l.config.nets[0].split_only);
 	assert_int_equal(parse(&l, "receive --name a --from unix:/m --mem 1G --cpus 2"), 0);
 	assert_int_equal(l.config.mem, GIB(1));
 	assert_int_equal(l.config.cpus, 2);
