@@ -196,6 +196,47 @@ static inline void migrate(struct fixture *f)
 	commit(f);
 }
 
+/* That the device has been sent. */
+static inline unsigned int commands(struct fake_vdpa *v)
+{
+	unsigned int n;
+
+	fake_vdpa_lock(v);
+	n = v->n_commands;
+	fake_vdpa_unlock(v);
+	return n;
+}
+
+/* Both devices filter and steer alike. */
+static inline void assert_same_device(struct fixture *f)
+{
+	const char *diff;
+
+	fake_vdpa_lock(f->va);
+	fake_vdpa_lock(f->vb);
+	diff = model_nic_diff(&f->va->nic, &f->vb->nic);
+	fake_vdpa_unlock(f->vb);
+	fake_vdpa_unlock(f->va);
+	if (diff)
+		print_error("%s differ\n", diff);
+	assert_null(diff);
+}
+
+/* After stop_and_load: what was saved is what would be saved again. */
+static inline void assert_saved_alike(struct fixture *f)
+{
+	struct tree a = write_tree(f->a, net_device_ops.save), again = write_tree(f->a, net_device_ops.save);
+	struct tree b = write_tree(f->b, net_device_ops.save);
+
+	assert_int_equal(a.len, again.len);
+	assert_memory_equal(a.fdt, again.fdt, a.len);
+	assert_int_equal(a.len, b.len);
+	assert_memory_equal(a.fdt, b.fdt, a.len);
+	free(a.fdt);
+	free(again.fdt);
+	free(b.fdt);
+}
+
 /* After a migration the destination is the next one's source. */
 static inline void swap(struct fixture *f)
 {

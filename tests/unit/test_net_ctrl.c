@@ -38,16 +38,6 @@ static const struct {
 	{ 6, 2, "\3\0\0\0\7\0\0\0\2\0\0\0", 12, VIRTIO_NET_F_VQ_NOTF_COAL },
 };
 
-static unsigned int commands(struct fake_vdpa *v)
-{
-	unsigned int n;
-
-	fake_vdpa_lock(v);
-	n = v->n_commands;
-	fake_vdpa_unlock(v);
-	return n;
-}
-
 /* What the NIC would replay makes a fresh device like its own. */
 static void assert_recorded(struct fixture *f)
 {

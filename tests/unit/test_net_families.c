@@ -17,40 +17,6 @@ static void command(struct net_guest *g, uint8_t class, uint8_t number, const vo
 	assert_int_equal(net_guest_command(g, class, number, data, len), VIRTIO_NET_OK);
 }
 
-static unsigned int commands(struct fake_vdpa *v)
-{
-	unsigned int n;
-
-	fake_vdpa_lock(v);
-	n = v->n_commands;
-	fake_vdpa_unlock(v);
-	return n;
-}
-
-static void assert_same_device(struct fixture *f)
-{
-	const char *diff;
-
-	fake_vdpa_lock(f->va);
-	fake_vdpa_lock(f->vb);
-	diff = model_nic_diff(&f->va->nic, &f->vb->nic);
-	fake_vdpa_unlock(f->vb);
-	fake_vdpa_unlock(f->va);
-	if (diff)
-		print_error("%s differ\n", diff);
-	assert_null(diff);
-}
-
-static void assert_saved_alike(struct fixture *f)
-{
-	struct tree a = write_tree(f->a, net_device_ops.save), b = write_tree(f->b, net_device_ops.save);
-
-	assert_int_equal(a.len, b.len);
-	assert_memory_equal(a.fdt, b.fdt, a.len);
-	free(a.fdt);
-	free(b.fdt);
-}
-
 /* Coalescing */
 
 static void test_vq_get(void **state)

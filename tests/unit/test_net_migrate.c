@@ -59,35 +59,6 @@ static void set_everything(struct net_guest *g)
 	command(g, VIRTIO_NET_CTRL_NOTF_COAL, 2, "\2\0\0\0\7\0\0\0\x8\0\0\0", 12);
 }
 
-static void assert_same_device(struct fixture *f)
-{
-	const char *diff;
-
-	fake_vdpa_lock(f->va);
-	fake_vdpa_lock(f->vb);
-	diff = model_nic_diff(&f->va->nic, &f->vb->nic);
-	fake_vdpa_unlock(f->vb);
-	fake_vdpa_unlock(f->va);
-	if (diff)
-		print_error("%s differ\n", diff);
-	assert_null(diff);
-}
-
-/* After stop_and_load: what was saved is what would be saved again. */
-static void assert_saved_alike(struct fixture *f)
-{
-	struct tree a = write_tree(f->a, net_device_ops.save), again = write_tree(f->a, net_device_ops.save);
-	struct tree b = write_tree(f->b, net_device_ops.save);
-
-	assert_int_equal(a.len, again.len);
-	assert_memory_equal(a.fdt, again.fdt, a.len);
-	assert_int_equal(a.len, b.len);
-	assert_memory_equal(a.fdt, b.fdt, a.len);
-	free(a.fdt);
-	free(again.fdt);
-	free(b.fdt);
-}
-
 /* The device at @v has so many of the guest's own and of Ferry's buffers. */
 static void assert_guest_works(struct fixture *f)
 {

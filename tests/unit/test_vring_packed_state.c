@@ -2,8 +2,6 @@
 /* The device side of packed and of in-order rings saved, moved, and loaded from state that is damaged. */
 #include "tests/unit/vring_fixture.h"
 
-#include "vmm/state.h"
-
 static const struct vring_setup packed = { .size = SIZE,
 					   .desc = DESC,
 					   .avail = AVAIL,
@@ -11,32 +9,6 @@ static const struct vring_setup packed = { .size = SIZE,
 					   .packed = true,
 					   .indirect = true,
 					   .in_order = true };
-
-static void *save(const struct vring *vr, uint32_t *len)
-{
-	struct state_writer w;
-	void *fdt;
-
-	assert_int_equal(state_open_writer(&w), 0);
-	vring_save(vr, &w);
-	assert_int_equal(state_close(&w, &fdt, len), 0);
-	return fdt;
-}
-
-static int load(struct vring *vr, const void *fdt, uint32_t len)
-{
-	struct error err = { 0 };
-	struct state_node node;
-	int ret = state_open(&node, fdt, len, &err);
-
-	if (ret == 0)
-		ret = vring_load(vr, &node);
-	if (ret == 0)
-		ret = state_finish(&node);
-	if ((ret == 0) != (err.text[0] == 0))
-		fail_msg("%d: '%s'", ret, err.text);
-	return ret;
-}
 
 static void fresh(struct fixture *f, const struct vring_setup *s)
 {

@@ -2,20 +2,6 @@
 /* The device side of a ring saved, moved, and loaded from state that is damaged. */
 #include "tests/unit/vring_fixture.h"
 
-#include "vmm/state.h"
-
-/* The state of @vr as a tree of its own. */
-static void *save(const struct vring *vr, uint32_t *len)
-{
-	struct state_writer w;
-	void *fdt;
-
-	assert_int_equal(state_open_writer(&w), 0);
-	vring_save(vr, &w);
-	assert_int_equal(state_close(&w, &fdt, len), 0);
-	return fdt;
-}
-
 static void *save_raw(uint32_t last_avail, uint32_t used_idx, const void *heads, uint32_t heads_len,
 		      uint32_t *len)
 {
@@ -28,21 +14,6 @@ static void *save_raw(uint32_t last_avail, uint32_t used_idx, const void *heads,
 	state_put_blob(&w, "in-flight", heads, heads_len);
 	assert_int_equal(state_close(&w, &fdt, len), 0);
 	return fdt;
-}
-
-static int load(struct vring *vr, const void *fdt, uint32_t len)
-{
-	struct error err = { 0 };
-	struct state_node node;
-	int ret = state_open(&node, fdt, len, &err);
-
-	if (ret == 0)
-		ret = vring_load(vr, &node);
-	if (ret == 0)
-		ret = state_finish(&node);
-	if ((ret == 0) != (err.text[0] == 0))
-		fail_msg("%d: '%s'", ret, err.text);
-	return ret;
 }
 
 /* Moves the ring's device side to a fresh vring, as a migration does. */

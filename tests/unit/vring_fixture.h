@@ -13,6 +13,7 @@
 
 #include "devices/vring.h"
 #include "tests/fake/driver.h"
+#include "vmm/state.h"
 
 #define SIZE   8u
 #define DESC   UINT64_C(0x10000)
@@ -156,6 +157,34 @@ static inline void assert_in_flight(const struct vring *vr, unsigned int n, cons
 		assert_int_equal(head, heads[i]);
 	}
 	assert_int_equal(vring_next_in_flight(vr, head), -1);
+}
+
+/* The state of @vr as a tree of its own. */
+static inline void *save(const struct vring *vr, uint32_t *len)
+{
+	struct state_writer w;
+	void *fdt;
+
+	assert_int_equal(state_open_writer(&w), 0);
+	vring_save(vr, &w);
+	assert_int_equal(state_close(&w, &fdt, len), 0);
+	return fdt;
+}
+
+/* Into a fresh ring; what it is refused for is always said. */
+static inline int load(struct vring *vr, const void *fdt, uint32_t len)
+{
+	struct error err = { 0 };
+	struct state_node node;
+	int ret = state_open(&node, fdt, len, &err);
+
+	if (ret == 0)
+		ret = vring_load(vr, &node);
+	if (ret == 0)
+		ret = state_finish(&node);
+	if ((ret == 0) != (err.text[0] == 0))
+		fail_msg("%d: '%s'", ret, err.text);
+	return ret;
 }
 
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
