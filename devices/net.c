@@ -410,7 +410,7 @@ int net_create(struct net **out, struct vm *vm, struct pci_bus *bus, struct vdpa
 	net->n_slots = 2 * net->max_pairs + (virtio_has(net->offered, VIRTIO_NET_F_CTRL_VQ) ? 1 : 0);
 	ret = net_ring_sizes(net, sizes, err);
 	if (ret == 0)
-		net->offered |= net_offer_packed(net, config, sizes);
+		net->offered |= net_offer_rings(net, config, sizes);
 	if (ret == 0)
 		ret = net_window_init(net, err);
 	if (ret == 0)

@@ -28,6 +28,9 @@
 
 /* What the lists of a NIC's rings may take of a VM's state, which has STATE_MAX for everything. */
 #define NET_MAX_RING_STATE (STATE_MAX / 4)
+/* Rings so long fit into it, however many there are: split, and without an order. */
+#define NET_MIN_RING_LIMIT 2048u
+_Static_assert(2 * NET_MIN_RING_LIMIT * (2 * NET_MAX_PAIRS + 1) <= NET_MAX_RING_STATE, "as it says");
 
 /* "Feature bit requirements" and reference 1.2, 1.8: a bit, and the bits of which one at least must be there
  * too. */
@@ -95,18 +98,39 @@ uint64_t net_offer(const struct net *net)
 	return net_consistent(f | NET_RING_FEATURES);
 }
 
-uint64_t net_offer_packed(const struct net *net, const struct net_config *config, const uint16_t *sizes)
+/* Whether what is in flight in rings of such a kind can be carried. */
+static bool net_rings_fit(const struct net *net, const uint16_t *sizes, uint64_t features)
 {
-	struct vring_setup setup = { .packed = true };
+	struct vring_setup setup = { .packed = virtio_has(features, VIRTIO_F_RING_PACKED),
+				     .in_order = virtio_has(features, VIRTIO_F_IN_ORDER) };
 	uint64_t bytes = 0;
 
-	if (config->split_only)
-		return 0;
 	for (unsigned int i = 0; i < net->n_slots; i++) {
 		setup.size = sizes[i];
 		bytes += vring_state_bytes(&setup);
 	}
-	return bytes <= NET_MAX_RING_STATE ? VIRTIO_BIT(VIRTIO_F_RING_PACKED) : 0;
+	return bytes <= NET_MAX_RING_STATE;
+}
+
+uint64_t net_offer_rings(const struct net *net, const struct net_config *config, uint16_t *sizes)
+{
+	uint64_t features = 0;
+
+	while (!net_rings_fit(net, sizes, 0)) {
+		for (unsigned int i = 0; i < net->n_slots; i++)
+			sizes[i] = sizes[i] > NET_MIN_RING_LIMIT ? sizes[i] / 2 : sizes[i];
+	}
+	/*
+	 * In order: the device has to be so by itself. Chains can be kept back until older ones are done, but
+	 * a packet in several buffers would have others between them then.
+	 */
+	if (net->vdpa->in_order && !config->any_order &&
+	    net_rings_fit(net, sizes, VIRTIO_BIT(VIRTIO_F_IN_ORDER)))
+		features |= VIRTIO_BIT(VIRTIO_F_IN_ORDER);
+	/* A driver may accept both. */
+	if (!config->split_only && net_rings_fit(net, sizes, features | VIRTIO_BIT(VIRTIO_F_RING_PACKED)))
+		features |= VIRTIO_BIT(VIRTIO_F_RING_PACKED);
+	return features;
 }
 
 /* Names for messages, as in the specification. */
@@ -149,6 +173,7 @@ static const struct net_feature_name {
 	{ VIRTIO_NET_F_SPEED_DUPLEX, "SPEED_DUPLEX" },
 	{ VIRTIO_F_VERSION_1, "VERSION_1" },
 	{ VIRTIO_F_RING_PACKED, "RING_PACKED" },
+	{ VIRTIO_F_IN_ORDER, "IN_ORDER" },
 	{ VIRTIO_F_RING_RESET, "RING_RESET" },
 };
 

@@ -64,10 +64,11 @@ void net_plan(struct net *net, uint64_t features)
 
 uint64_t net_device_features(const struct net *net, uint64_t features)
 {
-	/* Format, event suppression, indirect tables and resets of the guest's rings say nothing about the
-	 * device's. */
+	/* Format, event suppression, indirect tables, order and resets of the guest's rings say nothing about
+	 * the device's. */
 	features &= ~(VIRTIO_BIT(VIRTIO_F_RING_PACKED) | VIRTIO_BIT(VIRTIO_RING_F_EVENT_IDX) |
-		      VIRTIO_BIT(VIRTIO_RING_F_INDIRECT_DESC) | VIRTIO_BIT(VIRTIO_F_RING_RESET));
+		      VIRTIO_BIT(VIRTIO_RING_F_INDIRECT_DESC) | VIRTIO_BIT(VIRTIO_F_IN_ORDER) |
+		      VIRTIO_BIT(VIRTIO_F_RING_RESET));
 	return net->vdpa->features & (features | NET_DEVICE_FEATURES);
 }
 

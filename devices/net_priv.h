@@ -189,10 +189,11 @@ void net_device_config_changed(struct loop_source *src, uint32_t events);
 /* net_features.c. @features without those whose requirements are missing. */
 uint64_t net_consistent(uint64_t features);
 bool net_features_ok(struct virtio_pci *v, uint64_t features);
-/* What the guest is offered; and packed rings, unless they are not wanted or so large that what is in flight
- * could not be carried: @sizes are those of all queues. */
+/* What the guest is offered; and of its rings, @sizes are the largest of all queues: packed ones and ones in
+ * order, unless they are not wanted, or so long that what is in flight could not be carried. Where not even
+ * that of split rings could, @sizes become smaller. */
 uint64_t net_offer(const struct net *net);
-uint64_t net_offer_packed(const struct net *net, const struct net_config *config, const uint16_t *sizes);
+uint64_t net_offer_rings(const struct net *net, const struct net_config *config, uint16_t *sizes);
 /* -ENOTSUP, naming every feature of @want that is not in @have; @guest: what the guest has to do with it. */
 int __must_check net_check_features(struct net *net, const char *guest, uint64_t want, uint64_t have,
 				    struct error *err);

@@ -16,6 +16,7 @@ static int net_find_ring(struct net *net, struct net_queue *q, struct error *err
 		.event_idx = virtio_has(net->features, VIRTIO_RING_F_EVENT_IDX),
 		.indirect = virtio_has(net->features, VIRTIO_RING_F_INDIRECT_DESC),
 		.packed = virtio_has(net->features, VIRTIO_F_RING_PACKED),
+		.in_order = virtio_has(net->features, VIRTIO_F_IN_ORDER),
 	};
 	int ret;
 

@@ -52,6 +52,13 @@ int net_scratch_post(struct net *net, struct error *err)
 {
 	uint32_t n_each = (uint32_t)(net_scratch_bytes() / net_scratch_len(net));
 
+	/*
+	 * A packet may take more of the guest's chains than of these, or fewer: those that remain would come
+	 * behind what the device has by then. Where they must not, the device has nothing before the guest
+	 * has come, and drops what it gets.
+	 */
+	if (virtio_has(net->features, VIRTIO_F_IN_ORDER))
+		return 0;
 	for (unsigned int i = 0; i < net->n_data; i += 2) {
 		struct net_queue *q = &net->queues[i];
 

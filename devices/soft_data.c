@@ -348,12 +348,15 @@ void soft_port_readable(struct loop_source *src, uint32_t events)
 	uint32_t used[SOFT_MAX_PAIRS] = { 0 };
 
 	for (unsigned int n = 0; n < SOFT_BURST; n++) {
-		struct soft_queue *q;
+		struct soft_queue *q = NULL;
+		bool room = soft_has_room(sv, source, vring_has_avail) ||
+			    soft_has_room(sv, source, vring_enable_kicks);
 		int len;
 
-		/* A packet that finds no buffer waits in the port; a kick makes it be looked for again. */
-		if (!soft_has_room(sv, source, vring_has_avail) &&
-		    !soft_has_room(sv, source, vring_enable_kicks)) {
+		/* A packet that finds no buffer waits in the port; a kick makes it be looked for again. But
+		 * who has not begun to receive does not want it. */
+		sv->fed |= room;
+		if (!room && sv->fed) {
 			soft_unwatch(from);
 			break;
 		}
@@ -365,7 +368,8 @@ void soft_port_readable(struct loop_source *src, uint32_t events)
 		}
 		if (len <= 0)
 			break;
-		q = soft_receive(sv, source, (uint32_t)len);
+		if (room)
+			q = soft_receive(sv, source, (uint32_t)len);
 		if (q)
 			used[q->index / 2]++;
 	}

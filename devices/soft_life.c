@@ -110,7 +110,7 @@ void soft_reset(struct soft_vdpa *sv)
 	sv->config_call = -1;
 	sv->features = 0;
 	sv->status = 0;
-	sv->started = sv->suspended = false;
+	sv->started = sv->suspended = sv->fed = false;
 	put_le16(sv->config + SOFT_CONFIG(status),
 		 get_le16(sv->config + SOFT_CONFIG(status)) & VIRTIO_NET_S_LINK_UP);
 	soft_defaults(sv);
@@ -155,6 +155,7 @@ static void soft_describe(struct soft_vdpa *sv)
 		.n_groups = SOFT_N_GROUPS,
 		.n_asids = SOFT_N_SPACES,
 		.can_suspend = true,
+		.in_order = true,
 	};
 	if (sv->n_pairs > 1)
 		sv->vdpa.features |= VIRTIO_BIT(VIRTIO_NET_F_MQ);

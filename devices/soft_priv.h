@@ -146,6 +146,7 @@ struct soft_vdpa {
 	uint64_t features; /* negotiated */
 	uint8_t status;
 	bool started, suspended;
+	bool fed; /* it has had receive buffers since it was started */
 
 	struct memory spaces[SOFT_N_SPACES]; /* what is mapped: regions alone, without a memfd or a log */
 	unsigned int space_of[SOFT_N_GROUPS];

@@ -73,6 +73,9 @@ struct vdpa {
 	bool maps_persist;              /* a reset keeps the mappings */
 	unsigned int n_groups, n_asids; /* 0 or 1: all queues share one address space */
 	bool can_suspend;
+	/* Every queue uses its elements in the order in which they were made available, negotiated or not;
+	 * and what comes before it has ever had a receive buffer is dropped. */
+	bool in_order;
 };
 
 /*

@@ -156,6 +156,7 @@ static const struct {
 	{ "mac", offsetof(struct net_config, mac_text), false },
 	{ "queues", offsetof(struct net_config, queues_text), false },
 	{ "packed", offsetof(struct net_config, packed_text), false },
+	{ "in-order", offsetof(struct net_config, in_order_text), false },
 };
 
 static const char **config_net_field(struct net_config *net, const char *key, size_t len, bool *word)
@@ -242,14 +243,23 @@ static int config_net_soft(struct net_config *net, struct error *err)
 	return config_net_names(net, err);
 }
 
+/* "on" or "off", where it is given. */
+static int config_net_switch(const char *key, const char *text, bool *off, struct error *err)
+{
+	*off = config_same(text, "off");
+	if (!text || *off || strcmp(text, "on") == 0)
+		return 0;
+	return error_add(err, -EINVAL, "--net: %s=%s: on or off are possible", key, text);
+}
+
 /* A backend, and one alone. */
 static int config_net_check(struct net_config *net, struct error *err)
 {
 	if (!net->vdpa == !net->soft)
 		return error_add(err, -EINVAL, "--net: vdpa=PATH, or soft,tap=NAME, is needed");
-	net->split_only = config_same(net->packed_text, "off");
-	if (net->packed_text && !net->split_only && strcmp(net->packed_text, "on") != 0)
-		return error_add(err, -EINVAL, "--net: packed=%s: on or off are possible", net->packed_text);
+	if (config_net_switch("packed", net->packed_text, &net->split_only, err) < 0 ||
+	    config_net_switch("in-order", net->in_order_text, &net->any_order, err) < 0)
+		return -EINVAL;
 	if (net->soft)
 		return config_net_soft(net, err);
 	if (net->tap || net->bridge || net->hub || net->mac_text || net->queues_text)
@@ -335,7 +345,9 @@ static const struct config_option config_options[] = {
 	{ "cpus", "N", "number of vCPUs, 1 to 64 (default 1; receive: what the source has)", CONFIG_BOTH, 0,
 	  false, config_cpus },
 	{ "net", "vdpa=PATH",
-	  "a NIC backed by a vhost-vdpa device; may be repeated; with packed=on the guest has packed rings",
+	  "a NIC backed by a vhost-vdpa device; may be repeated; with packed=on the guest has packed rings, "
+	  "with "
+	  "in-order=on it gets their buffers back in order where the device keeps one",
 	  CONFIG_BOTH, 0, true, config_net },
 	{ "net", "soft,tap=NAME",
 	  "a NIC in software on a TAP interface; also bridge=NAME, mac=, queues=N, hub=PATH", CONFIG_BOTH, 0,
@@ -445,8 +457,10 @@ int config_parse_run(struct vm_config *config, int argc, char **argv, struct err
 	if (config->cpus == 0)
 		config->cpus = 1;
 	/* A destination takes what the source has. */
-	for (unsigned int i = 0; i < config->n_nets; i++)
+	for (unsigned int i = 0; i < config->n_nets; i++) {
 		config->nets[i].split_only |= !config->nets[i].packed_text;
+		config->nets[i].any_order |= !config->nets[i].in_order_text;
+	}
 	return ret;
 }
 

@@ -412,6 +412,7 @@ struct fake_vdpa *fake_vdpa_new(const struct fake_vdpa_spec *spec)
 		.n_vqs = 2 * spec->n_pairs + (virtio_has(spec->features, VIRTIO_NET_F_CTRL_VQ) ? 1 : 0),
 		.iova_last = UINT64_MAX,
 		.maps_persist = spec->maps_persist,
+		.in_order = spec->in_order,
 	};
 	memcpy(f->config, spec->mac, 6);
 	put_le16(f->config + 6, VIRTIO_NET_S_LINK_UP);

@@ -33,6 +33,7 @@ struct fake_vdpa_spec {
 	uint64_t stats_types;
 	uint64_t counted; /* by each counter, when it starts */
 	bool maps_persist;
+	bool in_order; /* says of itself that it is; the test sees to it */
 };
 
 /* Everything that Ferry carries, two pairs, rings of 64. */

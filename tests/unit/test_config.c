@@ -42,7 +42,7 @@ static void test_run(void **state)
 		parse(&l,
 		      "run --name web1 --kernel=/k --initrd /i --cmdline console=ttyS0 --mem 5G "
 		      "--cpus 4 --disk /d/root.img --disk /dev/b,ro --net vdpa=/dev/a,packed=on --net "
-		      "vdpa=/dev/b "
+		      "vdpa=/dev/b,in-order=on "
 		      "--net soft,tap=tap0,bridge=br0,queues=4,mac=52:54:00:aB:Cd:01 --serial unix:/run/s "
 		      "--runtime-dir /tmp"),
 		0);
@@ -58,6 +58,8 @@ static void test_run(void **state)
 	assert_null(l.config.nets[1].soft);
 	assert_false(l.config.nets[0].split_only);
 	assert_true(l.config.nets[1].split_only);
+	assert_true(l.config.nets[0].any_order);
+	assert_false(l.config.nets[1].any_order);
 	assert_non_null(l.config.nets[2].soft);
 	assert_string_equal(l.config.nets[2].tap, "tap0");
 	assert_string_equal(l.config.nets[2].bridge, "br0");
@@ -97,6 +99,7 @@ static void test_defaults(void **state)
 	assert_int_equal(l.config.serial, SERIAL_NONE);
 	assert_int_equal(parse(&l, "receive --name a --from unix:/m --net vdpa=/dev/a"), 0);
 	assert_false(l.config.nets[0].split_only);
+	assert_false(l.config.nets[0].any_order);
 	assert_int_equal(parse(&l, "receive --name a --from unix:/m --mem 1G --cpus 2"), 0);
 	assert_int_equal(l.config.mem, GIB(1));
 	assert_int_equal(l.config.cpus, 2);
@@ -135,8 +138,8 @@ static void test_refusals(void **state)
 		  "at most 107" },
 		{ "run --net vdpa", "\"vdpa\" needs a value" },
 		{ "run --net vdpa=", "\"vdpa\" needs a value" },
-		{ "run --net tep=x",
-		  "\"tep=x\" is not known; possible are: vdpa, soft, tap, bridge, hub, mac, queues, packed" },
+		{ "run --net tep=x", "\"tep=x\" is not known; possible are: vdpa, soft, tap, bridge, hub, "
+				     "mac, queues, packed, in-order" },
 		{ "run --net tap=x", "vdpa=PATH, or soft,tap=NAME, is needed" },
 		{ "run --net soft,vdpa=/a", "vdpa=PATH, or soft,tap=NAME, is needed" },
 		{ "run --net soft", "tap=NAME or hub=PATH is needed" },
@@ -156,6 +159,7 @@ static void test_refusals(void **state)
 		{ "run --net ,vdpa=/a", "\"\" is not known" },
 		{ "run --net vdpa=/a,vdpa=/b", "\"vdpa\" is given twice" },
 		{ "run --net vdpa=/a,packed=yes", "packed=yes: on or off" },
+		{ "run --net vdpa=/a,in-order=1", "in-order=1: on or off" },
 		{ "run --net vdpa=/a --net vdpa=/a", "/a is given to two NICs" },
 		{ "run --net vdpa=1 --net vdpa=2 --net vdpa=3 --net vdpa=4 --net vdpa=5 --net vdpa=6 --net "
 		  "vdpa=7 --net vdpa=8 --net vdpa=9",

@@ -200,11 +200,27 @@ static void test_no_buffers(void **state)
 	uint32_t len = make_frame(frame, own, 1);
 
 	soft_rig_start(r, PLAIN);
+	/* Before there has been any nothing waits. */
+	for (unsigned int i = 0; i < 100; i++) {
+		soft_net_send(&r->net, NULL, frame, len);
+		soft_settle(r);
+	}
+	soft_rig_post(r, 0, 1, 1024);
+	soft_settle(r);
+	assert_int_equal(soft_rig_received(r, 0, NULL, in, sizeof(in)), -1);
+	assert_true(len == make_frame(frame, own, 2));
+	soft_net_send(&r->net, NULL, frame, len);
+	soft_settle(r);
+	assert_int_equal(soft_rig_received(r, 0, NULL, in, sizeof(in)), len);
+	assert_memory_equal(in, frame, len);
+	/* Then it does. */
+	assert_true(len == make_frame(frame, own, 3));
 	soft_net_send(&r->net, NULL, frame, len);
 	soft_settle(r);
 	soft_rig_post(r, 0, 1, 1024);
 	soft_settle(r);
 	assert_int_equal(soft_rig_received(r, 0, NULL, in, sizeof(in)), len);
+	assert_memory_equal(in, frame, len);
 }
 
 static void assert_broken(struct soft_rig *r)
