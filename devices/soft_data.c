@@ -225,7 +225,7 @@ static uint32_t soft_fill(struct soft_queue *q, const struct vring_chain *chain,
 static bool soft_deliver(struct soft_queue *q, const uint8_t *packet, uint32_t len)
 {
 	struct soft_vdpa *sv = q->sv;
-	unsigned int max = virtio_has(sv->features, VIRTIO_NET_F_MRG_RXBUF) ? SOFT_RING_SIZE : 1, n = 0;
+	unsigned int max = virtio_has(sv->features, VIRTIO_NET_F_MRG_RXBUF) ? q->setup.size : 1, n = 0;
 	uint8_t *num_buffers[2] = { NULL, NULL };
 	struct vring_chain chain;
 	uint32_t done = 0;

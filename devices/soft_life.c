@@ -241,6 +241,7 @@ int soft_vdpa_open(struct vdpa **out, const struct net_config *config, struct er
 		return error_add(err, -ENOMEM, "no memory for a NIC in software");
 	snprintf(sv->name, sizeof(sv->name), "soft:%s", config->tap ? config->tap : config->hub);
 	sv->n_pairs = config->n_queues;
+	sv->ring_size = config->ring_size;
 	sv->timer.fd = sv->answer_timer.fd = sv->config_call = -1;
 	for (unsigned int i = 0; i < SOFT_MAX_VQS; i++)
 		sv->queues[i] = (struct soft_queue){ .sv = sv, .index = i };

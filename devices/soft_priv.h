@@ -17,7 +17,6 @@
 
 #define SOFT_MAX_PAIRS      CONFIG_MAX_QUEUES
 #define SOFT_MAX_VQS        (2 * SOFT_MAX_PAIRS + 1)
-#define SOFT_RING_SIZE      512u
 #define SOFT_CTRL_RING_SIZE 64u
 #define SOFT_CONFIG_LEN     28u /* up to supported_tunnel_types */
 
@@ -143,6 +142,7 @@ struct soft_vdpa {
 	uint8_t config[SOFT_CONFIG_LEN];
 	int config_call;
 	unsigned int n_pairs;
+	uint16_t ring_size;
 	uint64_t features; /* negotiated */
 	uint8_t status;
 	bool started, suspended;
@@ -159,15 +159,15 @@ struct soft_vdpa {
 	struct soft_steering steering;
 	struct soft_coalesce coalesce[2]; /* of receive and transmit queues, for those without their own */
 	uint64_t n_commands, n_accepted;
-	struct soft_answer answers[SOFT_RING_SIZE]; /* of control commands, not given yet */
+	struct soft_answer answers[CONFIG_MAX_RING]; /* of control commands, not given yet */
 	unsigned int n_answers;
 	struct loop_source answer_timer;
 
 	uint8_t packet[SOFT_PACKET_MAX];
 	uint8_t command[SOFT_MAX_COMMAND];
-	uint8_t reply[8192]; /* of a control command, behind the ack */
-	uint16_t heads[SOFT_RING_SIZE];
-	uint32_t lens[SOFT_RING_SIZE];
+	uint8_t reply[8192];             /* of a control command, behind the ack */
+	uint16_t heads[CONFIG_MAX_RING]; /* of a packet's buffers */
+	uint32_t lens[CONFIG_MAX_RING];
 	struct log_limit log_limit;
 };
 

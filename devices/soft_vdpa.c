@@ -253,7 +253,7 @@ static int soft_check_index(const struct soft_vdpa *sv, unsigned int index, stru
 
 static int soft_vring_size(struct vdpa *vdpa, unsigned int index, uint16_t *size, struct error *err)
 {
-	*size = index == vdpa->n_vqs - 1 ? SOFT_CTRL_RING_SIZE : SOFT_RING_SIZE;
+	*size = index == vdpa->n_vqs - 1 ? SOFT_CTRL_RING_SIZE : soft_of(vdpa)->ring_size;
 	return soft_check_index(soft_of(vdpa), index, err);
 }
 
@@ -271,9 +271,9 @@ static int soft_set_vring_call(struct soft_vdpa *sv, void *arg, struct error *er
 
 	if (sv->started && !sv->suspended)
 		return error_add(err, -EBUSY, "%s: queue %u is in use", sv->name, c->index);
-	if (!is_power_of_2(c->vring->size) || c->vring->size > SOFT_RING_SIZE)
+	if (!is_power_of_2(c->vring->size) || c->vring->size > sv->ring_size)
 		return error_add(err, -EINVAL, "%s: a ring of %u entries, the largest has %u", sv->name,
-				 c->vring->size, SOFT_RING_SIZE);
+				 c->vring->size, sv->ring_size);
 	soft_queue_stop(q);
 	q->setup = *c->vring;
 	q->set = true;

@@ -155,6 +155,7 @@ static const struct {
 	{ "hub", offsetof(struct net_config, hub), false },
 	{ "mac", offsetof(struct net_config, mac_text), false },
 	{ "queues", offsetof(struct net_config, queues_text), false },
+	{ "ring", offsetof(struct net_config, ring_text), false },
 	{ "packed", offsetof(struct net_config, packed_text), false },
 	{ "in-order", offsetof(struct net_config, in_order_text), false },
 };
@@ -224,7 +225,7 @@ static int config_net_names(const struct net_config *net, struct error *err)
 /* The device in software: where its packets go, and what it is like. */
 static int config_net_soft(struct net_config *net, struct error *err)
 {
-	uint64_t n = 1;
+	uint64_t n = 1, ring = CONFIG_DEFAULT_RING;
 
 	if (!net->tap == !net->hub)
 		return error_add(err, -EINVAL, "--net soft: tap=NAME or hub=PATH is needed");
@@ -238,8 +239,13 @@ static int config_net_soft(struct net_config *net, struct error *err)
 	    (config_parse_size(net->queues_text, &n) < 0 || n < 1 || n > CONFIG_MAX_QUEUES))
 		return error_add(err, -EINVAL, "--net: queues=\"%s\": 1 to %u are possible", net->queues_text,
 				 CONFIG_MAX_QUEUES);
+	if (net->ring_text && (config_parse_size(net->ring_text, &ring) < 0 || !is_power_of_2(ring) ||
+			       ring < CONFIG_MIN_RING || ring > CONFIG_MAX_RING))
+		return error_add(err, -EINVAL, "--net: ring=\"%s\": powers of 2 from %u to %u are possible",
+				 net->ring_text, CONFIG_MIN_RING, CONFIG_MAX_RING);
 	net->mac_set = net->mac_text;
 	net->n_queues = (unsigned int)n;
+	net->ring_size = (uint16_t)ring;
 	return config_net_names(net, err);
 }
 
@@ -262,9 +268,9 @@ static int config_net_check(struct net_config *net, struct error *err)
 		return -EINVAL;
 	if (net->soft)
 		return config_net_soft(net, err);
-	if (net->tap || net->bridge || net->hub || net->mac_text || net->queues_text)
+	if (net->tap || net->bridge || net->hub || net->mac_text || net->queues_text || net->ring_text)
 		return error_add(err, -EINVAL,
-				 "--net: tap, bridge, hub, mac and queues go with soft, not with vdpa");
+				 "--net: tap, bridge, hub, mac, queues and ring go with soft, not with vdpa");
 	return 0;
 }
 
@@ -350,8 +356,9 @@ static const struct config_option config_options[] = {
 	  "in-order=on it gets their buffers back in order where the device keeps one",
 	  CONFIG_BOTH, 0, true, config_net },
 	{ "net", "soft,tap=NAME",
-	  "a NIC in software on a TAP interface; also bridge=NAME, mac=, queues=N, hub=PATH", CONFIG_BOTH, 0,
-	  true, config_net },
+	  "a NIC in software on a TAP interface; also bridge=NAME, mac=, queues=N, ring=N (entries, default "
+	  "512), hub=PATH",
+	  CONFIG_BOTH, 0, true, config_net },
 	{ "disk", "PATH[,ro]",
 	  "a disk: raw file or block device, for a move on storage of both hosts; may be repeated",
 	  CONFIG_BOTH, 0, true, config_disk },

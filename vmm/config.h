@@ -8,13 +8,16 @@
 
 #include "vmm/log.h"
 
-#define CONFIG_MAX_NETS    8u
-#define CONFIG_MAX_DISKS   8u
-#define CONFIG_MAX_CPUS    64u
-#define CONFIG_MAX_QUEUES  16u /* pairs of a device in software */
-#define CONFIG_MIN_MEM     MIB(16)
-#define CONFIG_MAX_MEM     GIB(4096)
-#define CONFIG_DEFAULT_MEM MIB(512)
+#define CONFIG_MAX_NETS     8u
+#define CONFIG_MAX_DISKS    8u
+#define CONFIG_MAX_CPUS     64u
+#define CONFIG_MAX_QUEUES   16u /* pairs of a device in software */
+#define CONFIG_MIN_RING     64u
+#define CONFIG_MAX_RING     32768u
+#define CONFIG_DEFAULT_RING 512u
+#define CONFIG_MIN_MEM      MIB(16)
+#define CONFIG_MAX_MEM      GIB(4096)
+#define CONFIG_DEFAULT_MEM  MIB(512)
 
 enum serial_kind { SERIAL_STDIO, SERIAL_UNIX, SERIAL_NONE };
 
@@ -28,10 +31,11 @@ struct net_config {
 	const char *tap;  /* name of an interface */
 	const char *bridge;
 	const char *hub; /* path of a folder */
-	const char *mac_text, *queues_text;
+	const char *mac_text, *queues_text, *ring_text;
 	bool mac_set;
 	uint8_t mac[6];
 	unsigned int n_queues; /* pairs */
+	uint16_t ring_size;    /* entries that a data queue has at most */
 };
 
 struct disk_config {

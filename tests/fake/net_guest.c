@@ -13,6 +13,9 @@
 #define RINGS      UINT64_C(0x100000) /* 64 KiB for each queue */
 #define RING_AVAIL 0x4000u
 #define RING_USED  0x8000u
+#define LONG_RINGS UINT64_C(0x800000) /* those of more than N_BUFFERS entries, 1 MiB for each queue */
+#define LONG_AVAIL 0x80000u
+#define LONG_USED  0xa0000u
 #define BUFFERS    UINT64_C(0x200000) /* 1 MiB for each queue: */
 #define N_BUFFERS  256u               /* so many of NET_GUEST_BUFFER bytes, and the commands */
 #define COMMANDS   UINT64_C(0xf00000)
@@ -174,7 +177,12 @@ static void set_up_queue(struct net_guest *g, unsigned int i)
 	net_guest_write(g, g->common + VIRTIO_PCI_COMMON_Q_SELECT, i, 2);
 	size = (uint16_t)net_guest_read(g, g->common + VIRTIO_PCI_COMMON_Q_SIZE, 2);
 	s.size = g->size && g->size < size ? g->size : size;
-	assert(s.size > 0 && s.size <= 256);
+	assert(s.size > 0);
+	if (s.size > N_BUFFERS) {
+		s.desc = LONG_RINGS + MIB(1) * i;
+		s.avail = s.desc + LONG_AVAIL;
+		s.used = s.desc + LONG_USED;
+	}
 	net_guest_write(g, g->common + VIRTIO_PCI_COMMON_Q_SIZE, s.size, 2);
 	net_guest_write(g, g->common + VIRTIO_PCI_COMMON_Q_DESCLO, s.desc, 4);
 	net_guest_write(g, g->common + VIRTIO_PCI_COMMON_Q_AVAILLO, s.avail, 4);

@@ -27,7 +27,8 @@ struct net_guest {
 	unsigned int n_queues; /* that the driver has set up, the control queue the last if there is one */
 	struct fake_driver queues[FAKE_VDPA_MAX_VQS];
 	unsigned int skipped; /* a queue that the driver does not set up, if not 0 */
-	uint16_t size;        /* of rings that the driver asks for; 0: the most there can be */
+	uint16_t size; /* of rings that the driver asks for; 0: the most there can be; the functions for
+			  packets take rings of 256 */
 	unsigned int n_buffers[FAKE_VDPA_MAX_VQS];  /* given out, round and round */
 	uint64_t buffer_of[FAKE_VDPA_MAX_VQS][256]; /* by head */
 };

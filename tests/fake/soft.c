@@ -77,11 +77,14 @@ int soft_net_receive(struct soft_net *n, void *hdr, void *frame, uint32_t size, 
 	return (int)len - 12;
 }
 
-struct vdpa *soft_net_device(struct soft_net *n, unsigned int n_pairs)
+struct vdpa *soft_net_device(struct soft_net *n, unsigned int n_pairs, uint16_t ring_size)
 {
-	struct net_config config = {
-		.soft = "soft", .hub = n->folder, .mac_set = true, .mac = SOFT_RIG_MAC, .n_queues = n_pairs
-	};
+	struct net_config config = { .soft = "soft",
+				     .hub = n->folder,
+				     .mac_set = true,
+				     .mac = SOFT_RIG_MAC,
+				     .n_queues = n_pairs,
+				     .ring_size = ring_size };
 	struct error err = { 0 };
 	struct vdpa *vdpa;
 	int ret = soft_vdpa_open(&vdpa, &config, &err);
@@ -119,7 +122,7 @@ void soft_rig_init(struct soft_rig *r, unsigned int n_pairs)
 
 	*r = (struct soft_rig){ .n_pairs = n_pairs, .size = 64 };
 	soft_net_init(&r->net);
-	r->vdpa = soft_net_device(&r->net, n_pairs);
+	r->vdpa = soft_net_device(&r->net, n_pairs, CONFIG_DEFAULT_RING);
 	ret = memory_init(&r->mem, RIG_MEM, &err);
 	assert(ret == 0);
 	region = (struct vdpa_region){ 0, RIG_MEM, r->mem.regions[0].hva, 0 };

@@ -30,7 +30,7 @@ void soft_net_exit(struct soft_net *n);
 void soft_net_send(struct soft_net *n, const void *hdr, const void *frame, uint32_t len);
 /* The next frame that a device has sent, waiting for up to @timeout_ms: its length, or -1. */
 int soft_net_receive(struct soft_net *n, void *hdr, void *frame, uint32_t size, int timeout_ms);
-struct vdpa *soft_net_device(struct soft_net *n, unsigned int n_pairs);
+struct vdpa *soft_net_device(struct soft_net *n, unsigned int n_pairs, uint16_t ring_size);
 
 /* The driver. */
 struct soft_rig {

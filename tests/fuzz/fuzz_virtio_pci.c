@@ -87,7 +87,8 @@ static struct host *build(void)
 					   .hub = "fuzz",
 					   .mac_set = true,
 					   .mac = { 2, 0, 0, 0, 0, 1 },
-					   .n_queues = N_PAIRS };
+					   .n_queues = N_PAIRS,
+					   .ring_size = CONFIG_DEFAULT_RING };
 	struct host *h = calloc(1, sizeof(*h));
 	struct error err = { 0 };
 	int ret;

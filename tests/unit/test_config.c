@@ -39,12 +39,12 @@ static void test_run(void **state)
 	struct line l;
 
 	assert_int_equal(
-		parse(&l,
-		      "run --name web1 --kernel=/k --initrd /i --cmdline console=ttyS0 --mem 5G "
-		      "--cpus 4 --disk /d/root.img --disk /dev/b,ro --net vdpa=/dev/a,packed=on --net "
-		      "vdpa=/dev/b,in-order=on "
-		      "--net soft,tap=tap0,bridge=br0,queues=4,mac=52:54:00:aB:Cd:01 --serial unix:/run/s "
-		      "--runtime-dir /tmp"),
+		parse(&l, "run --name web1 --kernel=/k --initrd /i --cmdline console=ttyS0 --mem 5G "
+			  "--cpus 4 --disk /d/root.img --disk /dev/b,ro --net vdpa=/dev/a,packed=on --net "
+			  "vdpa=/dev/b,in-order=on "
+			  "--net soft,tap=tap0,bridge=br0,queues=4,ring=32K,mac=52:54:00:aB:Cd:01 --serial "
+			  "unix:/run/s "
+			  "--runtime-dir /tmp"),
 		0);
 	assert_string_equal(l.config.name, "web1");
 	assert_string_equal(l.config.kernel, "/k");
@@ -64,6 +64,7 @@ static void test_run(void **state)
 	assert_string_equal(l.config.nets[2].tap, "tap0");
 	assert_string_equal(l.config.nets[2].bridge, "br0");
 	assert_int_equal(l.config.nets[2].n_queues, 4);
+	assert_int_equal(l.config.nets[2].ring_size, 32768);
 	assert_true(l.config.nets[2].mac_set);
 	assert_memory_equal(l.config.nets[2].mac, "\x52\x54\x00\xaB\xcD\x01", 6);
 	assert_int_equal(l.config.n_disks, 2);
@@ -139,7 +140,7 @@ static void test_refusals(void **state)
 		{ "run --net vdpa", "\"vdpa\" needs a value" },
 		{ "run --net vdpa=", "\"vdpa\" needs a value" },
 		{ "run --net tep=x", "\"tep=x\" is not known; possible are: vdpa, soft, tap, bridge, hub, "
-				     "mac, queues, packed, in-order" },
+				     "mac, queues, ring, packed, in-order" },
 		{ "run --net tap=x", "vdpa=PATH, or soft,tap=NAME, is needed" },
 		{ "run --net soft,vdpa=/a", "vdpa=PATH, or soft,tap=NAME, is needed" },
 		{ "run --net soft", "tap=NAME or hub=PATH is needed" },
@@ -152,6 +153,10 @@ static void test_refusals(void **state)
 		{ "run --net soft,tap=x,mac=00:00:00:00:00:00", "a NIC's address is needed" },
 		{ "run --net soft,tap=x,queues=0", "1 to 16 are possible" },
 		{ "run --net soft,tap=x,queues=17", "1 to 16 are possible" },
+		{ "run --net soft,tap=x,ring=32", "powers of 2 from 64 to 32768 are possible" },
+		{ "run --net soft,tap=x,ring=65536", "powers of 2 from 64 to 32768 are possible" },
+		{ "run --net soft,tap=x,ring=1000", "powers of 2 from 64 to 32768 are possible" },
+		{ "run --net vdpa=/a,ring=64", "go with soft, not with vdpa" },
 		{ "run --net vdpa=/a,mac=52:54:00:00:00:01", "go with soft, not with vdpa" },
 		{ "run --net soft,tap=x --net soft,tap=x", "x is given to two NICs" },
 		{ "run --net vdpa=/a,mtu=1", "\"mtu=1\" is not known" },

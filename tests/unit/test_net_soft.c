@@ -15,8 +15,8 @@ static int build(void **state)
 	struct pair *p = calloc(1, sizeof(*p));
 
 	soft_net_init(&p->net);
-	net_guest_init_on(&p->a, soft_net_device(&p->net, 2), &fixture_config);
-	net_guest_init_on(&p->b, soft_net_device(&p->net, 2), &fixture_config);
+	net_guest_init_on(&p->a, soft_net_device(&p->net, 2, CONFIG_DEFAULT_RING), &fixture_config);
+	net_guest_init_on(&p->b, soft_net_device(&p->net, 2, CONFIG_DEFAULT_RING), &fixture_config);
 	p->a.size = p->b.size = 64;
 	p->f.a = &p->a;
 	p->f.b = &p->b;
@@ -268,6 +268,94 @@ static void test_ring_reset(void **state)
 	assert_int_equal(n_received(&p->b), 9);
 }
 
+/* Where a buffer of a long ring lies. */
+static struct virtio_seg long_seg(unsigned int head)
+{
+	return (struct virtio_seg){ UINT64_C(0xa00000) + 128 * head, 128 };
+}
+
+/* The next packet is the one with this mark. */
+static void assert_long_next(struct pair *p, struct net_guest *g, uint8_t mark)
+{
+	uint8_t frame[100];
+	uint16_t head;
+	uint32_t len;
+
+	make(frame, "\x52\x54\0\0\0\1", mark);
+	soft_net_send(&p->net, NULL, frame, sizeof(frame));
+	settle(g);
+	assert_int_equal(fake_driver_get_used(&g->queues[0], &head, &len), 1);
+	assert_int_equal(len, 20 + sizeof(frame));
+	assert_memory_equal(memory_at(&g->vm->memory, long_seg(head).addr + 20, sizeof(frame)), frame,
+			    sizeof(frame));
+}
+
+/* Rings of the greatest length, full of buffers: forwarded, and carried. */
+static void test_long_rings(void **state)
+{
+	/* What is in flight in packed ones of 32,768 does not fit into the state. */
+	const uint16_t size = fixture_config.split_only ? 32768 : 16384;
+	struct pair *p = *state;
+	struct fake_driver *driver;
+	uint8_t frame[100];
+
+	net_guest_exit(&p->a);
+	net_guest_exit(&p->b);
+	net_guest_init_on(&p->a, soft_net_device(&p->net, 1, size), &fixture_config);
+	net_guest_init_on(&p->b, soft_net_device(&p->net, 1, size), &fixture_config);
+	assert_int_equal(net_guest_start(&p->a, ALL), DRIVER_OK);
+	assert_int_equal(virtio_has(p->a.features, VIRTIO_F_RING_PACKED), !fixture_config.split_only);
+	driver = &p->a.queues[0];
+	assert_int_equal(driver->setup.size, size);
+	for (unsigned int i = 0; i < size; i++) {
+		struct virtio_seg seg = long_seg(driver->free_head);
+
+		assert_true(fake_driver_add(driver, &seg, 0, 1) >= 0);
+	}
+	assert_int_equal(driver->n_free, 0);
+	fake_driver_publish(driver);
+	net_guest_kick(&p->a, 0);
+	for (unsigned int i = 0; i < 256; i++)
+		settle(&p->a);
+	assert_int_equal(p->a.net->queues[0].svq.n_in_flight, size);
+	for (uint8_t i = 0; i < 50; i++)
+		assert_long_next(p, &p->a, i);
+	/* More than once around the other one. */
+	make(frame, "\x52\x54\0\0\0\x77", 1);
+	for (unsigned int i = 0; i < size + 100u; i += 100) {
+		struct virtio_seg seg = { UINT64_C(0x600000), 64 };
+
+		memset(memory_at(&p->a.vm->memory, seg.addr, seg.len), 0, seg.len);
+		for (unsigned int k = 0; k < 100; k++)
+			assert_true(fake_driver_add(&p->a.queues[1], &seg, 1, 0) >= 0);
+		fake_driver_publish(&p->a.queues[1]);
+		net_guest_kick(&p->a, 1);
+		settle(&p->a);
+		assert_int_equal(net_guest_reap(&p->a, 0), 100);
+	}
+	migrate(&p->f);
+	for (unsigned int i = 0; i < 256; i++)
+		settle(&p->b);
+	for (uint8_t i = 50; i < 100; i++)
+		assert_long_next(p, &p->b, i);
+}
+
+/* So many that not even what is in flight in split ones could be carried are offered shorter. */
+static void test_too_long_rings(void **state)
+{
+	struct pair *p = *state;
+	struct net_guest *g = calloc(1, sizeof(*g));
+
+	net_guest_init_on(g, soft_net_device(&p->net, CONFIG_MAX_QUEUES, CONFIG_MAX_RING), &fixture_config);
+	assert_false(virtio_has(net_guest_offered(g), VIRTIO_F_RING_PACKED));
+	net_guest_write(g, g->common + VIRTIO_PCI_COMMON_Q_SELECT, 0, 2);
+	assert_int_equal(net_guest_read(g, g->common + VIRTIO_PCI_COMMON_Q_SIZE, 2), 8192);
+	net_guest_write(g, g->common + VIRTIO_PCI_COMMON_Q_SELECT, 32, 2);
+	assert_int_equal(net_guest_read(g, g->common + VIRTIO_PCI_COMMON_Q_SIZE, 2), 64);
+	net_guest_exit(g);
+	free(g);
+}
+
 static void test_link(void **state)
 {
 	struct pair *p = *state;
@@ -297,6 +385,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_ring_reset, build, demolish),
 		cmocka_unit_test_setup_teardown(test_refused, build, demolish),
 		cmocka_unit_test_setup_teardown(test_faults, build, demolish),
+		cmocka_unit_test_setup_teardown(test_long_rings, build, demolish),
+		cmocka_unit_test_setup_teardown(test_too_long_rings, build, demolish),
 		cmocka_unit_test_setup_teardown(test_link, build, demolish),
 	};
 

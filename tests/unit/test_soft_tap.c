@@ -40,9 +40,12 @@ static bool possible(void)
 /* The rig of a hub, with a device on a TAP in the place of its own. */
 static int setup(void **state)
 {
-	static const struct net_config config = {
-		.soft = "soft", .tap = "ferry0", .mac_set = true, .mac = SOFT_RIG_MAC, .n_queues = N_PAIRS
-	};
+	static const struct net_config config = { .soft = "soft",
+						  .tap = "ferry0",
+						  .mac_set = true,
+						  .mac = SOFT_RIG_MAC,
+						  .n_queues = N_PAIRS,
+						  .ring_size = CONFIG_DEFAULT_RING };
 	struct soft_rig *r;
 	struct vdpa_region region;
 	struct error err = { 0 };
@@ -222,7 +225,11 @@ static void test_link(void **state)
 
 static void test_refusals(void **state)
 {
-	struct net_config config = { .soft = "soft", .tap = "ferry1", .n_queues = 1, .bridge = "nobridge" };
+	struct net_config config = { .soft = "soft",
+				     .tap = "ferry1",
+				     .n_queues = 1,
+				     .ring_size = CONFIG_DEFAULT_RING,
+				     .bridge = "nobridge" };
 	struct error err = { 0 };
 	struct vdpa *vdpa;
 
