@@ -30,7 +30,7 @@
 #define SOFT_RSS_TABLE        128u
 #define SOFT_RSS_KEY          40u
 #define SOFT_HASH_TYPES       0x3fu
-#define SOFT_TUNNEL_TYPES     0x93u /* GRE_2784, GRE_2890, VXLAN, IPIP */
+#define SOFT_TUNNEL_TYPES     0x1ffu /* all that there are */
 #define SOFT_N_COUNTERS       16u
 #define SOFT_STEERING_BUCKETS 256u
 

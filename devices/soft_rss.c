@@ -19,12 +19,30 @@
 #define PROTO_GRE      47u
 #define PROTO_DSTOPTS  60u
 
-#define PORT_VXLAN 4789u
+#define PORT_GRE       4754u
+#define PORT_VXLAN     4789u
+#define PORT_VXLAN_GPE 4790u
+#define PORT_GENEVE    6081u
+
+#define UDP_HEADER 8u
+
+#define GRE_CHECKSUM 0x8000u
+#define GRE_KEY      0x2000u
+#define GRE_SEQUENCE 0x1000u
+#define GRE_VERSION  0x0007u
 
 /* Bits of supported_tunnel_types. */
-enum { TUNNEL_GRE_2784 = 1 << 0, TUNNEL_GRE_2890 = 1 << 1, TUNNEL_VXLAN = 1 << 4, TUNNEL_IPIP = 1 << 7 };
-_Static_assert(SOFT_TUNNEL_TYPES == (TUNNEL_GRE_2784 | TUNNEL_GRE_2890 | TUNNEL_VXLAN | TUNNEL_IPIP),
-	       "as the configuration says");
+enum {
+	TUNNEL_GRE_2784 = 1 << 0,
+	TUNNEL_GRE_2890 = 1 << 1,
+	TUNNEL_GRE_7676 = 1 << 2,
+	TUNNEL_GRE_UDP = 1 << 3,
+	TUNNEL_VXLAN = 1 << 4,
+	TUNNEL_VXLAN_GPE = 1 << 5,
+	TUNNEL_GENEVE = 1 << 6,
+	TUNNEL_IPIP = 1 << 7,
+	TUNNEL_NVGRE = 1 << 8,
+};
 
 /* Extension headers and VLAN tags, one within the other. */
 #define MAX_NESTED 8u
@@ -111,24 +129,99 @@ static bool soft_has_ports(const struct soft_flow *f)
 	return (f->protocol == PROTO_TCP || f->protocol == PROTO_UDP) && f->len >= f->payload + 4;
 }
 
-static struct soft_flow soft_parse_gre(const struct soft_flow *outer, uint32_t tunnels)
+/* What a tunnel's header says of the packet behind it. */
+static struct soft_flow soft_parse_type(const uint8_t *p, uint32_t len, uint32_t header, unsigned int type)
 {
-	const uint8_t *gre = outer->p + outer->payload;
-	uint32_t len = outer->len - outer->payload, header = 4;
-	unsigned int flags, type;
+	if (len < header)
+		return (struct soft_flow){ 0 };
+	return type == ETHERTYPE_TEB ? soft_parse(p + header, len - header)
+				     : soft_parse_ip(p + header, len - header, type);
+}
 
-	if (len < 4)
+/* Which of the kinds of GRE over IP of @version a packet is. */
+static unsigned int soft_gre_kinds(unsigned int flags, unsigned int type, uint8_t version)
+{
+	unsigned int kinds;
+
+	/* A key or a sequence number makes it that of RFC 2890; IPv6 inside or outside, that of RFC 7676. */
+	if (flags & (GRE_KEY | GRE_SEQUENCE))
+		kinds = TUNNEL_GRE_2890;
+	else
+		kinds = TUNNEL_GRE_2784 | (version == 6 || type == ETHERTYPE_IPV6 ? TUNNEL_GRE_7676 : 0);
+	/* RFC 7637: a key alone, and Ethernet. */
+	if (type == ETHERTYPE_TEB && (flags & (GRE_KEY | GRE_SEQUENCE | GRE_CHECKSUM)) == GRE_KEY)
+		kinds |= TUNNEL_NVGRE;
+	return kinds;
+}
+
+/* @version: that of the IP packet it is in; 0: it is in UDP. */
+static struct soft_flow soft_parse_gre(const uint8_t *p, uint32_t len, uint8_t version, uint32_t tunnels)
+{
+	unsigned int flags, type;
+	uint32_t header = 4;
+
+	if (len < header)
 		return (struct soft_flow){ 0 };
-	flags = get_be16(gre);
-	type = get_be16(gre + 2);
-	/* Checksum, key, sequence number. A key or a sequence number makes it that of RFC 2890. */
-	for (unsigned int bit = 0x8000; bit; bit = bit == 0x8000 ? 0x2000 : bit == 0x2000 ? 0x1000 : 0)
-		header += flags & bit ? 4 : 0;
-	if (!(tunnels & (flags & 0x3000 ? TUNNEL_GRE_2890 : TUNNEL_GRE_2784)) || (flags & 7) || len < header)
+	flags = get_be16(p);
+	type = get_be16(p + 2);
+	header += flags & GRE_CHECKSUM ? 4 : 0;
+	header += flags & GRE_KEY ? 4 : 0;
+	header += flags & GRE_SEQUENCE ? 4 : 0;
+	if ((flags & GRE_VERSION) ||
+	    !(tunnels & (version ? soft_gre_kinds(flags, type, version) : TUNNEL_GRE_UDP)))
 		return (struct soft_flow){ 0 };
-	if (type == ETHERTYPE_TEB)
-		return soft_parse(gre + header, len - header);
-	return soft_parse_ip(gre + header, len - header, type);
+	return soft_parse_type(p, len, header, type);
+}
+
+static struct soft_flow soft_parse_vxlan(const uint8_t *p, uint32_t len, uint32_t tunnels)
+{
+	return soft_parse_type(p, len, 8, ETHERTYPE_TEB);
+}
+
+static struct soft_flow soft_parse_vxlan_gpe(const uint8_t *p, uint32_t len, uint32_t tunnels)
+{
+	static const uint16_t types[] = { 0, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_TEB };
+	const uint8_t has_next = 0x04;
+
+	if (len < 8 || !(p[0] & has_next) || p[3] >= ARRAY_SIZE(types))
+		return (struct soft_flow){ 0 };
+	return soft_parse_type(p, len, 8, types[p[3]]);
+}
+
+static struct soft_flow soft_parse_geneve(const uint8_t *p, uint32_t len, uint32_t tunnels)
+{
+	/* Version 0; behind the header, options in words. */
+	if (len < 8 || p[0] >> 6 != 0)
+		return (struct soft_flow){ 0 };
+	return soft_parse_type(p, len, 8 + 4 * (p[0] & 0x3fu), get_be16(p + 2));
+}
+
+static struct soft_flow soft_parse_gre_udp(const uint8_t *p, uint32_t len, uint32_t tunnels)
+{
+	return soft_parse_gre(p, len, 0, tunnels);
+}
+
+/* Tunnels by UDP's destination port. */
+static const struct soft_udp_tunnel {
+	uint16_t port;
+	uint32_t kind;
+	struct soft_flow (*parse)(const uint8_t *p, uint32_t len, uint32_t tunnels);
+} soft_udp_tunnels[] = {
+	{ PORT_GRE, TUNNEL_GRE_UDP, soft_parse_gre_udp },
+	{ PORT_VXLAN, TUNNEL_VXLAN, soft_parse_vxlan },
+	{ PORT_VXLAN_GPE, TUNNEL_VXLAN_GPE, soft_parse_vxlan_gpe },
+	{ PORT_GENEVE, TUNNEL_GENEVE, soft_parse_geneve },
+};
+
+static struct soft_flow soft_parse_udp(const uint8_t *p, uint32_t len, uint32_t tunnels)
+{
+	for (unsigned int i = 0; len >= UDP_HEADER && i < ARRAY_SIZE(soft_udp_tunnels); i++) {
+		const struct soft_udp_tunnel *t = &soft_udp_tunnels[i];
+
+		if (t->port == get_be16(p + 2) && (tunnels & t->kind))
+			return t->parse(p + UDP_HEADER, len - UDP_HEADER, tunnels);
+	}
+	return (struct soft_flow){ 0 };
 }
 
 /* "Inner Header Hash": the packet inside, of version 0 if there is none of an enabled type. */
@@ -138,12 +231,11 @@ static struct soft_flow soft_parse_inner(const struct soft_flow *outer, uint32_t
 	uint32_t len = outer->len - outer->payload;
 
 	if (outer->protocol == PROTO_GRE)
-		return soft_parse_gre(outer, tunnels);
+		return soft_parse_gre(p, len, outer->version, tunnels);
 	if ((tunnels & TUNNEL_IPIP) && (outer->protocol == PROTO_IPIP || outer->protocol == PROTO_IPV6))
 		return soft_parse_ip(p, len, outer->protocol == PROTO_IPIP ? ETHERTYPE_IPV4 : ETHERTYPE_IPV6);
-	if ((tunnels & TUNNEL_VXLAN) && outer->protocol == PROTO_UDP && len >= 16 &&
-	    get_be16(p + 2) == PORT_VXLAN)
-		return soft_parse(p + 16, len - 16);
+	if (outer->protocol == PROTO_UDP)
+		return soft_parse_udp(p, len, tunnels);
 	return (struct soft_flow){ 0 };
 }
 
