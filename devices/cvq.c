@@ -21,11 +21,15 @@
 #define HASH_KEY_LEN  12u
 #define HASH_FIXED    13u
 
-_Static_assert(CVQ_MAX_MQ_COMMAND <= CVQ_MAX_COMMAND, "a buffer for any command");
+/* An RSS context's id and what is reserved behind it, in front of its configuration. */
+#define CONTEXT_RESERVED 2u
+#define CONTEXT_CONFIG   8u
+
+_Static_assert(CONTEXT_CONFIG + CVQ_MAX_MQ_COMMAND <= CVQ_MAX_COMMAND, "a buffer for any command");
 _Static_assert(CVQ_MAX_MQ_COMMAND <= UINT16_MAX, "struct cvq_mq_slot's len");
 
 /* What of a command's payload is said in messages. */
-enum cvq_words { CVQ_NAME_ONLY, CVQ_NUMBER, CVQ_HEX, CVQ_MAC, CVQ_COAL, CVQ_QUEUE, CVQ_COAL_QUEUE };
+enum cvq_words { CVQ_NAME_ONLY, CVQ_NUMBER, CVQ_ID, CVQ_HEX, CVQ_MAC, CVQ_COAL, CVQ_QUEUE, CVQ_COAL_QUEUE };
 
 struct cvq_row {
 	uint8_t class, command;
@@ -155,6 +159,34 @@ static bool cvq_check_hash_config(const struct cvq_limits *limits, uint8_t *p, u
 	return cvq_check_hash(limits, "MQ_HASH_CONFIG", get_le32(p + RSS_TYPES), key_len, err);
 }
 
+/* DEL, and what the others begin with. How many the device takes it says itself: CAP_GET, or its refusal. */
+static bool cvq_check_context_id(const struct cvq_limits *limits, uint8_t *p, uint32_t *len,
+				 struct error *err)
+{
+	if (get_le16(p) < 1 || get_le16(p) > CVQ_MAX_CONTEXTS)
+		return error_add(err, false, "RSS context %u, possible are 1 to %u", get_le16(p),
+				 CVQ_MAX_CONTEXTS);
+	return true;
+}
+
+static bool cvq_check_context(const struct cvq_limits *limits, uint8_t *p, uint32_t *len, struct error *err)
+{
+	uint32_t config_len = *len - CONTEXT_CONFIG;
+	bool ok = cvq_check_context_id(limits, p, len, err);
+
+	memset(p + CONTEXT_RESERVED, 0, CONTEXT_CONFIG - CONTEXT_RESERVED);
+	ok &= cvq_check_rss(limits, p + CONTEXT_CONFIG, &config_len, err);
+	*len = CONTEXT_CONFIG + config_len;
+	return ok ? ok : error_add(err, false, "and so RSS context %u cannot be had", get_le16(p));
+}
+
+/* Whether a bit is negotiated, also one from 64 on. */
+static bool cvq_has(const struct cvq_limits *limits, unsigned int feature)
+{
+	return feature < 64 ? virtio_has(limits->features, feature)
+			    : virtio_has(limits->features_high, feature - 64);
+}
+
 /* A bit of the offload word and the feature it belongs to: not the same number for those above 63. */
 static const struct {
 	uint8_t bit, feature;
@@ -164,8 +196,8 @@ static const struct {
 	{ VIRTIO_NET_F_GUEST_TSO6, VIRTIO_NET_F_GUEST_TSO6 },
 	{ VIRTIO_NET_F_GUEST_ECN, VIRTIO_NET_F_GUEST_ECN },
 	{ VIRTIO_NET_F_GUEST_UFO, VIRTIO_NET_F_GUEST_UFO },
-	{ 46, 65 }, /* GUEST_UDP_TUNNEL_GSO */
-	{ 47, 66 }, /* GUEST_UDP_TUNNEL_GSO_CSUM */
+	{ 46, VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO },
+	{ 47, VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO_CSUM },
 	{ VIRTIO_NET_F_GUEST_USO4, VIRTIO_NET_F_GUEST_USO4 },
 	{ VIRTIO_NET_F_GUEST_USO6, VIRTIO_NET_F_GUEST_USO6 },
 	{ VIRTIO_NET_F_GUEST_HDRLEN,
@@ -177,10 +209,7 @@ static bool cvq_check_offloads(const struct cvq_limits *limits, uint8_t *p, uint
 	uint64_t allowed = 0;
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(cvq_offloads); i++) {
-		unsigned int feature = cvq_offloads[i].feature;
-
-		/* vhost-vdpa negotiates 64 features. */
-		if (feature < 64 && virtio_has(limits->features, feature))
+		if (cvq_has(limits, cvq_offloads[i].feature))
 			allowed |= VIRTIO_BIT(cvq_offloads[i].bit);
 	}
 	if (get_le64(p) & ~allowed)
@@ -269,6 +298,17 @@ static void cvq_remember_tunnel(struct cvq_store *store, uint8_t command, const 
 	store->tunnel_types = get_le32(p);
 }
 
+static void cvq_remember_context(struct cvq_store *store, uint8_t command, const uint8_t *p, uint32_t len)
+{
+	struct cvq_context *context = &store->contexts[get_le16(p) - 1];
+
+	context->len = 0;
+	if (command == VIRTIO_NET_CTRL_RSS_CTX_DEL)
+		return;
+	context->len = (uint16_t)(len - CONTEXT_CONFIG);
+	memcpy(context->data, p + CONTEXT_CONFIG, context->len);
+}
+
 /* For every queue of its kind, those that had a value of their own included. */
 static void cvq_remember_coal(struct cvq_store *store, uint8_t command, const uint8_t *p, uint32_t len)
 {
@@ -292,11 +332,9 @@ static void cvq_remember_coal_queue(struct cvq_store *store, uint8_t command, co
  * specification (reference 1.5): every byte is the device's. */
 static const struct cvq_reply cvq_coal_reply = { .len = 8 };
 
-/*
- * Class 9, RSS contexts, is not here: its feature is bit 64, and vhost-vdpa's ioctls carry features 0 to 63
- * only (the one for more is vhost-net's alone), as does struct vdpa. No guest can negotiate it, so a command
- * of that class is an unknown one.
- */
+/* CAP_GET: how many contexts the device takes. Its ack is as uncertain. */
+static const struct cvq_reply cvq_context_reply = { .len = 2 };
+
 static const struct cvq_row cvq_rows[] = {
 	{ VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_PROMISC, VIRTIO_NET_F_CTRL_RX, CVQ_FORWARD, 1, 1, CVQ_NUMBER,
 	  "RX_PROMISC", NULL, cvq_remember_rx_mode, NULL },
@@ -342,6 +380,16 @@ static const struct cvq_row cvq_rows[] = {
 	  12, 12, CVQ_COAL_QUEUE, "NOTF_COAL_VQ_SET", cvq_check_coal_queue, cvq_remember_coal_queue, NULL },
 	{ VIRTIO_NET_CTRL_NOTF_COAL, VIRTIO_NET_CTRL_NOTF_COAL_VQ_GET, VIRTIO_NET_F_VQ_NOTF_COAL, CVQ_PASS, 4,
 	  4, CVQ_QUEUE, "NOTF_COAL_VQ_GET", cvq_check_coal_queue, NULL, &cvq_coal_reply },
+	{ VIRTIO_NET_CTRL_RSS_CTX, VIRTIO_NET_CTRL_RSS_CTX_CAP_GET, VIRTIO_NET_F_RSS_CONTEXT, CVQ_PASS, 0, 0,
+	  CVQ_NAME_ONLY, "RSS_CTX_CAP_GET", NULL, NULL, &cvq_context_reply },
+	{ VIRTIO_NET_CTRL_RSS_CTX, VIRTIO_NET_CTRL_RSS_CTX_ADD, VIRTIO_NET_F_RSS_CONTEXT, CVQ_FORWARD,
+	  CONTEXT_CONFIG + RSS_FIXED + 2, CONTEXT_CONFIG + CVQ_MAX_MQ_COMMAND - 2, CVQ_ID, "RSS_CTX_ADD",
+	  cvq_check_context, cvq_remember_context, NULL },
+	{ VIRTIO_NET_CTRL_RSS_CTX, VIRTIO_NET_CTRL_RSS_CTX_MOD, VIRTIO_NET_F_RSS_CONTEXT, CVQ_FORWARD,
+	  CONTEXT_CONFIG + RSS_FIXED + 2, CONTEXT_CONFIG + CVQ_MAX_MQ_COMMAND - 2, CVQ_ID, "RSS_CTX_MOD",
+	  cvq_check_context, cvq_remember_context, NULL },
+	{ VIRTIO_NET_CTRL_RSS_CTX, VIRTIO_NET_CTRL_RSS_CTX_DEL, VIRTIO_NET_F_RSS_CONTEXT, CVQ_FORWARD, 2, 2,
+	  CVQ_ID, "RSS_CTX_DEL", cvq_check_context_id, cvq_remember_context, NULL },
 	{ VIRTIO_NET_CTRL_STATS, VIRTIO_NET_CTRL_STATS_QUERY, VIRTIO_NET_F_DEVICE_STATS, CVQ_PASS, 0, 0,
 	  CVQ_NAME_ONLY, "STATS_QUERY", NULL, NULL, &cvq_stats_query },
 	{ VIRTIO_NET_CTRL_STATS, VIRTIO_NET_CTRL_STATS_GET, VIRTIO_NET_F_DEVICE_STATS, CVQ_PASS, 16,
@@ -353,7 +401,7 @@ uint64_t cvq_features(void)
 	uint64_t features = 0;
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(cvq_rows); i++)
-		features |= VIRTIO_BIT(cvq_rows[i].feature);
+		features |= cvq_rows[i].feature < 64 ? VIRTIO_BIT(cvq_rows[i].feature) : 0;
 	return features;
 }
 
@@ -381,7 +429,7 @@ static bool cvq_allows(const struct cvq_row *row, const struct cvq_limits *limit
 {
 	uint32_t payload = *len - 2;
 
-	if (!virtio_has(limits->features, row->feature))
+	if (!cvq_has(limits, row->feature))
 		return error_add(err, false, "%s without feature bit %u", row->name, row->feature);
 	if (payload < row->min || payload > row->max)
 		return error_add(err, false, "%s of %u bytes, allowed are %u to %u", row->name, payload,
@@ -443,6 +491,9 @@ static void cvq_describe_payload(const struct cvq_row *row, const uint8_t *p, ch
 	case CVQ_NUMBER:
 		snprintf(buf, size, " %u", row->min == 1 ? (unsigned int)p[0] : get_le16(p));
 		break;
+	case CVQ_ID:
+		snprintf(buf, size, " %u", get_le16(p));
+		break;
 	case CVQ_HEX:
 		snprintf(buf, size, " 0x%" PRIx64, row->min == 4 ? get_le32(p) : get_le64(p));
 		break;
@@ -475,7 +526,7 @@ void cvq_describe(const uint8_t *cmd, uint32_t len, char name[CVQ_NAME_MAX])
 		snprintf(name, CVQ_NAME_MAX, "unknown command %u/%u", cmd[0], cmd[1]);
 	} else {
 		n = snprintf(name, CVQ_NAME_MAX, "%s", row->name);
-		if (len - 2 == row->min)
+		if (len - 2 == row->min || (len - 2 > row->min && row->words == CVQ_ID))
 			cvq_describe_payload(row, cmd + 2, name + n, CVQ_NAME_MAX - (size_t)n);
 	}
 }

@@ -18,6 +18,7 @@
 #define CVQ_MAX_MACS      8192u
 #define CVQ_MAX_RSS_TABLE 512u /* entries */
 #define CVQ_MAX_RSS_KEY   255u /* bytes, an u8 on the wire */
+#define CVQ_MAX_CONTEXTS  8u   /* of RSS; an id above it is refused */
 
 /* The longest command with its two header bytes: MAC_TABLE_SET. */
 #define CVQ_MAX_COMMAND (2u + 8u + 6u * CVQ_MAX_MACS)
@@ -39,8 +40,10 @@
 
 /* What a device, and the driver's negotiation with it, allows. From negotiated features and config space. */
 struct cvq_limits {
-	uint64_t features;  /* negotiated with the guest */
-	uint16_t max_pairs; /* that there can be with them */
+	uint64_t features;      /* negotiated with the guest */
+	uint64_t features_high; /* those from 64 on: none where they cannot be negotiated, as with vhost-vdpa
+				 */
+	uint16_t max_pairs;     /* that there can be with them */
 	uint8_t rss_max_key;
 	uint16_t rss_max_table;
 	uint32_t hash_types;
@@ -55,6 +58,12 @@ enum cvq_tristate { CVQ_NEVER, CVQ_OFF, CVQ_ON };
 struct cvq_mq_slot {
 	uint64_t sequence; /* order of last success among the MQ class; 0: never */
 	uint16_t len;
+	uint8_t data[CVQ_MAX_MQ_COMMAND - 2];
+};
+
+/* An RSS context: the configuration it was given last, as in an RSS_CONFIG. */
+struct cvq_context {
+	uint16_t len; /* 0: there is none with this id */
 	uint8_t data[CVQ_MAX_MQ_COMMAND - 2];
 };
 
@@ -88,7 +97,8 @@ struct cvq_store {
 	struct cvq_mq_slot mq[CVQ_N_MQ_COMMANDS]; /* index = command of class MQ */
 	bool offloads_set;
 	uint64_t offloads;
-	uint32_t tunnel_types; /* 0, the default, is the same as never */
+	uint32_t tunnel_types;                         /* 0, the default, is the same as never */
+	struct cvq_context contexts[CVQ_MAX_CONTEXTS]; /* index: id - 1 */
 	struct cvq_coal coal[CVQ_N_KINDS];
 	/* VQ_SET: the last word for its queue until a TX_SET or RX_SET comes, or the queue is reset. */
 	struct cvq_coal coal_queue[CVQ_MAX_QUEUES];
@@ -165,7 +175,7 @@ void cvq_stats_save(const struct cvq_stats *stats, const struct cvq_limits *limi
 int __must_check cvq_stats_load(struct cvq_stats *stats, const struct cvq_limits *limits,
 				struct state_node *node);
 
-/* The features that the table's rows need and whose state it can therefore carry. */
+/* The features that the table's rows need and whose state it can therefore carry: the first 64. */
 uint64_t cvq_features(void);
 
 /*

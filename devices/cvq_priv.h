@@ -15,6 +15,18 @@ static inline uint32_t cvq_command(uint8_t *cmd, uint8_t class, uint8_t command,
 	return 2 + len;
 }
 
+/* The same of an RSS context, whose configuration is @len bytes. */
+static inline uint32_t cvq_put_context(uint8_t *cmd, uint8_t command, unsigned int id, const void *config,
+				       uint32_t len)
+{
+	uint8_t head[8] = { 0 };
+
+	put_le16(head, (uint16_t)id);
+	cvq_command(cmd, VIRTIO_NET_CTRL_RSS_CTX, command, head, sizeof(head));
+	memcpy(cmd + 2 + sizeof(head), config, len);
+	return 2 + (uint32_t)sizeof(head) + len;
+}
+
 /* The answer to a command that is passed through. */
 struct cvq_reply {
 	uint32_t len; /* bytes behind the ack; 0: as many as the command asks for, cvq_stats_len() */

@@ -140,6 +140,46 @@ static uint32_t cvq_replay_tunnel(struct cvq_replay *r, uint8_t *cmd)
 			   sizeof(types));
 }
 
+/* No number of pairs may be set while there is a context (reference 2.3, O7): then all begin anew. */
+static bool cvq_replays_pairs(const struct cvq_replay *r)
+{
+	return r->to->mq[VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET].sequence > r->from->mq_sequence;
+}
+
+static bool cvq_keeps_context(const struct cvq_replay *r, unsigned int i)
+{
+	return r->from->contexts[i].len && r->to->contexts[i].len && !cvq_replays_pairs(r);
+}
+
+static uint32_t cvq_replay_context_del(struct cvq_replay *r, uint8_t *cmd)
+{
+	while (r->index < CVQ_MAX_CONTEXTS) {
+		unsigned int i = r->index++;
+		uint8_t id[2];
+
+		if (!r->from->contexts[i].len || cvq_keeps_context(r, i))
+			continue;
+		put_le16(id, (uint16_t)(i + 1));
+		return cvq_command(cmd, VIRTIO_NET_CTRL_RSS_CTX, VIRTIO_NET_CTRL_RSS_CTX_DEL, id, sizeof(id));
+	}
+	return 0;
+}
+
+static uint32_t cvq_replay_context_set(struct cvq_replay *r, uint8_t *cmd)
+{
+	while (r->index < CVQ_MAX_CONTEXTS) {
+		unsigned int i = r->index++;
+		const struct cvq_context *from = &r->from->contexts[i], *to = &r->to->contexts[i];
+		bool kept = cvq_keeps_context(r, i);
+
+		if (!to->len || (kept && from->len == to->len && memcmp(from->data, to->data, to->len) == 0))
+			continue;
+		return cvq_put_context(cmd, kept ? VIRTIO_NET_CTRL_RSS_CTX_MOD : VIRTIO_NET_CTRL_RSS_CTX_ADD,
+				       i + 1, to->data, to->len);
+	}
+	return 0;
+}
+
 /* A value that was never set is the default, which is 0. */
 static bool cvq_coal_equal(const struct cvq_coal *a, const struct cvq_coal *b)
 {
@@ -197,9 +237,9 @@ static uint32_t cvq_replay_coal_queues(struct cvq_replay *r, uint8_t *cmd)
 
 /* The order is the reference's, 2.4. Ids go before others come, for devices whose table is small. */
 static uint32_t (*const cvq_stages[])(struct cvq_replay *r, uint8_t *cmd) = {
-	cvq_replay_mac,      cvq_replay_offloads,    cvq_replay_rx_modes, cvq_replay_mac_table,
-	cvq_replay_vlan_del, cvq_replay_vlan_add,    cvq_replay_mq,       cvq_replay_tunnel,
-	cvq_replay_coal,     cvq_replay_coal_queues,
+	cvq_replay_mac,      cvq_replay_offloads,    cvq_replay_rx_modes,    cvq_replay_mac_table,
+	cvq_replay_vlan_del, cvq_replay_vlan_add,    cvq_replay_context_del, cvq_replay_mq,
+	cvq_replay_tunnel,   cvq_replay_context_set, cvq_replay_coal,        cvq_replay_coal_queues,
 };
 
 void cvq_replay_init(struct cvq_replay *replay, const struct cvq_store *from, const struct cvq_store *to)

@@ -23,6 +23,12 @@ static const char *const cvq_coal_names[CVQ_N_KINDS] = {
 	[CVQ_TX] = "coalescing-tx", [CVQ_RX] = "coalescing-rx"
 };
 
+/* An RSS context's configuration. Index: its id - 1. */
+static const char *const cvq_context_names[CVQ_MAX_CONTEXTS] = {
+	"rss-context-1", "rss-context-2", "rss-context-3", "rss-context-4",
+	"rss-context-5", "rss-context-6", "rss-context-7", "rss-context-8",
+};
+
 /* A queue's own coalescing: VQ_SET's payload, for each queue that has it, in the queues' order. */
 #define CVQ_COAL_QUEUE_LEN 12u
 
@@ -75,6 +81,11 @@ void cvq_save(const struct cvq_store *store, struct state_writer *w)
 		state_put_u64(w, "offloads", store->offloads);
 	if (store->tunnel_types)
 		state_put_u32(w, "hash-tunnel", store->tunnel_types);
+	for (unsigned int i = 0; i < CVQ_MAX_CONTEXTS; i++) {
+		if (store->contexts[i].len > 0)
+			state_put_blob(w, cvq_context_names[i], store->contexts[i].data,
+				       store->contexts[i].len);
+	}
 	cvq_save_coal(store, w);
 }
 
@@ -240,6 +251,27 @@ static int cvq_load_tunnel(struct cvq_loader *l, struct state_node *node)
 					       VIRTIO_NET_CTRL_HASH_TUNNEL_SET, p, sizeof(p)));
 }
 
+static int cvq_load_contexts(struct cvq_loader *l, struct state_node *node)
+{
+	int ret = 0;
+
+	for (unsigned int i = 0; i < CVQ_MAX_CONTEXTS; i++) {
+		const uint8_t *config = NULL;
+		uint32_t len = 0;
+		int context_ret;
+
+		if (!state_has(node, cvq_context_names[i]))
+			continue;
+		context_ret =
+			state_get_blob(node, cvq_context_names[i], 1, CVQ_MAX_MQ_COMMAND - 2, &config, &len);
+		if (context_ret == 0)
+			context_ret = cvq_load_command(
+				l, cvq_put_context(l->cmd, VIRTIO_NET_CTRL_RSS_CTX_ADD, i + 1, config, len));
+		ret = context_ret < 0 ? context_ret : ret;
+	}
+	return ret;
+}
+
 static int cvq_load_coal(struct cvq_loader *l, struct state_node *node)
 {
 	int ret = 0;
@@ -286,8 +318,8 @@ static int cvq_load_coal_queues(struct cvq_loader *l, struct state_node *node)
 }
 
 static int (*const cvq_loads[])(struct cvq_loader *l, struct state_node *node) = {
-	cvq_load_rx_modes, cvq_load_mac,    cvq_load_mac_table, cvq_load_vlans,       cvq_load_mq,
-	cvq_load_offloads, cvq_load_tunnel, cvq_load_coal,      cvq_load_coal_queues,
+	cvq_load_rx_modes, cvq_load_mac,    cvq_load_mac_table, cvq_load_vlans, cvq_load_mq,
+	cvq_load_offloads, cvq_load_tunnel, cvq_load_contexts,  cvq_load_coal,  cvq_load_coal_queues,
 };
 
 int cvq_load(struct cvq_store *store, const struct cvq_limits *limits, struct state_node *node)

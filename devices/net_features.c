@@ -6,8 +6,12 @@
 
 /*
  * Features that change how packets look or what the configuration holds: there is nothing to carry for them
- * but the bit. Those from 64 on (RSS contexts; UDP tunnel segmentation and checksums with their header of 24
- * bytes) are never offered: vhost-vdpa's ioctls carry features 0 to 63 only.
+ * but the bit.
+ *
+ * Those from 64 on are never offered: vhost-vdpa's ioctls carry features 0 to 63 only (the one for more is
+ * vhost-net's alone), and so does struct vdpa. The commands that they permit are in cvq's table all the same,
+ * RSS contexts and the two offloads of UDP tunnels; what is missing for them here is struct cvq_limits'
+ * features_high, and the vnet header of 24 bytes.
  */
 #define NET_STATELESS                                                                                        \
 	(VIRTIO_BIT(VIRTIO_NET_F_CSUM) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_CSUM) |                               \

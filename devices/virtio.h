@@ -96,6 +96,11 @@ static inline unsigned int virtio_net_tx(unsigned int pair)
 #define VIRTIO_NET_F_DEVICE_STATS 50
 #endif
 
+/* From 64 on: the second word of feature bits, which vhost-vdpa's ioctls and struct vdpa do not have. */
+#define VIRTIO_NET_F_RSS_CONTEXT               64
+#define VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO      65
+#define VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO_CSUM 66
+
 /* Control commands ("Control Virtqueue"). */
 #ifndef VIRTIO_NET_CTRL_NOTF_COAL_VQ_SET
 #define VIRTIO_NET_CTRL_NOTF_COAL_VQ_SET 2
@@ -110,5 +115,10 @@ static inline unsigned int virtio_net_tx(unsigned int pair)
 #define VIRTIO_NET_CTRL_STATS_QUERY 0
 #define VIRTIO_NET_CTRL_STATS_GET   1
 #endif
+#define VIRTIO_NET_CTRL_RSS_CTX         9
+#define VIRTIO_NET_CTRL_RSS_CTX_CAP_GET 0
+#define VIRTIO_NET_CTRL_RSS_CTX_ADD     1
+#define VIRTIO_NET_CTRL_RSS_CTX_MOD     2
+#define VIRTIO_NET_CTRL_RSS_CTX_DEL     3
 
 #endif

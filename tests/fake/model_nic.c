@@ -73,23 +73,56 @@ static uint8_t model_pairs(struct model_nic *nic, unsigned int pairs)
 {
 	static const uint8_t none[1];
 
+	/* The driver's duty, and what a device may insist on. */
+	if (nic->n_contexts > 0 && !nic->easy_contexts)
+		return ACK_ERR;
 	nic->steering = MODEL_PAIRS;
 	nic->pairs = pairs;
 	return nic->pairs_clear_hash ? model_hash(nic, 0, none, 0) : ACK_OK;
+}
+
+/* Whether that is a configuration of exactly @len bytes. */
+static bool model_rss_ok(const uint8_t *p, uint32_t len)
+{
+	uint32_t n;
+
+	if (len < 8)
+		return false;
+	n = le(p + 4, 2) + 1;
+	return len >= 8 + 2 * n + 3 && len == 8 + 2 * n + 3 + p[8 + 2 * n + 2];
+}
+
+static uint8_t model_context(struct model_nic *nic, unsigned int command, const uint8_t *p, uint32_t len)
+{
+	static const uint8_t reserved[6];
+	unsigned int id = len < 2 ? 0 : le(p, 2);
+
+	if (id < 1 || id > MODEL_MAX_CONTEXTS)
+		return ACK_ERR;
+	if (!nic->easy_contexts && (nic->context_len[id] == 0) != (command == 1))
+		return ACK_ERR;
+	if (command == 3 && len == 2) {
+		nic->context_len[id] = 0;
+		nic->n_contexts--;
+		return ACK_OK;
+	}
+	if (command > 2 || len < 8 || len - 8 > sizeof(nic->contexts[id]) ||
+	    memcmp(p + 2, reserved, sizeof(reserved)) != 0 || !model_rss_ok(p + 8, len - 8))
+		return ACK_ERR;
+	nic->context_len[id] = len - 8;
+	memcpy(nic->contexts[id], p + 8, len - 8);
+	nic->n_contexts += command == 1;
+	return ACK_OK;
 }
 
 static uint8_t model_rss(struct model_nic *nic, const uint8_t *p, uint32_t len)
 {
 	unsigned int n, key_len;
 
-	if (len < 8)
+	if (!model_rss_ok(p, len))
 		return ACK_ERR;
 	n = le(p + 4, 2) + 1;
-	if (len < 8 + 2 * n + 3)
-		return ACK_ERR;
 	key_len = p[8 + 2 * n + 2];
-	if (len != 8 + 2 * n + 3 + key_len)
-		return ACK_ERR;
 	nic->steering = MODEL_RSS;
 	nic->rss_len = n;
 	nic->unclassified = le(p + 6, 2);
@@ -177,6 +210,8 @@ uint8_t model_nic_command(struct model_nic *nic, const uint8_t *cmd, uint32_t le
 		nic->tunnel_types = le(p, 4);
 		return ACK_OK;
 	}
+	if (cmd[0] == 9 && cmd[1] > 0)
+		return model_context(nic, cmd[1], p, len);
 	return ACK_ERR;
 }
 
@@ -266,6 +301,12 @@ uint32_t model_nic_answer(struct model_nic *nic, const uint8_t *cmd, uint32_t le
 		nic->n_commands++;
 		return model_coal_get(nic, cmd + 2, reply);
 	}
+	if (len == 2 && cmd[0] == 9 && cmd[1] == 0) {
+		nic->n_commands++;
+		put(nic->ack_last ? reply : reply + 1, MODEL_MAX_CONTEXTS, 2);
+		reply[nic->ack_last ? 2 : 0] = ACK_OK;
+		return 3;
+	}
 	if (len == 2 && cmd[0] == 8 && cmd[1] == 0) {
 		nic->n_commands++;
 		reply[0] = ACK_OK;
@@ -302,6 +343,11 @@ const char *model_nic_diff(const struct model_nic *a, const struct model_nic *b)
 		return "hash";
 	if (a->tunnel_types != b->tunnel_types)
 		return "tunnel types";
+	for (unsigned int id = 1; id <= MODEL_MAX_CONTEXTS; id++) {
+		if (a->context_len[id] != b->context_len[id] ||
+		    memcmp(a->contexts[id], b->contexts[id], a->context_len[id]) != 0)
+			return "RSS contexts";
+	}
 	if (memcmp(a->coal_kind, b->coal_kind, sizeof(a->coal_kind)) != 0)
 		return "coalescing";
 	if (memcmp(a->coal, b->coal, sizeof(a->coal)) != 0)

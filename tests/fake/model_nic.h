@@ -9,8 +9,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define MODEL_UNKNOWN  0xee /* a mode for which the specification has no default */
-#define MODEL_MAX_MACS 8192
+#define MODEL_UNKNOWN      0xee /* a mode for which the specification has no default */
+#define MODEL_MAX_MACS     8192
+#define MODEL_MAX_CONTEXTS 8
 
 #define MODEL_MAX_QUEUES 129
 #define MODEL_MAX_REPLY  65536
@@ -33,6 +34,7 @@ struct model_nic {
 	bool pairs_clear_hash;  /* QEMU: VQ_PAIRS_SET forgets the hash configuration */
 	bool vlan_add_once;     /* mlx5: adding a VLAN that is there is an error */
 	unsigned int max_vlans; /* 0: no bound */
+	bool easy_contexts;     /* whether RSS contexts are there is not looked at */
 	unsigned int n_commands;
 
 	uint8_t modes[6];
@@ -50,8 +52,11 @@ struct model_nic {
 	uint8_t hash_key[255];
 	uint64_t offloads;
 	uint32_t tunnel_types;
-	uint32_t coal_kind[2][2];           /* packets, usecs of TX_SET and RX_SET */
-	uint32_t coal[MODEL_MAX_QUEUES][2]; /* and what holds for each queue */
+	unsigned int n_contexts;
+	unsigned int context_len[MODEL_MAX_CONTEXTS + 1]; /* by id; 0: there is none */
+	uint8_t contexts[MODEL_MAX_CONTEXTS + 1][1290];   /* as given */
+	uint32_t coal_kind[2][2];                         /* packets, usecs of TX_SET and RX_SET */
+	uint32_t coal[MODEL_MAX_QUEUES][2];               /* and what holds for each queue */
 
 	/* Not compared. */
 	unsigned int n_data; /* data queues; the control queue's index */

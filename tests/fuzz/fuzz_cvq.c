@@ -50,6 +50,7 @@ static void start(struct rig *r, struct input *in)
 	r->has_earlier = false;
 	r->limits = (struct cvq_limits){
 		.features = UINT64_MAX,
+		.features_high = UINT64_MAX,
 		.max_pairs = (uint16_t)(how % 4    ? 1 + how % 8
 					: how & 16 ? 63
 						   : 64),
@@ -71,9 +72,10 @@ static void start(struct rig *r, struct input *in)
 static const struct {
 	uint8_t class, command, len;
 } commands[] = {
-	{ 0, 0, 1 },  { 0, 1, 1 }, { 0, 2, 1 }, { 0, 3, 1 }, { 0, 4, 1 },  { 0, 5, 1 },  { 1, 1, 6 },
-	{ 2, 0, 2 },  { 2, 1, 2 }, { 3, 0, 0 }, { 4, 0, 2 }, { 5, 0, 8 },  { 6, 0, 8 },  { 6, 1, 8 },
-	{ 6, 2, 12 }, { 6, 3, 4 }, { 7, 0, 4 }, { 8, 0, 0 }, { 8, 1, 16 }, { 8, 1, 48 },
+	{ 0, 0, 1 },  { 0, 1, 1 },  { 0, 2, 1 },  { 0, 3, 1 }, { 0, 4, 1 }, { 0, 5, 1 },
+	{ 1, 1, 6 },  { 2, 0, 2 },  { 2, 1, 2 },  { 3, 0, 0 }, { 4, 0, 2 }, { 5, 0, 8 },
+	{ 6, 0, 8 },  { 6, 1, 8 },  { 6, 2, 12 }, { 6, 3, 4 }, { 7, 0, 4 }, { 8, 0, 0 },
+	{ 8, 1, 16 }, { 8, 1, 48 }, { 9, 0, 0 },  { 9, 3, 2 },
 };
 
 static uint32_t make_mac_table(struct input *in, uint8_t *p)
@@ -106,6 +108,13 @@ static uint32_t make_rss(struct input *in, uint8_t *p)
 	return 11 + 2 * n + key + (input_u8(in) % 4 == 3);
 }
 
+static uint32_t make_context(struct input *in, uint8_t *p)
+{
+	put_le16(p, 1 + input_u8(in) % 9);
+	input_bytes(in, p + 2, 6);
+	return 8 + make_rss(in, p + 8);
+}
+
 static uint32_t make_hash(struct input *in, uint8_t *p)
 {
 	uint32_t key = input_u8(in) % 42;
@@ -135,12 +144,17 @@ static uint8_t *make_command(struct input *in, uint32_t *len)
 		buf[1] %= 4;
 		input_bytes(in, buf + 2, *len);
 	} else {
-		static const uint8_t heads[][2] = { { 1, 0 }, { 4, 1 }, { 4, 2 } };
+		static const struct {
+			uint8_t head[2];
+			uint32_t (*make)(struct input *in, uint8_t *p);
+		} made[] = { { { 1, 0 }, make_mac_table },
+			     { { 4, 1 }, make_rss },
+			     { { 4, 2 }, make_hash },
+			     { { 9, 1 }, make_context },
+			     { { 9, 2 }, make_context } };
 
-		memcpy(buf, heads[how % 3], 2);
-		*len = how % 3 == 0   ? make_mac_table(in, buf + 2)
-		       : how % 3 == 1 ? make_rss(in, buf + 2)
-				      : make_hash(in, buf + 2);
+		memcpy(buf, made[how % ARRAY_SIZE(made)].head, 2);
+		*len = made[how % ARRAY_SIZE(made)].make(in, buf + 2);
 	}
 	/* Header and all, or less than that. */
 	*len = how == 0xff ? *len % 2 : *len + 2;

@@ -15,6 +15,7 @@
 #define ALL_FEATURES (~(uint64_t)0)
 
 static const struct cvq_limits limits = { .features = ALL_FEATURES,
+					  .features_high = ALL_FEATURES,
 					  .max_pairs = 8,
 					  .rss_max_key = 40,
 					  .rss_max_table = 128,
@@ -121,20 +122,33 @@ static const struct good {
 	  "NOTF_COAL_VQ_SET queue 15 1 packets 2 us" },
 	{ 6, 3, 52, "NOTF_COAL_VQ_GET", 4, "\1\0\0\0", "NOTF_COAL_VQ_GET queue 1" },
 	{ 7, 0, 51, "HASH_TUNNEL_SET", 4, "\1\1\0\0", "HASH_TUNNEL_SET 0x101" },
+	{ 9, 0, 64, "RSS_CTX_CAP_GET", 0, "", "RSS_CTX_CAP_GET" },
+	{ 9, 1, 64, "RSS_CTX_ADD", 23, "\1\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\1\0\2\0\2kk", "RSS_CTX_ADD 1" },
+	{ 9, 2, 64, "RSS_CTX_MOD", 23, "\10\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\1\0\2\0\2kk", "RSS_CTX_MOD 8" },
+	{ 9, 3, 64, "RSS_CTX_DEL", 2, "\3\0", "RSS_CTX_DEL 3" },
 	{ 8, 0, 50, "STATS_QUERY", 0, "", "STATS_QUERY" },
 	{ 8, 1, 50, "STATS_GET", 16, "\1\0\0\0\0\0\0\0\0\0\1\0\0\0\0\0", "STATS_GET" },
 };
 
 static enum cvq_verdict right_verdict(const struct good *g)
 {
-	if (g->class == 8 || (g->class == 6 && g->command == 3))
+	if (g->class == 8 || (g->class == 6 && g->command == 3) || (g->class == 9 && g->command == 0))
 		return CVQ_PASS;
 	return g->class == 3 ? CVQ_ANNOUNCE_ACK : CVQ_FORWARD;
 }
 
 static bool has_hash_key(const struct good *g)
 {
-	return g->class == 4 && g->command > 0;
+	return (g->class == 4 && g->command > 0) || (g->class == 9 && g->command % 3 != 0);
+}
+
+/* The bits of a row's feature alone, in either word. */
+static void set_feature(struct cvq_limits *l, const struct good *g, bool on)
+{
+	uint64_t *word = g->feature < 64 ? &l->features : &l->features_high;
+	uint64_t bit = VIRTIO_BIT(g->feature % 64);
+
+	*word = on ? *word | bit : *word & ~bit;
 }
 
 static void test_every_row(void **state)
@@ -157,17 +171,19 @@ static void test_every_row(void **state)
 		assert_int_equal(checked_len, g->len + (has_hash_key(g) ? 2 : 3));
 		assert_int_equal(check(&limits, g->class, g->command, longer, g->len + 2), CVQ_REFUSE);
 		cvq_describe(cmd, g->len + 3, words);
-		assert_string_equal(words, g->name);
+		/* What is long has its id in it. */
+		assert_string_equal(words, g->class == 9 && g->command > 0 ? g->words : g->name);
 		for (uint32_t len = 0; len < g->len; len++) {
 			/* Two MAC tables: the shorter one is right for a length of 8 and zero counts only. */
 			assert_int_equal(check(&limits, g->class, g->command, g->payload, len), CVQ_REFUSE);
 			cvq_describe(cmd, len + 2, words);
 		}
-		l.features = ALL_FEATURES & ~VIRTIO_BIT(g->feature);
+		set_feature(&l, g, false);
 		assert_int_equal(check(&l, g->class, g->command, g->payload, g->len), CVQ_REFUSE);
-		l.features = VIRTIO_BIT(g->feature);
+		l.features = l.features_high = 0;
+		set_feature(&l, g, true);
 		assert_int_equal(check(&l, g->class, g->command, g->payload, g->len), right);
-		assert_true(virtio_has(cvq_features(), g->feature));
+		assert_true(g->feature > 63 || virtio_has(cvq_features(), g->feature));
 	}
 	assert_true(cvq_features() ==
 		    (VIRTIO_BIT(2) | VIRTIO_BIT(18) | VIRTIO_BIT(19) | VIRTIO_BIT(20) | VIRTIO_BIT(21) |
@@ -201,10 +217,9 @@ static void test_unknown(void **state)
 	assert_int_equal(cvq_check(&limits, cmd, &checked_len, &reason), CVQ_REFUSE);
 	cvq_describe(cmd, 1, words);
 	assert_string_equal(words, "command of 1 bytes");
-	/* RSS contexts: their feature is one that nobody can negotiate. */
-	set_cmd(9, 1, "", 0);
+	set_cmd(10, 1, "", 0);
 	cvq_describe(cmd, 2, words);
-	assert_string_equal(words, "unknown command 9/1");
+	assert_string_equal(words, "unknown command 10/1");
 }
 
 static void test_vlan_and_pairs_bounds(void **state)
@@ -353,7 +368,8 @@ static void test_hash_config(void **state)
 
 static void test_offloads(void **state)
 {
-	static const uint8_t known[] = { 1, 7, 8, 9, 10, 54, 55, 59 };
+	/* Of the UDP tunnels' the features have other numbers. */
+	static const uint8_t known[] = { 1, 7, 8, 9, 10, 46, 47, 54, 55, 59 };
 
 	for (unsigned int bit = 0; bit < 64; bit++) {
 		bool is_known = memchr(known, (int)bit, sizeof(known)) != NULL;
@@ -363,9 +379,15 @@ static void test_offloads(void **state)
 		put_le64(mask, VIRTIO_BIT(bit));
 		assert_int_equal(check(&limits, 5, 0, mask, 8), is_known ? CVQ_FORWARD : CVQ_REFUSE);
 		/* Only with the feature of its own; CTRL_GUEST_OFFLOADS, that of the row, stays. */
-		l.features = VIRTIO_BIT(2) | VIRTIO_BIT(bit);
+		l.features = VIRTIO_BIT(2);
+		l.features_high = 0;
+		if (bit == 46 || bit == 47)
+			l.features_high = VIRTIO_BIT(bit + 19 - 64);
+		else
+			l.features |= VIRTIO_BIT(bit);
 		assert_int_equal(check(&l, 5, 0, mask, 8), is_known ? CVQ_FORWARD : CVQ_REFUSE);
-		l.features = (ALL_FEATURES & ~VIRTIO_BIT(bit)) | VIRTIO_BIT(2);
+		l.features = ~l.features | VIRTIO_BIT(2);
+		l.features_high = ~l.features_high;
 		assert_int_equal(check(&l, 5, 0, mask, 8), CVQ_REFUSE);
 	}
 }
@@ -419,6 +441,33 @@ static void test_tunnel_types(void **state)
 	put_le32(p, 0);
 	l.tunnel_types = 0;
 	assert_int_equal(check(&l, 7, 0, p, 4), CVQ_FORWARD);
+}
+
+static uint32_t put_context(uint8_t *p, uint16_t id, uint32_t n, uint16_t queue)
+{
+	memset(p, 0xab, 8); /* what is reserved is not looked at, and not kept */
+	put_le16(p, id);
+	return 8 + put_rss(p + 8, 0x3f, n, 0, queue, 4, 40);
+}
+
+/* An id that there can be, a configuration as RSS_CONFIG takes it. */
+static void test_context_bounds(void **state)
+{
+	uint8_t p[CVQ_MAX_COMMAND], id[2];
+
+	for (uint16_t n = 0; n < 20; n++) {
+		enum cvq_verdict right = n >= 1 && n <= CVQ_MAX_CONTEXTS ? CVQ_FORWARD : CVQ_REFUSE;
+
+		put_le16(id, n);
+		assert_int_equal(check(&limits, 9, 3, id, 2), right);
+		assert_int_equal(check(&limits, 9, 1, p, put_context(p, n, 128, 7)), right);
+		assert_memory_equal(cmd + 4, "\0\0\0\0\0\0", 6);
+		assert_int_equal(check(&limits, 9, 2, p, put_context(p, n, 128, 8)), CVQ_REFUSE);
+		assert_int_equal(check(&limits, 9, 2, p, put_context(p, n, 256, 0)), CVQ_REFUSE);
+		assert_int_equal(check(&limits, 9, 2, p, put_context(p, n, 128, 0) - 1), CVQ_REFUSE);
+	}
+	put_le16(id, 0x8001);
+	assert_int_equal(check(&limits, 9, 3, id, 2), CVQ_REFUSE);
 }
 
 /* A guest, its device, and the record. */
@@ -520,6 +569,8 @@ static void test_replay_order(void **state)
 		"MQ_VQ_PAIRS_SET 4",
 		"MQ_RSS_CONFIG",
 		"HASH_TUNNEL_SET 0x3",
+		"RSS_CTX_ADD 2",
+		"RSS_CTX_ADD 8",
 		"NOTF_COAL_TX_SET 1 packets 2 us",
 		"NOTF_COAL_RX_SET 3 packets 4 us",
 		"NOTF_COAL_VQ_SET queue 2 5 packets 6 us",
@@ -527,7 +578,7 @@ static void test_replay_order(void **state)
 	};
 	struct life *life = new_life(false);
 	struct cvq_replay r;
-	uint8_t p[CVQ_MAX_MQ_COMMAND];
+	uint8_t p[CVQ_MAX_MQ_COMMAND + 8];
 	char words[CVQ_NAME_MAX];
 	uint32_t len;
 
@@ -544,6 +595,11 @@ static void test_replay_order(void **state)
 	guest_sends(life, set_cmd(4, 0, "\2", 2));
 	guest_sends(life, set_cmd(4, 0, "\4", 2));
 	guest_sends(life, set_cmd(4, 1, p, put_rss(p, 0x3f, 128, 0, 3, 4, 40)));
+	guest_sends(life, set_cmd(9, 1, p, put_context(p, 8, 4, 1)));
+	guest_sends(life, set_cmd(9, 1, p, put_context(p, 3, 4, 1)));
+	guest_sends(life, set_cmd(9, 1, p, put_context(p, 2, 4, 1)));
+	guest_sends(life, set_cmd(9, 2, p, put_context(p, 8, 64, 2)));
+	guest_sends(life, set_cmd(9, 3, "\3", 2));
 	guest_sends(life, set_cmd(2, 0, "\377\17", 2));
 	guest_sends(life, set_cmd(2, 0, "\144", 2));
 	guest_sends(life, set_cmd(2, 0, "\0", 2));
@@ -615,6 +671,70 @@ static void test_replay_is_minimal(void **state)
 	guest_sends(life, set_cmd(1, 0, p, 14));
 	assert_int_equal(replay(there, before, &life->store), 1);
 	assert_null(model_nic_diff(there, &life->nic));
+	free(there);
+	free(before);
+	free(life);
+}
+
+/* The rest of the way from @from to @to, as text. */
+static void assert_replay(const struct cvq_store *from, const struct cvq_store *to,
+			  const char *const *expected)
+{
+	static uint8_t out[CVQ_MAX_COMMAND];
+	struct cvq_replay r;
+	char words[CVQ_NAME_MAX];
+	uint32_t len;
+
+	cvq_replay_init(&r, from, to);
+	while ((len = cvq_replay_next(&r, out)) > 0) {
+		cvq_describe(out, len, words);
+		assert_non_null(*expected);
+		assert_string_equal(words, *expected++);
+	}
+	assert_null(*expected);
+}
+
+/* What has changed of them, alone; but all anew where a number of pairs comes between. */
+static void test_contexts(void **state)
+{
+	struct life *life = new_life(false);
+	struct cvq_store *before = malloc(sizeof(*before));
+	struct model_nic *there = malloc(sizeof(*there));
+	uint8_t p[CVQ_MAX_MQ_COMMAND + 8];
+
+	guest_sends(life, set_cmd(4, 1, p, put_rss(p, 0x3f, 128, 0, 3, 4, 40)));
+	for (uint16_t id = 1; id <= 4; id++)
+		guest_sends(life, set_cmd(9, 1, p, put_context(p, id, 4, id)));
+	*before = life->store;
+	*there = life->nic;
+	guest_sends(life, set_cmd(9, 1, p, put_context(p, 1, 4, 7))); /* refused: it is there */
+	guest_sends(life, set_cmd(9, 2, p, put_context(p, 5, 4, 7))); /* refused: it is not */
+	guest_sends(life, set_cmd(9, 2, p, put_context(p, 2, 4, 7)));
+	guest_sends(life, set_cmd(9, 3, "\3", 2));
+	guest_sends(life, set_cmd(9, 3, "\4", 2));
+	guest_sends(life, set_cmd(9, 1, p, put_context(p, 4, 4, 4))); /* as it was */
+	guest_sends(life, set_cmd(9, 1, p, put_context(p, 8, 4, 4)));
+	assert_replay(before, &life->store,
+		      (const char *const[]){ "RSS_CTX_DEL 3", "RSS_CTX_MOD 2", "RSS_CTX_ADD 8", NULL });
+	replay(there, before, &life->store);
+	assert_null(model_nic_diff(there, &life->nic));
+
+	*before = life->store;
+	guest_sends(life, set_cmd(4, 0, "\2", 2)); /* refused */
+	assert_replay(before, &life->store, (const char *const[]){ NULL });
+	for (char id = 1; id <= 8; id++)
+		guest_sends(life, set_cmd(9, 3, (char[]){ id, 0 }, 2));
+	guest_sends(life, set_cmd(4, 0, "\2", 2));
+	guest_sends(life, set_cmd(4, 1, p, put_rss(p, 0x3f, 128, 0, 3, 4, 40)));
+	guest_sends(life, set_cmd(9, 1, p, put_context(p, 1, 4, 1)));
+	guest_sends(life, set_cmd(9, 1, p, put_context(p, 7, 4, 1)));
+	assert_replay(before, &life->store,
+		      (const char *const[]){ "RSS_CTX_DEL 1", "RSS_CTX_DEL 2", "RSS_CTX_DEL 4",
+					     "RSS_CTX_DEL 8", "MQ_VQ_PAIRS_SET 2", "MQ_RSS_CONFIG",
+					     "RSS_CTX_ADD 1", "RSS_CTX_ADD 7", NULL });
+	replay(there, before, &life->store);
+	assert_null(model_nic_diff(there, &life->nic));
+	assert_carried(life);
 	free(there);
 	free(before);
 	free(life);
@@ -735,10 +855,11 @@ static uint32_t random_command(void)
 {
 	static const uint64_t offload_bits[] = { 1, 7, 8, 9, 10, 54, 55, 59 };
 	uint8_t p[8 + 6 * 64 + 1100];
+	uint16_t id;
 	uint32_t len = 0;
 	uint64_t mask = 0;
 
-	switch (dice(12)) {
+	switch (dice(14)) {
 	case 0:
 		p[0] = (uint8_t)dice(3);
 		return set_cmd(0, (uint8_t)dice(6), p, 1);
@@ -771,6 +892,14 @@ static uint32_t random_command(void)
 	case 10:
 		/* Few values, so that they meet. */
 		return set_coal((uint8_t)dice(3), (uint16_t)dice(16), dice(3), dice(2));
+	case 11:
+	case 12:
+		id = (uint16_t)(1 + dice(4));
+		if (dice(3) > 0)
+			return set_cmd(9, (uint8_t)(1 + dice(2)), p,
+				       put_context(p, id, 1u << dice(3), (uint16_t)dice(3)));
+		put_le16(p, id);
+		return set_cmd(9, 3, p, 2);
 	default:
 		for (unsigned int i = 0; i < ARRAY_SIZE(offload_bits); i++)
 			mask |= dice(2) ? VIRTIO_BIT(offload_bits[i]) : 0;
@@ -824,6 +953,7 @@ static void test_any_bytes(void **state)
 	unsigned int n_forwarded = 0;
 
 	life->nic.vlan_add_once = false;
+	life->nic.easy_contexts = true;
 	seed = 1;
 	for (unsigned int run = 0; run < 100000; run++) {
 		uint32_t len = random_command(), n_flips = dice(3);
@@ -872,6 +1002,7 @@ static int load(struct cvq_store *store, const struct cvq_limits *l, const void 
 static void test_save_load_save(void **state)
 {
 	struct cvq_store *store = malloc(sizeof(*store)), *again = malloc(sizeof(*store));
+	uint8_t p[64];
 
 	for (unsigned int run = 0; run < 200; run++) {
 		struct life *life = new_life(false);
@@ -895,7 +1026,7 @@ static void test_save_load_save(void **state)
 		life->store = *again;
 		assert_carried(life);
 		/* The record goes on from there. */
-		guest_sends(life, set_cmd(4, 0, "\3", 2));
+		guest_sends(life, set_cmd(4, 2, p, put_hash(p, 1, 40)));
 		assert_true(life->store.mq_sequence == store->mq_sequence + 1);
 		free(a);
 		free(b);
@@ -937,6 +1068,8 @@ static void test_truncated(void **state)
 	guest_sends(life, set_cmd(1, 1, "\2\3\4\5\6\177", 6));
 	guest_sends(life, set_cmd(5, 0, "\2\0\0\0\0\0\0", 8));
 	guest_sends(life, set_cmd(7, 0, "\2\0\0\0", 4));
+	guest_sends(life, set_cmd(9, 1, p, put_context(p, 1, 4, 1)));
+	guest_sends(life, set_cmd(9, 1, p, put_context(p, 8, 4, 1)));
 	guest_sends(life, set_coal(0, 0, 1, 2));
 	guest_sends(life, set_coal(1, 0, 3, 4));
 	guest_sends(life, set_coal(2, 3, 5, 6));
@@ -992,6 +1125,7 @@ static const struct prop base[] = {
 	{ "hash", 15, "\1\0\0\0\0\0\0\0\0\0\0\0\2kk" },
 	{ "offloads", SEQ("\2") },
 	{ "hash-tunnel", 4, "\0\0\0\3" },
+	{ "rss-context-2", 15, "\1\0\0\0\0\0\0\0\1\0\2\0\2kk" },
 	{ "coalescing-tx", 8, "\1\0\0\0\2\0\0" },
 	{ "coalescing-rx", 8, "\3\0\0\0\4\0\0" },
 	{ "coalescing-queues", 24, COAL_QUEUE("\1", "\0") COAL_QUEUE("\17", "\0") },
@@ -1086,6 +1220,12 @@ static void test_fields_out_of_range(void **state)
 		{ { "hash-tunnel", 4, "\0\0\2\0" }, -EINVAL, "tunnel types 0x200, this device has 0x1ff" },
 		{ { "hash-tunnel", 4, "\0\0\0\0" }, -EINVAL, "hash-tunnel" },
 		{ { "hash-tunnel", 3, "\0\0\1" }, -EINVAL, "hash-tunnel" },
+		{ { "rss-context-2", 14, "\1\0\0\0\0\0\0\0\1\0\2\0\2k" }, -EINVAL, "RSS context 2" },
+		{ { "rss-context-8", 15, "\1\0\0\0\0\0\0\0\1\0\2\0\2kk" }, 0, "" },
+		{ { "rss-context-1", 0, "" }, -EINVAL, "rss-context-1" },
+		{ { "rss-context-9", 15, "\1\0\0\0\0\0\0\0\1\0\2\0\2kk" },
+		  -EINVAL,
+		  "more in it than this Ferry knows" },
 		{ { "coalescing-tx", 7, "\0\0\0\0\0\0\0" }, -EINVAL, "coalescing-tx" },
 		{ { "coalescing-rx", 9, "\0\0\0\0\0\0\0\0\0" }, -EINVAL, "coalescing-rx" },
 		{ { "coalescing-rx", 8, "\377\377\377\377\377\377\377\377" }, 0, "" },
@@ -1120,6 +1260,7 @@ static void test_fields_out_of_range(void **state)
 		/* Alone optional: what comes without a partner. */
 		bool optional = strcmp(base[i].name, "mac") == 0 || strcmp(base[i].name, "offloads") == 0 ||
 				strcmp(base[i].name, "hash-tunnel") == 0 ||
+				strcmp(base[i].name, "rss-context-2") == 0 ||
 				strncmp(base[i].name, "coalescing", 10) == 0;
 		struct error err = { 0 };
 
@@ -1155,6 +1296,18 @@ static void test_other_device(void **state)
 		assert_int_equal(load_changed(&vlan, NULL, &l, &err), -EINVAL);
 		assert_non_null(strstr(err.text, gates[i].name));
 	}
+	for (unsigned int i = 0; i < 2; i++) {
+		const struct prop tunnels = { "offloads", 8, "\0\0\100\0\0\0\0\0" };
+		struct cvq_limits l = limits;
+
+		assert_int_equal(load_changed(i ? &tunnels : NULL, NULL, &l, &err), 0);
+		l.features_high = 0;
+		err = (struct error){ 0 };
+		assert_int_equal(load_changed(i ? &tunnels : NULL, NULL, &l, &err), -EINVAL);
+		assert_non_null(strstr(err.text, "RSS_CTX_ADD without feature bit 64"));
+		assert_int_equal(!strstr(err.text, "GUEST_OFFLOADS_SET: 0x400000000000"), !i);
+		err = (struct error){ 0 };
+	}
 	err = (struct error){ 0 };
 	assert_int_equal(load_changed(&rss, NULL, &limits, &err), -EINVAL);
 	assert_string_equal(err.text, "MQ_RSS_CONFIG: table of 256 entries, this device takes 128");
@@ -1182,8 +1335,10 @@ int main(void)
 		cmocka_unit_test(test_offloads),
 		cmocka_unit_test(test_queue_bounds),
 		cmocka_unit_test(test_tunnel_types),
+		cmocka_unit_test(test_context_bounds),
 		cmocka_unit_test(test_replay_order),
 		cmocka_unit_test(test_replay_is_minimal),
+		cmocka_unit_test(test_contexts),
 		cmocka_unit_test(test_coalescing),
 		cmocka_unit_test(test_refused_by_the_device),
 		cmocka_unit_test(test_all_vlans),
