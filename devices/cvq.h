@@ -195,6 +195,13 @@ void cvq_replay_init(struct cvq_replay *replay, const struct cvq_store *from, co
  * end. */
 uint32_t __must_check cvq_replay_next(struct cvq_replay *replay, uint8_t *cmd);
 
+/*
+ * Takes out of @to what would attract traffic that is still another device's, on the same switch: a MAC
+ * address other than @from's, further unicast addresses, and modes that let all of them through. And, where
+ * the address is kept back, VLANs, which some devices combine with the one that they have.
+ */
+void cvq_hold_back(struct cvq_store *to, const struct cvq_store *from);
+
 /* Words for messages: the name of a command ("VLAN_ADD") and its argument where it is short ("VLAN_ADD 100").
  */
 #define CVQ_NAME_MAX 64u

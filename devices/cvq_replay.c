@@ -242,6 +242,23 @@ static uint32_t (*const cvq_stages[])(struct cvq_replay *r, uint8_t *cmd) = {
 	cvq_replay_tunnel,   cvq_replay_context_set, cvq_replay_coal,        cvq_replay_coal_queues,
 };
 
+void cvq_hold_back(struct cvq_store *to, const struct cvq_store *from)
+{
+	static const uint8_t modes[] = { VIRTIO_NET_CTRL_RX_PROMISC, VIRTIO_NET_CTRL_RX_ALLUNI };
+
+	if (to->mac_set != from->mac_set || memcmp(to->mac, from->mac, sizeof(to->mac)) != 0)
+		memcpy(to->vlans, from->vlans, sizeof(to->vlans));
+	to->mac_set = from->mac_set;
+	memcpy(to->mac, from->mac, sizeof(to->mac));
+	memmove(to->macs, to->macs + to->n_unicast, 6 * to->n_multicast);
+	to->n_unicast = 0;
+	/* One that was never set stays so: what a device does then, no command can bring back. */
+	for (unsigned int i = 0; i < ARRAY_SIZE(modes); i++) {
+		if (to->rx_mode[modes[i]] == CVQ_ON)
+			to->rx_mode[modes[i]] = CVQ_OFF;
+	}
+}
+
 void cvq_replay_init(struct cvq_replay *replay, const struct cvq_store *from, const struct cvq_store *to)
 {
 	*replay = (struct cvq_replay){ .from = from, .to = to };

@@ -404,6 +404,7 @@ int net_create(struct net **out, struct vm *vm, struct pci_bus *bus, struct vdpa
 		vdpa->ops->close(vdpa);
 		return error_add(err, -ENOMEM, "out of memory for a NIC");
 	}
+	net->shared_switch = config->shared_switch;
 	ret = net_probe(net, err);
 	if (ret < 0)
 		goto free_net;

@@ -242,8 +242,8 @@ static int net_take_stats_types(struct net *net, uint64_t features, struct state
 }
 
 /* Brings this host's device to what net_put_warm() of the source described. Adds the device's name to
- * whatever it says against it. */
-static int net_take_warm(struct net *net, struct state_node *node)
+ * whatever it says against it. @arrives: with the guest, not ahead of it. */
+static int net_take_warm(struct net *net, struct state_node *node, bool arrives)
 {
 	struct error reason = { 0 };
 	struct state_node cvq;
@@ -276,6 +276,8 @@ static int net_take_warm(struct net *net, struct state_node *node)
 	ret = net_warm_start(net, generation, features, &reason);
 	if (ret == 0)
 		ret = cvq_load(&net->target, &net->limits, &cvq);
+	if (ret == 0 && net->shared_switch && !arrives)
+		cvq_hold_back(&net->target, &net->store);
 	if (ret == 0)
 		ret = net_ctrl_apply(net, &reason);
 	if (ret == 0)
@@ -289,7 +291,7 @@ static int net_take_warm(struct net *net, struct state_node *node)
 
 static int net_warm_load_call(struct net *net, void *arg)
 {
-	return net_take_warm(net, arg);
+	return net_take_warm(net, arg, false);
 }
 
 static int net_warm_load(struct device *dev, struct state_node *node)
@@ -376,7 +378,7 @@ static int net_load_call(struct net *net, void *arg)
 	uint8_t status;
 
 	if (state_get_u32(node, "announcing", 0, 1, &announcing) < 0 ||
-	    state_child(&warm, node, "warm") < 0 || net_take_warm(net, &warm) < 0 ||
+	    state_child(&warm, node, "warm") < 0 || net_take_warm(net, &warm, true) < 0 ||
 	    state_child(&virtio, node, "virtio") < 0 || virtio_pci_load(&net->virtio, &virtio) < 0 ||
 	    state_finish(&virtio) < 0)
 		return -EINVAL;

@@ -148,6 +148,7 @@ struct net {
 	bool running;        /* data queues are served */
 	bool paused;         /* for a migration: guest memory is left alone */
 	bool started;        /* the device is at DRIVER_OK */
+	bool shared_switch;  /* what attracts traffic waits for the guest: cvq_hold_back() */
 	bool broken;         /* the device or the driver broke the rules; until the driver's reset */
 	uint64_t features;   /* negotiated with the guest */
 	uint64_t generation; /* counts activations: state of another one cannot be reached by commands */

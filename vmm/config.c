@@ -158,6 +158,7 @@ static const struct {
 	{ "ring", offsetof(struct net_config, ring_text), false },
 	{ "packed", offsetof(struct net_config, packed_text), false },
 	{ "in-order", offsetof(struct net_config, in_order_text), false },
+	{ "shared-switch", offsetof(struct net_config, shared_switch_text), false },
 };
 
 static const char **config_net_field(struct net_config *net, const char *key, size_t len, bool *word)
@@ -249,13 +250,26 @@ static int config_net_soft(struct net_config *net, struct error *err)
 	return config_net_names(net, err);
 }
 
-/* "on" or "off", where it is given. */
-static int config_net_switch(const char *key, const char *text, bool *off, struct error *err)
+/* What is on or off. */
+static int config_net_switches(struct net_config *net, struct error *err)
 {
-	*off = config_same(text, "off");
-	if (!text || *off || strcmp(text, "on") == 0)
-		return 0;
-	return error_add(err, -EINVAL, "--net: %s=%s: on or off are possible", key, text);
+	const struct {
+		const char *key, *text;
+	} switches[] = { { "packed", net->packed_text },
+			 { "in-order", net->in_order_text },
+			 { "shared-switch", net->shared_switch_text } };
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(switches); i++) {
+		const char *text = switches[i].text;
+
+		if (text && !config_same(text, "on") && !config_same(text, "off"))
+			return error_add(err, -EINVAL, "--net: %s=%s: on or off are possible",
+					 switches[i].key, text);
+	}
+	net->split_only = config_same(net->packed_text, "off");
+	net->any_order = config_same(net->in_order_text, "off");
+	net->shared_switch = config_same(net->shared_switch_text, "on");
+	return 0;
 }
 
 /* A backend, and one alone. */
@@ -263,8 +277,7 @@ static int config_net_check(struct net_config *net, struct error *err)
 {
 	if (!net->vdpa == !net->soft)
 		return error_add(err, -EINVAL, "--net: vdpa=PATH, or soft,tap=NAME, is needed");
-	if (config_net_switch("packed", net->packed_text, &net->split_only, err) < 0 ||
-	    config_net_switch("in-order", net->in_order_text, &net->any_order, err) < 0)
+	if (config_net_switches(net, err) < 0)
 		return -EINVAL;
 	if (net->soft)
 		return config_net_soft(net, err);
@@ -350,15 +363,18 @@ static const struct config_option config_options[] = {
 	  CONFIG_BOTH, 0, false, config_mem },
 	{ "cpus", "N", "number of vCPUs, 1 to 64 (default 1; receive: what the source has)", CONFIG_BOTH, 0,
 	  false, config_cpus },
-	{ "net", "vdpa=PATH",
-	  "a NIC backed by a vhost-vdpa device; may be repeated; with packed=on the guest has packed rings, "
-	  "with "
-	  "in-order=on it gets their buffers back in order where the device keeps one",
-	  CONFIG_BOTH, 0, true, config_net },
+	{ "net", "vdpa=PATH", "a NIC backed by a vhost-vdpa device; may be repeated", CONFIG_BOTH, 0, true,
+	  config_net },
 	{ "net", "soft,tap=NAME",
-	  "a NIC in software on a TAP interface; also bridge=NAME, mac=, queues=N, ring=N (entries, default "
-	  "512), hub=PATH",
+	  "a NIC in software on a TAP interface; also bridge=NAME, mac=, queues=N, ring=ENTRIES, hub=PATH",
 	  CONFIG_BOTH, 0, true, config_net },
+	{ "net", "...,packed=on",
+	  "the guest has packed rings; in-order=on: its buffers come back in order, where the device keeps "
+	  "it",
+	  CONFIG_BOTH, 0, true, config_net },
+	{ "net", "...,shared-switch=on",
+	  "both hosts' NICs are on one switch: the guest's addresses are taken over with it, not before",
+	  CONFIG_RECEIVE, 0, true, config_net },
 	{ "disk", "PATH[,ro]",
 	  "a disk: raw file or block device, for a move on storage of both hosts; may be repeated",
 	  CONFIG_BOTH, 0, true, config_disk },
@@ -373,7 +389,7 @@ _Static_assert(CONFIG_N_OPTIONS <= 64, "one bit each");
 _Static_assert(CONFIG_MAX_CPUS == 64 && CONFIG_DEFAULT_MEM == MIB(512), "as the help says");
 
 /* Where the explanations begin. */
-#define CONFIG_HELP_COLUMN 22
+#define CONFIG_HELP_COLUMN 25
 
 /* Of one subcommand: options that both know are never spoken of as the other's. */
 static const char *config_subcommand_name(unsigned int subcommand)
@@ -467,6 +483,11 @@ int config_parse_run(struct vm_config *config, int argc, char **argv, struct err
 	for (unsigned int i = 0; i < config->n_nets; i++) {
 		config->nets[i].split_only |= !config->nets[i].packed_text;
 		config->nets[i].any_order |= !config->nets[i].in_order_text;
+		if (ret == 0 && config->nets[i].shared_switch_text)
+			ret = error_add(err, -EINVAL,
+					"--net: shared-switch=%s is for \"ferry receive\": it is about a "
+					"guest that comes",
+					config->nets[i].shared_switch_text);
 	}
 	return ret;
 }

@@ -24,11 +24,12 @@ enum serial_kind { SERIAL_STDIO, SERIAL_UNIX, SERIAL_NONE };
 /* A NIC's backend: a vhost-vdpa device, or Ferry's own in software on a TAP interface or a hub. */
 struct net_config {
 	const char *vdpa; /* path of a vhost-vdpa node */
-	const char *packed_text, *in_order_text;
-	bool split_only;  /* the guest is not offered packed rings */
-	bool any_order;   /* nor rings whose buffers come back in order */
-	const char *soft; /* not NULL: Ferry's own device; the rest is for it */
-	const char *tap;  /* name of an interface */
+	const char *packed_text, *in_order_text, *shared_switch_text;
+	bool split_only;    /* the guest is not offered packed rings */
+	bool any_order;     /* nor rings whose buffers come back in order */
+	bool shared_switch; /* with the host that a guest comes from */
+	const char *soft;   /* not NULL: Ferry's own device; the rest is for it */
+	const char *tap;    /* name of an interface */
 	const char *bridge;
 	const char *hub; /* path of a folder */
 	const char *mac_text, *queues_text, *ring_text;

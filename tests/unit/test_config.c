@@ -101,6 +101,9 @@ static void test_defaults(void **state)
 	assert_int_equal(parse(&l, "receive --name a --from unix:/m --net vdpa=/dev/a"), 0);
 	assert_false(l.config.nets[0].split_only);
 	assert_false(l.config.nets[0].any_order);
+	assert_false(l.config.nets[0].shared_switch);
+	assert_int_equal(parse(&l, "receive --name a --from unix:/m --net vdpa=/dev/a,shared-switch=on"), 0);
+	assert_true(l.config.nets[0].shared_switch);
 	assert_int_equal(parse(&l, "receive --name a --from unix:/m --mem 1G --cpus 2"), 0);
 	assert_int_equal(l.config.mem, GIB(1));
 	assert_int_equal(l.config.cpus, 2);
@@ -140,7 +143,7 @@ static void test_refusals(void **state)
 		{ "run --net vdpa", "\"vdpa\" needs a value" },
 		{ "run --net vdpa=", "\"vdpa\" needs a value" },
 		{ "run --net tep=x", "\"tep=x\" is not known; possible are: vdpa, soft, tap, bridge, hub, "
-				     "mac, queues, ring, packed, in-order" },
+				     "mac, queues, ring, packed, in-order, shared-switch" },
 		{ "run --net tap=x", "vdpa=PATH, or soft,tap=NAME, is needed" },
 		{ "run --net soft,vdpa=/a", "vdpa=PATH, or soft,tap=NAME, is needed" },
 		{ "run --net soft", "tap=NAME or hub=PATH is needed" },
@@ -165,6 +168,9 @@ static void test_refusals(void **state)
 		{ "run --net vdpa=/a,vdpa=/b", "\"vdpa\" is given twice" },
 		{ "run --net vdpa=/a,packed=yes", "packed=yes: on or off" },
 		{ "run --net vdpa=/a,in-order=1", "in-order=1: on or off" },
+		{ "receive --net vdpa=/a,shared-switch=no", "shared-switch=no: on or off" },
+		{ "run --name a --kernel k --net vdpa=/a,shared-switch=on",
+		  "shared-switch=on is for \"ferry receive\"" },
 		{ "run --net vdpa=/a --net vdpa=/a", "/a is given to two NICs" },
 		{ "run --net vdpa=1 --net vdpa=2 --net vdpa=3 --net vdpa=4 --net vdpa=5 --net vdpa=6 --net "
 		  "vdpa=7 --net vdpa=8 --net vdpa=9",
