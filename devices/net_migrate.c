@@ -241,6 +241,20 @@ static int net_take_stats_types(struct net *net, uint64_t features, struct state
 	return 0;
 }
 
+/* Whether the device is there and well: nothing may have been asked of it for a while, and the guest comes.
+ */
+static int net_check_alive(struct net *net, struct error *err)
+{
+	uint8_t status = 0;
+	int ret = net->vdpa->ops->get_status(net->vdpa, &status, err);
+
+	if (ret < 0)
+		return ret;
+	if ((status & VIRTIO_CONFIG_S_NEEDS_RESET) || !(status & VIRTIO_CONFIG_S_DRIVER_OK))
+		return error_add(err, -EIO, "the device has stopped (status 0x%x)", status);
+	return 0;
+}
+
 /* Brings this host's device to what net_put_warm() of the source described. Adds the device's name to
  * whatever it says against it. @arrives: with the guest, not ahead of it. */
 static int net_take_warm(struct net *net, struct state_node *node, bool arrives)
@@ -282,6 +296,8 @@ static int net_take_warm(struct net *net, struct state_node *node, bool arrives)
 		ret = net_ctrl_apply(net, &reason);
 	if (ret == 0)
 		ret = net_stats_check(net, &reason);
+	if (ret == 0 && arrives)
+		ret = net_check_alive(net, &reason);
 	if (reason.text[0])
 		error_add(node->err, ret, "%s (%s): %s", net->name, net->vdpa->name, reason.text);
 	if (ret < 0 || state_finish(&cvq) < 0)

@@ -133,18 +133,123 @@ static void test_migrate(void **state)
 	assert_int_equal(command(&p->b, VIRTIO_NET_CTRL_VLAN, 1, "\x64\0", 2), VIRTIO_NET_OK);
 }
 
-/* A destination whose device refuses: named, and the source goes on. */
-static void test_refused(void **state)
+static void rebuild_b(struct pair *p)
 {
+	net_guest_exit(&p->b);
+	net_guest_init_on(&p->b, soft_net_device(&p->net, 2, CONFIG_DEFAULT_RING), &fixture_config);
+	assert_taken(&p->b, net_device_ops.accept, write_tree(&p->a, net_device_ops.describe));
+}
+
+/* Nothing has happened to the source's guest. */
+static void assert_unharmed(struct pair *p)
+{
+	net_guest_post(&p->a, 0, 1, 2048);
+	assert_true(gets(p, &p->a, "\x52\x54\0\0\0\1", 1));
+	assert_sends(p, &p->a, 2);
+	settle(&p->a);
+	assert_int_equal(net_guest_reap(&p->a, 0), 1);
+	assert_int_equal(command(&p->a, VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_ALLMULTI, "\1", 1),
+			 VIRTIO_NET_OK);
+	assert_int_equal(net_guest_status(&p->a), DRIVER_OK);
+}
+
+/* What a destination's device can do wrong ahead of the guest is found out and named, or does not matter. */
+static void test_faults_ahead(void **state)
+{
+	static const struct {
+		struct soft_faults faults;
+		const char *why; /* NULL: nothing is refused */
+	} rows[] = {
+		{ { .refuse_nth = 1 }, "the device refused RX_ALLMULTI 1" },
+		{ { .refuse_nth = 3 }, "the device refused VLAN_ADD 101" },
+		{ { .refuse_nth = 4 }, "the device refused MQ_VQ_PAIRS_SET 2" },
+		{ { .refuse_nth = 4, .reverse = true, .delay_ms = 20 },
+		  "the device refused MQ_VQ_PAIRS_SET 2" },
+		{ { .bad_ctrl_id = true }, "control queue: a used id is outside the ring" },
+		{ { .gone = true }, "the device is gone" },
+		{ { .delay_ms = 50 }, NULL },
+		{ { .reverse = true }, NULL },
+		{ { .delay_ms = 20, .reverse = true }, NULL },
+	};
 	struct pair *p = *state;
 
 	assert_int_equal(net_guest_start(&p->a, ALL), DRIVER_OK);
-	net_guest_post(&p->a, 0, 64, 2048);
+	net_guest_post(&p->a, 0, 16, 2048);
 	assert_int_equal(command(&p->a, VIRTIO_NET_CTRL_VLAN, 0, "\x64\0", 2), VIRTIO_NET_OK);
-	soft_vdpa_misbehave(p->b.net->vdpa, &(struct soft_faults){ .refuse_nth = 1 });
-	assert_taken(&p->b, net_device_ops.accept, write_tree(&p->a, net_device_ops.describe));
-	assert_refused(&p->b, net_device_ops.warm_load, write_warm(&p->a, true), "VLAN_ADD 100");
+	assert_int_equal(command(&p->a, VIRTIO_NET_CTRL_VLAN, 0, "\x65\0", 2), VIRTIO_NET_OK);
+	assert_int_equal(command(&p->a, VIRTIO_NET_CTRL_MQ, 0, "\x02\0", 2), VIRTIO_NET_OK);
+	assert_unharmed(p);
+	for (unsigned int i = 0; i < ARRAY_SIZE(rows); i++) {
+		rebuild_b(p);
+		soft_vdpa_misbehave(p->b.net->vdpa, &rows[i].faults);
+		if (rows[i].why)
+			assert_refused(&p->b, net_device_ops.warm_load, write_warm(&p->a, true), rows[i].why);
+		else
+			assert_taken(&p->b, net_device_ops.warm_load, write_warm(&p->a, true));
+		assert_unharmed(p);
+	}
+	/* The last one has all of it. */
+	soft_vdpa_misbehave(p->b.net->vdpa, &(struct soft_faults){ 0 });
+	stop_and_load(&p->f);
+	commit(&p->f);
+	assert_true(gets(p, &p->b, "\x52\x54\0\0\0\1", 3));
+}
+
+/* And so is what goes wrong between that and the guest's arrival: before it is given up at the source. */
+static void test_faults_before_arrival(void **state)
+{
+	struct pair *p = *state;
+	uint8_t frame[100];
+
+	assert_int_equal(net_guest_start(&p->a, ALL), DRIVER_OK);
+	net_guest_post(&p->a, 0, 16, 2048);
+	for (unsigned int i = 0; i < 3; i++) {
+		rebuild_b(p);
+		assert_taken(&p->b, net_device_ops.warm_load, write_warm(&p->a, true));
+		soft_vdpa_misbehave(p->b.net->vdpa,
+				    &(struct soft_faults){ .gone = i == 0, .bad_data_id = i > 0 });
+		if (i > 0) {
+			/* One of Ferry's own buffers comes back with a name that it does not have. In order
+			 * there is none: the packet is dropped. */
+			make(frame, "\x52\x54\0\0\0\1", 9);
+			soft_net_send(&p->net, NULL, frame, sizeof(frame));
+			settle(&p->b);
+			settle(&p->a);
+			assert_true(net_guest_received(&p->a, 0, frame, sizeof(frame)) > 0);
+		}
+		net_device_ops.pause(device_of(&p->a));
+		net_guest_copy(&p->b, &p->a);
+		if (i == 0 || fixture_config.any_order)
+			assert_refused(&p->b, net_device_ops.load, write_tree(&p->a, net_device_ops.save),
+				       i == 0 ? "the device is gone" : "has stopped working");
+		else
+			assert_taken(&p->b, net_device_ops.load, write_tree(&p->a, net_device_ops.save));
+		net_device_ops.resume(device_of(&p->a), false);
+		assert_unharmed(p);
+	}
+}
+
+/* A guest whose device is gone can still go where there is one, with the packets that it has not sent. */
+static void test_away_from_a_device_that_is_gone(void **state)
+{
+	struct pair *p = *state;
+	uint8_t frame[100], in[1600];
+
+	assert_int_equal(net_guest_start(&p->a, ALL), DRIVER_OK);
+	net_guest_post(&p->a, 0, 16, 2048);
 	assert_true(gets(p, &p->a, "\x52\x54\0\0\0\1", 1));
+	soft_vdpa_misbehave(p->a.net->vdpa, &(struct soft_faults){ .gone = true });
+	make(frame, "\x52\x54\0\0\0\x77", 0x21);
+	assert_true(net_guest_send(&p->a, 0, frame, sizeof(frame)));
+	settle(&p->a);
+	assert_int_equal(soft_net_receive(&p->net, NULL, in, sizeof(in), 20), -1);
+	migrate(&p->f);
+	do {
+		assert_int_not_equal(soft_net_receive(&p->net, NULL, in, sizeof(in), 2000), -1);
+	} while (in[12] == 0x80 && in[13] == 0x35);
+	assert_memory_equal(in, frame, sizeof(frame));
+	assert_true(gets(p, &p->b, "\x52\x54\0\0\0\1", 2));
+	assert_int_equal(net_guest_reap(&p->b, 0), 1);
 }
 
 /* What a device can do wrong ends in a NIC that asks for a reset, or in an error, never in more. */
@@ -383,7 +488,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_migrate, build, demolish),
 		cmocka_unit_test_setup_teardown(test_pieces, build, demolish),
 		cmocka_unit_test_setup_teardown(test_ring_reset, build, demolish),
-		cmocka_unit_test_setup_teardown(test_refused, build, demolish),
+		cmocka_unit_test_setup_teardown(test_faults_ahead, build, demolish),
+		cmocka_unit_test_setup_teardown(test_faults_before_arrival, build, demolish),
+		cmocka_unit_test_setup_teardown(test_away_from_a_device_that_is_gone, build, demolish),
 		cmocka_unit_test_setup_teardown(test_faults, build, demolish),
 		cmocka_unit_test_setup_teardown(test_long_rings, build, demolish),
 		cmocka_unit_test_setup_teardown(test_too_long_rings, build, demolish),
