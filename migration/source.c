@@ -17,6 +17,13 @@
 #define SOURCE_BANDWIDTH_SAMPLE MIB(4)
 /* So little that another round would not shorten the downtime by anything to be noticed. */
 #define SOURCE_SMALL_REST KIB(32)
+/*
+ * A guest that writes in bursts leaves ten times as much in one round as in the next. Within the downtime
+ * limit this many rounds are looked at, then the first that leaves about the least seen is the last. One that
+ * does not come by the latter number is not waited for.
+ */
+#define SOURCE_LOW_ROUNDS_MIN 4u
+#define SOURCE_LOW_ROUNDS_MAX 16u
 /* Rounds without a new low of what is left, after which the guest is called stalled. */
 #define SOURCE_STALLED_ROUNDS 3u
 /* Rounds for which a guest can put off its stop by changing device state. What is pending then goes with
@@ -41,9 +48,10 @@ struct source {
 
 	/* When to stop. */
 	uint64_t bandwidth; /* bytes a second, smoothed over passes; 0: not known yet */
-	uint64_t last_remaining;
 	uint64_t least_remaining;
 	unsigned int n_stalled;
+	uint64_t least_fitting; /* the least remaining, of the rounds within the limit */
+	unsigned int n_fitting; /* rounds within the limit that did not halve it */
 	unsigned int n_warm_rounds;
 	unsigned int throttle_step;
 
@@ -280,7 +288,8 @@ static int source_give_up(struct source *s, struct error *err)
 		err, -EBUSY,
 		"the guest's memory changes faster than it can be sent: %llu MiB left at %llu MiB/s; "
 		"allow a longer downtime, or throttling",
-		(unsigned long long)(s->last_remaining >> 20), (unsigned long long)(s->bandwidth >> 20));
+		(unsigned long long)(s->report->remaining_bytes >> 20),
+		(unsigned long long)(s->bandwidth >> 20));
 }
 
 static int (*const source_stalled_policies[])(struct source *s, struct error *err) = {
@@ -297,16 +306,28 @@ static uint64_t source_expected_ns(const struct source *s)
 	return (uint64_t)((double)s->report->remaining_bytes / (double)s->bandwidth * 1e9);
 }
 
+/* Whether what is left, which fits the limit, is about as little as it gets. Another round costs one answer
+ * of the destination's, while the guest runs; each page that it spares the last one costs the guest. */
+static bool source_at_low(struct source *s, uint64_t remaining)
+{
+	uint64_t least = s->least_fitting;
+
+	s->least_fitting = min_u64(least, remaining);
+	if (remaining <= SOURCE_SMALL_REST)
+		return true;
+	if (remaining <= least / 2 || ++s->n_fitting < SOURCE_LOW_ROUNDS_MIN)
+		return false;
+	return remaining <= least + least / 8 || s->n_fitting >= SOURCE_LOW_ROUNDS_MAX;
+}
+
 /* The one place that decides when the guest stops: 1 now, 0 after another round at the earliest, or -errno.
  */
 static int source_decide(struct source *s, bool warm_pending, struct error *err)
 {
-	uint64_t remaining = s->report->remaining_bytes, last = s->last_remaining;
+	uint64_t remaining = s->report->remaining_bytes;
 
-	s->last_remaining = remaining;
 	if (source_expected_ns(s) <= s->config->downtime_limit_ns) {
-		/* While each round halves the rest, one more costs nothing and shortens the stop. */
-		if (remaining > SOURCE_SMALL_REST && remaining <= last / 2)
+		if (!source_at_low(s, remaining))
 			return 0;
 		return !warm_pending || ++s->n_warm_rounds > SOURCE_WARM_ROUNDS;
 	}
@@ -323,7 +344,7 @@ static int source_decide(struct source *s, bool warm_pending, struct error *err)
 
 static int source_rounds(struct source *s, struct error *err)
 {
-	s->last_remaining = s->least_remaining = UINT64_MAX;
+	s->least_remaining = s->least_fitting = UINT64_MAX;
 	for (;;) {
 		int warm = source_warm(s, false, err);
 		int ret = warm < 0 ? warm : dirty_sync(&s->dirty, err);

@@ -385,10 +385,10 @@ int vm_dirty_log(struct vm *vm, uint64_t *bitmap)
 	struct fake_guest *g = fake_guest(vm);
 
 	if (!fake_guest_is_paused(g) && g->throttle < g->calm_at) {
+		if (g->dirty_bursts)
+			g->dirty_per_sync = g->dirty_bursts[g->next_burst++ % g->n_dirty_bursts];
 		for (unsigned int i = 0; i < g->dirty_per_sync; i++)
 			fake_guest_write(g, i, ++g->n_writes);
-		if (g->dirty_halves)
-			g->dirty_per_sync /= 2;
 	}
 	for (uint64_t i = 0; i < memory_bitmap_words(&vm->memory); i++)
 		bitmap[i] |= atomic_exchange(&g->kvm_log[i], 0);

@@ -33,7 +33,8 @@ struct fake_guest {
 	/* Pages that each look at the dirty log finds written, unless the guest is kept back by @calm_at
 	 * percent. */
 	unsigned int dirty_per_sync;
-	bool dirty_halves; /* each time */
+	const unsigned int *dirty_bursts; /* NULL, or what each look makes of it, in turn */
+	unsigned int n_dirty_bursts, next_burst;
 	unsigned int calm_at;
 	_Atomic unsigned int throttle, max_throttle;
 
