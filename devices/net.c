@@ -416,8 +416,6 @@ int net_create(struct net **out, struct vm *vm, struct pci_bus *bus, struct vdpa
 		ret = net_window_init(net, err);
 	if (ret == 0)
 		ret = net_events_init(net, err);
-	if (ret == 0)
-		ret = net_map(net, err);
 	if (ret < 0)
 		goto free_net;
 	ret = virtio_pci_init(&net->virtio, bus, &net_virtio_ops, VIRTIO_ID_NET, NET_PCI_CLASS,
@@ -438,6 +436,24 @@ exit_virtio:
 free_net:
 	net_free(net);
 	return ret;
+}
+
+static void net_map_call(void *arg)
+{
+	struct net *net = arg;
+
+	net->map_ret = net_map(net, &net->map_error);
+}
+
+void net_map_begin(struct net *net)
+{
+	loop_post(&net->loop, &net->mapping, net_map_call, net);
+}
+
+int net_wait_mapped(struct net *net, struct error *err)
+{
+	loop_wait(&net->loop, &net->mapping);
+	return net->map_ret < 0 ? error_add(err, net->map_ret, "%s", net->map_error.text) : 0;
 }
 
 void net_destroy(struct net *net)

@@ -125,7 +125,10 @@ struct net {
 	struct loop loop; /* the NIC's thread */
 	struct net_window window;
 	bool mapped;
-	bool maps_stale; /* and to be made anew, since a reset */
+	bool maps_stale;          /* and to be made anew, since a reset */
+	struct loop_call mapping; /* the first time */
+	int map_ret;
+	struct error map_error;
 
 	unsigned int max_pairs;        /* as the guest sees it */
 	unsigned int device_max_pairs; /* as the device has it */

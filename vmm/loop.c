@@ -160,23 +160,37 @@ void loop_stop(struct loop *loop)
 	loop_signal(loop->wake.fd);
 }
 
-void loop_call(struct loop *loop, void (*fn)(void *arg), void *arg)
+void loop_post(struct loop *loop, struct loop_call *call, void (*fn)(void *arg), void *arg)
 {
-	struct loop_call call = { .fn = fn, .arg = arg }, **tail;
+	struct loop_call **tail;
 
+	*call = (struct loop_call){ .fn = fn, .arg = arg };
 	pthread_mutex_lock(&loop->lock);
 	if (!loop->running || pthread_equal(loop->thread, pthread_self())) {
 		pthread_mutex_unlock(&loop->lock);
 		fn(arg);
+		call->done = true;
 		return;
 	}
 	for (tail = &loop->calls; *tail; tail = &(*tail)->next)
 		;
-	*tail = &call;
+	*tail = call;
 	pthread_mutex_unlock(&loop->lock);
 	loop_signal(loop->wake.fd);
+}
+
+void loop_wait(struct loop *loop, struct loop_call *call)
+{
 	pthread_mutex_lock(&loop->lock);
-	while (!call.done)
+	while (!call->done)
 		pthread_cond_wait(&loop->called, &loop->lock);
 	pthread_mutex_unlock(&loop->lock);
+}
+
+void loop_call(struct loop *loop, void (*fn)(void *arg), void *arg)
+{
+	struct loop_call call;
+
+	loop_post(loop, &call, fn, arg);
+	loop_wait(loop, &call);
 }

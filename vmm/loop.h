@@ -78,4 +78,9 @@ void loop_stop(struct loop *loop);
  */
 void loop_call(struct loop *loop, void (*fn)(void *arg), void *arg);
 
+/* The two halves of loop_call(), for a caller with something else to do meanwhile: @call is the loop's from
+ * the one to the end of the other. */
+void loop_post(struct loop *loop, struct loop_call *call, void (*fn)(void *arg), void *arg);
+void loop_wait(struct loop *loop, struct loop_call *call);
+
 #endif

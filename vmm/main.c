@@ -178,6 +178,28 @@ static void app_resume(struct control_call *call, void *opaque)
 	control_reply(call, "{}", false);
 }
 
+/*
+ * Guest memory for the devices of all NICs. The last of them is still at it afterwards, while the guest's
+ * kernel is loaded and begins to run: app_wait_mapped(). When all threads are there, see net.h.
+ */
+static int app_map(struct app *app, struct error *err)
+{
+	int ret = 0;
+
+	for (unsigned int i = 0; ret == 0 && i < app->n_nets; i++) {
+		if (i > 0)
+			ret = net_wait_mapped(app->nets[i - 1], err);
+		if (ret == 0)
+			net_map_begin(app->nets[i]);
+	}
+	return ret;
+}
+
+static int app_wait_mapped(struct app *app, struct error *err)
+{
+	return app->n_nets > 0 ? net_wait_mapped(app->nets[app->n_nets - 1], err) : 0;
+}
+
 static const struct control_method app_methods[] = {
 	{ "org.ferry.Migrate", app_migrate },
 	{ "org.ferry.Resume", app_resume },
@@ -220,6 +242,8 @@ static int app_build(struct app *app, uint64_t mem, unsigned int cpus, struct er
 	}
 	if (ret == 0)
 		ret = vm_start(&app->vm, err);
+	if (ret == 0)
+		ret = app_map(app, err);
 	return ret;
 }
 
@@ -237,7 +261,7 @@ static int app_boot(struct app *app, struct error *err)
 		return ret;
 	vm_prefault_present(&app->vm, APP_PREFAULT_MAX);
 	vm_resume(&app->vm);
-	return 0;
+	return app_wait_mapped(app, err);
 }
 
 /* Takes a guest from a source. When it returns 0 the guest runs here. */
@@ -258,6 +282,8 @@ static int app_arrive(struct app *app, struct error *err)
 				app->config.cpus);
 	if (ret == 0)
 		ret = app_build(app, dst.mem, dst.cpus, err);
+	if (ret == 0)
+		ret = app_wait_mapped(app, err);
 	if (ret < 0)
 		destination_refuse(&dst, err);
 	else

@@ -93,6 +93,10 @@ void net_guest_init_on(struct net_guest *g, struct vdpa *vdpa, const struct net_
 	ret = pci_bus_init(&g->bus, g->vm, &err);
 	assert(ret == 0);
 	ret = net_create(&g->net, g->vm, &g->bus, vdpa, 0, config, &err);
+	if (ret == 0) {
+		net_map_begin(g->net);
+		ret = net_wait_mapped(g->net, &err);
+	}
 	if (ret < 0)
 		log_error("%s", err.text);
 	assert(ret == 0);

@@ -108,6 +108,9 @@ static struct host *build(void)
 	h->vdpa->ops = &h->ops;
 	ret = net_create(&h->net, &h->fake->vm, &h->bus, h->vdpa, 0, &config, &err);
 	assert(ret == 0);
+	net_map_begin(h->net);
+	ret = net_wait_mapped(h->net, &err);
+	assert(ret == 0);
 	return h;
 }
 

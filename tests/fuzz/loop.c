@@ -152,6 +152,16 @@ void loop_call(struct loop *loop, void (*fn)(void *arg), void *arg)
 	loop->running = was;
 }
 
+void loop_post(struct loop *loop, struct loop_call *call, void (*fn)(void *arg), void *arg)
+{
+	*call = (struct loop_call){ .fn = fn, .arg = arg, .done = true };
+	loop_call(loop, fn, arg);
+}
+
+void loop_wait(struct loop *loop, struct loop_call *call)
+{
+}
+
 static bool turn(struct loop *loop)
 {
 	if (loop->running)

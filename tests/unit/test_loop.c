@@ -154,6 +154,34 @@ static void test_call(void **state)
 	loop_exit(&loop);
 }
 
+/* The caller goes on meanwhile; what is called later comes later. */
+static void test_post(void **state)
+{
+	struct call c = { 0 };
+	struct loop_call posted[3];
+	struct loop loop;
+
+	c.loop = &loop;
+	assert_int_equal(loop_init(&loop), 0);
+	loop_post(&loop, &posted[0], call_count, &c);
+	assert_int_equal(c.n, 1);
+	assert_true(pthread_equal(c.ran_on, pthread_self()));
+	loop_wait(&loop, &posted[0]);
+	assert_int_equal(loop_start(&loop, "loop"), 0);
+	for (unsigned int i = 0; i < ARRAY_SIZE(posted); i++)
+		loop_post(&loop, &posted[i], call_count, &c);
+	loop_call(&loop, call_count, &c);
+	assert_int_equal(c.n, 5);
+	for (unsigned int i = 0; i < ARRAY_SIZE(posted); i++)
+		loop_wait(&loop, &posted[i]);
+	assert_false(pthread_equal(c.ran_on, pthread_self()));
+	/* What nobody waits for is done all the same. */
+	loop_post(&loop, &posted[0], call_count, &c);
+	loop_join(&loop);
+	assert_int_equal(c.n, 6);
+	loop_exit(&loop);
+}
+
 #define N_CALLERS 4
 #define N_CALLS   500u
 
@@ -232,6 +260,7 @@ int main(void)
 		cmocka_unit_test(test_stop_before_run),
 		cmocka_unit_test(test_start_join),
 		cmocka_unit_test(test_call),
+		cmocka_unit_test(test_post),
 		cmocka_unit_test(test_call_threads),
 		cmocka_unit_test(test_call_at_end),
 	};

@@ -247,6 +247,7 @@ static void test_a_nic_cannot_be_made(void **state)
 		struct fake_vdpa *v;
 		struct pci_bus bus;
 		struct net *net;
+		int ret;
 
 		spec = fake_vdpa_default;
 		if (i == 0)
@@ -262,8 +263,14 @@ static void test_a_nic_cannot_be_made(void **state)
 			v->vdpa.iova_last = MEMORY_HIGH_BASE;
 		assert_int_equal(memory_init(&vm->vm.memory, NET_GUEST_MEM, &err), 0);
 		assert_int_equal(pci_bus_init(&bus, &vm->vm, &err), 0);
-		assert_true(net_create(&net, &vm->vm, &bus, &v->vdpa, 0, &(struct net_config){ 0 }, &err) <
-			    0);
+		ret = net_create(&net, &vm->vm, &bus, &v->vdpa, 0, &(struct net_config){ 0 }, &err);
+		assert_int_equal(ret == 0, i == 3);
+		if (ret == 0) {
+			net_map_begin(net);
+			ret = net_wait_mapped(net, &err);
+			net_destroy(net);
+		}
+		assert_true(ret < 0);
 		assert_non_null(strstr(err.text, "/dev/fake-vdpa"));
 		pci_bus_exit(&bus);
 		memory_exit(&vm->vm.memory);
