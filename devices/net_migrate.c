@@ -445,9 +445,14 @@ static int net_resume_call(struct net *net, void *arg)
 		if (net->ctrl_queue)
 			net_ctrl_rearm(net);
 	}
-	/* A signal may have been on its way when state was saved; one too many does no harm. */
-	for (unsigned int i = 0; i < net->virtio.n_queues; i++)
-		virtio_pci_notify_queue(&net->virtio, i);
+	/* A signal may have been on its way when state was saved. One too many does no harm, but one for each
+	 * queue is work for a guest that has waited long enough. */
+	for (unsigned int i = 0; i < net->n_slots; i++) {
+		struct net_queue *q = &net->queues[i];
+
+		if (q->held && vring_interrupt_due(&q->vring))
+			virtio_pci_notify_queue(&net->virtio, q->guest_index);
+	}
 	if (arrived) {
 		virtio_pci_notify_config(&net->virtio);
 		net_announce_start(net);

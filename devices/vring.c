@@ -166,6 +166,11 @@ bool vring_publish(struct vring *vr)
 	return vr->format->publish(vr);
 }
 
+bool vring_interrupt_due(struct vring *vr)
+{
+	return vr->format->interrupt_due(vr);
+}
+
 int vring_next_in_flight(const struct vring *vr, int prev)
 {
 	uint16_t next = vr->next[prev < 0 ? vr->setup.size : prev];

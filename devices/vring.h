@@ -132,6 +132,12 @@ void vring_push(struct vring *vr, uint16_t head, uint32_t len);
 bool __must_check vring_publish(struct vring *vr);
 
 /*
+ * Whether the driver has asked for an interrupt about anything that is published: it may be one that it had
+ * and has not seen to yet. False: it has taken everything, or looks by itself.
+ */
+bool vring_interrupt_due(struct vring *vr);
+
+/*
  * Saved state is {last_avail, used index, in-flight heads in submission order}: the memory part is in guest
  * RAM. Packed: also both wrap counters, and the descriptors of what is in flight, for they may no longer be
  * in the ring. In order: also what is done and waits for an older one. vring_save() writes properties into

@@ -274,6 +274,12 @@ static bool packed_publish(struct vring *vr)
 	return packed_wants_interrupt(vr, n);
 }
 
+static bool packed_interrupt_due(struct vring *vr)
+{
+	/* More than that cannot be waiting for the driver. */
+	return packed_wants_interrupt(vr, vr->setup.size);
+}
+
 static int packed_reread(struct vring *vr, uint16_t id, struct vring_chain *chain)
 {
 	const char *why;
@@ -418,6 +424,7 @@ const struct vring_format vring_packed = {
 	.ask_kicks = packed_ask_kicks,
 	.use = packed_use,
 	.publish = packed_publish,
+	.interrupt_due = packed_interrupt_due,
 	.reread = packed_reread,
 	.save = packed_save,
 	.load = packed_load,

@@ -25,6 +25,7 @@ struct vring_format {
 	/* Writes the used entry of a chain, which was in flight. */
 	void (*use)(struct vring *vr, uint16_t head, uint32_t len);
 	bool (*publish)(struct vring *vr);
+	bool (*interrupt_due)(struct vring *vr);
 	int (*reread)(struct vring *vr, uint16_t head, struct vring_chain *chain);
 	/* Their own properties, and the list. After a load that fails start() is
 	 * called. */

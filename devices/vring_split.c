@@ -131,24 +131,36 @@ static void split_use(struct vring *vr, uint16_t head, uint32_t len)
 	vr->used_idx++;
 }
 
+/* Whether the driver wants an interrupt for any of the last @n entries. */
+static bool split_wants_interrupt(const struct vring *vr, uint16_t n)
+{
+	if (vr->setup.event_idx)
+		return virtio_need_event(ring_load_u16(vr->avail + ring_used_event(vr->setup.size)),
+					 vr->published, (uint16_t)(vr->published - n));
+	return !(ring_load_u16(vr->avail + RING_FLAGS) & VRING_AVAIL_F_NO_INTERRUPT);
+}
+
 static bool split_publish(struct vring *vr)
 {
-	uint16_t old = vr->published, new = vr->used_idx;
+	uint16_t n = (uint16_t)(vr->used_idx - vr->published);
 
-	if (old == new)
+	if (n == 0)
 		return false;
 	/* Pairs with the driver's acquire of used.idx: the entries, and what the device wrote, come first. */
-	ring_store_u16_release(vr->used + RING_IDX, new);
-	vr->published = new;
+	ring_store_u16_release(vr->used + RING_IDX, vr->used_idx);
+	vr->published = vr->used_idx;
 	/* The whole part, a page or two: one call costs less than to find out which entries are new. */
 	memory_mark_dirty(vr->mem, vr->setup.used, virtio_used_bytes(vr->setup.size));
 	/* Pairs with the driver's full barrier between its write of used_event or avail.flags and its look at
 	 * used.idx: either it sees the new entries, or we see that it wants to be told. */
 	atomic_thread_fence(memory_order_seq_cst);
-	if (vr->setup.event_idx)
-		return virtio_need_event(ring_load_u16(vr->avail + ring_used_event(vr->setup.size)), new,
-					 old);
-	return !(ring_load_u16(vr->avail + RING_FLAGS) & VRING_AVAIL_F_NO_INTERRUPT);
+	return split_wants_interrupt(vr, n);
+}
+
+static bool split_interrupt_due(struct vring *vr)
+{
+	/* More than that cannot be waiting for the driver. */
+	return split_wants_interrupt(vr, vr->setup.size);
 }
 
 static void split_save(const struct vring *vr, struct state_writer *w)
@@ -230,6 +242,7 @@ const struct vring_format vring_split = {
 	.ask_kicks = split_ask_kicks,
 	.use = split_use,
 	.publish = split_publish,
+	.interrupt_due = split_interrupt_due,
 	.reread = split_parse,
 	.save = split_save,
 	.load = split_load,

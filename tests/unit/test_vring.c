@@ -322,6 +322,35 @@ static void test_private_copy(void **state)
 	}
 }
 
+/* What the driver has armed for, has it and may not have noticed; not what it has yet to get, or has taken.
+ */
+static void test_interrupt_due(void **state)
+{
+	struct fixture *f = *state;
+	uint16_t head;
+	uint32_t len;
+
+	start(f, &with_event_idx);
+	for (unsigned int round = 0; round < 3 * SIZE; round++) {
+		fake_driver_enable_interrupts(&f->driver);
+		assert_false(vring_interrupt_due(&f->vr));
+		for (unsigned int i = 0; i <= round % SIZE; i++) {
+			add_one(f);
+			vring_push(&f->vr, pop_one(f), 0);
+			assert_true(vring_publish(&f->vr) == (i == 0));
+			assert_true(vring_interrupt_due(&f->vr));
+		}
+		while (fake_driver_get_used(&f->driver, &head, &len) == 1)
+			;
+	}
+
+	start(f, &plain);
+	fake_driver_set_avail_flags(&f->driver, 0);
+	assert_true(vring_interrupt_due(&f->vr));
+	fake_driver_set_avail_flags(&f->driver, 1);
+	assert_false(vring_interrupt_due(&f->vr));
+}
+
 struct scribbler {
 	struct fixture *f;
 	atomic_bool stop;
@@ -398,6 +427,7 @@ int main(void)
 		T(test_too_long_together),
 		T(test_table_at_end),
 		T(test_longest),
+		T(test_interrupt_due),
 		T(test_bad_avail),
 		T(test_private_copy),
 		T(test_race),
