@@ -376,6 +376,41 @@ static int pci_bus_accept(struct device *device, struct state_node *node)
 	return ret == 0 ? state_finish(node) : ret;
 }
 
+/* Routes of interrupts: KVM waits for all that use its table each time that it changes, some milliseconds of
+ * a guest that stands still. Drivers set theirs up once, so only the first is sent. */
+static int pci_bus_warm_save(struct device *device, struct state_writer *w, bool first)
+{
+	struct pci_bus *bus = container_of(device, struct pci_bus, device);
+
+	for (unsigned int i = 0; first && i < PCI_MAX_DEVICES; i++) {
+		if (!bus->devices[i] || bus->devices[i]->n_vectors == 0)
+			continue;
+		state_begin_indexed(w, "slot", i);
+		pci_msix_save_table(bus->devices[i], w);
+		state_end(w);
+	}
+	return first;
+}
+
+static int pci_bus_warm_load(struct device *device, struct state_node *node)
+{
+	struct pci_bus *bus = container_of(device, struct pci_bus, device);
+	int ret = 0;
+
+	for (unsigned int i = 0; i < PCI_MAX_DEVICES && ret == 0; i++) {
+		struct state_node slot;
+
+		if (!bus->devices[i] || bus->devices[i]->n_vectors == 0)
+			continue;
+		ret = state_child_indexed(&slot, node, "slot", i);
+		if (ret == 0)
+			ret = pci_msix_load_ahead(bus->devices[i], &slot);
+		if (ret == 0)
+			ret = state_finish(&slot);
+	}
+	return ret;
+}
+
 static void pci_bus_save(struct device *device, struct state_writer *w)
 {
 	struct pci_bus *bus = container_of(device, struct pci_bus, device);
@@ -407,6 +442,8 @@ static int pci_bus_load(struct device *device, struct state_node *node)
 static const struct device_ops pci_bus_ops = {
 	.describe = pci_bus_describe,
 	.accept = pci_bus_accept,
+	.warm_save = pci_bus_warm_save,
+	.warm_load = pci_bus_warm_load,
 	.save = pci_bus_save,
 	.load = pci_bus_load,
 };

@@ -118,10 +118,13 @@ int __must_check pci_load(struct pci_device *dev, struct state_node *node);
 /*
  * Between pci.c and pci_msix.c; the lock is held where @dev changes. pci_msix_update() makes the ways to KVM
  * what control word and table say. pci_msix_get() reads and checks what pci_msix_save() wrote, pci_msix_set()
- * takes it over.
+ * takes it over. pci_msix_load_ahead() gives KVM the messages that pci_msix_save_table() of a guest that is
+ * still elsewhere wrote: those that have not changed when the guest comes cost it nothing then.
  */
 void pci_msix_update(struct pci_device *dev);
 void pci_msix_exit(struct pci_device *dev);
+void pci_msix_save_table(struct pci_device *dev, struct state_writer *w);
+int __must_check pci_msix_load_ahead(struct pci_device *dev, struct state_node *node);
 void pci_msix_save(struct pci_device *dev, struct state_writer *w);
 int __must_check pci_msix_get(const struct pci_device *dev, struct state_node *node, const uint8_t **table,
 			      const uint8_t **pending);

@@ -252,36 +252,31 @@ void pci_msix_limit(struct pci_device *dev, unsigned int n)
 	put_le16(flags, (uint16_t)((get_le16(flags) & ~(unsigned int)PCI_MSIX_FLAGS_QSIZE) | (n - 1)));
 }
 
-void pci_msix_save(struct pci_device *dev, struct state_writer *w)
+void pci_msix_save_table(struct pci_device *dev, struct state_writer *w)
 {
-	uint32_t table_len = pci_msix_table_bytes(dev->n_vectors);
-	uint32_t pending_len = pci_msix_pba_bytes(dev->n_vectors);
-	uint8_t *table = malloc(table_len + pending_len);
-	uint8_t *pending;
+	uint8_t table[MSIX_MAX_VECTORS * MSIX_ENTRY_BYTES];
+	uint32_t len = pci_msix_table_bytes(dev->n_vectors);
 
-	if (!table) {
-		w->ret = -ENOMEM;
-		return;
-	}
-	pending = table + table_len;
-	for (uint32_t i = 0; i < table_len; i += 8)
+	for (uint32_t i = 0; i < len; i += 8)
 		pci_msix_table_read(dev, i, table + i, 8);
-	pci_msix_pba_read(dev, 0, pending, pending_len);
-	state_put_blob(w, "msix-table", table, table_len);
-	state_put_blob(w, "msix-pending", pending, pending_len);
-	free(table);
+	state_put_blob(w, "msix-table", table, len);
 }
 
-int pci_msix_get(const struct pci_device *dev, struct state_node *node, const uint8_t **table,
-		 const uint8_t **pending)
+void pci_msix_save(struct pci_device *dev, struct state_writer *w)
 {
-	uint32_t table_len = pci_msix_table_bytes(dev->n_vectors);
-	uint32_t pending_len = pci_msix_pba_bytes(dev->n_vectors);
-	uint32_t len;
-	int ret = state_get_blob(node, "msix-table", table_len, table_len, table, &len);
+	uint8_t pending[MSIX_MAX_VECTORS / 8];
+	uint32_t len = pci_msix_pba_bytes(dev->n_vectors);
 
-	if (ret == 0)
-		ret = state_get_blob(node, "msix-pending", pending_len, pending_len, pending, &len);
+	pci_msix_save_table(dev, w);
+	pci_msix_pba_read(dev, 0, pending, len);
+	state_put_blob(w, "msix-pending", pending, len);
+}
+
+static int msix_get_table(const struct pci_device *dev, struct state_node *node, const uint8_t **table)
+{
+	uint32_t len = pci_msix_table_bytes(dev->n_vectors);
+	int ret = state_get_blob(node, "msix-table", len, len, table, &len);
+
 	for (unsigned int i = 0; i < dev->n_vectors && ret == 0; i++) {
 		uint32_t control = get_le32(*table + MSIX_ENTRY_BYTES * i + PCI_MSIX_ENTRY_VECTOR_CTRL);
 
@@ -289,6 +284,42 @@ int pci_msix_get(const struct pci_device *dev, struct state_node *node, const ui
 			ret = error_add(node->err, -EINVAL, "MSI-X vector %u of PCI slot %u has control 0x%x",
 					i, dev->slot, control);
 	}
+	return ret;
+}
+
+/* A table that KVM refuses is refused again, and spoken of, where the guest's state comes with it. */
+int pci_msix_load_ahead(struct pci_device *dev, struct state_node *node)
+{
+	struct vm_msi msis[MSIX_MAX_VECTORS];
+	const uint8_t *table = NULL;
+	unsigned int n = 0;
+	int ret = msix_get_table(dev, node, &table);
+
+	if (ret < 0)
+		return ret;
+	pthread_mutex_lock(&dev->lock);
+	for (unsigned int i = 0; i < dev->n_vectors; i++) {
+		const uint8_t *entry = table + MSIX_ENTRY_BYTES * i;
+
+		if (!(get_le32(entry + PCI_MSIX_ENTRY_VECTOR_CTRL) & PCI_MSIX_ENTRY_CTRL_MASKBIT))
+			msis[n++] = (struct vm_msi){ &dev->vectors[i].irq, get_le64(entry),
+						     get_le32(entry + PCI_MSIX_ENTRY_DATA) };
+	}
+	if (n > 0 && vm_irq_set_msis(dev->vm, msis, n) < 0)
+		log_debug("PCI slot %u: %u MSI-X messages not ahead", dev->slot, n);
+	pthread_mutex_unlock(&dev->lock);
+	return 0;
+}
+
+int pci_msix_get(const struct pci_device *dev, struct state_node *node, const uint8_t **table,
+		 const uint8_t **pending)
+{
+	uint32_t pending_len = pci_msix_pba_bytes(dev->n_vectors);
+	uint32_t len;
+	int ret = msix_get_table(dev, node, table);
+
+	if (ret == 0)
+		ret = state_get_blob(node, "msix-pending", pending_len, pending_len, pending, &len);
 	for (unsigned int i = dev->n_vectors; i < 8 * pending_len && ret == 0; i++) {
 		if ((*pending)[i / 8] >> i % 8 & 1)
 			ret = error_add(node->err, -EINVAL,

@@ -86,6 +86,7 @@ int vm_irq_set_msis(struct vm *vm, const struct vm_msi *msis, unsigned int n)
 		if (f->bad_msi_addr != 0 && msis[i].addr == f->bad_msi_addr)
 			return -EINVAL;
 	}
+	f->n_set_msis++;
 	for (unsigned int i = 0; i < n; i++) {
 		deliver(f, msis[i].irq);
 		msis[i].irq->msi_addr = msis[i].addr;

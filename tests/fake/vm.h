@@ -19,6 +19,7 @@ struct fake_doorbell {
 struct fake_vm {
 	struct vm vm;
 	unsigned int n_irqs;
+	unsigned int n_set_msis;        /* changes of the table of routes */
 	uint64_t delivered[VM_MAX_GSI]; /* interrupts that reached the guest */
 	struct fake_doorbell doorbells[FAKE_MAX_DOORBELLS];
 	unsigned int n_doorbells;

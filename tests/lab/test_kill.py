@@ -13,8 +13,9 @@ STAGES = {
     "amid-memory": ("to", ferry.RAM, 10),
     "after-first-round": ("to", ferry.ROUND, 1),
     "before-sync-ok": ("from", ferry.SYNC_OK, 1),
-    "at-warm": ("to", ferry.WARM, 1),
-    "before-warm-ok": ("from", ferry.WARM_OK, 1),
+    # The first is the PCI bus's, the second the NIC's.
+    "at-warm": ("to", ferry.WARM, 2),
+    "before-warm-ok": ("from", ferry.WARM_OK, 2),
     "at-state": ("to", ferry.STATE, 1),
     "before-prepared": ("from", ferry.PREPARED, 1),
 }

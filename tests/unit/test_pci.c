@@ -556,6 +556,80 @@ static void test_state_round_trip(void **state)
 	destroy(y);
 }
 
+/* What goes ahead of @x, to @y. */
+static int load_ahead(struct fixture *x, struct fixture *y, bool first, struct error *err)
+{
+	struct state_writer w;
+	struct state_node root;
+	uint32_t len;
+	void *fdt;
+	int ret;
+
+	assert_int_equal(state_open_writer(&w), 0);
+	assert_int_equal(x->bus.device.ops->warm_save(&x->bus.device, &w, first), first);
+	assert_int_equal(state_close(&w, &fdt, &len), 0);
+	ret = state_open(&root, fdt, len, err);
+	if (ret == 0)
+		ret = y->bus.device.ops->warm_load(&y->bus.device, &root);
+	if (ret == 0)
+		ret = state_finish(&root);
+	free(fdt);
+	return ret;
+}
+
+/* Messages that KVM has from the guest when it was elsewhere are not given to it again; what has changed
+ * since is. */
+static void test_messages_ahead(void **state)
+{
+	struct fixture *x = *state;
+	struct error err = { 0 };
+
+	make_state(x);
+	for (unsigned int changed = 0; changed < 2; changed++) {
+		struct fixture *y = build(N_VECTORS);
+		unsigned int n;
+		void *fdt;
+		uint32_t len;
+
+		assert_int_equal(load_ahead(x, y, true, &err), 0);
+		n = y->f->n_set_msis;
+		assert_int_equal(n, 1);
+		assert_false(y->dev.vectors[0].irq.attached);
+		assert_int_equal(y->dev.vectors[0].irq.msi_data, 0x40);
+		assert_int_equal(y->dev.vectors[4].irq.msi_data, 0);
+		if (changed)
+			entry_set(x, 7, 0xfee07000, 0x99);
+		save(x, &fdt, &len);
+		assert_int_equal(load(y, fdt, len, &err), 0);
+		assert_string_equal(err.text, "");
+		assert_int_equal(y->f->n_set_msis, n + changed);
+		assert_true(y->dev.vectors[0].irq.attached && y->dev.vectors[7].irq.attached);
+		assert_int_equal(y->dev.vectors[7].irq.msi_data, changed ? 0x99 : 0x47);
+		free(fdt);
+		destroy(y);
+	}
+}
+
+static void test_messages_ahead_refused(void **state)
+{
+	struct fixture *x = *state, *fewer = build(N_VECTORS - 1), *y = build(N_VECTORS);
+	struct error err = { 0 };
+
+	make_state(x);
+	assert_true(load_ahead(x, fewer, true, &err) < 0);
+	assert_non_null(strstr(err.text, "msix-table"));
+	err = (struct error){ 0 };
+	/* Nothing is no table. */
+	assert_true(load_ahead(x, y, false, &err) < 0);
+	/* Not the tree's fault: it is for the state itself to say so. */
+	err = (struct error){ 0 };
+	y->f->bad_msi_addr = x->dev.vectors[0].addr;
+	assert_int_equal(load_ahead(x, y, true, &err), 0);
+	assert_int_equal(y->dev.vectors[0].irq.msi_data, 0);
+	destroy(fewer);
+	destroy(y);
+}
+
 static void test_state_truncated(void **state)
 {
 	struct fixture *x = *state;
@@ -724,6 +798,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_msix_no_irqs, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_msix_limit, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_state_round_trip, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_messages_ahead, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_messages_ahead_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_state_truncated, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_state_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_state_other_device, setup, teardown),
