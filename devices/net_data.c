@@ -5,7 +5,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <unistd.h>
 
 /* Chains that one queue may move before the others have their turn. */
 #define NET_BUDGET 256u
@@ -158,21 +157,13 @@ void net_queue_complete(struct net_queue *q)
 
 void net_queue_kicked(struct loop_source *src, uint32_t events)
 {
-	struct net_queue *q = container_of(src, struct net_queue, kick);
-	uint64_t count;
-
-	if (read(src->fd, &count, sizeof(count)) < 0)
-		return;
-	net_queue_forward(q);
+	net_queue_forward(container_of(src, struct net_queue, kick));
 }
 
 void net_queue_called(struct loop_source *src, uint32_t events)
 {
 	struct net_queue *q = container_of(src, struct net_queue, call);
-	uint64_t count;
 
-	if (read(src->fd, &count, sizeof(count)) < 0)
-		return;
 	/* While paused for a migration the guest's rings are still: what completes now is taken in when they
 	 * go on, or never. */
 	if (q->net->running || !q->held)

@@ -28,6 +28,10 @@
  * In whole pages. */
 #define NET_MAX_PACKET (17u * 4096u)
 
+/* Of a queue's eventfds. Each signal is an event, so that nobody has to empty the counter in a packet's way.
+ */
+#define NET_QUEUE_EVENTS (EPOLLIN | EPOLLET)
+
 /* Room in the window for commands: the longest one and some more, then an ack for each of a batch. */
 #define NET_CTRL_CMD_BYTES align_up(CVQ_MAX_COMMAND + KIB(16), PAGE_SIZE)
 #define NET_CTRL_ACK_BYTES PAGE_SIZE

@@ -49,7 +49,7 @@ static void net_attach_ring(struct net *net, struct net_queue *q)
 {
 	if (!q->held)
 		return;
-	q->attached = loop_add(&net->loop, &q->kick, EPOLLIN) == 0;
+	q->attached = loop_add(&net->loop, &q->kick, NET_QUEUE_EVENTS) == 0;
 	if (!q->attached)
 		net_break(net, "cannot watch the kicks of queue %u", q->guest_index);
 }

@@ -52,7 +52,8 @@ struct loop {
 int __must_check loop_init(struct loop *loop);
 void loop_exit(struct loop *loop);
 
-/* Watches @src->fd for @events (EPOLLIN ...), level-triggered. On the loop's thread, or before it runs. */
+/* Watches @src->fd for @events (EPOLLIN ...), level-triggered unless EPOLLET is among them. On the loop's
+ * thread, or before it runs. */
 int __must_check loop_add(struct loop *loop, struct loop_source *src, uint32_t events);
 
 /*
