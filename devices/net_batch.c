@@ -13,86 +13,143 @@ static uint8_t net_ctrl_ack(struct net *net, uint32_t n)
 	return *(volatile uint8_t *)(net->window.hva + net->ctrl.ack_offset + n);
 }
 
-/* A batch of the replay: where each command lies, so that a refusal can be named. */
+/*
+ * The replay's commands that the device has, oldest first: where each lies, so that a refusal can be named.
+ * New ones follow as old ones are answered, so that the device always has something to do; where the area for
+ * them is full, once all are.
+ */
 struct net_batch {
-	uint32_t n;
-	uint32_t offset[NET_CTRL_BATCH_MAX];
-	uint32_t len[NET_CTRL_BATCH_MAX];
+	uint32_t n_posted, n_retired; /* free-running */
+	uint32_t n_used;              /* of those that are not retired */
+	uint32_t end;                 /* of the last one in the area */
+	bool refused;                 /* one of them */
+	struct net_batch_command {
+		uint32_t offset, len;
+		bool used;
+	} commands[NET_CTRL_BATCH_MAX];
 };
+
+static struct net_batch_command *net_batch_at(struct net_batch *batch, uint32_t n)
+{
+	return &batch->commands[n % NET_CTRL_BATCH_MAX];
+}
 
 /* Posts as many commands as ring and area take, beginning with the @pending bytes at @next; returns what is
  * pending then. */
 static uint32_t net_batch_post(struct net *net, struct net_batch *batch, struct cvq_replay *replay,
 			       uint8_t *next, uint32_t pending)
 {
-	uint32_t offset = 0;
+	if (batch->n_posted == batch->n_retired)
+		batch->end = 0;
+	while (pending > 0 && batch->n_posted - batch->n_retired < NET_CTRL_BATCH_MAX &&
+	       batch->end + pending <= NET_CTRL_CMD_BYTES) {
+		uint32_t n = batch->n_posted % NET_CTRL_BATCH_MAX;
+		const struct net_ctrl_place place = { net->ctrl.cmd_offset + batch->end,
+						      net->ctrl.ack_offset + n, 1 };
 
-	batch->n = 0;
-	while (pending > 0 && batch->n < NET_CTRL_BATCH_MAX && offset + pending <= NET_CTRL_CMD_BYTES) {
-		const struct net_ctrl_place place = { net->ctrl.cmd_offset + offset,
-						      net->ctrl.ack_offset + batch->n, 1 };
-
-		if (net_ctrl_post(net, next, pending, place, batch->n) < 0)
+		if (net_ctrl_post(net, next, pending, place, n) < 0)
 			break;
-		batch->offset[batch->n] = offset;
-		batch->len[batch->n++] = pending;
-		offset += pending;
+		batch->commands[n] = (struct net_batch_command){ .offset = batch->end, .len = pending };
+		batch->n_posted++;
+		batch->end += pending;
 		pending = cvq_replay_next(replay, next);
 	}
-	net_ctrl_publish(net);
 	return pending;
 }
 
-/* Waits until all of the batch has been answered, and well. */
-static int net_batch_wait(struct net *net, const struct net_batch *batch, struct error *err)
+/* Takes out of the batch what has been answered, oldest first. Names the first command that was refused. */
+static void net_batch_retire(struct net *net, struct net_batch *batch, struct error *err)
+{
+	char name[CVQ_NAME_MAX];
+
+	while (batch->n_used > 0 && net_batch_at(batch, batch->n_retired)->used) {
+		uint32_t n = batch->n_retired++ % NET_CTRL_BATCH_MAX;
+		const struct net_batch_command *c = &batch->commands[n];
+
+		batch->n_used--;
+		if (batch->refused || net_ctrl_ack(net, n) == VIRTIO_NET_OK)
+			continue;
+		batch->refused = true;
+		cvq_describe(net->window.hva + net->ctrl.cmd_offset + c->offset, c->len, name);
+		error_add(err, -EIO, "the device refused %s", name);
+	}
+}
+
+/* Shows the device what was posted and waits until @n are answered of those that it has. */
+static int net_batch_wait(struct net *net, struct net_batch *batch, uint32_t n, struct error *err)
 {
 	struct svq *svq = &net->ctrl_queue->svq;
-	char name[CVQ_NAME_MAX];
+	uint32_t n_used = batch->n_used;
 	struct svq_used used;
-	uint32_t n_done = 0;
+	bool late;
 	int ret;
 
-	while (n_done < batch->n) {
-		svq_disable_calls(svq);
-		while ((ret = net_ctrl_get_used(net, &used)) == 1)
-			n_done++;
-		if (ret < 0)
-			return error_add(err, ret, "control queue: %s", svq->broken);
-		if (n_done == batch->n || svq_enable_calls(svq))
-			continue;
-		if (net_ctrl_wait(net, NET_CTRL_TIMEOUT_MS) < 0)
-			return error_add(err, -ETIMEDOUT,
-					 "the device did not answer control commands within %d s",
-					 NET_CTRL_TIMEOUT_MS / 1000);
+	/* Before it has anything to call for: one call is enough. */
+	late = !svq_enable_calls_after(svq, (uint16_t)n);
+	if (svq_publish(svq))
+		net_queue_kick_device(net->ctrl_queue);
+	late = late && net_ctrl_wait(net, NET_CTRL_TIMEOUT_MS) < 0;
+	svq_disable_calls(svq);
+	while ((ret = net_ctrl_get_used(net, &used)) == 1) {
+		net_batch_at(batch, (uint32_t)used.token)->used = true;
+		batch->n_used++;
 	}
-	for (uint32_t n = 0; n < batch->n; n++) {
-		if (net_ctrl_ack(net, n) == VIRTIO_NET_OK)
-			continue;
-		cvq_describe(net->window.hva + net->ctrl.cmd_offset + batch->offset[n], batch->len[n], name);
-		return error_add(err, -EIO, "the device refused %s", name);
-	}
+	if (ret < 0)
+		return error_add(err, ret, "control queue: %s", svq->broken);
+	if (late && batch->n_used == n_used)
+		return error_add(err, -ETIMEDOUT, "the device did not answer control commands within %d s",
+				 NET_CTRL_TIMEOUT_MS / 1000);
 	return 0;
+}
+
+/* Sends what @replay has and waits for all answers, also where one of them is a refusal. */
+static int net_batch_run(struct net *net, struct net_batch *batch, struct cvq_replay *replay, uint8_t *next,
+			 struct error *err)
+{
+	uint32_t pending = cvq_replay_next(replay, next);
+
+	while (pending > 0 || batch->n_posted != batch->n_retired) {
+		uint32_t n;
+		int ret;
+
+		pending = net_batch_post(net, batch, replay, next, pending);
+		n = batch->n_posted - batch->n_retired - batch->n_used;
+		/* The other half keeps the device busy while this one is looked at and replaced. */
+		if (pending > 0)
+			n = (n + 1) / 2;
+		/* With none a late answer to a question has the ring. */
+		ret = net_batch_wait(net, batch, n > 0 ? n : 1, err);
+		if (ret < 0)
+			return ret;
+		net_batch_retire(net, batch, err);
+		if (batch->refused)
+			pending = 0;
+	}
+	return batch->refused ? -EIO : 0;
 }
 
 int net_ctrl_apply(struct net *net, struct error *err)
 {
-	struct net_batch batch;
+	struct net_batch *batch;
 	struct cvq_replay replay;
+	uint64_t start = now_ns();
 	uint8_t *next;
-	uint32_t pending;
 	int ret = 0;
 
 	if (!net->ctrl_queue)
 		return 0;
 	next = malloc(CVQ_MAX_COMMAND);
-	if (!next)
-		return error_add(err, -ENOMEM, "out of memory for control commands");
-	cvq_replay_init(&replay, &net->store, &net->target);
-	pending = cvq_replay_next(&replay, next);
-	while (ret == 0 && pending > 0) {
-		pending = net_batch_post(net, &batch, &replay, next, pending);
-		ret = net_batch_wait(net, &batch, err);
+	batch = calloc(1, sizeof(*batch));
+	if (next && batch) {
+		cvq_replay_init(&replay, &net->store, &net->target);
+		ret = net_batch_run(net, batch, &replay, next, err);
+		if (ret == 0 && batch->n_posted > 0)
+			log_info("%s: control commands replayed: %u, in %.1f ms", net->name, batch->n_posted,
+				 (double)(now_ns() - start) / 1e6);
+	} else {
+		ret = error_add(err, -ENOMEM, "out of memory for control commands");
 	}
+	free(batch);
 	free(next);
 	if (ret == 0)
 		net->store = net->target;

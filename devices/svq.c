@@ -273,16 +273,21 @@ int svq_get_used(struct svq *svq, struct svq_used *used)
 	return 1;
 }
 
-bool svq_enable_calls(struct svq *svq)
+bool svq_enable_calls_after(struct svq *svq, uint16_t n)
 {
 	if (svq->event_idx)
-		ring_store_u16(svq->avail + ring_used_event(svq->size), svq->last_used);
+		ring_store_u16(svq->avail + ring_used_event(svq->size), (uint16_t)(svq->last_used + n - 1));
 	else
 		ring_store_u16(svq->avail + RING_FLAGS, 0);
 	/* Pairs with the device's full barrier between its write of used.idx and its look at used_event or
 	 * avail.flags: either it sees that we want a call, or we see what it used. */
 	atomic_thread_fence(memory_order_seq_cst);
-	return !svq->broken && ring_load_u16(svq->used + RING_IDX) != svq->last_used;
+	return !svq->broken && (uint16_t)(ring_load_u16(svq->used + RING_IDX) - svq->last_used) >= n;
+}
+
+bool svq_enable_calls(struct svq *svq)
+{
+	return svq_enable_calls_after(svq, 1);
 }
 
 void svq_disable_calls(struct svq *svq)

@@ -90,10 +90,12 @@ struct svq_used {
 int __must_check svq_get_used(struct svq *svq, struct svq_used *used);
 
 /*
- * Asks for calls, returns true if completions are waiting already (look again before sleeping). And asks for
- * none, which the device takes as a hint.
+ * Asks for calls, returns true if completions are waiting already (look again before sleeping). The same for
+ * a call when @n are there (a device without event_idx calls for each), from 1 to what is in flight. And asks
+ * for none, which the device takes as a hint.
  */
 bool svq_enable_calls(struct svq *svq);
+bool svq_enable_calls_after(struct svq *svq, uint16_t n);
 void svq_disable_calls(struct svq *svq);
 
 #endif

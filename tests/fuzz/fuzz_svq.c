@@ -220,10 +220,17 @@ static void step(struct rig *r, struct input *in)
 		take(r);
 		break;
 	case 10:
-		if (input_u8(in) % 2)
-			svq_disable_calls(&r->svq);
-		else
+		switch (input_u8(in) % 3) {
+		case 0:
 			assert(!svq_enable_calls(&r->svq) || !r->svq.broken);
+			break;
+		case 1:
+			svq_disable_calls(&r->svq);
+			break;
+		case 2:
+			assert(!svq_enable_calls_after(&r->svq, r->size) || !r->svq.broken);
+			break;
+		}
 		break;
 	default:
 		device_write(r, in);

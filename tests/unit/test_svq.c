@@ -394,6 +394,36 @@ static void test_flags(void **state)
 	assert_false(svq_enable_calls(&f->svq));
 }
 
+/* One call for several, whenever they were there; a device without event_idx calls for each. */
+static void test_calls_after(void **state)
+{
+	struct fixture *f = *state;
+	struct svq_used used;
+
+	for (unsigned int event_idx = 0; event_idx < 2; event_idx++) {
+		start(f, SIZE, event_idx);
+		for (unsigned int i = 0; i < 70000; i++) {
+			uint16_t n = (uint16_t)(1 + i % SIZE), early = (uint16_t)(i % 7 % n);
+
+			for (unsigned int k = 0; k < SIZE; k++)
+				assert_int_equal(svq_add(&f->svq, segs8, 1, 0, k), 0);
+			(void)!svq_publish(&f->svq);
+			svq_disable_calls(&f->svq);
+			for (unsigned int k = 0; k < early; k++)
+				fake_device_complete(&f->device, take(f), 0);
+			(void)!fake_device_publish(&f->device);
+			assert_false(svq_enable_calls_after(&f->svq, n));
+			for (unsigned int k = early; k < SIZE; k++) {
+				fake_device_complete(&f->device, take(f), 0);
+				assert_int_equal(fake_device_publish(&f->device), !event_idx || k + 1 == n);
+				assert_int_equal(svq_enable_calls_after(&f->svq, n), k + 1 >= n);
+			}
+			for (unsigned int k = 0; k < SIZE; k++)
+				assert_int_equal(svq_get_used(&f->svq, &used), 1);
+		}
+	}
+}
+
 /* C1, C7, C8: kicks and calls exactly when asked for, over the end of every index. */
 static void test_event_idx(void **state)
 {
@@ -528,7 +558,7 @@ int main(void)
 		T(test_id_not_in_flight), T(test_bad_idx),
 		T(test_private_descs),    T(test_full),
 		T(test_one_entry_ring),   T(test_flags),
-		T(test_event_idx),
+		T(test_calls_after),      T(test_event_idx),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
