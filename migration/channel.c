@@ -5,7 +5,6 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -135,20 +134,10 @@ static void channel_tune(int fd, const struct channel_address *a)
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 }
 
-/* Milliseconds until @end_ns, rounded up; -1 for UINT64_MAX. */
-static int channel_ms_until(uint64_t end_ns)
-{
-	uint64_t now = now_ns();
-
-	if (end_ns == UINT64_MAX)
-		return -1;
-	return end_ns <= now ? 0 : (int)min_u64((end_ns - now + 999999) / 1000000, INT_MAX);
-}
-
 /* Waits for @events on the socket: what happened as poll() says it, or -errno. */
 static int channel_wait(const struct channel *c, short events, int timeout_ms)
 {
-	uint64_t end_ns = timeout_ms < 0 ? UINT64_MAX : now_ns() + (uint64_t)timeout_ms * 1000000;
+	uint64_t end_ns = end_of(timeout_ms);
 
 	if (c->deadline_ns != 0)
 		end_ns = min_u64(end_ns, c->deadline_ns);
@@ -157,7 +146,7 @@ static int channel_wait(const struct channel *c, short events, int timeout_ms)
 			{ .fd = c->fd, .events = events },
 			{ .fd = c->cancel_fd, .events = POLLIN | POLLRDHUP },
 		};
-		int n = poll(fds, ARRAY_SIZE(fds), channel_ms_until(end_ns));
+		int n = poll(fds, ARRAY_SIZE(fds), ms_until(end_ns));
 
 		if (n < 0 && errno != EINTR)
 			return -errno;
@@ -339,7 +328,7 @@ static void channel_advance(struct msghdr *msg, size_t n)
 int channel_writev(struct channel *c, struct iovec *iov, int n, int timeout_ms, uint64_t *done)
 {
 	struct msghdr msg = { .msg_iov = iov };
-	uint64_t total = 0;
+	uint64_t end_ns = end_of(timeout_ms), total = 0;
 	int ret = 0;
 
 	msg.msg_iovlen = (__typeof__(msg.msg_iovlen))n;
@@ -358,7 +347,8 @@ int channel_writev(struct channel *c, struct iovec *iov, int n, int timeout_ms, 
 			ret = channel_errno();
 			break;
 		}
-		ret = channel_wait(c, POLLIN | POLLOUT, timeout_ms);
+		/* For all of it: a peer that takes a byte now and then is none to wait for. */
+		ret = channel_wait(c, POLLIN | POLLOUT, ms_until(end_ns));
 		/* Who talks now is not reading any more: it has refused. */
 		if (ret >= 0)
 			ret = ret & (POLLOUT | POLLERR | POLLHUP) ? 0 : -EPIPE;
@@ -400,12 +390,12 @@ int channel_check(struct channel *c)
 
 void channel_linger(struct channel *c, int timeout_ms)
 {
-	uint64_t end_ns = now_ns() + (uint64_t)timeout_ms * 1000000;
+	uint64_t end_ns = end_of(timeout_ms);
 	struct iovec iov;
 	uint8_t dropped[4096];
 
 	shutdown(c->fd, SHUT_WR);
 	do {
 		iov = (struct iovec){ .iov_base = dropped, .iov_len = sizeof(dropped) };
-	} while (channel_readv(c, &iov, 1, channel_ms_until(end_ns)) > 0 && now_ns() < end_ns);
+	} while (channel_readv(c, &iov, 1, ms_until(end_ns)) > 0 && now_ns() < end_ns);
 }

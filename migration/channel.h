@@ -29,9 +29,9 @@ int __must_check channel_accept(struct channel *c, const char *address, int canc
 void channel_close(struct channel *c);
 
 /*
- * All bytes or an error: -EPIPE peer gone or talking instead of listening, -ETIMEDOUT no progress for
- * @timeout_ms (-1: none), -ECANCELED. May change @iov. *@done, if not NULL, says how many bytes went out,
- * also before an error.
+ * All bytes or an error: -EPIPE peer gone or talking instead of listening, -ETIMEDOUT not all of them out
+ * within @timeout_ms (-1: no bound), -ECANCELED. May change @iov. *@done, if not NULL, says how many bytes
+ * went out, also before an error.
  */
 int __must_check channel_writev(struct channel *c, struct iovec *iov, int n, int timeout_ms, uint64_t *done);
 

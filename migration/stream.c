@@ -58,7 +58,7 @@ static int stream_fault(int ret, struct error *err)
 	case -EPIPE:
 		return error_add(err, ret, "the peer has closed the connection");
 	case -ETIMEDOUT:
-		return error_add(err, ret, "the peer does not answer");
+		return error_add(err, ret, "the peer does not answer, or is too slow");
 	case -ECANCELED:
 		return error_add(err, ret, "cancelled");
 	default:
@@ -76,6 +76,7 @@ void stream_header_put(struct stream_header *h, enum stream_type type, uint32_t 
 static int stream_take(struct stream *s, void *dst, uint32_t len, int timeout_ms)
 {
 	uint32_t n = (uint32_t)min_u64(len, s->n_buffered);
+	uint64_t end_ns = end_of(timeout_ms);
 	uint8_t *at = dst;
 
 	if (n > 0)
@@ -87,7 +88,7 @@ static int stream_take(struct stream *s, void *dst, uint32_t len, int timeout_ms
 			{ .iov_base = at + n, .iov_len = len - n },
 			{ .iov_base = s->buffer, .iov_len = STREAM_BUFFER },
 		};
-		ssize_t got = channel_readv(s->channel, iov, ARRAY_SIZE(iov), timeout_ms);
+		ssize_t got = channel_readv(s->channel, iov, ARRAY_SIZE(iov), ms_until(end_ns));
 		uint32_t direct;
 
 		if (got < 0)

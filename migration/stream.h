@@ -67,7 +67,8 @@ _Static_assert(sizeof(struct stream_timings) == 24, "wire format");
 
 struct stream {
 	struct channel *channel;
-	int timeout_ms; /* for progress in sending, and in receiving a frame that has begun */
+	int timeout_ms; /* for a frame, or several that are sent together, and for the payload of one that
+			   comes */
 	uint64_t bytes_sent, bytes_received;
 	/* Read ahead, not yet asked for. */
 	uint8_t *buffer;
@@ -101,8 +102,8 @@ int __must_check stream_check(struct stream *s, struct error *err);
 
 /*
  * Reads a header: type known, length within the type's bound. Then stream_read() takes exactly the payload.
- * -ETIMEDOUT when nothing came for
- * @timeout_ms (-1: wait for ever), -EPIPE when the peer has gone.
+ * -ETIMEDOUT when all of it has not come within @timeout_ms (-1: wait for ever), however little comes at a
+ * time; -EPIPE when the peer has gone.
  */
 int __must_check stream_receive(struct stream *s, struct stream_frame *frame, int timeout_ms,
 				struct error *err);

@@ -88,4 +88,20 @@ static inline uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
+/* When @timeout_ms from now are over; UINT64_MAX for -1, which means never. */
+static inline uint64_t end_of(int timeout_ms)
+{
+	return timeout_ms < 0 ? UINT64_MAX : now_ns() + (uint64_t)timeout_ms * 1000000u;
+}
+
+/* Milliseconds until @end_ns, rounded up, as poll() wants them: -1 for UINT64_MAX. */
+static inline int ms_until(uint64_t end_ns)
+{
+	uint64_t now = now_ns();
+
+	if (end_ns == UINT64_MAX)
+		return -1;
+	return end_ns <= now ? 0 : (int)min_u64((end_ns - now + 999999) / 1000000, INT32_MAX);
+}
+
 #endif

@@ -367,6 +367,38 @@ static void test_waits_end(void **state)
 	close(cancel_fd);
 }
 
+/* Takes some now and then, until the other side has gone. */
+static void *read_slowly(void *arg)
+{
+	static uint8_t buf[65536];
+	const struct timespec pause = { .tv_nsec = 2000000 };
+	struct iovec iov;
+
+	do {
+		iov = (struct iovec){ buf, sizeof(buf) };
+		nanosleep(&pause, NULL);
+	} while (channel_readv(arg, &iov, 1, -1) > 0);
+	return NULL;
+}
+
+/* A peer that is just quick enough not to be called silent holds nobody up for longer than was said. */
+static void test_slow_reader(void **state)
+{
+	const int size = 65536;
+	struct channel a, b;
+	pthread_t thread;
+	uint64_t done;
+
+	connected_pair(&a, &b, address);
+	assert_int_equal(setsockopt(a.fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)), 0);
+	pthread_create(&thread, NULL, read_slowly, &b);
+	assert_int_equal(write_until_error(&a, 100, &done), -ETIMEDOUT);
+	assert_in_range(done, 1, (8 << 20) - 1);
+	channel_close(&a);
+	pthread_join(thread, NULL);
+	channel_close(&b);
+}
+
 static void test_linger(void **state)
 {
 	static uint8_t buf[100000];
@@ -397,7 +429,7 @@ int main(void)
 		cmocka_unit_test(test_unix_mode),      cmocka_unit_test(test_unix_in_use),
 		cmocka_unit_test(test_nobody_listens), cmocka_unit_test(test_transfer_unix),
 		cmocka_unit_test(test_transfer_tcp),   cmocka_unit_test(test_waits_end),
-		cmocka_unit_test(test_linger),
+		cmocka_unit_test(test_slow_reader),    cmocka_unit_test(test_linger),
 	};
 	int ret;
 

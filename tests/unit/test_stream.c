@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -200,6 +201,35 @@ static void test_expect(void **state)
 	teardown(&f);
 }
 
+/* One that sends a byte now and then, until nobody listens any more. */
+static void *dribble(void *arg)
+{
+	const struct timespec pause = { .tv_nsec = 10000000 };
+	struct fixture *f = arg;
+
+	for (unsigned int i = 0; i < 1000 && send(f->peer, "\3", 1, MSG_NOSIGNAL) == 1; i++)
+		nanosleep(&pause, NULL);
+	return NULL;
+}
+
+/* Neither a header nor a payload is waited for longer than was said: a guest may be standing still. */
+static void test_dribble(void **state)
+{
+	struct stream_frame frame;
+	uint8_t payload[100];
+	struct fixture f;
+	pthread_t thread;
+
+	setup(&f);
+	pthread_create(&thread, NULL, dribble, &f);
+	assert_int_equal(stream_receive(&f.stream, &frame, 50, &f.err), -ETIMEDOUT);
+	f.stream.timeout_ms = 50;
+	assert_int_equal(stream_read(&f.stream, payload, sizeof(payload), &f.err), -ETIMEDOUT);
+	shutdown(f.channel.fd, SHUT_RDWR);
+	pthread_join(thread, NULL);
+	teardown(&f);
+}
+
 /* Text for people, whatever the peer has put into it. */
 static void test_refused(void **state)
 {
@@ -285,6 +315,7 @@ int main(void)
 		cmocka_unit_test(test_bounds),
 		cmocka_unit_test(test_cut_short),
 		cmocka_unit_test(test_expect),
+		cmocka_unit_test(test_dribble),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_refused_while_sending),
 		cmocka_unit_test(test_read_ahead_is_noticed),
