@@ -2,6 +2,8 @@
 /* Messages to stderr and the texts of errors. */
 #include "vmm/log.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -9,6 +11,16 @@
 #define LOG_LINE_MAX 2048
 
 enum log_level log_level = LOG_INFO;
+
+int log_keep_stdio(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+		/* It gets the lowest number that is free, which is this one. */
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) < 0)
+			return -errno;
+	}
+	return 0;
+}
 
 static void log_line(const char *fmt, va_list ap)
 {

@@ -23,6 +23,13 @@ void log_message(enum log_level level, const char *fmt, ...) __attribute__((form
 #define log_debug(...) log_message(LOG_DEBUG, __VA_ARGS__)
 
 /*
+ * Opens /dev/null where the process was started without stdin, stdout or stderr: else a file of ours would
+ * get that number, and messages and the guest's console with it. Before any other file is opened. 0 or
+ * -errno.
+ */
+int __must_check log_keep_stdio(void);
+
+/*
  * For what a guest can cause as often as it likes: at most LOG_BURST messages in LOG_INTERVAL_NS for each
  * limit, then one that says how many were left out. The limit belongs to one thread.
  */

@@ -435,6 +435,8 @@ int main(int argc, char **argv)
 {
 	const struct command *command;
 
+	if (log_keep_stdio() < 0)
+		return VM_EXIT_ERROR;
 	if (argc < 2) {
 		help(stderr);
 		return CLIENT_EXIT_USAGE;
