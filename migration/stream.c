@@ -110,11 +110,15 @@ static int stream_take_refusal(struct stream *s, uint32_t len, struct error *err
 
 	if (ret < 0)
 		return stream_fault(ret, err);
-	for (uint32_t i = 0; i < len; i++) {
-		if ((unsigned char)text[i] < ' ' || text[i] == 0x7f)
-			text[i] = '?';
-	}
 	text[len] = '\0';
+	for (uint32_t i = 0; i < len; i++) {
+		if (!log_is_control(&text[i]))
+			continue;
+		/* Of two bytes, one of which alone could be obeyed as well. */
+		if ((uint8_t)text[i] >= 0x80)
+			text[i + 1] = '?';
+		text[i] = '?';
+	}
 	return error_add(err, -ECONNREFUSED, "destination refused: %s", len > 0 ? text : "no reason given");
 }
 

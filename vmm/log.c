@@ -22,6 +22,13 @@ int log_keep_stdio(void)
 	return 0;
 }
 
+bool log_is_control(const char *s)
+{
+	uint8_t first = (uint8_t)s[0], second = first == 0xc2 ? (uint8_t)s[1] : 0;
+
+	return first < 0x20 || first == 0x7f || (second >= 0x80 && second < 0xa0);
+}
+
 static void log_line(const char *fmt, va_list ap)
 {
 	char line[LOG_LINE_MAX];

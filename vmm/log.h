@@ -30,6 +30,12 @@ void log_message(enum log_level level, const char *fmt, ...) __attribute__((form
 int __must_check log_keep_stdio(void);
 
 /*
+ * Whether a control character begins at @s, which ends with a NUL. Those from U+0080 to U+009f are obeyed by
+ * terminals, too.
+ */
+bool log_is_control(const char *s);
+
+/*
  * For what a guest can cause as often as it likes: at most LOG_BURST messages in LOG_INTERVAL_NS for each
  * limit, then one that says how many were left out. The limit belongs to one thread.
  */

@@ -414,7 +414,8 @@ int state_get_string(struct state_node *node, const char *name, uint32_t max, co
 		return ret;
 	for (uint32_t i = 0; i < len; i++) {
 		/* It will be shown to people: no control characters; and one NUL, at the end. */
-		if ((value[i] == '\0') != (i == len - 1) || value[i] == 0x7f || (value[i] < 0x20 && value[i]))
+		if ((value[i] == '\0') != (i == len - 1) ||
+		    (value[i] && log_is_control((const char *)value + i)))
 			return state_refuse(node, "not a string in property", name);
 	}
 	*v = (const char *)value;

@@ -222,10 +222,17 @@ static void test_strings(void **state)
 		uint32_t len;
 		int ret;
 	} cases[] = {
-		{ "ok", 3, 0 },         { "", 1, 0 },          { "\303\251", 3, 0 },
-		{ "", 0, -EINVAL },     { "ab", 2, -EINVAL },  { "a\0b", 4, -EINVAL },
-		{ "a\0", 3, -EINVAL },  { "a\n", 3, -EINVAL }, { "\033[2J", 5, -EINVAL },
+		{ "ok", 3, 0 },
+		{ "", 1, 0 },
+		{ "\303\251", 3, 0 },
+		{ "", 0, -EINVAL },
+		{ "ab", 2, -EINVAL },
+		{ "a\0b", 4, -EINVAL },
+		{ "a\0", 3, -EINVAL },
+		{ "a\n", 3, -EINVAL },
+		{ "\033[2J", 5, -EINVAL },
 		{ "\177", 2, -EINVAL },
+		{ "\302\2332J", 5, -EINVAL },
 	};
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++) {
