@@ -466,6 +466,16 @@ static void extra_device(struct fake_guest *g)
 	g->devices[1].device.next = &extra;
 }
 
+/* An older Ferry's, which has nothing to compare yet. */
+static void simple_device(struct fake_guest *g)
+{
+	static struct device_ops simple;
+
+	simple = *g->devices[1].device.ops;
+	simple.accept = NULL;
+	g->devices[1].device.ops = &simple;
+}
+
 static void other_device(struct fake_guest *g)
 {
 	g->devices[0].device.name = "net3";
@@ -495,6 +505,7 @@ static void test_refused(void **state)
 		  { "dev1: the source has such a device" },
 		  0 },
 		{ extra_device, "hello: destination refused: ", { "net7: this VM has such a device" }, 0 },
+		{ simple_device, "hello: destination refused: ", { "more in it than this Ferry knows" }, 0 },
 		{ other_device, "hello: destination refused: ", { "net3: this VM", "dev0: the source" }, 0 },
 		{ other_cpus, "hello: destination refused: ", { "cpus" }, 0 },
 		{ refuse_warm, "devices: destination refused: ", { "dev0: VLAN_ADD 17" }, 0 },
