@@ -282,6 +282,9 @@ static void serial_resume(struct device *dev, bool arrived)
 {
 	struct serial *s = container_of(dev, struct serial, dev);
 
+	/* Then this is the main thread. */
+	if (arrived)
+		serial_take_terminal(s);
 	pthread_mutex_lock(&s->lock);
 	s->paused = false;
 	/* The level of its lines is not in the interrupt controllers' saved state. An edge too many does no

@@ -306,10 +306,20 @@ static bool serial_in_background(void)
 	return foreground >= 0 && foreground != getpgrp();
 }
 
+void serial_take_terminal(struct serial *s)
+{
+	struct termios raw = s->termios;
+
+	if (!s->is_tty)
+		return;
+	cfmakeraw(&raw);
+	/* Messages to stderr still want their line ends. */
+	raw.c_oflag |= OPOST;
+	tcsetattr(s->input.src.fd, TCSANOW, &raw);
+}
+
 static void serial_open_stdio(struct serial *s)
 {
-	struct termios raw;
-
 	serial_open_end(s, &s->output, serial_open_stdout(), false);
 	if (isatty(STDIN_FILENO) && serial_in_background())
 		return;
@@ -317,11 +327,6 @@ static void serial_open_stdio(struct serial *s)
 	if (s->input.src.fd < 0 || tcgetattr(s->input.src.fd, &s->termios) < 0)
 		return;
 	s->is_tty = true;
-	raw = s->termios;
-	cfmakeraw(&raw);
-	/* Messages to stderr still want their line ends. */
-	raw.c_oflag |= OPOST;
-	tcsetattr(s->input.src.fd, TCSANOW, &raw);
 }
 
 int serial_host_open(struct serial *s, const struct vm_config *config, struct error *err)
@@ -339,6 +344,9 @@ int serial_host_open(struct serial *s, const struct vm_config *config, struct er
 		return serial_listen(s, config->serial_path, err);
 	if (config->serial == SERIAL_STDIO)
 		serial_open_stdio(s);
+	/* While a guest arrives nobody reads what is typed: Ctrl-C is still the operator's. */
+	if (!config->from)
+		serial_take_terminal(s);
 	/* The first look at input that cannot be watched. */
 	serial_wake(s);
 	return 0;

@@ -68,6 +68,8 @@ void serial_update(struct serial *s);
 /* The host side. serial_wake() on any thread, the others on the main thread. */
 void serial_wake(struct serial *s);
 int __must_check serial_host_open(struct serial *s, const struct vm_config *config, struct error *err);
+/* Every key is the guest's from here on, Ctrl-C too. A destination's waits for its guest's arrival. */
+void serial_take_terminal(struct serial *s);
 void serial_host_close(struct serial *s);
 
 #endif

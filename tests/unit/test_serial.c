@@ -700,15 +700,46 @@ static void test_terminal(void **state)
 	close(master);
 }
 
+/* Where a guest is still to arrive the terminal is the operator's, Ctrl-C included, until it has. */
+static void test_terminal_of_a_destination(void **state)
+{
+	struct fixture *f = *state;
+	int master = posix_openpt(O_RDWR | O_NOCTTY), slave;
+	struct termios before, during;
+
+	assert_int_equal(grantpt(master), 0);
+	assert_int_equal(unlockpt(master), 0);
+	slave = open(ptsname(master), O_RDWR | O_NOCTTY);
+	assert_true(slave >= 0);
+	assert_int_equal(tcgetattr(slave, &before), 0);
+	replace_stdio(f, slave, slave);
+	f->config.from = "unix:/somewhere";
+	assert_int_equal(serial_create(&f->serial, &f->vm, &f->config, &f->err), 0);
+	assert_int_equal(tcgetattr(slave, &during), 0);
+	assert_int_equal(during.c_lflag, before.c_lflag);
+	f->vm.devices->ops->resume(f->vm.devices, true);
+	assert_int_equal(tcgetattr(slave, &during), 0);
+	assert_int_equal(during.c_lflag & (ICANON | ECHO | ISIG), 0);
+	stop(f);
+	assert_int_equal(tcgetattr(slave, &during), 0);
+	assert_int_equal(during.c_lflag, before.c_lflag);
+	close(slave);
+	close(master);
+}
+
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_registers),   T(test_loopback), T(test_socket),         T(test_flow_control),
-		T(test_slow_reader), T(test_backlog),  T(test_socket_refused), T(test_early_input),
-		T(test_state),       T(test_paused),   T(test_state_refused),  T(test_pipes),
-		T(test_broken_pipe), T(test_files),    T(test_terminal),
+		T(test_registers),      T(test_loopback),
+		T(test_socket),         T(test_flow_control),
+		T(test_slow_reader),    T(test_backlog),
+		T(test_socket_refused), T(test_early_input),
+		T(test_state),          T(test_paused),
+		T(test_state_refused),  T(test_pipes),
+		T(test_broken_pipe),    T(test_files),
+		T(test_terminal),       T(test_terminal_of_a_destination),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
