@@ -64,7 +64,7 @@ static void serial_hang_up(struct serial *s)
 	serial_close_end(s, &s->input);
 	serial_close_end(s, &s->output);
 	/* The next one may have been waiting. */
-	if (loop_add(&s->vm->loop, &s->listener, EPOLLIN) < 0)
+	if (loop_add(&s->vm->loop, &s->listener, EPOLLIN | EPOLLET) < 0)
 		log_warn("serial: cannot wait for the next client of %s", s->path);
 }
 
@@ -230,8 +230,12 @@ static void serial_accept(struct loop_source *src, uint32_t events)
 	struct serial *s = container_of(src, struct serial, listener);
 	int fd = accept4(src->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-	if (fd < 0)
+	/* Edge-triggered: where descriptors have run out, the waiting client does not keep the loop busy. */
+	if (fd < 0) {
+		if (errno != EAGAIN)
+			log_warn("serial: cannot take a client of %s: %s", s->path, strerror(errno));
 		return;
+	}
 	/* The next one waits in the backlog. */
 	loop_del(&s->vm->loop, src);
 	pthread_mutex_lock(&s->lock);
@@ -278,7 +282,8 @@ static int serial_listen(struct serial *s, const char *path, struct error *err)
 				 errno == EADDRINUSE ? "it is in use, or another file has this name"
 						     : strerror(errno));
 	s->path = path;
-	ret = listen(s->listener.fd, 1) < 0 ? -errno : loop_add(&s->vm->loop, &s->listener, EPOLLIN);
+	ret = listen(s->listener.fd, 1) < 0 ? -errno
+					    : loop_add(&s->vm->loop, &s->listener, EPOLLIN | EPOLLET);
 	return ret < 0 ? error_add(err, ret, "--serial: cannot listen on \"%s\": %s", path, strerror(-ret))
 		       : 0;
 }

@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -727,6 +728,44 @@ static void test_terminal_of_a_destination(void **state)
 	close(master);
 }
 
+/* One event, as the loop would. */
+static void dispatch(struct fixture *f)
+{
+	struct epoll_event event;
+	struct loop_source *src;
+
+	assert_int_equal(epoll_wait(f->vm.loop.epoll_fd, &event, 1, 0), 1);
+	src = event.data.ptr;
+	src->fn(src, event.events);
+}
+
+/* A client that cannot be taken waits, and costs nothing meanwhile. */
+static void test_no_descriptors(void **state)
+{
+	struct fixture *f = *state;
+	struct rlimit limit, none;
+	struct epoll_event event;
+	int first, second;
+
+	assert_int_equal(serial_create(&f->serial, &f->vm, &f->config, &f->err), 0);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	first = join(f);
+	none = (struct rlimit){ .rlim_cur = 0, .rlim_max = limit.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	dispatch(f);
+	assert_int_equal(epoll_wait(f->vm.loop.epoll_fd, &event, 1, 0), 0);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	/* It is taken when the next one comes. */
+	second = join(f);
+	dispatch(f);
+	say(f, "hello");
+	assert_int_equal(loop_start(&f->vm.loop, "serial"), 0);
+	f->running = true;
+	read_text(first, "hello");
+	close(first);
+	close(second);
+}
+
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
@@ -740,6 +779,7 @@ int main(void)
 		T(test_state_refused),  T(test_pipes),
 		T(test_broken_pipe),    T(test_files),
 		T(test_terminal),       T(test_terminal_of_a_destination),
+		T(test_no_descriptors),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
