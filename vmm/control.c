@@ -378,8 +378,9 @@ void control_destroy(struct control *control)
 	pthread_mutex_lock(&control->lock);
 	for (unsigned int i = 0; i < CONTROL_MAX_CALLS; i++) {
 		began[i] = control->calls[i].state != CALL_FREE;
+		/* One direction: how a migration has ended is still to be said. */
 		if (control->calls[i].state == CALL_RUNNING)
-			shutdown(control->calls[i].fd, SHUT_RDWR);
+			shutdown(control->calls[i].fd, SHUT_RD);
 	}
 	pthread_mutex_unlock(&control->lock);
 	for (unsigned int i = 0; i < CONTROL_MAX_CALLS; i++) {

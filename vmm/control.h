@@ -33,7 +33,7 @@ struct control_method {
 int __must_check control_create(struct control **control, struct loop *loop, const char *runtime_dir,
 				const char *name, const struct control_method *methods,
 				unsigned int n_methods, void *opaque, struct error *err);
-/* Hangs up on all calls, waits for their threads, removes the socket. */
+/* Has all calls end, as if their clients had hung up, waits for their last replies, removes the socket. */
 void control_destroy(struct control *control);
 
 /* A string or a number among the call's parameters; false if it is not there. The string is unescaped into
