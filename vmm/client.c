@@ -196,8 +196,12 @@ static int client_follow(struct control_client *c, struct error *err)
 		client_summary(object);
 		return 0;
 	}
-	log_error("%s", err->text);
-	return strcmp(c->error, CLIENT_ERROR_UNKNOWN) == 0 ? CLIENT_EXIT_UNKNOWN : 1;
+	if (c->error[0]) {
+		log_error("%s", err->text);
+		return strcmp(c->error, CLIENT_ERROR_UNKNOWN) == 0 ? CLIENT_EXIT_UNKNOWN : 1;
+	}
+	log_error("%s: whether the guest has moved is to be seen at the destination", err->text);
+	return CLIENT_EXIT_UNKNOWN;
 }
 
 int client_migrate(int argc, char **argv)
