@@ -38,7 +38,7 @@
 struct app {
 	struct vm_config config;
 	struct loop_source
-		signals; /* SIGINT and SIGTERM, as a file; ends waiting for a source, then the VM */
+		signals; /* SIGINT, SIGTERM and SIGHUP, as a file; ends waiting for a source, then the VM */
 	int signal;      /* that came */
 	bool has_vm;
 	struct vm vm;
@@ -73,11 +73,15 @@ static void app_signalled(struct loop_source *src, uint32_t events)
 /* Before any thread: all of them inherit the mask. */
 static int app_init_signals(struct app *app, struct error *err)
 {
+	struct sigaction hangup;
 	sigset_t set;
 
 	sigemptyset(&set);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGTERM);
+	/* Unless it is to be ignored, as nohup has it. */
+	if (sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN)
+		sigaddset(&set, SIGHUP);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	/* Who reads our output may go; the guest stays. */
 	signal(SIGPIPE, SIG_IGN);
