@@ -119,6 +119,13 @@ static void app_migrate(struct control_call *call, void *opaque)
 	uint64_t downtime_ms = CLIENT_DOWNTIME_MS;
 	unsigned int i;
 
+	if (app->outcome_unknown) {
+		control_fail(
+			call, CLIENT_ERROR_UNKNOWN,
+			"the guest is paused here after a migration whose outcome is unknown; if it does "
+			"not run at the destination, \"ferry resume\" first");
+		return;
+	}
 	if (!control_get_string(call, "to", to, sizeof(to))) {
 		control_fail(call, "org.varlink.service.InvalidParameter",
 			     "\"to\" is missing: the address to migrate to");
@@ -150,7 +157,8 @@ static void app_migrate(struct control_call *call, void *opaque)
 		vm_end(&app->vm, VM_EXIT_POWER_OFF);
 		break;
 	case SOURCE_FAILED:
-		log_warn("migration to %s failed, the guest goes on here: %s", to, err.text);
+		log_warn("migration to %s failed, %s: %s", to,
+			 vm_ended(&app->vm) ? "and the VM ends here" : "the guest goes on here", err.text);
 		control_fail(call, "org.ferry.MigrationFailed", err.text);
 		break;
 	case SOURCE_UNKNOWN:
