@@ -23,6 +23,7 @@ struct net_batch {
 	uint32_t n_used;              /* of those that are not retired */
 	uint32_t end;                 /* of the last one in the area */
 	bool refused;                 /* one of them */
+	uint64_t end_ns;              /* when the device has to have answered one more */
 	struct net_batch_command {
 		uint32_t offset, len;
 		bool used;
@@ -88,7 +89,7 @@ static int net_batch_wait(struct net *net, struct net_batch *batch, uint32_t n, 
 	late = !svq_enable_calls_after(svq, (uint16_t)n);
 	if (svq_publish(svq))
 		net_queue_kick_device(net->ctrl_queue);
-	late = late && net_ctrl_wait(net, NET_CTRL_TIMEOUT_MS) < 0;
+	late = late && net_ctrl_wait(net, ms_until(batch->end_ns)) < 0;
 	svq_disable_calls(svq);
 	while ((ret = net_ctrl_get_used(net, &used)) == 1) {
 		net_batch_at(batch, (uint32_t)used.token)->used = true;
@@ -96,7 +97,10 @@ static int net_batch_wait(struct net *net, struct net_batch *batch, uint32_t n, 
 	}
 	if (ret < 0)
 		return error_add(err, ret, "control queue: %s", svq->broken);
-	if (late && batch->n_used == n_used)
+	/* From the last answer, not from the last call: one can come without the other. */
+	if (batch->n_used != n_used)
+		batch->end_ns = end_of(NET_CTRL_TIMEOUT_MS);
+	else if (late || now_ns() >= batch->end_ns)
 		return error_add(err, -ETIMEDOUT, "the device did not answer control commands within %d s",
 				 NET_CTRL_TIMEOUT_MS / 1000);
 	return 0;
@@ -108,6 +112,7 @@ static int net_batch_run(struct net *net, struct net_batch *batch, struct cvq_re
 {
 	uint32_t pending = cvq_replay_next(replay, next);
 
+	batch->end_ns = end_of(NET_CTRL_TIMEOUT_MS);
 	while (pending > 0 || batch->n_posted != batch->n_retired) {
 		uint32_t n;
 		int ret;

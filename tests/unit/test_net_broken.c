@@ -67,6 +67,50 @@ static void test_used_index(void **state)
 	assert_broken(f);
 }
 
+struct caller {
+	struct fixture *f;
+	unsigned int queue;
+	_Atomic bool stop;
+};
+
+static void *call_without_answers(void *arg)
+{
+	struct caller *c = arg;
+	uint64_t one = 1;
+
+	while (!c->stop && write(c->f->va->queues[c->queue].vring.call_fd, &one, sizeof(one)) > 0)
+		poll(NULL, 0, 100);
+	return NULL;
+}
+
+static int add_vlan(struct net *net, void *arg)
+{
+	net->target = net->store;
+	net->target.vlans[0] ^= 1u << 5;
+	return net_ctrl_apply(net, arg);
+}
+
+/* One that calls, again and again, and answers nothing: the NIC's thread and whoever waits for it, be it a
+ * vCPU, come back. */
+static void test_calls_without_answers(void **state)
+{
+	struct fixture *f = *state;
+	struct caller c = { .f = f };
+	struct error err = { 0 };
+	pthread_t thread;
+
+	start(f);
+	fake_vdpa_lock(f->va);
+	f->va->faults.hold = true;
+	c.queue = fake_vdpa_ctrl_index(f->va);
+	fake_vdpa_unlock(f->va);
+	assert_int_equal(pthread_create(&thread, NULL, call_without_answers, &c), 0);
+	assert_int_equal(net_call(f->a->net, add_vlan, &err), -ETIMEDOUT);
+	assert_non_null(strstr(err.text, "did not answer control commands"));
+	c.stop = true;
+	pthread_join(thread, NULL);
+}
+
 static void test_used_length(void **state)
 {
 	struct fixture *f = *state;
@@ -286,6 +330,7 @@ int main(void)
 		TEST(test_used_ids),
 		TEST(test_used_index),
 		TEST(test_used_length),
+		TEST(test_calls_without_answers),
 		TEST(test_ctrl_used_id),
 		TEST(test_no_answer),
 		TEST(test_broken_with_a_command_in_flight),
