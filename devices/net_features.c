@@ -118,23 +118,31 @@ static bool net_rings_fit(const struct net *net, const uint16_t *sizes, uint64_t
 
 uint64_t net_offer_rings(const struct net *net, const struct net_config *config, uint16_t *sizes)
 {
-	uint64_t features = 0;
+	/*
+	 * In order: the device has to be so by itself. Chains can be kept back until older ones are done, but
+	 * a packet in several buffers would have others between them then.
+	 */
+	const uint64_t in_order = net->vdpa->in_order ? VIRTIO_BIT(VIRTIO_F_IN_ORDER) : 0;
+	const uint64_t packed = VIRTIO_BIT(VIRTIO_F_RING_PACKED);
+	uint64_t features = in_order;
 
 	while (!net_rings_fit(net, sizes, 0)) {
 		for (unsigned int i = 0; i < net->n_slots; i++)
 			sizes[i] = sizes[i] > NET_MIN_RING_LIMIT ? sizes[i] / 2 : sizes[i];
 	}
-	/*
-	 * In order: the device has to be so by itself. Chains can be kept back until older ones are done, but
-	 * a packet in several buffers would have others between them then.
+	/* A guest may accept both. What fits is the same on hosts of a kind, whatever is wanted of it there.
 	 */
-	if (net->vdpa->in_order && !config->any_order &&
-	    net_rings_fit(net, sizes, VIRTIO_BIT(VIRTIO_F_IN_ORDER)))
-		features |= VIRTIO_BIT(VIRTIO_F_IN_ORDER);
-	/* A driver may accept both. */
-	if (!config->split_only && net_rings_fit(net, sizes, features | VIRTIO_BIT(VIRTIO_F_RING_PACKED)))
-		features |= VIRTIO_BIT(VIRTIO_F_RING_PACKED);
-	return features;
+	if (net_rings_fit(net, sizes, packed | in_order))
+		features |= packed;
+	else if (!net_rings_fit(net, sizes, in_order))
+		features = 0;
+	if (config->in_order_text && !config->any_order && !(features & in_order))
+		log_warn("%s: in-order=on has no effect: %s", net->name,
+			 in_order ? "what is in flight in so long rings would not fit into the state"
+				  : "the device does not say that it keeps an order");
+	if (config->split_only)
+		features &= ~packed;
+	return config->any_order ? features & ~in_order : features;
 }
 
 /* Names for messages, as in the specification. */

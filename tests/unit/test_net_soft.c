@@ -445,6 +445,39 @@ static void test_long_rings(void **state)
 		assert_long_next(p, &p->b, i);
 }
 
+/* What is offered of rings does not depend on what is wanted, but for that: a destination takes what a source
+ * of its kind has offered. */
+static void test_offers(void **state)
+{
+	const uint64_t both = BIT(VIRTIO_F_RING_PACKED) | BIT(VIRTIO_F_IN_ORDER);
+	const struct net_config wanted = fixture_config;
+	struct pair *p = *state;
+
+	for (uint32_t size = 4096; size <= CONFIG_MAX_RING; size *= 2) {
+		for (unsigned int n_pairs = 1; n_pairs <= 3; n_pairs += 2) {
+			uint64_t all = 0, want = 0;
+
+			for (unsigned int i = 0; i < 4; i++) {
+				struct net_guest *g = calloc(1, sizeof(*g));
+
+				fixture_config.split_only = i & 1;
+				fixture_config.any_order = i & 2;
+				net_guest_init_on(g, soft_net_device(&p->net, n_pairs, (uint16_t)size),
+						  &fixture_config);
+				want = both & ~(i & 1 ? BIT(VIRTIO_F_RING_PACKED) : 0) &
+				       ~(i & 2 ? BIT(VIRTIO_F_IN_ORDER) : 0);
+				if (i == 0)
+					all = net_guest_offered(g) & both;
+				assert_true((net_guest_offered(g) & both) == (all & want));
+				net_guest_exit(g);
+				free(g);
+			}
+			assert_true(size > 4096 || all == both);
+		}
+	}
+	fixture_config = wanted;
+}
+
 /* So many that not even what is in flight in split ones could be carried are offered shorter. */
 static void test_too_long_rings(void **state)
 {
@@ -494,6 +527,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_faults, build, demolish),
 		cmocka_unit_test_setup_teardown(test_long_rings, build, demolish),
 		cmocka_unit_test_setup_teardown(test_too_long_rings, build, demolish),
+		cmocka_unit_test_setup_teardown(test_offers, build, demolish),
 		cmocka_unit_test_setup_teardown(test_link, build, demolish),
 	};
 
