@@ -54,8 +54,10 @@ void client_help_migrate(FILE *out)
 		"                     and go over the downtime, or cancel the migration (throttle)\n"
 		"  --runtime-dir DIR  where the control socket is (" CONFIG_RUNTIME_DIR ")\n\n"
 		"Exit codes: 0 moved; 1 failed, the guest goes on here; 2 wrong usage; 5 the outcome is "
-		"unknown and the\n"
-		"guest paused here: if it does not run at the destination, \"ferry resume NAME\".\n",
+		"unknown: the\n"
+		"guest is paused here, and \"ferry resume NAME\" if it does not run at the destination; or "
+		"its process has\n"
+		"ended without an answer.\n",
 		CLIENT_DOWNTIME_MAX_MS, CLIENT_DOWNTIME_MS);
 }
 

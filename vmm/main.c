@@ -422,10 +422,12 @@ static void help(FILE *out)
 		     "usage: ferry COMMAND [OPTION...]\n\n");
 	for (unsigned int i = 0; i < ARRAY_SIZE(commands); i++)
 		fprintf(out, "  %-9s %s\n", commands[i].name, commands[i].summary);
-	fprintf(out, "\n\"ferry COMMAND --help\" says more.\n"
-		     "Exit codes: 0 the guest powered off or has moved; 1 error; 2 wrong usage; 3 the guest "
-		     "reset itself;\n"
-		     "4 the guest crashed; 5 a migration's outcome is unknown and the guest paused here.\n");
+	fprintf(out,
+		"\n\"ferry COMMAND --help\" says more.\n"
+		"Exit codes: 0 the guest powered off or has moved; 1 error; 2 wrong usage; 3 the guest "
+		"reset itself;\n"
+		"4 the guest crashed; 5 a migration's outcome is unknown, and the guest paused here or its "
+		"process ended.\n");
 }
 
 static int command_help(int argc, char **argv)
