@@ -11,6 +11,9 @@ import sys
 import time
 import traceback
 
+import forward
+import programs
+import replay
 import vmm
 from lab import BUILD, CommandFailed, Lab, LabStuck
 from netns import Pinger
@@ -19,6 +22,8 @@ from test_migrate_state import ALLMULTI, HASH, MAC, OFFLOADS, PROMISC, RSS, mult
 TRACING = "/sys/kernel/debug/tracing"
 EVENT = re.compile(r"-(\d+) +\[\d+\].*? (\d+\.\d+): (kvm_\w+):")
 LOST_AFTER = 12
+PROGRAMS = ("svq", "soft")
+PARTS = PROGRAMS + ("boot", "forward", "replay", "move")
 GAP = "ping gap at the switchover, ms"
 
 
@@ -266,6 +271,14 @@ def verdicts(figures):
         ("blackout, all set against default", figures.median(vcpu, "ferry, all set"), figures.median(vcpu, "ferry"), 1.2),
         ("ping gap, all set against default", figures.median(gap, "ferry, all set"), figures.median(gap, "ferry"), 1.2),
     ]
+    rate, cpu = "split tx batch 32: thousand packets a second", "sent alone: VMM's CPU time a packet, us"
+    many, replayed = "replay with 300 VLANs, commands a second", "replay with 40 VLANs, commands a second"
+    targets += [
+        ("3 million packets a second to ours", 3000, figures.median(rate, programs.SHIPPED), 1),
+        ("CPU a forwarded packet, of QEMU's", figures.median(cpu, "ferry"), figures.median(cpu, "q35"), 0.5),
+        ("time a command, of Debian 13's QEMU", figures.median(many, "q35, Debian 13"), figures.median(many, "ferry"), 0.333),
+        ("time a command, of QEMU's", figures.median(replayed, "q35"), figures.median(replayed, "ferry"), 0.333),
+    ]
     return [{"target": name, "ratio": round(value / base, 3) if value is not None and base else None, "limit": limit}
             for name, value, base, limit in targets]
 
@@ -292,23 +305,35 @@ def main():
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="two repetitions")
     parser.add_argument("--rate", type=int, default=200, help="pings a second (200)")
-    parser.add_argument("--vlans", type=int, default=4094, help="VLANs of Ferry's guest with everything set; 0: no such guest")
+    parser.add_argument("--vlans", type=int, default=4094, help="VLANs of Ferry's guests with everything set; 0: no such guests")
     parser.add_argument("--qemu-vlans", type=int, default=64, help="VLANs of QEMU's last guest; 0: no such guest")
-    parser.add_argument("--only", choices=("boot", "move"))
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, 
+                        help="what to measure (all): svq: packets through shadow rings between fakes, and soft: replay of everything to Ferry's "
+                             "own device, both without a lab; boot: start and memory; forward: packets through shadow rings on vdpa_sim_net; "
+                             "replay: control commands to vp_vdpa; move: migration")
+    parser.add_argument("--beside", metavar="BUILD", help="with svq and soft: another build of these programs, measured in turns with this one")
     options = parser.parse_args()
     repetitions = 2 if options.quick else options.repetitions
     figures = Figures()
     started = time.monotonic()
     size(figures)
     try:
-        with Lab(nics=vmm.NICS, sims=(), memory="4G", log=BUILD / "bench-l1.log") as lab:
+        programs.measure(figures, options.only, repetitions if set(options.only) & set(PROGRAMS) else 0, options.beside, say)
+        if set(options.only) <= set(PROGRAMS):
+            return
+        nics = () if options.only == ["forward"] else vmm.NICS
+        with Lab(nics=nics, sims=(forward.NIC,), memory="4G", log=BUILD / "bench-l1.log") as lab:
             say(f"== lab up in {lab.boot_seconds:.0f} s")
             qemu = vmm.install(lab)
             vmm.initramfs(lab)
             say(f"== {qemu}")
-            if options.only != "move":
+            if "boot" in options.only:
                 boots(lab, figures, repetitions)
-            if options.only != "boot":
+            if "forward" in options.only:
+                forward.forwards(lab, figures, repetitions, attempt, say)
+            if "replay" in options.only and options.vlans:
+                replay.replays(lab, figures, repetitions, options.vlans, attempt, say)
+            if "move" in options.only:
                 moves(lab, figures, repetitions, options.rate, options.vlans, options.qemu_vlans)
     finally:
         say(f"\n{repetitions} repetitions in {time.monotonic() - started:.0f} s")

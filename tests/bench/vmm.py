@@ -53,13 +53,18 @@ def initramfs(lab):
 
 
 def install(lab):
-    """Puts both programs into L1's memory, QEMU with the libraries it needs: over a share they would start slowly."""
+    """Puts both programs into L1's memory: over a share they would start slowly."""
     lab.run("mkdir /tmp/bin && cp /build/ferry /tmp/bin && mount --bind /tmp/bin /build", timeout=120)
-    root = pathlib.Path(subprocess.run([HERE.parent / "lab" / "qemu"], check=True, stdout=subprocess.PIPE, text=True).stdout.strip())
-    programs = ["usr/bin/qemu-system-x86_64", "usr/bin/qemu-system-x86_64-microvm"]
+    return install_qemu(lab)
+
+
+def install_qemu(lab, suite="sid", place=QEMU_ROOT):
+    """A suite's QEMU with the libraries that it needs; returns its version."""
+    root = pathlib.Path(subprocess.run([HERE.parent / "lab" / "qemu", suite], check=True, stdout=subprocess.PIPE, text=True).stdout.strip())
+    programs = [p for p in ("usr/bin/qemu-system-x86_64", "usr/bin/qemu-system-x86_64-microvm") if (root / p).exists()]
     loader, = (root / "lib64").glob("ld-linux*")
     folders = f"{root}/usr/lib/x86_64-linux-gnu"
-    files = set(programs) | {"usr/" + f for f in FIRMWARE} | {str(loader.relative_to(root))}
+    files = set(programs) | {"usr/" + f for f in FIRMWARE if (root / "usr" / f).exists()} | {str(loader.relative_to(root))}
     for program in programs:
         listed = subprocess.run([loader, "--library-path", folders, "--list", root / program], check=True, stdout=subprocess.PIPE,
                                 text=True).stdout
@@ -67,11 +72,11 @@ def install(lab):
     with open(lab.share / "qemu.tar", "wb") as tar:
         subprocess.run(["tar", "-C", root, "-ch", *sorted(files)], check=True, stdout=tar)
     folders = " ".join("/" + d for d in ("dev", "proc", "sys", "run", "images", "tmp"))
-    lab.run(f"mkdir {QEMU_ROOT} && tar -xf /share/qemu.tar -C {QEMU_ROOT} && cd {QEMU_ROOT} && "
+    lab.run(f"mkdir {place} && tar -xf /share/qemu.tar -C {place} && cd {place} && "
             f"for d in {folders}; do mkdir -p .$d && mount --bind $d .$d; done && mkdir -p usr/lib && "
             "for l in lib; do [ -e $l ] || ln -s usr/lib $l; done", timeout=300)
     (lab.share / "qemu.tar").unlink()
-    version = lab.run(f"chroot {QEMU_ROOT} /usr/bin/qemu-system-x86_64 --version", timeout=120)
+    version = lab.run(f"chroot {place} /usr/bin/qemu-system-x86_64 --version", timeout=120)
     return version.splitlines()[0]
 
 
@@ -86,7 +91,8 @@ def ferry_command(node, serial="stdio", kernel="vmlinux"):
             f"--cpus 1 --serial {serial} {net} --cmdline {shlex.quote(words())}")
 
 
-def qemu_command(machine, node, mac=device_mac("vp0"), serial="stdio", kernel="vmlinux", append=None, memory=BOOT_MEMORY, extra=""):
+def qemu_command(machine, node, mac=device_mac("vp0"), serial="stdio", kernel="vmlinux", append=None, memory=BOOT_MEMORY, extra="",
+                 place=QEMU_ROOT):
     program, options, nic = {
         "q35": ("qemu-system-x86_64", "q35", f"virtio-net-pci,{QEMU_NIC},vectors=10,disable-legacy=on,romfile="),
         # Its option ROMs stay: one of them is what enters an ELF kernel.
@@ -94,7 +100,7 @@ def qemu_command(machine, node, mac=device_mac("vp0"), serial="stdio", kernel="v
                     f"virtio-net-device,{QEMU_NIC}"),
     }[machine]
     net = f"-netdev vhost-vdpa,id=n,vhostdev={node},queues=4,x-svq=on -device {nic.format(mac=mac)}" if node else ""
-    return (f"chroot {QEMU_ROOT} /usr/bin/{program} -nodefaults -no-user-config -display none -M {options},accel=kvm,memory-backend=ram "
+    return (f"chroot {place} /usr/bin/{program} -nodefaults -no-user-config -display none -M {options},accel=kvm,memory-backend=ram "
             f"-object memory-backend-memfd,id=ram,size={memory}M,share=on -cpu host -smp 1 -m {memory} -serial {serial} "
             f"-kernel /images/{kernel} -initrd /tmp/bench.cpio -append {shlex.quote(append or words())} {net} {extra}")
 
@@ -140,14 +146,14 @@ class Monitor(qmp.Qmp):
 
 
 class QemuHost:
-    def __init__(self, lab, node, mac, address, incoming=False):
+    def __init__(self, lab, node, mac, address, incoming=False, extra="", place=QEMU_ROOT):
         self.lab, self.node = lab, node
         self.directory = f"/run/qemu-{next(numbers)}"
         self.serial = f"{self.directory}/serial"
         self.address = f"unix:{self.directory}/incoming"
-        extra = f"-qmp unix:{self.directory}/qmp,server=on,wait=off" + (f" -incoming {self.address}" if incoming else "")
+        extra += f" -qmp unix:{self.directory}/qmp,server=on,wait=off" + (f" -incoming {self.address}" if incoming else "")
         command = qemu_command("q35", lab.nodes[node], mac, f"unix:{self.serial},server=on,wait=off", append=words(address),
-                               memory=MOVE_MEMORY, extra=extra)
+                               memory=MOVE_MEMORY, extra=extra.replace("{directory}", self.directory), place=place)
         self.process = lab.spawn(f"mkdir {self.directory} && exec {command}")
         self.monitor = None
 
@@ -169,13 +175,14 @@ class QemuHost:
 class QemuGuest:
     """The same guest under QEMU's q35 machine."""
 
-    def __init__(self, lab, nodes, address):
-        self.lab, self.nodes, self.address, self.mac = lab, nodes, address, device_mac(nodes[0])
+    def __init__(self, lab, nodes, address, host=None):
+        self.lab, self.nodes, self.address = lab, nodes, address
         self.guest = guest.Guest(lab)
         self.destination = None
         for name in nodes:
             lab.reset_nic(name)
-        self.host = QemuHost(lab, nodes[0], self.mac, address)
+        self.mac = device_mac(nodes[0]) if nodes else None
+        self.host = host or QemuHost(lab, nodes[0], self.mac, address)
 
     def boot(self):
         try:

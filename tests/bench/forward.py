@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What Ferry's and QEMU's shadow queues take for a packet, on vdpa_sim_net, which sends a guest its own frames back."""
+
+import re
+
+import vmm
+import ferry
+from lab import CommandFailed
+
+NIC, MAC = "sim0", "52:54:77:77:22:11"
+# To everybody: the device sends them back. To nobody: it drops them.
+WAYS = {"looped back": "ff:ff:ff:ff:ff:ff", "sent alone": "02:00:00:00:00:99"}
+# When, the CPU time so far of the VMM's threads and of the device's in the kernel, what the device has moved.
+SAMPLE = ("echo clock $(cut -d' ' -f1 /proc/uptime); for t in /proc/{pid}/task/*; do "
+          "echo thread $(cat $t/comm | tr ' ' _) $(cut -d' ' -f1 $t/schedstat); done; "
+          "for p in /proc/[0-9]*; do case $(cat $p/comm 2>/dev/null) in *'vDPA sim'*) echo device - $(cut -d' ' -f1 $p/schedstat);; "
+          f"esac; done; for q in 0 1; do echo; vdpa -j dev vstats show {NIC} qidx $q; done; ")
+
+
+class Ferry(ferry.Vm):
+    def __init__(self, lab):
+        super().__init__(lab, node=NIC, cmdline="pci=noearly", mem="256M", cpus=1, address=None)
+
+    def pid(self):
+        return self.host.pid()
+
+    def is_vcpu(self, thread):
+        return thread.startswith("vcpu")
+
+
+class Qemu(vmm.QemuGuest):
+    def __init__(self, lab):
+        super().__init__(lab, (), None, host=vmm.QemuHost(lab, NIC, MAC, None, extra="-name bench,debug-threads=on "))
+
+    def pid(self):
+        return self.host.pid()
+
+    def is_vcpu(self, thread):
+        return thread.startswith("CPU_")
+
+
+def sample(text, vm):
+    """Seconds, packets, {who: ns}."""
+    ns = {"vCPU": 0, "VMM": 0, "device": 0}
+    for kind, name, value in re.findall(r"^(thread|device) (\S+) (\d+)$", text, re.MULTILINE):
+        ns["device" if kind == "device" else "vCPU" if vm.is_vcpu(name) else "VMM"] += int(value)
+    packets = sum(int(n) for n in re.findall(r'"[rt]x packets":(\d+)', text))
+    return float(re.search(r"clock ([0-9.]+)", text)[1]), packets, ns
+
+
+def flood(lab, figures, column, vm, way, seconds):
+    vm.sh(f"flood eth0 {seconds * 10} {WAYS[way]} > /dev/null 2>&1 &")
+    script = SAMPLE.replace("{pid}", str(vm.pid()))
+    before, after = lab.run(f"sleep 2; {script} sleep {seconds}; echo again; {script}", timeout=60 + seconds).split("again")
+    vm.sh("killall flood")
+    (start, n_before, ns_before), (end, n_after, ns_after) = sample(before, vm), sample(after, vm)
+    n, elapsed = n_after - n_before, end - start
+    if n < 100:
+        raise CommandFailed(f"{n} packets were forwarded:\n{before}\n{after}")
+    figures.add(f"{way}: packets a second", column, round(n / elapsed))
+    figures.add(f"{way}: VMM's CPU time a packet, us", column, round((ns_after["VMM"] - ns_before["VMM"]) / n / 1e3, 2))
+    for who, ns in ns_after.items():
+        figures.add(f"   {who} busy, %", f"{column}, {way}", round((ns - ns_before[who]) / elapsed / 1e7, 1))
+
+
+def forwards(lab, figures, repetitions, attempt, say, seconds=6):
+    for repetition in range(repetitions):
+        say(f"== forwarding {repetition + 1} of {repetitions}")
+        for column, make in (("ferry", Ferry), ("q35", Qemu)):
+            def once():
+                vm = make(lab).boot()
+                try:
+                    for way in WAYS:
+                        flood(lab, figures, column, vm, way, seconds)
+                finally:
+                    vm.close()
+            attempt(figures, f"{next(iter(WAYS))}: packets a second", column, once)

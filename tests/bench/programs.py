@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Programs that need no lab: the data path between fakes (svq.c), and a replay to Ferry's own device (replay.c). As Ferry is shipped, as
+an optimised glibc build and, if asked for, as another build has them: in turns."""
+
+import os
+import pathlib
+import re
+import subprocess
+
+from lab import BUILD
+
+RELEASE = pathlib.Path(os.environ.get("FERRY_RELEASE", f"{BUILD}-release"))
+SVQ = re.compile(r"^(.+): ([0-9.]+) Mpackets/s, ([0-9.]+) ns a packet in Ferry$", re.MULTILINE)
+REPLAY = re.compile(r"^(.+): (\d+) commands in ([0-9.]+) ms, (\d+) a second$", re.MULTILINE)
+SHIPPED, GLIBC, BESIDE = "as shipped", "glibc, -O3", "beside"
+
+
+def builds(beside):
+    """{column: build}"""
+    return {SHIPPED: BUILD, GLIBC: RELEASE, **({BESIDE: pathlib.Path(beside)} if beside else {})}
+
+
+def run(build, name):
+    return subprocess.run([build / "tests/bench" / f"bench_{name}"], check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def measure(figures, parts, repetitions, beside, say):
+    for repetition in range(repetitions):
+        say(f"== programs, {repetition + 1} of {repetitions}")
+        turns = list(builds(beside).items())
+        for column, build in turns if repetition % 2 == 0 else reversed(turns):
+            if "svq" in parts:
+                for case, rate, ns in SVQ.findall(run(build, "svq")):
+                    figures.add(f"{case}: thousand packets a second", column, round(1000 * float(rate)))
+                    figures.add(f"{case}: in Ferry, ns a packet", column, float(ns))
+            if "soft" in parts:
+                for case, _, ms, rate in REPLAY.findall(run(build, "replay")):
+                    figures.add(f"replay to {case}: ms", column, float(ms))
+                    figures.add(f"replay to {case}: commands a second", column, int(rate))
