@@ -44,7 +44,7 @@ def sample(text, vm):
     ns = {"vCPU": 0, "VMM": 0, "device": 0}
     for kind, name, value in re.findall(r"^(thread|device) (\S+) (\d+)$", text, re.MULTILINE):
         ns["device" if kind == "device" else "vCPU" if vm.is_vcpu(name) else "VMM"] += int(value)
-    packets = sum(int(n) for n in re.findall(r'"[rt]x packets":(\d+)', text))
+    packets = sum(int(n) for n in re.findall(r'"[rt]x packets":\s*(\d+)', text))
     return float(re.search(r"clock ([0-9.]+)", text)[1]), packets, ns
 
 
