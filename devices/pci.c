@@ -100,9 +100,17 @@ static void pci_config_read(struct pci_device *dev, uint8_t reg, void *data, uns
 	pthread_mutex_unlock(&dev->lock);
 }
 
+static bool pci_is_master(const struct pci_device *dev)
+{
+	return get_le16(&dev->config[PCI_COMMAND]) & PCI_COMMAND_MASTER;
+}
+
 static void pci_config_write(struct pci_device *dev, uint8_t reg, const uint8_t *data, unsigned int len)
 {
+	bool was_master, lost;
+
 	pthread_mutex_lock(&dev->lock);
+	was_master = pci_is_master(dev);
 	for (unsigned int i = 0; i < len; i++)
 		dev->config[reg + i] = (uint8_t)((dev->config[reg + i] & ~dev->writable[reg + i]) |
 						 (data[i] & dev->writable[reg + i]));
@@ -111,7 +119,10 @@ static void pci_config_write(struct pci_device *dev, uint8_t reg, const uint8_t 
 		pci_msix_update(dev);
 	if (reg <= PCI_COMMAND + 1 || (reg >= PCI_BASE_ADDRESS_0 && reg < PCI_CARDBUS_CIS))
 		pci_check_bars(dev);
+	lost = was_master && !pci_is_master(dev);
 	pthread_mutex_unlock(&dev->lock);
+	if (lost && dev->master_lost)
+		dev->master_lost(dev);
 	if (pci_is_window(dev, reg))
 		pci_window_access(dev, true);
 }

@@ -4,7 +4,8 @@
  * Ferry places, and MSI-X. No INTx, no bridges, no hot-plug.
  *
  * A BAR stays where Ferry has placed it: a guest that writes another address reads it back, but is not
- * followed. Bus mastering is not enforced.
+ * followed. Bus mastering is not enforced, but a function may let go of its memory when the guest takes it
+ * away.
  */
 #ifndef FERRY_DEVICES_PCI_H
 #define FERRY_DEVICES_PCI_H
@@ -43,6 +44,9 @@ struct pci_device {
 	unsigned int n_vectors;
 	struct pci_msix_vector *vectors;
 	struct log_limit log_limit; /* for what the guest does wrong */
+	/* The guest has cleared Bus Master. On the vCPU's thread, without the lock; NULL: it does not matter.
+	 */
+	void (*master_lost)(struct pci_device *dev);
 };
 
 struct pci_bus {

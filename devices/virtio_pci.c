@@ -174,6 +174,20 @@ static void add_capabilities(struct virtio_pci *v)
 		       add_capability(v, VIRTIO_PCI_CAP_PCI_CFG, 0, 0, sizeof(struct virtio_pci_cfg_cap)));
 }
 
+/*
+ * A driver resets its device before it takes bus mastering away. A kernel that another one takes the place of
+ * (kexec) does not: it takes it away, and what the device still wrote would be in memory that is used anew.
+ */
+static void master_lost(struct pci_device *pci)
+{
+	struct virtio_pci *v = container_of(pci, struct virtio_pci, pci);
+
+	pthread_mutex_lock(&v->lock);
+	if (v->status != 0)
+		virtio_pci_reset(v);
+	pthread_mutex_unlock(&v->lock);
+}
+
 static uint64_t notify_addr(const struct virtio_pci *v, unsigned int queue)
 {
 	return v->pci.bar_base[VIRTIO_PCI_BAR] + BAR_NOTIFY + queue * NOTIFY_BYTES;
@@ -257,6 +271,7 @@ int virtio_pci_init(struct virtio_pci *v, struct pci_bus *bus, const struct virt
 		goto remove_pci;
 	add_capabilities(v);
 	pthread_mutex_init(&v->lock, NULL);
+	v->pci.master_lost = master_lost;
 	return 0;
 
 remove_pci:

@@ -108,8 +108,10 @@ void virtio_pci_needs_reset(struct virtio_pci *v);
 void virtio_pci_save(struct virtio_pci *v, struct state_writer *w);
 int __must_check virtio_pci_load(struct virtio_pci *v, struct state_node *node);
 
-/* Between virtio_pci*.c. Access to the common configuration structure; what the driver may have written. */
+/* Between virtio_pci*.c. Access to the common configuration structure; a reset, with the lock held; what the
+ * driver may have written. */
 void virtio_pci_common_read(struct virtio_pci *v, uint64_t offset, void *data, unsigned int len);
+void virtio_pci_reset(struct virtio_pci *v);
 void virtio_pci_common_write(struct virtio_pci *v, uint64_t offset, const void *data, unsigned int len);
 bool virtio_pci_features_valid(struct virtio_pci *v, uint64_t accepted);
 bool virtio_pci_status_legal(uint8_t status);

@@ -74,7 +74,7 @@ static void reset_queue(struct virtio_queue *q)
 	q->desc = q->driver = q->device = 0;
 }
 
-static void virtio_pci_reset(struct virtio_pci *v)
+void virtio_pci_reset(struct virtio_pci *v)
 {
 	v->ops->reset(v);
 	v->accepted = 0;

@@ -682,6 +682,34 @@ static void test_reset(void **state)
 	assert_int_equal(x->n_driver_ok, 2);
 }
 
+/* A kernel that starts another one takes bus mastering away, and nothing else. */
+static void test_master_lost(void **state)
+{
+	const unsigned int on = PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
+	struct fixture *x = *state;
+
+	x->n_reset = 0;
+	fake_config_write(x->f, SLOT, PCI_COMMAND, 2, on);
+	fake_config_write(x->f, SLOT, PCI_COMMAND, 2, PCI_COMMAND_MEMORY);
+	/* Nobody uses it. */
+	assert_int_equal(x->n_reset, 0);
+	/* A driver that never asked for it is served all the same. */
+	start(x);
+	x->n_reset = 0;
+	fake_config_write(x->f, SLOT, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_INTX_DISABLE);
+	fake_config_write(x->f, SLOT, PCI_COMMAND, 2, on);
+	fake_config_write(x->f, SLOT, PCI_COMMAND, 2, on | PCI_COMMAND_INTX_DISABLE);
+	fake_config_write(x->f, SLOT, PCI_COMMAND + 1, 1, 0);
+	assert_int_equal(x->n_reset, 0);
+	assert_int_equal(status(x), 15);
+	fake_config_write(x->f, SLOT, PCI_COMMAND, 1, PCI_COMMAND_MEMORY);
+	assert_int_equal(x->n_reset, 1);
+	assert_int_equal(status(x), 0);
+	fake_config_write(x->f, SLOT, PCI_COMMAND, 2, on);
+	start(x);
+	assert_int_equal(x->n_driver_ok, 2);
+}
+
 static void test_config(void **state)
 {
 	struct fixture *x = *state;
@@ -1090,6 +1118,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_driver_ok_fails, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_needs_reset, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_reset, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_master_lost, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_config, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_widths, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_limit, setup, teardown),
