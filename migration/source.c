@@ -505,6 +505,11 @@ static int source_run(struct source *s, struct error *err)
 		source_progress(s);
 		ret = source_stages[i].fn(s, &reason);
 	}
+	/* The end of the guest ends its Ferry, which calls off what waits for an answer. */
+	if (ret == -ECANCELED && vm_ended(s->vm)) {
+		reason = (struct error){ 0 };
+		ret = source_check_vm(s, &reason);
+	}
 	if (ret < 0)
 		error_add(err, ret, "%s: %s", s->report->stage, reason.text);
 	return ret;

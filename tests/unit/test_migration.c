@@ -616,6 +616,12 @@ static void then_end(struct departure *s)
 	fake_guest_end(&s->guest);
 }
 
+static void then_end_and_cancel(struct departure *s)
+{
+	then_end(s);
+	then_cancel(s);
+}
+
 static void then_migrate_again(struct departure *s)
 {
 	struct report report;
@@ -727,6 +733,27 @@ static void test_guest_ends(void **state)
 	assert_goes_on(&s);
 	assert_not_here(&a);
 	arrival_exit(&a);
+	departure_exit(&s);
+}
+
+/* With the guest its Ferry ends, and calls the migration off wherever it waits. */
+static void test_guest_ends_in_a_wait(void **state)
+{
+	struct departure s;
+	struct arrival a;
+
+	departure_init(&s);
+	s.cancel_fd = s.config.cancel_fd = eventfd(0, EFD_CLOEXEC);
+	s.at = "hello";
+	s.then = then_end_and_cancel;
+	arrival_start(&a, NULL);
+	assert_int_equal(departure_go(&s), SOURCE_FAILED);
+	arrival_join(&a);
+	assert_string_equal(s.err.text, "hello: the guest has ended");
+	assert_goes_on(&s);
+	assert_not_here(&a);
+	arrival_exit(&a);
+	close(s.cancel_fd);
 	departure_exit(&s);
 }
 
@@ -1130,6 +1157,7 @@ int main(void)
 		cmocka_unit_test(test_cancel),
 		cmocka_unit_test(test_cancelled_destination),
 		cmocka_unit_test(test_guest_ends),
+		cmocka_unit_test(test_guest_ends_in_a_wait),
 		cmocka_unit_test(test_second_is_refused),
 		cmocka_unit_test(test_save_fails),
 		cmocka_unit_test(test_hostile_destination),
