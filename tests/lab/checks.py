@@ -39,18 +39,18 @@ def tcp_from_guest(vm, size=SIZE, port=5001):
     assert f"received {size} ok" in output
 
 
-def tcp_to_guest(vm, size=SIZE, port=5002, address=GUEST_ADDRESS):
+def tcp_to_guest(vm, size=SIZE, port=5002, address=None):
     """A checked TCP stream from L0 to the guest, whose sink is known to listen before the source starts."""
     vm.sh(f"nettest sink {port} > /tmp/sink 2>&1 & until grep -q listening /tmp/sink; do usleep 20000; done")
     vm.lab.forget_neighbours()
-    subprocess.run(["ip", "netns", "exec", vm.lab.namespace.name, nettest(vm.lab), "source", address, str(port), str(size)],
+    subprocess.run(["ip", "netns", "exec", vm.lab.namespace.name, nettest(vm.lab), "source", address or vm.address, str(port), str(size)],
                    check=True, stdout=subprocess.PIPE, timeout=120)
     output = vm.sh("until grep -q -e received -e wrong /tmp/sink; do usleep 20000; done; cat /tmp/sink; rm /tmp/sink")
     assert f"received {size} ok" in output
 
 
 def traffic(vm):
-    pings(vm.lab)
+    pings(vm.lab, address=vm.address)
     tcp_from_guest(vm)
     tcp_to_guest(vm)
 
@@ -73,8 +73,16 @@ def rings(vm):
     return state
 
 
+def statistics(vm):
+    """The counters of "ethtool -S", the device's own with "hw" in their names."""
+    return {name: int(value) for name, value in re.findall(r"(\w+): (\d+)", vm.sh("ethtool -S eth0"))}
+
+
 def received(vm):
     """How many buffers of each receive queue have come back to the guest's driver: packets, where they are small."""
+    counters = statistics(vm)
+    if "rx_hw_packets" in counters:
+        return {int(name[2:-len("_hw_packets")]): n for name, n in counters.items() if re.fullmatch(r"rx\d+_hw_packets", name)}
     return {queue // 2: used for queue, (_, _, used, _) in rings(vm).items() if queue % 2 == 0}
 
 
@@ -87,7 +95,7 @@ def spread(vm, flows=64, each=4):
     with sender:
         for port in range(flows):
             for _ in range(each):
-                sender.sendto(b"x" * 100, (GUEST_ADDRESS, 20000 + port))
+                sender.sendto(b"x" * 100, (vm.address, 20000 + port))
             # Paced to what a guest under nested TCG takes: its rings are to be used, not overrun.
             time.sleep(0.01)
     deadline = time.monotonic() + 10

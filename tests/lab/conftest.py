@@ -61,11 +61,16 @@ def pytest_runtest_makereport(item, call):
     item.lab_failed |= call.excinfo.errisinstance(lab_module.LabStuck) or bool(l1 and l1.crashed())
 
 
+# The guest on each kind of NIC has an address of its own: they can be there at the same time.
+ADDRESSES = {"vp": ferry.GUEST_ADDRESS, "soft": "10.77.0.3"}
+
+
 class Labs:
-    """The L1 host that all tests share, and the guest in it that many of them use in turn; made anew when lost or in doubt."""
+    """The L1 host that all tests share, and the guests in it that many of them use in turn; made anew when lost or in doubt."""
 
     def __init__(self):
-        self.lab = self.vm = None
+        self.lab = None
+        self.vms = {}
         self.logs = (lab_module.BUILD / f"lab-l1-{n}.log" for n in itertools.count(1))
 
     def get(self):
@@ -73,20 +78,27 @@ class Labs:
             self.lab = lab_module.Lab(log=next(self.logs))
         return self.lab
 
-    def guest(self):
-        if self.vm and not self.vm.host.process.running():
-            self.drop_guest()
-        if not self.vm:
-            self.vm = ferry.Vm(self.get(), "vp0", mem="128M").boot()
-        return self.vm
+    def guest(self, parent, net):
+        """A guest on a NIC of the kind @parent with the options @net: one of each kind at a time."""
+        vm = self.vms.get(parent)
+        if vm and not (vm.host.process.running() and vm.net == net):
+            self.drop_guest(vm)
+            vm = None
+        if not vm:
+            vm = ferry.Vm(self.get(), parent + "0", mem="128M", address=ADDRESSES[parent], net=net).boot()
+            self.vms[parent] = vm
+        return vm
 
-    def drop_guest(self):
-        vm, self.vm = self.vm, None
-        if vm:
-            vm.close()
+    def drop_guest(self, vm):
+        self.vms = {parent: other for parent, other in self.vms.items() if other is not vm}
+        vm.close()
+
+    def drop_guests(self):
+        for vm in list(self.vms.values()):
+            self.drop_guest(vm)
 
     def drop(self):
-        lab, self.lab, self.vm = self.lab, None, None
+        lab, self.lab, self.vms = self.lab, None, {}
         if lab:
             lab.close()
 
@@ -106,22 +118,37 @@ def lab(labs):
     return labs.get()
 
 
-@pytest.fixture
-def vm(labs, request):
-    """A running guest on vp0 or vp1 in its default state."""
-    vm = labs.guest()
+@pytest.fixture(scope="module")
+def nic():
+    """Which NIC the guest "vm" has: its kind, and options of --net. Test files have their own."""
+    return "vp", ""
+
+
+def in_default_state(labs, request, nic):
+    vm = labs.guest(*nic)
     # A reset by the driver returns all that a test has set to its default; a VLAN or macvlan device goes with its parent.
-    vm.sh("cd /sys/bus/virtio/drivers/virtio_net && d=$(ls -d virtio*) && echo $d > unbind && echo $d > bind && "
-          "ip link set eth0 up && ip addr add 10.77.0.2/24 dev eth0")
+    vm.rebind()
     yield vm
     if getattr(request.node, "failed", True) and not request.node.lab_failed:
-        labs.drop_guest()
+        labs.drop_guest(vm)
+
+
+@pytest.fixture
+def vm(labs, request, nic):
+    """A running guest in its default state on one of the two equal NICs of its kind."""
+    yield from in_default_state(labs, request, nic)
+
+
+@pytest.fixture
+def oracle(labs, request):
+    """Another one, on a NIC of QEMU."""
+    yield from in_default_state(labs, request, ("vp", ""))
 
 
 @pytest.fixture
 def fresh(labs, request):
-    """Boots guests of a test's own; they end with it, and the shared one is out of their way."""
-    labs.drop_guest()
+    """Boots guests of a test's own; they end with it, and the shared ones are out of their way."""
+    labs.drop_guests()
     vms = []
 
     def boot(**options):

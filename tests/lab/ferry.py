@@ -11,19 +11,22 @@ from lab import CommandFailed, LabStuck
 GUEST_ADDRESS = "10.77.0.2"
 HELLO, READY, REFUSED, RAM, ZERO, ROUND, SYNC, SYNC_OK, WARM, WARM_OK, STATE, PREPARED, COMMIT, RUNNING = range(1, 15)
 numbers = itertools.count()
+DRIVER = "/sys/bus/virtio/drivers/virtio_net"
+UNBIND = f"basename $(readlink /sys/class/net/eth0/device) > /tmp/device && cat /tmp/device > {DRIVER}/unbind"
+BIND = f"cat /tmp/device > {DRIVER}/bind"
 
 
 class Host:
     """One "ferry run" or "ferry receive", with a runtime directory of its own: both ends of a move have the same name."""
 
-    def __init__(self, lab, verb, node, options, address=None):
+    def __init__(self, lab, verb, node, net, options, address=None):
         self.node = node
         self.directory = f"/run/ferry-{next(numbers)}"
         self.serial = f"{self.directory}/serial"
         self.address = address or f"unix:{self.directory}/incoming"
         if verb == "receive":
             options = f"--from {self.address} {options}"
-        net = f"--net vdpa={lab.nodes[node]}" if node else ""
+        net = f"--net {','.join(filter(None, [lab.net(node), net]))}" if node else ""
         self.process = lab.spawn(f"mkdir {self.directory} && exec ferry {verb} --name vm --runtime-dir {self.directory} "
                                  f"--serial unix:{self.serial} {net} {options}")
 
@@ -43,13 +46,18 @@ class Moved:
 
 
 class Vm:
-    def __init__(self, lab, node="vp0", kernel="vmlinux", mem="256M", cpus=2, cmdline="", address=GUEST_ADDRESS, options=""):
+    """@node is a NIC that lab.net() knows, @net what follows it in --net, such as "packed=on", wherever the guest goes."""
+
+    def __init__(self, lab, node="vp0", kernel="vmlinux", mem="256M", cpus=2, cmdline="", address=GUEST_ADDRESS, options="", net="",
+                 initrd="/images/l2.cpio"):
         self.lab = lab
+        self.address = address
+        self.net = net
         self.guest = guest.Guest(lab)
         self.hosts = []
         words = f"console=ttyS0 quiet iomem=relaxed lab.agent {cmdline} " + (f"lab.address={address}/24" if node and address else "")
-        self.host = Host(lab, "run", node, f"--kernel /images/{kernel} --initrd /images/l2.cpio --cmdline {shlex.quote(words)} "
-                                           f"--mem {mem} --cpus {cpus} {options}")
+        self.host = Host(lab, "run", node, net, f"--kernel /images/{kernel} --initrd {initrd} --cmdline {shlex.quote(words)} "
+                                                f"--mem {mem} --cpus {cpus} {options}")
         self.hosts.append(self.host)
 
     def boot(self):
@@ -69,17 +77,25 @@ class Vm:
             e.add_note("".join(f"--- ferry on {h.node}\n{h.process.output()}" for h in self.hosts))
             raise
 
+    def rebind(self):
+        """Resets the NIC as its driver does: unbound and bound again, all is at its default; upper devices go with it."""
+        self.sh(UNBIND)
+        self.bind()
+
+    def bind(self):
+        self.sh(f"{BIND} && ip link set eth0 up && ip addr add {self.address}/24 dev eth0")
+
     @property
     def node(self):
         return self.host.node
 
     def other(self):
-        """The one of the two equal NICs on which it is not."""
-        return "vp1" if self.node == "vp0" else "vp0"
+        """The one of two equal NICs on which it is not."""
+        return self.node[:-1] + ("1" if self.node.endswith("0") else "0")
 
     def receive(self, node, options="", address=None):
         """Starts a destination and returns it when it waits for a source."""
-        host = Host(self.lab, "receive", node, options, address)
+        host = Host(self.lab, "receive", node, self.net, options, address)
         self.hosts.append(host)
         kind, rest = host.address.split(":", 1)
         ready = f"[ -S {rest} ]" if kind == "unix" else f"grep -q ':{int(rest.rsplit(':', 1)[1]):04X} .* 0A ' /proc/net/tcp"
@@ -109,6 +125,17 @@ class Vm:
         host.process.wait(30)
         self.hosts.remove(host)
         return moved
+
+    def send_held(self, host, way, kind, count, action):
+        """A migration that stands still before the count-th frame of a kind to or from @host until @action has been done."""
+        middle = f"{host.directory}/held"
+        proxy = self.lab.spawn(f"exec cutproxy {middle} {host.address.removeprefix('unix:')} {way} {kind} {count} hold")
+        self.lab.run(f"until [ -S {middle} ]; do usleep 20000; done")
+        process = self.lab.spawn(f"exec ferry migrate vm --runtime-dir {self.host.directory} --to unix:{middle}")
+        proxy.wait_for("held")
+        action()
+        proxy.stdin(b"")
+        return Moved(process.wait(120), process.output())
 
     def follow(self, host):
         """Takes note that the guest has moved: the source has to end by itself, truthfully."""

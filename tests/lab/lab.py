@@ -49,6 +49,19 @@ class Nic:
 # vp0 and vp1 are alike; vp2 has fewer queues and vp3 no VLAN filter, for the tests of refusals.
 NICS = (Nic("vp0"), Nic("vp1"), Nic("vp2", pairs=2), Nic("vp3", ctrl_vlan="off"))
 SIMS = ("sim0", "sim1")
+# PCI addresses in L1 of its management NIC, and of the one that joins its bridge to L0's.
+MANAGEMENT, UPLINK = "1e.0", "1d.0"
+# NICs in software are ports of a bridge in L1 which is one network with L0's: what a test sends there comes to both kinds.
+BRIDGE = f"""modprobe bridge
+modprobe tun
+echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6
+echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6
+device=$(ls /sys/bus/pci/devices/0000:00:{UPLINK} | grep '^virtio[0-9]')
+echo $device > /sys/bus/virtio/drivers/virtio_net/bind
+port=$(ls /sys/bus/virtio/devices/$device/net)
+ip link add br0 type bridge mcast_snooping 0 stp_state 0 forward_delay 0
+ip link set $port master br0 up
+ip link set br0 up"""
 
 
 def made_by(*command):
@@ -195,11 +208,12 @@ class Lab:
         self.namespace.bridge("br0", self.bridge_address + "/24")
         for i, nic in enumerate(nics):
             self.namespace.tap(f"t{i}", bridge="br0", multi_queue=nic.pairs > 1)
+        self.namespace.tap("tu", bridge="br0")
         self.namespace.tap("tm", address="10.78.0.1/24")
 
     def _start(self, nics, memory, memlock, shares):
         append = ("console=ttyS0 quiet panic=-1 intel_iommu=on iommu=pt nokaslr mitigations=off tsc=reliable no_timer_check "
-                  f"lab.net=0000:00:1e.0 lab.address={self.l1_address}/24 lab.memlock={memlock} lab.shares={','.join(shares)}")
+                  f"lab.net=0000:00:{MANAGEMENT} lab.address={self.l1_address}/24 lab.memlock={memlock} lab.shares={','.join(shares)}")
         command = l0_qemu() + [
                    "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
                    "-accel", "tcg,thread=multi,tb-size=1024", "-cpu", "max,+svm,+npt", "-smp", "2", "-m", memory, "-M", "q35",
@@ -208,7 +222,9 @@ class Lab:
                    "-serial", "stdio", "-qmp", f"unix:{self.directory}/qmp.sock,server=on,wait=off",
                    "-qmp", f"unix:{self.directory}/qmp-shell.sock,server=on,wait=off",
                    "-netdev", "tap,id=m,ifname=tm,script=no,downscript=no,vhost=off",
-                   "-device", "virtio-net-pci,netdev=m,bus=pcie.0,addr=0x1e,romfile=,disable-legacy=on,mac=52:54:00:77:00:fe"]
+                   "-device", f"virtio-net-pci,netdev=m,bus=pcie.0,addr={MANAGEMENT},romfile=,disable-legacy=on,mac=52:54:00:77:00:fe",
+                   "-netdev", "tap,id=u,ifname=tu,script=no,downscript=no,vhost=off",
+                   "-device", f"virtio-net-pci,netdev=u,bus=pcie.0,addr={UPLINK},romfile=,disable-legacy=on,mac=52:54:00:77:00:fd"]
         for name, path in shares.items():
             command += ["-virtfs", f"local,path={path},mount_tag={name},security_model=none,multidevs=remap"]
         for i, nic in enumerate(nics):
@@ -238,7 +254,7 @@ class Lab:
 
     def _devices(self, sims):
         # A program of its own: a build meanwhile does not change what is being tested.
-        script = ["set -e", "cp /build/ferry /bin/ferry", "echo /share/core.%e.%p > /proc/sys/kernel/core_pattern"]
+        script = ["set -e", "cp /build/ferry /bin/ferry", "echo /share/core.%e.%p > /proc/sys/kernel/core_pattern", BRIDGE]
         for i, nic in enumerate(self.nics.values()):
             script.append(f"echo {nic.name} $(vpvdpa 0000:00:{0x10 + i:02x}.0 {nic.name} | sed -n 's/^node //p')")
         for i, sim in enumerate(sims):
@@ -300,6 +316,11 @@ class Lab:
         """L0 would for some time go on to send to the MAC address that an earlier guest, or the same one earlier, had."""
         self.namespace.sh("ip neigh flush dev br0")
 
+    def forget_ports(self):
+        """The bridges on the way to NICs send everything to all of them, until they learn again who is where."""
+        self.namespace.sh("ip link set br0 type bridge fdb_flush")
+        self.run("ip link set br0 type bridge fdb_flush")
+
     def rx_filter(self, nic):
         """What the emulated NIC really filters, from QEMU's own view, in a form that can be compared."""
         state, = self.qmp.command("query-rx-filter", name=nic)
@@ -308,6 +329,10 @@ class Lab:
             state[key] = sorted(state.get(key, []))
         state["vlan-table"] = netns.ranges(state.get("vlan-table", []))
         return state
+
+    def net(self, node):
+        """The value of --net for a NIC of L1: a vDPA device by its name, or "softN": one in software."""
+        return f"soft,tap={node},bridge=br0,queues=4" if node.startswith("soft") else f"vdpa={self.nodes[node]}"
 
     def reset_nic(self, name):
         """Makes the vDPA device of a NIC anew."""

@@ -106,6 +106,12 @@ def ranges(numbers):
     return " ".join(parts)
 
 
+def numbers(text):
+    """The numbers that ranges() has made a text of."""
+    parts = [part.split("-") for part in text.split()]
+    return {number for part in parts for number in range(int(part[0]), int(part[-1]) + 1)}
+
+
 class Pinger:
     """Sends ICMP echo requests at a steady rate from a thread of its own and notes when each answer came."""
 

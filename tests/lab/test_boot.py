@@ -13,11 +13,6 @@ def ended(vm):
     return vm.host.process.wait(60)
 
 
-def leave(vm, command):
-    """Ends the guest by a command that is not answered."""
-    vm.guest.socket.sendall(f"\n@bye 60 {len(command)}\n{command}".encode())
-
-
 def test_elf_1_cpu_power_off(fresh):
     vm = fresh(kernel="vmlinux", cpus=1)
     assert vm.sh("nproc").strip() == "1"
@@ -25,7 +20,7 @@ def test_elf_1_cpu_power_off(fresh):
     assert 180_000 < memory < 256 * 1024
     assert vm.sh("cat /sys/devices/system/clocksource/clocksource0/current_clocksource").strip() in ("kvm-clock", "tsc")
     checks.pings(vm.lab)
-    leave(vm, "poweroff -f")
+    vm.guest.leave("poweroff -f")
     assert ended(vm) == 0
 
 
@@ -33,7 +28,7 @@ def test_bzimage_4_cpus_reboot(fresh):
     vm = fresh(kernel="vmlinuz", cpus=4)
     assert vm.sh("nproc").strip() == "4"
     checks.pings(vm.lab)
-    leave(vm, "reboot -f")
+    vm.guest.leave("reboot -f")
     assert ended(vm) == 3
 
 
@@ -44,7 +39,7 @@ def test_5_gib_panic(fresh):
     # Buffers from above 4 GiB: fill a file with most of the lower memory, then let the network work.
     vm.sh("mount -t tmpfs -o size=4G big /mnt && dd if=/dev/zero of=/mnt/fill bs=1M count=400 2>/dev/null")
     checks.traffic(vm)
-    leave(vm, "echo c > /proc/sysrq-trigger")
+    vm.guest.leave("echo c > /proc/sysrq-trigger")
     assert ended(vm) == 4
 
 

@@ -26,8 +26,7 @@ def test_all_queues(vm):
 def test_driver_reset(vm):
     """The vm fixture has just unbound and bound the driver; a few times more, each followed by traffic."""
     for _ in range(3):
-        vm.sh("cd /sys/bus/virtio/drivers/virtio_net && d=$(ls -d virtio*) && echo $d > unbind && echo $d > bind && "
-              "ip link set eth0 up && ip addr add 10.77.0.2/24 dev eth0")
+        vm.rebind()
         checks.pings(vm.lab)
     checks.tcp_from_guest(vm)
 
@@ -37,8 +36,7 @@ def test_reset_returns_filters_to_default(lab, vm):
     vm.sh("ip link set eth0 promisc on; ip link set eth0 allmulticast on; ip link add link eth0 name v5 type vlan id 5; "
           "ip maddr add 33:33:00:00:00:77 dev eth0")
     assert checks.settled(vm) != default
-    vm.sh("cd /sys/bus/virtio/drivers/virtio_net && d=$(ls -d virtio*) && echo $d > unbind && echo $d > bind && "
-          "ip link set eth0 up")
+    vm.rebind()
     assert checks.settled(vm) == default
 
 

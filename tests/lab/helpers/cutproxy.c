@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Stands between a migration's source and destination and kills a process when a chosen frame passes.
 //
-// cutproxy LISTEN CONNECT to|from TYPE COUNT PID: takes one connection on the Unix socket LISTEN, relays it
-// to CONNECT, and when the COUNTth frame of TYPE towards ("to") or from the destination begins, withholds it,
-// kills PID and closes both sides. Prints "cut" then, or "passed" if the stream ended without such a frame.
+// cutproxy LISTEN CONNECT to|from TYPE COUNT PID|hold: takes one connection on the Unix socket LISTEN, relays
+// it to CONNECT, and when the COUNTth frame of TYPE towards ("to") or from the destination begins, withholds
+// it, kills PID and closes both sides. Prints "cut" then, or "passed" if the stream ended without such a
+// frame. With "hold" nobody is killed: it prints "held" and relays the rest once its input has ended.
 
 #define _GNU_SOURCE
 #include <poll.h>
@@ -80,6 +81,17 @@ static size_t scan(struct direction *d, const unsigned char *p, size_t len, uint
 	return len;
 }
 
+static void hold(const unsigned char *rest, size_t len, int to)
+{
+	char c;
+
+	printf("held\n");
+	fflush(stdout);
+	while (read(0, &c, 1) > 0)
+		;
+	write_all(to, rest, len);
+}
+
 int main(int argc, char **argv)
 {
 	static unsigned char buffer[65536];
@@ -88,7 +100,7 @@ int main(int argc, char **argv)
 	int listener, s[2], watched, count;
 
 	if (argc != 7) {
-		fprintf(stderr, "usage: cutproxy LISTEN CONNECT to|from TYPE COUNT PID\n");
+		fprintf(stderr, "usage: cutproxy LISTEN CONNECT to|from TYPE COUNT PID|hold\n");
 		return 2;
 	}
 	signal(SIGPIPE, SIG_IGN);
@@ -123,11 +135,15 @@ int main(int argc, char **argv)
 				       ? scan(&directions[i], buffer, n, strtoul(argv[4], NULL, 10), &count)
 				       : (size_t)n;
 			write_all(s[!i], buffer, pass);
-			if (pass < (size_t)n || count == 0) {
+			if (count != 0)
+				continue;
+			if (strcmp(argv[6], "hold") != 0) {
 				kill(atoi(argv[6]), SIGKILL);
 				printf("cut\n");
 				return 0;
 			}
+			hold(buffer + pass, n - pass, s[!i]);
+			watched = -1;
 		}
 	}
 }
