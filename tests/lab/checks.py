@@ -49,6 +49,15 @@ def tcp_to_guest(vm, size=SIZE, port=5002, address=None):
     assert f"received {size} ok" in output
 
 
+def received_size(vm, stream):
+    """The mean size of the packets in which the guest receives a TCP stream of so many bytes."""
+    counters = "cd /sys/class/net/eth0/statistics; echo $(cat rx_bytes) $(cat rx_packets)"
+    bytes_before, packets_before = map(int, vm.sh(counters).split())
+    tcp_to_guest(vm, stream)
+    bytes_after, packets_after = map(int, vm.sh(counters).split())
+    return (bytes_after - bytes_before) / (packets_after - packets_before)
+
+
 def traffic(vm):
     pings(vm.lab, address=vm.address)
     tcp_from_guest(vm)

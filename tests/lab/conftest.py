@@ -93,9 +93,10 @@ class Labs:
         self.vms = {parent: other for parent, other in self.vms.items() if other is not vm}
         vm.close()
 
-    def drop_guests(self):
-        for vm in list(self.vms.values()):
-            self.drop_guest(vm)
+    def drop_guests(self, but=None):
+        for parent, vm in list(self.vms.items()):
+            if parent != but:
+                self.drop_guest(vm)
 
     def drop(self):
         lab, self.lab, self.vms = self.lab, None, {}
