@@ -339,6 +339,20 @@ class Lab:
         index = list(self.nics).index(name)
         self.nodes[name] = self.run(f"vpvdpa 0000:00:{0x10 + index:02x}.0 {name} | sed -n 's/^node //p'").strip()
 
+    def vduse(self, name, mac="52:54:77:77:33:11", options=""):
+        """Makes a vDPA device of a program in L1 that echoes; vduse_end() once nobody uses it."""
+        process = self.spawn(f"modprobe vduse && exec vdusenic {name} {mac} {options}")
+        process.wait_for("ready\n", 30)
+        self.nodes[name] = self.run(f"vdpa dev add name {name} mgmtdev vduse && "
+                                    f"echo /dev/$(ls /sys/bus/vdpa/devices/{name} | grep vhost-vdpa)").strip()
+        return process
+
+    def vduse_end(self, name, process):
+        del self.nodes[name]
+        self.run(f"vdpa dev del {name}")
+        if process.stop() != 0:
+            raise CommandFailed(f"{process.script}: ended with {process.status}\n{process.output()}")
+
     def console_text(self):
         return self.log.read_text(errors="replace")
 
