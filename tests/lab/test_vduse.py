@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A vDPA device in user space that echoes, without a control queue: traffic, moves to a second one and back, refusals."""
+
+import re
+
+import pytest
+
+import checks
+import ferry
+
+ANYBODY = "10.77.0.1"
+MAC = "52:54:77:77:33:11"
+
+
+@pytest.fixture
+def device(lab):
+    """Makes vDPA devices of vdusenic; they end with the test."""
+    made = {}
+
+    def make(name, options="", mac=MAC):
+        made[name] = lab.vduse(name, mac, options)
+    yield make
+    for name, process in made.items():
+        lab.vduse_end(name, process)
+
+
+@pytest.fixture
+def guest(device, fresh):
+    """Boots a guest on vduse0, with vduse1 as its like; it ends before its devices do."""
+    def boot(options=""):
+        device("vduse0", options)
+        device("vduse1", options)
+        return fresh(node="vduse0", mem="128M")
+    return boot
+
+
+def other(vm):
+    return "vduse1" if vm.node == "vduse0" else "vduse0"
+
+
+def ping(vm, count=20):
+    """All pings are answered, each once."""
+    said = vm.sh(f"ping -c {count} -i 0.02 -w 30 {ANYBODY}", expect=None)
+    assert f"{count} packets transmitted, {count} packets received" in said and "duplicates" not in said, said
+
+
+def parts(said):
+    """What frames says of its parts: tuples of the frames sent, lost, doubled and overtaken."""
+    return [tuple(map(int, found)) for found in re.findall(r"sent (\d+), lost (\d+), doubled (\d+), overtaken (\d+)", said)]
+
+
+def frames(vm, count=600, rate=200):
+    """Numbered frames come back, all of them, each once and in their order."""
+    said = vm.sh(f"frames eth0 {rate} {count}")
+    assert parts(said) == [(count, 0, 0, 0)], said
+
+
+class Stream:
+    """Numbered frames while something else happens."""
+
+    def __init__(self, vm, rate=100):
+        self.vm = vm
+        vm.sh(f"frames eth0 {rate} > /tmp/frames 2>&1 & echo $! > /tmp/frames.pid")
+
+    def end(self):
+        return self.vm.sh("kill $(cat /tmp/frames.pid); until grep -q skipped /tmp/frames; do usleep 20000; done; cat /tmp/frames")
+
+
+def well(vm):
+    ping(vm)
+    checks.no_buffer_is_lost(vm, frames)
+    checks.rings_are_well(vm)
+
+
+@pytest.mark.parametrize("options", ["", "event_idx indirect", "shuffle"])
+def test_echo(guest, options):
+    vm = guest(options)
+    assert vm.sh("cat /sys/class/net/eth0/address").strip() == MAC
+    well(vm)
+
+
+@pytest.mark.parametrize("options", ["", "event_idx indirect", "shuffle", "late=50"])
+def test_there_and_back_under_traffic(guest, options):
+    """With "late" some of what is sent is always under way: what the source's device has not yet seen, the destination's gets."""
+    vm = guest(options)
+    stream = Stream(vm)
+    for _ in range(2):
+        vm.migrate(other(vm))
+        ping(vm, 5)
+    said = stream.end()
+    (sent, lost, doubled, overtaken), = parts(said)
+    # A frame that the device has sent back but not delivered when the guest stops is lost, as on any network.
+    assert sent > 100 and lost <= 4 and not doubled and not overtaken, said
+    well(vm)
+
+
+@pytest.mark.parametrize("stage", [("from", ferry.READY, 1), ("to", ferry.ROUND, 1), ("to", ferry.WARM, 1), ("from", ferry.PREPARED, 1)])
+def test_killed_destination(guest, stage):
+    vm = guest()
+    stream = Stream(vm)
+    moved = vm.send_cut(vm.receive("vduse1"), *stage)
+    assert moved.status == 1, moved.output
+    assert vm.host.process.running()
+    ping(vm)
+    (sent, *wrong), = parts(said := stream.end())
+    assert sent > 50 and not any(wrong), said
+    vm.migrate("vduse1")
+    well(vm)
+
+
+def test_another_address_is_refused(guest, device, lab):
+    """Without a control queue the guest's MAC address cannot be set: it has to be the device's own."""
+    vm = guest()
+    device("vduse2", mac="52:54:77:77:33:12")
+    host = vm.receive("vduse2")
+    moved = vm.send(host.address)
+    assert moved.status == 1 and MAC in moved.output and "52:54:77:77:33:12" in moved.output, moved.output
+    assert host.process.wait(30) == 1, host.process.output()
+    vm.hosts.remove(host)
+    ping(vm)
+    vm.migrate("vduse1")
+    well(vm)
