@@ -131,7 +131,7 @@ static int net_start_queue(struct net *net, struct net_queue *q, struct error *e
 	vring.used = q->svq.used_iova;
 	ret = net->vdpa->ops->set_vring(net->vdpa, q->device_index, &vring, err);
 	if (ret == 0)
-		ret = net->vdpa->ops->enable_vring(net->vdpa, q->device_index, err);
+		ret = net->vdpa->ops->enable_vring(net->vdpa, q->device_index, true, err);
 	if (ret == 0 && loop_add(&net->loop, &q->call, NET_QUEUE_EVENTS) < 0)
 		ret = error_add(err, -ENOMEM, "cannot watch a queue's call");
 	return ret;

@@ -154,6 +154,7 @@ static void soft_describe(struct soft_vdpa *sv)
 		.maps_persist = true,
 		.n_groups = SOFT_N_GROUPS,
 		.n_asids = SOFT_N_SPACES,
+		.ctrl_apart = true,
 		.can_suspend = true,
 		.in_order = true,
 	};

@@ -261,6 +261,8 @@ struct soft_vring_call {
 	unsigned int index;
 	const struct vdpa_vring *vring;
 	uint64_t asid;
+	bool on;
+	int fd;
 	void *out;
 };
 
@@ -269,7 +271,7 @@ static int soft_set_vring_call(struct soft_vdpa *sv, void *arg, struct error *er
 	const struct soft_vring_call *c = arg;
 	struct soft_queue *q = &sv->queues[c->index];
 
-	if (sv->started && !sv->suspended)
+	if (sv->started && (!sv->suspended || sv->faults.refuse_move))
 		return error_add(err, -EBUSY, "%s: queue %u is in use", sv->name, c->index);
 	if (!is_power_of_2(c->vring->size) || c->vring->size > sv->ring_size)
 		return error_add(err, -EINVAL, "%s: a ring of %u entries, the largest has %u", sv->name,
@@ -294,20 +296,38 @@ static int soft_enable_vring_call(struct soft_vdpa *sv, void *arg, struct error 
 	const struct soft_vring_call *c = arg;
 	int ret = 0;
 
-	sv->queues[c->index].enabled = true;
-	if (sv->started && !sv->suspended) {
+	sv->queues[c->index].enabled = c->on;
+	if (!c->on) {
+		soft_queue_stop(&sv->queues[c->index]);
+	} else if (sv->started && !sv->suspended) {
 		ret = soft_start_queues(sv, err);
 		soft_serve(&sv->queues[c->index]);
 	}
 	return ret;
 }
 
-static int soft_enable_vring(struct vdpa *vdpa, unsigned int index, struct error *err)
+static int soft_enable_vring(struct vdpa *vdpa, unsigned int index, bool on, struct error *err)
 {
-	struct soft_vring_call c = { .index = index };
+	struct soft_vring_call c = { .index = index, .on = on };
 	int ret = soft_check_index(soft_of(vdpa), index, err);
 
 	return ret < 0 ? ret : soft_call(vdpa, soft_enable_vring_call, &c, err);
+}
+
+static int soft_set_call_call(struct soft_vdpa *sv, void *arg, struct error *err)
+{
+	const struct soft_vring_call *c = arg;
+
+	sv->queues[c->index].setup.call_fd = c->fd;
+	return 0;
+}
+
+static int soft_set_call(struct vdpa *vdpa, unsigned int index, int fd, struct error *err)
+{
+	struct soft_vring_call c = { .index = index, .fd = fd };
+	int ret = soft_check_index(soft_of(vdpa), index, err);
+
+	return ret < 0 ? ret : soft_call(vdpa, soft_set_call_call, &c, err);
 }
 
 static int soft_vring_group_call(struct soft_vdpa *sv, void *arg, struct error *err)
@@ -356,6 +376,8 @@ static int soft_get_vring_base_call(struct soft_vdpa *sv, void *arg, struct erro
 		return error_add(err, -EBUSY, "%s: queue %u moves on: suspend the device first", sv->name,
 				 c->index);
 	*(uint16_t *)c->out = q->live ? q->vring.last_avail : q->setup.base;
+	if (sv->faults.keep_one)
+		(*(uint16_t *)c->out)++;
 	return 0;
 }
 
@@ -371,6 +393,8 @@ static int soft_suspend_call(struct soft_vdpa *sv, void *arg, struct error *err)
 {
 	if (!sv->started)
 		return error_add(err, -EINVAL, "%s: the device has not been started", sv->name);
+	if (sv->faults.refuse_suspend)
+		return error_add(err, -EIO, "%s: the device does not suspend", sv->name);
 	soft_ctrl_flush(sv);
 	for (unsigned int i = 0; i < sv->vdpa.n_vqs; i++)
 		soft_queue_flush(&sv->queues[i]);
@@ -414,6 +438,7 @@ const struct vdpa_ops soft_ops = {
 	.unmap = soft_unmap,
 	.set_vring = soft_set_vring,
 	.enable_vring = soft_enable_vring,
+	.set_vring_call = soft_set_call,
 	.vring_group = soft_vring_group,
 	.set_group_asid = soft_set_group_asid,
 	.suspend = soft_suspend,

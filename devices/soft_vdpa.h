@@ -23,6 +23,9 @@ struct soft_faults {
 	bool reverse;            /* control commands that came together are answered last first */
 	bool bad_ctrl_id;        /* answers name an element that does not exist */
 	bool bad_data_id;        /* and so do data queues */
+	bool refuse_suspend;
+	bool refuse_move; /* no new addresses while suspended, as kernels before Linux 6.8 */
+	bool keep_one;    /* suspended it says that it has taken one element more than it has used */
 };
 
 void soft_vdpa_misbehave(struct vdpa *vdpa, const struct soft_faults *faults);

@@ -43,12 +43,18 @@ struct vdpa_ops {
 	int (*map)(struct vdpa *vdpa, const struct vdpa_region *regions, unsigned int n, struct error *err);
 	int (*unmap)(struct vdpa *vdpa, const struct vdpa_region *regions, unsigned int n, struct error *err);
 
-	/* Size, base, addresses, call, kick. Before DRIVER_OK. The eventfds stay open until a reset. */
+	/* Size, base, addresses, call, kick. Before DRIVER_OK, or while suspended: then with -EINVAL where
+	 * the kernel is too old for it. The eventfds stay open until a reset. */
 	int (*set_vring)(struct vdpa *vdpa, unsigned int index, const struct vdpa_vring *vring,
 			 struct error *err);
-	int (*enable_vring)(struct vdpa *vdpa, unsigned int index, struct error *err);
+	/* Once it is disabled and enabled again a device that is suspended takes what set_vring() has set
+	 * since. */
+	int (*enable_vring)(struct vdpa *vdpa, unsigned int index, bool on, struct error *err);
+	/* Another call eventfd, at any time. */
+	int (*set_vring_call)(struct vdpa *vdpa, unsigned int index, int fd, struct error *err);
 
-	/* Only where @n_groups is above 1. Every group is in address space 0 after a reset. */
+	/* Only where @n_groups is above 1, between set_features() and DRIVER_OK. Every group is in address
+	 * space 0 after a reset. */
 	int (*vring_group)(struct vdpa *vdpa, unsigned int index, unsigned int *group, struct error *err);
 	int (*set_group_asid)(struct vdpa *vdpa, unsigned int group, uint64_t asid, struct error *err);
 	/*
@@ -72,7 +78,8 @@ struct vdpa {
 	uint64_t iova_first, iova_last; /* inclusive */
 	bool maps_persist;              /* a reset keeps the mappings */
 	unsigned int n_groups, n_asids; /* 0 or 1: all queues share one address space */
-	bool can_suspend;
+	bool ctrl_apart;  /* the control queue alone is in its group, and there are two spaces */
+	bool can_suspend; /* and resume */
 	/* Every queue uses its elements in the order in which they were made available, negotiated or not;
 	 * and what comes before it has ever had a receive buffer is dropped. */
 	bool in_order;

@@ -1,22 +1,26 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A vDPA device of the host's kernel, /dev/vhost-vdpa-N: one function for each ioctl and message. */
-#include "devices/vdpa.h"
+/* A vDPA device of the host's kernel, /dev/vhost-vdpa-N: one function for each ioctl. */
+#include "devices/vhost_vdpa_priv.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <linux/vhost.h>
 #include <linux/virtio_ids.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 /* Newer than Debian 12's uapi headers. */
 #ifndef VHOST_VDPA_GET_VRING_SIZE
 #define VHOST_VDPA_GET_VRING_SIZE _IOWR(VHOST_VIRTIO, 0x82, struct vhost_vring_state)
+#endif
+#ifndef VHOST_VDPA_RESUME
+#define VHOST_VDPA_RESUME _IO(VHOST_VIRTIO, 0x7e)
+#endif
+#ifndef VHOST_BACKEND_F_RESUME
+#define VHOST_BACKEND_F_RESUME 0x5
 #endif
 #ifndef VHOST_BACKEND_F_IOTLB_PERSIST
 #define VHOST_BACKEND_F_IOTLB_PERSIST 0x8
@@ -34,27 +38,13 @@
 
 #define BACKEND_FEATURES                                                                                     \
 	(VIRTIO_BIT(VHOST_BACKEND_F_IOTLB_MSG_V2) | VIRTIO_BIT(VHOST_BACKEND_F_IOTLB_BATCH) |                \
-	 VIRTIO_BIT(VHOST_BACKEND_F_IOTLB_PERSIST))
+	 VIRTIO_BIT(VHOST_BACKEND_F_IOTLB_ASID) | VIRTIO_BIT(VHOST_BACKEND_F_SUSPEND) |                      \
+	 VIRTIO_BIT(VHOST_BACKEND_F_RESUME) | VIRTIO_BIT(VHOST_BACKEND_F_IOTLB_PERSIST))
 
 /* What a device must know to show its queues as they will be. */
 #define SIZE_FEATURES                                                                                        \
 	(VIRTIO_BIT(VIRTIO_F_VERSION_1) | VIRTIO_BIT(VIRTIO_F_ACCESS_PLATFORM) |                             \
 	 VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) | VIRTIO_BIT(VIRTIO_NET_F_MQ) | VIRTIO_BIT(VIRTIO_NET_F_RSS))
-
-struct vhost_vdpa {
-	struct vdpa vdpa;
-	int fd;
-	uint64_t backend_features;
-	uint16_t *sizes; /* of the largest rings, by queue */
-	char path[];
-};
-
-_Static_assert(sizeof(struct vhost_msg_v2) == 72, "the kernel wants whole messages");
-
-static struct vhost_vdpa *vhost_vdpa_of(struct vdpa *vdpa)
-{
-	return container_of(vdpa, struct vhost_vdpa, vdpa);
-}
 
 /* 0 or -errno. Not by ioctl(): its request is an int in musl, and an unsigned long in glibc. */
 static int request(const struct vhost_vdpa *vv, unsigned long number, void *arg)
@@ -209,194 +199,53 @@ static int vhost_vdpa_set_vring(struct vdpa *vdpa, unsigned int index, const str
 	return ret;
 }
 
-static int vhost_vdpa_enable_vring(struct vdpa *vdpa, unsigned int index, struct error *err)
+static int vhost_vdpa_enable_vring(struct vdpa *vdpa, unsigned int index, bool on, struct error *err)
 {
-	return set_vring_state(vhost_vdpa_of(vdpa), VHOST_VDPA_SET_VRING_ENABLE, index, 1,
+	return set_vring_state(vhost_vdpa_of(vdpa), VHOST_VDPA_SET_VRING_ENABLE, index, on,
 			       "set the enable flag", err);
 }
 
-/* Mappings */
-
-/* Bytes that this process has pinned for devices, 0 if that cannot be told. */
-static uint64_t pinned_bytes(void)
+static int vhost_vdpa_set_vring_call(struct vdpa *vdpa, unsigned int index, int fd, struct error *err)
 {
-	FILE *status = fopen("/proc/self/status", "re");
-	uint64_t kib = 0;
-	char line[128];
-
-	if (!status)
-		return 0;
-	while (fgets(line, sizeof(line), status)) {
-		if (sscanf(line, "VmPin: %" SCNu64, &kib) == 1)
-			break;
-	}
-	fclose(status);
-	return kib << 10;
+	return set_vring_fd(vhost_vdpa_of(vdpa), VHOST_SET_VRING_CALL, index, fd, "set the call eventfd",
+			    err);
 }
 
-/* Raises RLIMIT_MEMLOCK to @needed, as far as that is allowed; returns what it is then. */
-static uint64_t raise_memlock(uint64_t needed)
+static int vhost_vdpa_vring_group(struct vdpa *vdpa, unsigned int index, unsigned int *group,
+				  struct error *err)
 {
-	struct rlimit limit;
+	struct vhost_vring_state state = { .index = index };
+	int ret = vring_ioctl(vhost_vdpa_of(vdpa), VHOST_VDPA_GET_VRING_GROUP, &state, index,
+			      "read the group", err);
 
-	if (getrlimit(RLIMIT_MEMLOCK, &limit) < 0)
-		return 0;
-	if (limit.rlim_cur < needed) {
-		const struct rlimit raised = { .rlim_cur = needed,
-					       .rlim_max = max_u64(needed, limit.rlim_max) };
-		const struct rlimit soft = { .rlim_cur = limit.rlim_max, .rlim_max = limit.rlim_max };
-
-		if (setrlimit(RLIMIT_MEMLOCK, &raised) < 0 && setrlimit(RLIMIT_MEMLOCK, &soft) < 0)
-			return limit.rlim_cur;
-		if (getrlimit(RLIMIT_MEMLOCK, &limit) < 0)
-			return 0;
-	}
-	return limit.rlim_cur;
-}
-
-static int check_regions(const struct vdpa *vdpa, const struct vdpa_region *regions, unsigned int n,
-			 struct error *err)
-{
-	for (unsigned int i = 0; i < n; i++) {
-		const struct vdpa_region *r = &regions[i];
-		uint64_t last = r->iova + r->len - 1;
-
-		if (r->len == 0 || last < r->iova || r->iova < vdpa->iova_first || last > vdpa->iova_last)
-			return error_add(err, -ERANGE,
-					 "%s: cannot map memory at 0x%" PRIx64 " to 0x%" PRIx64
-					 ": the device reaches 0x%" PRIx64 " to 0x%" PRIx64,
-					 vdpa->name, r->iova, last, vdpa->iova_first, vdpa->iova_last);
-		/* The kernel would round, and map shifted memory without an error. */
-		if ((r->iova | r->len | (uintptr_t)r->hva) % PAGE_SIZE != 0)
-			return error_add(err, -EINVAL,
-					 "%s: cannot map memory at 0x%" PRIx64 ": not whole pages",
-					 vdpa->name, r->iova);
-	}
-	return 0;
-}
-
-static int send_message(const struct vhost_vdpa *vv, const struct vhost_iotlb_msg *iotlb)
-{
-	struct vhost_msg_v2 msg;
-	ssize_t n;
-
-	memset(&msg, 0, sizeof(msg));
-	msg.type = VHOST_IOTLB_MSG_V2;
-	msg.iotlb = *iotlb;
-	n = write(vv->fd, &msg, sizeof(msg));
-	if (n < 0)
-		return -errno;
-	return n == sizeof(msg) ? 0 : -EIO;
-}
-
-static int send_batch(const struct vhost_vdpa *vv, uint8_t type)
-{
-	const struct vhost_iotlb_msg msg = { .type = type };
-
-	return virtio_has(vv->backend_features, VHOST_BACKEND_F_IOTLB_BATCH) ? send_message(vv, &msg) : 0;
-}
-
-static int send_update(const struct vhost_vdpa *vv, const struct vdpa_region *r)
-{
-	const struct vhost_iotlb_msg msg = {
-		.type = VHOST_IOTLB_UPDATE,
-		.iova = r->iova,
-		.size = r->len,
-		.uaddr = (uintptr_t)r->hva,
-		.perm = VHOST_ACCESS_RW,
-	};
-
-	return send_message(vv, &msg);
-}
-
-static int send_invalidate(const struct vhost_vdpa *vv, const struct vdpa_region *r)
-{
-	const struct vhost_iotlb_msg msg = { .type = VHOST_IOTLB_INVALIDATE,
-					     .iova = r->iova,
-					     .size = r->len };
-
-	return send_message(vv, &msg);
-}
-
-/* The kernel says EFAULT whatever the cause, so the text holds the causes there are. */
-static int map_error(const struct vhost_vdpa *vv, const struct vdpa_region *r, int ret, uint64_t limit,
-		     uint64_t needed, struct error *err)
-{
-	if (limit < needed)
-		return error_add(err, ret,
-				 "%s: cannot map memory for the device: %" PRIu64
-				 " MiB are to be pinned, the limit of "
-				 "locked memory is %" PRIu64 " MiB: raise it with \"ulimit -l %" PRIu64
-				 "\", or LimitMEMLOCK= in the systemd unit, or run as root",
-				 vv->path, align_up(needed, MIB(1)) >> 20, limit >> 20,
-				 align_up(needed, 1024) >> 10);
-	return error_add(
-		err, ret,
-		"%s: cannot map %" PRIu64 " MiB at 0x%" PRIx64
-		" for the device: %s. Either its memory lies in "
-		"too many pieces (raise vhost_vdpa.max_iotlb_entries, or use huge pages), or the host is "
-		"out of memory, or its IOMMU refuses: the kernel's log may say which",
-		vv->path, align_up(r->len, MIB(1)) >> 20, r->iova, strerror(-ret));
-}
-
-static int vhost_vdpa_map(struct vdpa *vdpa, const struct vdpa_region *regions, unsigned int n,
-			  struct error *err)
-{
-	struct vhost_vdpa *vv = vhost_vdpa_of(vdpa);
-	uint64_t needed = pinned_bytes(), limit;
-	unsigned int n_mapped = 0;
-	int ret = check_regions(vdpa, regions, n, err);
-
-	if (ret < 0)
-		return ret;
-	for (unsigned int i = 0; i < n; i++)
-		needed += regions[i].len;
-	/* Parents that do not pin have no need of it, and do not say so: whatever comes of it, try. */
-	limit = raise_memlock(needed);
-
-	ret = send_batch(vv, VHOST_IOTLB_BATCH_BEGIN);
-	if (ret < 0)
-		return error_add(err, ret, "%s: cannot begin to map memory: %s", vdpa->name, strerror(-ret));
-	for (; n_mapped < n && ret == 0; n_mapped++) {
-		ret = send_update(vv, &regions[n_mapped]);
-		if (ret < 0) {
-			map_error(vv, &regions[n_mapped], ret, limit, needed, err);
-			break;
-		}
-	}
-	/* In the same batch, so that the device never sees a part. */
-	for (unsigned int i = 0; i < n_mapped && ret < 0; i++) {
-		if (send_invalidate(vv, &regions[i]) < 0)
-			error_add(err, ret, "nor can it be undone at 0x%" PRIx64, regions[i].iova);
-	}
-	if (send_batch(vv, VHOST_IOTLB_BATCH_END) < 0 && ret == 0)
-		ret = error_add(err, -EIO, "%s: cannot map memory: the batch failed", vdpa->name);
+	*group = state.num;
 	return ret;
 }
 
-static int vhost_vdpa_unmap(struct vdpa *vdpa, const struct vdpa_region *regions, unsigned int n,
-			    struct error *err)
+static int vhost_vdpa_set_group_asid(struct vdpa *vdpa, unsigned int group, uint64_t asid, struct error *err)
 {
-	struct vhost_vdpa *vv = vhost_vdpa_of(vdpa);
-	int ret = check_regions(vdpa, regions, n, err);
+	struct vhost_vring_state state = { .index = group, .num = (uint32_t)asid };
 
-	if (ret < 0)
-		return ret;
-	ret = send_batch(vv, VHOST_IOTLB_BATCH_BEGIN);
-	if (ret < 0)
-		return error_add(err, ret, "%s: cannot begin to unmap memory: %s", vdpa->name,
-				 strerror(-ret));
-	/* All of them, after one that failed too: what is left stays pinned. A batch that was begun must end.
-	 */
-	for (unsigned int i = 0; i < n; i++) {
-		int each = send_invalidate(vv, &regions[i]);
+	return vhost_vdpa_ioctl(vhost_vdpa_of(vdpa), VHOST_VDPA_SET_GROUP_ASID, &state,
+				"set a group's address space", err);
+}
 
-		if (each < 0)
-			ret = error_add(err, each, "%s: cannot unmap memory at 0x%" PRIx64 ": %s", vdpa->name,
-					regions[i].iova, strerror(-each));
-	}
-	if (send_batch(vv, VHOST_IOTLB_BATCH_END) < 0 && ret == 0)
-		ret = error_add(err, -EIO, "%s: cannot unmap memory: the batch failed", vdpa->name);
+static int vhost_vdpa_suspend(struct vdpa *vdpa, struct error *err)
+{
+	return vhost_vdpa_ioctl(vhost_vdpa_of(vdpa), VHOST_VDPA_SUSPEND, NULL, "suspend the device", err);
+}
+
+static int vhost_vdpa_resume(struct vdpa *vdpa, struct error *err)
+{
+	return vhost_vdpa_ioctl(vhost_vdpa_of(vdpa), VHOST_VDPA_RESUME, NULL, "resume the device", err);
+}
+
+static int vhost_vdpa_get_vring_base(struct vdpa *vdpa, unsigned int index, uint16_t *base, struct error *err)
+{
+	struct vhost_vring_state state = { .index = index };
+	int ret = vring_ioctl(vhost_vdpa_of(vdpa), VHOST_GET_VRING_BASE, &state, index, "read the base", err);
+
+	*base = (uint16_t)state.num;
 	return ret;
 }
 
@@ -424,6 +273,12 @@ static const struct vdpa_ops vhost_vdpa_ops = {
 	.unmap = vhost_vdpa_unmap,
 	.set_vring = vhost_vdpa_set_vring,
 	.enable_vring = vhost_vdpa_enable_vring,
+	.set_vring_call = vhost_vdpa_set_vring_call,
+	.vring_group = vhost_vdpa_vring_group,
+	.set_group_asid = vhost_vdpa_set_group_asid,
+	.suspend = vhost_vdpa_suspend,
+	.resume = vhost_vdpa_resume,
+	.get_vring_base = vhost_vdpa_get_vring_base,
 	.close = vhost_vdpa_close,
 };
 
@@ -489,6 +344,19 @@ static int set_backend_features(struct vhost_vdpa *vv, struct error *err)
 				"set the backend features", err);
 }
 
+static int read_spaces(struct vhost_vdpa *vv, struct error *err)
+{
+	uint32_t n_groups = 0, n_asids = 0;
+	int ret = vhost_vdpa_ioctl(vv, VHOST_VDPA_GET_GROUP_NUM, &n_groups, "read the number of groups", err);
+
+	if (ret == 0)
+		ret = vhost_vdpa_ioctl(vv, VHOST_VDPA_GET_AS_NUM, &n_asids,
+				       "read the number of address spaces", err);
+	vv->vdpa.n_groups = n_groups;
+	vv->vdpa.n_asids = n_asids;
+	return ret;
+}
+
 static int read_facts(struct vhost_vdpa *vv, struct error *err)
 {
 	struct vdpa *vdpa = &vv->vdpa;
@@ -512,7 +380,9 @@ static int read_facts(struct vhost_vdpa *vv, struct error *err)
 	vdpa->iova_first = range.first;
 	vdpa->iova_last = range.last;
 	vdpa->maps_persist = virtio_has(vv->backend_features, VHOST_BACKEND_F_IOTLB_PERSIST);
-	return 0;
+	vdpa->can_suspend = virtio_has(vv->backend_features, VHOST_BACKEND_F_SUSPEND) &&
+			    virtio_has(vv->backend_features, VHOST_BACKEND_F_RESUME);
+	return virtio_has(vv->backend_features, VHOST_BACKEND_F_IOTLB_ASID) ? read_spaces(vv, err) : 0;
 }
 
 /* All parents have a largest size for any queue, some one for each queue too. Split rings have a power of
@@ -535,10 +405,27 @@ static int read_size(const struct vhost_vdpa *vv, unsigned int index, uint16_t m
 	return 0;
 }
 
+/* The control queue is the last one. A device that cannot tell groups has one. */
+static bool is_ctrl_apart(struct vhost_vdpa *vv)
+{
+	struct vhost_vring_state ctrl = { .index = vv->vdpa.n_vqs - 1 };
+
+	if (!virtio_has(vv->vdpa.features, VIRTIO_NET_F_CTRL_VQ) || vv->vdpa.n_groups < 2 ||
+	    vv->vdpa.n_asids < 2 || request(vv, VHOST_VDPA_GET_VRING_GROUP, &ctrl) < 0)
+		return false;
+	for (unsigned int i = 0; i < ctrl.index; i++) {
+		struct vhost_vring_state data = { .index = i };
+
+		if (request(vv, VHOST_VDPA_GET_VRING_GROUP, &data) < 0 || data.num == ctrl.num)
+			return false;
+	}
+	return true;
+}
+
 /*
  * A device may show the queues of more than one pair, and tell which is the control queue, only when it knows
- * of a driver that has accepted several: QEMU's does. So the sizes are read behind such a negotiation; a
- * device that wants other features as well is asked without. It ends with a reset.
+ * of a driver that has accepted several: QEMU's does. So the sizes, and the groups, are read behind such a
+ * negotiation; a device that wants other features as well is asked without. It ends with a reset.
  */
 static int read_sizes(struct vhost_vdpa *vv, struct error *err)
 {
@@ -561,6 +448,7 @@ static int read_sizes(struct vhost_vdpa *vv, struct error *err)
 	}
 	for (unsigned int i = 0; i < vdpa->n_vqs && ret == 0; i++)
 		ret = read_size(vv, i, max, &vv->sizes[i], err);
+	vdpa->ctrl_apart = is_ctrl_apart(vv);
 	if (ret == 0)
 		ret = vhost_vdpa_set_status(vdpa, 0, err);
 	return ret;

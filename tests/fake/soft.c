@@ -164,7 +164,7 @@ void soft_rig_set_vring(struct soft_rig *r, unsigned int index)
 	int ret = r->vdpa->ops->set_vring(r->vdpa, index, &vring, &err);
 
 	if (ret == 0)
-		ret = r->vdpa->ops->enable_vring(r->vdpa, index, &err);
+		ret = r->vdpa->ops->enable_vring(r->vdpa, index, true, &err);
 	if (ret < 0)
 		log_error("%s", err.text);
 	assert(ret == 0);

@@ -191,6 +191,7 @@ static void fake_start(struct fake_vdpa *f)
 				 fake_at(f, q->vring.avail, virtio_avail_bytes(size)),
 				 fake_at(f, q->vring.used, virtio_used_bytes(size)), size,
 				 virtio_has(f->features, VIRTIO_RING_F_EVENT_IDX));
+		q->ring.last_avail = q->ring.used_idx = q->ring.published = q->vring.base;
 		if (virtio_has(f->features, VIRTIO_RING_F_INDIRECT_DESC)) {
 			q->ring.table_at = fake_table_at;
 			q->ring.opaque = f;
@@ -323,10 +324,12 @@ static int fake_map(struct vdpa *vdpa, const struct vdpa_region *regions, unsign
 	if (ret == 0 && f->faults.refuse_map)
 		ret = error_add(err, -ENOMEM, "%s: cannot map memory", f->spec.name);
 	fake_vdpa_lock(f);
-	assert(f->n_regions == 0 && n <= FAKE_VDPA_REGIONS);
+	assert(f->n_regions + n <= FAKE_VDPA_REGIONS);
 	for (unsigned int i = 0; i < n && ret == 0; i++) {
 		assert((regions[i].iova | regions[i].len | (uintptr_t)regions[i].hva) % PAGE_SIZE == 0);
-		assert(i == 0 || regions[i].iova >= regions[i - 1].iova + regions[i - 1].len);
+		for (unsigned int k = 0; k < f->n_regions; k++)
+			assert(regions[i].iova + regions[i].len <= f->regions[k].iova ||
+			       f->regions[k].iova + f->regions[k].len <= regions[i].iova);
 		f->regions[f->n_regions++] = regions[i];
 	}
 	f->maps_lost = false;
@@ -339,9 +342,15 @@ static int fake_unmap(struct vdpa *vdpa, const struct vdpa_region *regions, unsi
 	struct fake_vdpa *f = fake_of(vdpa);
 
 	fake_vdpa_lock(f);
-	assert(n == f->n_regions && memcmp(regions, f->regions, n * sizeof(*regions)) == 0);
-	f->n_regions = 0;
-	f->maps_lost = false;
+	for (unsigned int i = 0; i < n; i++) {
+		unsigned int k = 0;
+
+		while (k < f->n_regions && memcmp(&regions[i], &f->regions[k], sizeof(*regions)) != 0)
+			k++;
+		assert(k < f->n_regions);
+		f->regions[k] = f->regions[--f->n_regions];
+	}
+	f->maps_lost = f->maps_lost && f->n_regions > 0;
 	fake_vdpa_unlock(f);
 	return fake_gone(f, err);
 }
@@ -361,13 +370,24 @@ static int fake_set_vring(struct vdpa *vdpa, unsigned int index, const struct vd
 	return fake_gone(f, err);
 }
 
-static int fake_enable_vring(struct vdpa *vdpa, unsigned int index, struct error *err)
+static int fake_enable_vring(struct vdpa *vdpa, unsigned int index, bool on, struct error *err)
 {
 	struct fake_vdpa *f = fake_of(vdpa);
 
 	fake_vdpa_lock(f);
 	assert(index < vdpa->n_vqs && f->queues[index].set);
-	f->queues[index].enabled = true;
+	f->queues[index].enabled = on;
+	fake_vdpa_unlock(f);
+	return fake_gone(f, err);
+}
+
+static int fake_set_vring_call(struct vdpa *vdpa, unsigned int index, int fd, struct error *err)
+{
+	struct fake_vdpa *f = fake_of(vdpa);
+
+	fake_vdpa_lock(f);
+	assert(index < vdpa->n_vqs && f->queues[index].set);
+	f->queues[index].vring.call_fd = fd;
 	fake_vdpa_unlock(f);
 	return fake_gone(f, err);
 }
@@ -393,6 +413,7 @@ static const struct vdpa_ops fake_ops = {
 	.unmap = fake_unmap,
 	.set_vring = fake_set_vring,
 	.enable_vring = fake_enable_vring,
+	.set_vring_call = fake_set_vring_call,
 	.close = fake_close,
 };
 

@@ -308,7 +308,7 @@ static void test_refusals(void **state)
 	assert_int_equal(ops->set_status(r->vdpa, 15, &err), -EIO);
 	assert_int_equal(ops->set_vring(r->vdpa, 0, &vring, &err), -EINVAL);
 	assert_int_equal(ops->vring_size(r->vdpa, 9, &size, &err), -EINVAL);
-	assert_int_equal(ops->enable_vring(r->vdpa, 9, &err), -EINVAL);
+	assert_int_equal(ops->enable_vring(r->vdpa, 9, true, &err), -EINVAL);
 	assert_int_equal(ops->set_group_asid(r->vdpa, 2, 0, &err), -EINVAL);
 	assert_int_equal(ops->set_group_asid(r->vdpa, 0, 2, &err), -EINVAL);
 	assert_int_equal(ops->suspend(r->vdpa, &err), -EINVAL);
