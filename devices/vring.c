@@ -15,7 +15,7 @@ static const struct vring_format *vring_format(const struct vring_setup *setup)
 	return setup->packed ? &vring_packed : &vring_split;
 }
 
-static void vring_forget_in_flight(struct vring *vr)
+void vring_forget_in_flight(struct vring *vr)
 {
 	uint16_t anchor = vr->setup.size;
 

@@ -96,10 +96,25 @@ int __must_check vring_init(struct vring *vr, struct memory *mem, const struct v
 void vring_exit(struct vring *vr);
 
 /*
- * A fresh split ring goes on at @base, the index in the available ring of the next chain, where another
- * device has left it with nothing in flight; how many were used is in the ring.
+ * For split rings that change hands between this vring and a device that serves the guest's ring itself.
+ *
+ * vring_start_at() goes on at @base, the index in the available ring of the next chain, where another device
+ * has left it with nothing in flight; how many were used is in the ring. vring_base() is where a device has
+ * to begin, nothing being in flight here. vring_rewind() makes that so: what is in flight counts as not
+ * taken; false, and nothing is changed, where it does not lie in the available ring in its order, right
+ * behind what was used.
  */
 void vring_start_at(struct vring *vr, uint16_t base);
+uint16_t vring_base(const struct vring *vr);
+bool vring_can_rewind(const struct vring *vr);
+void vring_rewind(struct vring *vr);
+
+/*
+ * Of a ring that a device serves, nothing being in flight here: the used index that it shows, and whether it
+ * has used chains in the order in which they were made available, as far as the ring still shows.
+ */
+uint16_t vring_guest_used(const struct vring *vr);
+bool vring_used_in_order(struct vring *vr);
 
 /*
  * Takes the next chain. Returns 1 with @chain filled (its segments are valid until the next vring_pop() or

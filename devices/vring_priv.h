@@ -63,6 +63,9 @@ static inline void vring_remove_in_flight(struct vring *vr, uint16_t head)
 	vr->n_in_flight--;
 }
 
+/* Nothing is in flight any more. */
+void vring_forget_in_flight(struct vring *vr);
+
 /* Takes the buffer that @d names into @chain. NULL, or what is wrong with it. */
 static inline const char *vring_add_seg(struct vring *vr, struct vring_chain *chain,
 					const struct ring_desc *d)
