@@ -60,6 +60,13 @@ void virtio_pci_needs_reset(struct virtio_pci *v)
 		virtio_pci_notify_config(v);
 }
 
+int virtio_pci_queue_call(const struct virtio_pci *v, unsigned int index)
+{
+	uint16_t vector = v->queues[index].vector;
+
+	return vector < v->pci.n_vectors ? v->pci.vectors[vector].irq.fd : -1;
+}
+
 /* The BAR. @offset counts from the region. */
 
 static void isr_read(struct virtio_pci *v, uint64_t offset, void *data, unsigned int len)
@@ -289,7 +296,7 @@ void virtio_pci_exit(struct virtio_pci *v)
 void virtio_pci_limit(struct virtio_pci *v, unsigned int n_queues, const uint16_t *max_sizes,
 		      uint64_t offered)
 {
-	assert(n_queues > 0 && n_queues <= v->n_queues && (offered & ~v->offered) == 0);
+	assert(n_queues > 0 && n_queues <= v->n_queues);
 	pthread_mutex_lock(&v->lock);
 	v->offered = offered;
 	v->n_queues = n_queues;

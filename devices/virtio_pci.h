@@ -32,6 +32,8 @@ struct virtio_ops {
 	 * it returns; it takes it up again, where the driver has put it now. */
 	void (*queue_reset)(struct virtio_pci *v, unsigned int index);
 	void (*queue_enable)(struct virtio_pci *v, unsigned int index);
+	/* Queue @index has another vector, or none: virtio_pci_queue_call() is another. NULL: no matter. */
+	void (*queue_vector)(struct virtio_pci *v, unsigned int index);
 };
 
 /* A queue as the driver has set it up. */
@@ -86,8 +88,8 @@ int __must_check virtio_pci_init(struct virtio_pci *v, struct pci_bus *bus, cons
 void virtio_pci_exit(struct virtio_pci *v);
 
 /*
- * Lowers what the guest will see to @n_queues, one vector for each and one more, and features @offered, at
- * most what was built. @max_sizes become what the source had: larger ones are the caller's to carry. kick_fd
+ * Lowers what the guest will see to @n_queues, one vector for each and one more, and makes the features
+ * @offered. @max_sizes become what the source had: larger ones are the caller's to carry. kick_fd
  * of the queues beyond stays open. Before the guest runs.
  */
 void virtio_pci_limit(struct virtio_pci *v, unsigned int n_queues, const uint16_t *max_sizes,
@@ -97,6 +99,12 @@ void virtio_pci_limit(struct virtio_pci *v, unsigned int n_queues, const uint16_
 void virtio_pci_notify_queue(struct virtio_pci *v, unsigned int index);
 void virtio_pci_notify_config(struct virtio_pci *v);
 void virtio_pci_needs_reset(struct virtio_pci *v);
+
+/*
+ * The eventfd of queue @index's vector, for a device that sends its interrupts itself: what it signals while
+ * the vector is masked stays pending. -1 where the driver has set none. Stays the transport's. Any thread.
+ */
+int virtio_pci_queue_call(const struct virtio_pci *v, unsigned int index);
 
 /*
  * A node "virtio-pci" in the current one: registers, features, queues, vectors (reference 7.9), while vCPUs

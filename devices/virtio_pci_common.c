@@ -257,8 +257,11 @@ static void write_queue_vector(struct virtio_pci *v, unsigned int arg, uint32_t 
 {
 	struct virtio_queue *q = selected_queue(v);
 
-	if (q)
-		q->vector = vector_or_none(v, value);
+	if (!q)
+		return;
+	q->vector = vector_or_none(v, value);
+	if (v->ops->queue_vector)
+		v->ops->queue_vector(v, v->queue_select);
 }
 
 static uint32_t read_queue_enable(struct virtio_pci *v, unsigned int arg)
