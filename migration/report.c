@@ -29,10 +29,11 @@ unsigned int report_json(const struct report *r, char buf[REPORT_JSON_MAX])
 		{ "bytesPerSecond", r->bytes_per_second },
 		{ "throttlePercent", r->throttle },
 		{ "warmStates", r->n_warm },
+		{ "nicStillNs", r->still_ns },
 		{ "elapsedNs", r->elapsed_ns },
 		{ "downtimeNs", r->downtime_ns },
 	};
-	/* 17 numbers with their names take less than half of it. */
+	/* 18 numbers with their names take less than half of it. */
 	int n = snprintf(buf, REPORT_JSON_MAX, "{\"stage\":\"%s\"", r->stage ? r->stage : "");
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(numbers); i++)

@@ -27,6 +27,8 @@ struct report {
 	uint64_t bytes_per_second;
 	unsigned int throttle; /* percent */
 	unsigned int n_warm;   /* times that device state went ahead */
+	uint64_t still_ns; /* that the network stood still while a NIC went over to shadow rings, the longest
+			    */
 	uint64_t elapsed_ns;
 	uint64_t downtime_ns; /* 0 until known */
 	uint64_t parts_ns[REPORT_N_PARTS];

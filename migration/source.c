@@ -58,6 +58,7 @@ struct source {
 	/* The guest stands still. */
 	bool vm_paused;
 	bool devices_paused;
+	bool devices_tracked; /* or some of them */
 	bool committed;
 	uint64_t paused_ns;
 	uint64_t mark_ns; /* end of the part of the downtime noted last */
@@ -152,6 +153,23 @@ static int source_hello(struct source *s, struct error *err)
 	if (ret < 0)
 		return ret;
 	return stream_expect(&s->stream, STREAM_READY, NULL, 0, SOURCE_RUNNING_TIMEOUT_MS, err);
+}
+
+/* Once it is sure that there is a destination, and before the log begins: nothing may be written behind it.
+ */
+static int source_track(struct source *s, struct error *err)
+{
+	s->devices_tracked = true;
+	for (struct device *dev = s->vm->devices; dev; dev = dev->next) {
+		struct error reason = { 0 };
+		uint64_t still_ns = 0;
+		int ret = dev->ops->track ? dev->ops->track(dev, true, &still_ns, &reason) : 0;
+
+		if (ret < 0)
+			return error_add(err, ret, "%s: %s", dev->name, reason.text);
+		s->report->still_ns = max_u64(s->report->still_ns, still_ns);
+	}
+	return 0;
 }
 
 /* One pass over what is marked. */
@@ -490,9 +508,10 @@ static const struct source_stage {
 	const char *name;
 	int (*fn)(struct source *s, struct error *err);
 } source_stages[] = {
-	{ "connect", source_connect },    { "hello", source_hello },   { "memory", source_first_round },
-	{ "devices", source_first_warm }, { "rounds", source_rounds }, { "stop", source_stop },
-	{ "last", source_last_round },    { "state", source_state },   { "commit", source_commit },
+	{ "connect", source_connect },    { "hello", source_hello },        { "track", source_track },
+	{ "memory", source_first_round }, { "devices", source_first_warm }, { "rounds", source_rounds },
+	{ "stop", source_stop },          { "last", source_last_round },    { "state", source_state },
+	{ "commit", source_commit },
 };
 
 static int source_run(struct source *s, struct error *err)
@@ -555,6 +574,15 @@ static int source_go_on(struct source *s, struct error *err)
 	return 0;
 }
 
+/* The log is off, and the guest goes on here. */
+static void source_untrack(struct source *s)
+{
+	for (struct device *dev = s->vm->devices; s->devices_tracked && dev; dev = dev->next) {
+		if (dev->ops->track)
+			dev->ops->track(dev, false, NULL, NULL);
+	}
+}
+
 static void source_end_throttle(struct source *s)
 {
 	s->report->throttle = 0;
@@ -591,6 +619,8 @@ enum source_result source_migrate(struct vm *vm, const struct source_config *con
 	}
 	source_end_throttle(&s);
 	dirty_stop(&s.dirty);
+	if (result == SOURCE_FAILED)
+		source_untrack(&s);
 	if (result == SOURCE_MOVED)
 		devices_release(vm->devices);
 	if (s.committed && ret < 0)
@@ -606,10 +636,12 @@ enum source_result source_migrate(struct vm *vm, const struct source_config *con
 
 int source_resume(struct vm *vm, struct error *err)
 {
-	struct source s = { .vm = vm, .vm_paused = true, .devices_paused = true };
+	struct source s = { .vm = vm, .vm_paused = true, .devices_paused = true, .devices_tracked = true };
 	int ret = source_go_on(&s, err);
 
-	if (ret == 0)
-		atomic_store(&vm->migrating, false);
-	return ret;
+	if (ret < 0)
+		return ret;
+	source_untrack(&s);
+	atomic_store(&vm->migrating, false);
+	return 0;
 }

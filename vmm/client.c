@@ -183,6 +183,10 @@ static void client_summary(const char *object)
 		json_object_number(object, client_parts[i].key, &ns);
 		printf("  %-17s %8.2f ms\n", client_parts[i].words, (double)ns / 1e6);
 	}
+	ns = 0;
+	json_object_number(object, "nicStillNs", &ns);
+	if (ns > 0)
+		printf("before it the network stood still for %.2f ms, for shadow rings\n", (double)ns / 1e6);
 }
 
 /* Follows the replies to a call to the last. Returns the exit code. */

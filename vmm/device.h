@@ -8,8 +8,8 @@
  *
  * At the source, in this order:
  *
- *	describe -> warm_save ... warm_save -> [vCPUs stopped] pause -> save -> release
- *	                                        reclaim -> resume, where the migration is given up <-/
+ *	describe -> track(on) -> warm_save ... warm_save -> [vCPUs stopped] pause -> save -> release
+ *	            track(off) <- reclaim -> resume, where the migration is given up <-/
  *
  * At the destination:
  *
@@ -36,6 +36,15 @@ struct device_ops {
 	 * the source's shows fewer).
 	 */
 	int (*accept)(struct device *dev, struct state_node *node);
+
+	/*
+	 * A migration begins: from here on the device marks what it writes to guest memory. May take a host's
+	 * device off the guest's rings; *@still_ns, 0 before, becomes how long it stood still for that.
+	 * -errno: it cannot, says why, and goes on as before. With @on false the migration has been given up,
+	 * and everything goes on as it did before it; this cannot fail, and leaves the rest alone. vCPUs are
+	 * running.
+	 */
+	int (*track)(struct device *dev, bool on, uint64_t *still_ns, struct error *err);
 
 	/*
 	 * State that a destination can apply ahead of time, as a whole. Returns 1 if written, 0 if nothing

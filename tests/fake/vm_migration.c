@@ -61,8 +61,20 @@ static int fake_warm_load(struct device *dev, struct state_node *node)
 	return fake_refuse(dev, node, f->refuse_warm);
 }
 
+static int fake_track(struct device *dev, bool on, uint64_t *still_ns, struct error *err)
+{
+	struct fake_device *f = fake_device(dev);
+
+	assert(!f->guest->kvm_logging && !f->paused && !(on && f->tracked));
+	f->tracked = on && !f->refuse_track;
+	if (f->tracked)
+		*still_ns = FAKE_STILL_NS;
+	return on && !f->tracked ? error_add(err, -EBUSY, "%s", f->refuse_track) : 0;
+}
+
 static void fake_pause(struct device *dev)
 {
+	assert(fake_device(dev)->tracked || !dev->ops->track);
 	assert(!fake_device(dev)->paused);
 	fake_device(dev)->paused = true;
 }
@@ -128,6 +140,7 @@ static void fake_release(struct device *dev)
 static const struct device_ops fake_warm_ops = {
 	.describe = fake_describe,
 	.accept = fake_accept,
+	.track = fake_track,
 	.warm_save = fake_warm_save,
 	.warm_load = fake_warm_load,
 	.pause = fake_pause,
@@ -161,6 +174,7 @@ void fake_guest_init(struct fake_guest *g, uint64_t mem, unsigned int cpus)
 	g->vm.n_vcpus = cpus;
 	g->devices[0].device = (struct device){ .ops = &fake_warm_ops, .name = "dev0" };
 	g->devices[1].device = (struct device){ .ops = &fake_cold_ops, .name = "dev1" };
+	g->devices[0].guest = g->devices[1].guest = g;
 	g->devices[0].device.next = &g->devices[1].device;
 	g->vm.devices = &g->devices[0].device;
 	pthread_mutex_init(&g->lock, NULL);

@@ -12,7 +12,9 @@ struct fake_device {
 	uint64_t warm;        /* goes ahead */
 	unsigned int changes; /* times that warm_save() still finds something new */
 	uint64_t state;
-	const char *refuse_accept, *refuse_warm, *refuse_load;
+	const char *refuse_accept, *refuse_track, *refuse_warm, *refuse_load;
+	bool tracked; /* as is before the log begins, and no more once it is off */
+	struct fake_guest *guest;
 	bool paused, arrived, released;
 	bool ready; /* warm_load() and load() in order */
 	/* What only one of source and destination can have, NULL if nobody has it; not looked at if NULL. */
@@ -20,6 +22,9 @@ struct fake_device {
 	bool keeps; /* release() does not let go of it */
 	unsigned int n_warm_loads;
 };
+
+/* That "dev0" says it stood still for, when a migration begins. */
+#define FAKE_STILL_NS 1234u
 
 struct fake_guest {
 	struct vm vm;

@@ -158,6 +158,7 @@ static void assert_goes_on(struct departure *s)
 		assert_false(s->guest.devices[i].paused);
 		assert_false(s->guest.devices[i].released);
 		assert_false(s->guest.devices[i].arrived);
+		assert_false(s->guest.devices[i].tracked);
 	}
 	assert_int_equal(s->report.downtime_ns, 0);
 	assert_string_not_equal(s->err.text, "");
@@ -240,6 +241,7 @@ static void test_move(void **state)
 	assert_int_equal(a.guest.devices[0].n_warm_loads, 3);
 	assert_int_equal(s.guest.n_pauses, 1);
 	assert_in_range(s.n_progress, 7, 50);
+	assert_int_equal(s.report.still_ns, FAKE_STILL_NS);
 	assert_string_equal(s.report.stage, "commit");
 	/* Nothing was written, so all came in the first pass. The frames' headers are less than a page. */
 	assert_int_equal(a.guest.prefaulted, s.report.sent_bytes / PAGE_SIZE * PAGE_SIZE);
@@ -536,6 +538,27 @@ static void test_refused(void **state)
 		assert_retry_works(&s);
 		departure_exit(&s);
 	}
+}
+
+/* The source's own device does not let its writes be tracked. */
+static void test_track_refused(void **state)
+{
+	struct departure s;
+	struct arrival a;
+
+	departure_init(&s);
+	s.guest.devices[0].refuse_track = "keeps what it does to itself";
+	arrival_start(&a, NULL);
+	assert_int_equal(departure_go(&s), SOURCE_FAILED);
+	arrival_join(&a);
+	assert_string_equal(s.err.text, "track: dev0: keeps what it does to itself");
+	assert_goes_on(&s);
+	assert_not_here(&a);
+	assert_int_equal(s.report.round, 0);
+	arrival_exit(&a);
+	s.guest.devices[0].refuse_track = NULL;
+	assert_retry_works(&s);
+	departure_exit(&s);
 }
 
 /* The connection breaks at every frame, in four ways each. */
@@ -1152,6 +1175,7 @@ int main(void)
 		cmocka_unit_test(test_does_not_wait_long),
 		cmocka_unit_test(test_endless_changes),
 		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_track_refused),
 		cmocka_unit_test(test_cut),
 		cmocka_unit_test(test_cannot_go_on),
 		cmocka_unit_test(test_cancel),
