@@ -138,6 +138,7 @@ static int net_driver_ok_call(struct net *net, void *arg)
 	net->changes++;
 	net->active = true;
 	ret = net_find_rings(net, &err);
+	net->passing = ret == 0 && net_can_pass(net);
 	if (ret == 0)
 		ret = net_start(net, net->virtio.accepted, &err);
 	if (ret == 0) {
@@ -152,6 +153,7 @@ static int net_driver_ok_call(struct net *net, void *arg)
 	}
 	/* Broken or not: a driver that waits for the answer to a command gets one. */
 	net_attach(net);
+	net_return_later(net);
 	return ret;
 }
 
@@ -204,6 +206,17 @@ static void net_queue_enable(struct virtio_pci *v, unsigned int index)
 	net_call(container_of(v, struct net, virtio), net_queue_enable_call, &index);
 }
 
+static int net_queue_vector_call(struct net *net, void *arg)
+{
+	net_pass_vector(net, *(unsigned int *)arg);
+	return 0;
+}
+
+static void net_queue_vector(struct virtio_pci *v, unsigned int index)
+{
+	net_call(container_of(v, struct net, virtio), net_queue_vector_call, &index);
+}
+
 static const struct virtio_ops net_virtio_ops = {
 	.config_read = net_config_read,
 	.features_ok = net_features_ok,
@@ -211,6 +224,7 @@ static const struct virtio_ops net_virtio_ops = {
 	.reset = net_reset,
 	.queue_reset = net_queue_reset,
 	.queue_enable = net_queue_enable,
+	.queue_vector = net_queue_vector,
 };
 
 /* Reads what the device is, and decides what the guest sees. */
@@ -254,33 +268,40 @@ static int net_probe(struct net *net, struct error *err)
 	memcpy(net->provisioned_mac, net->config, sizeof(net->provisioned_mac));
 	net_take_device_config(net, net->config);
 	net_config_set_status(net);
-	net->offered = net_offer(net);
+	net->possible = net_offer(net);
 	return 0;
 }
 
-/* The window: a shadow ring and scratch buffers for each queue, the control queue's commands and acks, the
- * announcement. */
+/* A queue's shadow ring, its tables and its scratch buffers, from @len on; returns where they end. */
+static uint64_t net_window_queue(struct net *net, unsigned int i, uint64_t len)
+{
+	net->queues[i].ring_offset = len;
+	len += svq_bytes(net->ring_size);
+	net->queues[i].table_offset = len;
+	if (virtio_has(net->vdpa->features, VIRTIO_RING_F_INDIRECT_DESC))
+		len += svq_table_bytes(net->ring_size);
+	net->queues[i].scratch_offset = len;
+	return len + (i % 2 == 0 && i < 2 * net->max_pairs ? net_scratch_bytes() : 0);
+}
+
+/* The window: the data queues and the announcement; the control queue with its commands and acks. */
 static int net_window_init(struct net *net, struct error *err)
 {
 	struct net_window *w = &net->window;
+	unsigned int i = 0;
 	uint64_t len = 0;
 
-	for (unsigned int i = 0; i < net->n_slots; i++) {
-		net->queues[i].ring_offset = len;
-		len += svq_bytes(net->ring_size);
-		net->queues[i].table_offset = len;
-		if (virtio_has(net->vdpa->features, VIRTIO_RING_F_INDIRECT_DESC))
-			len += svq_table_bytes(net->ring_size);
-		net->queues[i].scratch_offset = len;
-		if (i % 2 == 0 && i + 1 < net->n_slots)
-			len += net_scratch_bytes();
-	}
+	for (; i < 2 * net->max_pairs; i++)
+		len = net_window_queue(net, i, len);
+	net->announce.offset = len;
+	w->data_len = len = len + PAGE_SIZE;
+	if (i < net->n_slots)
+		len = net_window_queue(net, i, len);
 	net->ctrl.cmd_offset = len;
 	net->ctrl.ack_offset = len + NET_CTRL_CMD_BYTES;
 	net->ctrl.reply_offset = net->ctrl.ack_offset + NET_CTRL_ACK_BYTES;
 	net->ctrl.ask_offset = net->ctrl.reply_offset + NET_CTRL_REPLY_BYTES;
-	net->announce.offset = net->ctrl.ask_offset + NET_CTRL_ASK_BYTES + NET_CTRL_REPLY_BYTES;
-	w->len = net->announce.offset + PAGE_SIZE;
+	w->len = net->ctrl.ask_offset + NET_CTRL_ASK_BYTES + NET_CTRL_REPLY_BYTES;
 	w->iova = align_up(memory_end(&net->vm->memory), MIB(2));
 	if (w->iova + w->len - 1 > net->vdpa->iova_last || net->vdpa->iova_first > 0)
 		return error_add(
@@ -328,17 +349,22 @@ static int net_events_init(struct net *net, struct error *err)
 	net->announce.timer =
 		(struct loop_source){ .fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK),
 				      .fn = net_announce_timer };
+	net->pass_timer =
+		(struct loop_source){ .fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK),
+				      .fn = net_return_timer };
 	for (unsigned int i = 0; i < net->n_slots; i++) {
 		net->queues[i].call.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 		net->queues[i].device_kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 		if (net->queues[i].call.fd < 0 || net->queues[i].device_kick < 0)
 			return error_add(err, -errno, "cannot create an eventfd: %s", strerror(errno));
 	}
-	if (net->config_call.fd < 0 || net->ctrl.timer.fd < 0 || net->announce.timer.fd < 0)
+	if (net->config_call.fd < 0 || net->ctrl.timer.fd < 0 || net->announce.timer.fd < 0 ||
+	    net->pass_timer.fd < 0)
 		return error_add(err, -errno, "cannot create an eventfd or timerfd: %s", strerror(errno));
 	if (loop_add(&net->loop, &net->config_call, EPOLLIN) < 0 ||
 	    loop_add(&net->loop, &net->ctrl.timer, EPOLLIN) < 0 ||
-	    loop_add(&net->loop, &net->announce.timer, EPOLLIN) < 0)
+	    loop_add(&net->loop, &net->announce.timer, EPOLLIN) < 0 ||
+	    loop_add(&net->loop, &net->pass_timer, EPOLLIN) < 0)
 		return error_add(err, -ENOMEM, "cannot watch an eventfd or timerfd");
 	return 0;
 }
@@ -358,6 +384,7 @@ static void net_free(struct net *net)
 	net_close(net->config_call.fd);
 	net_close(net->ctrl.timer.fd);
 	net_close(net->announce.timer.fd);
+	net_close(net->pass_timer.fd);
 	if (net->vdpa)
 		net->vdpa->ops->close(net->vdpa);
 	if (net->window.hva)
@@ -377,7 +404,7 @@ static struct net *net_alloc(struct vm *vm, struct vdpa *vdpa, unsigned int inde
 	net->vm = vm;
 	net->vdpa = vdpa;
 	net->window.fd = -1;
-	net->config_call.fd = net->ctrl.timer.fd = net->announce.timer.fd = -1;
+	net->config_call.fd = net->ctrl.timer.fd = net->announce.timer.fd = net->pass_timer.fd = -1;
 	for (unsigned int i = 0; i < ARRAY_SIZE(net->queues); i++) {
 		net->queues[i].net = net;
 		net->queues[i].call.fd = net->queues[i].device_kick = -1;
@@ -408,12 +435,15 @@ int net_create(struct net **out, struct vm *vm, struct pci_bus *bus, struct vdpa
 	ret = net_probe(net, err);
 	if (ret < 0)
 		goto free_net;
-	net->n_slots = 2 * net->max_pairs + (virtio_has(net->offered, VIRTIO_NET_F_CTRL_VQ) ? 1 : 0);
+	net->n_slots = 2 * net->max_pairs + (virtio_has(net->possible, VIRTIO_NET_F_CTRL_VQ) ? 1 : 0);
 	ret = net_ring_sizes(net, sizes, err);
 	if (ret == 0)
-		net->offered |= net_offer_rings(net, config, sizes);
-	if (ret == 0)
-		ret = net_window_init(net, err);
+		ret = net_choose_mode(net, config, err);
+	if (ret < 0)
+		goto free_net;
+	net->possible |= net_offer_rings(net, config, sizes);
+	net->offered = net_offer_now(net);
+	ret = net_window_init(net, err);
 	if (ret == 0)
 		ret = net_events_init(net, err);
 	if (ret < 0)

@@ -134,7 +134,7 @@ void net_queue_complete(struct net_queue *q)
 	struct svq_used used;
 	int ret;
 
-	if (!q->net->started || q->net->broken)
+	if (!q->net->started || q->net->broken || q->net->passing)
 		return;
 	do {
 		svq_disable_calls(&q->svq);
@@ -164,6 +164,9 @@ void net_queue_called(struct loop_source *src, uint32_t events)
 {
 	struct net_queue *q = container_of(src, struct net_queue, call);
 
+	/* A queue without a vector. */
+	if (q->net->passing)
+		virtio_pci_notify_queue(&q->net->virtio, q->guest_index);
 	/* While paused for a migration the guest's rings are still: what completes now is taken in when they
 	 * go on, or never. */
 	if (q->net->running || !q->held)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The vDPA device's life behind the NIC: mapped, started on shadow rings, stopped. */
+/* The vDPA device's life behind the NIC: mapped, started, stopped. */
 #include "devices/net_priv.h"
 
 #include <errno.h>
@@ -7,11 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Set towards the device whenever it offers them: what rings and addresses there are is between Ferry and the
- * device. */
-#define NET_DEVICE_FEATURES                                                                                  \
-	(VIRTIO_BIT(VIRTIO_F_VERSION_1) | VIRTIO_BIT(VIRTIO_F_ACCESS_PLATFORM) |                             \
-	 VIRTIO_BIT(VIRTIO_RING_F_EVENT_IDX) | VIRTIO_BIT(VIRTIO_RING_F_INDIRECT_DESC))
+/* Set towards the device whenever it offers them: what addresses there are is between Ferry and the device.
+ */
+#define NET_DEVICE_FEATURES (VIRTIO_BIT(VIRTIO_F_VERSION_1) | VIRTIO_BIT(VIRTIO_F_ACCESS_PLATFORM))
 
 #define NET_STATUS_DRIVER (VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER)
 
@@ -64,38 +62,72 @@ void net_plan(struct net *net, uint64_t features)
 
 uint64_t net_device_features(const struct net *net, uint64_t features)
 {
-	/* Format, event suppression, indirect tables, order and resets of the guest's rings say nothing about
-	 * the device's. */
-	features &= ~(VIRTIO_BIT(VIRTIO_F_RING_PACKED) | VIRTIO_BIT(VIRTIO_RING_F_EVENT_IDX) |
-		      VIRTIO_BIT(VIRTIO_RING_F_INDIRECT_DESC) | VIRTIO_BIT(VIRTIO_F_IN_ORDER) |
-		      VIRTIO_BIT(VIRTIO_F_RING_RESET));
-	return net->vdpa->features & (features | NET_DEVICE_FEATURES);
+	const uint64_t ring = VIRTIO_BIT(VIRTIO_RING_F_EVENT_IDX) | VIRTIO_BIT(VIRTIO_RING_F_INDIRECT_DESC);
+	uint64_t own = NET_DEVICE_FEATURES;
+
+	/* The guest's rings may become the device's, without another negotiation. */
+	if (net->may_pass && !net_pass_misfit(net, features))
+		own |= features & ring;
+	else
+		own |= ring;
+	/* Otherwise format, event suppression, indirect tables, order and resets of the guest's rings say
+	 * nothing about the device's. */
+	features &= ~(VIRTIO_BIT(VIRTIO_F_RING_PACKED) | VIRTIO_BIT(VIRTIO_F_IN_ORDER) |
+		      VIRTIO_BIT(VIRTIO_F_RING_RESET) | ring);
+	return net->vdpa->features & (features | own);
 }
 
-static unsigned int net_regions(struct net *net, struct vdpa_region regions[MEMORY_MAX_REGIONS + 1])
+/* Of the window, what only shadow rings need. */
+static struct vdpa_region net_window_region(const struct net *net)
+{
+	const struct net_window *w = &net->window;
+
+	return (struct vdpa_region){ w->iova, net->ctrl_asid ? w->data_len : w->len, w->hva, 0 };
+}
+
+static unsigned int net_regions(struct net *net, struct vdpa_region regions[MEMORY_MAX_REGIONS + 2])
 {
 	const struct memory *m = &net->vm->memory;
+	const struct net_window *w = &net->window;
 	unsigned int n = 0;
 
 	for (; n < m->n_regions; n++)
 		regions[n] =
 			(struct vdpa_region){ m->regions[n].gpa, m->regions[n].len, m->regions[n].hva, 0 };
-	regions[n++] = (struct vdpa_region){ net->window.iova, net->window.len, net->window.hva, 0 };
+	if (net->ctrl_asid)
+		regions[n++] = (struct vdpa_region){ w->iova + w->data_len, w->len - w->data_len,
+						     w->hva + w->data_len, net->ctrl_asid };
 	return n;
 }
 
 int net_map(struct net *net, struct error *err)
 {
-	struct vdpa_region regions[MEMORY_MAX_REGIONS + 1];
+	const struct vdpa_ops *ops = net->vdpa->ops;
+	struct vdpa_region regions[MEMORY_MAX_REGIONS + 2];
+	struct vdpa_region window = net_window_region(net);
 	unsigned int n = net_regions(net, regions);
+	bool want = !net->passing;
 	int ret = 0;
 
-	if (net->maps_stale)
-		ret = net->vdpa->ops->unmap(net->vdpa, regions, n, err);
+	if (net->maps_stale) {
+		if (net->window_mapped)
+			regions[n] = window;
+		ret = ops->unmap(net->vdpa, regions, n + net->window_mapped, err);
+		net->mapped = net->window_mapped = false;
+	}
 	net->maps_stale = false;
-	if (ret == 0)
-		ret = net->vdpa->ops->map(net->vdpa, regions, n, err);
-	net->mapped = ret == 0;
+	if (ret < 0)
+		return ret;
+	if (!net->mapped) {
+		if (want)
+			regions[n] = window;
+		ret = ops->map(net->vdpa, regions, n + want, err);
+		net->mapped = ret == 0;
+		net->window_mapped = ret == 0 && want;
+	} else if (want != net->window_mapped) {
+		ret = want ? ops->map(net->vdpa, &window, 1, err) : ops->unmap(net->vdpa, &window, 1, err);
+		net->window_mapped = ret == 0 ? want : net->window_mapped;
+	}
 	return ret;
 }
 
@@ -106,11 +138,10 @@ struct net_queue *net_nth_queue(struct net *net, unsigned int n)
 	return n == net->n_data ? net->ctrl_queue : NULL;
 }
 
-static int net_start_queue(struct net *net, struct net_queue *q, struct error *err)
+static int net_shadow_ring(struct net *net, struct net_queue *q, struct vdpa_vring *vring, struct error *err)
 {
 	uint16_t size = net->queues[q->device_index].device_size;
 	uint8_t *mem = net->window.hva + q->ring_offset;
-	struct vdpa_vring vring = { .kick_fd = q->device_kick, .call_fd = q->call.fd };
 	int ret;
 
 	/* A command takes two descriptors. */
@@ -119,22 +150,67 @@ static int net_start_queue(struct net *net, struct net_queue *q, struct error *e
 				 net->vdpa->name, size);
 	memset(mem, 0, svq_bytes(size));
 	ret = svq_init(&q->svq, mem, net->window.iova + q->ring_offset, size,
-		       virtio_has(net->vdpa->features, VIRTIO_RING_F_EVENT_IDX));
-	if (ret == 0 && virtio_has(net->vdpa->features, VIRTIO_RING_F_INDIRECT_DESC))
+		       virtio_has(net->device_features, VIRTIO_RING_F_EVENT_IDX));
+	if (ret == 0 && virtio_has(net->device_features, VIRTIO_RING_F_INDIRECT_DESC))
 		ret = svq_use_tables(&q->svq, net->window.hva + q->table_offset,
 				     net->window.iova + q->table_offset);
 	if (ret < 0)
 		return error_add(err, ret, "out of memory for a shadow ring of %u entries", size);
-	vring.size = size;
-	vring.desc = q->svq.desc_iova;
-	vring.avail = q->svq.avail_iova;
-	vring.used = q->svq.used_iova;
-	ret = net->vdpa->ops->set_vring(net->vdpa, q->device_index, &vring, err);
+	*vring = (struct vdpa_vring){
+		.size = size,
+		.desc = q->svq.desc_iova,
+		.avail = q->svq.avail_iova,
+		.used = q->svq.used_iova,
+		.kick_fd = q->device_kick,
+		.call_fd = q->call.fd,
+	};
+	return 0;
+}
+
+int net_set_queue(struct net *net, struct net_queue *q, struct error *err)
+{
+	struct vdpa_vring vring;
+	int ret = 0;
+
+	if (net->passing && q != net->ctrl_queue)
+		vring = net_pass_vring(q);
+	else
+		ret = net_shadow_ring(net, q, &vring, err);
+	if (ret == 0)
+		ret = net->vdpa->ops->set_vring(net->vdpa, q->device_index, &vring, err);
 	if (ret == 0)
 		ret = net->vdpa->ops->enable_vring(net->vdpa, q->device_index, true, err);
+	return ret;
+}
+
+static int net_start_queue(struct net *net, struct net_queue *q, struct error *err)
+{
+	int ret = net_set_queue(net, q, err);
+
 	if (ret == 0 && loop_add(&net->loop, &q->call, NET_QUEUE_EVENTS) < 0)
 		ret = error_add(err, -ENOMEM, "cannot watch a queue's call");
 	return ret;
+}
+
+/* The control queue into its own address space, where there is one: a reset has put it back. */
+static int net_part_spaces(struct net *net, struct error *err)
+{
+	const struct vdpa_ops *ops = net->vdpa->ops;
+	unsigned int ctrl, data;
+	int ret;
+
+	if (!net->ctrl_asid || !net->ctrl_queue)
+		return 0;
+	ret = ops->vring_group(net->vdpa, net->ctrl_queue->device_index, &ctrl, err);
+	for (unsigned int i = 0; ret == 0 && i < net->n_data; i++) {
+		ret = ops->vring_group(net->vdpa, net->queues[i].device_index, &data, err);
+		if (ret == 0 && data == ctrl)
+			ret = error_add(err, -ENOTSUP,
+					"%s: the control queue has no group of its own with these features: "
+					"give mode=shadow",
+					net->vdpa->name);
+	}
+	return ret < 0 ? ret : ops->set_group_asid(net->vdpa, ctrl, net->ctrl_asid, err);
 }
 
 /* What the device has by itself: its MAC address can differ from the one that the guest has been shown. */
@@ -179,19 +255,21 @@ int net_start(struct net *net, uint64_t features, struct error *err)
 {
 	const struct vdpa_ops *ops = net->vdpa->ops;
 	struct net_queue *q;
-	int ret = 0;
+	int ret;
 
 	net->started = true;
-	if (!net->mapped || net->maps_stale)
-		ret = net_map(net, err);
+	net->device_features = net_device_features(net, features);
+	ret = net_map(net, err);
 	if (ret == 0)
 		ret = ops->set_status(net->vdpa, VIRTIO_CONFIG_S_ACKNOWLEDGE, err);
 	if (ret == 0)
 		ret = ops->set_status(net->vdpa, NET_STATUS_DRIVER, err);
 	if (ret == 0)
-		ret = ops->set_features(net->vdpa, net_device_features(net, features), err);
+		ret = ops->set_features(net->vdpa, net->device_features, err);
 	if (ret == 0)
 		ret = ops->set_status(net->vdpa, NET_STATUS_DRIVER | VIRTIO_CONFIG_S_FEATURES_OK, err);
+	if (ret == 0)
+		ret = net_part_spaces(net, err);
 	for (unsigned int i = 0; ret == 0 && (q = net_nth_queue(net, i)); i++)
 		ret = net_start_queue(net, q, err);
 	if (ret == 0)
@@ -237,6 +315,7 @@ void net_take_down(struct net *net)
 	net->ctrl.asking = false;
 	net->device_stats = 0;
 	net->started = false;
+	net->passing = false;
 	/* The reset may have taken the mappings from the device but not from vhost: only a new start for both
 	 * is the same for all. It waits for the next start, for it takes long and a guest may have just left.
 	 */

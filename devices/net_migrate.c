@@ -3,6 +3,7 @@
  * what goes with it. */
 #include "devices/net_priv.h"
 
+#include <assert.h>
 #include <errno.h>
 
 #define NET_CONFIG_FIELD(field) ((unsigned int)offsetof(struct virtio_net_config, field))
@@ -70,7 +71,7 @@ static int net_read_description(struct net_description *d, struct state_node *no
 /* The source's features without those for which this device's limits are too small. */
 static uint64_t net_fitting_features(struct net *net, const struct net_description *d)
 {
-	uint64_t f = d->offered & net->offered;
+	uint64_t f = d->offered & net->possible;
 
 	if (d->config[NET_CONFIG_FIELD(rss_max_key_size)] > net->config[NET_CONFIG_FIELD(rss_max_key_size)] ||
 	    get_le32(d->config + NET_CONFIG_FIELD(supported_hash_types)) &
@@ -317,6 +318,8 @@ static int net_warm_load(struct device *dev, struct state_node *node)
 
 static int net_pause_call(struct net *net, void *arg)
 {
+	/* net_track() came first. */
+	assert(!net->passing || net->broken);
 	net->paused = true;
 	if (!net->running)
 		return 0;
@@ -456,6 +459,7 @@ static int net_resume_call(struct net *net, void *arg)
 	if (arrived) {
 		virtio_pci_notify_config(&net->virtio);
 		net_announce_start(net);
+		net_return_later(net);
 	}
 	return 0;
 }
@@ -481,6 +485,7 @@ static void net_release(struct device *dev)
 const struct device_ops net_device_ops = {
 	.describe = net_describe,
 	.accept = net_accept,
+	.track = net_track,
 	.warm_save = net_warm_save,
 	.warm_load = net_warm_load,
 	.pause = net_pause,

@@ -2,6 +2,7 @@
 /*
  * What the rooms of the NIC share: net.c (building it, what the guest sees), net_features.c, net_life.c
  * (starting and stopping the vDPA device), net_ring.c (the guest's rings), net_data.c (data queues),
+ * net_pass.c (data queues that are the device's own), net_mode.c (going over to them and back),
  * net_ctrl.c (control queue), net_batch.c (Ferry's own commands on it), net_scratch.c (Ferry's own buffers:
  * receive buffers of a warm destination, announcements), net_stats.c (device statistics), net_migrate.c.
  *
@@ -56,12 +57,14 @@ static inline uint64_t net_token(enum net_owner owner, uint32_t n)
 	return (uint64_t)owner << 32 | n;
 }
 
-/* Shadow memory: a memfd mapped for the device above guest RAM. */
+/* Shadow memory: a memfd mapped for the device above guest RAM. The data queues' part comes first, then the
+ * control queue's, in whole pages. */
 struct net_window {
 	int fd;
 	uint8_t *hva;
 	uint64_t iova;
 	uint64_t len;
+	uint64_t data_len;
 };
 
 /* A queue: the guest's ring on one side, the shadow ring on the other. */
@@ -128,14 +131,24 @@ struct net {
 	struct vdpa *vdpa;
 	struct loop loop; /* the NIC's thread */
 	struct net_window window;
-	bool mapped;
+	bool mapped;              /* what stays mapped, see net_map() */
+	bool window_mapped;       /* and what the guest's rings must not reach */
 	bool maps_stale;          /* and to be made anew, since a reset */
 	struct loop_call mapping; /* the first time */
 	int map_ret;
 	struct error map_error;
+	uint64_t ctrl_asid; /* address space of the control queue; 0: the same as for all */
+
+	/* Passthrough. */
+	bool may_pass; /* the device can serve the guest's data queues, if the guest's features fit */
+	bool passing;  /* it does: nothing of Ferry's touches them */
+	bool tracking; /* it may not: a migration has to know what is written */
+	unsigned int pass_wait_ms; /* for the next try to go over to it */
+	struct loop_source pass_timer;
 
 	unsigned int max_pairs;        /* as the guest sees it */
 	unsigned int device_max_pairs; /* as the device has it */
+	uint64_t possible;             /* features that a guest which has them can go on with */
 	uint64_t offered;
 	unsigned int
 		n_slots;    /* queues that were built: 2 * max_pairs, and the control queue if there is one */
@@ -151,16 +164,17 @@ struct net {
 	struct loop_source config_call;
 
 	/* The driver's and the device's life. */
-	bool active;         /* the guest's driver is at DRIVER_OK */
-	bool running;        /* data queues are served */
-	bool paused;         /* for a migration: guest memory is left alone */
-	bool started;        /* the device is at DRIVER_OK */
-	bool shared_switch;  /* what attracts traffic waits for the guest: cvq_hold_back() */
-	bool broken;         /* the device or the driver broke the rules; until the driver's reset */
-	uint64_t features;   /* negotiated with the guest */
-	uint64_t generation; /* counts activations: state of another one cannot be reached by commands */
-	uint64_t changes;    /* of anything that warm_save tells */
-	uint64_t warm_saved; /* @changes when it was last told */
+	bool active;              /* the guest's driver is at DRIVER_OK */
+	bool running;             /* data queues are served */
+	bool paused;              /* for a migration: guest memory is left alone */
+	bool started;             /* the device is at DRIVER_OK */
+	bool shared_switch;       /* what attracts traffic waits for the guest: cvq_hold_back() */
+	bool broken;              /* the device or the driver broke the rules; until the driver's reset */
+	uint64_t features;        /* negotiated with the guest */
+	uint64_t device_features; /* and with the device */
+	uint64_t generation;      /* counts activations: state of another one cannot be reached by commands */
+	uint64_t changes;         /* of anything that warm_save tells */
+	uint64_t warm_saved;      /* @changes when it was last told */
 
 	/* Which of the slots exist depends on negotiated features, and so does the control queue's index:
 	 * net_plan(). */
@@ -209,7 +223,11 @@ int __must_check net_check_features(struct net *net, const char *guest, uint64_t
 /* net_life.c. net_plan() lays out queues, limits and header for a set of negotiated features. */
 void net_plan(struct net *net, uint64_t features);
 uint64_t net_device_features(const struct net *net, uint64_t features);
+/* Guest memory and the control queue's part of the window where it has an address space of its own, always;
+ * the rest of the window, unless the device serves the guest's rings. */
 int __must_check net_map(struct net *net, struct error *err);
+/* Gives the device a queue's ring, its shadow or the guest's own, and enables it. */
+int __must_check net_set_queue(struct net *net, struct net_queue *q, struct error *err);
 /* Device to DRIVER_OK on empty shadow rings with @features; net->store is what such a device has by itself.
  */
 int __must_check net_start(struct net *net, uint64_t features, struct error *err);
@@ -223,11 +241,54 @@ struct net_queue *net_nth_queue(struct net *net, unsigned int n);
 /* The device, or the guest's driver, broke the rules: the NIC stops until the driver resets it. */
 void net_break(struct net *net, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/*
+ * net_pass.c. net_choose_mode() decides whether the device may serve the guest's data queues, and says so, or
+ * why not. net_offer_now() is what a guest is offered then.
+ */
+int __must_check net_choose_mode(struct net *net, const struct net_config *config, struct error *err);
+uint64_t net_offer_now(const struct net *net);
+/* Why a guest with @features has shadow rings on a device that could serve its rings; NULL: it need not. */
+const char *net_pass_misfit(const struct net *net, uint64_t features);
+/* Whether the device is to have the rings that the guest's driver has set up. */
+bool net_can_pass(const struct net *net);
+struct vdpa_vring net_pass_vring(struct net_queue *q);
+/* The guest has given a queue another vector. */
+void net_pass_vector(struct net *net, unsigned int guest_index);
+/* Has the device look at all of the guest's data rings. */
+void net_pass_kick(struct net *net);
+
+/*
+ * net_mode.c. net_leave() takes the data queues from the device: shadow rings serve them then. On an error
+ * the device goes on with them, or the NIC is broken. @still_ns: how long no packet moved. net_return_later()
+ * brings them back once that can be done.
+ */
+int __must_check net_leave(struct net *net, uint64_t *still_ns, struct error *err);
+void net_return_later(struct net *net);
+void net_return_timer(struct loop_source *src, uint32_t events);
+int net_track(struct device *dev, bool on, uint64_t *still_ns, struct error *err);
+
 /* net_ring.c. Finds the guest's rings where its driver has put them, at index 0. net_attach() serves them,
  * net_detach() ends that and frees. */
 int __must_check net_find_rings(struct net *net, struct error *err);
 void net_attach(struct net *net);
+void net_attach_ring(struct net *net, struct net_queue *q);
 void net_detach(struct net *net);
+/* Stops serving the data queues alone; their rings stay. */
+void net_detach_data(struct net *net);
+/* The queue that the guest knows by this number, or NULL. */
+struct net_queue *net_guest_queue(struct net *net, unsigned int guest_index);
+/*
+ * Takes everything that the device has back from it, by a start from the beginning that brings it to the
+ * state it had; its counters go on, if they were read before. What is in flight in the guest's rings is given
+ * to it again. With @pass it then serves the guest's rings, if they allow that. net_start_again() is what
+ * follows its reset.
+ */
+int __must_check net_restart(struct net *net, bool pass, struct error *err);
+int __must_check net_start_again(struct net *net, bool pass, struct error *err);
+/* Whether the device could have the data queues as they are now, and makes them so: it begins at what was
+ * used. */
+bool net_can_rewind(const struct net *net);
+void net_rewind(struct net *net);
 /* The driver resets one of its rings, and enables it again where it has put it now. */
 void net_reset_ring(struct net *net, unsigned int guest_index);
 void net_enable_ring(struct net *net, unsigned int guest_index);

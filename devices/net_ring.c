@@ -45,9 +45,9 @@ int net_find_rings(struct net *net, struct error *err)
 	return ret;
 }
 
-static void net_attach_ring(struct net *net, struct net_queue *q)
+void net_attach_ring(struct net *net, struct net_queue *q)
 {
-	if (!q->held)
+	if (!q->held || (net->passing && q != net->ctrl_queue))
 		return;
 	q->attached = loop_add(&net->loop, &q->kick, NET_QUEUE_EVENTS) == 0;
 	if (!q->attached)
@@ -61,6 +61,8 @@ void net_attach(struct net *net)
 	for (unsigned int i = 0; (q = net_nth_queue(net, i)); i++)
 		net_attach_ring(net, q);
 	net->running = !net->broken;
+	if (net->passing)
+		net_pass_kick(net);
 	net_serve_all(net);
 }
 
@@ -86,8 +88,7 @@ void net_detach(struct net *net)
 		net_detach_ring(net, q);
 }
 
-/* The queue that the guest knows by this number, or NULL. */
-static struct net_queue *net_guest_queue(struct net *net, unsigned int guest_index)
+struct net_queue *net_guest_queue(struct net *net, unsigned int guest_index)
 {
 	struct net_queue *q;
 
@@ -98,26 +99,47 @@ static struct net_queue *net_guest_queue(struct net *net, unsigned int guest_ind
 	return NULL;
 }
 
-/* Takes everything that the device has back from it, by a start from the beginning that brings it to the
- * state it had; its counters go on, and what is in flight in the guest's rings is held, to be given to it
- * again. */
-static int net_restart(struct net *net, struct error *err)
+bool net_can_rewind(const struct net *net)
+{
+	for (unsigned int i = 0; i < net->n_data; i++) {
+		const struct net_queue *q = &net->queues[i];
+
+		/* What a packet's first buffers have caught is not in the guest's yet. */
+		if (!q->held || q->gather_left > 0 || q->drop_left > 0 || !vring_can_rewind(&q->vring))
+			return false;
+	}
+	return true;
+}
+
+void net_rewind(struct net *net)
+{
+	for (unsigned int i = 0; i < net->n_data; i++) {
+		vring_rewind(&net->queues[i].vring);
+		net->queues[i].n_held = 0;
+		net->queues[i].full = false;
+	}
+}
+
+void net_detach_data(struct net *net)
+{
+	for (unsigned int i = 0; i < net->n_data; i++) {
+		struct net_queue *q = &net->queues[i];
+
+		if (q->attached)
+			loop_del(&net->loop, &q->kick);
+		q->attached = false;
+	}
+}
+
+int net_start_again(struct net *net, bool pass, struct error *err)
 {
 	int ret;
 
-	net_stats_read(net);
-	/* What it has done by its end is done: packets that were held as well would go out twice. */
-	ret = net->vdpa->ops->set_status(net->vdpa, 0, err);
-	if (ret < 0)
-		return ret;
-	for (unsigned int i = 0; i < net->n_data; i++) {
-		if (net->queues[i].held)
-			net_queue_complete(&net->queues[i]);
-	}
-	if (net->broken)
-		return error_add(err, -EIO, "the device gave a wrong buffer back");
 	net_take_down(net);
 	net_announce_used(net);
+	net->passing = pass && net_can_rewind(net);
+	if (net->passing)
+		net_rewind(net);
 	for (unsigned int i = 0; i < net->n_data; i++) {
 		net->queues[i].n_held = 0;
 		if (net->queues[i].held)
@@ -132,6 +154,22 @@ static int net_restart(struct net *net, struct error *err)
 	return ret;
 }
 
+int net_restart(struct net *net, bool pass, struct error *err)
+{
+	/* What it has done by its end is done: packets that were held as well would go out twice. */
+	int ret = net->vdpa->ops->set_status(net->vdpa, 0, err);
+
+	if (ret < 0)
+		return ret;
+	for (unsigned int i = 0; i < net->n_data; i++) {
+		if (net->queues[i].held)
+			net_queue_complete(&net->queues[i]);
+	}
+	if (net->broken)
+		return error_add(err, -EIO, "the device gave a wrong buffer back");
+	return net_start_again(net, pass, err);
+}
+
 /*
  * The guest may use the buffers for something else as soon as this returns, and vDPA has no way to take a
  * single queue back: the device starts anew. Drivers do this when a ring's size is changed, not in a packet's
@@ -144,6 +182,9 @@ void net_reset_ring(struct net *net, unsigned int guest_index)
 
 	if (!q || !q->held)
 		return;
+	/* Other rings go on with what the device has of them: through shadow rings, which know it. */
+	if (net->running && net_leave(net, NULL, &err) < 0 && !net->broken)
+		net_break(net, "cannot take queue %u back from the device: %s", guest_index, err.text);
 	if (net->running && net->ctrl_queue)
 		net_ctrl_drain(net);
 	if (net->running && q != net->ctrl_queue)
@@ -157,7 +198,8 @@ void net_reset_ring(struct net *net, unsigned int guest_index)
 		cvq_reset_queue(&net->store, guest_index);
 		net->changes++;
 	}
-	if (net_restart(net, &err) < 0) {
+	net_stats_read(net);
+	if (net_restart(net, false, &err) < 0) {
 		net_break(net, "cannot take queue %u back from the device: %s", guest_index, err.text);
 		return;
 	}
@@ -177,6 +219,7 @@ void net_enable_ring(struct net *net, unsigned int guest_index)
 	}
 	net_attach_ring(net, q);
 	net_serve_all(net);
+	net_return_later(net);
 }
 
 void net_serve_all(struct net *net)

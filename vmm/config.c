@@ -159,6 +159,7 @@ static const struct {
 	{ "packed", offsetof(struct net_config, packed_text), false },
 	{ "in-order", offsetof(struct net_config, in_order_text), false },
 	{ "shared-switch", offsetof(struct net_config, shared_switch_text), false },
+	{ "mode", offsetof(struct net_config, mode_text), false },
 };
 
 static const char **config_net_field(struct net_config *net, const char *key, size_t len, bool *word)
@@ -272,12 +273,33 @@ static int config_net_switches(struct net_config *net, struct error *err)
 	return 0;
 }
 
+static int config_net_mode(struct net_config *net, struct error *err)
+{
+	static const char *const names[] = {
+		[NET_AUTO] = "auto", [NET_SHADOW] = "shadow", [NET_PASSTHROUGH] = "passthrough"
+	};
+	unsigned int mode = 0;
+
+	if (!net->mode_text)
+		return 0;
+	while (mode < ARRAY_SIZE(names) && strcmp(net->mode_text, names[mode]) != 0)
+		mode++;
+	if (mode == ARRAY_SIZE(names))
+		return error_add(err, -EINVAL, "--net: mode=%s: auto, shadow or passthrough are possible",
+				 net->mode_text);
+	net->mode = (enum net_mode)mode;
+	if (net->mode == NET_PASSTHROUGH && config_same(net->packed_text, "on"))
+		return error_add(err, -EINVAL,
+				 "--net: packed=on with mode=passthrough: packed rings are for shadow rings");
+	return 0;
+}
+
 /* A backend, and one alone. */
 static int config_net_check(struct net_config *net, struct error *err)
 {
 	if (!net->vdpa == !net->soft)
 		return error_add(err, -EINVAL, "--net: vdpa=PATH, or soft,tap=NAME, is needed");
-	if (config_net_switches(net, err) < 0)
+	if (config_net_switches(net, err) < 0 || config_net_mode(net, err) < 0)
 		return -EINVAL;
 	if (net->soft)
 		return config_net_soft(net, err);
@@ -375,6 +397,11 @@ static const struct config_option config_options[] = {
 	{ "net", "...,shared-switch=on",
 	  "both hosts' NICs are on one switch: the guest's addresses are taken over with it, not before",
 	  CONFIG_RECEIVE, 0, true, config_net },
+	{ "net", "...,mode=MODE",
+	  "passthrough: the device serves the guest's rings; shadow: Ferry does; auto (the default): the "
+	  "device, "
+	  "where it can be taken off them for a migration",
+	  CONFIG_BOTH, 0, true, config_net },
 	{ "disk", "PATH[,ro]",
 	  "a disk: raw file or block device, for a move on storage of both hosts; may be repeated",
 	  CONFIG_BOTH, 0, true, config_disk },

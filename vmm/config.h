@@ -21,10 +21,15 @@
 
 enum serial_kind { SERIAL_STDIO, SERIAL_UNIX, SERIAL_NONE };
 
+/* Who serves the guest's data queues: the device itself (passthrough), or Ferry (shadow rings). Auto: the
+ * device, where it can be taken off them again for a migration. */
+enum net_mode { NET_AUTO, NET_SHADOW, NET_PASSTHROUGH };
+
 /* A NIC's backend: a vhost-vdpa device, or Ferry's own in software on a TAP interface or a hub. */
 struct net_config {
 	const char *vdpa; /* path of a vhost-vdpa node */
-	const char *packed_text, *in_order_text, *shared_switch_text;
+	const char *packed_text, *in_order_text, *shared_switch_text, *mode_text;
+	enum net_mode mode;
 	bool split_only;    /* the guest is not offered packed rings */
 	bool any_order;     /* nor rings whose buffers come back in order */
 	bool shared_switch; /* with the host that a guest comes from */

@@ -170,9 +170,21 @@ static inline void assert_refused(struct net_guest *g, int (*fn)(struct device *
 
 /* A migration's steps */
 
+static inline void track(struct net_guest *g, bool on)
+{
+	struct error err = { 0 };
+	uint64_t still_ns = 0;
+	int ret = net_device_ops.track(device_of(g), on, &still_ns, &err);
+
+	if (ret < 0)
+		print_error("%s\n", err.text);
+	assert_int_equal(ret, 0);
+}
+
 static inline void warm(struct fixture *f)
 {
 	assert_taken(f->b, net_device_ops.accept, write_tree(f->a, net_device_ops.describe));
+	track(f->a, true);
 	assert_taken(f->b, net_device_ops.warm_load, write_warm(f->a, true));
 }
 
@@ -279,8 +291,10 @@ static inline int run_formats(const struct CMUnitTest *tests, size_t n)
 	int n_failed;
 
 	fixture_config.split_only = true;
+	fixture_config.mode = NET_AUTO;
 	n_failed = _cmocka_run_group_tests("split", tests, n, NULL, NULL);
 	fixture_config.split_only = false;
+	fixture_config.mode = NET_SHADOW;
 	return n_failed + _cmocka_run_group_tests("packed", tests, n, NULL, NULL);
 }
 

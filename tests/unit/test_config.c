@@ -41,9 +41,10 @@ static void test_run(void **state)
 	assert_int_equal(
 		parse(&l, "run --name web1 --kernel=/k --initrd /i --cmdline console=ttyS0 --mem 5G "
 			  "--cpus 4 --disk /d/root.img --disk /dev/b,ro --net vdpa=/dev/a,packed=on --net "
-			  "vdpa=/dev/b,in-order=on "
-			  "--net soft,tap=tap0,bridge=br0,queues=4,ring=32K,mac=52:54:00:aB:Cd:01 --serial "
-			  "unix:/run/s "
+			  "vdpa=/dev/b,in-order=on,mode=shadow "
+			  "--net "
+			  "mode=passthrough,soft,tap=tap0,bridge=br0,queues=4,ring=32K,mac=52:54:00:aB:Cd:01 "
+			  "--serial unix:/run/s "
 			  "--runtime-dir /tmp"),
 		0);
 	assert_string_equal(l.config.name, "web1");
@@ -60,6 +61,9 @@ static void test_run(void **state)
 	assert_true(l.config.nets[1].split_only);
 	assert_true(l.config.nets[0].any_order);
 	assert_false(l.config.nets[1].any_order);
+	assert_int_equal(l.config.nets[0].mode, NET_AUTO);
+	assert_int_equal(l.config.nets[1].mode, NET_SHADOW);
+	assert_int_equal(l.config.nets[2].mode, NET_PASSTHROUGH);
 	assert_non_null(l.config.nets[2].soft);
 	assert_string_equal(l.config.nets[2].tap, "tap0");
 	assert_string_equal(l.config.nets[2].bridge, "br0");
@@ -171,6 +175,9 @@ static void test_refusals(void **state)
 		{ "receive --net vdpa=/a,shared-switch=no", "shared-switch=no: on or off" },
 		{ "run --name a --kernel k --net vdpa=/a,shared-switch=on",
 		  "shared-switch=on is for \"ferry receive\"" },
+		{ "run --net vdpa=/a,mode=on", "mode=on: auto, shadow or passthrough" },
+		{ "run --net vdpa=/a,mode", "\"mode\" needs a value" },
+		{ "run --net vdpa=/a,packed=on,mode=passthrough", "packed rings are for shadow rings" },
 		{ "run --net vdpa=/a --net vdpa=/a", "/a is given to two NICs" },
 		{ "run --net vdpa=1 --net vdpa=2 --net vdpa=3 --net vdpa=4 --net vdpa=5 --net vdpa=6 --net "
 		  "vdpa=7 --net vdpa=8 --net vdpa=9",

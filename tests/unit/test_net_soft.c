@@ -1,97 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The NIC on the vDPA device in software: packets, commands with their effect, migration, and faults of the
  * device as the guest sees them. */
-#include "tests/fake/soft.h"
-#include "tests/unit/net_fixture.h"
-
-struct pair {
-	struct fixture f; /* without fake devices */
-	struct soft_net net;
-	struct net_guest a, b;
-};
-
-static int build(void **state)
-{
-	struct pair *p = calloc(1, sizeof(*p));
-
-	soft_net_init(&p->net);
-	net_guest_init_on(&p->a, soft_net_device(&p->net, 2, CONFIG_DEFAULT_RING), &fixture_config);
-	net_guest_init_on(&p->b, soft_net_device(&p->net, 2, CONFIG_DEFAULT_RING), &fixture_config);
-	p->a.size = p->b.size = 64;
-	p->f.a = &p->a;
-	p->f.b = &p->b;
-	*state = p;
-	return 0;
-}
-
-static int demolish(void **state)
-{
-	struct pair *p = *state;
-
-	net_guest_exit(&p->a);
-	net_guest_exit(&p->b);
-	soft_net_exit(&p->net);
-	free(p);
-	return 0;
-}
-
-/* Both threads have dealt with everything, whichever way it went. */
-static void settle(struct net_guest *g)
-{
-	struct error err = { 0 };
-	uint8_t status;
-
-	for (unsigned int i = 0; i < 6; i++) {
-		int ret = g->net->vdpa->ops->get_status(g->net->vdpa, &status, &err);
-
-		(void)ret;
-		net_guest_settle(g);
-	}
-}
-
-static void make(uint8_t *frame, const char *to, uint8_t mark)
-{
-	memset(frame, mark, 100);
-	memcpy(frame, to, 6);
-	memcpy(frame + 6, "\x52\x54\0\0\0\x77", 6);
-	memcpy(frame + 12, "\x88\xb5", 2);
-}
-
-/* A frame from the network that the guest gets, with this mark, or does not get. */
-static bool gets(struct pair *p, struct net_guest *g, const char *to, uint8_t mark)
-{
-	uint8_t frame[100], in[1600];
-	int len;
-
-	make(frame, to, mark);
-	/* What the guest has posted is with the device. */
-	settle(g);
-	soft_net_send(&p->net, NULL, frame, sizeof(frame));
-	settle(g);
-	len = net_guest_received(g, 0, in, sizeof(in));
-	assert_true(len == -1 || (len == sizeof(frame) && memcmp(in, frame, sizeof(frame)) == 0));
-	return len > 0;
-}
-
-/* What the guest sends is on the network, announcements aside. */
-static void assert_sends(struct pair *p, struct net_guest *g, uint8_t mark)
-{
-	uint8_t frame[100], in[1600];
-	int len;
-
-	make(frame, "\x52\x54\0\0\0\x77", mark);
-	assert_true(net_guest_send(g, 0, frame, sizeof(frame)));
-	do {
-		len = soft_net_receive(&p->net, NULL, in, sizeof(in), 2000);
-	} while (len == 60 && in[12] == 0x80 && in[13] == 0x35);
-	assert_int_equal(len, sizeof(frame));
-	assert_memory_equal(in, frame, sizeof(frame));
-}
-
-static int command(struct net_guest *g, uint8_t class, uint8_t cmd, const void *data, uint32_t len)
-{
-	return net_guest_command(g, class, cmd, data, len);
-}
+#include "tests/unit/soft_pair.h"
 
 static void test_exchange(void **state)
 {
@@ -178,6 +88,7 @@ static void test_faults_ahead(void **state)
 	assert_int_equal(command(&p->a, VIRTIO_NET_CTRL_VLAN, 0, "\x64\0", 2), VIRTIO_NET_OK);
 	assert_int_equal(command(&p->a, VIRTIO_NET_CTRL_VLAN, 0, "\x65\0", 2), VIRTIO_NET_OK);
 	assert_int_equal(command(&p->a, VIRTIO_NET_CTRL_MQ, 0, "\x02\0", 2), VIRTIO_NET_OK);
+	track(&p->a, true);
 	assert_unharmed(p);
 	for (unsigned int i = 0; i < ARRAY_SIZE(rows); i++) {
 		rebuild_b(p);
@@ -217,6 +128,7 @@ static void test_faults_before_arrival(void **state)
 			settle(&p->a);
 			assert_true(net_guest_received(&p->a, 0, frame, sizeof(frame)) > 0);
 		}
+		track(&p->a, true);
 		net_device_ops.pause(device_of(&p->a));
 		net_guest_copy(&p->b, &p->a);
 		if (i == 0 || fixture_config.any_order)
@@ -225,6 +137,7 @@ static void test_faults_before_arrival(void **state)
 		else
 			assert_taken(&p->b, net_device_ops.load, write_tree(&p->a, net_device_ops.save));
 		net_device_ops.resume(device_of(&p->a), false);
+		track(&p->a, false);
 		assert_unharmed(p);
 	}
 }
@@ -250,6 +163,17 @@ static void test_away_from_a_device_that_is_gone(void **state)
 	assert_memory_equal(in, frame, sizeof(frame));
 	assert_true(gets(p, &p->b, "\x52\x54\0\0\0\1", 2));
 	assert_int_equal(net_guest_reap(&p->b, 0), 1);
+}
+
+/* On shadow rings: what a device writes into the guest's own rings, nobody checks. */
+static int build_on_shadow_rings(void **state)
+{
+	enum net_mode mode = fixture_config.mode;
+
+	fixture_config.mode = NET_SHADOW;
+	build(state);
+	fixture_config.mode = mode;
+	return 0;
 }
 
 /* What a device can do wrong ends in a NIC that asks for a reset, or in an error, never in more. */
@@ -400,14 +324,16 @@ static void test_long_rings(void **state)
 {
 	/* What is in flight in packed ones of 32,768 does not fit into the state. */
 	const uint16_t size = fixture_config.split_only ? 32768 : 16384;
+	struct net_config config = fixture_config;
 	struct pair *p = *state;
 	struct fake_driver *driver;
 	uint8_t frame[100];
 
 	net_guest_exit(&p->a);
 	net_guest_exit(&p->b);
-	net_guest_init_on(&p->a, soft_net_device(&p->net, 1, size), &fixture_config);
-	net_guest_init_on(&p->b, soft_net_device(&p->net, 1, size), &fixture_config);
+	config.mode = NET_SHADOW;
+	net_guest_init_on(&p->a, soft_net_device(&p->net, 1, size), &config);
+	net_guest_init_on(&p->b, soft_net_device(&p->net, 1, size), &config);
 	assert_int_equal(net_guest_start(&p->a, ALL), DRIVER_OK);
 	assert_int_equal(virtio_has(p->a.features, VIRTIO_F_RING_PACKED), !fixture_config.split_only);
 	driver = &p->a.queues[0];
@@ -453,6 +379,7 @@ static void test_offers(void **state)
 	const struct net_config wanted = fixture_config;
 	struct pair *p = *state;
 
+	fixture_config.mode = NET_SHADOW;
 	for (uint32_t size = 4096; size <= CONFIG_MAX_RING; size *= 2) {
 		for (unsigned int n_pairs = 1; n_pairs <= 3; n_pairs += 2) {
 			uint64_t all = 0, want = 0;
@@ -523,11 +450,12 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_ring_reset, build, demolish),
 		cmocka_unit_test_setup_teardown(test_faults_ahead, build, demolish),
 		cmocka_unit_test_setup_teardown(test_faults_before_arrival, build, demolish),
-		cmocka_unit_test_setup_teardown(test_away_from_a_device_that_is_gone, build, demolish),
-		cmocka_unit_test_setup_teardown(test_faults, build, demolish),
+		cmocka_unit_test_setup_teardown(test_away_from_a_device_that_is_gone, build_on_shadow_rings,
+						demolish),
 		cmocka_unit_test_setup_teardown(test_long_rings, build, demolish),
 		cmocka_unit_test_setup_teardown(test_too_long_rings, build, demolish),
 		cmocka_unit_test_setup_teardown(test_offers, build, demolish),
+		cmocka_unit_test_setup_teardown(test_faults, build_on_shadow_rings, demolish),
 		cmocka_unit_test_setup_teardown(test_link, build, demolish),
 	};
 
