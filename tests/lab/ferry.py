@@ -93,9 +93,9 @@ class Vm:
         """The one of two equal NICs on which it is not."""
         return self.node[:-1] + ("1" if self.node.endswith("0") else "0")
 
-    def receive(self, node, options="", address=None):
+    def receive(self, node, options="", address=None, net=None):
         """Starts a destination and returns it when it waits for a source."""
-        host = Host(self.lab, "receive", node, self.net, options, address)
+        host = Host(self.lab, "receive", node, self.net if net is None else net, options, address)
         self.hosts.append(host)
         kind, rest = host.address.split(":", 1)
         ready = f"[ -S {rest} ]" if kind == "unix" else f"grep -q ':{int(rest.rsplit(':', 1)[1]):04X} .* 0A ' /proc/net/tcp"
