@@ -137,6 +137,7 @@ static int net_driver_ok_call(struct net *net, void *arg)
 	net->generation++;
 	net->changes++;
 	net->active = true;
+	net->stays = false;
 	ret = net_find_rings(net, &err);
 	net->passing = ret == 0 && net_can_pass(net);
 	if (ret == 0)

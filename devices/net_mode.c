@@ -212,6 +212,25 @@ static int net_return_by_reset(struct net *net, struct error *err)
 	return ret;
 }
 
+/* A device that does not begin where the guest's rings are, as those that begin at 0 only: not again for this
+ * driver. */
+static void net_stay(struct net *net, const char *why)
+{
+	struct error err = { 0 };
+
+	log_limited(&net->log_limit, LOG_WARN, "%s: %s: stays on shadow rings: %s", net->name,
+		    net->vdpa->name, why);
+	net->stays = true;
+	if (net_move_by_reset(net, false, &err) < 0) {
+		net_break(net, "cannot go back to shadow rings: %s", err.text);
+		return;
+	}
+	for (unsigned int i = 0; i < net->n_data; i++) {
+		if (!net->queues[i].attached)
+			net_attach_ring(net, &net->queues[i]);
+	}
+}
+
 static void net_return(struct net *net)
 {
 	struct error err = { 0 };
@@ -222,7 +241,7 @@ static void net_return(struct net *net)
 	net_stats_read(net);
 	ret = net->vdpa->can_suspend ? net_return_suspended(net, &err) : net_return_by_reset(net, &err);
 	if (ret < 0 && ret != -EAGAIN && !net->broken)
-		net_break(net, "cannot go back to passthrough: %s", err.text);
+		net_stay(net, err.text);
 	if (net->broken)
 		return;
 	if (net->passing) {

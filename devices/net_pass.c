@@ -58,7 +58,8 @@ const char *net_pass_misfit(const struct net *net, uint64_t features)
 
 bool net_can_pass(const struct net *net)
 {
-	if (!net->may_pass || net->tracking || net->paused || net_pass_misfit(net, net->features))
+	if (!net->may_pass || net->stays || net->tracking || net->paused ||
+	    net_pass_misfit(net, net->features))
 		return false;
 	for (unsigned int i = 0; i < net->n_data; i++) {
 		if (!net->queues[i].held)

@@ -143,6 +143,7 @@ struct net {
 	bool may_pass; /* the device can serve the guest's data queues, if the guest's features fit */
 	bool passing;  /* it does: nothing of Ferry's touches them */
 	bool tracking; /* it may not: a migration has to know what is written */
+	bool stays;    /* on shadow rings, until the driver begins anew */
 	unsigned int pass_wait_ms; /* for the next try to go over to it */
 	struct loop_source pass_timer;
 

@@ -273,6 +273,9 @@ static int soft_set_vring_call(struct soft_vdpa *sv, void *arg, struct error *er
 
 	if (sv->started && (!sv->suspended || sv->faults.refuse_move))
 		return error_add(err, -EBUSY, "%s: queue %u is in use", sv->name, c->index);
+	if (sv->faults.base_0 && c->vring->base != 0)
+		return error_add(err, -EINVAL, "%s: queue %u cannot begin at %u", sv->name, c->index,
+				 c->vring->base);
 	if (!is_power_of_2(c->vring->size) || c->vring->size > sv->ring_size)
 		return error_add(err, -EINVAL, "%s: a ring of %u entries, the largest has %u", sv->name,
 				 c->vring->size, sv->ring_size);

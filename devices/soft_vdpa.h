@@ -25,6 +25,7 @@ struct soft_faults {
 	bool bad_data_id;        /* and so do data queues */
 	bool refuse_suspend;
 	bool refuse_move; /* no new addresses while suspended, as kernels before Linux 6.8 */
+	bool base_0;      /* it begins at the start of a ring only */
 	bool keep_one;    /* suspended it says that it has taken one element more than it has used */
 };
 
