@@ -304,6 +304,7 @@ void net_take_down(struct net *net)
 {
 	struct net_queue *q;
 
+	net_close_doorbells(net);
 	for (unsigned int i = 0; (q = net_nth_queue(net, i)); i++) {
 		/* Not watched, if starting failed before it: then there is nothing to take back. */
 		loop_del(&net->loop, &q->call);
@@ -336,6 +337,7 @@ void net_break(struct net *net, const char *fmt, ...)
 	net->broken = true;
 	net->running = false;
 	net->changes++;
+	net_close_doorbells(net);
 	/* Rings stay until the driver's reset: whoever called this is still holding on to them. */
 	if (net->started && net->vdpa->ops->set_status(net->vdpa, 0, &err) < 0)
 		log_limited(&net->log_limit, LOG_ERROR, "%s: cannot reset the device: %s", net->name,

@@ -105,7 +105,6 @@ static int net_leave_suspended(struct net *net, struct error *err)
 	ret = net_take_bases(net, err);
 	if (ret < 0) {
 		net_unsuspend(net);
-		net_pass_kick(net);
 		return ret;
 	}
 	ret = net_move_either_way(net, false, err);
@@ -160,10 +159,14 @@ int net_leave(struct net *net, uint64_t *still_ns, struct error *err)
 	if (net->ctrl_queue)
 		net_ctrl_drain(net);
 	net_stats_read(net);
+	net_close_doorbells(net);
 	start_ns = now_ns();
 	ret = net->vdpa->can_suspend ? net_leave_suspended(net, err) : net_leave_by_reset(net, err);
-	if (ret < 0)
+	if (ret < 0) {
+		if (net->passing && !net->broken)
+			net_pass_go(net);
 		return ret;
+	}
 	for (unsigned int i = 0; i < net->n_data; i++)
 		net_attach_ring(net, &net->queues[i]);
 	net_serve_all(net);
@@ -245,7 +248,7 @@ static void net_return(struct net *net)
 	if (net->broken)
 		return;
 	if (net->passing) {
-		net_pass_kick(net);
+		net_pass_go(net);
 		log_limited(&net->log_limit, LOG_INFO, "%s: passthrough", net->name);
 	} else {
 		net_serve_all(net);

@@ -4,6 +4,7 @@
 #include "devices/net_priv.h"
 
 #include <errno.h>
+#include <sys/mman.h>
 
 #define NET_RING_OF_DEVICE (VIRTIO_BIT(VIRTIO_RING_F_INDIRECT_DESC) | VIRTIO_BIT(VIRTIO_RING_F_EVENT_IDX))
 
@@ -103,8 +104,49 @@ void net_pass_vector(struct net *net, unsigned int guest_index)
 			  err.text);
 }
 
-void net_pass_kick(struct net *net)
+/* Without it the guest's kicks go through KVM and an eventfd, which is no error. */
+static void net_open_doorbell(struct net_queue *q)
 {
-	for (unsigned int i = 0; i < net->n_data; i++)
-		loop_signal(net->queues[i].kick.fd);
+	struct net *net = q->net;
+	struct error err = { 0 };
+	void *page = NULL;
+	int ret = net->vdpa->ops->map_doorbell(net->vdpa, q->device_index, &page, &err);
+
+	if (ret == 0) {
+		/* A page that is there already can be read by the guest, too: an access that finds none ends
+		 * the VM. */
+		*(volatile uint16_t *)page = (uint16_t)q->device_index;
+		ret = virtio_pci_map_doorbell(&net->virtio, q->guest_index, page);
+		if (ret == 0)
+			q->doorbell = page;
+		else
+			munmap(page, PAGE_SIZE);
+	}
+	if (ret < 0 && ret != -ENOTSUP)
+		log_limited(&net->log_limit, LOG_WARN, "%s: queue %u without a doorbell: %s", net->name,
+			    q->guest_index, err.text[0] ? err.text : strerror(-ret));
+}
+
+void net_pass_go(struct net *net)
+{
+	for (unsigned int i = 0; i < net->n_data; i++) {
+		struct net_queue *q = &net->queues[i];
+
+		if (net->vdpa->ops->map_doorbell && !q->doorbell)
+			net_open_doorbell(q);
+		loop_signal(q->kick.fd);
+	}
+}
+
+void net_close_doorbells(struct net *net)
+{
+	for (unsigned int i = 0; i < net->n_data; i++) {
+		struct net_queue *q = &net->queues[i];
+
+		if (!q->doorbell)
+			continue;
+		virtio_pci_unmap_doorbell(&net->virtio, q->guest_index);
+		munmap(q->doorbell, PAGE_SIZE);
+		q->doorbell = NULL;
+	}
 }

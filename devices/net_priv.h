@@ -76,6 +76,7 @@ struct net_queue {
 	struct loop_source kick; /* from the guest; fd is the transport's */
 	struct loop_source call; /* from the device */
 	int device_kick;         /* to the device */
+	void *doorbell;          /* the device's, while it is in the guest's reach */
 	uint64_t ring_offset;    /* of the shadow ring in the window */
 	uint64_t table_offset;   /* and of its tables, if the device takes some */
 
@@ -255,8 +256,10 @@ bool net_can_pass(const struct net *net);
 struct vdpa_vring net_pass_vring(struct net_queue *q);
 /* The guest has given a queue another vector. */
 void net_pass_vector(struct net *net, unsigned int guest_index);
-/* Has the device look at all of the guest's data rings. */
-void net_pass_kick(struct net *net);
+/* The device has the guest's rings: its doorbells, where it has some, come into the guest's reach, and it
+ * looks at all rings. net_close_doorbells() comes before it loses them. */
+void net_pass_go(struct net *net);
+void net_close_doorbells(struct net *net);
 
 /*
  * net_mode.c. net_leave() takes the data queues from the device: shadow rings serve them then. On an error

@@ -62,7 +62,7 @@ void net_attach(struct net *net)
 		net_attach_ring(net, q);
 	net->running = !net->broken;
 	if (net->passing)
-		net_pass_kick(net);
+		net_pass_go(net);
 	net_serve_all(net);
 }
 

@@ -47,6 +47,11 @@ struct vdpa_ops {
 	 * the kernel is too old for it. The eventfds stay open until a reset. */
 	int (*set_vring)(struct vdpa *vdpa, unsigned int index, const struct vdpa_vring *vring,
 			 struct error *err);
+	/*
+	 * Maps the page in which a 2-byte write of the queue's number kicks queue @index: write-only, the
+	 * caller's to munmap(). -ENOTSUP, without a reason: there is none. NULL: none for any queue.
+	 */
+	int (*map_doorbell)(struct vdpa *vdpa, unsigned int index, void **page, struct error *err);
 	/* Once it is disabled and enabled again a device that is suspended takes what set_vring() has set
 	 * since. */
 	int (*enable_vring)(struct vdpa *vdpa, unsigned int index, bool on, struct error *err);

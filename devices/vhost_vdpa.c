@@ -26,9 +26,6 @@
 #define VHOST_BACKEND_F_IOTLB_PERSIST 0x8
 #endif
 
-/* The kernel's own, reaches user space from the open of a node. */
-#define KERNEL_ENOTSUPP 524
-
 /* The most of the device's configuration that is read at once. */
 #define VHOST_VDPA_MAX_CONFIG 256u
 
@@ -271,6 +268,7 @@ static const struct vdpa_ops vhost_vdpa_ops = {
 	.set_config_call = vhost_vdpa_set_config_call,
 	.map = vhost_vdpa_map,
 	.unmap = vhost_vdpa_unmap,
+	.map_doorbell = vhost_vdpa_map_doorbell,
 	.set_vring = vhost_vdpa_set_vring,
 	.enable_vring = vhost_vdpa_enable_vring,
 	.set_vring_call = vhost_vdpa_set_vring_call,

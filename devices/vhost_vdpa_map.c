@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What a vDPA device of the host's kernel reaches of memory: messages to its IOTLB, by address space. */
+/* What a vDPA device of the host's kernel reaches of memory: messages to its IOTLB, by address space; and its
+ * doorbells.
+ */
 #include "devices/vhost_vdpa_priv.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -231,4 +234,21 @@ int vhost_vdpa_map(struct vdpa *vdpa, const struct vdpa_region *regions, unsigne
 		}
 	}
 	return ret;
+}
+
+int vhost_vdpa_map_doorbell(struct vdpa *vdpa, unsigned int index, void **page, struct error *err)
+{
+	/* The kernel refuses a mapping that can be read. */
+	void *at = mmap(NULL, PAGE_SIZE, PROT_WRITE, MAP_SHARED, vhost_vdpa_of(vdpa)->fd,
+			(off_t)index * (off_t)PAGE_SIZE);
+	int error = errno;
+
+	if (at != MAP_FAILED) {
+		*page = at;
+		return 0;
+	}
+	if (error == KERNEL_ENOTSUPP)
+		return -ENOTSUP;
+	return error_add(err, -error, "%s: cannot map the doorbell of queue %u: %s", vdpa->name, index,
+			 strerror(error));
 }

@@ -8,6 +8,9 @@
 /* Behind virtio.h: both define the flags of rings. */
 #include <linux/vhost.h>
 
+/* The kernel's own, reaches user space from the open of a node and from a doorbell's mapping. */
+#define KERNEL_ENOTSUPP 524
+
 struct vhost_vdpa {
 	struct vdpa vdpa;
 	int fd;
@@ -26,5 +29,7 @@ int __must_check vhost_vdpa_map(struct vdpa *vdpa, const struct vdpa_region *reg
 				struct error *err);
 int __must_check vhost_vdpa_unmap(struct vdpa *vdpa, const struct vdpa_region *regions, unsigned int n,
 				  struct error *err);
+int __must_check vhost_vdpa_map_doorbell(struct vdpa *vdpa, unsigned int index, void **page,
+					 struct error *err);
 
 #endif

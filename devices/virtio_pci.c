@@ -200,6 +200,16 @@ static uint64_t notify_addr(const struct virtio_pci *v, unsigned int queue)
 	return v->pci.bar_base[VIRTIO_PCI_BAR] + BAR_NOTIFY + queue * NOTIFY_BYTES;
 }
 
+int virtio_pci_map_doorbell(struct virtio_pci *v, unsigned int index, void *page)
+{
+	return vm_map_page(v->pci.vm, notify_addr(v, index), page);
+}
+
+void virtio_pci_unmap_doorbell(struct virtio_pci *v, unsigned int index)
+{
+	vm_unmap_page(v->pci.vm, notify_addr(v, index));
+}
+
 static void remove_queues(struct virtio_pci *v)
 {
 	for (unsigned int i = 0; i < v->n_built; i++) {

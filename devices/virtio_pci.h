@@ -106,6 +106,11 @@ void virtio_pci_needs_reset(struct virtio_pci *v);
  */
 int virtio_pci_queue_call(const struct virtio_pci *v, unsigned int index);
 
+/* Puts @page in the place of queue @index's notifications; kick_fd is signalled again once it is unmapped. 0
+ * or -errno. Any thread. */
+int __must_check virtio_pci_map_doorbell(struct virtio_pci *v, unsigned int index, void *page);
+void virtio_pci_unmap_doorbell(struct virtio_pci *v, unsigned int index);
+
 /*
  * A node "virtio-pci" in the current one: registers, features, queues, vectors (reference 7.9), while vCPUs
  * are stopped. Loading checks every value as if the driver had written it, and wants the queues that

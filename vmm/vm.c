@@ -107,6 +107,60 @@ static int vm_set_slot(struct vm *vm, unsigned int slot, uint32_t flags)
 	return ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &region) < 0 ? -errno : 0;
 }
 
+static int vm_set_page(struct vm *vm, unsigned int i, uint64_t gpa, void *hva)
+{
+	struct kvm_userspace_memory_region region = {
+		.slot = MEMORY_MAX_REGIONS + i,
+		.guest_phys_addr = gpa,
+		.memory_size = hva ? PAGE_SIZE : 0,
+		.userspace_addr = (uintptr_t)hva,
+	};
+
+	return ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &region) < 0 ? -errno : 0;
+}
+
+/* Its place, or that of a free one for 0; VM_MAX_PAGES if there is none. Under the lock. */
+static unsigned int vm_find_page(const struct vm *vm, uint64_t gpa)
+{
+	unsigned int i = 0;
+
+	while (i < VM_MAX_PAGES && vm->pages[i] != gpa)
+		i++;
+	return i;
+}
+
+int vm_map_page(struct vm *vm, uint64_t gpa, void *hva)
+{
+	int ret = -ENOSPC;
+	unsigned int i;
+
+	pthread_mutex_lock(&vm->lock);
+	i = vm_find_page(vm, 0);
+	if (i < VM_MAX_PAGES)
+		ret = vm_set_page(vm, i, gpa, hva);
+	if (ret == 0)
+		vm->pages[i] = gpa;
+	pthread_mutex_unlock(&vm->lock);
+	return ret;
+}
+
+void vm_unmap_page(struct vm *vm, uint64_t gpa)
+{
+	unsigned int i;
+	int ret = 0;
+
+	pthread_mutex_lock(&vm->lock);
+	i = vm_find_page(vm, gpa);
+	if (i < VM_MAX_PAGES) {
+		ret = vm_set_page(vm, i, gpa, NULL);
+		vm->pages[i] = 0;
+	}
+	pthread_mutex_unlock(&vm->lock);
+	if (ret < 0)
+		log_error("cannot take a page from the guest at 0x%llx: %s", (unsigned long long)gpa,
+			  strerror(-ret));
+}
+
 static int vm_init_memory(struct vm *vm, uint64_t mem, struct error *err)
 {
 	int ret = memory_init(&vm->memory, mem, err);

@@ -25,7 +25,8 @@ enum vm_exit {
 		4, /* the guest reported a panic, shut down by triple fault, or KVM cannot go on with it */
 };
 
-#define VM_MAX_GSI 1024u
+#define VM_MAX_GSI   1024u
+#define VM_MAX_PAGES 256u
 
 struct cpu_model; /* vmm/x86/cpu.c */
 
@@ -59,6 +60,7 @@ struct vm {
 	bool ending;
 	enum vm_exit exit;
 	bool gsi_used[VM_MAX_GSI];
+	uint64_t pages[VM_MAX_PAGES]; /* gpa, 0: free; the slot is its place behind those of guest memory */
 	struct kvm_irq_routing *routing;
 };
 
@@ -109,6 +111,14 @@ int __must_check vm_throttle(struct vm *vm, unsigned int percent);
  * Any thread. */
 int __must_check vm_add_ioeventfd(struct vm *vm, uint64_t addr, int fd);
 void vm_del_ioeventfd(struct vm *vm, uint64_t addr, int fd);
+
+/*
+ * Puts a page of a host's device, @hva, before the guest at @gpa, in the place of the MMIO bus and of an
+ * ioeventfd there; they are back once it is unmapped, which must come before the page goes. Not guest memory:
+ * no device of the VM's reaches it, and no log covers it. -ENOSPC: too many. Any thread.
+ */
+int __must_check vm_map_page(struct vm *vm, uint64_t gpa, void *hva);
+void vm_unmap_page(struct vm *vm, uint64_t gpa);
 
 /*
  * An interrupt of a device that is sent by writing to an eventfd, without a thread of Ferry's between. Owned

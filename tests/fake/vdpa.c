@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* A vDPA NIC in software: see the header. */
+#define _GNU_SOURCE
 #include "tests/fake/vdpa.h"
 
 #include <assert.h>
@@ -7,6 +8,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "devices/cvq.h"
@@ -392,6 +394,17 @@ static int fake_set_vring_call(struct vdpa *vdpa, unsigned int index, int fd, st
 	return fake_gone(f, err);
 }
 
+static int fake_map_doorbell(struct vdpa *vdpa, unsigned int index, void **page, struct error *err)
+{
+	int fd = fake_of(vdpa)->doorbells;
+
+	if (fd < 0)
+		return -ENOTSUP;
+	*page = mmap(NULL, PAGE_SIZE, PROT_WRITE, MAP_SHARED, fd, (off_t)(index * PAGE_SIZE));
+	assert(*page != MAP_FAILED);
+	return 0;
+}
+
 static void fake_close(struct vdpa *vdpa)
 {
 	struct fake_vdpa *f = fake_of(vdpa);
@@ -414,6 +427,7 @@ static const struct vdpa_ops fake_ops = {
 	.set_vring = fake_set_vring,
 	.enable_vring = fake_enable_vring,
 	.set_vring_call = fake_set_vring_call,
+	.map_doorbell = fake_map_doorbell,
 	.close = fake_close,
 };
 
@@ -444,6 +458,12 @@ struct fake_vdpa *fake_vdpa_new(const struct fake_vdpa_spec *spec)
 	put_le32(f->config + 20, 0x3f);
 	put_le32(f->config + 24, spec->tunnel_types);
 	f->config_call = -1;
+	f->doorbells = -1;
+	if (spec->doorbells) {
+		f->doorbells = memfd_create("doorbells", MFD_CLOEXEC);
+		assert(f->doorbells >= 0);
+		assert(ftruncate(f->doorbells, (off_t)(FAKE_VDPA_MAX_VQS * PAGE_SIZE)) == 0);
+	}
 	pthread_mutex_init(&f->lock, NULL);
 	f->ctrl_stop = eventfd(0, EFD_CLOEXEC);
 	assert(f->ctrl_stop >= 0);
@@ -454,6 +474,8 @@ void fake_vdpa_free(struct fake_vdpa *f)
 {
 	assert(f->closed);
 	close(f->ctrl_stop);
+	if (f->doorbells >= 0)
+		close(f->doorbells);
 	pthread_mutex_destroy(&f->lock);
 	free(f);
 }

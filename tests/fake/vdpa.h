@@ -34,6 +34,7 @@ struct fake_vdpa_spec {
 	uint64_t counted; /* by each counter, when it starts */
 	bool maps_persist;
 	bool in_order; /* says of itself that it is; the test sees to it */
+	bool doorbells;
 };
 
 /* Everything that Ferry carries, two pairs, rings of 64. */
@@ -72,6 +73,7 @@ struct fake_vdpa {
 	uint64_t features;
 	uint8_t config[FAKE_VDPA_CONFIG];
 	int config_call;
+	int doorbells; /* a page for each queue, -1: none */
 	unsigned int n_regions;
 	struct vdpa_region regions[FAKE_VDPA_REGIONS];
 	bool maps_lost; /* a reset has taken them, but for the bookkeeping */

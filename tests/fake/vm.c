@@ -129,11 +129,45 @@ void vm_del_ioeventfd(struct vm *vm, uint64_t addr, int fd)
 	f->doorbells[i] = f->doorbells[--f->n_doorbells];
 }
 
+static struct fake_page *find_page(struct fake_vm *f, uint64_t gpa)
+{
+	for (unsigned int i = 0; i < VM_MAX_PAGES; i++) {
+		if (gpa ? f->pages[i].hva && f->pages[i].gpa == gpa : !f->pages[i].hva)
+			return &f->pages[i];
+	}
+	return NULL;
+}
+
+int vm_map_page(struct vm *vm, uint64_t gpa, void *hva)
+{
+	struct fake_page *page = find_page(fake_of(vm), 0);
+
+	assert(gpa % PAGE_SIZE == 0 && hva && !find_page(fake_of(vm), gpa));
+	if (!page)
+		return -ENOSPC;
+	*page = (struct fake_page){ gpa, hva };
+	return 0;
+}
+
+void vm_unmap_page(struct vm *vm, uint64_t gpa)
+{
+	struct fake_page *page = find_page(fake_of(vm), gpa);
+
+	assert(page);
+	*page = (struct fake_page){ 0 };
+}
+
 void fake_vm_mmio_write(struct fake_vm *f, uint64_t addr, uint64_t value, unsigned int len)
 {
+	struct fake_page *page = find_page(f, addr & ~(uint64_t)(PAGE_SIZE - 1));
 	const uint64_t one = 1;
 	uint8_t data[8];
 
+	if (page) {
+		put_le64(data, value);
+		memcpy((uint8_t *)page->hva + addr % PAGE_SIZE, data, len);
+		return;
+	}
 	for (unsigned int i = 0; i < f->n_doorbells && len == 2; i++) {
 		if (f->doorbells[i].addr == addr) {
 			assert(write(f->doorbells[i].fd, &one, sizeof(one)) == sizeof(one));

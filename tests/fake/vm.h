@@ -23,6 +23,11 @@ struct fake_vm {
 	uint64_t delivered[VM_MAX_GSI]; /* interrupts that reached the guest */
 	struct fake_doorbell doorbells[FAKE_MAX_DOORBELLS];
 	unsigned int n_doorbells;
+	/* Pages before the guest, NULL: none. */
+	struct fake_page {
+		uint64_t gpa;
+		void *hva;
+	} pages[VM_MAX_PAGES];
 	/* To fail with -EINVAL: messages to this address, and making more interrupts or doorbells than this.
 	 */
 	uint64_t bad_msi_addr;

@@ -496,6 +496,44 @@ static void test_plain_to_and_fro(void **state)
 	}
 }
 
+/* What the guest, or Ferry, has written into the doorbell of queue 1 since the last call; -1: nothing. */
+static int rung(struct fake_vdpa *v)
+{
+	uint16_t value, none = 0xffff;
+
+	assert_int_equal(pread(v->doorbells, &value, 2, PAGE_SIZE), 2);
+	assert_int_equal(pwrite(v->doorbells, &none, 2, PAGE_SIZE), 2);
+	return value == none ? -1 : value;
+}
+
+/* A guest's kick goes straight to a device with doorbells, as long as the rings are the device's. */
+static void test_doorbells(void **state)
+{
+	struct fake_vdpa_spec spec = plain;
+	struct fixture *f = *state;
+
+	spec.doorbells = true;
+	build_a(f, &spec);
+	start_plain(f);
+	rung(f->va);
+	for (unsigned int i = 0; i < 2; i++) {
+		net_guest_kick(f->a, 1);
+		assert_int_equal(rung(f->va), 1);
+		exchange(f->a, f->va, 0, 1);
+		track(f->a, true);
+		rung(f->va);
+		net_guest_kick(f->a, 1);
+		assert_int_equal(rung(f->va), -1);
+		exchange(f->a, f->va, 0, 2);
+		track(f->a, false);
+		/* For what was made available meanwhile. */
+		assert_int_equal(rung(f->va), 1);
+	}
+	net_guest_reset(f->a);
+	net_guest_kick(f->a, 1);
+	assert_int_equal(rung(f->va), -1);
+}
+
 /* What such a device has, when it has not kept the order, nobody knows: the guest stays, and goes on. */
 static void test_plain_out_of_order(void **state)
 {
@@ -609,6 +647,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_ring_reset, build, demolish),
 		cmocka_unit_test_setup_teardown(test_rings_that_do_not_fit, build, demolish),
 		cmocka_unit_test_setup_teardown(test_plain_to_and_fro, build_plain, demolish_plain),
+		cmocka_unit_test_setup_teardown(test_doorbells, build_plain, demolish_plain),
 		cmocka_unit_test_setup_teardown(test_plain_out_of_order, build_plain, demolish_plain),
 		cmocka_unit_test(test_choice),
 	};
