@@ -496,6 +496,37 @@ static void test_plain_to_and_fro(void **state)
 	}
 }
 
+/* What a device has out of order stays with it, on shadow rings, until it has given it back. */
+static void test_plain_waits_for_order(void **state)
+{
+	struct fixture *f = *state;
+	struct fake_element first, second;
+	uint8_t data[100] = { 0 };
+	unsigned int n_resets;
+
+	start_plain(f);
+	track(f->a, true);
+	for (unsigned int i = 0; i < 2; i++)
+		assert_true(net_guest_send(f->a, 0, data, sizeof(data)));
+	assert_true(fake_vdpa_take(f->va, 1, &first) && fake_vdpa_take(f->va, 1, &second));
+	fake_vdpa_use(f->va, 1, second.head, 0);
+	fake_vdpa_publish(f->va, 1);
+	net_guest_settle(f->a);
+	assert_int_equal(net_guest_reap(f->a, 0), 1);
+	n_resets = f->va->n_resets;
+	track(f->a, false);
+	assert_false(passing(f->a));
+	exchange(f->a, f->va, 0, 1);
+	poll(NULL, 0, 300);
+	assert_false(passing(f->a));
+	fake_vdpa_use(f->va, 1, first.head, 0);
+	fake_vdpa_publish(f->va, 1);
+	assert_returns(f->a);
+	assert_int_equal(f->va->n_resets, n_resets + 1);
+	assert_int_equal(net_guest_reap(f->a, 0), 1);
+	exchange(f->a, f->va, 0, 2);
+}
+
 /* What the guest, or Ferry, has written into the doorbell of queue 1 since the last call; -1: nothing. */
 static int rung(struct fake_vdpa *v)
 {
@@ -647,6 +678,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_ring_reset, build, demolish),
 		cmocka_unit_test_setup_teardown(test_rings_that_do_not_fit, build, demolish),
 		cmocka_unit_test_setup_teardown(test_plain_to_and_fro, build_plain, demolish_plain),
+		cmocka_unit_test_setup_teardown(test_plain_waits_for_order, build_plain, demolish_plain),
 		cmocka_unit_test_setup_teardown(test_doorbells, build_plain, demolish_plain),
 		cmocka_unit_test_setup_teardown(test_plain_out_of_order, build_plain, demolish_plain),
 		cmocka_unit_test(test_choice),
