@@ -175,7 +175,7 @@ def test_steering(vm):
     assert busy(after) == {2, 3}
     # The same flows: the same queues, but for what else comes in.
     assert all(abs(after[queue] - before[queue]) <= 8 for queue in (2, 3)), (before, after)
-    vm.sh("ethtool -L eth0 combined 3; ethtool -X eth0 default")
+    vm.sh("ethtool -X eth0 default && ethtool -L eth0 combined 3")
     assert busy(checks.spread(vm, flows=64)) == {0, 1, 2}
     vm.sh("ethtool -K eth0 rxhash on; ethtool -N eth0 rx-flow-hash udp4 sd")
     before = busy(checks.spread(vm, flows=16))
