@@ -348,10 +348,12 @@ class Lab:
         return process
 
     def vduse_end(self, name, process):
+        """Returns what it says of the frames that it has brought back and lost."""
         del self.nodes[name]
         self.run(f"vdpa dev del {name}")
         if process.stop() != 0:
             raise CommandFailed(f"{process.script}: ended with {process.status}\n{process.output()}")
+        return process.output()
 
     def console_text(self):
         return self.log.read_text(errors="replace")

@@ -21,7 +21,7 @@ def device(lab):
         made[name] = lab.vduse(name, mac, options)
     yield make
     for name, process in made.items():
-        lab.vduse_end(name, process)
+        print(name, lab.vduse_end(name, process))
 
 
 @pytest.fixture
