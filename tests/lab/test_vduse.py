@@ -39,9 +39,11 @@ def other(vm):
 
 
 def ping(vm, count=20):
-    """All pings are answered, each once."""
+    """All pings are answered, each once, by the guest's own count: busybox's ping under nested TCG overlooks some."""
+    answers = "awk '/^Icmp: [0-9]/ { print $11 }' /proc/net/snmp"
+    before = int(vm.sh(answers))
     said = vm.sh(f"ping -c {count} -i 0.02 -w 30 {ANYBODY}", expect=None)
-    assert f"{count} packets transmitted, {count} packets received" in said and "duplicates" not in said, said
+    assert int(vm.sh(answers)) - before == count and "DUP" not in said, said
 
 
 def parts(said):
