@@ -8,6 +8,8 @@ import pytest
 import checks
 import ferry
 
+LEFT = "shadow rings: the network stood still for"
+RETURNED = "net0: passthrough\n"
 ANYBODY = "10.77.0.1"
 MAC = "52:54:77:77:33:11"
 
@@ -27,10 +29,10 @@ def device(lab):
 @pytest.fixture
 def guest(device, fresh):
     """Boots a guest on vduse0, with vduse1 as its like; it ends before its devices do."""
-    def boot(options=""):
+    def boot(options="", mode=None):
         device("vduse0", options)
         device("vduse1", options)
-        return fresh(node="vduse0", mem="128M")
+        return fresh(node="vduse0", mem="128M", mode=mode)
     return boot
 
 
@@ -121,4 +123,55 @@ def test_another_address_is_refused(guest, device, lab):
     vm.hosts.remove(host)
     ping(vm)
     vm.migrate("vduse1")
+    well(vm)
+
+
+def test_not_passthrough_unless_asked_for(guest, lab):
+    """A device that cannot be suspended gets the guest's rings only where the operator says so."""
+    vm = guest(mode="auto")
+    assert f"{lab.nodes['vduse0']}: shadow rings: the device cannot be suspended" in vm.host.process.output()
+
+
+@pytest.mark.parametrize("options", ["", "event_idx indirect"])
+def test_passthrough_there_and_back(guest, lab, options):
+    """Left by a reset: what a device has not used, that uses all in order, is known."""
+    vm = guest(options, mode="passthrough")
+    assert f"{lab.nodes['vduse0']}: passthrough" in vm.host.process.output()
+    well(vm)
+    stream = Stream(vm)
+    for _ in range(2):
+        source, host = vm.host, vm.receive(other(vm), mode="passthrough")
+        moved = vm.send(host.address)
+        assert moved.status == 0, moved.output + source.process.output() + host.process.output()
+        assert LEFT in source.process.output()
+        vm.follow(host)
+        host.process.wait_for(RETURNED, 30)
+        ping(vm, 5)
+    (sent, lost, doubled, overtaken), = parts(said := stream.end())
+    # A reset loses what is under way in the device, and what it sent without saying so is sent again.
+    assert sent > 100 and lost <= 10 and doubled <= 4, said
+    well(vm)
+
+
+def test_passthrough_given_up(guest):
+    vm = guest("event_idx", mode="passthrough")
+    moved = vm.send_cut(vm.receive("vduse1"), "to", ferry.WARM, 1)
+    assert moved.status == 1, moved.output
+    output = vm.host.process.output()
+    assert LEFT in output and RETURNED in output, output
+    well(vm)
+    vm.migrate("vduse1")
+    well(vm)
+
+
+def test_out_of_order_is_refused(guest):
+    """What such a device has in its hands cannot be told: the migration is refused by that name, and the guest goes on."""
+    vm = guest("shuffle", mode="passthrough")
+    frames(vm)
+    host = vm.receive("vduse1")
+    moved = vm.send(host.address)
+    assert moved.status == 1 and "in order" in moved.output, moved.output
+    host.process.wait(30)
+    vm.hosts.remove(host)
+    assert LEFT not in vm.host.process.output()
     well(vm)
