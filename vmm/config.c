@@ -398,9 +398,8 @@ static const struct config_option config_options[] = {
 	  "both hosts' NICs are on one switch: the guest's addresses are taken over with it, not before",
 	  CONFIG_RECEIVE, 0, true, config_net },
 	{ "net", "...,mode=MODE",
-	  "passthrough: the device serves the guest's rings; shadow: Ferry does; auto (the default): the "
-	  "device, "
-	  "where it can be taken off them for a migration",
+	  "who serves the guest's rings: passthrough, the device; shadow, Ferry; auto, what fits (the "
+	  "default)",
 	  CONFIG_BOTH, 0, true, config_net },
 	{ "disk", "PATH[,ro]",
 	  "a disk: raw file or block device, for a move on storage of both hosts; may be repeated",

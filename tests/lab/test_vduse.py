@@ -29,10 +29,10 @@ def device(lab):
 @pytest.fixture
 def guest(device, fresh):
     """Boots a guest on vduse0, with vduse1 as its like; it ends before its devices do."""
-    def boot(options="", mode=None):
+    def boot(options="", net=""):
         device("vduse0", options)
         device("vduse1", options)
-        return fresh(node="vduse0", mem="128M", mode=mode)
+        return fresh(node="vduse0", mem="128M", net=net)
     return boot
 
 
@@ -128,19 +128,19 @@ def test_another_address_is_refused(guest, device, lab):
 
 def test_not_passthrough_unless_asked_for(guest, lab):
     """A device that cannot be suspended gets the guest's rings only where the operator says so."""
-    vm = guest(mode="auto")
+    vm = guest()
     assert f"{lab.nodes['vduse0']}: shadow rings: the device cannot be suspended" in vm.host.process.output()
 
 
 @pytest.mark.parametrize("options", ["", "event_idx indirect"])
 def test_passthrough_there_and_back(guest, lab, options):
     """Left by a reset: what a device has not used, that uses all in order, is known."""
-    vm = guest(options, mode="passthrough")
+    vm = guest(options, net="mode=passthrough")
     assert f"{lab.nodes['vduse0']}: passthrough" in vm.host.process.output()
     well(vm)
     stream = Stream(vm)
     for _ in range(2):
-        source, host = vm.host, vm.receive(other(vm), mode="passthrough")
+        source, host = vm.host, vm.receive(other(vm))
         moved = vm.send(host.address)
         assert moved.status == 0, moved.output + source.process.output() + host.process.output()
         assert LEFT in source.process.output()
@@ -154,7 +154,7 @@ def test_passthrough_there_and_back(guest, lab, options):
 
 
 def test_passthrough_given_up(guest):
-    vm = guest("event_idx", mode="passthrough")
+    vm = guest("event_idx", net="mode=passthrough")
     moved = vm.send_cut(vm.receive("vduse1"), "to", ferry.WARM, 1)
     assert moved.status == 1, moved.output
     output = vm.host.process.output()
@@ -166,7 +166,7 @@ def test_passthrough_given_up(guest):
 
 def test_out_of_order_is_refused(guest):
     """What such a device has in its hands cannot be told: the migration is refused by that name, and the guest goes on."""
-    vm = guest("shuffle", mode="passthrough")
+    vm = guest("shuffle", net="mode=passthrough")
     frames(vm)
     host = vm.receive("vduse1")
     moved = vm.send(host.address)
