@@ -104,8 +104,21 @@ class Labs:
             lab.close()
 
 
+def pytest_addoption(parser):
+    parser.addoption("--all", action="store_true", help="the long tests, too: the same on more devices, at more moments, in more states")
+
+
 def pytest_configure(config):
     config.labs = Labs()
+    config.addinivalue_line("markers", "long: left out unless there is --all")
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--all"):
+        return
+    left_out = [item for item in items if item.get_closest_marker("long")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if not item.get_closest_marker("long")]
 
 
 @pytest.fixture(scope="session")

@@ -35,5 +35,8 @@ class Qmp:
                     raise QmpError(f"{execute}: {answer['error']['desc']}")
 
     def close(self):
-        self.file.close()
+        try:
+            self.file.close()
+        except OSError:
+            pass  # a command that a QEMU that has gone did not take
         self.socket.close()

@@ -17,7 +17,7 @@ MOMENTS = {"in-rounds": ("to", ferry.ROUND, 1), "when-warm": ("from", ferry.WARM
 ENDS = {"reboot": ("reboot -f", 3), "panic": ("echo c > /proc/sysrq-trigger", 4)}
 
 
-@pytest.fixture(scope="module", params=NICS.values(), ids=NICS)
+@pytest.fixture(scope="module", params=[pytest.param(NICS["vp"], id="vp"), pytest.param(NICS["soft"], id="soft", marks=pytest.mark.long)])
 def nic(request, labs):
     yield request.param
     # The other test files use the guest on a NIC of QEMU only.
@@ -29,7 +29,7 @@ def stream(lab, vm):
     """Two endless TCP streams, of which the guest must not be asked whether they end well."""
     sink = lab.namespace.popen([checks.nettest(lab), "sink", "5005"], stdout=subprocess.PIPE, text=True)
     sink.stdout.readline()
-    vm.sh(f"nettest source {lab.bridge_address} 5005 {10**12} > /dev/null 2>&1 & "
+    vm.sh(f"nettest source {lab.bridge_address} 5005 {10**12} 1000000 > /dev/null 2>&1 & "
           "nettest sink 5006 > /tmp/driver-sink 2>&1 & until grep -q listening /tmp/driver-sink; do usleep 20000; done")
     lab.forget_neighbours()
     source = lab.namespace.popen([checks.nettest(lab), "source", vm.address, "5006", str(10**12), "1000000"], stdout=subprocess.DEVNULL)
@@ -46,6 +46,7 @@ def well(vm):
     checks.rings_are_well(vm)
 
 
+@pytest.mark.long
 def test_rebound_under_traffic(vm, stream, ping):
     pinger = ping(vm.address)
     for _ in range(3):
@@ -54,6 +55,7 @@ def test_rebound_under_traffic(vm, stream, ping):
     checks.rings_are_well(vm)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_rebound_in_a_migration(vm, stream, moment):
     vm.sh("ip link add link eth0 name v9 type vlan id 9; ip link set dev eth0 promisc on")
@@ -81,6 +83,7 @@ def ended(vm, status):
     assert vm.host.process.wait(30) == status, vm.host.process.output()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("nic, end", [(NICS["soft"], "reboot"), (NICS["vp"], "panic")], indirect=["nic"], ids=["soft-reboot", "vp-panic"])
 def test_end_under_traffic(vm, stream, end):
     command, status = ENDS[end]
@@ -98,6 +101,7 @@ def test_end_in_a_migration(vm, stream, end):
     assert host.process.wait(30) == 1, host.process.output()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("nic", [NICS["vp"]], indirect=True, ids=["vp"])
 def test_kexec(lab, fresh, nic, ping):
     """Another kernel takes the place of the running one, which leaves its devices as they are, with packets coming in all the time."""

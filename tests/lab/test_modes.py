@@ -31,7 +31,7 @@ def move(vm, node, net=None):
     loops(vm)
 
 
-@pytest.mark.parametrize("mode", ["auto", "passthrough"])
+@pytest.mark.parametrize("mode", ["auto", pytest.param("passthrough", marks=pytest.mark.long)])
 def test_simulator(lab, fresh, mode):
     vm = fresh(node="sim0", net=f"mode={mode}")
     assert f"{lab.nodes['sim0']}: passthrough" in vm.host.process.output()
@@ -47,6 +47,7 @@ def test_simulator(lab, fresh, mode):
     assert LEFT not in vm.host.process.output()
 
 
+@pytest.mark.long
 def test_the_other_end_has_another_mode(lab, fresh):
     vm = fresh(node="sim0", net="mode=passthrough")
     host = vm.receive("sim1", net="mode=shadow")

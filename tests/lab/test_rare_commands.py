@@ -181,6 +181,7 @@ def passing(guest, last=BROADCAST):
     return {name for name, frame in frames.items() if frame in arrived}
 
 
+@pytest.mark.long
 def test_receive_modes(lab, guest, vp, soft):
     """Each of RX_EXTRA's modes, as QEMU tells it of its NICs and as frames show it of Ferry's; all of them carried, on and off."""
     for nic in (vp, soft):
@@ -292,6 +293,7 @@ def expected(data, report):
     return (value & 127) % PAIRS, value, report
 
 
+@pytest.mark.long
 def test_hash_of_the_inner_packet(guest, soft):
     """Packets in tunnels are steered and their hash reported by what HASH_TUNNEL_SET said, before and after a move."""
     table = struct.pack("<128H", *(i % PAIRS for i in range(128)))
@@ -332,6 +334,7 @@ def stats(nic, *items):
 RX_BASIC, TX_BASIC, CVQ = 0, 16, 32
 
 
+@pytest.mark.long
 def test_statistics(guest, soft):
     reply = soft.command(STATS, 0, room=8)
     types = struct.unpack("<Q", reply[1:])[0]
@@ -419,6 +422,7 @@ def test_wrong_commands_are_refused(lab, guest, vp, soft):
     assert lab.rx_filter(guest.node) == state
 
 
+@pytest.mark.long
 def test_forms_of_commands(lab, guest, vp, soft):
     """What the specification leaves to the driver: how a command is cut into buffers, where they are, what room the answer has."""
     def add(vid):
@@ -477,6 +481,7 @@ def test_hostile_driver(lab, guest, vp, soft):
     assert passing(guest) == {"own", "broadcast"}
 
 
+@pytest.mark.long
 def test_broken_nic_moves(lab, guest, vp, soft):
     """It arrives as broken as it was, and its driver's reset makes it work there."""
     for nic in (vp, soft):

@@ -76,6 +76,7 @@ def well(vm):
     checks.rings_are_well(vm)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("options", ["", "event_idx indirect", "shuffle"])
 def test_echo(guest, options):
     vm = guest(options)
@@ -83,6 +84,7 @@ def test_echo(guest, options):
     well(vm)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("options", ["", "event_idx indirect", "shuffle", "late=50"])
 def test_there_and_back_under_traffic(guest, options):
     """With "late" some of what is sent is always under way: what the source's device has not yet seen, the destination's gets."""
@@ -98,7 +100,8 @@ def test_there_and_back_under_traffic(guest, options):
     well(vm)
 
 
-@pytest.mark.parametrize("stage", [("from", ferry.READY, 1), ("to", ferry.ROUND, 1), ("to", ferry.WARM, 1), ("from", ferry.PREPARED, 1)])
+@pytest.mark.parametrize("stage", [pytest.param(("from", ferry.READY, 1), marks=pytest.mark.long), pytest.param(("to", ferry.ROUND, 1), marks=pytest.mark.long),
+                                   pytest.param(("to", ferry.WARM, 1), marks=pytest.mark.long), ("from", ferry.PREPARED, 1)])
 def test_killed_destination(guest, stage):
     vm = guest()
     stream = Stream(vm)
@@ -112,6 +115,7 @@ def test_killed_destination(guest, stage):
     well(vm)
 
 
+@pytest.mark.long
 def test_another_address_is_refused(guest, device, lab):
     """Without a control queue the guest's MAC address cannot be set: it has to be the device's own."""
     vm = guest()
@@ -132,6 +136,7 @@ def test_not_passthrough_unless_asked_for(guest, lab):
     assert f"{lab.nodes['vduse0']}: shadow rings: the device cannot be suspended" in vm.host.process.output()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("options", ["", "event_idx indirect"])
 def test_passthrough_there_and_back(guest, lab, options):
     """Left by a reset: what a device has not used, that uses all in order, is known."""
@@ -153,6 +158,7 @@ def test_passthrough_there_and_back(guest, lab, options):
     well(vm)
 
 
+@pytest.mark.long
 def test_passthrough_given_up(guest):
     vm = guest("event_idx", net="mode=passthrough")
     moved = vm.send_cut(vm.receive("vduse1"), "to", ferry.WARM, 1)
