@@ -399,8 +399,15 @@ static int soft_suspend_call(struct soft_vdpa *sv, void *arg, struct error *err)
 	if (sv->faults.refuse_suspend)
 		return error_add(err, -EIO, "%s: the device does not suspend", sv->name);
 	soft_ctrl_flush(sv);
-	for (unsigned int i = 0; i < sv->vdpa.n_vqs; i++)
-		soft_queue_flush(&sv->queues[i]);
+	for (unsigned int i = 0; i < sv->vdpa.n_vqs; i++) {
+		struct soft_queue *q = &sv->queues[i];
+
+		soft_queue_flush(q);
+		/* Its buffers may be others when it goes on, or come a moment later: no reason to drop what
+		 * comes meanwhile. */
+		if (q->live && i % 2 == 0 && i != soft_ctrl_index(sv))
+			sv->fed |= vring_has_avail(&q->vring);
+	}
 	soft_port_watch(sv, false);
 	sv->suspended = true;
 	return 0;
