@@ -134,7 +134,7 @@ def guest(labs, guests, request):
     if guests and (guests[0].lab is not labs.lab or not guests[0].host.process.running()):
         guests.pop()
     if not guests:
-        labs.drop_guest()
+        labs.drop_guests()
         guests.append(Guest(labs.get()))
         guests[0].boot()
     yield guests[0]
