@@ -144,6 +144,10 @@ static int net_shadow_ring(struct net *net, struct net_queue *q, struct vdpa_vri
 	uint8_t *mem = net->window.hva + q->ring_offset;
 	int ret;
 
+	/* Sizes were asked for when the control queue was behind all pairs. Without MQ it is where a pair had
+	 * its rings, and may still take no more than before: QEMU's NIC wants a reset then. */
+	if (q == net->ctrl_queue)
+		size = (uint16_t)min_u64(size, net->queues[2 * net->device_max_pairs].device_size);
 	/* A command takes two descriptors. */
 	if (q == net->ctrl_queue && size < 2)
 		return error_add(err, -EINVAL, "%s: the control queue has a ring of %u entries",
@@ -332,7 +336,7 @@ void net_break(struct net *net, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(reason, sizeof(reason), fmt, ap);
 	va_end(ap);
-	log_limited(&net->log_limit, LOG_WARN, "%s: stopped until the guest's driver resets it: %s",
+	log_limited(&net->stop_limit, LOG_WARN, "%s: stopped until the guest's driver resets it: %s",
 		    net->name, reason);
 	net->broken = true;
 	net->running = false;

@@ -365,7 +365,9 @@ static int fake_set_vring(struct vdpa *vdpa, unsigned int index, const struct vd
 	fake_vdpa_lock(f);
 	assert(index < vdpa->n_vqs && is_power_of_2(vring->size) && !f->queues[index].set);
 	assert((f->status & VIRTIO_CONFIG_S_FEATURES_OK) && !(f->status & VIRTIO_CONFIG_S_DRIVER_OK));
-	assert(vring->size <= (index == 2 * f->spec.n_pairs ? f->spec.ctrl_ring_size : f->spec.ring_size));
+	/* As QEMU's NIC: without MQ its control queue, with what that can take, is where a pair was. */
+	assert(vring->size <=
+	       (index == fake_vdpa_ctrl_index(f) ? f->spec.ctrl_ring_size : f->spec.ring_size));
 	f->queues[index].vring = *vring;
 	f->queues[index].set = true;
 	fake_vdpa_unlock(f);

@@ -362,8 +362,11 @@ static void test_fewer_features(void **state)
 		~BIT(VIRTIO_NET_F_HASH_REPORT),
 		~BIT(VIRTIO_RING_F_EVENT_IDX),
 	};
+	struct fake_vdpa_spec spec = fake_vdpa_default;
 	struct fixture *f = *state;
 
+	spec.ctrl_ring_size = spec.ring_size / 4;
+	build_a(f, &spec);
 	for (unsigned int i = 0; i < ARRAY_SIZE(sets); i++) {
 		assert_int_equal(net_guest_start(f->a, sets[i]), DRIVER_OK);
 		net_guest_post(f->a, 0, 10, 1600);
