@@ -147,7 +147,7 @@ static int net_driver_ok_call(struct net *net, void *arg)
 		ret = net_ctrl_apply(net, &err);
 	}
 	if (ret < 0) {
-		log_limited(&net->log_limit, LOG_ERROR, "%s: cannot start the NIC for the guest: %s",
+		log_limited(&net->stop_limit, LOG_ERROR, "%s: cannot start the NIC for the guest: %s",
 			    net->name, err.text);
 		net_stop(net);
 		net->broken = true;
