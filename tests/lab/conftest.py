@@ -58,6 +58,7 @@ def pytest_runtest_makereport(item, call):
     if l1:
         report.sections.append(("console of L1", l1.console_text()[-3000:]))
         report.sections.append(("core files", l1.keep_cores(evidence())))
+        report.sections.extend((f"still running: {p.script}", p.output()[-3000:]) for p in l1.processes if p.running())
     item.lab_failed |= call.excinfo.errisinstance(lab_module.LabStuck) or bool(l1 and l1.crashed())
 
 

@@ -94,7 +94,7 @@ class Guest(ferry.Vm):
 
     def __init__(self, lab):
         lab.run("modprobe tun; ! [ -e /proc/sys/net/ipv6 ] || echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6")
-        super().__init__(lab, "vp0", mem="128M", options=self.soft("vp0") + f",mac={LOCAL.hex(':')}")
+        super().__init__(lab, "vp0", mem="128M", options=self.soft("vp0"))
 
     def boot(self):
         super().boot()
@@ -106,7 +106,7 @@ class Guest(ferry.Vm):
     @staticmethod
     def soft(node):
         # What is checked of rings and commands is on Ferry's own side of them.
-        return f"--net soft,tap=lt{node[-1]},queues={PAIRS},mode=shadow"
+        return f"--net soft,tap=lt{node[-1]},queues={PAIRS},mac={LOCAL.hex(':')},mode=shadow"
 
     def move(self):
         host = self.receive(self.other(), self.soft(self.other()))
@@ -414,6 +414,9 @@ def test_wrong_commands_are_refused(lab, guest, vp, soft):
     after, = stats(soft, (soft.ctrl, CVQ))
     # Those that asked for it.
     assert after == (counted[0] + 1, counted[1] + 1), (counted, after)
+    # A driver that cannot set the address starts only where the device has the guest's by itself: where it was booted.
+    if guest.node != "vp0":
+        guest.move()
     for nic in (vp, soft):
         nic.init(F_VERSION_1 | F_CTRL_VQ | F_MAC | F_STATUS)
         assert nic.ctrl == 2
