@@ -189,4 +189,25 @@ static inline int load(struct vring *vr, const void *fdt, uint32_t len)
 
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
+/* An interrupt is due for what the driver has armed for, has, and may not have noticed; not for what it has
+ * yet to get, or has taken. */
+static inline void check_interrupts_due(struct fixture *f)
+{
+	uint16_t head;
+	uint32_t len;
+
+	for (unsigned int round = 0; round < 3 * SIZE; round++) {
+		fake_driver_enable_interrupts(&f->driver);
+		assert_false(vring_interrupt_due(&f->vr));
+		for (unsigned int i = 0; i <= round % SIZE; i++) {
+			add_one(f);
+			vring_push(&f->vr, pop_one(f), 0);
+			assert_true(vring_publish(&f->vr) == (i == 0));
+			assert_true(vring_interrupt_due(&f->vr));
+		}
+		while (fake_driver_get_used(&f->driver, &head, &len) == 1)
+			;
+	}
+}
+
 #endif
