@@ -13,12 +13,14 @@ import checks
 import netns
 import test_migrate_state as families
 
-NICS = {"split": ("soft", ""), "packed": ("soft", "packed=on")}
+# The mode must be the one that is meant: without "mode=" one that cannot be had is replaced.
+NICS = {"passthrough": ("soft", "mode=passthrough"), "shadow": ("soft", "mode=shadow"), "packed": ("soft", "packed=on,mode=shadow")}
 
 VIEWS = families.VIEWS + "; ethtool -c eth0; ethtool -Q eth0 --show-coalesce; cat /sys/class/net/eth0/device/features; ls /sys/class/net"
 
 
-@pytest.fixture(scope="module", params=[pytest.param(NICS["split"], id="split"), pytest.param(NICS["packed"], id="packed", marks=pytest.mark.long)])
+@pytest.fixture(scope="module",
+                params=[pytest.param(nic, id=name, marks=[pytest.mark.long] * (name != "passthrough")) for name, nic in NICS.items()])
 def nic(request, labs):
     yield request.param
     # The other test files use the guest on a NIC of QEMU only.
@@ -112,7 +114,7 @@ def lets_in(state, destination, vlan):
     return destination in state[f"{kind}-table"] or destination == state["main-mac"]
 
 
-@pytest.mark.parametrize("nic", [NICS["split"]], ids=["split"], indirect=True)
+@pytest.mark.parametrize("nic", [NICS["passthrough"]], ids=["passthrough"], indirect=True)
 @pytest.mark.parametrize("state", [s if s in ("promisc", "unicast") else pytest.param(s, marks=pytest.mark.long) for s in STATES])
 def test_filters_as_qemu_does(lab, vm, oracle, state):
     provisioned = {guest: address_of(guest) for guest in (vm, oracle)}

@@ -6,8 +6,8 @@
 //
 //   init MASK            reset and start anew with the features in MASK: "features F queues N"
 //   status               "status S"
-//   chain QUEUE PART...  makes one chain available and waits: "used LEN BYTES" with all bytes that the device
-//                        could write, "needs reset", or "silent" after 20 s
+//   chain QUEUE PART...  makes one chain available and waits: "used LEN BYTES" with the bytes that the device
+//                        has written, "needs reset", or "silent" after 20 s
 //   frames TAIL          receives until a frame ends with these bytes: "rx PAIR HEADER FRAME" for each,
 //   "late"
 //                        after 20 s
@@ -411,6 +411,7 @@ static void run_chain(void)
 	uint64_t end = now_ms() + WAIT_MS;
 	struct queue *q = &queues[n];
 	struct chain c;
+	uint32_t left;
 
 	if (n >= n_queues || !parse_chain(&c) || c.n > RING_SIZE - first) {
 		say("not understood\n");
@@ -427,10 +428,15 @@ static void run_chain(void)
 		}
 		usleep(200);
 	}
-	say("used %u ", q->ring->used[q->last_used++ % RING_SIZE].len);
+	left = q->ring->used[q->last_used++ % RING_SIZE].len;
+	say("used %u ", left);
 	for (unsigned int i = 0; i < c.n; i++) {
-		if ((c.descs[i].flags & VRING_DESC_F_WRITE) && c.descs[i].len <= PAGE)
-			say_bytes(page(PAGE_DATA + i), c.descs[i].len);
+		if ((c.descs[i].flags & VRING_DESC_F_WRITE) && c.descs[i].len <= PAGE) {
+			uint32_t len = left < c.descs[i].len ? left : c.descs[i].len;
+
+			say_bytes(page(PAGE_DATA + i), len);
+			left -= len;
+		}
 	}
 	say("\n");
 }
