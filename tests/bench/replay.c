@@ -11,6 +11,7 @@
 
 #include "tests/fake/net_guest.h"
 #include "tests/fake/soft.h"
+#include "vmm/config.h"
 
 #define RUNS  15u
 #define PAIRS 4u
@@ -134,7 +135,7 @@ static void measure(const char *name, unsigned int n_vlans, bool families)
 
 	assert(g && b);
 	soft_net_init(&network);
-	net_guest_init_on(g, soft_net_device(&network, PAIRS), &config);
+	net_guest_init_on(g, soft_net_device(&network, PAIRS, CONFIG_DEFAULT_RING), &config);
 	g->size = 64;
 	status = net_guest_start(g, UINT64_MAX);
 	assert(status == 0xf);
