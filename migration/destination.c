@@ -313,7 +313,11 @@ static int destination_state(struct incoming *in, const struct stream_frame *fra
 		return ret;
 	in->phase = DESTINATION_PREPARED;
 	put_le64(&in->timings.load_ns, now_ns() - start_ns);
-	return stream_send(&in->d->stream, STREAM_PREPARED, 0, &in->timings, sizeof(in->timings), err);
+	ret = stream_send(&in->d->stream, STREAM_PREPARED, 0, &in->timings, sizeof(in->timings), err);
+	/* While the source decides: once the guest runs, to unmap this would interrupt its vCPUs. */
+	free(in->tree);
+	in->tree = NULL;
+	return ret;
 }
 
 /* The guest is ours now, whatever becomes of the connection. */

@@ -93,6 +93,11 @@ void dirty_stop(struct dirty *d)
 		return;
 	memory_log_stop(&d->vm->memory);
 	vm_dirty_log_stop(d->vm);
+	dirty_forget(d);
+}
+
+void dirty_forget(struct dirty *d)
+{
 	free(d->bitmap);
 	d->bitmap = NULL;
 }

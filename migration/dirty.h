@@ -12,9 +12,11 @@ struct dirty {
 };
 
 /* Switches both logs on, with every page that exists (no hole of the memfd) marked. dirty_stop() switches off
- * and frees; a zeroed struct may be passed to it. */
+ * and frees; dirty_forget() frees and leaves the logs on, for a VM that ends. A zeroed struct may be passed
+ * to both. */
 int __must_check dirty_start(struct dirty *d, struct vm *vm, struct error *err);
 void dirty_stop(struct dirty *d);
+void dirty_forget(struct dirty *d);
 
 /* Adds what was written since the last call. */
 int __must_check dirty_sync(struct dirty *d, struct error *err);

@@ -618,11 +618,16 @@ enum source_result source_migrate(struct vm *vm, const struct source_config *con
 		result = SOURCE_UNKNOWN;
 	}
 	source_end_throttle(&s);
-	dirty_stop(&s.dirty);
+	if (result == SOURCE_MOVED) {
+		/* KVM would build this VM's memory anew, on a host that may be the one where the guest
+		 * begins. */
+		dirty_forget(&s.dirty);
+		devices_release(vm->devices);
+	} else {
+		dirty_stop(&s.dirty);
+	}
 	if (result == SOURCE_FAILED)
 		source_untrack(&s);
-	if (result == SOURCE_MOVED)
-		devices_release(vm->devices);
 	if (s.committed && ret < 0)
 		error_add(err, ret,
 			  "the guest may run at the destination: COMMIT was sent, and no answer came; it "

@@ -199,7 +199,8 @@ static void assert_moved(struct arrival *a, struct departure *s, enum source_res
 		fail_msg("%d: %s", result, s->err.text);
 	assert_true(fake_guest_is_paused(&s->guest));
 	assert_true(s->guest.devices[0].released && s->guest.devices[1].released);
-	assert_false(s->guest.kvm_logging);
+	/* Which was not worth the work any more. */
+	assert_true(s->guest.kvm_logging);
 	assert_here(a, s);
 	for (unsigned int i = 0; i < REPORT_N_PARTS; i++)
 		sum += s->report.parts_ns[i];
