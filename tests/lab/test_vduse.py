@@ -100,8 +100,8 @@ def test_there_and_back_under_traffic(guest, options):
     well(vm)
 
 
-@pytest.mark.parametrize("stage", [pytest.param(("from", ferry.READY, 1), marks=pytest.mark.long), pytest.param(("to", ferry.ROUND, 1), marks=pytest.mark.long),
-                                   pytest.param(("to", ferry.WARM, 1), marks=pytest.mark.long), ("from", ferry.PREPARED, 1)])
+@pytest.mark.long
+@pytest.mark.parametrize("stage", [("from", ferry.READY, 1), ("to", ferry.ROUND, 1), ("to", ferry.WARM, 1), ("from", ferry.PREPARED, 1)])
 def test_killed_destination(guest, stage):
     vm = guest()
     stream = Stream(vm)
