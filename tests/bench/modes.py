@@ -173,8 +173,9 @@ def modes(lab, figures, repetitions, attempt, say):
             rates = (r for r in RATES if r <= rate)
             if vms[column]:
                 held = attempt(figures, "frames a second that hold", column, lambda: next(r for r in rates if holds(vms[column], r)))
-                figures.add("frames a second that hold", column, held)
-                rate = held or rate
+                if held:
+                    figures.add("frames a second that hold", column, held)
+                    rate = held
         for repetition in range(repetitions):
             say(f"== modes {repetition + 1} of {repetitions}, {rate} frames a second")
             for column, make in makers.items():
