@@ -146,12 +146,13 @@ static int net_shadow_ring(struct net *net, struct net_queue *q, struct vdpa_vri
 
 	/* Sizes were asked for when the control queue was behind all pairs. Without MQ it is where a pair had
 	 * its rings, and may still take no more than before: QEMU's NIC wants a reset then. */
-	if (q == net->ctrl_queue)
+	if (q == net->ctrl_queue) {
 		size = (uint16_t)min_u64(size, net->queues[2 * net->device_max_pairs].device_size);
-	/* A command takes two descriptors. */
-	if (q == net->ctrl_queue && size < 2)
-		return error_add(err, -EINVAL, "%s: the control queue has a ring of %u entries",
-				 net->vdpa->name, size);
+		/* A command takes two descriptors. */
+		if (size < 2)
+			return error_add(err, -EINVAL, "%s: the control queue has a ring of %u entries",
+					 net->vdpa->name, size);
+	}
 	memset(mem, 0, svq_bytes(size));
 	ret = svq_init(&q->svq, mem, net->window.iova + q->ring_offset, size,
 		       virtio_has(net->device_features, VIRTIO_RING_F_EVENT_IDX));
