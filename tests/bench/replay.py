@@ -88,8 +88,10 @@ def replays(lab, figures, repetitions, n_vlans, attempt, say):
                 running.append((subject, column, most))
         last = 0
         for n in sorted({40, 300, n_vlans}):
-            able = [(subject, column) for subject, column, most in running if n <= most and
-                    attempt(figures, "replay", column, lambda: subject.vm.sh(vlans(last + 1, n), timeout=900)) is not None]
+            able = []
+            for subject, column, most in running:
+                if n <= most and attempt(figures, "replay", column, lambda: subject.vm.sh(vlans(last + 1, n), timeout=900)) is not None:
+                    able.append((subject, column))
             last = n
             for repetition in range(repetitions):
                 say(f"== replay of {n} VLANs, {repetition + 1} of {repetitions}")
