@@ -130,15 +130,17 @@ def test_vlans(lab, vm, count):
     checks.traffic(vm)
 
 
-def test_everything_at_once(lab, fresh):
+@pytest.mark.parametrize("moves", [1, pytest.param(2, marks=pytest.mark.long)], ids=["there", "there-and-back"])
+def test_everything_at_once(lab, fresh, moves):
     """All families set, all 4,094 VLANs among them."""
     # Each of so many network devices takes some 40 KiB.
     vm = fresh(node="vp0", mem="512M")
     vm.sh(f"{RSS}; {HASH}; {OFFLOADS}; {MAC}; {ALLMULTI}\n{unicast(350)}\n{multicast(350)}", timeout=120)
     vm.sh(vlans(1, 4094), timeout=400)
-    state = compare(lab, vm)
-    assert state["vlan-table"] == "0-4094"
-    checks.traffic(vm)
+    for _ in range(moves):
+        state = compare(lab, vm)
+        assert state["vlan-table"] == "0-4094"
+        checks.traffic(vm)
 
 
 def test_changes_during_migration(lab, vm):
