@@ -147,6 +147,24 @@ static bool region_is_done(const struct vdpa_region *regions, unsigned int i)
 	return false;
 }
 
+/* Linux 6.1. */
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
+
+/*
+ * Has memory in huge pages before the device pins it, page by page, for good: one fault and one entry of an
+ * IOMMU or of KVM's tables in the place of 512. Guest RAM is a memfd, and those get huge pages by default
+ * only when asked so. Where the host has none to give, or too old a kernel, small ones do.
+ */
+static void map_prepare(const struct vdpa_region *r)
+{
+	/* The kernel makes no huge page of nothing. */
+	for (uint64_t at = 0; at < r->len; at += HUGE_PAGE_SIZE)
+		(void)*((const volatile uint8_t *)r->hva + at);
+	madvise(r->hva, r->len, MADV_COLLAPSE);
+}
+
 /* Those of @asid, as a batch of their own: the kernel has one at a time. All that were mapped before one that
  * fails are unmapped in the same batch, so that the device never sees a part. */
 static int map_space(struct vhost_vdpa *vv, uint64_t asid, const struct vdpa_region *regions, unsigned int n,
@@ -167,6 +185,7 @@ static int map_space(struct vhost_vdpa *vv, uint64_t asid, const struct vdpa_reg
 	for (; n_done < n && ret == 0; n_done++) {
 		if (regions[n_done].asid != asid)
 			continue;
+		map_prepare(&regions[n_done]);
 		ret = send_update(vv, &regions[n_done]);
 		if (ret < 0) {
 			map_error(vv, &regions[n_done], ret, limit, needed, err);

@@ -8,17 +8,33 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+/* At a multiple of HUGE_PAGE_SIZE, as its place in the guest and in the memfd is: all three must agree for
+ * huge pages. */
 static int memory_map_region(struct memory *m, uint64_t gpa, uint64_t len)
 {
 	struct memory_region *r = &m->regions[m->n_regions];
-	void *hva;
+	uint8_t *reserved, *hva;
+	uint64_t head;
 
 	*r = (struct memory_region){ .gpa = gpa, .len = len };
 	if (m->n_regions > 0)
 		r->offset = m->regions[m->n_regions - 1].offset + m->regions[m->n_regions - 1].len;
-	hva = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, m->fd, (off_t)r->offset);
-	if (hva == MAP_FAILED)
+	reserved = mmap(NULL, len + HUGE_PAGE_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+			-1, 0);
+	if (reserved == MAP_FAILED)
 		return -errno;
+	head = -(uintptr_t)reserved % HUGE_PAGE_SIZE;
+	hva = mmap(reserved + head, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE | MAP_FIXED,
+		   m->fd, (off_t)r->offset);
+	if (hva == MAP_FAILED) {
+		int ret = -errno;
+
+		munmap(reserved, len + HUGE_PAGE_SIZE);
+		return ret;
+	}
+	if (head > 0)
+		munmap(reserved, head);
+	munmap(hva + len, HUGE_PAGE_SIZE - head);
 	r->hva = hva;
 	m->n_regions++;
 	return 0;

@@ -21,6 +21,8 @@
 
 #define PAGE_SHIFT 12
 #define PAGE_SIZE  ((uint64_t)1 << PAGE_SHIFT)
+/* One entry of the level above the last in a page table. */
+#define HUGE_PAGE_SIZE MIB(2)
 
 static inline uint64_t min_u64(uint64_t a, uint64_t b)
 {

@@ -20,6 +20,8 @@ def test_elf_1_cpu_power_off(fresh):
     assert 180_000 < memory < 256 * 1024
     assert vm.sh("cat /sys/devices/system/clocksource/clocksource0/current_clocksource").strip() in ("kvm-clock", "tsc")
     checks.pings(vm.lab)
+    mapped = vm.lab.run(f"sed -n '/ferry-ram/,/VmFlags/s/^ShmemPmdMapped: *//p' /proc/{vm.host.pid()}/smaps")
+    assert int(mapped.split()[0]) > 128 * 1024, f"of 256 MiB that a device pins, in huge pages: {mapped}"
     vm.guest.leave("poweroff -f")
     assert ended(vm) == 0
 

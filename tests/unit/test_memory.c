@@ -46,6 +46,25 @@ static void test_regions(void **state)
 	assert_int_equal(m.fd, -1);
 }
 
+/* A page table has one entry for what is at the same place in its huge page everywhere. */
+static void test_huge_pages(void **state)
+{
+	static const uint64_t sizes[] = { PAGE_SIZE, MIB(16) + PAGE_SIZE, MEMORY_LOW_MAX + MIB(3) };
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(sizes); i++) {
+		struct memory m;
+
+		init(&m, sizes[i]);
+		for (unsigned int j = 0; j < m.n_regions; j++) {
+			assert_int_equal((uintptr_t)m.regions[j].hva % HUGE_PAGE_SIZE, 0);
+			assert_int_equal(m.regions[j].gpa % HUGE_PAGE_SIZE, 0);
+			assert_int_equal(m.regions[j].offset % HUGE_PAGE_SIZE, 0);
+			assert_int_equal(m.regions[j].hva[m.regions[j].len - 1], 0);
+		}
+		memory_exit(&m);
+	}
+}
+
 static void test_next_data(void **state)
 {
 	uint64_t start, end;
@@ -233,10 +252,10 @@ static void test_log_threads(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_regions),   cmocka_unit_test(test_too_much),
-		cmocka_unit_test(test_bounds),    cmocka_unit_test(test_memfd),
-		cmocka_unit_test(test_log),       cmocka_unit_test(test_log_threads),
-		cmocka_unit_test(test_next_data),
+		cmocka_unit_test(test_regions),     cmocka_unit_test(test_huge_pages),
+		cmocka_unit_test(test_too_much),    cmocka_unit_test(test_bounds),
+		cmocka_unit_test(test_memfd),       cmocka_unit_test(test_log),
+		cmocka_unit_test(test_log_threads), cmocka_unit_test(test_next_data),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
