@@ -53,6 +53,9 @@ FAMILIES = {
     "offloads": OFFLOADS,
 }
 
+# Each is a part of another test here: of a larger one of its kind, or of one that looks at what it does to traffic.
+LONG = ("promisc-and-back", "unicast", "multicast", "pairs", "rss", "offloads")
+
 VIEWS = ("ethtool -l eth0; ethtool -x eth0; ethtool -k eth0; ethtool -n eth0 rx-flow-hash udp4; ethtool -n eth0 rx-flow-hash tcp4; "
          "ip -d link show eth0 | sed 's/qdisc.*//'; cat /sys/class/net/eth0/address; ip maddr show eth0 | md5sum; "
          "bridge fdb show dev eth0 | md5sum")
@@ -85,7 +88,7 @@ def test_the_oracle_sees_the_difference(lab, vm):
     assert state["main-mac"] == "02:11:22:33:44:55"
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [f if f not in LONG else pytest.param(f, marks=pytest.mark.long) for f in FAMILIES])
 def test_family(lab, vm, family):
     vm.sh(FAMILIES[family], timeout=120)
     compare(lab, vm)
@@ -122,7 +125,7 @@ def test_offloads_take_effect(lab, vm):
     assert checks.received_size(vm, stream) > 1600
 
 
-@pytest.mark.parametrize("count", [100, 1000])
+@pytest.mark.parametrize("count", [pytest.param(100, marks=pytest.mark.long), 1000])
 def test_vlans(lab, vm, count):
     vm.sh(vlans(1, count), timeout=120)
     state = compare(lab, vm)

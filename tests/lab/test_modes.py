@@ -57,10 +57,14 @@ def test_the_other_end_has_another_mode(lab, fresh):
     assert "passthrough" not in host.process.output()
 
 
-def test_given_up(lab, fresh):
-    """The destination is killed: the device serves the guest's rings again, and a second try gets through."""
+PREPARED, WARM = ("from", ferry.PREPARED), ("to", ferry.WARM)
+
+
+@pytest.mark.parametrize("stages", [[PREPARED], pytest.param([WARM, PREPARED], marks=pytest.mark.long)], ids=["once", "twice"])
+def test_given_up(lab, fresh, stages):
+    """The destination is killed: the device serves the guest's rings again, and another try gets through."""
     vm = fresh(node="sim0")
-    for n, (way, kind) in enumerate((("to", ferry.WARM), ("from", ferry.PREPARED)), 1):
+    for n, (way, kind) in enumerate(stages, 1):
         assert vm.send_cut(vm.receive("sim1"), way, kind, 1).status != 0
         # Before "ferry migrate" ends.
         output = vm.host.process.output()

@@ -22,7 +22,7 @@ def refused(vm, host, words):
     ("vp2", "", ["queue"]),
     ("vp3", "", ["vlan"]),
     ("other", "--mem 512M", ["memory"]),
-    ("other", "--cpus 1", ["cpu"]),
+    pytest.param("other", "--cpus 1", ["cpu"], marks=pytest.mark.long),
 ])
 def test_refused_then_retried(lab, vm, ping, node, options, words):
     vm.sh("ip link add link eth0 name v9 type vlan id 9; ip link set dev eth0 address 02:11:22:33:44:77")

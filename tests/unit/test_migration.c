@@ -812,7 +812,9 @@ static void *script_run(void *arg)
 	uint8_t dropped[65536];
 
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-	assert_int_equal(write(fd, script->bytes, script->len), script->len);
+	/* The other end of one that says nothing may have gone. */
+	if (script->len > 0)
+		assert_int_equal(write(fd, script->bytes, script->len), script->len);
 	while (read(fd, dropped, sizeof(dropped)) > 0)
 		;
 	close(fd);
