@@ -446,9 +446,18 @@ uint32_t net_guest_ask(struct net_guest *g, uint8_t class, uint8_t command, cons
 
 /* Moving */
 
+/* What @from has written, into memory that is new: to touch the rest takes most of a test's time. */
+static void copy_memory(struct memory *to, const struct memory *from)
+{
+	uint64_t start, at = 0;
+
+	while (memory_next_data(from, at, &start, &at) == 1)
+		memcpy(to->regions[0].hva + start, from->regions[0].hva + start, at - start);
+}
+
 void net_guest_copy(struct net_guest *to, struct net_guest *from)
 {
-	memcpy(to->vm->memory.regions[0].hva, from->vm->memory.regions[0].hva, NET_GUEST_MEM);
+	copy_memory(&to->vm->memory, &from->vm->memory);
 	to->common = from->common;
 	to->notify = from->notify;
 	to->config = from->config;
