@@ -151,6 +151,7 @@ static bool region_is_done(const struct vdpa_region *regions, unsigned int i)
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE 25
 #endif
+#define MAP_PREPARE_STEP MIB(16)
 
 /*
  * Has memory in huge pages before the device pins it, page by page, for good: one fault and one entry of an
@@ -159,10 +160,17 @@ static bool region_is_done(const struct vdpa_region *regions, unsigned int i)
  */
 static void map_prepare(const struct vdpa_region *r)
 {
-	/* The kernel makes no huge page of nothing. */
-	for (uint64_t at = 0; at < r->len; at += HUGE_PAGE_SIZE)
-		(void)*((const volatile uint8_t *)r->hva + at);
-	madvise(r->hva, r->len, MADV_COLLAPSE);
+	/* The kernel gives up at the first page that somebody is using, such as the guest's kernel being
+	 * loaded. */
+	for (uint64_t at = 0; at < r->len; at += MAP_PREPARE_STEP) {
+		uint64_t end = min_u64(at + MAP_PREPARE_STEP, r->len);
+		uint8_t *hva = r->hva;
+
+		/* It makes no huge page of nothing. */
+		for (uint64_t page = at; page < end; page += HUGE_PAGE_SIZE)
+			(void)*(volatile uint8_t *)(hva + page);
+		madvise(hva + at, end - at, MADV_COLLAPSE);
+	}
 }
 
 /* Those of @asid, as a batch of their own: the kernel has one at a time. All that were mapped before one that
