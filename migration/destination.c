@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "migration/ram.h"
 #include "vmm/config.h"
@@ -35,6 +36,29 @@ struct incoming {
 	uint64_t warmed;  /* bit n: the n-th device has got its warm state */
 	struct stream_timings timings;
 };
+
+/*
+ * Of small pages, and apart from all other memory, whose mappings the kernel would merge with this one: a
+ * page fault in 2 MiB that lie in one mapping clears all of them, beside a guest that stands still.
+ */
+static int destination_map_tree(struct incoming *in, struct error *err)
+{
+	void *tree = mmap(NULL, STATE_MAX, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (tree == MAP_FAILED)
+		return error_add(err, -errno, "cannot get memory for the guest's state: %s", strerror(errno));
+	/* Fails where the kernel has no huge pages. */
+	madvise(tree, STATE_MAX, MADV_NOHUGEPAGE);
+	in->tree = tree;
+	return 0;
+}
+
+static void destination_unmap_tree(struct incoming *in)
+{
+	if (in->tree)
+		munmap(in->tree, STATE_MAX);
+	in->tree = NULL;
+}
 
 /* A device of @vm by name, and its number in the list. */
 static struct device *destination_find(struct vm *vm, const char *name, unsigned int *index)
@@ -315,8 +339,7 @@ static int destination_state(struct incoming *in, const struct stream_frame *fra
 	put_le64(&in->timings.load_ns, now_ns() - start_ns);
 	ret = stream_send(&in->d->stream, STREAM_PREPARED, 0, &in->timings, sizeof(in->timings), err);
 	/* While the source decides: once the guest runs, to unmap this would interrupt its vCPUs. */
-	free(in->tree);
-	in->tree = NULL;
+	destination_unmap_tree(in);
 	return ret;
 }
 
@@ -368,9 +391,9 @@ static int destination_step(struct incoming *in, struct error *err)
 
 int destination_run(struct destination *d, struct vm *vm, struct error *err)
 {
-	struct incoming in = { .d = d, .vm = vm, .phase = DESTINATION_PASS, .tree = malloc(STATE_MAX) };
+	struct incoming in = { .d = d, .vm = vm, .phase = DESTINATION_PASS };
 	struct error reason = { 0 };
-	int ret = in.tree ? 0 : error_add(&reason, -ENOMEM, "out of memory for the guest's state");
+	int ret = destination_map_tree(&in, &reason);
 
 	if (ret == 0)
 		ret = destination_check(d, vm, &reason);
@@ -385,6 +408,6 @@ int destination_run(struct destination *d, struct vm *vm, struct error *err)
 		destination_refuse(d, &reason);
 		error_add(err, ret, "the guest was not taken over: %s", reason.text);
 	}
-	free(in.tree);
+	destination_unmap_tree(&in);
 	return ret;
 }
