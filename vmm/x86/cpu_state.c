@@ -79,6 +79,25 @@ int cpu_save_vcpu(struct vcpu *vcpu, struct state_writer *w, struct error *err)
 	return cpu_save_msrs(vcpu, w, err);
 }
 
+/*
+ * Leaves out what the vCPU has already: about an MSR of which it only knows the default KVM writes to the
+ * host's log, and a serial console takes milliseconds for a line, with the guest standing still.
+ */
+static int cpu_drop_equal_msrs(struct vcpu *vcpu, struct cpu_msr_list *list, struct error *err)
+{
+	struct cpu_msr_list has = *list;
+	uint32_t n = list->nmsrs;
+
+	if (ioctl(vcpu->fd, KVM_GET_MSRS, &has) != (int)n)
+		return cpu_failed(err, "KVM_GET_MSRS");
+	list->nmsrs = 0;
+	for (uint32_t i = 0; i < n; i++) {
+		if (list->entries[i].data != has.entries[i].data)
+			list->entries[list->nmsrs++] = list->entries[i];
+	}
+	return 0;
+}
+
 static int cpu_load_msrs(struct vcpu *vcpu, struct state_node *node)
 {
 	const struct cpu_model *model = vcpu->vm->cpu;
@@ -109,6 +128,9 @@ static int cpu_load_msrs(struct vcpu *vcpu, struct state_node *node)
 			list.entries[list.nmsrs++] = (struct kvm_msr_entry){ .index = model->msrs[i],
 									     .data = saved.entries[j].data };
 	}
+	ret = cpu_drop_equal_msrs(vcpu, &list, node->err);
+	if (ret < 0)
+		return ret;
 	n = ioctl(vcpu->fd, KVM_SET_MSRS, &list);
 	if (n < 0)
 		return cpu_failed(node->err, "KVM_SET_MSRS");
