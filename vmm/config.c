@@ -426,11 +426,10 @@ static const char *config_subcommand_name(unsigned int subcommand)
 /* The option that @arg ("--name" or "--name=value") names. */
 static const struct config_option *config_find(const char *arg, unsigned int subcommand, struct error *err)
 {
-	const char *name = config_subcommand_name(subcommand);
 	size_t len;
 
 	if (strncmp(arg, "--", 2) != 0 || !arg[2]) {
-		error_add(err, -EINVAL, "\"%s\" is not an option; see \"ferry %s --help\"", arg, name);
+		error_add(err, -EINVAL, "\"%s\" is not an option", arg);
 		return NULL;
 	}
 	len = strcspn(arg + 2, "=");
@@ -441,13 +440,11 @@ static const struct config_option *config_find(const char *arg, unsigned int sub
 			continue;
 		if (o->subcommands & subcommand)
 			return o;
-		error_add(err, -EINVAL,
-			  "--%s is for \"ferry %s\"; \"ferry %s --help\" lists what is possible", o->name,
-			  config_subcommand_name(o->subcommands), name);
+		error_add(err, -EINVAL, "--%s is for \"ferry %s\"", o->name,
+			  config_subcommand_name(o->subcommands));
 		return NULL;
 	}
-	error_add(err, -EINVAL, "--%.*s is not known; \"ferry %s --help\" lists what is possible", (int)len,
-		  arg + 2, name);
+	error_add(err, -EINVAL, "--%.*s is not known", (int)len, arg + 2);
 	return NULL;
 }
 
