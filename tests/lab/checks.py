@@ -82,6 +82,17 @@ def rings(vm):
     return state
 
 
+def note(vm, views):
+    """Keeps in the guest what it sees by these commands: its console is slow, and to write much to it can end a nested guest."""
+    vm.sh(f"({views}) > /tmp/views 2>&1", expect=None)
+
+
+def as_noted(vm, views):
+    """By the commands that were given to note() it sees the same."""
+    said = vm.sh(f"({views}) > /tmp/views-now 2>&1; diff /tmp/views /tmp/views-now", expect=None)
+    assert not said.strip(), said
+
+
 def statistics(vm):
     """The counters of "ethtool -S", the device's own with "hw" in their names."""
     return {name: int(value) for name, value in re.findall(r"(\w+): (\d+)", vm.sh("ethtool -S eth0"))}

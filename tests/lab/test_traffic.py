@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Traffic through the vDPA NIC: ping and checked TCP, both directions, many flows on many queues, a device reset."""
 
+import pytest
+
 import checks
 
 
@@ -44,6 +46,7 @@ def test_mtu_sized_frames(lab, vm):
     vm.sh(f"ping -c 3 -s 1472 -w 10 {lab.bridge_address}")
 
 
+@pytest.mark.long
 def test_simulator_loops_back(fresh):
     """vdpa_sim_net has none of the usual features and sends what it gets back: ARP for an unknown host comes in again."""
     vm = fresh(node="sim0")
