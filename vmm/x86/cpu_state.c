@@ -37,20 +37,30 @@ static const struct cpu_chip {
 	{ "ioapic", KVM_IRQCHIP_IOAPIC, sizeof(struct kvm_ioapic_state) },
 };
 
+/* All of those that the list names, or none and the reason. */
+static int cpu_get_msrs(struct vcpu *vcpu, struct cpu_msr_list *list, struct error *err)
+{
+	int n = ioctl(vcpu->fd, KVM_GET_MSRS, list);
+
+	if (n < 0)
+		return cpu_failed(err, "KVM_GET_MSRS");
+	if ((uint32_t)n < list->nmsrs)
+		return error_add(err, -EIO, "KVM does not let MSR 0x%x (%s) of vCPU %u be read",
+				 list->entries[n].index, cpu_msr_name(list->entries[n].index), vcpu->index);
+	return 0;
+}
+
 static int cpu_save_msrs(struct vcpu *vcpu, struct state_writer *w, struct error *err)
 {
 	const struct cpu_model *model = vcpu->vm->cpu;
 	struct cpu_msr_list list = { .nmsrs = model->n_msrs };
-	int n;
+	int ret;
 
 	for (unsigned int i = 0; i < model->n_msrs; i++)
 		list.entries[i].index = model->msrs[i];
-	n = ioctl(vcpu->fd, KVM_GET_MSRS, &list);
-	if (n < 0)
-		return cpu_failed(err, "KVM_GET_MSRS");
-	if ((unsigned int)n < model->n_msrs)
-		return error_add(err, -EIO, "KVM does not let MSR 0x%x (%s) of vCPU %u be read",
-				 model->msrs[n], cpu_msr_name(model->msrs[n]), vcpu->index);
+	ret = cpu_get_msrs(vcpu, &list, err);
+	if (ret < 0)
+		return ret;
 	state_put_blob(w, "msrs", list.entries, (uint32_t)(model->n_msrs * sizeof(list.entries[0])));
 	return 0;
 }
@@ -86,12 +96,12 @@ int cpu_save_vcpu(struct vcpu *vcpu, struct state_writer *w, struct error *err)
 static int cpu_drop_equal_msrs(struct vcpu *vcpu, struct cpu_msr_list *list, struct error *err)
 {
 	struct cpu_msr_list has = *list;
-	uint32_t n = list->nmsrs;
+	int ret = cpu_get_msrs(vcpu, &has, err);
 
-	if (ioctl(vcpu->fd, KVM_GET_MSRS, &has) != (int)n)
-		return cpu_failed(err, "KVM_GET_MSRS");
+	if (ret < 0)
+		return ret;
 	list->nmsrs = 0;
-	for (uint32_t i = 0; i < n; i++) {
+	for (uint32_t i = 0; i < has.nmsrs; i++) {
 		if (list->entries[i].data != has.entries[i].data)
 			list->entries[list->nmsrs++] = list->entries[i];
 	}
