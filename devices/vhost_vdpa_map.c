@@ -160,9 +160,11 @@ static bool region_is_done(const struct vdpa_region *regions, unsigned int i)
  */
 static void map_prepare(const struct vdpa_region *r)
 {
-	/* The kernel gives up at the first page that somebody is using, such as the guest's kernel being
-	 * loaded. */
-	for (uint64_t at = 0; at < r->len; at += MAP_PREPARE_STEP) {
+	/*
+	 * The kernel gives up at the first page that somebody is using, such as the guest's kernel being
+	 * loaded. Of less than a huge page it makes nothing, but only after waiting for every CPU.
+	 */
+	for (uint64_t at = 0; at + HUGE_PAGE_SIZE <= r->len; at += MAP_PREPARE_STEP) {
 		uint64_t end = min_u64(at + MAP_PREPARE_STEP, r->len);
 		uint8_t *hva = r->hva;
 
