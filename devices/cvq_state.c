@@ -162,19 +162,27 @@ static int cvq_load_mac_table(struct cvq_loader *l, struct state_node *node)
 	return cvq_load_command(l, 2 + 8 + unicast_len + multicast_len);
 }
 
+/*
+ * Not one command each, for a guest stands still meanwhile: what the record can hold is in range, and whether
+ * there may be a VLAN at all is asked once.
+ */
 static int cvq_load_vlans(struct cvq_loader *l, struct state_node *node)
 {
-	uint8_t vlans[CVQ_N_VLANS / 8], vid[2];
+	uint8_t vlans[CVQ_N_VLANS / 8], vid[2] = { 0 };
 	int ret = state_get_bytes(node, "vlans", vlans, sizeof(vlans));
+	uint64_t any = 0;
+	uint32_t len;
 
-	for (uint16_t i = 0; ret == 0 && i < CVQ_N_VLANS; i++) {
-		if (!(vlans[i / 8] >> i % 8 & 1))
-			continue;
-		put_le16(vid, i);
-		ret = cvq_load_command(l, cvq_command(l->cmd, VIRTIO_NET_CTRL_VLAN, VIRTIO_NET_CTRL_VLAN_ADD,
-						      vid, sizeof(vid)));
+	if (ret < 0)
+		return ret;
+	for (unsigned int i = 0; i < ARRAY_SIZE(l->store.vlans); i++) {
+		l->store.vlans[i] = get_le64(vlans + 8 * i);
+		any |= l->store.vlans[i];
 	}
-	return ret;
+	len = cvq_command(l->cmd, VIRTIO_NET_CTRL_VLAN, VIRTIO_NET_CTRL_VLAN_ADD, vid, sizeof(vid));
+	if (any != 0 && cvq_check(l->limits, l->cmd, &len, l->err) != CVQ_FORWARD)
+		return -EINVAL;
+	return 0;
 }
 
 static int cvq_load_mq_slot(struct cvq_loader *l, struct state_node *node, unsigned int i)
