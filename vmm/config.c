@@ -541,5 +541,5 @@ void config_help_run(FILE *out)
 void config_help_receive(FILE *out)
 {
 	config_help(out, CONFIG_RECEIVE,
-		    "Waits for a guest that \"ferry migrate\" sends, and stays with it.");
+		    "Opens its NICs, waits for a guest that \"ferry migrate\" sends, and stays with it.");
 }

@@ -45,6 +45,7 @@ struct app {
 	struct serial *serial;
 	bool has_pci;
 	struct pci_bus pci;
+	struct vdpa *backends[CONFIG_MAX_NETS]; /* that no NIC has taken over yet */
 	unsigned int n_nets;
 	struct net *nets[CONFIG_MAX_NETS];
 	unsigned int n_disks;
@@ -217,10 +218,23 @@ static const struct control_method app_methods[] = {
 	{ "org.ferry.Resume", app_resume },
 };
 
+/* Before a guest is waited for: what cannot be had is said at once, and what is had nobody else takes. */
+static int app_open_backends(struct app *app, struct error *err)
+{
+	int ret = 0;
+
+	for (unsigned int i = 0; ret == 0 && i < app->config.n_nets; i++) {
+		const struct net_config *net = &app->config.nets[i];
+
+		ret = net->soft ? soft_vdpa_open(&app->backends[i], net, err)
+				: vhost_vdpa_open(&app->backends[i], net->vdpa, err);
+	}
+	return ret;
+}
+
 /* The machine: RAM, interrupt controllers, vCPUs, and everything on its buses. */
 static int app_build(struct app *app, uint64_t mem, unsigned int cpus, struct error *err)
 {
-	struct vdpa *vdpa;
 	int ret;
 
 	ret = vm_init(&app->vm, mem, cpus, err);
@@ -239,12 +253,11 @@ static int app_build(struct app *app, uint64_t mem, unsigned int cpus, struct er
 		ret = pci_bus_init(&app->pci, &app->vm, err);
 	app->has_pci = ret == 0;
 	for (; ret == 0 && app->n_nets < app->config.n_nets; app->n_nets += ret == 0) {
-		const struct net_config *net = &app->config.nets[app->n_nets];
+		struct vdpa *backend = app->backends[app->n_nets];
 
-		ret = net->soft ? soft_vdpa_open(&vdpa, net, err) : vhost_vdpa_open(&vdpa, net->vdpa, err);
-		if (ret == 0)
-			ret = net_create(&app->nets[app->n_nets], &app->vm, &app->pci, vdpa, app->n_nets, net,
-					 err);
+		app->backends[app->n_nets] = NULL;
+		ret = net_create(&app->nets[app->n_nets], &app->vm, &app->pci, backend, app->n_nets,
+				 &app->config.nets[app->n_nets], err);
 	}
 	for (; ret == 0 && app->n_disks < app->config.n_disks; app->n_disks += ret == 0) {
 		const struct disk_config *disk = &app->config.disks[app->n_disks];
@@ -315,6 +328,10 @@ static void app_destroy(struct app *app)
 		blk_destroy(app->disks[--app->n_disks]);
 	while (app->n_nets > 0)
 		net_destroy(app->nets[--app->n_nets]);
+	for (unsigned int i = 0; i < app->config.n_nets; i++) {
+		if (app->backends[i])
+			app->backends[i]->ops->close(app->backends[i]);
+	}
 	if (app->has_pci)
 		pci_bus_exit(&app->pci);
 	if (app->serial)
@@ -343,6 +360,8 @@ static int app_main(struct app *app)
 	int ret, status;
 
 	ret = app_init_signals(app, &err);
+	if (ret == 0)
+		ret = app_open_backends(app, &err);
 	if (ret == 0 && app->config.from)
 		ret = app_arrive(app, &err);
 	else if (ret == 0)
