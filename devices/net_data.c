@@ -74,36 +74,46 @@ static void net_queue_publish(struct net_queue *q)
 		net_queue_kick_device(q);
 }
 
+static void net_queue_publish_used(struct net_queue *q)
+{
+	if (vring_publish(&q->vring))
+		virtio_pci_notify_queue(&q->net->virtio, q->guest_index);
+}
+
+/*
+ * A kick is asked for when there was nothing left after the last one was passed on: what the guest adds while
+ * the device is told of the rest comes without one, and a kick is dear to its vCPU.
+ */
 void net_queue_forward(struct net_queue *q)
 {
-	unsigned int n = 0;
+	unsigned int n = 0, n_shown = 0;
 	int ret;
 
 	if (!q->attached || !q->net->running)
 		return;
 	ret = net_queue_submit_held(q);
-	q->full = ret == -ENOSPC;
 	while (ret == 0) {
 		vring_disable_kicks(&q->vring);
 		do {
 			ret = net_queue_take(q);
 		} while (ret == 1 && ++n < NET_BUDGET);
-		q->full = ret == -ENOSPC;
 		if (n == NET_BUDGET) {
 			/* Goes on when the other queues have had their turn. */
 			loop_signal(q->kick.fd);
 			break;
 		}
-		if (ret == 0 && !vring_enable_kicks(&q->vring))
+		if (ret == 0 && n == n_shown && !vring_enable_kicks(&q->vring))
 			break;
+		net_queue_publish(q);
+		n_shown = n;
 	}
+	q->full = ret == -ENOSPC;
 	if (ret == -EINVAL) {
 		net_break(q->net, "queue %u: %s", q->guest_index, q->vring.broken);
 		return;
 	}
 	net_queue_publish(q);
-	if (vring_publish(&q->vring))
-		virtio_pci_notify_queue(&q->net->virtio, q->guest_index);
+	net_queue_publish_used(q);
 }
 
 static void net_queue_used(struct net_queue *q, const struct svq_used *used)
@@ -129,28 +139,39 @@ static void net_queue_used(struct net_queue *q, const struct svq_used *used)
 	}
 }
 
-void net_queue_complete(struct net_queue *q)
+/* Takes what the device has used: how much, or -EINVAL. */
+static int net_queue_take_used(struct net_queue *q)
 {
 	struct svq_used used;
-	int ret;
+	int ret, n = 0;
+
+	while ((ret = svq_get_used(&q->svq, &used)) == 1) {
+		net_queue_used(q, &used);
+		if (q->net->broken)
+			return -EINVAL;
+		n++;
+	}
+	if (ret < 0)
+		net_break(q->net, "queue %u: %s", q->guest_index, q->svq.broken);
+	return ret < 0 ? ret : n;
+}
+
+/* As with kicks: a call is asked for when there was nothing left after the guest was told of the rest. */
+void net_queue_complete(struct net_queue *q)
+{
+	int n;
 
 	if (!q->net->started || q->net->broken || q->net->passing)
 		return;
 	do {
 		svq_disable_calls(&q->svq);
-		while ((ret = svq_get_used(&q->svq, &used)) == 1) {
-			net_queue_used(q, &used);
-			if (q->net->broken)
-				return;
-		}
-		if (ret < 0) {
-			net_break(q->net, "queue %u: %s", q->guest_index, q->svq.broken);
+		n = net_queue_take_used(q);
+		if (n < 0)
 			return;
-		}
-	} while (svq_enable_calls(&q->svq));
+		if (q->held)
+			net_queue_publish_used(q);
+	} while (n > 0 || svq_enable_calls(&q->svq));
 	net_queue_publish(q);
-	if (q->held && vring_publish(&q->vring))
-		virtio_pci_notify_queue(&q->net->virtio, q->guest_index);
 	if (q->full || q->n_held > q->n_scratch)
 		net_queue_forward(q);
 }
