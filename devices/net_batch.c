@@ -5,7 +5,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <stdlib.h>
 
 /* The device writes it: one access, one value. */
 static uint8_t net_ctrl_ack(struct net *net, uint32_t n)
@@ -135,30 +134,24 @@ static int net_batch_run(struct net *net, struct net_batch *batch, struct cvq_re
 
 int net_ctrl_apply(struct net *net, struct error *err)
 {
-	struct net_batch *batch;
+	struct net_batch batch = { 0 };
 	struct cvq_replay replay;
 	uint64_t start = now_ns();
-	uint8_t *next;
-	int ret = 0;
+	int ret;
 
 	if (!net->ctrl_queue)
 		return 0;
-	next = malloc(CVQ_MAX_COMMAND);
-	batch = calloc(1, sizeof(*batch));
-	if (next && batch) {
-		cvq_replay_init(&replay, &net->store, &net->target);
-		ret = net_batch_run(net, batch, &replay, next, err);
-		if (ret == 0 && batch->n_posted > 0)
-			log_info("%s: control commands replayed: %u, in %.1f ms", net->name, batch->n_posted,
-				 (double)(now_ns() - start) / 1e6);
-	} else {
-		ret = error_add(err, -ENOMEM, "out of memory for control commands");
-	}
-	free(batch);
-	free(next);
-	if (ret == 0)
-		net->store = net->target;
-	return ret;
+	/* The place for a guest's command is free. */
+	assert(!net->ctrl.busy);
+	cvq_replay_init(&replay, &net->store, &net->target);
+	ret = net_batch_run(net, &batch, &replay, net->ctrl.cmd, err);
+	if (ret < 0)
+		return ret;
+	if (batch.n_posted > 0)
+		log_info("%s: control commands replayed: %u, in %.1f ms", net->name, batch.n_posted,
+			 (double)(now_ns() - start) / 1e6);
+	net->store = net->target;
+	return 0;
 }
 
 /* Waits for the answer to Ferry's own question: its length, or -errno. */
