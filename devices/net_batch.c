@@ -34,10 +34,12 @@ static struct net_batch_command *net_batch_at(struct net_batch *batch, uint32_t 
 	return &batch->commands[n % NET_CTRL_BATCH_MAX];
 }
 
-/* Posts as many commands as ring and area take, beginning with the @pending bytes at @next; returns what is
- * pending then. */
+/*
+ * Posts as many commands as ring and area take, beginning with the @pending bytes in the place for a guest's
+ * command, which has none meanwhile; returns what is pending there then.
+ */
 static uint32_t net_batch_post(struct net *net, struct net_batch *batch, struct cvq_replay *replay,
-			       uint8_t *next, uint32_t pending)
+			       uint32_t pending)
 {
 	if (batch->n_posted == batch->n_retired)
 		batch->end = 0;
@@ -47,12 +49,12 @@ static uint32_t net_batch_post(struct net *net, struct net_batch *batch, struct 
 		const struct net_ctrl_place place = { net->ctrl.cmd_offset + batch->end,
 						      net->ctrl.ack_offset + n, 1 };
 
-		if (net_ctrl_post(net, next, pending, place, n) < 0)
+		if (net_ctrl_post(net, net->ctrl.cmd, pending, place, n) < 0)
 			break;
 		batch->commands[n] = (struct net_batch_command){ .offset = batch->end, .len = pending };
 		batch->n_posted++;
 		batch->end += pending;
-		pending = cvq_replay_next(replay, next);
+		pending = cvq_replay_next(replay, net->ctrl.cmd);
 	}
 	return pending;
 }
@@ -106,17 +108,17 @@ static int net_batch_wait(struct net *net, struct net_batch *batch, uint32_t n, 
 }
 
 /* Sends what @replay has and waits for all answers, also where one of them is a refusal. */
-static int net_batch_run(struct net *net, struct net_batch *batch, struct cvq_replay *replay, uint8_t *next,
+static int net_batch_run(struct net *net, struct net_batch *batch, struct cvq_replay *replay,
 			 struct error *err)
 {
-	uint32_t pending = cvq_replay_next(replay, next);
+	uint32_t pending = cvq_replay_next(replay, net->ctrl.cmd);
 
 	batch->end_ns = end_of(NET_CTRL_TIMEOUT_MS);
 	while (pending > 0 || batch->n_posted != batch->n_retired) {
 		uint32_t n;
 		int ret;
 
-		pending = net_batch_post(net, batch, replay, next, pending);
+		pending = net_batch_post(net, batch, replay, pending);
 		n = batch->n_posted - batch->n_retired - batch->n_used;
 		/* The other half keeps the device busy while this one is looked at and replaced. */
 		if (pending > 0)
@@ -141,10 +143,10 @@ int net_ctrl_apply(struct net *net, struct error *err)
 
 	if (!net->ctrl_queue)
 		return 0;
-	/* The place for a guest's command is free. */
+	/* net_batch_post() uses the place of one. */
 	assert(!net->ctrl.busy);
 	cvq_replay_init(&replay, &net->store, &net->target);
-	ret = net_batch_run(net, &batch, &replay, net->ctrl.cmd, err);
+	ret = net_batch_run(net, &batch, &replay, err);
 	if (ret < 0)
 		return ret;
 	if (batch.n_posted > 0)

@@ -102,7 +102,7 @@ void net_queue_forward(struct net_queue *q)
 			loop_signal(q->kick.fd);
 			break;
 		}
-		if (ret == 0 && n == n_shown && !vring_enable_kicks(&q->vring))
+		if (ret < 0 || (n == n_shown && !vring_enable_kicks(&q->vring)))
 			break;
 		net_queue_publish(q);
 		n_shown = n;
