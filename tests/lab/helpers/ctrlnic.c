@@ -11,6 +11,8 @@
 //   frames TAIL          receives until a frame ends with these bytes: "rx PAIR HEADER FRAME" for each,
 //   "late"
 //                        after 20 s
+//   send SECONDS MAC     keeps the first transmit ring full of frames of 64 bytes, with their checksum, and
+//                        receives what comes: "sent N received N"
 //
 // A chain's parts are buffers, r=HEX or r=HEX*COUNT for the device to read, w=LEN for it to write, R=ADDR,LEN
 // and W=ADDR,LEN at any address; "indirect" puts them into a table; "loop" links the last to the first;
@@ -23,6 +25,7 @@
 #include <linux/virtio_pci.h>
 #include <linux/virtio_ring.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -41,6 +44,8 @@
 #define N_BUFFERS  32u // in each receive ring; the descriptors behind them are for chains
 #define BUFFER     2048u
 #define WAIT_MS    20000
+#define FRAME      60u
+#define PROTOCOL   0x88b5u
 #define BIT(n)     (1ull << (n))
 #define MQ_OR_RSS  (BIT(VIRTIO_NET_F_MQ) | BIT(VIRTIO_NET_F_RSS))
 
@@ -484,6 +489,58 @@ static void frames(void)
 		say("late\n");
 }
 
+// Sending
+
+static void kick_if_asked(unsigned int n)
+{
+	atomic_thread_fence(memory_order_seq_cst);
+	if (!(queues[n].ring->used_flags & VRING_USED_F_NO_NOTIFY))
+		kick(n);
+}
+
+// Gives every used buffer of a ring to the device once more; how many those were.
+static unsigned int give_again(unsigned int n)
+{
+	struct queue *q = &queues[n];
+	unsigned int count = 0;
+
+	for (; q->last_used != q->ring->used_idx; count++)
+		make_available(q, q->ring->used[q->last_used++ % RING_SIZE].id);
+	if (count > 0)
+		kick_if_asked(n);
+	return count;
+}
+
+static void send_frames(void)
+{
+	const uint8_t from[6] = { 2, 0, 0, 0, 0, 1 };
+	char *seconds = strtok(NULL, " "), *to = strtok(NULL, " ");
+	uint8_t *frame = page(PAGE_DATA) + header_len;
+	unsigned long long sent = 0, received = 0;
+	uint64_t end;
+
+	memset(page(PAGE_DATA), 0, header_len + FRAME);
+	if (!to || from_hex(to, frame, 6) != 6) {
+		say("not understood\n");
+		return;
+	}
+	memcpy(frame + 6, from, 6);
+	frame[12] = PROTOCOL >> 8;
+	frame[13] = PROTOCOL & 0xff;
+	for (unsigned int i = 0; i < RING_SIZE; i++) {
+		queues[1].ring->desc[i] =
+			(struct vring_desc){ .addr = address[PAGE_DATA], .len = header_len + FRAME };
+		make_available(&queues[1], i);
+	}
+	kick(1);
+	end = now_ms() + 1000 * strtoul(seconds, NULL, 10);
+	while (now_ms() < end) {
+		sent += give_again(1);
+		received += give_again(0);
+	}
+	say("sent %llu received %llu\n", sent, received);
+}
+
 static void carry_out(char *request)
 {
 	char *word = strtok(request, " ");
@@ -500,6 +557,8 @@ static void carry_out(char *request)
 		run_chain();
 	} else if (strcmp(word, "frames") == 0) {
 		frames();
+	} else if (strcmp(word, "send") == 0) {
+		send_frames();
 	} else {
 		say("not understood\n");
 	}
