@@ -7,6 +7,9 @@ import threading
 
 from lab import CommandFailed, LabStuck
 
+# What the guest's vCPUs do in a second, where any of them runs: how often each left the guest, why and from where.
+EXITS = ("cd /sys/kernel/debug/tracing && echo 1 > events/kvm/kvm_exit/enable && sleep 1; echo 0 > events/kvm/kvm_exit/enable; "
+         "sed -n 's/.*kvm_exit: \\(vcpu.*rip 0x[0-9a-f]*\\).*/\\1/p' trace | sort | uniq -c | sort -rn | head -n 20; echo > trace")
 FIRST_LINE = "lab: first line of user space"
 UP = "lab: guest is up"
 READY = "labsh ready"
@@ -58,7 +61,7 @@ class Guest:
         """The verdict when something that must always answer did not, with what is known of the guest."""
         state = self.lab.run("for p in /proc/[0-9]*; do case $(cat $p/comm 2>/dev/null) in ferry*|qemu*|CPU*) "
                              "for t in $p/task/*; do echo $(cat $t/comm) $(cut -d' ' -f3,14,15 $t/stat); cat $t/stack; done;; "
-                             "esac; done; dmesg | tail -20", expect=None)
+                             f"esac; done; dmesg | tail -20; {EXITS}", expect=None)
         return LabStuck(f"{what}\n--- console\n{self.text[-3000:]}\n--- threads in L1: name, state, user and system ticks\n{state}")
 
     def wait_for(self, text, timeout=120, start=0):
