@@ -79,14 +79,14 @@ class Labs:
             self.lab = lab_module.Lab(log=next(self.logs))
         return self.lab
 
-    def guest(self, parent, net):
+    def guest(self, parent, net, cpus=2):
         """A guest on a NIC of the kind @parent with the options @net: one of each kind at a time."""
         vm = self.vms.get(parent)
-        if vm and not (vm.host.process.running() and vm.net == net):
+        if vm and not (vm.host.process.running() and (vm.net, vm.cpus) == (net, cpus)):
             self.drop_guest(vm)
             vm = None
         if not vm:
-            vm = ferry.Vm(self.get(), parent + "0", mem="128M", address=ADDRESSES[parent], net=net).boot()
+            vm = ferry.Vm(self.get(), parent + "0", mem="128M", cpus=cpus, address=ADDRESSES[parent], net=net).boot()
             self.vms[parent] = vm
         return vm
 
@@ -137,7 +137,7 @@ def lab(labs):
 
 @pytest.fixture(scope="module")
 def nic():
-    """Which NIC the guest "vm" has: its kind, and options of --net. Test files have their own."""
+    """Which NIC the guest "vm" has: its kind, and options of --net; how many vCPUs there are. Test files have their own."""
     return "vp", ""
 
 

@@ -53,6 +53,7 @@ class Vm:
         self.lab = lab
         self.address = address
         self.net = net
+        self.cpus = cpus
         self.guest = guest.Guest(lab)
         self.hosts = []
         words = f"console=ttyS0 quiet iomem=relaxed lab.agent {cmdline} " + (f"lab.address={address}/24" if node and address else "")

@@ -9,7 +9,9 @@ import checks
 import ferry
 import guest
 
-NICS = {"vp": ("vp", ""), "soft": ("soft", "")}
+# With one vCPU there is one pair of queues. A NIC of QEMU with several, whose driver begins again while packets come, holds a packet
+# for RSS to put into another pair's ring, which has no buffers yet, and looks at it again only when its own ring gets some: never.
+NICS = {"vp": ("vp", "", 1), "soft": ("soft", "", 2)}
 
 # What is held back meanwhile: the end of the first round, and the destination's word that its device is up and told everything.
 MOMENTS = {"in-rounds": ("to", ferry.ROUND, 1), "when-warm": ("from", ferry.WARM_OK, 1)}
@@ -106,7 +108,7 @@ def test_end_in_a_migration(vm, stream, end):
 def test_kexec(lab, fresh, nic, ping):
     """Another kernel takes the place of the running one, which leaves its devices as they are, with packets coming in all the time."""
     lab.run("cd /images && printf 'vmlinuz\\nl2.cpio\\n' | cpio -o -H newc 2>/dev/null | cat l2.cpio - > /tmp/kexec.cpio")
-    vm = fresh(node=nic[0] + "0", net=nic[1], initrd="/tmp/kexec.cpio")
+    vm = fresh(node=nic[0] + "0", net=nic[1], cpus=nic[2], initrd="/tmp/kexec.cpio")
     pinger = ping(vm.address)
     booted = vm.sh("cat /proc/sys/kernel/random/boot_id")
     vm.guest.leave("kexec /vmlinuz /l2.cpio")
