@@ -38,7 +38,7 @@ class Ferry(ferry.Vm):
 
 class Qemu(vmm.QemuGuest):
     def __init__(self, lab):
-        super().__init__(lab, (), None, host=vmm.QemuHost(lab, NIC, MAC, None, extra="-name bench,debug-threads=on "))
+        super().__init__(lab, (NIC,), None, mac=MAC, extra="-name bench,debug-threads=on ")
 
     def pid(self):
         return self.host.pid()

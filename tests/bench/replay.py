@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How long Ferry and QEMU take to bring a device of vp_vdpa into the state that the guest has set, command by command.
+"""How long Ferry and QEMU take, at the destination of a migration, to bring a device of vp_vdpa into the state that the guest has set,
+command by command.
 
-Ferry says it in its log when a destination is warm. QEMU does it when a stopped guest goes on, between enabling the control queue
-and the first data queue, of which its trace has the times. Debian 13's QEMU takes 300 VLANs, on a device without indirect descriptors;
-the newest loses the network from 50 on.
+Ferry says it in its log when a destination is warm. QEMU does it when the guest has arrived, between enabling the control queue and
+the first data queue, of which its trace has the times. Debian 13's QEMU takes 300 VLANs, on a device without indirect descriptors; the
+newest loses the network from 50 on.
 """
 
 import datetime
@@ -43,28 +44,23 @@ class Ferry:
 
 
 class Qemu:
-    def __init__(self, lab, column, node, place):
-        self.lab, self.column = lab, column
-        lab.reset_nic(node)
-        host = vmm.QemuHost(lab, node, vmm.device_mac(node), None, extra=TRACE, place=place)
-        self.trace = f"{host.directory}/trace"
-        self.vm = vmm.QemuGuest(lab, (), None, host=host).boot()
+    def __init__(self, lab, column, nodes, place):
+        self.column = column
+        self.vm = vmm.QemuGuest(lab, nodes, None, extra=TRACE, place=place).boot()
 
-    def _again(self):
-        """The trace of a start of the device."""
-        self.lab.run(f": > {self.trace}")
-        self.vm.host.monitor.command("stop")
-        self.vm.host.monitor.command("cont")
-        return self.lab.run(f"tr -d '\\0' < {self.trace}")
+    def _move(self, count):
+        """The trace of the destination, with a line for each command or without."""
+        self.vm.prepare()
+        host = self.vm.destination
+        host.monitor.command("trace-event-set-state", name="vhost_vdpa_net_load_cmd", enable=count)
+        self.vm.move()
+        self.vm.finish()
+        return self.vm.lab.run(f"cat {host.directory}/trace")
 
     def replay(self):
-        def set_event(on):
-            self.vm.host.monitor.command("trace-event-set-state", name="vhost_vdpa_net_load_cmd", enable=on)
-        # Counted in a round of its own, for a line for each takes time.
-        set_event(True)
-        n = self._again().count("vhost_vdpa_net_load_cmd ")
-        set_event(False)
-        output = self._again()
+        # Counted in a move of its own, for a line for each takes time.
+        n = self._move(True).count("vhost_vdpa_net_load_cmd ")
+        output = self._move(False)
         times = [(int(idx), float(a) if a else datetime.datetime.fromisoformat(b.replace("Z", "+00:00")).timestamp())
                  for a, b, idx in ENABLED.findall(output)]
         start = max((i for i, (idx, _) in enumerate(times) if idx == N_DATA), default=None)
@@ -78,8 +74,8 @@ class Qemu:
 
 def replays(lab, figures, repetitions, n_vlans, attempt, say):
     say(f"== {vmm.install_qemu(lab, 'trixie', OLD_QEMU)}")
-    subjects = [(lambda: Ferry(lab), "ferry", n_vlans), (lambda: Qemu(lab, "q35, Debian 13", "vp6", OLD_QEMU), "q35, Debian 13", 300),
-                (lambda: Qemu(lab, "q35", "vp3", vmm.QEMU_ROOT), "q35", 40)]
+    subjects = [(lambda: Ferry(lab), "ferry", n_vlans), (lambda: Qemu(lab, "q35, Debian 13", ("vp6", "vp7"), OLD_QEMU), "q35, Debian 13", 300),
+                (lambda: Qemu(lab, "q35", ("vp2", "vp3"), vmm.QEMU_ROOT), "q35", 40)]
     running = []
     try:
         for make, column, most in subjects:

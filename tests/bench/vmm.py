@@ -21,9 +21,8 @@ from lab import CommandFailed, LabStuck, Nic  # noqa: E402
 BOOT_MEMORY, MOVE_MEMORY = 128, 512
 # QEMU's shadow queues refuse a device that offers these; none of them is what is measured.
 UNSUPPORTED = ("guest_announce", "queue_reset", "guest_uso4", "guest_uso6", "host_uso")
-# The last is for Debian 13's QEMU alone.
-NICS = (*(Nic(f"vp{i}", **dict.fromkeys(UNSUPPORTED, "off")) for i in range(6)),
-        Nic("vp6", **dict.fromkeys((*UNSUPPORTED, "indirect_desc"), "off")))
+# The last two are for Debian 13's QEMU alone.
+NICS = tuple(Nic(f"vp{i}", **dict.fromkeys((*UNSUPPORTED, "indirect_desc") if i > 5 else UNSUPPORTED, "off")) for i in range(8))
 MARKER = "bench: first line of user space"
 QEMU_ROOT = "/tmp/qemu"
 FIRMWARE = ("share/seabios/bios-256k.bin", "share/seabios/bios-microvm.bin", "share/qemu/kvmvapic.bin",
@@ -175,16 +174,20 @@ class QemuHost:
 
 
 class QemuGuest:
-    """The same guest under QEMU's q35 machine."""
+    """The same guest under QEMU's q35 machine. @options are for each of its hosts."""
 
-    def __init__(self, lab, nodes, address, host=None):
-        self.lab, self.nodes, self.address = lab, nodes, address
+    def __init__(self, lab, nodes, address, mac=None, **options):
+        self.lab, self.nodes, self.address, self.options = lab, nodes, address, options
         self.guest = guest.Guest(lab)
         self.destination = None
         for name in nodes:
-            lab.reset_nic(name)
-        self.mac = device_mac(nodes[0]) if nodes else None
-        self.host = host or QemuHost(lab, nodes[0], self.mac, address)
+            if name in lab.nics:
+                lab.reset_nic(name)
+        self.mac = mac or device_mac(nodes[0])
+        self.host = self.make_host(nodes[0])
+
+    def make_host(self, node, incoming=False):
+        return QemuHost(self.lab, node, self.mac, self.address, incoming, **self.options)
 
     def boot(self):
         try:
@@ -205,8 +208,7 @@ class QemuGuest:
         return self.host.node
 
     def prepare(self):
-        node = self.nodes[self.node == self.nodes[0]]
-        self.destination = QemuHost(self.lab, node, self.mac, self.address, incoming=True)
+        self.destination = self.make_host(self.nodes[self.node == self.nodes[0]], incoming=True)
         self.destination.connect()
         # The default of 128 MiB/s is a limit of its own; Ferry has none.
         self.host.monitor.command("migrate-set-parameters", **{"max-bandwidth": 1 << 40})
