@@ -9,7 +9,7 @@ from lab import CommandFailed, LabStuck
 
 # What the guest's vCPUs do in a second, where any of them runs: how often each left the guest, why and from where.
 EXITS = ("cd /sys/kernel/debug/tracing && echo 1 > events/kvm/kvm_exit/enable && sleep 1; echo 0 > events/kvm/kvm_exit/enable; "
-         "sed -n 's/.*kvm_exit: \\(vcpu.*rip 0x[0-9a-f]*\\).*/\\1/p' trace | sort | uniq -c | sort -rn | head -n 20; echo > trace")
+         "sed -n 's/.*kvm_exit: \\(vcpu.*\\) intr_info.*/\\1/p' trace | sort | uniq -c | sort -rn | head -n 20; echo > trace")
 FIRST_LINE = "lab: first line of user space"
 UP = "lab: guest is up"
 READY = "labsh ready"
