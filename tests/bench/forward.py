@@ -4,6 +4,7 @@
 And what is left of that in passthrough. This device has no event_idx: each packet is then a kick and an interrupt, which are dear here.
 """
 
+import itertools
 import re
 
 import vmm
@@ -14,9 +15,7 @@ NIC, MAC = "sim0", "52:54:77:77:22:11"
 # To everybody: the device sends them back. To nobody: it drops them.
 TO = {"looped back": "ff:ff:ff:ff:ff:ff", "sent alone": "02:00:00:00:00:99"}
 # Linux's driver sends what a program does; one in user space keeps its rings full and polls them, so that no packet waits for the guest.
-DRIVERS = ("Linux's driver", "full rings")
-WAYS = [f"{driver}, {to}" for driver in DRIVERS for to in TO]
-UNBIND = "d=/sys/class/net/eth0/device; cd -P $d/.. && basename $PWD | tee /sys/bus/pci/drivers/virtio-pci/unbind"
+LINUX, FULL = "Linux's driver", "full rings"
 NO_EVENT_IDX = (1 << 64) - 1 - (1 << 29)
 # When, the CPU time so far of the VMM's threads and of the device's in the kernel, what the device has moved.
 SAMPLE = ("echo clock $(cut -d' ' -f1 /proc/uptime); for t in /proc/{pid}/task/*; do "
@@ -56,16 +55,9 @@ def sample(text, vm):
     return float(re.search(r"clock ([0-9.]+)", text)[1]), packets, ns
 
 
-def send(vm, slot, way, seconds):
-    """Has the guest send for so long, with the driver in user space if that has the NIC's @slot."""
-    mac = TO[way.split(", ")[1]]
-    command = (f"ctrlnic {slot} 'init {NO_EVENT_IDX:x}' 'send {seconds} {mac.replace(':', '')}'" if slot
-               else f"flood eth0 {seconds} {mac}")
+def forward(lab, figures, column, vm, way, seconds, command):
+    """@command, in the background of the guest, sends for longer than is looked at and says then what it has sent."""
     vm.sh(f"{command} > /tmp/sent 2>&1 &")
-
-
-def forward(lab, figures, column, vm, way, seconds, slot):
-    send(vm, slot, way, seconds + 4)
     script = SAMPLE.replace("{pid}", str(vm.pid()))
     before, after = lab.run(f"sleep 2; {script} sleep {seconds}; echo again; {script}", timeout=60 + seconds).split("again")
     vm.sh("until grep -q sent /tmp/sent; do usleep 20000; done; cat /tmp/sent")
@@ -83,15 +75,15 @@ def forwards(lab, figures, repetitions, attempt, say, seconds=6):
     subjects = (("ferry", lambda: Ferry(lab, "shadow")), ("ferry, passthrough", lambda: Ferry(lab, "passthrough")), ("q35", lambda: Qemu(lab)))
     for repetition in range(repetitions):
         say(f"== forwarding {repetition + 1} of {repetitions}")
-        for column, make in subjects:
+        for (column, make), driver in itertools.product(subjects, (LINUX, FULL)):
             def once():
                 vm = make().boot()
                 try:
-                    slot = None
-                    for way in WAYS:
-                        if way.startswith(DRIVERS[1]) and not slot:
-                            slot = vm.sh(f"{UNBIND} && ctrlnic start $(basename $PWD)").strip()
-                        forward(lab, figures, column, vm, way, seconds, slot)
+                    slot = vm.sh(ferry.CTRLNIC).strip() if driver == FULL else None
+                    for to, mac in TO.items():
+                        command = (f"ctrlnic {slot} 'init {NO_EVENT_IDX:x}' 'send {seconds + 4} {mac.replace(':', '')}'" if slot
+                                   else f"flood eth0 {seconds + 4} {mac}")
+                        forward(lab, figures, column, vm, f"{driver}, {to}", seconds, command)
                 finally:
                     vm.close()
-            attempt(figures, f"{WAYS[0]}: packets a second", column, once)
+            attempt(figures, f"{driver}, {next(iter(TO))}: packets a second", column, once)

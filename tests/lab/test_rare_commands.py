@@ -98,9 +98,7 @@ class Guest(ferry.Vm):
 
     def boot(self):
         super().boot()
-        slots = self.sh("cd /sys/bus/pci/devices && for d in *; do if grep -q 0x1041 $d/device; then "
-                        "echo $d > /sys/bus/pci/drivers/virtio-pci/unbind; ctrlnic start $d; echo $d; fi; done").split()
-        self.vp, self.soft_nic = (Nic(self, slot) for slot in slots)
+        self.vp, self.soft_nic = (Nic(self, slot) for slot in self.sh(ferry.CTRLNIC).split())
         return self
 
     @staticmethod
