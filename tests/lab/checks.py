@@ -128,6 +128,17 @@ def spread(vm, flows=64, each=4):
     return more
 
 
+def parts(said):
+    """What frames says of its parts: tuples of the frames sent, lost, doubled and overtaken."""
+    return [tuple(map(int, found)) for found in re.findall(r"sent (\d+), lost (\d+), doubled (\d+), overtaken (\d+)", said)]
+
+
+def echoed(vm, count=50, rate=200):
+    """On a device that brings frames back to their sender: numbered ones come, all of them, each once and in their order."""
+    said = vm.sh(f"frames eth0 {rate} {count}")
+    assert parts(said) == [(count, 0, 0, 0)], said
+
+
 def no_buffer_is_lost(vm, traffic=lambda vm: spread(vm, flows=64, each=8)):
     """Every buffer comes back: of each receive ring all heads are used in turn, and nothing stays in an idle transmit ring."""
     pairs = int(re.findall(r"Combined:\s*(\d+)", vm.sh("ethtool -l eth0"))[1])

@@ -167,6 +167,5 @@ def test_simulator(lab, fresh):
     vm.migrate("sim1")
     assert vm.sh("cat /sys/class/net/eth0/address").strip() == "02:11:22:33:44:66"
     assert "02:11:22:33:44:66" in lab.run("vdpa dev config show sim1")
-    vm.sh("arping -c 3 -w 4 -I eth0 10.77.0.9 || true")
-    assert int(vm.sh("cat /sys/class/net/eth0/statistics/rx_packets")) >= 3
+    checks.echoed(vm)
     checks.rings_are_well(vm)

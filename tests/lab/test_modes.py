@@ -11,11 +11,7 @@ RETURNED = "net0: passthrough\n"
 
 
 def loops(vm):
-    """The simulator gives the guest its own broadcasts back: all of a few dozen."""
-    packets = "cat /sys/class/net/eth0/statistics/rx_packets"
-    before = int(vm.sh(packets))
-    vm.sh("arping -c 5 -w 6 -I eth0 10.77.0.9 || true")
-    assert int(vm.sh(packets)) - before >= 5
+    checks.echoed(vm)
     checks.rings_are_well(vm)
 
 

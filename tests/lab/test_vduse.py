@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A vDPA device in user space that echoes, without a control queue: traffic, moves to a second one and back, refusals."""
 
-import re
-
 import pytest
 
 import checks
@@ -51,17 +49,6 @@ def ping(vm, count=20):
     assert int(vm.sh(answers)) - before == count and "DUP" not in said, said
 
 
-def parts(said):
-    """What frames says of its parts: tuples of the frames sent, lost, doubled and overtaken."""
-    return [tuple(map(int, found)) for found in re.findall(r"sent (\d+), lost (\d+), doubled (\d+), overtaken (\d+)", said)]
-
-
-def frames(vm, count=600, rate=200):
-    """Numbered frames come back, all of them, each once and in their order."""
-    said = vm.sh(f"frames eth0 {rate} {count}")
-    assert parts(said) == [(count, 0, 0, 0)], said
-
-
 class Stream:
     """Numbered frames while something else happens."""
 
@@ -75,7 +62,7 @@ class Stream:
 
 def well(vm):
     ping(vm)
-    checks.no_buffer_is_lost(vm, frames)
+    checks.no_buffer_is_lost(vm, lambda vm: checks.echoed(vm, count=600))
     checks.rings_are_well(vm)
 
 
@@ -97,7 +84,7 @@ def test_there_and_back_under_traffic(guest, options):
         vm.migrate(other(vm))
         ping(vm, 5)
     said = stream.end()
-    (sent, lost, doubled, overtaken), = parts(said)
+    (sent, lost, doubled, overtaken), = checks.parts(said)
     # A frame that the device has sent back but not delivered when the guest stops is lost, as on any network.
     assert sent > 100 and lost <= 4 and not doubled and not overtaken, said
     well(vm)
@@ -112,7 +99,7 @@ def test_killed_destination(guest, stage):
     assert moved.status == 1, moved.output
     assert vm.host.process.running()
     ping(vm)
-    (sent, *wrong), = parts(said := stream.end())
+    (sent, *wrong), = checks.parts(said := stream.end())
     assert sent > 50 and not any(wrong), said
     vm.migrate("vduse1")
     well(vm)
@@ -155,7 +142,7 @@ def test_passthrough_there_and_back(guest, lab, options):
         vm.follow(host)
         host.process.wait_for(RETURNED, 30)
         ping(vm, 5)
-    (sent, lost, doubled, overtaken), = parts(said := stream.end())
+    (sent, lost, doubled, overtaken), = checks.parts(said := stream.end())
     # A reset loses what is under way in the device, and what it sent without saying so is sent again.
     assert sent > 100 and lost <= 10 and doubled <= 4, said
     well(vm)
@@ -176,7 +163,7 @@ def test_passthrough_given_up(guest):
 def test_out_of_order_is_refused(guest):
     """What such a device has in its hands cannot be told: the migration is refused by that name, and the guest goes on."""
     vm = guest("shuffle", net="mode=passthrough")
-    frames(vm)
+    checks.echoed(vm, count=600)
     host = vm.receive("vduse1")
     moved = vm.send(host.address)
     assert moved.status == 1 and "in order" in moved.output, moved.output
