@@ -115,8 +115,6 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(config, items):
-    # They leave nothing of the lab: last, it is made once less.
-    items.sort(key=lambda item: item.path.name == "test_driver.py")
     if config.getoption("--all"):
         return
     left_out = [item for item in items if item.get_closest_marker("long")]

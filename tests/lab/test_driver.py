@@ -22,8 +22,7 @@ ENDS = {"reboot": ("reboot -f", 3), "panic": ("echo c > /proc/sysrq-trigger", 4)
 @pytest.fixture(scope="module", params=[pytest.param(NICS["vp"], id="vp"), pytest.param(NICS["soft"], id="soft", marks=pytest.mark.long)])
 def nic(request, labs):
     yield request.param
-    # A NIC of QEMU whose guest ended while packets came goes on holding a queue of its TAP: the next guest there hears nothing.
-    labs.drop()
+    labs.drop_guests()
 
 
 @pytest.fixture
