@@ -201,6 +201,16 @@ static void blk_free(struct blk *blk)
 	free(blk);
 }
 
+int blk_check(const char *path, bool read_only, struct error *err)
+{
+	struct blk_file file;
+	int ret = blk_file_open(&file, path, read_only, err);
+
+	if (ret == 0)
+		blk_file_close(&file);
+	return ret;
+}
+
 int blk_create(struct blk **out, struct vm *vm, struct pci_bus *bus, const char *path, bool read_only,
 	       bool arriving, unsigned int index, struct error *err)
 {

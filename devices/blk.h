@@ -19,4 +19,10 @@ int __must_check blk_create(struct blk **blk, struct vm *vm, struct pci_bus *bus
 			    bool read_only, bool arriving, unsigned int index, struct error *err);
 void blk_destroy(struct blk *blk);
 
+/*
+ * Whether @path can be a disk as blk_create() would open it now. For a destination, which may wait long for
+ * its guest and opens the disk only then: in between it can still be given another size.
+ */
+int __must_check blk_check(const char *path, bool read_only, struct error *err);
+
 #endif

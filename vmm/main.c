@@ -218,8 +218,8 @@ static const struct control_method app_methods[] = {
 	{ "org.ferry.Resume", app_resume },
 };
 
-/* Before a guest is waited for: what cannot be had is said at once, and what is had nobody else takes. */
-static int app_open_backends(struct app *app, struct error *err)
+/* Before a guest is waited for: what cannot be had is said at once, and a NIC is nobody else's any more. */
+static int app_claim(struct app *app, struct error *err)
 {
 	int ret = 0;
 
@@ -229,6 +229,8 @@ static int app_open_backends(struct app *app, struct error *err)
 		ret = net->soft ? soft_vdpa_open(&app->backends[i], net, err)
 				: vhost_vdpa_open(&app->backends[i], net->vdpa, err);
 	}
+	for (unsigned int i = 0; ret == 0 && app->config.from && i < app->config.n_disks; i++)
+		ret = blk_check(app->config.disks[i].path, app->config.disks[i].read_only, err);
 	return ret;
 }
 
@@ -361,7 +363,7 @@ static int app_main(struct app *app)
 
 	ret = app_init_signals(app, &err);
 	if (ret == 0)
-		ret = app_open_backends(app, &err);
+		ret = app_claim(app, &err);
 	if (ret == 0 && app->config.from)
 		ret = app_arrive(app, &err);
 	else if (ret == 0)

@@ -71,6 +71,7 @@ def test_console_is_reconnectable(vm):
     (f"run --name x {KERNEL} --net vdpa=/dev/vhost-vdpa-99", "/dev/vhost-vdpa-99"),
     # Without waiting for a source to find it out.
     ("receive --name x --from unix:/run/x --net vdpa=/dev/vhost-vdpa-99", "/dev/vhost-vdpa-99"),
+    ("receive --name x --from unix:/run/x --disk /nowhere", "/nowhere"),
     ("migrate nobody --to unix:/run/nowhere", "nobody"),
 ])
 def test_errors_say_what_and_why(lab, arguments, words):
