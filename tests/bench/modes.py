@@ -66,14 +66,11 @@ class QemuGuest(vmm.QemuGuest):
     """The same guest under QEMU's q35 machine, whose device has the guest's rings until a migration begins."""
 
     def __init__(self, lab, nodes):
-        self.lab, self.nodes, self.destination = lab, nodes, None
-        self.guest = vmm.guest.Guest(lab)
-        self.mac, = re.findall(r"mac ([0-9a-f:]+)", lab.run(f"vdpa dev config show {nodes[0]}"))
-        self.host = QemuHost(lab, nodes[0], self.mac)
+        mac, = re.findall(r"mac ([0-9a-f:]+)", lab.run(f"vdpa dev config show {nodes[0]}"))
+        super().__init__(lab, nodes, address=None, mac=mac)
 
-    def prepare(self):
-        self.destination = QemuHost(self.lab, self.nodes[self.node == self.nodes[0]], self.mac, incoming=True)
-        self.destination.connect()
+    def make_host(self, node, incoming=False):
+        return QemuHost(self.lab, node, self.mac, incoming)
 
     def status(self, *wanted):
         deadline = time.monotonic() + 60
@@ -101,7 +98,6 @@ class QemuGuest(vmm.QemuGuest):
 
     def move(self):
         self.prepare()
-        self.host.monitor.command("migrate-set-parameters", **{"max-bandwidth": 1 << 40})
         downtime, _ = super().move()
         self.finish()
         return downtime
