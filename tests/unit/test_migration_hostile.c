@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* source_migrate() and destination_run(), each against an end that does not keep to the protocol: one that
+ * says nothing, or no sense, or what a good one has said, cut short, damaged or in another order. */
+#define _GNU_SOURCE
+#include "tests/unit/migration_fixture.h"
+
+#include <sys/socket.h>
+#include <sys/un.h>
+
+/* A destination that speaks, but not sense. */
+struct script {
+	uint8_t bytes[4096]; /* said as soon as the connection is there */
+	size_t len;
+	pthread_t thread;
+	int listen_fd;
+};
+
+static void *script_run(void *arg)
+{
+	static const struct timeval patience = { .tv_sec = 20 };
+	struct script *script = arg;
+	int fd = accept(script->listen_fd, NULL, NULL);
+	uint8_t dropped[65536];
+
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	/* The other end of one that says nothing may have gone. */
+	if (script->len > 0)
+		assert_int_equal(write(fd, script->bytes, script->len), script->len);
+	while (read(fd, dropped, sizeof(dropped)) > 0)
+		;
+	close(fd);
+	return NULL;
+}
+
+static void script_frame(struct script *script, uint32_t type, uint32_t len, const char *payload)
+{
+	uint8_t *at = script->bytes + script->len;
+
+	put_le32(at, type);
+	put_le32(at + 4, len);
+	put_le64(at + 8, 0);
+	memcpy(at + 16, payload, strlen(payload));
+	script->len += 16 + strlen(payload);
+}
+
+static const char *script_against_source(struct script *script, struct departure *s)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+
+	snprintf(sa.sun_path, sizeof(sa.sun_path), "%s", path);
+	script->listen_fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	assert_int_equal(bind(script->listen_fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	assert_int_equal(listen(script->listen_fd, 1), 0);
+	pthread_create(&script->thread, NULL, script_run, script);
+	assert_int_equal(departure_go(s), SOURCE_FAILED);
+	pthread_join(script->thread, NULL);
+	close(script->listen_fd);
+	unlink(path);
+	assert_goes_on(s);
+	return s->err.text;
+}
+
+static void test_hostile_destination(void **state)
+{
+	static const struct {
+		struct {
+			uint32_t type, len;
+			const char *payload;
+		} frames[2];
+		const char *why;
+	} cases[] = {
+		{ { { 0, 0, "" } }, "hello: the peer does not speak Ferry's protocol" },
+		{ { { 0x54544820, 0, "garbage garbage" } }, "hello: the peer does not speak" },
+		{ { { STREAM_READY, 1, "x" } }, "hello: READY frame of 1 bytes" },
+		{ { { STREAM_REFUSED, UINT32_MAX, "" } }, "hello: REFUSED frame of 4294967295 bytes" },
+		{ { { STREAM_RUNNING, 24, "" } }, "hello: RUNNING frame of 24 bytes instead of READY" },
+		{ { { STREAM_HELLO, 3, "abc" } }, "hello: HELLO frame" },
+		{ { { STREAM_REFUSED, 4, "busy" } }, "hello: destination refused: busy" },
+		/* While memory comes, without waiting for its end. */
+		{ { { STREAM_READY, 0, "" }, { STREAM_REFUSED, 7, "no room" } },
+		  "memory: destination refused: no room" },
+		{ { { STREAM_READY, 0, "" }, { STREAM_PREPARED, 24, "" } }, "memory: the peer has closed" },
+		{ { { STREAM_READY, 0, "" }, { STREAM_WARM_OK, 0, "" } }, "memory: the peer has closed" },
+	};
+	struct departure s;
+
+	departure_init(&s);
+	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct script script = { 0 };
+
+		for (unsigned int j = 0; j < 2 && (j == 0 || cases[i].frames[j].type); j++)
+			script_frame(&script, cases[i].frames[j].type, cases[i].frames[j].len,
+				     cases[i].frames[j].payload);
+		if (strncmp(script_against_source(&script, &s), cases[i].why, strlen(cases[i].why)) != 0)
+			fail_msg("%u: %s", i, s.err.text);
+	}
+	assert_int_equal(s.guest.n_pauses, 0);
+	assert_retry_works(&s);
+	departure_exit(&s);
+}
+
+static void then_end_and_cancel(struct departure *s)
+{
+	then_end(s);
+	then_cancel(s);
+}
+
+/* With the guest its Ferry ends, and calls the migration off wherever it waits: here for an answer that never
+ * comes. */
+static void test_guest_ends_in_a_wait(void **state)
+{
+	struct script silent = { 0 };
+	struct departure s;
+
+	departure_init(&s);
+	s.cancel_fd = s.config.cancel_fd = eventfd(0, EFD_CLOEXEC);
+	s.at = "hello";
+	s.then = then_end_and_cancel;
+	assert_string_equal(script_against_source(&silent, &s), "hello: the guest has ended");
+	close(s.cancel_fd);
+	departure_exit(&s);
+}
+
+/* What a source said in a migration that worked. */
+static void record(struct proxy *p, struct departure *s)
+{
+	struct arrival a;
+	enum source_result result;
+
+	*p = (struct proxy){ .listen = proxy_path, .to = path };
+	departure_init(s);
+	s->config.to = proxy_address;
+	proxy_start(p);
+	arrival_start(&a, NULL);
+	result = departure_go(s);
+	arrival_join(&a);
+	proxy_join(p);
+	assert_moved(&a, s, result);
+	arrival_exit(&a);
+}
+
+struct feeder {
+	pthread_t thread;
+	const uint8_t *bytes;
+	uint64_t len;
+	int write_ret;
+	char answers[8192]; /* of the destination, as text as far as it is */
+	size_t n_answers;
+};
+
+/* A source that says @bytes and then nothing more. */
+static void *feeder_run(void *arg)
+{
+	struct feeder *f = arg;
+	struct channel c;
+	struct error err;
+	struct iovec iov = { .iov_base = (void *)(uintptr_t)f->bytes, .iov_len = f->len };
+	ssize_t got;
+
+	do {
+		err = (struct error){ 0 };
+		sched_yield();
+	} while (channel_connect(&c, address, -1, &err) < 0);
+	/* The destination may hang up in the middle: its answer says whether that was right. */
+	f->write_ret = channel_writev(&c, &iov, 1, 20000, NULL);
+	shutdown(c.fd, SHUT_WR);
+	do {
+		iov = (struct iovec){ f->answers + f->n_answers, sizeof(f->answers) - 1 - f->n_answers };
+		got = channel_readv(&c, &iov, 1, 20000);
+		f->n_answers += got > 0 ? (size_t)got : 0;
+	} while (got > 0);
+	channel_close(&c);
+	return NULL;
+}
+
+/* The destination against @len bytes of a source: whether the guest came to run. */
+static bool feed(const uint8_t *bytes, uint64_t len, struct feeder *f)
+{
+	struct arrival a = { .cancel_fd = -1 };
+	bool runs;
+
+	*f = (struct feeder){ .bytes = bytes, .len = len };
+	/* Let go of by the source that was recorded. */
+	holder = NULL;
+	pthread_create(&f->thread, NULL, feeder_run, f);
+	arrival_run(&a);
+	pthread_join(f->thread, NULL);
+	runs = a.ret == 0;
+	if (!runs)
+		assert_not_here(&a);
+	arrival_exit(&a);
+	return runs;
+}
+
+/* Cut short anywhere: no guest. At each byte of headers and trees, now and then within memory. */
+static void test_truncated(void **state)
+{
+	struct departure s;
+	struct proxy p;
+	struct feeder f;
+
+	record(&p, &s);
+	assert_true(feed(p.recorded, p.n_recorded, &f));
+	for (unsigned int i = 0; i < p.n_frames; i++) {
+		uint64_t end = i + 1 < p.n_frames ? p.frames[i + 1] : p.n_recorded;
+		uint64_t at = p.frames[i];
+
+		while (at < end) {
+			uint64_t step = get_le32(p.recorded + p.frames[i]) == STREAM_RAM ? 9973 : 11;
+
+			assert_false(feed(p.recorded, at, &f));
+			at += at - p.frames[i] < 20 || end - at < 3 ? 1 : step;
+		}
+	}
+	departure_exit(&s);
+	proxy_free(&p);
+}
+
+/* Each byte that is not memory's, changed: the destination says no, or runs a guest that is whole. Never
+ * anything else. */
+static void test_corrupted(void **state)
+{
+	struct departure s;
+	struct proxy p;
+	struct feeder f;
+	uint8_t *copy;
+	unsigned int n_refused = 0, n_taken = 0;
+
+	record(&p, &s);
+	copy = malloc(p.n_recorded);
+	for (unsigned int i = 0; i < p.n_frames; i++) {
+		uint64_t end = i + 1 < p.n_frames ? p.frames[i + 1] : p.n_recorded;
+
+		for (uint64_t at = p.frames[i]; at < end; at += at - p.frames[i] < 16 ? 1 : 9) {
+			if (get_le32(p.recorded + p.frames[i]) == STREAM_RAM && at - p.frames[i] >= 16)
+				break;
+			memcpy(copy, p.recorded, p.n_recorded);
+			copy[at] ^= (uint8_t)(1u << (at % 8));
+			if (feed(copy, p.n_recorded, &f))
+				n_taken++;
+			else
+				n_refused++;
+		}
+	}
+	assert_in_range(n_refused, 100, 100000);
+	/* Another page for the same bytes, another value of a register: nobody can tell. */
+	assert_in_range(n_taken, 1, n_refused);
+	free(copy);
+	departure_exit(&s);
+	proxy_free(&p);
+}
+
+/* Frames of a good stream, left out, doubled or exchanged. */
+static void test_order(void **state)
+{
+	struct departure s;
+	struct proxy p;
+	struct feeder f;
+	uint8_t *copy;
+
+	record(&p, &s);
+	copy = malloc(2 * p.n_recorded);
+	for (unsigned int i = 0; i < p.n_frames; i++) {
+		uint64_t start = p.frames[i], end = i + 1 < p.n_frames ? p.frames[i + 1] : p.n_recorded;
+		uint32_t type = get_le32(p.recorded + start);
+		bool memory = type == STREAM_RAM || type == STREAM_ZERO;
+		/* The last round was empty: without it nothing is missing. */
+		bool missed = !memory && type != STREAM_SYNC &&
+			      !(type == STREAM_ROUND && get_le64(p.recorded + start + 8) > 0);
+
+		memcpy(copy, p.recorded, start);
+		memcpy(copy + start, p.recorded + end, p.n_recorded - end);
+		if (missed)
+			assert_false(feed(copy, p.n_recorded - (end - start), &f));
+		memcpy(copy, p.recorded, end);
+		memcpy(copy + end, p.recorded + start, p.n_recorded - start);
+		/* What comes after COMMIT is nobody's business any more; warm state, and the question for
+		 * what has come, may come any number of times. */
+		assert_int_equal(feed(copy, p.n_recorded + (end - start), &f),
+				 memory || type == STREAM_SYNC || type == STREAM_WARM ||
+					 type == STREAM_COMMIT);
+		if (type == STREAM_STATE)
+			assert_non_null(memmem(f.answers, f.n_answers, "STATE frame out of order", 24));
+	}
+	free(copy);
+	departure_exit(&s);
+	proxy_free(&p);
+}
+
+static void test_bad_hello(void **state)
+{
+	static const struct {
+		uint64_t memory;
+		uint32_t cpus;
+		uint64_t version;
+		const char *why;
+	} cases[] = {
+		{ MEM, 1, STREAM_VERSION + 1, "version 2 of the migration protocol, this Ferry version 1" },
+		{ MEM, 0, STREAM_VERSION, "cpus" },
+		{ MEM, 65, STREAM_VERSION, "cpus" },
+		{ 0, 1, STREAM_VERSION, "memory" },
+		{ MEM - PAGE_SIZE, 1, STREAM_VERSION, "memory" },
+		{ MEM + 1, 1, STREAM_VERSION, "not whole pages" },
+		{ GIB(4096) + PAGE_SIZE, 1, STREAM_VERSION, "memory" },
+		{ UINT64_MAX, 1, STREAM_VERSION, "memory" },
+	};
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct state_writer w;
+		uint8_t frame[4096];
+		struct feeder f;
+		uint32_t len;
+		void *tree;
+
+		assert_int_equal(state_open_writer(&w), 0);
+		state_begin(&w, "vm");
+		state_put_u64(&w, "memory", cases[i].memory);
+		state_put_u32(&w, "cpus", cases[i].cpus);
+		state_end(&w);
+		assert_int_equal(state_close(&w, &tree, &len), 0);
+		assert_true(16 + len <= sizeof(frame));
+		stream_header_put((struct stream_header *)(void *)frame, STREAM_HELLO, len, cases[i].version);
+		memcpy(frame + 16, tree, len);
+		free(tree);
+		assert_false(feed(frame, 16 + len, &f));
+		if (!memmem(f.answers, f.n_answers, cases[i].why, strlen(cases[i].why)))
+			fail_msg("%u: %s", i, f.answers + 16);
+	}
+}
+
+/* Devices of a source, in its words. */
+static void test_bad_devices(void **state)
+{
+	static const struct {
+		const char *names[3];
+		uint32_t count;
+		const char *why;
+	} cases[] = {
+		{ { "dev0", "dev1" }, 2, NULL },
+		{ { "dev0", "dev0", "dev1" }, 3, "dev0: twice" },
+		{ { "dev0", "dev1", "dev1" }, 3, "dev1: twice" },
+		{ { "dev0", "dev1" }, 3, "no child 'device@2'" },
+		{ { "dev0", "dev1", "dev2" }, 2, "more in it than" },
+		{ { "dev0", "dev1" }, 65, "count" },
+		{ { NULL }, 0, "dev0: this VM has such a device" },
+	};
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct state_writer w;
+		uint8_t frame[4096];
+		struct feeder f;
+		uint32_t len;
+		void *tree;
+
+		assert_int_equal(state_open_writer(&w), 0);
+		state_begin(&w, "vm");
+		state_put_u64(&w, "memory", MEM);
+		state_put_u32(&w, "cpus", 1);
+		state_end(&w);
+		state_begin(&w, "devices");
+		state_put_u32(&w, "count", cases[i].count);
+		for (unsigned int j = 0; j < 3 && cases[i].names[j]; j++) {
+			state_begin_indexed(&w, "device", j);
+			state_put_string(&w, "name", cases[i].names[j]);
+			state_begin(&w, "config");
+			state_put_u64(&w, "config", 0);
+			state_end(&w);
+			state_end(&w);
+		}
+		state_end(&w);
+		assert_int_equal(state_close(&w, &tree, &len), 0);
+		assert_true(16 + len <= sizeof(frame));
+		stream_header_put((struct stream_header *)(void *)frame, STREAM_HELLO, len, STREAM_VERSION);
+		memcpy(frame + 16, tree, len);
+		free(tree);
+		assert_false(feed(frame, 16 + len, &f));
+		assert_int_equal(get_le32(f.answers), cases[i].why ? STREAM_REFUSED : STREAM_READY);
+		if (cases[i].why && !memmem(f.answers, f.n_answers, cases[i].why, strlen(cases[i].why)))
+			fail_msg("%u: %s", i, f.answers + 16);
+	}
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_guest_ends_in_a_wait),
+		cmocka_unit_test(test_hostile_destination),
+		cmocka_unit_test(test_bad_hello),
+		cmocka_unit_test(test_bad_devices),
+		cmocka_unit_test(test_truncated),
+		cmocka_unit_test(test_corrupted),
+		cmocka_unit_test(test_order),
+	};
+
+	return run_in_dir("migration_hostile", tests, ARRAY_SIZE(tests));
+}
