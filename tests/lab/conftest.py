@@ -15,7 +15,9 @@ import lab as lab_module  # noqa: E402
 import netns  # noqa: E402
 
 
-# TCG's nested virtualisation now and then lets a guest or L1 stand still: three times in one test are ours.
+# TCG's nested virtualisation now and then ends a guest, or lets it or L1 stand still: three times in one test are ours. Traced: KVM
+# in L1 enters a guest and finds registers of its own, those right behind VMRUN, saved as the guest's, which then faults for ever or
+# triple-faults. Where much is written to a console it happens more often.
 LAB_ATTEMPTS = 3
 
 
