@@ -54,7 +54,7 @@ FAMILIES = {
 }
 
 # Each is a part of another test here: of a larger one of its kind, or of one that looks at what it does to traffic.
-LONG = ("promisc-and-back", "unicast", "multicast", "pairs", "rss", "offloads")
+LONG = ("promisc-and-back", "unicast", "multicast", "64-macs", "pairs", "rss", "offloads")
 
 VIEWS = ("ethtool -l eth0; ethtool -x eth0; ethtool -k eth0; ethtool -n eth0 rx-flow-hash udp4; ethtool -n eth0 rx-flow-hash tcp4; "
          "ip -d link show eth0 | sed 's/qdisc.*//'; cat /sys/class/net/eth0/address; ip maddr show eth0 | md5sum; "
@@ -126,7 +126,8 @@ def test_offloads_take_effect(lab, vm):
     assert checks.received_size(vm, stream) > 1600
 
 
-@pytest.mark.parametrize("count", [pytest.param(100, marks=pytest.mark.long), 1000])
+@pytest.mark.long
+@pytest.mark.parametrize("count", [100, 1000])
 def test_vlans(lab, vm, count):
     vm.sh(vlans(1, count), timeout=120)
     state = compare(lab, vm)
