@@ -287,6 +287,28 @@ static void test_order(void **state)
 	proxy_free(&p);
 }
 
+/* A HELLO with the tree of @w, which ends here. */
+static bool feed_hello(struct state_writer *w, uint64_t version, struct feeder *f)
+{
+	uint8_t frame[4096];
+	uint32_t len;
+	void *tree;
+
+	assert_int_equal(state_close(w, &tree, &len), 0);
+	assert_true(16 + len <= sizeof(frame));
+	stream_header_put((struct stream_header *)(void *)frame, STREAM_HELLO, len, version);
+	memcpy(frame + 16, tree, len);
+	free(tree);
+	return feed(frame, 16 + len, f);
+}
+
+/* A failure unless the destination has said it. */
+static void assert_answer(const struct feeder *f, const char *why, unsigned int i)
+{
+	if (!memmem(f->answers, f->n_answers, why, strlen(why)))
+		fail_msg("%u: %s", i, f->answers + 16);
+}
+
 static void test_bad_hello(void **state)
 {
 	static const struct {
@@ -307,24 +329,15 @@ static void test_bad_hello(void **state)
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++) {
 		struct state_writer w;
-		uint8_t frame[4096];
 		struct feeder f;
-		uint32_t len;
-		void *tree;
 
 		assert_int_equal(state_open_writer(&w), 0);
 		state_begin(&w, "vm");
 		state_put_u64(&w, "memory", cases[i].memory);
 		state_put_u32(&w, "cpus", cases[i].cpus);
 		state_end(&w);
-		assert_int_equal(state_close(&w, &tree, &len), 0);
-		assert_true(16 + len <= sizeof(frame));
-		stream_header_put((struct stream_header *)(void *)frame, STREAM_HELLO, len, cases[i].version);
-		memcpy(frame + 16, tree, len);
-		free(tree);
-		assert_false(feed(frame, 16 + len, &f));
-		if (!memmem(f.answers, f.n_answers, cases[i].why, strlen(cases[i].why)))
-			fail_msg("%u: %s", i, f.answers + 16);
+		assert_false(feed_hello(&w, cases[i].version, &f));
+		assert_answer(&f, cases[i].why, i);
 	}
 }
 
@@ -347,10 +360,7 @@ static void test_bad_devices(void **state)
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++) {
 		struct state_writer w;
-		uint8_t frame[4096];
 		struct feeder f;
-		uint32_t len;
-		void *tree;
 
 		assert_int_equal(state_open_writer(&w), 0);
 		state_begin(&w, "vm");
@@ -368,15 +378,10 @@ static void test_bad_devices(void **state)
 			state_end(&w);
 		}
 		state_end(&w);
-		assert_int_equal(state_close(&w, &tree, &len), 0);
-		assert_true(16 + len <= sizeof(frame));
-		stream_header_put((struct stream_header *)(void *)frame, STREAM_HELLO, len, STREAM_VERSION);
-		memcpy(frame + 16, tree, len);
-		free(tree);
-		assert_false(feed(frame, 16 + len, &f));
+		assert_false(feed_hello(&w, STREAM_VERSION, &f));
 		assert_int_equal(get_le32(f.answers), cases[i].why ? STREAM_REFUSED : STREAM_READY);
-		if (cases[i].why && !memmem(f.answers, f.n_answers, cases[i].why, strlen(cases[i].why)))
-			fail_msg("%u: %s", i, f.answers + 16);
+		if (cases[i].why)
+			assert_answer(&f, cases[i].why, i);
 	}
 }
 
