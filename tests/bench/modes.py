@@ -10,6 +10,7 @@ import re
 import time
 
 import vmm
+import checks
 from lab import CommandFailed, LabStuck
 
 SIMS = ("sim0", "sim1", "sim2", "sim3")
@@ -106,27 +107,23 @@ class QemuGuest(vmm.QemuGuest):
         return []
 
 
-class Stream:
-    """Numbered frames from the guest to itself, in parts."""
+def stream(vm, rate):
+    """Frames at this rate, under way for a while."""
+    frames = checks.Stream(vm, rate)
+    vm.sh("sleep 1")
+    return frames
 
-    def __init__(self, vm, rate):
-        self.vm = vm
-        vm.sh(f"frames eth0 {rate} > /tmp/frames 2>&1 & echo $! > /tmp/frames.pid; sleep 1")
 
-    def mark(self, seconds=0):
-        """Begins a part that lasts so long at least."""
-        self.vm.sh(f"kill -USR1 $(cat /tmp/frames.pid); sleep {seconds}")
-
-    def end(self):
-        said = self.vm.sh("kill $(cat /tmp/frames.pid); until grep -q skipped /tmp/frames; do usleep 50000; done; cat /tmp/frames")
-        return [tuple(map(float, part)) for part in PART.findall(said)]
+def parts(frames):
+    """Ends them; the figures of each part."""
+    return [tuple(map(float, part)) for part in PART.findall(frames.end())]
 
 
 def holds(vm, rate):
     """Whether the guest can send and get back so many frames a second at all."""
-    stream = Stream(vm, rate)
-    stream.mark(QUIET)
-    seconds, sent, lost, *_ = stream.end()[1]
+    frames = stream(vm, rate)
+    frames.mark(QUIET)
+    seconds, sent, lost, *_ = parts(frames)[1]
     return sent >= HOLDS * rate * seconds and lost == 0
 
 
@@ -138,12 +135,12 @@ def note(figures, column, what, part):
 
 def measure(figures, column, vm, rate, what, act):
     """A part without a migration, and one with."""
-    stream, before = Stream(vm, rate), len(vm.account())
-    stream.mark(QUIET)
-    stream.mark()
+    frames, before = stream(vm, rate), len(vm.account())
+    frames.mark(QUIET)
+    frames.mark()
     result = act()
     vm.sh(f"sleep {AFTER}")
-    _, quiet, part = stream.end()
+    _, quiet, part = parts(frames)
     figures.add(f"no migration: {GAP}", column, quiet[-1])
     note(figures, column, what, part)
     for ms in vm.account()[before:]:

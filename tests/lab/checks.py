@@ -139,6 +139,22 @@ def echoed(vm, count=50, rate=200):
     assert parts(said) == [(count, 0, 0, 0)], said
 
 
+class Stream:
+    """Numbered frames, in parts, on a device that brings them back, while something else happens."""
+
+    def __init__(self, vm, rate=100):
+        self.vm = vm
+        vm.sh(f"frames eth0 {rate} > /tmp/frames 2>&1 & echo $! > /tmp/frames.pid")
+
+    def mark(self, seconds=0):
+        """Begins a part that lasts so long at least."""
+        self.vm.sh(f"kill -USR1 $(cat /tmp/frames.pid); sleep {seconds}")
+
+    def end(self):
+        """What frames says of the parts."""
+        return self.vm.sh("kill $(cat /tmp/frames.pid); until grep -q skipped /tmp/frames; do usleep 20000; done; cat /tmp/frames")
+
+
 def no_buffer_is_lost(vm, traffic=lambda vm: spread(vm, flows=64, each=8)):
     """Every buffer comes back: of each receive ring all heads are used in turn, and nothing stays in an idle transmit ring."""
     pairs = int(re.findall(r"Combined:\s*(\d+)", vm.sh("ethtool -l eth0"))[1])

@@ -13,10 +13,10 @@ HELLO, READY, REFUSED, RAM, ZERO, ROUND, SYNC, SYNC_OK, WARM, WARM_OK, STATE, PR
 numbers = itertools.count()
 DRIVER = "/sys/bus/virtio/drivers/virtio_net"
 UNBIND = f"basename $(readlink /sys/class/net/eth0/device) > /tmp/device && cat /tmp/device > {DRIVER}/unbind"
+BIND = f"cat /tmp/device > {DRIVER}/bind"
 # All of the guest's NICs get helpers/ctrlnic.c as their driver; prints their PCI functions.
 CTRLNIC = ("cd /sys/bus/pci/devices && for d in *; do if grep -q 0x1041 $d/device; then "
            "echo $d > /sys/bus/pci/drivers/virtio-pci/unbind; ctrlnic start $d; echo $d; fi; done")
-BIND = f"cat /tmp/device > {DRIVER}/bind"
 
 
 class Host:

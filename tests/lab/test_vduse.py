@@ -49,17 +49,6 @@ def ping(vm, count=20):
     assert int(vm.sh(answers)) - before == count and "DUP" not in said, said
 
 
-class Stream:
-    """Numbered frames while something else happens."""
-
-    def __init__(self, vm, rate=100):
-        self.vm = vm
-        vm.sh(f"frames eth0 {rate} > /tmp/frames 2>&1 & echo $! > /tmp/frames.pid")
-
-    def end(self):
-        return self.vm.sh("kill $(cat /tmp/frames.pid); until grep -q skipped /tmp/frames; do usleep 20000; done; cat /tmp/frames")
-
-
 def well(vm):
     ping(vm)
     checks.no_buffer_is_lost(vm, lambda vm: checks.echoed(vm, count=600))
@@ -79,7 +68,7 @@ def test_echo(guest, options):
 def test_there_and_back_under_traffic(guest, options):
     """With "late" some of what is sent is always under way: what the source's device has not yet seen, the destination's gets."""
     vm = guest(options)
-    stream = Stream(vm)
+    stream = checks.Stream(vm)
     for _ in range(2):
         vm.migrate(other(vm))
         ping(vm, 5)
@@ -94,7 +83,7 @@ def test_there_and_back_under_traffic(guest, options):
 @pytest.mark.parametrize("stage", [("from", ferry.READY, 1), ("to", ferry.ROUND, 1), ("to", ferry.WARM, 1), ("from", ferry.PREPARED, 1)])
 def test_killed_destination(guest, stage):
     vm = guest()
-    stream = Stream(vm)
+    stream = checks.Stream(vm)
     moved = vm.send_cut(vm.receive("vduse1"), *stage)
     assert moved.status == 1, moved.output
     assert vm.host.process.running()
@@ -133,7 +122,7 @@ def test_passthrough_there_and_back(guest, lab, options):
     vm = guest(options, net="mode=passthrough")
     assert f"{lab.nodes['vduse0']}: passthrough" in vm.host.process.output()
     well(vm)
-    stream = Stream(vm)
+    stream = checks.Stream(vm)
     for _ in range(2):
         source, host = vm.host, vm.receive(other(vm))
         moved = vm.send(host.address)
