@@ -316,6 +316,16 @@ class Lab:
         """L0 would for some time go on to send to the MAC address that an earlier guest, or the same one earlier, had."""
         self.namespace.sh("ip neigh flush dev br0")
 
+    def let_go(self):
+        """QEMU drops what its NICs hold back for a ring, which they would else do for ever.
+
+        A packet that comes to one pair of queues, while RSS wants it in the ring of another that has no buffers yet, is looked at again
+        only when the first pair's ring gets some; a reset keeps it, too. Until then nothing is read from that queue of the TAP. It
+        happens when packets come while a driver begins, or have come since an earlier guest has ended.
+        """
+        self.qmp.command("stop")
+        self.qmp.command("cont")
+
     def forget_ports(self):
         """The bridges on the way to NICs send everything to all of them, until they learn again who is where."""
         self.namespace.sh("ip link set br0 type bridge fdb_flush")

@@ -9,8 +9,8 @@ import checks
 import ferry
 import guest
 
-# With one vCPU there is one pair of queues. A NIC of QEMU with several, whose driver begins again while packets come, holds a packet
-# for RSS to put into another pair's ring, which has no buffers yet, and looks at it again only when its own ring gets some: never.
+# With one vCPU there is one pair of queues, and no other pair's ring for which a NIC of QEMU holds a packet back (Lab.let_go): here
+# packets come all the time, also while the driver begins again.
 NICS = {"vp": ("vp", "", 1), "soft": ("soft", "", 2)}
 
 # What is held back meanwhile: the end of the first round, and the destination's word that its device is up and told everything.
