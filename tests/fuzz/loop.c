@@ -11,6 +11,7 @@
 #define MAX_LOOPS  8u
 #define MAX_TIMERS 1024u /* by file descriptor */
 #define MAX_ROUNDS 5000u
+#define LOOK_NS    10000u /* what a look at the clock takes: who waits by looking gets to an end */
 
 static struct loop *loops[MAX_LOOPS];
 static unsigned int n_loops;
@@ -32,6 +33,7 @@ int __wrap_clock_gettime(clockid_t clock, struct timespec *ts)
 {
 	if (!time_on)
 		return __real_clock_gettime(clock, ts);
+	time_ns += LOOK_NS;
 	*ts = (struct timespec){ .tv_sec = (time_t)(time_ns / 1000000000u),
 				 .tv_nsec = (long)(time_ns % 1000000000u) };
 	return 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Loops without threads and a clock that stands still, in the place of vmm/loop.c: the same input does the
- * same again. Links with --wrap for what asks for the time, or waits.
+ * Loops without threads and a clock that goes on when it is read, in the place of vmm/loop.c: the same input
+ * does the same again. Links with --wrap for what asks for the time, or waits.
  */
 #ifndef FERRY_TESTS_FUZZ_LOOP_H
 #define FERRY_TESTS_FUZZ_LOOP_H
