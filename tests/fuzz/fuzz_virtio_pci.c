@@ -272,6 +272,51 @@ static void add_command(struct rig *r, struct input *in)
 
 /* A driver's life */
 
+/* The pages in which the NIC still has a buffer, so that they may have been written in part. */
+static void find_in_flight(const struct host *h, bool pages[N_PAGES])
+{
+	for (unsigned int i = 0; i < h->net->n_slots; i++) {
+		struct net_queue *q = &h->net->queues[i];
+
+		if (!q->held)
+			continue;
+		for (int head = vring_next_in_flight(&q->vring, -1); head >= 0;
+		     head = vring_next_in_flight(&q->vring, head)) {
+			const char *broken = q->vring.broken;
+			struct vring_chain chain;
+			int ret = vring_reread(&q->vring, (uint16_t)head, &chain);
+
+			q->vring.broken = broken;
+			/* The driver has changed it since: it can be anywhere. */
+			if (ret != 1) {
+				memset(pages, true, N_PAGES);
+				return;
+			}
+			for (unsigned int k = chain.n_read; k < (unsigned int)chain.n_read + chain.n_write;
+			     k++) {
+				const struct virtio_seg *seg = &chain.segs[k];
+
+				for (uint64_t at = seg->addr; at < seg->addr + seg->len;
+				     at = (at / PAGE_SIZE + 1) * PAGE_SIZE)
+					pages[at / PAGE_SIZE] = true;
+			}
+		}
+	}
+}
+
+/* The driver takes back, by writing to a register, what the NIC has: nobody logs what is in it. */
+static void take_back(struct rig *r, uint64_t offset, uint64_t v, unsigned int len)
+{
+	bool pages[N_PAGES] = { 0 };
+
+	find_in_flight(r->host, pages);
+	reg_write(r, offset, v, len);
+	for (uint64_t page = 0; page < N_PAGES; page++) {
+		if (pages[page] || r->tampered)
+			memcpy(shadow + page * PAGE_SIZE, guest(r) + page * PAGE_SIZE, PAGE_SIZE);
+	}
+}
+
 static void set_up_queue(struct rig *r, struct input *in, unsigned int index)
 {
 	uint8_t how = input_u8(in);
@@ -309,8 +354,8 @@ static void bring_up(struct rig *r, struct input *in)
 
 	if (how & 2)
 		features &= ~VIRTIO_BIT(VIRTIO_F_RING_PACKED);
+	take_back(r, COMMON + VIRTIO_PCI_COMMON_STATUS, 0, 1);
 	r->tampered = false;
-	status_write(r, 0);
 	status_write(r, 1);
 	status_write(r, 3);
 	for (unsigned int i = 0; i < 2; i++) {
@@ -338,7 +383,7 @@ static void reset_queue(struct rig *r, struct input *in)
 	unsigned int index = input_u8(in) % N_QUEUES;
 
 	reg_write(r, COMMON + VIRTIO_PCI_COMMON_Q_SELECT, index, 2);
-	reg_write(r, COMMON + VIRTIO_PCI_COMMON_Q_RESET, 1, 2);
+	take_back(r, COMMON + VIRTIO_PCI_COMMON_Q_RESET, 1, 2);
 	if (input_u8(in) % 4 == 0)
 		return;
 	set_up_queue(r, in, index);
@@ -463,49 +508,20 @@ static int load(struct host *h, int (*fn)(struct device *dev, struct state_node 
 	return ret;
 }
 
-/* Whether the NIC still has a buffer in this page, so that it may have been written in part. */
-static bool is_in_flight(const struct host *h, uint64_t page)
-{
-	for (unsigned int i = 0; i < h->net->n_slots; i++) {
-		struct net_queue *q = &h->net->queues[i];
-
-		if (!q->held)
-			continue;
-		for (int head = vring_next_in_flight(&q->vring, -1); head >= 0;
-		     head = vring_next_in_flight(&q->vring, head)) {
-			const char *broken = q->vring.broken;
-			struct vring_chain chain;
-			int ret = vring_reread(&q->vring, (uint16_t)head, &chain);
-
-			q->vring.broken = broken;
-			/* The driver has changed it since: it can be anywhere. */
-			if (ret != 1)
-				return true;
-			for (unsigned int k = chain.n_read; k < (unsigned int)chain.n_read + chain.n_write;
-			     k++) {
-				const struct virtio_seg *seg = &chain.segs[k];
-
-				if (seg->addr < (page + 1) * PAGE_SIZE &&
-				    seg->addr + seg->len > page * PAGE_SIZE)
-					return true;
-			}
-		}
-	}
-	return false;
-}
-
 /* With the NIC paused: what the guest did not write itself is logged. */
 static void check_log(struct rig *r)
 {
 	uint64_t log[(N_PAGES + 63) / 64] = { 0 };
+	bool in_flight[N_PAGES] = { 0 };
 
+	find_in_flight(r->host, in_flight);
 	memory_log_take(&r->host->fake->vm.memory, log);
 	for (uint64_t page = 0; page < N_PAGES; page++) {
 		uint8_t *now = guest(r) + page * PAGE_SIZE, *was = shadow + page * PAGE_SIZE;
 
 		if (memcmp(now, was, PAGE_SIZE) == 0)
 			continue;
-		assert(log[page / 64] >> page % 64 & 1 || r->tampered || is_in_flight(r->host, page));
+		assert(log[page / 64] >> page % 64 & 1 || r->tampered || in_flight[page]);
 		memcpy(was, now, PAGE_SIZE);
 	}
 }
