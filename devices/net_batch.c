@@ -77,34 +77,59 @@ static void net_batch_retire(struct net *net, struct net_batch *batch, struct er
 	}
 }
 
-/* Shows the device what was posted and waits until @n are answered of those that it has. */
+/* Takes the answers that are there: how many, or -errno. */
+static int net_batch_take(struct net *net, struct net_batch *batch, struct error *err)
+{
+	struct svq_used used;
+	int ret, n = 0;
+
+	while ((ret = net_ctrl_get_used(net, &used)) == 1) {
+		net_batch_at(batch, (uint32_t)used.token)->used = true;
+		n++;
+	}
+	if (ret < 0)
+		return error_add(err, ret, "control queue: %s", net->ctrl_queue->svq.broken);
+	batch->n_used += (uint32_t)n;
+	return n;
+}
+
+/* Looks for answers for a while: a device that gives them at once has more to do for a call than for a
+ * command. */
+static int net_batch_look(struct net *net, struct net_batch *batch, struct error *err)
+{
+	uint64_t end = now_ns() + NET_CTRL_LOOK_NS;
+	int n;
+
+	do {
+		n = net_batch_take(net, batch, err);
+	} while (n == 0 && now_ns() < end);
+	return n;
+}
+
+/* Shows the device what was posted and waits for answers: to any of it, or to @n of what it has once it takes
+ * its time. */
 static int net_batch_wait(struct net *net, struct net_batch *batch, uint32_t n, struct error *err)
 {
 	struct svq *svq = &net->ctrl_queue->svq;
-	uint32_t n_used = batch->n_used;
-	struct svq_used used;
-	bool late;
+	bool late = false;
 	int ret;
 
-	/* Before it has anything to call for: one call is enough. */
-	late = !svq_enable_calls_after(svq, (uint16_t)n);
+	svq_disable_calls(svq);
 	if (svq_publish(svq))
 		net_queue_kick_device(net->ctrl_queue);
-	late = late && net_ctrl_wait(net, ms_until(batch->end_ns)) < 0;
-	svq_disable_calls(svq);
-	while ((ret = net_ctrl_get_used(net, &used)) == 1) {
-		net_batch_at(batch, (uint32_t)used.token)->used = true;
-		batch->n_used++;
+	ret = net_batch_look(net, batch, err);
+	if (ret == 0) {
+		late = !svq_enable_calls_after(svq, (uint16_t)n) &&
+		       net_ctrl_wait(net, ms_until(batch->end_ns)) < 0;
+		ret = net_batch_take(net, batch, err);
 	}
-	if (ret < 0)
-		return error_add(err, ret, "control queue: %s", svq->broken);
 	/* From the last answer, not from the last call: one can come without the other. */
-	if (batch->n_used != n_used)
+	if (ret > 0)
 		batch->end_ns = end_of(NET_CTRL_TIMEOUT_MS);
-	else if (late || now_ns() >= batch->end_ns)
+	else if (ret == 0 && (late || now_ns() >= batch->end_ns))
 		return error_add(err, -ETIMEDOUT, "the device did not answer control commands within %d s",
 				 NET_CTRL_TIMEOUT_MS / 1000);
-	return 0;
+	return ret < 0 ? ret : 0;
 }
 
 /* Sends what @replay has and waits for all answers, also where one of them is a refusal. */

@@ -44,6 +44,8 @@
 /* How long a device may take to answer control commands; and when the guest stands still for it. */
 #define NET_CTRL_TIMEOUT_MS 10000
 #define NET_CTRL_DRAIN_MS   1000
+/* How long a replay looks for answers before it asks for a call: about what one takes to come. */
+#define NET_CTRL_LOOK_NS 100000
 
 /* Whose element it is that completes: the token's upper half. The lower half is the guest's head or the
  * number of a buffer. */
