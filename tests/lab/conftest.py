@@ -17,7 +17,8 @@ import netns  # noqa: E402
 
 # TCG's nested virtualisation now and then ends a guest, or lets it or L1 stand still: three times in one test are ours. Traced: KVM
 # in L1 enters a guest and finds registers of its own, those right behind VMRUN, saved as the guest's, which then faults for ever.
-# Triple faults, as frequent, are taken to be the same. Where much is written to a console both happen more often.
+# Seen: an interrupt that came within its own handler (checks.rings_are_well), after which all can happen. Triple faults, as frequent,
+# are taken to be one or the other. Where much is written to a console all of it happens more often.
 LAB_ATTEMPTS = 3
 
 
