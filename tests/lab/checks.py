@@ -210,8 +210,8 @@ def settled(vm, timeout=30):
 
 def rings_are_well(vm):
     """No ring error that the guest's driver or Ferry noticed: a doubled, lost or wrong buffer."""
-    trouble = "not a head|bad gso|virtio.*(error|broken)|Unexpected (TXQ|RXQ)|hung_task|WARNING:|BUG:|Oops"
-    log = vm.sh(f"if dmesg | grep -qE '{trouble}'; then dmesg | tail -n 60; fi")
+    trouble = "not a head|bad gso|virtio.*(error|broken|fail)|Unexpected (TXQ|RXQ)|hung_task|WARNING:|BUG:|Oops"
+    log = vm.sh(f"dmesg | grep -m 1 -A 60 -E '{trouble}' || true")
     if re.search("WARNING:.* __hrtimer_run_queues", log):
         # An interrupt within its own handler, where they are off. TCG's VMRUN leaves the vector that it has injected pending as an
         # exception, which comes, too, if the vCPU's thread is kicked before the next #VMEXIT.
