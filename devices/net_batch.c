@@ -123,13 +123,15 @@ static int net_batch_wait(struct net *net, struct net_batch *batch, uint32_t n, 
 		       net_ctrl_wait(net, ms_until(batch->end_ns)) < 0;
 		ret = net_batch_take(net, batch, err);
 	}
+	if (ret < 0)
+		return ret;
 	/* From the last answer, not from the last call: one can come without the other. */
 	if (ret > 0)
 		batch->end_ns = end_of(NET_CTRL_TIMEOUT_MS);
-	else if (ret == 0 && (late || now_ns() >= batch->end_ns))
+	else if (late || now_ns() >= batch->end_ns)
 		return error_add(err, -ETIMEDOUT, "the device did not answer control commands within %d s",
 				 NET_CTRL_TIMEOUT_MS / 1000);
-	return ret < 0 ? ret : 0;
+	return 0;
 }
 
 /* Sends what @replay has and waits for all answers, also where one of them is a refusal. */

@@ -272,6 +272,18 @@ static void add_command(struct rig *r, struct input *in)
 
 /* A driver's life */
 
+/* The pages that the device may write for this chain. */
+static void add_pages(const struct vring_chain *chain, bool pages[N_PAGES])
+{
+	for (unsigned int k = chain->n_read; k < (unsigned int)chain->n_read + chain->n_write; k++) {
+		const struct virtio_seg *seg = &chain->segs[k];
+
+		for (uint64_t at = seg->addr; at < seg->addr + seg->len;
+		     at = (at / PAGE_SIZE + 1) * PAGE_SIZE)
+			pages[at / PAGE_SIZE] = true;
+	}
+}
+
 /* The pages in which the NIC still has a buffer, so that they may have been written in part. */
 static void find_in_flight(const struct host *h, bool pages[N_PAGES])
 {
@@ -292,14 +304,7 @@ static void find_in_flight(const struct host *h, bool pages[N_PAGES])
 				memset(pages, true, N_PAGES);
 				return;
 			}
-			for (unsigned int k = chain.n_read; k < (unsigned int)chain.n_read + chain.n_write;
-			     k++) {
-				const struct virtio_seg *seg = &chain.segs[k];
-
-				for (uint64_t at = seg->addr; at < seg->addr + seg->len;
-				     at = (at / PAGE_SIZE + 1) * PAGE_SIZE)
-					pages[at / PAGE_SIZE] = true;
-			}
+			add_pages(&chain, pages);
 		}
 	}
 }
