@@ -80,6 +80,21 @@ static inline int teardown(void **state)
 	return 0;
 }
 
+/* The guest's driver runs, and the device has buffers of its first receive queue. */
+static inline void start_a(struct fixture *f, uint64_t features)
+{
+	assert_int_equal(net_guest_start(f->a, features), DRIVER_OK);
+	net_guest_post(f->a, 0, 30, 1600);
+	net_guest_settle(f->a);
+}
+
+/* A control command that is taken. */
+static inline void assert_command(struct net_guest *g, uint8_t class, uint8_t number, const void *data,
+				  uint32_t len)
+{
+	assert_int_equal(net_guest_command(g, class, number, data, len), VIRTIO_NET_OK);
+}
+
 /* State trees */
 
 struct tree {

@@ -96,4 +96,41 @@ static inline int command(struct net_guest *g, uint8_t class, uint8_t cmd, const
 	return net_guest_command(g, class, cmd, data, len);
 }
 
+/* Passthrough */
+
+static inline int read_passing(struct net *net, void *arg)
+{
+	return net->passing;
+}
+
+/* Once both threads have dealt with everything. */
+static inline bool passing(struct net_guest *g)
+{
+	settle(g);
+	return net_call(g->net, read_passing, NULL);
+}
+
+/* In time: tries are some tenths of a second apart. */
+static inline void assert_returns(struct net_guest *g)
+{
+	for (unsigned int i = 0; !passing(g); i++) {
+		assert_true(i < 300);
+		poll(NULL, 0, 10);
+	}
+}
+
+/* A migration cannot begin, for this reason: the device goes on with the guest's rings. */
+static inline void assert_not_tracked(struct net_guest *g, const char *reason)
+{
+	struct error err = { 0 };
+	uint64_t still_ns = 0;
+
+	assert_true(net_device_ops.track(device_of(g), true, &still_ns, &err) < 0);
+	if (!strstr(err.text, reason))
+		print_error("'%s' is not in: %s\n", reason, err.text);
+	assert_non_null(strstr(err.text, reason));
+	assert_int_equal(still_ns, 0);
+	assert_true(passing(g));
+}
+
 #endif

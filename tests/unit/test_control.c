@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The control socket with honest and hostile clients, and the client with hostile servers. */
+/* The control socket with honest and hostile clients. */
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>
@@ -509,150 +509,6 @@ static void test_destroyed_while_calls_run(void **state)
 	close(silent);
 }
 
-static void test_objects(void **state)
-{
-	static const char object[] =
-		"{\"a\":{\"s\":\"inner\",\"n\":5},\"s\":\"outer\",\"n\":12, \"x\":-1,\"f\":1.5,\"e\":-0.5E+3,"
-		"\"big\":18446744073709551616,\"t\":true,\"z\":\"\"}";
-	char buf[8];
-	uint64_t v;
-
-	assert_true(json_object_string(object, "s", buf, sizeof(buf)));
-	assert_string_equal(buf, "outer");
-	assert_true(json_object_string(object, "s", buf, 6));
-	assert_false(json_object_string(object, "s", buf, 5));
-	assert_true(json_object_string(object, "z", buf, 1));
-	assert_false(json_object_string(object, "inner", buf, sizeof(buf)));
-	assert_false(json_object_string(object, "outer", buf, sizeof(buf)));
-	assert_false(json_object_string(object, "n", buf, sizeof(buf)));
-	assert_false(json_object_string(object, "", buf, sizeof(buf)));
-	assert_true(json_object_number(object, "n", &v));
-	assert_int_equal(v, 12);
-	assert_false(json_object_number(object, "s", &v));
-	assert_false(json_object_number(object, "x", &v));
-	assert_false(json_object_number(object, "f", &v));
-	assert_false(json_object_number(object, "big", &v));
-	assert_false(json_object_number(object, "t", &v));
-	assert_false(json_object_number("{\"n\":12", "n", &v));
-}
-
-static void test_quote(void **state)
-{
-	static const struct {
-		const char *text, *quoted;
-	} cases[] = {
-		{ "", "\"\"" },
-		{ "a\"b\\c/", "\"a\\\"b\\\\c/\"" },
-		{ "\n\033\177", "\"\\u000a\\u001b\\u007f\"" },
-		{ "\303\251\360\237\230\200", "\"\303\251\360\237\230\200\"" },
-		{ "a\377\303", "\"a\\ufffd\\ufffd\"" },
-		{ "\300\200\355\240\200", "\"\\ufffd\\ufffd\\ufffd\\ufffd\\ufffd\"" },
-	};
-	char buf[64], object[80], back[64];
-
-	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++) {
-		json_quote(cases[i].text, buf, sizeof(buf));
-		assert_string_equal(buf, cases[i].quoted);
-		/* However it is cut, it is a string. */
-		for (size_t size = 3; size < sizeof(buf); size++) {
-			json_quote(cases[i].text, buf, size);
-			assert_true(strlen(buf) < size);
-			snprintf(object, sizeof(object), "{\"s\":%s}", buf);
-			assert_true(json_object_string(object, "s", back, sizeof(back)));
-		}
-	}
-}
-
-/* Damaged JSON in memory of its own size: ASan is the judge. */
-static void test_any_json(void **state)
-{
-	static const char *const good[] = {
-		"{\"method\":\"org.ferry.Echo\",\"parameters\":{\"text\":\"\\ud83d\\ude00\",\"n\":[1,2,{"
-		"\"a\":null}]},\"s\":\"x\"}",
-		"{\"s\":\"\303\251\\n\",\"n\":12,\"a\":[[[]],{},\"\"],\"t\":true}",
-	};
-	static const char spice[] = "{}[]:,\"\\u0d8e \n\t-\303\251\360\237";
-	unsigned int seed = 1, n_good = 0;
-
-	for (unsigned int run = 0; run < 60000; run++) {
-		char *text = strdup(good[run % 2]), out[32];
-		size_t len = strlen(text);
-		uint64_t v;
-
-		for (int n = rand_r(&seed) % 5; n > 0; n--)
-			text[(size_t)rand_r(&seed) % len] =
-				spice[(size_t)rand_r(&seed) % (sizeof(spice) - 1)];
-		if (rand_r(&seed) % 4 == 0)
-			text[(size_t)rand_r(&seed) % len] = '\0';
-		n_good += json_object_string(text, "s", out, sizeof(out));
-		if (json_object_number(text, "n", &v))
-			n_good++;
-		free(text);
-	}
-	assert_true(n_good > 1000);
-}
-
-/* A server that answers @answer and hangs up. */
-static int receive_from(const char *answer, size_t len, struct control_client *c, const char **parameters,
-			struct error *err)
-{
-	int fds[2], ret;
-
-	*err = (struct error){ 0 };
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
-	*c = (struct control_client){ .fd = fds[0] };
-	assert_int_equal(send(fds[1], answer, len, MSG_NOSIGNAL), len);
-	close(fds[1]);
-	ret = control_receive(c, parameters, err);
-	control_disconnect(c);
-	return ret;
-}
-
-static void test_hostile_server(void **state)
-{
-	static char long_answer[CONTROL_MESSAGE_MAX + 10], long_error[600];
-	static const struct {
-		const char *answer;
-		int ret;
-		const char *error;
-	} cases[] = {
-		{ "{}", 0, "" },
-		{ "{\"parameters\":{\"n\":7}}", 0, "" },
-		{ "{\"parameters\":{\"n\":7},\"continues\":true}", 1, "" },
-		{ "{\"parameters\":{\"n\":7},\"continues\":\"true\"}", 0, "" },
-		{ "{\"error\":\"a.b\",\"parameters\":{\"reason\":\"c\"}}", -EREMOTEIO, "c" },
-		{ "{\"error\":\"a.b\"}", -EREMOTEIO, "a.b" },
-		{ "{\"error\":\"a.b\",\"parameters\":[\"reason\"]}", -EREMOTEIO, "a.b" },
-		{ "", -EPROTO, "not what Ferry speaks" },
-		{ "[]", -EPROTO, "not what Ferry speaks" },
-		{ "{\"error\":\"\377\"}", -EPROTO, "not what Ferry speaks" },
-	};
-	struct control_client c;
-	const char *parameters;
-	struct error err;
-	uint64_t n;
-
-	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++) {
-		int ret = receive_from(cases[i].answer, strlen(cases[i].answer) + 1, &c, &parameters, &err);
-
-		assert_int_equal(ret, cases[i].ret);
-		assert_non_null(strstr(err.text, cases[i].error));
-		if (strstr(cases[i].answer, ":7"))
-			assert_true(json_object_number(parameters, "n", &n));
-	}
-	assert_int_equal(receive_from("{\"parameters\"", 13, &c, &parameters, &err), -EPIPE);
-	assert_string_equal(err.text, "the VM ended before it answered");
-	memset(long_answer, ' ', sizeof(long_answer));
-	assert_int_equal(receive_from(long_answer, sizeof(long_answer), &c, &parameters, &err), -EMSGSIZE);
-	memset(long_error, 'e', sizeof(long_error));
-	memcpy(long_error, "{\"error\":\"", 10);
-	memcpy(long_error + sizeof(long_error) - 3, "\"}", 3);
-	assert_int_equal(receive_from(long_error, sizeof(long_error), &c, &parameters, &err), -EREMOTEIO);
-	/* Two in one piece. */
-	assert_int_equal(receive_from("{\"continues\":true}\0{\"parameters\":{}}", 37, &c, &parameters, &err),
-			 1);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -666,10 +522,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_too_many_calls, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_client_that_does_not_read, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_destroyed_while_calls_run, setup, teardown),
-		cmocka_unit_test(test_objects),
-		cmocka_unit_test(test_quote),
-		cmocka_unit_test(test_any_json),
-		cmocka_unit_test(test_hostile_server),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,24 +2,12 @@
 /* A migration in miniature: two NICs, two devices, and a guest that must not notice. */
 #include "tests/unit/net_fixture.h"
 
-static void start(struct fixture *f, uint64_t features)
-{
-	assert_int_equal(net_guest_start(f->a, features), DRIVER_OK);
-	net_guest_post(f->a, 0, 30, 1600);
-	net_guest_settle(f->a);
-}
-
-static void command(struct net_guest *g, uint8_t class, uint8_t number, const void *data, uint32_t len)
-{
-	assert_int_equal(net_guest_command(g, class, number, data, len), VIRTIO_NET_OK);
-}
-
 static void vlan(struct net_guest *g, uint8_t number, uint16_t vid)
 {
 	uint8_t data[2];
 
 	put_le16(data, vid);
-	command(g, VIRTIO_NET_CTRL_VLAN, number, data, sizeof(data));
+	assert_command(g, VIRTIO_NET_CTRL_VLAN, number, data, sizeof(data));
 }
 
 static void set_everything(struct net_guest *g)
@@ -43,20 +31,20 @@ static void set_everything(struct net_guest *g)
 	rss[8 + 258] = 40;
 	memset(rss + 11 + 256, 0x6d, 40);
 	for (uint8_t mode = 0; mode < 6; mode++)
-		command(g, VIRTIO_NET_CTRL_RX, mode, mode % 2 ? "\0" : "\1", 1);
-	command(g, VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_TABLE_SET, macs, sizeof(macs));
-	command(g, VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_ADDR_SET, "\x52\7\7\7\7\7", 6);
+		assert_command(g, VIRTIO_NET_CTRL_RX, mode, mode % 2 ? "\0" : "\1", 1);
+	assert_command(g, VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_TABLE_SET, macs, sizeof(macs));
+	assert_command(g, VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_ADDR_SET, "\x52\7\7\7\7\7", 6);
 	for (uint16_t vid = 0; vid < 4094; vid++)
 		vlan(g, VIRTIO_NET_CTRL_VLAN_ADD, vid);
-	command(g, VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_HASH_CONFIG, hash, sizeof(hash));
-	command(g, VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, "\2\0", 2);
-	command(g, VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_RSS_CONFIG, rss, sizeof(rss));
-	command(g, VIRTIO_NET_CTRL_GUEST_OFFLOADS, 0, "\x82\0\0\0\0\0\0\0", 8);
-	command(g, VIRTIO_NET_CTRL_HASH_TUNNEL, 0, "\x11\1\0\0", 4);
-	command(g, VIRTIO_NET_CTRL_NOTF_COAL, 2, "\1\0\0\0\1\0\0\0\2\0\0\0", 12);
-	command(g, VIRTIO_NET_CTRL_NOTF_COAL, 0, "\3\0\0\0\4\0\0\0", 8);
-	command(g, VIRTIO_NET_CTRL_NOTF_COAL, 1, "\5\0\0\0\6\0\0\0", 8);
-	command(g, VIRTIO_NET_CTRL_NOTF_COAL, 2, "\2\0\0\0\7\0\0\0\x8\0\0\0", 12);
+	assert_command(g, VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_HASH_CONFIG, hash, sizeof(hash));
+	assert_command(g, VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, "\2\0", 2);
+	assert_command(g, VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_RSS_CONFIG, rss, sizeof(rss));
+	assert_command(g, VIRTIO_NET_CTRL_GUEST_OFFLOADS, 0, "\x82\0\0\0\0\0\0\0", 8);
+	assert_command(g, VIRTIO_NET_CTRL_HASH_TUNNEL, 0, "\x11\1\0\0", 4);
+	assert_command(g, VIRTIO_NET_CTRL_NOTF_COAL, 2, "\1\0\0\0\1\0\0\0\2\0\0\0", 12);
+	assert_command(g, VIRTIO_NET_CTRL_NOTF_COAL, 0, "\3\0\0\0\4\0\0\0", 8);
+	assert_command(g, VIRTIO_NET_CTRL_NOTF_COAL, 1, "\5\0\0\0\6\0\0\0", 8);
+	assert_command(g, VIRTIO_NET_CTRL_NOTF_COAL, 2, "\2\0\0\0\7\0\0\0\x8\0\0\0", 12);
 }
 
 /* The device at @v has so many of the guest's own and of Ferry's buffers. */
@@ -73,7 +61,7 @@ static void assert_guest_works(struct fixture *f)
 		net_guest_post(f->b, 0, 1, 1600);
 		exchange(f->b, f->vb, 0, (uint8_t)i);
 	}
-	command(f->b, VIRTIO_NET_CTRL_RX, 0, "\1", 1);
+	assert_command(f->b, VIRTIO_NET_CTRL_RX, 0, "\1", 1);
 }
 
 static void test_default_state(void **state)
@@ -89,7 +77,7 @@ static void test_default_state(void **state)
 	for (unsigned int i = 0; i < ARRAY_SIZE(features); i++) {
 		build_a(f, &fake_vdpa_default);
 		build_b(f, &fake_vdpa_default);
-		start(f, features[i]);
+		start_a(f, features[i]);
 		warm(f);
 		stop_and_load(f);
 		assert_same_device(f);
@@ -110,7 +98,7 @@ static void test_interrupts(void **state)
 	uint8_t data[64] = { 0 };
 
 	build_b(f, &fake_vdpa_default);
-	start(f, ALL & ~BIT(VIRTIO_F_RING_PACKED));
+	start_a(f, ALL & ~BIT(VIRTIO_F_RING_PACKED));
 	for (unsigned int pair = 0; pair < 2; pair++) {
 		net_guest_post(f->a, pair, 1, 1600);
 		net_guest_settle(f->a);
@@ -132,7 +120,7 @@ static void test_everything(void **state)
 	struct fixture *f = *state;
 
 	build_b(f, &fake_vdpa_default);
-	start(f, ALL);
+	start_a(f, ALL);
 	set_everything(f->a);
 	warm(f);
 	stop_and_load(f);
@@ -148,7 +136,7 @@ static void test_deltas(void **state)
 	unsigned int n;
 
 	build_b(f, &fake_vdpa_default);
-	start(f, ALL);
+	start_a(f, ALL);
 	for (uint16_t vid = 1; vid < 1000; vid++)
 		vlan(f->a, VIRTIO_NET_CTRL_VLAN_ADD, vid);
 	warm(f);
@@ -160,13 +148,13 @@ static void test_deltas(void **state)
 
 	vlan(f->a, VIRTIO_NET_CTRL_VLAN_DEL, 7);
 	vlan(f->a, VIRTIO_NET_CTRL_VLAN_ADD, 2000);
-	command(f->a, VIRTIO_NET_CTRL_RX, 0, "\1", 1);
+	assert_command(f->a, VIRTIO_NET_CTRL_RX, 0, "\1", 1);
 	assert_taken(f->b, net_device_ops.warm_load, write_warm(f->a, false));
 	assert_same_device(f);
 	assert_int_equal(f->vb->n_commands, n + 3);
 
 	/* And one that is told with the rest. */
-	command(f->a, VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_ADDR_SET, "\x52\7\7\7\7\7", 6);
+	assert_command(f->a, VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_ADDR_SET, "\x52\7\7\7\7\7", 6);
 	stop_and_load(f);
 	assert_same_device(f);
 	assert_int_equal(f->vb->n_commands, n + 4);
@@ -181,19 +169,19 @@ static void test_the_driver_begins_anew_meanwhile(void **state)
 	unsigned int n_resets;
 
 	build_b(f, &fake_vdpa_default);
-	start(f, ALL);
+	start_a(f, ALL);
 	vlan(f->a, VIRTIO_NET_CTRL_VLAN_ADD, 3);
 	warm(f);
 	n_resets = f->vb->n_resets;
 	/* With other features; with none, as after a reboot; and again. */
-	start(f, ~BIT(VIRTIO_NET_F_MQ));
+	start_a(f, ~BIT(VIRTIO_NET_F_MQ));
 	assert_taken(f->b, net_device_ops.warm_load, write_warm(f->a, false));
 	assert_same_device(f);
 	assert_int_equal(f->vb->n_resets, n_resets + 1);
 	net_guest_reset(f->a);
 	assert_taken(f->b, net_device_ops.warm_load, write_warm(f->a, false));
 	assert_int_equal(f->vb->status, 0);
-	start(f, ALL);
+	start_a(f, ALL);
 	vlan(f->a, VIRTIO_NET_CTRL_VLAN_ADD, 5);
 	stop_and_load(f);
 	assert_same_device(f);
@@ -236,7 +224,7 @@ static void test_in_flight(void **state)
 	uint32_t len;
 
 	build_b(f, &fake_vdpa_default);
-	start(f, ALL); /* 30 receive buffers */
+	start_a(f, ALL); /* 30 receive buffers */
 	for (unsigned int i = 0; i < 20; i++) {
 		data[0] = (uint8_t)i;
 		assert_true(net_guest_send(f->a, 0, data, sizeof(data)));
@@ -293,7 +281,7 @@ static void test_more_in_flight_than_fits(void **state)
 	uint8_t packet[400];
 
 	build_b(f, &fake_vdpa_default);
-	start(f, ~BIT(VIRTIO_F_RING_PACKED)); /* whose descriptors are read again where they are */
+	start_a(f, ~BIT(VIRTIO_F_RING_PACKED)); /* whose descriptors are read again where they are */
 	for (unsigned int i = 0; i < 3; i++) {
 		uint64_t base = UINT64_C(0xc00000) + 4096 * i;
 
@@ -337,7 +325,7 @@ static void test_to_and_fro(void **state)
 	struct fixture *f = *state;
 	uint8_t in[1600];
 
-	start(f, ALL);
+	start_a(f, ALL);
 	net_guest_post(f->a, 0, 100, 1600);
 	vlan(f->a, VIRTIO_NET_CTRL_VLAN_ADD, 77);
 	for (unsigned int i = 0; i < 10; i++) {
@@ -368,7 +356,7 @@ static void test_a_ring_that_is_reset(void **state)
 	for (unsigned int queue = 0; queue < 2; queue++) {
 		build_a(f, &fake_vdpa_default);
 		build_b(f, &fake_vdpa_default);
-		start(f, ALL);
+		start_a(f, ALL);
 		vlan(f->a, VIRTIO_NET_CTRL_VLAN_ADD, 3);
 		assert_true(net_guest_send(f->a, 0, data, sizeof(data)));
 		warm(f);
@@ -394,7 +382,7 @@ static void test_a_command_in_flight(void **state)
 	struct fixture *f = *state;
 
 	build_b(f, &fake_vdpa_default);
-	start(f, ALL);
+	start_a(f, ALL);
 	warm(f);
 	fake_vdpa_lock(f->va);
 	f->va->faults.hold = true;
@@ -427,7 +415,7 @@ static void test_a_command_that_is_answered_while_pausing(void **state)
 	pthread_t thread;
 
 	build_b(f, &fake_vdpa_default);
-	start(f, ALL);
+	start_a(f, ALL);
 	warm(f);
 	fake_vdpa_lock(f->va);
 	f->va->faults.hold = true;
@@ -448,7 +436,7 @@ static void test_given_up(void **state)
 	uint8_t data[100] = { 0 }, in[1600];
 	struct fake_element e;
 
-	start(f, ALL);
+	start_a(f, ALL);
 	for (unsigned int i = 0; i < 5; i++) {
 		struct tree t;
 
@@ -494,7 +482,7 @@ static void test_broken_at_the_source(void **state)
 	struct fake_element e;
 
 	build_b(f, &fake_vdpa_default);
-	start(f, ALL);
+	start_a(f, ALL);
 	warm(f);
 	assert_true(fake_vdpa_take(f->va, 0, &e));
 	fake_vdpa_use(f->va, 0, 64, 0);

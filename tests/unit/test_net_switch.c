@@ -7,11 +7,6 @@ static const uint8_t guest_mac[6] = { 0x52, 1, 2, 3, 4, 5 };
 static const uint8_t macs[] = { 1, 0, 0, 0,    2, 0, 0, 0, 0, 9,    2, 0, 0,
 				0, 1, 0, 0x5e, 0, 0, 1, 1, 0, 0x5e, 0, 0, 2 };
 
-static void command(struct net_guest *g, uint8_t class, uint8_t cmd, const void *data, uint32_t len)
-{
-	assert_int_equal(net_guest_command(g, class, cmd, data, len), VIRTIO_NET_OK);
-}
-
 /* A guest that has set everything that attracts traffic, and more; a destination whose device has @mac. */
 static void start(struct fixture *f, const uint8_t mac[6])
 {
@@ -19,12 +14,12 @@ static void start(struct fixture *f, const uint8_t mac[6])
 
 	assert_int_equal(net_guest_start(f->a, ALL), DRIVER_OK);
 	net_guest_post(f->a, 0, 30, 1600);
-	command(f->a, 1, 1, guest_mac, 6);
-	command(f->a, 1, 0, macs, sizeof(macs));
+	assert_command(f->a, 1, 1, guest_mac, 6);
+	assert_command(f->a, 1, 0, macs, sizeof(macs));
 	for (uint8_t mode = 0; mode < 3; mode++)
-		command(f->a, 0, mode, "\1", 1);
-	command(f->a, 2, 0, "\x64\0", 2);
-	command(f->a, 4, 0, "\2\0", 2);
+		assert_command(f->a, 0, mode, "\1", 1);
+	assert_command(f->a, 2, 0, "\x64\0", 2);
+	assert_command(f->a, 4, 0, "\2\0", 2);
 	memcpy(spec.mac, mac, 6);
 	fixture_config.shared_switch = true;
 	build_b(f, &spec);
@@ -70,9 +65,9 @@ static void test_held_back(void **state)
 	assert_held_back(f, other_mac);
 	assert_false(f->vb->nic.vlans[100]);
 	/* What comes later too. */
-	command(f->a, 1, 1, "\x52\1\2\3\4\6", 6);
-	command(f->a, 2, 0, "\x65\0", 2);
-	command(f->a, 7, 0, "\3\0\0\0", 4);
+	assert_command(f->a, 1, 1, "\x52\1\2\3\4\6", 6);
+	assert_command(f->a, 2, 0, "\x65\0", 2);
+	assert_command(f->a, 7, 0, "\3\0\0\0", 4);
 	assert_taken(f->b, net_device_ops.warm_load, write_warm(f->a, false));
 	assert_held_back(f, other_mac);
 	assert_int_equal(f->vb->nic.tunnel_types, 3);
@@ -124,7 +119,7 @@ static void test_refused(void **state)
 		       "net0 (/dev/fake-vdpa): the device refused MAC_ADDR_SET 52:01:02:03:04:05");
 	net_device_ops.resume(device_of(f->a), false);
 	exchange(f->a, f->va, 0, 1);
-	command(f->a, 2, 0, "\x66\0", 2);
+	assert_command(f->a, 2, 0, "\x66\0", 2);
 }
 
 /* The guest's reset brings back its own defaults, as everywhere. */

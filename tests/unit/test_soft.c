@@ -1,41 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The vDPA NIC in software: rings, mappings, life, and what each control command does to packets. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdlib.h>
+#include "tests/unit/soft_fixture.h"
 
-#include <cmocka.h>
-#include <errno.h>
-#include <poll.h>
-#include <unistd.h>
-
-#include "tests/fake/soft.h"
-
-#define BIT VIRTIO_BIT
-#define ALL UINT64_MAX
 /* Everything but what changes the place of the control queue and the header. */
 #define PLAIN (~(BIT(VIRTIO_NET_F_MQ) | BIT(VIRTIO_NET_F_RSS) | BIT(VIRTIO_NET_F_HASH_REPORT)))
 
 static const uint8_t own[6] = SOFT_RIG_MAC, other[6] = { 0x52, 0x54, 0, 0, 0, 2 },
 		     third[6] = { 0x52, 0x54, 0, 0, 0, 3 }, group[6] = { 0x33, 0x33, 0, 0, 0, 1 },
 		     group2[6] = { 0x33, 0x33, 0, 0, 0, 2 }, all[6] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
-
-static int setup(void **state)
-{
-	struct soft_rig *r = calloc(1, sizeof(*r));
-
-	soft_rig_init(r, SOFT_RIG_PAIRS);
-	*state = r;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	soft_rig_exit(*state);
-	free(*state);
-	return 0;
-}
 
 static uint32_t make_frame(uint8_t *frame, const uint8_t *to, uint8_t mark)
 {
@@ -78,11 +50,6 @@ static bool gets_vlan(struct soft_rig *r, uint16_t vid)
 	soft_net_send(&r->net, NULL, frame, len);
 	soft_settle(r);
 	return soft_rig_received(r, 0, NULL, in, sizeof(in)) == (int)len;
-}
-
-static int command(struct soft_rig *r, uint8_t class, uint8_t cmd, const void *data, uint32_t len)
-{
-	return soft_rig_command(r, class, cmd, data, len, NULL, NULL);
 }
 
 static int rx_mode(struct soft_rig *r, uint8_t cmd, uint8_t on)
