@@ -7,21 +7,18 @@
 
 #define _GNU_SOURCE
 #include <arpa/inet.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "helper.h"
 
 enum { FRAME_STDIN = 0, FRAME_STDOUT = 1, FRAME_STDERR = 2, FRAME_EXIT = 3, FRAME_SIGNAL = 4, FRAME_PID = 5 };
 
@@ -32,12 +29,6 @@ struct frame_header {
 };
 
 static char buffer[65536];
-
-static void die(const char *what)
-{
-	perror(what);
-	exit(1);
-}
 
 static int write_all(int fd, const void *data, size_t len)
 {

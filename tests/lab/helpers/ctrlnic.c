@@ -27,16 +27,13 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "helper.h"
 
 #define PAGE       4096u
 #define RING_SIZE  64u
@@ -86,12 +83,6 @@ static unsigned int n_queues, n_pairs, header_len;
 static char answer[1 << 20];
 static size_t answer_len;
 
-static void die(const char *what)
-{
-	perror(what);
-	exit(1);
-}
-
 static void say(const char *fmt, ...)
 {
 	va_list ap;
@@ -107,14 +98,6 @@ static void say_bytes(const uint8_t *p, size_t len)
 {
 	for (size_t i = 0; i < len; i++)
 		say("%02x", p[i]);
-}
-
-static uint64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000ull + t.tv_nsec / 1000000;
 }
 
 static uint8_t *page(unsigned int n)

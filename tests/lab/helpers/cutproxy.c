@@ -9,13 +9,11 @@
 #define _GNU_SOURCE
 #include <poll.h>
 #include <signal.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+#include "helper.h"
 
 // migration/stream.h; read from this machine's own memory, so little-endian as on the wire.
 struct frame_header {
@@ -36,12 +34,6 @@ static struct sockaddr_un address_of(const char *path)
 
 	snprintf(a.sun_path, sizeof(a.sun_path), "%s", path);
 	return a;
-}
-
-static void die(const char *what)
-{
-	perror(what);
-	exit(1);
 }
 
 static void write_all(int fd, const unsigned char *p, size_t len)

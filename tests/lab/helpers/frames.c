@@ -13,14 +13,11 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "helper.h"
 
 enum { TYPE = 0x88b5, FRAMES = 1 << 20, PARTS = 16, LEN = 64 };
 
@@ -43,20 +40,6 @@ static void note(int signal)
 		stopped = 1;
 	else
 		marked = 1;
-}
-
-static void die(const char *what)
-{
-	perror(what);
-	exit(1);
-}
-
-static double now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec + t.tv_nsec / 1e9;
 }
 
 static int open_interface(const char *name, uint8_t mac[6])

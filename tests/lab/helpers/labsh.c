@@ -7,18 +7,15 @@
 // skipped, so that a test can attach at any time and after noise on the line.
 
 #define _GNU_SOURCE
-#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <termios.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "helper.h"
 
 static char script[65536];
 
@@ -59,14 +56,6 @@ static int get(char *data, size_t len)
 		}
 	}
 	return 0;
-}
-
-static long now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
 static int run(int seconds)

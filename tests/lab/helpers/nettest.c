@@ -6,16 +6,14 @@
 // byte, prints "received N ok" or the position of the first wrong byte, and the longest time in which nothing
 // came.
 
+#define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <signal.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "helper.h"
 
 enum { CHUNK = 32768 };
 
@@ -34,26 +32,12 @@ static void fill(uint64_t position)
 	}
 }
 
-static double now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec + t.tv_nsec / 1e9;
-}
-
 static volatile sig_atomic_t stopped;
 
 static void stop(int signal)
 {
 	(void)signal;
 	stopped = 1;
-}
-
-static void die(const char *what)
-{
-	perror(what);
-	exit(1);
 }
 
 static int sink(int port)

@@ -9,7 +9,6 @@
 // milliseconds after. Ends with SIGTERM, once the vDPA device is deleted.
 
 #define _GNU_SOURCE
-#include <errno.h>
 #include <fcntl.h>
 #include <linux/vduse.h>
 #include <linux/virtio_config.h>
@@ -19,15 +18,12 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "helper.h"
 
 enum { RX, TX, QUEUES };
 enum { SIZE = 256, REGIONS = 64, AHEAD = 4, OLDEST = 8, SHUFFLE_MS = 5, MTU = 1500 };
@@ -81,20 +77,6 @@ static void stop(int signal)
 {
 	(void)signal;
 	stopped = 1;
-}
-
-static void die(const char *what)
-{
-	fprintf(stderr, "vdusenic: %s: %s\n", what, strerror(errno));
-	exit(1);
-}
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000000ull + t.tv_nsec;
 }
 
 // Memory
