@@ -329,7 +329,7 @@ static void cvq_remember_coal_queue(struct cvq_store *store, uint8_t command, co
 }
 
 /* VQ_GET: packets and microseconds. Whether the ack is before or behind them is not clear from the
- * specification (reference 1.5): every byte is the device's. */
+ * specification, and devices differ: every byte is the device's. */
 static const struct cvq_reply cvq_coal_reply = { .len = 8 };
 
 /* CAP_GET: how many contexts the device takes. Its ack is as uncertain. */

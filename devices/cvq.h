@@ -179,8 +179,8 @@ int __must_check cvq_stats_load(struct cvq_stats *stats, const struct cvq_limits
 uint64_t cvq_features(void);
 
 /*
- * The commands that bring a device which is in state @from into state @to, in the order of reference 2.4,
- * none superfluous, none missing.
+ * The commands that bring a device which is in state @from into state @to, none superfluous, none missing, in
+ * an order that devices take: cvq_replay.c has it, and why.
  * @from is all defaults for a fresh device; @to is later in the same life (no reset of the driver between:
  * the caller restarts the device for that). Both stores must not change until the end. Ends with 0.
  */

@@ -140,7 +140,7 @@ static uint32_t cvq_replay_tunnel(struct cvq_replay *r, uint8_t *cmd)
 			   sizeof(types));
 }
 
-/* No number of pairs may be set while there is a context (reference 2.3, O7): then all begin anew. */
+/* No number of pairs may be set while there is a context ("RSS Context" has it so): then all begin anew. */
 static bool cvq_replays_pairs(const struct cvq_replay *r)
 {
 	return r->to->mq[VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET].sequence > r->from->mq_sequence;
@@ -211,8 +211,8 @@ static const struct cvq_coal *cvq_coal_of(const struct cvq_store *store, unsigne
 }
 
 /*
- * Behind what holds for all of a kind, which overwrites it. And the second phase of reference 2.3 (O10): a
- * device refuses it for a queue that is not enabled, and enabling undoes it. Ferry's devices have their
+ * Behind what holds for all of a kind, which overwrites it. And only once the queues are enabled: a device
+ * refuses it for one that is not, and enabling undoes it. Ferry's devices have their
  * queues enabled before the first command, so that the end of the list is late enough.
  */
 static uint32_t cvq_replay_coal_queues(struct cvq_replay *r, uint8_t *cmd)
@@ -235,7 +235,11 @@ static uint32_t cvq_replay_coal_queues(struct cvq_replay *r, uint8_t *cmd)
 	return 0;
 }
 
-/* The order is the reference's, 2.4. Ids go before others come, for devices whose table is small. */
+/*
+ * The address before VLANs: mlx5_vdpa makes a filter of both when a VLAN is added. Filters before steering,
+ * so that nothing arrives that the guest does not want; tunnels and contexts behind the steering that they
+ * belong to. What goes is taken out before what comes, for devices whose tables are small.
+ */
 static uint32_t (*const cvq_stages[])(struct cvq_replay *r, uint8_t *cmd) = {
 	cvq_replay_mac,      cvq_replay_offloads,    cvq_replay_rx_modes,    cvq_replay_mac_table,
 	cvq_replay_vlan_del, cvq_replay_vlan_add,    cvq_replay_context_del, cvq_replay_mq,

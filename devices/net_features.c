@@ -36,8 +36,8 @@
 #define NET_MIN_RING_LIMIT 2048u
 _Static_assert(2 * NET_MIN_RING_LIMIT * (2 * NET_MAX_PAIRS + 1) <= NET_MAX_RING_STATE, "as it says");
 
-/* "Feature bit requirements" and reference 1.2, 1.8: a bit, and the bits of which one at least must be there
- * too. */
+/* "Feature bit requirements" of the network device, and what drivers take for granted beyond them: a bit, and
+ * the bits of which one at least must be there too. */
 static const struct net_dependency {
 	unsigned int bit;
 	uint64_t any_of;

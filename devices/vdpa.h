@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A vDPA device as the NIC sees it. Each operation is one step of the vhost-vdpa interface (reference,
- * section 4); the NIC alone decides on their order. One owner thread at a time. All return 0 or -errno with
- * the reason in @err, unless they say otherwise.
+ * A vDPA device as the NIC sees it. Each operation is one step of the vhost-vdpa interface
+ * (linux/vhost.h); the NIC alone decides on their order. One owner thread at a time. All return 0 or -errno
+ * with the reason in @err, unless they say otherwise.
  */
 #ifndef FERRY_DEVICES_VDPA_H
 #define FERRY_DEVICES_VDPA_H

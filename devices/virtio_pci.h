@@ -112,11 +112,11 @@ int __must_check virtio_pci_map_doorbell(struct virtio_pci *v, unsigned int inde
 void virtio_pci_unmap_doorbell(struct virtio_pci *v, unsigned int index);
 
 /*
- * A node "virtio-pci" in the current one: registers, features, queues, vectors (reference 7.9), while vCPUs
- * are stopped. Loading checks every value as if the driver had written it, and wants the queues that
- * virtio_pci_limit() has left. Of the features that the source offered only those must be offered here that
- * the driver has accepted, or may be about to accept; the others are gone from the register, which a driver
- * reads before it accepts. Starts nothing.
+ * A node "virtio-pci" in the current one: registers, features, queues, vectors, while vCPUs are stopped.
+ * Loading checks every value as if the driver had written it, and wants the queues that virtio_pci_limit()
+ * has left. Of the features that the source offered only those must be offered here that the driver has
+ * accepted, or may be about to accept; the others are gone from the register, which a driver reads before it
+ * accepts. Starts nothing.
  */
 void virtio_pci_save(struct virtio_pci *v, struct state_writer *w);
 int __must_check virtio_pci_load(struct virtio_pci *v, struct state_node *node);

@@ -206,7 +206,7 @@ static void run_path(const struct path_kind *kind)
 	assert_int_equal(memory_init(&p->mem, MIB(16), &err), 0);
 	fake_driver_init(&p->driver, &p->mem, &s);
 	assert_int_equal(vring_init(&p->vr, &p->mem, &s), 0);
-	/* C7: each side by its own rule. */
+	/* Each side by its own rule. */
 	p->ring = aligned_alloc(PAGE_SIZE, svq_bytes(device_size));
 	memset(p->ring, 0, svq_bytes(device_size));
 	assert_int_equal(svq_init(&p->svq, p->ring, GIB(8), device_size, !event_idx), 0);
@@ -223,7 +223,7 @@ static void run_path(const struct path_kind *kind)
 		if (rnd(p, 50) == 0)
 			path_move(p);
 	}
-	/* C5: what is parked or in flight comes through without the guest doing anything. */
+	/* What is parked or in flight comes through without the guest doing anything. */
 	for (unsigned int i = 0; p->n_used < p->n_added; i++) {
 		assert_true(i < 100000);
 		path_forward(p);
@@ -247,7 +247,7 @@ static void run_path(const struct path_kind *kind)
 	free(p);
 }
 
-/* C4, C6: rings of one size, the device's smaller, larger, and the guest's tables longer than its ring. */
+/* Rings of one size, the device's smaller, larger, and the guest's tables longer than its ring. */
 static void test_paths(void **state)
 {
 	static const struct path_kind kinds[] = {

@@ -171,7 +171,7 @@ static void test_shapes(void **state)
 	}
 }
 
-/* B5: lengths are bounded by what there was to write; what is shown covers exactly them. */
+/* Lengths are bounded by what there was to write; what is shown covers exactly them. */
 static void test_written(void **state)
 {
 	struct fixture *f = *state;
@@ -200,7 +200,7 @@ static void test_written(void **state)
 	assert_int_equal(used.n_written, 0);
 }
 
-/* B1: an id outside the ring, also in the upper half of its 32 bits. */
+/* An id outside the ring, also in the upper half of its 32 bits. */
 static void test_bad_id(void **state)
 {
 	struct fixture *f = *state;
@@ -214,7 +214,7 @@ static void test_bad_id(void **state)
 	}
 }
 
-/* B2, B3: not the head of what is in flight, not any more, or twice. */
+/* Not the head of what is in flight, not any more, or twice. */
 static void test_id_not_in_flight(void **state)
 {
 	struct fixture *f = *state;
@@ -249,7 +249,7 @@ static void test_id_not_in_flight(void **state)
 	assert_int_equal(f->svq.n_free, SIZE - 1);
 }
 
-/* B4, B6, B7: an index that runs ahead of what is in flight, or goes back. */
+/* An index that runs ahead of what is in flight, or goes back. */
 static void test_bad_idx(void **state)
 {
 	struct fixture *f = *state;
@@ -310,7 +310,7 @@ static void test_private_descs(void **state)
 	assert_int_equal(f->svq.n_free, SIZE);
 }
 
-/* C2: no room is said before anything is touched; a chain of the whole ring fits after any disorder. */
+/* No room is said before anything is touched; a chain of the whole ring fits after any disorder. */
 static void test_full(void **state)
 {
 	struct fixture *f = *state;
@@ -388,7 +388,7 @@ static void test_flags(void **state)
 	fake_device_complete(&f->device, take(f), 0);
 	assert_false(fake_device_publish(&f->device));
 	assert_int_equal(svq_get_used(&f->svq, &used), 1);
-	/* C9: used while calls were off, found by the look after on. */
+	/* Used while calls were off, found by the look after on. */
 	assert_true(svq_enable_calls(&f->svq));
 	assert_int_equal(svq_get_used(&f->svq, &used), 1);
 	assert_false(svq_enable_calls(&f->svq));
@@ -424,7 +424,7 @@ static void test_calls_after(void **state)
 	}
 }
 
-/* C1, C7, C8: kicks and calls exactly when asked for, over the end of every index. */
+/* Kicks and calls exactly when asked for, over the end of every index. */
 static void test_event_idx(void **state)
 {
 	struct fixture *f = *state;

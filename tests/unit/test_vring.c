@@ -5,7 +5,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-/* A14: what a driver (or a migration stream) may say about where its ring is. */
+/* What a driver (or a migration stream) may say about where its ring is. */
 static void test_init(void **state)
 {
 	struct fixture *f = *state;
@@ -59,7 +59,7 @@ static void test_overlap(void **state)
 	}
 }
 
-/* Chains of every shape: all direct, all in a table, and (A10) direct ones followed by a table. */
+/* Chains of every shape: all direct, all in a table, and direct ones followed by a table, which is legal. */
 static void test_shapes(void **state)
 {
 	struct fixture *f = *state;
@@ -88,7 +88,7 @@ static void test_shapes(void **state)
 	}
 }
 
-/* A6: segments of length 0 are left out wherever they point; nothing but such a segment is an empty chain. */
+/* Segments of length 0 are left out wherever they point; nothing but such a segment is an empty chain. */
 static void test_zero_length(void **state)
 {
 	struct fixture *f = *state;
@@ -136,20 +136,20 @@ struct bad_chain {
 };
 
 static const struct bad_chain bad_chains[] = {
-	/* A3 */
+	/* Where it goes on. */
 	{ "next is outside", 1, { { BUF, 1, N, SIZE } }, 0, { { 0 } } },
 	{ "next is outside", 1, { { BUF, 1, N, UINT16_MAX } }, 0, { { 0 } } },
 	{ "loops", 1, { { BUF, 1, N, 0 } }, 0, { { 0 } } },
 	{ "loops", 2, { { BUF, 1, N, 1 }, { BUF, 1, N, 0 } }, 0, { { 0 } } },
 	{ "loops", 3, { { BUF, 1, N, 1 }, { BUF, 0, N, 2 }, { BUF, 1, N, 1 } }, 0, { { 0 } } },
-	/* A5 */
+	/* The order. */
 	{ "readable buffer follows", 2, { { BUF, 1, W | N, 1 }, { BUF, 1, 0, 0 } }, 0, { { 0 } } },
 	{ "readable buffer follows",
 	  2,
 	  { { BUF, 1, W | N, 1 }, { TABLE, 16, I, 0 } },
 	  1,
 	  { { BUF, 1, 0, 0 } } },
-	/* A7 */
+	/* Addresses. */
 	{ "buffer is not in guest", 1, { { UINT64_MAX, 2, 0, 0 } }, 0, { { 0 } } },
 	{ "buffer is not in guest", 1, { { UINT64_MAX - 1, UINT32_MAX, W, 0 } }, 0, { { 0 } } },
 	{ "buffer is not in guest", 1, { { HIGH + HIGH_N, 1, W, 0 } }, 0, { { 0 } } },
@@ -159,7 +159,7 @@ static const struct bad_chain bad_chains[] = {
 	{ "buffer is not in guest", 1, { { MEMORY_LOW_MAX, 1, 0, 0 } }, 0, { { 0 } } },
 	{ "buffer is not in guest", 1, { { HIGH - 1, 2, 0, 0 } }, 0, { { 0 } } },
 	{ "buffer is not in guest", 1, { { TABLE, 16, I, 0 } }, 1, { { HIGH - 1, 1, 0, 0 } } },
-	/* A8: 3 GiB less a page, twice; reads and writes count together */
+	/* The sum: 3 GiB less a page, twice; reads and writes count together */
 	{ "2^32 bytes", 2, { { 0, 0xbffff000, N, 1 }, { 0, 0xbffff000, 0, 0 } }, 0, { { 0 } } },
 	{ "2^32 bytes", 2, { { 0, 0x80000000, N, 1 }, { 0, 0x80000000, W, 0 } }, 0, { { 0 } } },
 	{ "2^32 bytes",
@@ -167,7 +167,7 @@ static const struct bad_chain bad_chains[] = {
 	  { { 0, 1, N, 1 }, { 0, 0x80000000, N | W, 2 }, { 0, 0x7fffffff, W, 0 } },
 	  0,
 	  { { 0 } } },
-	/* A9 */
+	/* Tables. */
 	{ "not the last", 1, { { TABLE, 16, I | N, 1 } }, 1, { { BUF, 1, 0, 0 } } },
 	{ "within another", 1, { { TABLE, 32, I, 0 } }, 1, { { TABLE, 16, I, 0 } } },
 	{ "within another", 1, { { TABLE, 32, I, 0 } }, 2, { { BUF, 1, N, 1 }, { TABLE, 32, I, 0 } } },
@@ -207,7 +207,7 @@ static void test_bad_chains(void **state)
 	}
 }
 
-/* A9: tables, without the feature. */
+/* A table, without the feature. */
 static void test_indirect_not_negotiated(void **state)
 {
 	struct fixture *f = *state;
@@ -219,7 +219,7 @@ static void test_indirect_not_negotiated(void **state)
 	assert_refused(f, "without the feature");
 }
 
-/* A4: a direct descriptor and a table that is as long as the ring. */
+/* A direct descriptor and a table that is as long as the ring. */
 static void test_too_long_together(void **state)
 {
 	struct fixture *f = *state;
@@ -247,7 +247,7 @@ static void test_table_at_end(void **state)
 	assert_chain(&chain, segs, 1, 1);
 }
 
-/* A8: as much as there may be. */
+/* As many bytes as there may be. */
 static void test_longest(void **state)
 {
 	struct fixture *f = *state;
@@ -261,7 +261,7 @@ static void test_longest(void **state)
 	assert_chain(&chain, segs, 1, 1);
 }
 
-/* A1, A2, A11. */
+/* An index that jumps ahead or goes back; heads outside the ring, and those that the device has already. */
 static void test_bad_avail(void **state)
 {
 	struct fixture *f = *state;
@@ -299,7 +299,7 @@ static void test_bad_avail(void **state)
 	assert_refused(f, "again before it was used");
 }
 
-/* A12: what the guest writes after the pop changes nothing that was popped; completion knows the head alone.
+/* What the guest writes after the pop changes nothing that was popped; completion knows the head alone.
  */
 static void test_private_copy(void **state)
 {
@@ -360,7 +360,7 @@ static void *scribble(void *opaque)
 	return NULL;
 }
 
-/* A12 with a guest that writes while we parse: whatever comes out is within bounds. */
+/* A guest that writes while we parse: whatever comes out is within bounds. */
 static void test_race(void **state)
 {
 	struct fixture *f = *state;

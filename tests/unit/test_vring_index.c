@@ -30,7 +30,7 @@ static void test_full_out_of_order(void **state)
 	assert_int_equal(fake_driver_get_used(&f->driver, &head, &len), 0);
 }
 
-/* C1: every index over its end, three in flight all the time, both kinds of event suppression. */
+/* Every index over its end, three in flight all the time, both kinds of event suppression. */
 static void test_wrap(void **state)
 {
 	struct fixture *f = *state;
@@ -134,7 +134,7 @@ static void test_in_flight_order(void **state)
 	assert_int_equal(vring_reread(&f->vr, 1, &chain), -EINVAL);
 }
 
-/* Interrupts by avail.flags, kicks by used.flags; A15: other bits mean nothing. */
+/* Interrupts by avail.flags, kicks by used.flags; other bits mean nothing. */
 static void test_flags(void **state)
 {
 	struct fixture *f = *state;
@@ -148,7 +148,7 @@ static void test_flags(void **state)
 	vring_disable_kicks(&f->vr);
 	fake_driver_add(&f->driver, &seg, 0, 1);
 	assert_false(fake_driver_publish(&f->driver));
-	assert_true(vring_has_avail(&f->vr)); /* C9: added while off, found by the look after on */
+	assert_true(vring_has_avail(&f->vr)); /* Added while off, found by the look after on */
 	assert_true(vring_enable_kicks(&f->vr));
 
 	vring_push(&f->vr, pop_one(f), 0);
@@ -160,7 +160,7 @@ static void test_flags(void **state)
 	assert_false(vring_enable_kicks(&f->vr));
 }
 
-/* C7, C8: the interrupt is wanted exactly when used.idx steps over used_event, at any place of the index. */
+/* The interrupt is wanted exactly when used.idx steps over used_event, at any place of the index. */
 static void test_event_idx(void **state)
 {
 	struct fixture *f = *state;

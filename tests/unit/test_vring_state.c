@@ -34,7 +34,7 @@ static void move(struct fixture *f)
 	f->vr = other;
 }
 
-/* C10: moved again and again, over the end of the indexes, each chain is used exactly once. */
+/* Moved again and again, over the end of the indexes, each chain is used exactly once. */
 static void test_move(void **state)
 {
 	struct fixture *f = *state;
