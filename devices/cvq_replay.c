@@ -212,8 +212,8 @@ static const struct cvq_coal *cvq_coal_of(const struct cvq_store *store, unsigne
 
 /*
  * Behind what holds for all of a kind, which overwrites it. And only once the queues are enabled: a device
- * refuses it for one that is not, and enabling undoes it. Ferry's devices have their
- * queues enabled before the first command, so that the end of the list is late enough.
+ * refuses it for one that is not, and enabling undoes it. Ferry's devices have their queues enabled before
+ * the first command, so that the end of the list is late enough.
  */
 static uint32_t cvq_replay_coal_queues(struct cvq_replay *r, uint8_t *cmd)
 {

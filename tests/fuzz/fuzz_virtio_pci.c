@@ -5,17 +5,13 @@
  * the status is one that there is; no loop turns for ever; every page that was written is in the log or is a
  * buffer that the NIC still has; a guest that is moved goes on, and its saved state is the same there.
  */
-#define _GNU_SOURCE
-#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/driver.h"
 
 #include <assert.h>
 #include <linux/pci_regs.h>
 #include <stdlib.h>
-#include <unistd.h>
 
-#include "devices/net_priv.h"
 #include "devices/soft_vdpa.h"
-#include "tests/fuzz/driver.h"
 #include "tests/fuzz/loop.h"
 #include "tests/fuzz/port.h"
 

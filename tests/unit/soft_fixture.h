@@ -45,15 +45,7 @@ static inline int command(struct soft_rig *r, uint8_t class, uint8_t cmd, const 
 
 /* Frames: Ethernet and IP, with the addresses of the published test vectors of the hash. */
 
-static const uint8_t vector_key[40] = {
-	0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67, 0x25, 0x3d, 0x43, 0xa3,
-	0x8f, 0xb0, 0xd0, 0xca, 0x2b, 0xcb, 0xae, 0x7b, 0x30, 0xb4, 0x77, 0xcb, 0x2d, 0xa3,
-	0x80, 0x30, 0xf2, 0x0c, 0x6a, 0x42, 0xb7, 0x3b, 0xbe, 0xac, 0x01, 0xfa,
-};
 static const uint8_t vector_ipv4[8] = { 66, 9, 149, 187, 161, 142, 100, 80 };
-static const uint8_t vector_ipv6[32] = { 0x3f, 0xfe, 0x25, 0x01, 0x02, 0x00, 0x1f, 0xff, 0, 0, 0,
-					 0,    0,    0,    0,    0x07, 0x3f, 0xfe, 0x25, 1, 2, 0,
-					 0,    0x03, 0,    0,    0,    0,    0,    0,    0, 1 };
 static const uint8_t vector_ports[4] = { 2794 >> 8, 2794 & 255, 1766 >> 8, 1766 & 255 };
 
 static inline uint32_t put_ipv4(uint8_t *p, uint8_t protocol, const uint8_t *ports)
@@ -81,20 +73,6 @@ static inline uint32_t put_eth(uint8_t *frame, unsigned int ethertype)
 static inline uint32_t ipv4_frame(uint8_t *frame, uint8_t protocol, const uint8_t *ports)
 {
 	return put_eth(frame, 0x0800) + put_ipv4(frame + 14, protocol, ports);
-}
-
-static inline uint32_t ipv6_frame(uint8_t *frame, uint8_t protocol)
-{
-	put_eth(frame, 0x86dd);
-	memset(frame + 14, 0, 80);
-	frame[14] = 0x60;
-	/* Behind an extension header of 16 bytes. */
-	frame[14 + 6] = 60;
-	memcpy(frame + 14 + 8, vector_ipv6, 32);
-	frame[14 + 40] = protocol;
-	frame[14 + 41] = 1;
-	memcpy(frame + 14 + 56, vector_ports, 4);
-	return 94;
 }
 
 /* Sends to the guest; the pair whose queue has it, or -1. */
