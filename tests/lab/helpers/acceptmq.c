@@ -5,7 +5,7 @@
 // when it makes its vDPA device; it keeps the larger number over a reset.
 
 #define _GNU_SOURCE
-#include "common_cfg.h"
+#include "virtio_cap.h"
 
 #define BIT(n) (1ull << (n))
 
@@ -25,12 +25,13 @@ int main(int argc, char **argv)
 {
 	static const uint64_t wanted = BIT(5) | BIT(16) | BIT(17) | BIT(22) | BIT(32) | BIT(33);
 	volatile struct virtio_pci_common_cfg *common = NULL;
+	struct virtio_pci_notify_cap cap;
 	uint64_t accepted = 0;
 	char directory[64];
 
 	if (argc == 2) {
 		snprintf(directory, sizeof(directory), "/sys/bus/pci/devices/%s", argv[1]);
-		common = common_cfg_map(directory);
+		common = virtio_cap_map(directory, VIRTIO_PCI_CAP_COMMON_CFG, &cap);
 	}
 	if (!common) {
 		fprintf(stderr, "acceptmq: give the slot of a virtio PCI function\n");

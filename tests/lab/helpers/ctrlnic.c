@@ -20,20 +20,14 @@
 // have 64 entries; the control queue and transmit queues have one chain at a time.
 
 #define _GNU_SOURCE
-#include <fcntl.h>
 #include <linux/virtio_net.h>
-#include <linux/virtio_pci.h>
 #include <linux/virtio_ring.h>
 #include <stdarg.h>
 #include <stdatomic.h>
-#include <stddef.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
-#include <unistd.h>
 
-#include "helper.h"
+#include "virtio_cap.h"
 
 #define PAGE       4096u
 #define RING_SIZE  64u
@@ -129,29 +123,12 @@ static void find_memory(void)
 	close(fd);
 }
 
-static volatile uint8_t *map_bar(const char *directory, int bar)
-{
-	char path[128];
-	struct stat st;
-	void *map;
-	int fd;
-
-	snprintf(path, sizeof(path), "%s/resource%d", directory, bar);
-	fd = open(path, O_RDWR);
-	if (fd < 0 || fstat(fd, &st))
-		die(path);
-	map = mmap(NULL, st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (map == MAP_FAILED)
-		die(path);
-	close(fd);
-	return map;
-}
-
 // Enables the function, with bus mastering, and finds its structures.
 static void find_device(const char *slot)
 {
 	char directory[64], path[128];
-	uint8_t space[256];
+	struct virtio_pci_notify_cap cap = { 0 };
+	uint8_t command[2];
 	int fd;
 
 	snprintf(directory, sizeof(directory), "/sys/bus/pci/devices/%s", slot);
@@ -162,27 +139,16 @@ static void find_device(const char *slot)
 	close(fd);
 	snprintf(path, sizeof(path), "%s/config", directory);
 	fd = open(path, O_RDWR);
-	if (fd < 0 || pread(fd, space, sizeof(space), 0) != sizeof(space))
+	if (fd < 0 || pread(fd, command, sizeof(command), PCI_COMMAND) != sizeof(command))
 		die(path);
-	space[4] |= 6;
-	if (pwrite(fd, space + 4, 2, 4) != 2)
+	command[0] |= PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
+	if (pwrite(fd, command, sizeof(command), PCI_COMMAND) != sizeof(command))
 		die(path);
 	close(fd);
-	for (uint8_t at = space[0x34]; at >= 0x40 && at <= 236; at = space[at + 1]) {
-		struct virtio_pci_notify_cap cap;
-
-		memcpy(&cap, space + at, sizeof(cap));
-		if (cap.cap.cap_vndr != 9)
-			continue;
-		if (cap.cap.cfg_type == VIRTIO_PCI_CAP_COMMON_CFG) {
-			common = (void *)(map_bar(directory, cap.cap.bar) + cap.cap.offset);
-		} else if (cap.cap.cfg_type == VIRTIO_PCI_CAP_NOTIFY_CFG) {
-			notify = map_bar(directory, cap.cap.bar) + cap.cap.offset;
-			notify_multiplier = cap.notify_off_multiplier;
-		} else if (cap.cap.cfg_type == VIRTIO_PCI_CAP_DEVICE_CFG) {
-			config = map_bar(directory, cap.cap.bar) + cap.cap.offset;
-		}
-	}
+	common = virtio_cap_map(directory, VIRTIO_PCI_CAP_COMMON_CFG, &cap);
+	config = virtio_cap_map(directory, VIRTIO_PCI_CAP_DEVICE_CFG, &cap);
+	notify = virtio_cap_map(directory, VIRTIO_PCI_CAP_NOTIFY_CFG, &cap);
+	notify_multiplier = cap.notify_off_multiplier;
 	if (!common || !notify || !config) {
 		fprintf(stderr, "ctrlnic: %s is no modern virtio function\n", slot);
 		exit(1);

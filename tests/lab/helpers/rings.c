@@ -6,12 +6,14 @@
 // "iomem=relaxed").
 
 #define _GNU_SOURCE
-#include "common_cfg.h"
+#include "virtio_cap.h"
 
 int main(void)
 {
+	struct virtio_pci_notify_cap cap;
 	// eth0's device is the virtio device; the PCI function is its parent.
-	volatile struct virtio_pci_common_cfg *common = common_cfg_map("/sys/class/net/eth0/device/..");
+	volatile struct virtio_pci_common_cfg *common =
+		virtio_cap_map("/sys/class/net/eth0/device/..", VIRTIO_PCI_CAP_COMMON_CFG, &cap);
 
 	if (!common) {
 		fprintf(stderr, "rings: eth0 is no virtio PCI function\n");
