@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A running VM on the host's real KVM: guests of a few instructions. Skipped where there is no /dev/kvm. */
+/* A running VM on the host's real KVM: guests of a few instructions. Skipped where KVM cannot run a guest. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <poll.h>
@@ -366,8 +366,8 @@ static void test_irqfd(void **state)
 
 static void test_irq_numbers_end(void **state)
 {
-	struct vm_irq *irqs = calloc(VM_MAX_GSI, sizeof(*irqs));
 	struct fixture *f = make(busy_code, sizeof(busy_code));
+	struct vm_irq *irqs = calloc(VM_MAX_GSI, sizeof(*irqs));
 	unsigned int n = 0;
 
 	while (n < VM_MAX_GSI && vm_irq_init(&f->vm, &irqs[n]) == 0)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A VM's state saved, described, loaded and refused, on the host's real KVM. Skipped where there is no
- * /dev/kvm. */
+/* A VM's state saved, described, loaded and refused, on the host's real KVM. Skipped where
+ * KVM cannot run a guest. */
 #include <libfdt.h>
 #include <stdio.h>
 

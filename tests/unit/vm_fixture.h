@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* A VM on the host's real KVM with a guest of a few instructions, and what tests of the VM do with it again
- * and again. Skipped where there is no /dev/kvm. */
+ * and again. Skipped where KVM cannot run a guest. */
 #ifndef FERRY_TESTS_UNIT_VM_FIXTURE_H
 #define FERRY_TESTS_UNIT_VM_FIXTURE_H
 
@@ -10,11 +10,11 @@
 #include <stdlib.h>
 
 #include <cmocka.h>
-#include <fcntl.h>
 #include <semaphore.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "tests/unit/kvm_probe.h"
 #include "vmm/vm.h"
 #include "vmm/x86/cpu.h"
 #include "vmm/x86/layout.h"
@@ -93,13 +93,11 @@ struct fixture {
 	struct probe probe;
 };
 
+/* Before anything is allocated: skip() does not come back. */
 static inline void need_kvm(void)
 {
-	int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
-
-	if (fd < 0)
+	if (kvm_lacks())
 		skip();
-	close(fd);
 }
 
 /* A VM whose first vCPU is about to run @code in 32-bit mode, threads started. */
@@ -109,10 +107,12 @@ static inline struct fixture *make_sized(const void *code, size_t len, uint64_t 
 	static const uint64_t gdt[] = { 0, 0x00cf9b000000ffff, 0x00af9b000000ffff, 0x00cf93000000ffff };
 	const struct boot_entry entry = { .rip = CODE, .info = 0x1234, .long_mode = long_mode };
 	struct error err = { 0 };
-	struct fixture *f = calloc(1, sizeof(*f));
+	struct fixture *f;
 	int ret;
 
 	need_kvm();
+	f = calloc(1, sizeof(*f));
+	assert_non_null(f);
 	f->probe.vm = &f->vm;
 	sem_init(&f->probe.written, 0, 0);
 	sem_init(&f->probe.reading, 0, 0);
