@@ -311,14 +311,15 @@ static int net_window_init(struct net *net, struct error *err)
 			"give the guest less memory",
 			net->vdpa->name, (unsigned long long)net->vdpa->iova_first,
 			(unsigned long long)net->vdpa->iova_last, (unsigned long long)(w->iova + w->len - 1));
-	w->fd = memfd_create("ferry-window", MFD_CLOEXEC);
-	if (w->fd < 0 || ftruncate(w->fd, (off_t)w->len) < 0)
-		return error_add(err, -errno, "cannot create shadow memory: %s", strerror(errno));
+	w->fd = memory_create_file("ferry-window", w->len);
+	if (w->fd < 0)
+		return error_add(err, w->fd, "cannot create shadow memory: %s", strerror(-w->fd));
 	w->hva = mmap(NULL, w->len, PROT_READ | PROT_WRITE, MAP_SHARED, w->fd, 0);
 	if (w->hva == MAP_FAILED) {
 		w->hva = NULL;
 		return error_add(err, -errno, "cannot map shadow memory: %s", strerror(errno));
 	}
+	memory_hide(&net->vm->memory, w->hva, w->len);
 	return 0;
 }
 

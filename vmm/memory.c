@@ -4,21 +4,49 @@
 #include "vmm/memory.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+/* Linux 6.3. */
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 8u
+#endif
+
+int memory_create_file(const char *name, uint64_t len)
+{
+	int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL), ret;
+
+	/* A kernel that does not know the last of them, if nothing else is wrong: the second answer counts.
+	 */
+	if (fd < 0 && errno == EINVAL)
+		fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (fd < 0)
+		return -errno;
+	/* An access behind the end of a file that has become shorter is a SIGBUS. */
+	if (ftruncate(fd, (off_t)len) == 0 &&
+	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
+		return fd;
+	ret = -errno;
+	close(fd);
+	return ret;
+}
+
+void memory_hide(const struct memory *m, void *hva, uint64_t len)
+{
+	/* Cannot fail on a mapping of a memfd. */
+	if (!m->dumped && madvise(hva, len, MADV_DONTDUMP) < 0)
+		log_warn("cannot keep guest memory out of core files: %s", strerror(errno));
+}
+
 /* At a multiple of HUGE_PAGE_SIZE, as its place in the guest and in the memfd is: all three must agree for
  * huge pages. */
-static int memory_map_region(struct memory *m, uint64_t gpa, uint64_t len)
+static int memory_map_region(struct memory *m, struct memory_region *r)
 {
-	struct memory_region *r = &m->regions[m->n_regions];
+	uint64_t head, len = r->len;
 	uint8_t *reserved, *hva;
-	uint64_t head;
 
-	*r = (struct memory_region){ .gpa = gpa, .len = len };
-	if (m->n_regions > 0)
-		r->offset = m->regions[m->n_regions - 1].offset + m->regions[m->n_regions - 1].len;
 	reserved = mmap(NULL, len + HUGE_PAGE_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
 			-1, 0);
 	if (reserved == MAP_FAILED)
@@ -35,50 +63,73 @@ static int memory_map_region(struct memory *m, uint64_t gpa, uint64_t len)
 	if (head > 0)
 		munmap(reserved, head);
 	munmap(hva + len, HUGE_PAGE_SIZE - head);
+	memory_hide(m, hva, len);
 	r->hva = hva;
-	m->n_regions++;
 	return 0;
+}
+
+static void memory_add_region(struct memory *m, uint64_t gpa, uint64_t offset, uint64_t len)
+{
+	m->regions[m->n_regions++] = (struct memory_region){ .gpa = gpa, .len = len, .offset = offset };
+}
+
+void memory_frame(struct memory *m, uint64_t size)
+{
+	uint64_t low = min_u64(size, MEMORY_LOW_MAX);
+
+	*m = (struct memory){ .fd = -1, .size = size };
+	memory_add_region(m, 0, 0, low);
+	if (size > low)
+		memory_add_region(m, MEMORY_HIGH_BASE, low, size - low);
+}
+
+static void memory_empty(struct memory *m)
+{
+	for (unsigned int i = 0; i < m->n_regions; i++) {
+		if (m->regions[i].hva)
+			munmap(m->regions[i].hva, m->regions[i].len);
+		m->regions[i].hva = NULL;
+	}
+	if (m->fd >= 0)
+		close(m->fd);
+	m->fd = -1;
+}
+
+int memory_fill(struct memory *m, struct error *err)
+{
+	int ret = 0;
+
+	m->fd = memory_create_file("ferry-ram", m->size);
+	if (m->fd < 0)
+		return error_add(err, m->fd, "cannot create %llu bytes of guest memory: %s",
+				 (unsigned long long)m->size, strerror(-m->fd));
+	for (unsigned int i = 0; ret == 0 && i < m->n_regions; i++)
+		ret = memory_map_region(m, &m->regions[i]);
+	if (ret < 0) {
+		error_add(err, ret, "cannot map %llu bytes of guest memory: %s", (unsigned long long)m->size,
+			  strerror(-ret));
+		memory_empty(m);
+	}
+	return ret;
 }
 
 int memory_init(struct memory *m, uint64_t size, struct error *err)
 {
-	uint64_t low = min_u64(size, MEMORY_LOW_MAX);
 	int ret;
 
-	*m = (struct memory){ .fd = -1, .size = size };
-	m->fd = memfd_create("ferry-ram", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (m->fd < 0)
-		return error_add(err, -errno, "cannot create guest memory: %s", strerror(errno));
-	if (ftruncate(m->fd, (off_t)size) < 0) {
-		ret = error_add(err, -errno, "cannot size guest memory to %llu bytes: %s",
-				(unsigned long long)size, strerror(errno));
-		goto exit_memory;
-	}
-	ret = memory_map_region(m, 0, low);
-	if (ret == 0 && size > low)
-		ret = memory_map_region(m, MEMORY_HIGH_BASE, size - low);
-	if (ret < 0) {
-		error_add(err, ret, "cannot map %llu bytes of guest memory: %s", (unsigned long long)size,
-			  strerror(-ret));
-		goto exit_memory;
-	}
-	return 0;
-
-exit_memory:
-	memory_exit(m);
+	memory_frame(m, size);
+	ret = memory_fill(m, err);
+	if (ret < 0)
+		memory_exit(m);
 	return ret;
 }
 
 void memory_exit(struct memory *m)
 {
-	for (unsigned int i = 0; i < m->n_regions; i++)
-		munmap(m->regions[i].hva, m->regions[i].len);
+	memory_empty(m);
 	m->n_regions = 0;
 	free((void *)m->dirty);
 	m->dirty = NULL;
-	if (m->fd >= 0)
-		close(m->fd);
-	m->fd = -1;
 }
 
 uint64_t memory_end(const struct memory *m)

@@ -19,7 +19,7 @@ struct memory_region {
 	uint64_t gpa;
 	uint64_t len;    /* bytes, a multiple of PAGE_SIZE */
 	uint64_t offset; /* of the region's first byte in the memfd */
-	uint8_t *hva;
+	uint8_t *hva;    /* NULL in a frame */
 };
 
 struct memory {
@@ -28,6 +28,7 @@ struct memory {
 	uint64_t size;
 	unsigned int n_regions;
 	struct memory_region regions[MEMORY_MAX_REGIONS];
+	bool dumped; /* core files of this process have it. Set between memory_frame() and memory_fill() */
 
 	/* Bit n = page n of the memfd was written by Ferry or a device. Any thread sets, one thread takes. */
 	_Atomic uint64_t *dirty;
@@ -41,6 +42,22 @@ struct memory {
  */
 int __must_check memory_init(struct memory *m, uint64_t size, struct error *err);
 void memory_exit(struct memory *m);
+
+/*
+ * Its two halves. A frame has the regions, and no memory: it costs nothing, whatever its size, and serves
+ * memory_end() only. memory_fill() that fails leaves the frame.
+ */
+void memory_frame(struct memory *m, uint64_t size);
+int __must_check memory_fill(struct memory *m, struct error *err);
+
+/*
+ * A file in memory of @len bytes, to be mapped MAP_SHARED: its descriptor, or -errno. Whoever is given it by
+ * the kernel, as a VDUSE process is, cannot cut it short under those who map it.
+ */
+int __must_check memory_create_file(const char *name, uint64_t len);
+
+/* Keeps what is mapped at @hva, whole pages of the guest's, out of core files, unless @m is dumped. */
+void memory_hide(const struct memory *m, void *hva, uint64_t len);
 
 /* Where the PCI hole begins: RAM below 4 GiB ends here at the latest. */
 #define MEMORY_LOW_MAX   GIB(3)

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Guest RAM: its regions, the bounds of every access, and the log of writes. */
+#define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
 
 #include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -83,6 +87,91 @@ static void test_next_data(void **state)
 	assert_int_equal(memory_next_data(&m, end, &start, &end), 0);
 	memory_exit(&m);
 	assert_int_equal(memory_next_data(&m, 0, &start, &end), -EBADF);
+}
+
+/* As a VDUSE process may try, which the kernel gives the file behind what it maps. */
+static void test_nobody_cuts_it_short(void **state)
+{
+	const int want = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+	struct memory m;
+
+	init(&m, MIB(16));
+	assert_int_equal(fcntl(m.fd, F_GET_SEALS) & want, want);
+	errno = 0;
+	assert_int_equal(ftruncate(m.fd, 0), -1);
+	assert_int_equal(errno, EPERM);
+	assert_int_equal(ftruncate(m.fd, MIB(32)), -1);
+	assert_int_equal(fcntl(m.fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE), -1);
+	assert_int_equal(memory_write(&m, MIB(16) - 1, "a", 1), 0);
+	memory_exit(&m);
+}
+
+/* A name that is too long is no kernel that is too old. */
+static void test_name_too_long(void **state)
+{
+	char name[512] = { 0 };
+
+	memset(name, 'x', sizeof(name) - 1);
+	assert_int_equal(memory_create_file(name, PAGE_SIZE), -EINVAL);
+}
+
+/* Whether a core file of this process would have what is mapped at @hva. */
+static bool is_dumped(const void *hva)
+{
+	FILE *smaps = fopen("/proc/self/smaps", "re");
+	bool within = false, dumped = true;
+	uintptr_t start, end;
+	char line[512];
+
+	assert_non_null(smaps);
+	while (fgets(line, sizeof(line), smaps)) {
+		if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " ", &start, &end) == 2)
+			within = start <= (uintptr_t)hva && (uintptr_t)hva < end;
+		else if (within && strncmp(line, "VmFlags:", 8) == 0)
+			dumped = !strstr(line, " dd");
+	}
+	fclose(smaps);
+	return dumped;
+}
+
+static void test_core_files_are_without_it(void **state)
+{
+	struct error err = { 0 };
+	struct memory m;
+
+	init(&m, MEMORY_LOW_MAX + MIB(4));
+	assert_false(is_dumped(m.regions[0].hva));
+	assert_false(is_dumped(m.regions[1].hva + MIB(4) - 1));
+	assert_true(is_dumped(&m));
+	memory_exit(&m);
+	/* Unless asked for. */
+	memory_frame(&m, MEMORY_LOW_MAX + MIB(4));
+	m.dumped = true;
+	assert_int_equal(memory_fill(&m, &err), 0);
+	assert_true(is_dumped(m.regions[0].hva));
+	assert_true(is_dumped(m.regions[1].hva));
+	memory_exit(&m);
+}
+
+/* What a peer says it needs costs nothing before it is compared. */
+static void test_a_frame_has_no_memory(void **state)
+{
+	struct error err = { 0 };
+	struct memory m;
+
+	memory_frame(&m, GIB(4096));
+	assert_int_equal(m.fd, -1);
+	assert_int_equal(memory_end(&m), GIB(4097));
+	assert_null(m.regions[0].hva);
+	assert_null(m.regions[1].hva);
+	memory_exit(&m);
+	/* What fails leaves a frame. */
+	memory_frame(&m, (uint64_t)1 << 62);
+	assert_true(memory_fill(&m, &err) < 0);
+	assert_int_equal(m.fd, -1);
+	assert_int_equal(m.n_regions, 2);
+	assert_null(m.regions[0].hva);
+	memory_exit(&m);
 }
 
 static void test_too_much(void **state)
@@ -252,10 +341,18 @@ static void test_log_threads(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_regions),     cmocka_unit_test(test_huge_pages),
-		cmocka_unit_test(test_too_much),    cmocka_unit_test(test_bounds),
-		cmocka_unit_test(test_memfd),       cmocka_unit_test(test_log),
-		cmocka_unit_test(test_log_threads), cmocka_unit_test(test_next_data),
+		cmocka_unit_test(test_regions),
+		cmocka_unit_test(test_huge_pages),
+		cmocka_unit_test(test_too_much),
+		cmocka_unit_test(test_bounds),
+		cmocka_unit_test(test_memfd),
+		cmocka_unit_test(test_log),
+		cmocka_unit_test(test_log_threads),
+		cmocka_unit_test(test_next_data),
+		cmocka_unit_test(test_nobody_cuts_it_short),
+		cmocka_unit_test(test_core_files_are_without_it),
+		cmocka_unit_test(test_a_frame_has_no_memory),
+		cmocka_unit_test(test_name_too_long),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The NIC from a driver's first register access to packets both ways, resets and what the guest sees. */
+#define _GNU_SOURCE
 #include "tests/unit/net_fixture.h"
+
+#include <fcntl.h>
 
 static void test_bring_up(void **state)
 {
@@ -22,6 +25,18 @@ static void test_bring_up(void **state)
 	assert_int_equal(at_device, fake_vdpa_default.features);
 	assert_int_equal(net_guest_ctrl(f->a), 4);
 	assert_int_equal(net_guest_read(f->a, f->a->config + 6, 2), VIRTIO_NET_S_LINK_UP);
+}
+
+/* The kernel gives the file behind Ferry's rings to a VDUSE process, too. */
+static void test_nobody_cuts_the_window_short(void **state)
+{
+	const int want = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+	struct fixture *f = *state;
+	int fd = f->a->net->window.fd;
+
+	assert_int_equal(fcntl(fd, F_GET_SEALS) & want, want);
+	assert_int_equal(ftruncate(fd, 0), -1);
+	assert_int_equal(errno, EPERM);
 }
 
 static void test_traffic(void **state)
@@ -467,6 +482,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_bring_up),
+		TEST(test_nobody_cuts_the_window_short),
 		TEST(test_traffic),
 		TEST(test_packet_of_many_buffers),
 		TEST(test_one_kick_and_one_interrupt_for_a_batch),
