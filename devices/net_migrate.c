@@ -130,9 +130,8 @@ static int net_check_queues(struct net *net, const struct net_description *d, st
 					net->name, i, size, net->vdpa->name, net->queues[i].device_size);
 	}
 	if (virtio_has(d->negotiated, VIRTIO_NET_F_MTU) && here != there)
-		ret = error_add(err, -ENOTSUP,
-				"%s: the guest's MTU is %u, %s has %u (vdpa dev add ... mtu ...)", net->name,
-				there, net->vdpa->name, here);
+		ret = error_add(err, -ENOTSUP, "%s: the guest's MTU is %u, %s has %u (%s)", net->name, there,
+				net->vdpa->name, here, net->vdpa->mtu_advice);
 	return ret;
 }
 

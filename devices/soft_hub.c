@@ -172,7 +172,11 @@ int soft_hub_open(struct soft_port **port, const struct net_config *config, stru
 	if (!hub)
 		return error_add(err, -ENOMEM, "no memory for the hub %s", config->hub);
 	hub->port = (struct soft_port){
-		.ops = &hub_ops, .n_sources = 1, .features = HUB_OFFLOADS, .mtu = HUB_MTU
+		.ops = &hub_ops,
+		.n_sources = 1,
+		.features = HUB_OFFLOADS,
+		.mtu = HUB_MTU,
+		.mtu_advice = "a hub has no other: the NIC here has to be one of tap= or vdpa=",
 	};
 	hub->port.sources[0].event.fd = hub->port.link.fd = hub->inotify = -1;
 	hub->self.sun_family = AF_UNIX;

@@ -147,6 +147,7 @@ static void soft_describe(struct soft_vdpa *sv)
 	sv->vdpa = (struct vdpa){
 		.ops = &soft_ops,
 		.name = sv->name,
+		.mtu_advice = sv->port->mtu_advice,
 		.features = SOFT_FEATURES | sv->port->features,
 		.config_len = SOFT_CONFIG_LEN,
 		.n_vqs = 2 * sv->n_pairs + 1,

@@ -60,6 +60,7 @@ struct soft_port {
 	struct loop_source link;                    /* readable: it may have gone up or down; -1: never */
 	uint64_t features;                          /* of offloads that it can do */
 	uint16_t mtu;
+	const char *mtu_advice; /* what gives it another */
 };
 
 struct soft_port_ops {

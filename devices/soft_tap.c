@@ -256,6 +256,8 @@ int soft_tap_open(struct soft_port **port, const struct net_config *config, stru
 	if (!tap)
 		return error_add(err, -ENOMEM, "no memory for %s", config->tap);
 	tap->port.ops = &tap_ops;
+	tap->port.mtu_advice =
+		"give the TAP interface, or with bridge= its bridge, that MTU: \"ip link set NAME mtu ...\"";
 	tap->port.link.fd = -1;
 	/* Their lengths were checked with the rest of the option. */
 	snprintf(tap->name, sizeof(tap->name), "%s", config->tap);

@@ -76,7 +76,8 @@ struct vdpa_ops {
 /* Facts of a device, read when it is opened. */
 struct vdpa {
 	const struct vdpa_ops *ops;
-	const char *name; /* for messages: the path of the node */
+	const char *name;       /* for messages: the path of the node */
+	const char *mtu_advice; /* for messages: what gives the device another MTU */
 	uint64_t features;
 	uint32_t config_len;
 	unsigned int n_vqs;

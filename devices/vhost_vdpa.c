@@ -461,7 +461,11 @@ int vhost_vdpa_open(struct vdpa **out, const char *path, struct error *err)
 		return error_add(err, -ENOMEM, "no memory for %s", path);
 	vv->fd = -1;
 	strcpy(vv->path, path);
-	vv->vdpa = (struct vdpa){ .ops = &vhost_vdpa_ops, .name = vv->path };
+	vv->vdpa = (struct vdpa){
+		.ops = &vhost_vdpa_ops,
+		.name = vv->path,
+		.mtu_advice = "make the device with \"vdpa dev add ... mtu ...\"",
+	};
 	ret = open_node(vv, err);
 	if (ret == 0)
 		ret = check_kind(vv, err);

@@ -46,7 +46,7 @@ static void test_not_accepted(void **state)
 	assert_not_accepted(f, &spec, "queue 0 has up to 64 entries, /dev/fake-vdpa takes 32");
 	spec = fake_vdpa_default;
 	spec.mtu = 9000;
-	assert_not_accepted(f, &spec, "MTU is 1500, /dev/fake-vdpa has 9000");
+	assert_not_accepted(f, &spec, "MTU is 1500, /dev/fake-vdpa has 9000 (turn the screw)");
 	spec = fake_vdpa_default;
 	spec.rss_max_table = 64;
 	assert_not_accepted(f, &spec, "VIRTIO_NET_F_RSS");
