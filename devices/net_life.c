@@ -240,10 +240,9 @@ static int net_store_default(struct net *net, struct error *err)
 		return 0;
 	return error_add(err, -EINVAL,
 			 "the guest's MAC address is %02x:%02x:%02x:%02x:%02x:%02x, the device's is "
-			 "%02x:%02x:%02x:%02x:%02x:%02x and cannot be set by this driver (vdpa dev set name "
-			 "... mac ...)",
+			 "%02x:%02x:%02x:%02x:%02x:%02x and cannot be set by this driver (%s)",
 			 guest_mac[0], guest_mac[1], guest_mac[2], guest_mac[3], guest_mac[4], guest_mac[5],
-			 mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
+			 mac[0], mac[1], mac[2], mac[3], mac[4], mac[5], net->vdpa->advice.mac);
 }
 
 void net_target_default(struct net *net)

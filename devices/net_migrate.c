@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 
 #define NET_CONFIG_FIELD(field) ((unsigned int)offsetof(struct virtio_net_config, field))
 
@@ -110,28 +111,42 @@ static int net_check_offered(struct net *net, const struct net_description *d, u
 	return ret;
 }
 
+/* The control queue's ring is between the guest and Ferry: a command takes two descriptors of the device's,
+ * however many it had. One reason for all queues: with many of them there would be no room for others. */
+static int net_check_sizes(struct net *net, const struct net_description *d, struct error *err)
+{
+	const char *advice = net->vdpa->advice.ring;
+	unsigned int first = 0, n = 0;
+	char others[32] = "";
+
+	for (unsigned int i = 0; i < 2 * d->n_pairs && i < 2 * net->device_max_pairs; i++) {
+		if (get_le16(d->sizes + 2 * i) > net->queues[i].device_size && n++ == 0)
+			first = i;
+	}
+	if (n == 0)
+		return 0;
+	if (n > 1)
+		snprintf(others, sizeof(others), ", and %u like it", n - 1);
+	return error_add(err, -ENOTSUP, "%s: queue %u has up to %u entries, %s takes %u%s%s%s%s", net->name,
+			 first, get_le16(d->sizes + 2 * first), net->vdpa->name,
+			 net->queues[first].device_size, others, advice ? " (" : "", advice ? advice : "",
+			 advice ? ")" : "");
+}
+
 /* The queues that it was shown, and its MTU. */
 static int net_check_queues(struct net *net, const struct net_description *d, struct error *err)
 {
 	uint16_t here = get_le16(net->config + NET_CONFIG_FIELD(mtu));
 	uint16_t there = get_le16(d->config + NET_CONFIG_FIELD(mtu));
-	int ret = 0;
+	int ret = net_check_sizes(net, d, err);
 
 	if (d->n_pairs > net->device_max_pairs)
-		ret = error_add(err, -ENOTSUP, "%s: the guest's NIC has %u queue pairs, %s has %u", net->name,
-				d->n_pairs, net->vdpa->name, net->device_max_pairs);
-	/* The control queue's ring is between the guest and Ferry: a command takes two descriptors of the
-	 * device's, however many it had. */
-	for (unsigned int i = 0; i < 2 * d->n_pairs && i < net->n_slots; i++) {
-		uint16_t size = get_le16(d->sizes + 2 * i);
-
-		if (size > net->queues[i].device_size)
-			ret = error_add(err, -ENOTSUP, "%s: queue %u has up to %u entries, %s takes %u",
-					net->name, i, size, net->vdpa->name, net->queues[i].device_size);
-	}
+		ret = error_add(err, -ENOTSUP, "%s: the guest's NIC has %u queue pairs, %s has %u (%s)",
+				net->name, d->n_pairs, net->vdpa->name, net->device_max_pairs,
+				net->vdpa->advice.pairs);
 	if (virtio_has(d->negotiated, VIRTIO_NET_F_MTU) && here != there)
 		ret = error_add(err, -ENOTSUP, "%s: the guest's MTU is %u, %s has %u (%s)", net->name, there,
-				net->vdpa->name, here, net->vdpa->mtu_advice);
+				net->vdpa->name, here, net->vdpa->advice.mtu);
 	return ret;
 }
 

@@ -147,7 +147,10 @@ static void soft_describe(struct soft_vdpa *sv)
 	sv->vdpa = (struct vdpa){
 		.ops = &soft_ops,
 		.name = sv->name,
-		.mtu_advice = sv->port->mtu_advice,
+		.advice = { .mac = "give it mac=",
+			    .mtu = sv->port->mtu_advice,
+			    .pairs = "give it queues=",
+			    .ring = "give it ring=" },
 		.features = SOFT_FEATURES | sv->port->features,
 		.config_len = SOFT_CONFIG_LEN,
 		.n_vqs = 2 * sv->n_pairs + 1,

@@ -73,11 +73,17 @@ struct vdpa_ops {
 	void (*close)(struct vdpa *vdpa);
 };
 
+/* For messages: what an operator does so that the device has another value. */
+struct vdpa_advice {
+	const char *mac, *mtu, *pairs;
+	const char *ring; /* NULL: nothing can be done */
+};
+
 /* Facts of a device, read when it is opened. */
 struct vdpa {
 	const struct vdpa_ops *ops;
-	const char *name;       /* for messages: the path of the node */
-	const char *mtu_advice; /* for messages: what gives the device another MTU */
+	const char *name; /* for messages: the path of the node */
+	struct vdpa_advice advice;
 	uint64_t features;
 	uint32_t config_len;
 	unsigned int n_vqs;

@@ -464,7 +464,9 @@ int vhost_vdpa_open(struct vdpa **out, const char *path, struct error *err)
 	vv->vdpa = (struct vdpa){
 		.ops = &vhost_vdpa_ops,
 		.name = vv->path,
-		.mtu_advice = "make the device with \"vdpa dev add ... mtu ...\"",
+		.advice = { .mac = "\"vdpa dev set name ... mac ...\"",
+			    .mtu = "make the device with \"vdpa dev add ... mtu ...\"",
+			    .pairs = "make the device with \"vdpa dev add ... max_vqp ...\"" },
 	};
 	ret = open_node(vv, err);
 	if (ret == 0)

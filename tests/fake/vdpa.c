@@ -444,7 +444,7 @@ struct fake_vdpa *fake_vdpa_new(const struct fake_vdpa_spec *spec)
 	f->vdpa = (struct vdpa){
 		.ops = &fake_ops,
 		.name = f->spec.name,
-		.mtu_advice = "turn the screw",
+		.advice = { .mac = "move the switch", .mtu = "turn the screw", .pairs = "pull the lever" },
 		.features = spec->features,
 		.config_len = FAKE_VDPA_CONFIG,
 		.n_vqs = 2 * spec->n_pairs + (virtio_has(spec->features, VIRTIO_NET_F_CTRL_VQ) ? 1 : 0),

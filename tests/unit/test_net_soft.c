@@ -50,6 +50,22 @@ static void rebuild_b(struct pair *p)
 	assert_taken(&p->b, net_device_ops.accept, write_tree(&p->a, net_device_ops.describe));
 }
 
+/* A NIC in software is not made with "vdpa dev add": what the operator can do about it is in Ferry's own
+ * options. */
+static void test_a_smaller_device_at_the_destination(void **state)
+{
+	struct pair *p = *state;
+
+	assert_int_equal(net_guest_start(&p->a, ALL), DRIVER_OK);
+	net_guest_exit(&p->b);
+	net_guest_init_on(&p->b, soft_net_device(&p->net, 1, CONFIG_MIN_RING), &fixture_config);
+	assert_refused(&p->b, net_device_ops.accept, write_tree(&p->a, net_device_ops.describe),
+		       "has 1 (give it queues=)");
+	assert_refused(&p->b, net_device_ops.accept, write_tree(&p->a, net_device_ops.describe),
+		       "takes 64, and 1 like it (give it ring=)");
+	assert_null(strstr(p->b.net->vdpa->advice.mtu, "vdpa dev"));
+}
+
 /* Nothing has happened to the source's guest. */
 static void assert_unharmed(struct pair *p)
 {
@@ -446,6 +462,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_exchange, build, demolish),
 		cmocka_unit_test_setup_teardown(test_migrate, build, demolish),
+		cmocka_unit_test_setup_teardown(test_a_smaller_device_at_the_destination, build, demolish),
 		cmocka_unit_test_setup_teardown(test_pieces, build, demolish),
 		cmocka_unit_test_setup_teardown(test_ring_reset, build, demolish),
 		cmocka_unit_test_setup_teardown(test_faults_ahead, build, demolish),

@@ -32,7 +32,7 @@ static void test_not_accepted(void **state)
 
 	start(f);
 	spec.n_pairs = 1;
-	assert_not_accepted(f, &spec, "2 queue pairs, /dev/fake-vdpa has 1");
+	assert_not_accepted(f, &spec, "2 queue pairs, /dev/fake-vdpa has 1 (pull the lever)");
 	spec = fake_vdpa_default;
 	spec.features &= ~BIT(VIRTIO_NET_F_CTRL_VLAN);
 	assert_not_accepted(f, &spec, "uses VIRTIO_NET_F_CTRL_VLAN, which /dev/fake-vdpa does not offer");
@@ -43,7 +43,7 @@ static void test_not_accepted(void **state)
 	assert_not_accepted(f, &spec, "VIRTIO_NET_F_CTRL_VQ");
 	spec = fake_vdpa_default;
 	spec.ring_size = 32;
-	assert_not_accepted(f, &spec, "queue 0 has up to 64 entries, /dev/fake-vdpa takes 32");
+	assert_not_accepted(f, &spec, "queue 0 has up to 64 entries, /dev/fake-vdpa takes 32, and 3 like it");
 	spec = fake_vdpa_default;
 	spec.mtu = 9000;
 	assert_not_accepted(f, &spec, "MTU is 1500, /dev/fake-vdpa has 9000 (turn the screw)");
@@ -218,8 +218,10 @@ static void test_a_mac_address_that_cannot_be_set(void **state)
 	build_b(f, &spec);
 	assert_int_equal(net_guest_start(f->a, ~BIT(VIRTIO_NET_F_CTRL_MAC_ADDR)), DRIVER_OK);
 	assert_taken(f->b, net_device_ops.accept, write_tree(f->a, net_device_ops.describe));
-	assert_refused(f->b, net_device_ops.warm_load, write_warm(f->a, true),
-		       "the guest's MAC address is 52:54:00:00:00:01, the device's is 52:54:00:00:00:02");
+	assert_refused(
+		f->b, net_device_ops.warm_load, write_warm(f->a, true),
+		"the guest's MAC address is 52:54:00:00:00:01, the device's is 52:54:00:00:00:02 and cannot "
+		"be set by this driver (move the switch)");
 }
 
 /* Trees that were tampered with */

@@ -223,6 +223,16 @@ static void test_link(void **state)
 	close(fd);
 }
 
+/* What a destination says whose MTU is another one than the guest's. */
+static void test_mtu_advice(void **state)
+{
+	struct soft_rig *r = *state;
+
+	if (!r)
+		skip();
+	assert_non_null(strstr(r->vdpa->advice.mtu, "ip link set"));
+}
+
 static void test_refusals(void **state)
 {
 	struct net_config config = { .soft = "soft",
@@ -253,6 +263,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_both_ways, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_offloads, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_link, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_mtu_advice, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_refusals, setup, teardown),
 	};
 
