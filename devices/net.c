@@ -140,12 +140,11 @@ static int net_driver_ok_call(struct net *net, void *arg)
 	net->stays = false;
 	ret = net_find_rings(net, &err);
 	net->passing = ret == 0 && net_can_pass(net);
+	net_target_default(net);
 	if (ret == 0)
-		ret = net_start(net, net->virtio.accepted, &err);
-	if (ret == 0) {
-		net_target_default(net);
+		ret = net_start(net, net->virtio.accepted, net_fill, &err);
+	if (ret == 0)
 		ret = net_ctrl_apply(net, &err);
-	}
 	if (ret < 0) {
 		log_limited(&net->stop_limit, LOG_ERROR, "%s: cannot start the NIC for the guest: %s",
 			    net->name, err.text);

@@ -11,7 +11,16 @@
 
 void net_queue_kick_device(struct net_queue *q)
 {
-	loop_signal(q->device_kick);
+	if (q->net->ready)
+		loop_signal(q->device_kick);
+}
+
+void net_kick_receivers(struct net *net)
+{
+	if (net->passing)
+		return;
+	for (unsigned int i = 0; i < net->n_data; i += 2)
+		net_queue_kick_device(&net->queues[i]);
 }
 
 /* Gives a chain to the device: 0, -ENOSPC when the shadow ring has no room now. */
@@ -68,10 +77,37 @@ static int net_queue_take(struct net_queue *q)
 	return 1;
 }
 
-static void net_queue_publish(struct net_queue *q)
+void net_queue_publish(struct net_queue *q)
 {
-	if (svq_publish(&q->svq))
+	bool kick = svq_publish(&q->svq);
+
+	if (q->dry && q->svq.n_in_flight > 0) {
+		q->dry = false;
+		net_kick_receivers(q->net);
+	} else if (kick) {
 		net_queue_kick_device(q);
+	}
+}
+
+int net_fill(struct net *net, struct error *err)
+{
+	/* Guests with fewer offloads than the device begins with: see net_drop_early(). Buffers that the
+	 * device has to have again would come behind the others. */
+	bool early = !virtio_has(net->features, VIRTIO_F_IN_ORDER) || !net->target.offloads_set;
+
+	for (unsigned int i = 0; early && !net->passing && i < net->n_data; i += 2) {
+		struct net_queue *q = &net->queues[i];
+		unsigned int left = q->held ? q->vring.setup.size : 0;
+
+		/* Chains without segments take no room in the shadow ring, and a guest can add them for ever.
+		 */
+		if (left > 0 && net_queue_submit_held(q) == 0) {
+			while (left > 0 && net_queue_take(q) == 1)
+				left--;
+		}
+		net_queue_publish(q);
+	}
+	return 0;
 }
 
 static void net_queue_publish_used(struct net_queue *q)
@@ -154,6 +190,20 @@ static int net_queue_take_used(struct net_queue *q)
 	if (ret < 0)
 		net_break(q->net, "queue %u: %s", q->guest_index, q->svq.broken);
 	return ret < 0 ? ret : n;
+}
+
+void net_drop_early(struct net *net)
+{
+	if (!net->store.offloads_set || net->passing)
+		return;
+	for (unsigned int i = 0; i < net->n_data; i += 2) {
+		struct net_queue *q = &net->queues[i];
+
+		q->drop_left = q->svq.n_in_flight;
+		if (q->held && net_queue_take_used(q) < 0)
+			return;
+		q->drop_left = 0;
+	}
 }
 
 /* As with kicks: a call is asked for when there was nothing left after the guest was told of the rest. */

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 /* Set towards the device whenever it offers them: what addresses there are is between Ferry and the device.
  */
@@ -161,6 +162,7 @@ static int net_shadow_ring(struct net *net, struct net_queue *q, struct vdpa_vri
 				     net->window.iova + q->table_offset);
 	if (ret < 0)
 		return error_add(err, ret, "out of memory for a shadow ring of %u entries", size);
+	q->dry = q != net->ctrl_queue && net_is_rx(q);
 	*vring = (struct vdpa_vring){
 		.size = size,
 		.desc = q->svq.desc_iova,
@@ -172,6 +174,14 @@ static int net_shadow_ring(struct net *net, struct net_queue *q, struct vdpa_vri
 	return 0;
 }
 
+static void net_forget_kicks(int kick_fd)
+{
+	uint64_t count;
+
+	if (read(kick_fd, &count, sizeof(count)) < 0)
+		return;
+}
+
 int net_set_queue(struct net *net, struct net_queue *q, struct error *err)
 {
 	struct vdpa_vring vring;
@@ -181,6 +191,9 @@ int net_set_queue(struct net *net, struct net_queue *q, struct error *err)
 		vring = net_pass_vring(q);
 	else
 		ret = net_shadow_ring(net, q, &vring, err);
+	/* The kernel passes on at once what was signalled before, and the counter keeps it. */
+	if (ret == 0)
+		net_forget_kicks(vring.kick_fd);
 	if (ret == 0)
 		ret = net->vdpa->ops->set_vring(net->vdpa, q->device_index, &vring, err);
 	if (ret == 0)
@@ -255,7 +268,22 @@ void net_target_default(struct net *net)
 	}
 }
 
-int net_start(struct net *net, uint64_t features, struct error *err)
+static int net_go_live(struct net *net, struct error *err)
+{
+	struct net_queue *q;
+	int ret = net->vdpa->ops->set_status(
+		net->vdpa, NET_STATUS_DRIVER | VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_DRIVER_OK, err);
+
+	if (ret < 0)
+		return ret;
+	net->ready = true;
+	for (unsigned int i = 0; (q = net_nth_queue(net, i)); i++)
+		net_queue_kick_device(q);
+	return 0;
+}
+
+int net_start(struct net *net, uint64_t features, int (*fill)(struct net *net, struct error *err),
+	      struct error *err)
 {
 	const struct vdpa_ops *ops = net->vdpa->ops;
 	struct net_queue *q;
@@ -279,9 +307,9 @@ int net_start(struct net *net, uint64_t features, struct error *err)
 	if (ret == 0)
 		ret = ops->set_config_call(net->vdpa, net->config_call.fd, err);
 	if (ret == 0)
-		ret = ops->set_status(
-			net->vdpa,
-			NET_STATUS_DRIVER | VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_DRIVER_OK, err);
+		ret = fill(net, err);
+	if (ret == 0)
+		ret = net_go_live(net, err);
 	if (ret == 0)
 		ret = net_store_default(net, err);
 	if (ret < 0)
@@ -292,13 +320,19 @@ int net_start(struct net *net, uint64_t features, struct error *err)
 	return ret;
 }
 
+int net_reset_device(struct net *net, struct error *err)
+{
+	net->ready = false;
+	return net->vdpa->ops->set_status(net->vdpa, 0, err);
+}
+
 void net_stop(struct net *net)
 {
 	struct error err = { 0 };
 
 	if (!net->started)
 		return;
-	if (net->vdpa->ops->set_status(net->vdpa, 0, &err) < 0)
+	if (net_reset_device(net, &err) < 0)
 		log_limited(&net->log_limit, LOG_ERROR, "%s: cannot reset the device: %s", net->name,
 			    err.text);
 	net_take_down(net);
@@ -319,7 +353,7 @@ void net_take_down(struct net *net)
 	net->ctrl.busy = false;
 	net->ctrl.asking = false;
 	net->device_stats = 0;
-	net->started = false;
+	net->started = net->ready = false;
 	net->passing = false;
 	/* The reset may have taken the mappings from the device but not from vhost: only a new start for both
 	 * is the same for all. It waits for the next start, for it takes long and a guest may have just left.
@@ -343,7 +377,7 @@ void net_break(struct net *net, const char *fmt, ...)
 	net->changes++;
 	net_close_doorbells(net);
 	/* Rings stay until the driver's reset: whoever called this is still holding on to them. */
-	if (net->started && net->vdpa->ops->set_status(net->vdpa, 0, &err) < 0)
+	if (net->started && net_reset_device(net, &err) < 0)
 		log_limited(&net->log_limit, LOG_ERROR, "%s: cannot reset the device: %s", net->name,
 			    err.text);
 	virtio_pci_needs_reset(&net->virtio);

@@ -230,15 +230,12 @@ static int net_warm_save(struct device *dev, struct state_writer *w, bool first)
 /* A device with other features, or for a driver that has begun anew, cannot be reached by commands. */
 static int net_warm_start(struct net *net, uint64_t generation, uint64_t features, struct error *err)
 {
-	int ret;
-
 	if (net->started && generation == net->generation && features == net->features)
 		return 0;
 	net_stop(net);
 	net_plan(net, features);
 	net->generation = generation;
-	ret = net_start(net, features, err);
-	return ret < 0 ? ret : net_scratch_post(net, err);
+	return net_start(net, features, net_scratch_post, err);
 }
 
 /* The statistics that the guest has been told of, if it has asked. */

@@ -29,8 +29,8 @@ static int net_move(struct net *net, bool pass, struct error *err)
 		ret = net_map(net, err);
 	for (unsigned int i = 0; ret == 0 && i < net->n_data; i++)
 		ret = net_set_queue(net, &net->queues[i], err);
-	if (ret == 0 && pass)
-		ret = net_map(net, err);
+	if (ret == 0)
+		ret = pass ? net_map(net, err) : net_fill(net, err);
 	if (ret == 0)
 		ret = ops->resume(net->vdpa, err);
 	/* mlx5 stops its control queue at a suspension and does not start it again at the end of it. */
@@ -42,7 +42,7 @@ static int net_move(struct net *net, bool pass, struct error *err)
 /* The other way: from the beginning. The rings are at rest. */
 static int net_move_by_reset(struct net *net, bool pass, struct error *err)
 {
-	int ret = net->vdpa->ops->set_status(net->vdpa, 0, err);
+	int ret = net_reset_device(net, err);
 
 	return ret < 0 ? ret : net_start_again(net, pass, err);
 }
@@ -136,7 +136,7 @@ static int net_leave_by_reset(struct net *net, struct error *err)
 	int ret = net_check_order(net, err);
 
 	if (ret == 0)
-		ret = net->vdpa->ops->set_status(net->vdpa, 0, err);
+		ret = net_reset_device(net, err);
 	if (ret < 0)
 		return ret;
 	ret = net_check_order(net, err);
@@ -170,6 +170,8 @@ int net_leave(struct net *net, uint64_t *still_ns, struct error *err)
 	for (unsigned int i = 0; i < net->n_data; i++)
 		net_attach_ring(net, &net->queues[i]);
 	net_serve_all(net);
+	/* Those that came while the device was suspended may be lost on it. */
+	net_kick_receivers(net);
 	ns = now_ns() - start_ns;
 	/* What it used last, it may not have told. */
 	for (unsigned int i = 0; i < net->n_data; i++)

@@ -86,6 +86,7 @@ struct net_queue {
 	struct vring vring;
 	bool attached; /* the guest's ring is served */
 	bool full;     /* a chain waits in the guest's ring for room in the shadow ring */
+	bool dry;      /* a receive queue of which the device has had no buffer since it began */
 	/* Chains taken from the guest's ring, first come first, that the device does not have: [ring size].
 	 */
 	uint16_t *held;
@@ -171,7 +172,8 @@ struct net {
 	bool active;              /* the guest's driver is at DRIVER_OK */
 	bool running;             /* data queues are served */
 	bool paused;              /* for a migration: guest memory is left alone */
-	bool started;             /* the device is at DRIVER_OK */
+	bool started;             /* the device is at DRIVER_OK, or on its way there */
+	bool ready;               /* it is there, and may be kicked */
 	bool shared_switch;       /* what attracts traffic waits for the guest: cvq_hold_back() */
 	bool broken;              /* the device or the driver broke the rules; until the driver's reset */
 	uint64_t features;        /* negotiated with the guest */
@@ -233,9 +235,16 @@ uint64_t net_device_features(const struct net *net, uint64_t features);
 int __must_check net_map(struct net *net, struct error *err);
 /* Gives the device a queue's ring, its shadow or the guest's own, and enables it. */
 int __must_check net_set_queue(struct net *net, struct net_queue *q, struct error *err);
-/* Device to DRIVER_OK on empty shadow rings with @features; net->store is what such a device has by itself.
+/*
+ * Device to DRIVER_OK on shadow rings with @features; net->store is what such a device has by itself. @fill
+ * gives it receive buffers before that, so that it never meets a ring without any: net_fill(), or
+ * net_scratch_post() where the guest has not arrived. Kicks come after DRIVER_OK ("Driver Requirements:
+ * Device Initialization").
  */
-int __must_check net_start(struct net *net, uint64_t features, struct error *err);
+int __must_check net_start(struct net *net, uint64_t features,
+			   int (*fill)(struct net *net, struct error *err), struct error *err);
+/* Status 0: the device lets go of its rings, and is not kicked. */
+int __must_check net_reset_device(struct net *net, struct error *err);
 /* Resets the device, and takes down what was made for it. The second alone: where it has been reset. */
 void net_stop(struct net *net);
 void net_take_down(struct net *net);
@@ -307,8 +316,22 @@ void net_queue_kicked(struct loop_source *src, uint32_t events);
 void net_queue_called(struct loop_source *src, uint32_t events);
 void net_queue_forward(struct net_queue *q);
 void net_queue_complete(struct net_queue *q);
+/* Shows the device what was added, with a kick if it wants one and may have it. */
+void net_queue_publish(struct net_queue *q);
+/* Gives a device that is about to start the receive buffers that the guest has made available. Returns 0: a
+ * ring that is broken says so once it is served. */
+int __must_check net_fill(struct net *net, struct error *err);
+/* Takes back, for the device to have again, the buffers of packets that came before the device knew which
+ * offloads the guest has turned off. */
+void net_drop_early(struct net *net);
+/*
+ * Kicks all receive queues. A NIC may hold back a packet of one queue that it steers into the ring of another
+ * without buffers, and look at it again at the first one's kick only, as QEMU's does.
+ */
+void net_kick_receivers(struct net *net);
 /* Holds every chain that is in flight according to a loaded state, to be given to this host's device. */
 void net_queue_hold_in_flight(struct net_queue *q);
+/* Nothing before the device is at DRIVER_OK. */
 void net_queue_kick_device(struct net_queue *q);
 
 /* net_ctrl.c. */

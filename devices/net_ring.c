@@ -64,6 +64,7 @@ void net_attach(struct net *net)
 	if (net->passing)
 		net_pass_go(net);
 	net_serve_all(net);
+	net_kick_receivers(net);
 }
 
 static void net_detach_ring(struct net *net, struct net_queue *q)
@@ -146,18 +147,20 @@ int net_start_again(struct net *net, bool pass, struct error *err)
 			net_queue_hold_in_flight(&net->queues[i]);
 	}
 	net->target = net->store;
-	ret = net_start(net, net->features, err);
+	ret = net_start(net, net->features, net_fill, err);
 	if (ret == 0)
 		ret = net_ctrl_apply(net, err);
-	if (ret == 0)
+	if (ret == 0) {
+		net_drop_early(net);
 		net_stats_go_on(net);
+	}
 	return ret;
 }
 
 int net_restart(struct net *net, bool pass, struct error *err)
 {
 	/* What it has done by its end is done: packets that were held as well would go out twice. */
-	int ret = net->vdpa->ops->set_status(net->vdpa, 0, err);
+	int ret = net_reset_device(net, err);
 
 	if (ret < 0)
 		return ret;

@@ -67,8 +67,7 @@ int net_scratch_post(struct net *net, struct error *err)
 			return error_add(err, -ENOMEM, "out of memory for receive buffers");
 		for (uint32_t n = 0; n < n_each && net_scratch_add(q, n) == 0; n++)
 			q->n_scratch++;
-		if (svq_publish(&q->svq))
-			net_queue_kick_device(q);
+		net_queue_publish(q);
 	}
 	return 0;
 }
@@ -224,8 +223,7 @@ static void net_announce_send(struct net *net)
 	net_announce_frame(net, net->window.hva + net->announce.offset);
 	/* No room means that the guest is sending, which announces it as well. */
 	net->announce.in_flight = svq_add(&q->svq, &seg, 1, 0, net_token(NET_OWNER_ANNOUNCE, 0)) == 0;
-	if (svq_publish(&q->svq))
-		net_queue_kick_device(q);
+	net_queue_publish(q);
 }
 
 static void net_announce_arm(struct net *net)

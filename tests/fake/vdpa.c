@@ -38,6 +38,17 @@ const struct fake_vdpa_spec fake_vdpa_default = {
 	.maps_persist = true,
 };
 
+const struct fake_vdpa_spec fake_vdpa_plain = {
+	.name = "/dev/plain",
+	.features = BIT(VIRTIO_NET_F_MAC) | BIT(VIRTIO_NET_F_MTU) | BIT(VIRTIO_NET_F_STATUS) |
+		    BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_ACCESS_PLATFORM) | BIT(VIRTIO_RING_F_EVENT_IDX),
+	.n_pairs = 1,
+	.ring_size = 64,
+	.ctrl_ring_size = 64,
+	.mtu = 1500,
+	.mac = { 0x52, 0x54, 0, 0, 0, 1 },
+};
+
 static struct fake_vdpa *fake_of(struct vdpa *vdpa)
 {
 	return container_of(vdpa, struct fake_vdpa, vdpa);
@@ -181,6 +192,26 @@ static const uint8_t *fake_table_at(void *opaque, uint64_t addr, uint64_t len)
 	return fake_at(opaque, addr, len);
 }
 
+static unsigned int fake_waiting(struct fake_vdpa_queue *q)
+{
+	uint16_t first = q->ring.last_avail;
+	struct fake_element e;
+	unsigned int n = 0;
+
+	while (fake_device_take(&q->ring, &e) == 1)
+		n++;
+	q->ring.last_avail = first;
+	return n;
+}
+
+/* The counter of an eventfd is the caller's to empty before it is given for kicks. */
+static void fake_assert_no_kick(const struct fake_vdpa_queue *q)
+{
+	struct pollfd kick = { .fd = q->vring.kick_fd, .events = POLLIN };
+
+	assert(poll(&kick, 1, 0) == 0);
+}
+
 static void fake_start(struct fake_vdpa *f)
 {
 	for (unsigned int i = 0; i < f->vdpa.n_vqs; i++) {
@@ -189,6 +220,7 @@ static void fake_start(struct fake_vdpa *f)
 
 		if (!q->set || !q->enabled)
 			continue;
+		fake_assert_no_kick(q);
 		fake_device_init(&q->ring, fake_at(f, q->vring.desc, virtio_desc_bytes(size)),
 				 fake_at(f, q->vring.avail, virtio_avail_bytes(size)),
 				 fake_at(f, q->vring.used, virtio_used_bytes(size)), size,
@@ -199,6 +231,7 @@ static void fake_start(struct fake_vdpa *f)
 			q->ring.opaque = f;
 		}
 		q->live = true;
+		q->n_at_start = fake_waiting(q);
 	}
 	model_nic_init(&f->nic, f->config, f->features & (BIT(1) | BIT(7) | BIT(8)));
 	f->nic.n_data = fake_vdpa_ctrl_index(f);
@@ -370,6 +403,7 @@ static int fake_set_vring(struct vdpa *vdpa, unsigned int index, const struct vd
 	       (index == fake_vdpa_ctrl_index(f) ? f->spec.ctrl_ring_size : f->spec.ring_size));
 	f->queues[index].vring = *vring;
 	f->queues[index].set = true;
+	fake_assert_no_kick(&f->queues[index]);
 	fake_vdpa_unlock(f);
 	return fake_gone(f, err);
 }
@@ -612,17 +646,11 @@ int fake_vdpa_sent(struct fake_vdpa *f, unsigned int pair, void *data, uint32_t 
 
 unsigned int fake_vdpa_waiting(struct fake_vdpa *f, unsigned int queue)
 {
-	struct fake_device *ring = &f->queues[queue].ring;
-	struct fake_element e;
-	unsigned int n = 0;
-	uint16_t first;
+	unsigned int n;
 
 	fake_vdpa_lock(f);
 	assert(f->queues[queue].live);
-	first = ring->last_avail;
-	while (fake_device_take(ring, &e) == 1)
-		n++;
-	ring->last_avail = first;
+	n = fake_waiting(&f->queues[queue]);
 	fake_vdpa_unlock(f);
 	return n;
 }

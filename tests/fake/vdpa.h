@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * A vDPA NIC in software behind struct vdpa, for tests. It reaches memory through what was mapped for it and
- * asserts that everything named is mapped. Data queues are moved by the test, packet by packet; the control
- * queue has a thread of its own, which executes commands with a model NIC. It can misbehave on request.
+ * asserts that everything named is mapped, and that no queue is kicked before DRIVER_OK. Data queues are
+ * moved by the test, packet by packet; the control queue has a thread of its own, which executes commands
+ * with a model NIC. It can misbehave on request.
  *
  * Everything here takes the lock: any thread.
  */
@@ -39,12 +40,15 @@ struct fake_vdpa_spec {
 
 /* Everything that Ferry carries, two pairs, rings of 64. */
 extern const struct fake_vdpa_spec fake_vdpa_default;
+/* As those of VDUSE are: no control queue, cannot be suspended, forgets its mappings. */
+extern const struct fake_vdpa_spec fake_vdpa_plain;
 
 struct fake_vdpa_queue {
 	struct vdpa_vring vring;
 	bool set, enabled, live;
 	struct fake_device ring;
 	unsigned int n_taken, n_calls;
+	unsigned int n_at_start; /* elements that were there at DRIVER_OK */
 };
 
 /* What it does wrong. Set with fake_vdpa_lock() held, or before the device is used. */

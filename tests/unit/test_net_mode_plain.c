@@ -3,25 +3,12 @@
  * back, in the order that its rings must be in; and which mode each kind of device gets. */
 #include "tests/unit/soft_pair.h"
 
-/* A device as those of VDUSE are: no control queue, cannot be suspended, forgets its mappings. */
-
-static const struct fake_vdpa_spec plain = {
-	.name = "/dev/plain",
-	.features = BIT(VIRTIO_NET_F_MAC) | BIT(VIRTIO_NET_F_MTU) | BIT(VIRTIO_NET_F_STATUS) |
-		    BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_ACCESS_PLATFORM) | BIT(VIRTIO_RING_F_EVENT_IDX),
-	.n_pairs = 1,
-	.ring_size = 64,
-	.ctrl_ring_size = 64,
-	.mtu = 1500,
-	.mac = { 0x52, 0x54, 0, 0, 0, 1 },
-};
-
 static int build_plain(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 
 	fixture_config = (struct net_config){ .mode = NET_PASSTHROUGH, .split_only = true };
-	build_a(f, &plain);
+	build_a(f, &fake_vdpa_plain);
 	*state = f;
 	return 0;
 }
@@ -114,7 +101,7 @@ static int rung(struct fake_vdpa *v)
 /* A guest's kick goes straight to a device with doorbells, as long as the rings are the device's. */
 static void test_doorbells(void **state)
 {
-	struct fake_vdpa_spec spec = plain;
+	struct fake_vdpa_spec spec = fake_vdpa_plain;
 	struct fixture *f = *state;
 
 	spec.doorbells = true;
@@ -215,9 +202,9 @@ static void test_choice(void **state)
 		{ &fake_vdpa_default, NET_AUTO, false, false, NULL },
 		{ &fake_vdpa_default, NET_PASSTHROUGH, false, false,
 		  "one address space for data and control queues" },
-		{ &plain, NET_AUTO, false, false, NULL },
-		{ &plain, NET_PASSTHROUGH, false, true, NULL },
-		{ &plain, NET_PASSTHROUGH, true, false, "packed rings" },
+		{ &fake_vdpa_plain, NET_AUTO, false, false, NULL },
+		{ &fake_vdpa_plain, NET_PASSTHROUGH, false, true, NULL },
+		{ &fake_vdpa_plain, NET_PASSTHROUGH, true, false, "packed rings" },
 		{ NULL, NET_AUTO, false, true, NULL },
 		{ NULL, NET_AUTO, true, false, NULL },
 		{ NULL, NET_SHADOW, false, false, NULL },
