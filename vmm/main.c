@@ -7,7 +7,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "devices/blk.h"
@@ -19,6 +18,7 @@
 #include "vmm/client.h"
 #include "vmm/config.h"
 #include "vmm/control.h"
+#include "vmm/guard.h"
 #include "vmm/x86/acpi.h"
 #include "vmm/x86/boot.h"
 #include "vmm/x86/cpu.h"
@@ -37,9 +37,8 @@
 /* One VM's process: what "run" and "receive" build, in this order, and take down in the other. */
 struct app {
 	struct vm_config config;
-	struct loop_source
-		signals; /* SIGINT, SIGTERM and SIGHUP, as a file; ends waiting for a source, then the VM */
-	int signal;      /* that came */
+	struct guard guard;
+	struct loop_source stop; /* the guard's word that a signal came, for the VM */
 	bool has_vm;
 	struct vm vm;
 	struct serial *serial;
@@ -55,40 +54,21 @@ struct app {
 	_Atomic bool outcome_unknown;
 };
 
-static void app_take_signal(struct app *app)
+/* Once: the word stays. */
+static void app_stopped(struct loop_source *src, uint32_t events)
 {
-	struct signalfd_siginfo info;
+	struct app *app = container_of(src, struct app, stop);
 
-	if (read(app->signals.fd, &info, sizeof(info)) == sizeof(info))
-		app->signal = (int)info.ssi_signo;
-}
-
-static void app_signalled(struct loop_source *src, uint32_t events)
-{
-	struct app *app = container_of(src, struct app, signals);
-
-	app_take_signal(app);
+	loop_del(&app->vm.loop, src);
 	vm_end(&app->vm, VM_EXIT_ERROR);
 }
 
-/* Before any thread: all of them inherit the mask. */
+/* Before any thread. */
 static int app_init_signals(struct app *app, struct error *err)
 {
-	struct sigaction hangup;
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	/* Unless it is to be ignored, as nohup has it. */
-	if (sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN)
-		sigaddset(&set, SIGHUP);
-	sigprocmask(SIG_BLOCK, &set, NULL);
 	/* Who reads our output may go; the guest stays. */
 	signal(SIGPIPE, SIG_IGN);
-	app->signals = (struct loop_source){ .fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK),
-					     .fn = app_signalled };
-	return app->signals.fd < 0 ? error_add(err, -errno, "signalfd: %s", strerror(errno)) : 0;
+	return guard_init(&app->guard, err);
 }
 
 static void app_migrate_progress(void *opaque, const struct report *report)
@@ -154,7 +134,7 @@ static void app_migrate(struct control_call *call, void *opaque)
 		log_info("the guest has moved to %s", to);
 		report_json(&report, json);
 		control_reply(call, json, false);
-		poll(NULL, 0, APP_SETTLE_MS);
+		poll(&(struct pollfd){ .fd = app->guard.stop_fd, .events = POLLIN }, 1, APP_SETTLE_MS);
 		vm_end(&app->vm, VM_EXIT_POWER_OFF);
 		break;
 	case SOURCE_FAILED:
@@ -243,8 +223,10 @@ static int app_build(struct app *app, uint64_t mem, unsigned int cpus, struct er
 	if (ret < 0)
 		return ret;
 	app->has_vm = true;
-	if (loop_add(&app->vm.loop, &app->signals, EPOLLIN) < 0)
-		return error_add(err, -ENOMEM, "cannot watch signals");
+	app->stop = (struct loop_source){ .fd = app->guard.stop_fd, .fn = app_stopped };
+	ret = loop_add(&app->vm.loop, &app->stop, EPOLLIN);
+	if (ret < 0)
+		return error_add(err, ret, "cannot watch signals: %s", strerror(-ret));
 	ret = control_create(&app->control, &app->vm.loop, app->config.runtime_dir, app->config.name,
 			     app_methods, ARRAY_SIZE(app_methods), app, err);
 	if (ret == 0)
@@ -297,7 +279,7 @@ static int app_arrive(struct app *app, struct error *err)
 	struct destination dst;
 	int ret;
 
-	ret = destination_accept(&dst, app->config.from, app->signals.fd, err);
+	ret = destination_accept(&dst, app->config.from, app->guard.stop_fd, err);
 	if (ret < 0)
 		return ret;
 	if (app->config.mem && app->config.mem != dst.mem)
@@ -340,51 +322,49 @@ static void app_destroy(struct app *app)
 		serial_destroy(app->serial);
 	if (app->has_vm)
 		vm_destroy(&app->vm);
-	if (app->signals.fd >= 0)
-		close(app->signals.fd);
 }
 
-/* Ends as a process that was ended by a signal, so that whoever sent it sees that it worked. */
-static void app_die(int signo)
-{
-	sigset_t set;
-
-	signal(signo, SIG_DFL);
-	sigemptyset(&set);
-	sigaddset(&set, signo);
-	raise(signo);
-	sigprocmask(SIG_UNBLOCK, &set, NULL);
-}
-
-static int app_main(struct app *app)
+static int app_run(struct app *app)
 {
 	struct error err = { 0 };
-	int ret, status;
+	int ret;
 
-	ret = app_init_signals(app, &err);
-	if (ret == 0)
-		ret = app_claim(app, &err);
+	ret = app_claim(app, &err);
 	if (ret == 0 && app->config.from)
 		ret = app_arrive(app, &err);
 	else if (ret == 0)
 		ret = app_build(app, app->config.mem, app->config.cpus, &err);
 	if (ret == 0 && !app->config.from)
 		ret = app_boot(app, &err);
-	if (ret == 0)
+	if (ret == 0) {
+		guard_started(&app->guard);
 		ret = loop_run(&app->vm.loop);
-	app_take_signal(app);
-	if (ret < 0 && !app->signal)
+	}
+	if (ret < 0 && !guard_signal(&app->guard))
 		log_error("%s", err.text[0] ? err.text : strerror(-ret));
-	status = ret < 0 ? VM_EXIT_ERROR : (int)app->vm.exit;
+	return ret < 0 ? VM_EXIT_ERROR : (int)app->vm.exit;
+}
+
+static int app_main(struct app *app)
+{
+	struct error err = { 0 };
+	int status, signo;
+
+	if (app_init_signals(app, &err) < 0) {
+		log_error("%s", err.text);
+		return VM_EXIT_ERROR;
+	}
+	status = app_run(app);
 	app_destroy(app);
-	if (app->signal)
-		app_die(app->signal);
+	signo = guard_exit(&app->guard);
+	if (signo)
+		guard_die(signo);
 	return status;
 }
 
 static int command_run(int argc, char **argv)
 {
-	struct app app = { .signals.fd = -1 };
+	struct app app = { 0 };
 	struct error err = { 0 };
 
 	if (config_parse_run(&app.config, argc, argv, &err) < 0)
@@ -394,7 +374,7 @@ static int command_run(int argc, char **argv)
 
 static int command_receive(int argc, char **argv)
 {
-	struct app app = { .signals.fd = -1 };
+	struct app app = { 0 };
 	struct error err = { 0 };
 
 	if (config_parse_receive(&app.config, argc, argv, &err) < 0)

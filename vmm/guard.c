@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The signals that end the process, and the thread that sees to it that they do. */
+#define _GNU_SOURCE
+#include "vmm/guard.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "vmm/loop.h"
+
+/* What a start-up needs to notice that it is to end, and to take down what it has. */
+#define GUARD_START_MS 1000u
+/* The same for a VM that runs: its vCPUs stop, a migration is called off, storage completes what it has. */
+#define GUARD_END_MS 10000u
+/* A terminal that closes, timeout(1) and service managers send several signals at once, and mean one. */
+#define GUARD_SAME_MS 1000u
+/* For putting the host back, which is a few calls that do not wait, unless a file system has stalled. */
+#define GUARD_UNDO_MS 500u
+
+static void guard_block(sigset_t *set)
+{
+	struct sigaction hangup;
+
+	sigemptyset(set);
+	sigaddset(set, SIGINT);
+	sigaddset(set, SIGTERM);
+	if (sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN)
+		sigaddset(set, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, set, NULL);
+}
+
+static void guard_unblock(int signo)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, signo);
+	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}
+
+void guard_die(int signo)
+{
+	signal(signo, SIG_DFL);
+	raise(signo);
+	guard_unblock(signo);
+}
+
+/* Under the lock, for good: nothing new is done to the host any more. */
+static void guard_force(struct guard *guard)
+{
+	struct sigevent event = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = guard->signal };
+	const struct itimerspec after = { .it_value.tv_nsec = GUARD_UNDO_MS * 1000000 };
+	timer_t timer;
+
+	/* This thread may be held up, too: then the signal comes by itself. */
+	signal(guard->signal, SIG_DFL);
+	guard_unblock(guard->signal);
+	if (timer_create(CLOCK_MONOTONIC, &event, &timer) == 0)
+		timer_settime(timer, 0, &after, NULL);
+	for (struct guard_undo *undo = guard->undos; undo; undo = undo->next)
+		undo->fn(undo);
+	log_warn("ended by force: what was being done did not come to an end in time");
+	guard_die(guard->signal);
+	/* The first process of a container, which no signal's default action ends. */
+	_exit(128 + guard->signal);
+}
+
+/* When the process is to have ended, UINT64_MAX for never. */
+static uint64_t guard_deadline_ns(struct guard *guard)
+{
+	uint64_t deadline_ns = UINT64_MAX;
+
+	pthread_mutex_lock(&guard->lock);
+	if (guard->signal)
+		deadline_ns = guard->signal_ns +
+			      (guard->started ? GUARD_END_MS : GUARD_START_MS) * UINT64_C(1000000);
+	pthread_mutex_unlock(&guard->lock);
+	return deadline_ns;
+}
+
+/* Takes the signals that have come. True where one of them insists. */
+static bool guard_take(struct guard *guard)
+{
+	struct signalfd_siginfo info;
+	bool insists = false;
+
+	while (read(guard->signal_fd, &info, sizeof(info)) == sizeof(info)) {
+		pthread_mutex_lock(&guard->lock);
+		if (guard->signal) {
+			insists |= now_ns() - guard->signal_ns > GUARD_SAME_MS * UINT64_C(1000000);
+		} else {
+			guard->signal = (int)info.ssi_signo;
+			guard->signal_ns = now_ns();
+			loop_signal(guard->stop_fd);
+		}
+		pthread_mutex_unlock(&guard->lock);
+	}
+	return insists;
+}
+
+static void *guard_thread(void *arg)
+{
+	struct guard *guard = arg;
+	bool insists = false;
+
+	for (;;) {
+		uint64_t deadline_ns = guard_deadline_ns(guard);
+		struct pollfd fds[] = {
+			{ .fd = guard->signal_fd, .events = POLLIN },
+			{ .fd = guard->quit_fd, .events = POLLIN },
+		};
+
+		if (insists || now_ns() >= deadline_ns) {
+			pthread_mutex_lock(&guard->lock);
+			guard_force(guard);
+		}
+		poll(fds, ARRAY_SIZE(fds), deadline_ns == UINT64_MAX ? -1 : ms_until(deadline_ns));
+		if (fds[1].revents)
+			return NULL;
+		insists = guard_take(guard);
+	}
+}
+
+static int guard_start(struct guard *guard, struct error *err)
+{
+	sigset_t all, old;
+	int ret;
+
+	/* It puts a terminal's settings back even where it is in the background: SIGTTOU would stop it. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	ret = -pthread_create(&guard->thread, NULL, guard_thread, guard);
+	if (ret == 0)
+		pthread_setname_np(guard->thread, "guard");
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return ret < 0 ? error_add(err, ret, "cannot start the thread that watches signals: %s",
+				   strerror(-ret))
+		       : 0;
+}
+
+static void guard_close(struct guard *guard)
+{
+	const int fds[] = { guard->stop_fd, guard->signal_fd, guard->quit_fd };
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(fds); i++) {
+		if (fds[i] >= 0)
+			close(fds[i]);
+	}
+	pthread_mutex_destroy(&guard->lock);
+	guard->stop_fd = guard->signal_fd = guard->quit_fd = -1;
+}
+
+int guard_init(struct guard *guard, struct error *err)
+{
+	sigset_t set;
+	int ret;
+
+	guard_block(&set);
+	*guard = (struct guard){ .stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
+				 .signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK),
+				 .quit_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) };
+	pthread_mutex_init(&guard->lock, NULL);
+	if (guard->stop_fd < 0 || guard->signal_fd < 0 || guard->quit_fd < 0)
+		ret = error_add(err, -errno, "cannot watch signals: %s", strerror(errno));
+	else
+		ret = guard_start(guard, err);
+	if (ret < 0)
+		guard_close(guard);
+	return ret;
+}
+
+void guard_started(struct guard *guard)
+{
+	pthread_mutex_lock(&guard->lock);
+	guard->started = true;
+	pthread_mutex_unlock(&guard->lock);
+}
+
+int guard_signal(struct guard *guard)
+{
+	int signo;
+
+	pthread_mutex_lock(&guard->lock);
+	signo = guard->signal;
+	pthread_mutex_unlock(&guard->lock);
+	return signo;
+}
+
+void guard_add(struct guard *guard, struct guard_undo *undo)
+{
+	pthread_mutex_lock(&guard->lock);
+	undo->guard = guard;
+	undo->next = guard->undos;
+	guard->undos = undo;
+	pthread_mutex_unlock(&guard->lock);
+}
+
+void guard_del(struct guard_undo *undo)
+{
+	struct guard *guard = undo->guard;
+	struct guard_undo **at;
+
+	if (!guard)
+		return;
+	pthread_mutex_lock(&guard->lock);
+	for (at = &guard->undos; *at != undo; at = &(*at)->next)
+		;
+	*at = undo->next;
+	undo->guard = NULL;
+	pthread_mutex_unlock(&guard->lock);
+}
+
+int guard_exit(struct guard *guard)
+{
+	int signo;
+
+	loop_signal(guard->quit_fd);
+	pthread_join(guard->thread, NULL);
+	/* What came while the thread ended. */
+	guard_take(guard);
+	signo = guard->signal;
+	guard_close(guard);
+	return signo;
+}

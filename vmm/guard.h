@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The signals that end the process, at every moment of its life: a thread waits for them, asks for an orderly
+ * end, and where that does not come in time ends the process by force.
+ *
+ * An orderly end can be out of reach: a thread may be in the kernel, in an open() on a mount that has stalled
+ * or in the pinning of guest memory, where no descriptor wakes it. The kernel ends such waits for a signal
+ * that ends the process, and for nothing else.
+ */
+#ifndef FERRY_VMM_GUARD_H
+#define FERRY_VMM_GUARD_H
+
+#include <pthread.h>
+#include <stdint.h>
+
+#include "vmm/log.h"
+
+struct guard;
+
+/*
+ * Something of the host's that the process has changed and that outlives it: the file of a socket, a
+ * terminal's settings, a bridge's port. Owned by whoever changed it.
+ */
+struct guard_undo {
+	/*
+	 * Puts it back. On the guard's thread, while any other thread may be anywhere: waits for no lock and
+	 * no other party, and does no harm where it has been put back already.
+	 */
+	void (*fn)(struct guard_undo *undo);
+	struct guard *guard; /* that has it, or NULL */
+	struct guard_undo *next;
+};
+
+struct guard {
+	/* Readable from the first signal on, and for ever: to be watched by every wait of ours, and never to
+	 * be read. */
+	int stop_fd;
+
+	int signal_fd;
+	int quit_fd;
+	pthread_t thread;
+	pthread_mutex_t lock; /* what follows */
+	bool started;
+	int signal; /* the first one, 0 if there was none */
+	uint64_t signal_ns;
+	struct guard_undo *undos;
+};
+
+/*
+ * Takes over SIGINT, SIGTERM and SIGHUP (unless that is ignored, as nohup has it): they are blocked in the
+ * caller, and in all threads that it starts from now on. Before any other thread, and at most once.
+ */
+int __must_check guard_init(struct guard *guard, struct error *err);
+
+/* The start-up is over: an end has more to take down from here on, and gets more time. Any thread. */
+void guard_started(struct guard *guard);
+
+/* The signal that came, 0 if none did. Any thread. */
+int guard_signal(struct guard *guard);
+
+/* From guard_add() to the end of guard_del() @undo may be called. Any thread. guard_del() of one that was not
+ * added does nothing. */
+void guard_add(struct guard *guard, struct guard_undo *undo);
+void guard_del(struct guard_undo *undo);
+
+/* Ends the thread, when nothing is left to be undone. Returns the signal that came, 0 if none did. */
+int guard_exit(struct guard *guard);
+
+/* Ends as a process that was ended by @signo, so that whoever sent it sees that it worked. */
+void guard_die(int signo);
+
+#endif
