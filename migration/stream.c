@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "vmm/state.h"
+#include "vmm/text.h"
 
 /* What is read ahead of the frame in hand: small frames then share a system call. Long payloads still go
  * straight to their place, apart from what of them was read ahead. */
@@ -111,14 +112,7 @@ static int stream_take_refusal(struct stream *s, uint32_t len, struct error *err
 	if (ret < 0)
 		return stream_fault(ret, err);
 	text[len] = '\0';
-	for (uint32_t i = 0; i < len; i++) {
-		if (!log_is_control(&text[i]))
-			continue;
-		/* Of two bytes, one of which alone could be obeyed as well. */
-		if ((uint8_t)text[i] >= 0x80)
-			text[i + 1] = '?';
-		text[i] = '?';
-	}
+	text_clean(text, len);
 	return error_add(err, -ECONNREFUSED, "destination refused: %s", len > 0 ? text : "no reason given");
 }
 

@@ -10,6 +10,7 @@
 #include "vmm/config.h"
 #include "vmm/control.h"
 #include "vmm/json.h"
+#include "vmm/text.h"
 
 int client_usage(const char *command, const struct error *err)
 {
@@ -140,6 +141,7 @@ static void client_progress(const char *object, struct client_report *last)
 	struct client_report r = { 0 };
 
 	json_object_string(object, "stage", r.stage, sizeof(r.stage));
+	text_clean(r.stage, strlen(r.stage));
 	json_object_number(object, "round", &r.round);
 	json_object_number(object, "sentBytes", &r.sent);
 	json_object_number(object, "remainingBytes", &r.remaining);

@@ -10,6 +10,7 @@
 #include <jsmn.h>
 
 #include "vmm/json.h"
+#include "vmm/text.h"
 
 static int json_hex4(const char *s, const char *end)
 {
@@ -53,26 +54,6 @@ static unsigned int json_put_utf8(uint32_t c, char out[4])
 	return 4;
 }
 
-/* Bytes of the well-formed UTF-8 character at @s, 0 if there is none. */
-static unsigned int json_utf8_len(const char *s, const char *end)
-{
-	static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
-	uint8_t first = (uint8_t)*s;
-	unsigned int len = first < 0x80 ? 1 : first < 0xc0 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
-	uint32_t c = first & (0xffu >> (len + 1));
-
-	if (len <= 1)
-		return len;
-	if (first > 0xf4 || end - s < (ptrdiff_t)len)
-		return 0;
-	for (unsigned int i = 1; i < len; i++) {
-		if (((uint8_t)s[i] & 0xc0) != 0x80)
-			return 0;
-		c = c << 6 | ((uint8_t)s[i] & 0x3f);
-	}
-	return c < least[len] || c > 0x10ffff || (c >= 0xd800 && c < 0xe000) ? 0 : len;
-}
-
 /*
  * One character of a string, escaped or not, as UTF-8. Returns the bytes read, 0 if it is not right. NUL is
  * not: text in C could not hold it.
@@ -84,7 +65,9 @@ static unsigned int json_next_char(const char *s, const char *end, char out[4], 
 	int c, low;
 
 	if (*s != '\\') {
-		*out_len = (uint8_t)*s < 0x20 ? 0 : json_utf8_len(s, end);
+		text_decode(s, end, out_len);
+		if ((uint8_t)*s < 0x20)
+			*out_len = 0;
 		memcpy(out, s, *out_len);
 		return *out_len;
 	}
@@ -255,13 +238,14 @@ void json_quote(const char *text, char *buf, size_t size)
 	assert(size >= 3);
 	buf[len++] = '"';
 	while (text < end) {
-		unsigned int n = json_utf8_len(text, end);
+		unsigned int n;
+		uint32_t c = text_decode(text, end, &n);
 		char out[8];
 
 		if (n == 0)
 			snprintf(out, sizeof(out), "\\ufffd");
-		else if (n == 1 && ((uint8_t)*text < 0x20 || *text == 0x7f))
-			snprintf(out, sizeof(out), "\\u%04x", (unsigned int)*text);
+		else if (text_plain_len(text, end) == 0)
+			snprintf(out, sizeof(out), "\\u%04x", c & 0xffff);
 		else
 			snprintf(out, sizeof(out), "%s%.*s", *text == '"' || *text == '\\' ? "\\" : "",
 				 (int)n, text);

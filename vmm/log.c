@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "vmm/text.h"
+
 #define LOG_LINE_MAX 2048
 
 enum log_level log_level = LOG_INFO;
@@ -22,13 +24,6 @@ int log_keep_stdio(void)
 	return 0;
 }
 
-bool log_is_control(const char *s)
-{
-	uint8_t first = (uint8_t)s[0], second = first == 0xc2 ? (uint8_t)s[1] : 0;
-
-	return first < 0x20 || first == 0x7f || (second >= 0x80 && second < 0xa0);
-}
-
 static void log_line(const char *fmt, va_list ap)
 {
 	char line[LOG_LINE_MAX];
@@ -38,6 +33,7 @@ static void log_line(const char *fmt, va_list ap)
 	if (n < 0)
 		return;
 	len += min_u64((uint64_t)n, sizeof(line) - len - 2);
+	text_clean(line, len);
 	line[len++] = '\n';
 	/* There is nowhere to report that stderr is gone. */
 	if (write(STDERR_FILENO, line, len) < 0)

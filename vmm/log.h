@@ -13,7 +13,9 @@ enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 extern enum log_level log_level;
 
 /*
- * One line to stderr, "ferry: " in front, in one write(): lines of several threads do not mix. Any thread.
+ * One line to stderr, "ferry: " in front, in one write(): lines of several threads do not mix. What is no
+ * plain text in it (see text.h) is shown as "?", so that a stranger's words in it neither command a terminal
+ * nor pass for a message of ours. Any thread.
  */
 void log_message(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
@@ -28,12 +30,6 @@ void log_message(enum log_level level, const char *fmt, ...) __attribute__((form
  * -errno.
  */
 int __must_check log_keep_stdio(void);
-
-/*
- * Whether a control character begins at @s, which ends with a NUL. Those from U+0080 to U+009f are obeyed by
- * terminals, too.
- */
-bool log_is_control(const char *s);
 
 /*
  * For what a guest can cause as often as it likes: at most LOG_BURST messages in LOG_INTERVAL_NS for each

@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "vmm/text.h"
+
 #define STATE_FIRST_SIZE  65536u
 #define STATE_NAME_MAX    63u /* of a node or a property, without the NUL */
 #define STATE_STRINGS_MAX (1u << 20)
@@ -407,17 +409,20 @@ int state_get_u64(struct state_node *node, const char *name, uint64_t min, uint6
 int state_get_string(struct state_node *node, const char *name, uint32_t max, const char **v)
 {
 	const uint8_t *value = NULL;
+	const char *text, *end;
+	unsigned int n;
 	uint32_t len = 0;
 	int ret = state_get_blob(node, name, 1, max + 1, &value, &len);
 
 	if (ret != 0 || !value)
 		return ret;
-	for (uint32_t i = 0; i < len; i++) {
-		/* It will be shown to people: no control characters; and one NUL, at the end. */
-		if ((value[i] == '\0') != (i == len - 1) ||
-		    (value[i] && log_is_control((const char *)value + i)))
-			return state_refuse(node, "not a string in property", name);
-	}
+	end = (const char *)value + len - 1;
+	text = (const char *)value;
+	/* One NUL, at the end, and before it plain text: people will be shown it. */
+	while (text < end && (n = text_plain_len(text, end)) > 0)
+		text += n;
+	if (text != end || *end != '\0')
+		return state_refuse(node, "not a string in property", name);
 	*v = (const char *)value;
 	return 0;
 }

@@ -240,11 +240,11 @@ static void test_refused(void **state)
 	peer_frame(&f, STREAM_REFUSED, 19, 0, "net0: \033[2Jno\n\0queue");
 	assert_int_equal(stream_expect(&f.stream, STREAM_READY, NULL, 0, 1000, &f.err), -ECONNREFUSED);
 	assert_string_equal(f.err.text, "destination refused: net0: ?[2Jno??queue");
-	/* As one character, and cut off behind its first byte. */
-	peer_frame(&f, STREAM_REFUSED, 9, 0, "no\302\2332J \303\302");
+	/* As one character and as one byte, and cut off behind a first byte. */
+	peer_frame(&f, STREAM_REFUSED, 12, 0, "no\302\2332J \2332K \303");
 	f.err = (struct error){ 0 };
 	assert_int_equal(stream_expect(&f.stream, STREAM_READY, NULL, 0, 1000, &f.err), -ECONNREFUSED);
-	assert_string_equal(f.err.text, "destination refused: no??2J \303\302");
+	assert_string_equal(f.err.text, "destination refused: no??2J ?2K ?");
 	peer_frame(&f, STREAM_REFUSED, 0, 0, NULL);
 	f.err = (struct error){ 0 };
 	assert_int_equal(stream_expect(&f.stream, STREAM_READY, NULL, 0, 1000, &f.err), -ECONNREFUSED);

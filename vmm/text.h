@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Text of strangers: what of it a person may be shown. Any thread. */
+#ifndef FERRY_VMM_TEXT_H
+#define FERRY_VMM_TEXT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "vmm/util.h"
+
+/*
+ * The character at @s, before @end, and its bytes in *@len: 0 where there is no well-formed one (RFC 3629,
+ * section 4).
+ */
+uint32_t text_decode(const char *s, const char *end, unsigned int *len);
+
+/*
+ * Its bytes; 0 also for what a terminal or a reader would take for more than a character: control
+ * characters from U+0000 to U+001f and from U+007f to U+009f, of which terminals obey also the latter; ends
+ * of lines and paragraphs (U+2028, U+2029); and what turns the direction of the text around it.
+ */
+unsigned int text_plain_len(const char *s, const char *end);
+
+/*
+ * Makes @len bytes at @text fit to be shown: a "?" for each byte of what is no plain text. The length stays.
+ * Everything from outside goes through here on its way to a terminal or a log: messages in log.c, what
+ * clients print, and a peer's reasons where they come in.
+ */
+void text_clean(char *text, size_t len);
+
+#endif
