@@ -65,6 +65,7 @@ static void guard_force(struct guard *guard)
 	for (struct guard_undo *undo = guard->undos; undo; undo = undo->next)
 		undo->fn(undo);
 	log_warn("ended by force: what was being done did not come to an end in time");
+	log_flush();
 	guard_die(guard->signal);
 	/* The first process of a container, which no signal's default action ends. */
 	_exit(128 + guard->signal);

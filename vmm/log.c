@@ -4,15 +4,28 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <unistd.h>
 
+#include "vmm/output.h"
 #include "vmm/text.h"
 
 #define LOG_LINE_MAX 2048
 
 enum log_level log_level = LOG_INFO;
+
+/* The process has one stderr, and a message does not know whose it is: so this is the program's, too. */
+static struct log_writer {
+	_Atomic pid_t pid; /* of the process whose messages go through @output, 0 for none */
+	struct output *output;
+	pthread_mutex_t lock; /* what follows; before the output's */
+	unsigned int n_dropped;
+	unsigned int n_failed;
+	int error; /* of the last that failed */
+} log_writer = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 int log_keep_stdio(void)
 {
@@ -22,6 +35,94 @@ int log_keep_stdio(void)
 			return -errno;
 	}
 	return 0;
+}
+
+/* Counts of what was lost, one line each. With the lock held; what finds no room stays counted. */
+static void log_report_lost(struct log_writer *w)
+{
+	char line[LOG_LINE_MAX];
+	int len;
+
+	if (w->n_dropped > 0) {
+		len = snprintf(line, sizeof(line),
+			       "ferry: %u messages were not written, because nobody read them\n",
+			       w->n_dropped);
+		if (output_put(w->output, line, (size_t)len, OUTPUT_WHOLE) > 0)
+			w->n_dropped = 0;
+	}
+	if (w->n_failed > 0) {
+		len = snprintf(line, sizeof(line), "ferry: %u messages could not be written: %s\n",
+			       w->n_failed, strerror(w->error));
+		if (output_put(w->output, line, (size_t)len, OUTPUT_WHOLE) > 0)
+			w->n_failed = 0;
+	}
+}
+
+static void log_failed(void *opaque, int error)
+{
+	struct log_writer *w = opaque;
+
+	pthread_mutex_lock(&w->lock);
+	w->n_failed++;
+	w->error = error;
+	pthread_mutex_unlock(&w->lock);
+}
+
+static void log_again(void *opaque)
+{
+	struct log_writer *w = opaque;
+
+	pthread_mutex_lock(&w->lock);
+	log_report_lost(w);
+	pthread_mutex_unlock(&w->lock);
+}
+
+static const struct output_events log_events = { log_failed, log_again };
+
+int log_start(void)
+{
+	struct log_writer *w = &log_writer;
+	int ret = output_open(&w->output, STDERR_FILENO, &log_events, w);
+
+	if (ret == 0)
+		atomic_store(&w->pid, getpid());
+	return ret;
+}
+
+void log_flush(void)
+{
+	if (atomic_load(&log_writer.pid) == getpid())
+		output_flush(log_writer.output, OUTPUT_LAST_MS);
+}
+
+void log_stop(void)
+{
+	struct log_writer *w = &log_writer;
+	struct output *output = w->output;
+
+	atomic_store(&w->pid, 0);
+	output_close(output, OUTPUT_LAST_MS);
+	pthread_mutex_lock(&w->lock);
+	w->output = NULL;
+	w->n_dropped = w->n_failed = 0;
+	pthread_mutex_unlock(&w->lock);
+}
+
+static void log_put(const char *line, size_t len)
+{
+	struct log_writer *w = &log_writer;
+
+	if (atomic_load(&w->pid) != getpid()) {
+		/* There is nowhere to report that stderr is gone. */
+		if (write(STDERR_FILENO, line, len) < 0)
+			return;
+		return;
+	}
+	pthread_mutex_lock(&w->lock);
+	/* After the first that is dropped all are, until their number has been told in its place. */
+	if (w->n_dropped > 0 || output_put(w->output, line, len, OUTPUT_WHOLE) == 0)
+		w->n_dropped++;
+	pthread_mutex_unlock(&w->lock);
 }
 
 static void log_line(const char *fmt, va_list ap)
@@ -35,9 +136,7 @@ static void log_line(const char *fmt, va_list ap)
 	len += min_u64((uint64_t)n, sizeof(line) - len - 2);
 	text_clean(line, len);
 	line[len++] = '\n';
-	/* There is nowhere to report that stderr is gone. */
-	if (write(STDERR_FILENO, line, len) < 0)
-		return;
+	log_put(line, len);
 }
 
 void log_message(enum log_level level, const char *fmt, ...)
@@ -51,23 +150,35 @@ void log_message(enum log_level level, const char *fmt, ...)
 	va_end(ap);
 }
 
+/* Begins a new interval where the last is over, and tells what was left out in it. */
+static void log_begin_interval(struct log_limit *limit, enum log_level level)
+{
+	uint64_t now = now_ns(), start = atomic_load(&limit->start_ns);
+	unsigned int n_dropped;
+
+	/* Signed: another thread may have begun one since this one asked for the time. */
+	if (start != 0 && (int64_t)(now - start) <= (int64_t)LOG_INTERVAL_NS)
+		return;
+	if (!atomic_compare_exchange_strong(&limit->start_ns, &start, now))
+		return;
+	atomic_store(&limit->n_logged, 0);
+	n_dropped = atomic_exchange(&limit->n_dropped, 0);
+	if (n_dropped > 0)
+		log_message(level, "%u messages like the following were left out", n_dropped);
+}
+
 void log_limited(struct log_limit *limit, enum log_level level, const char *fmt, ...)
 {
-	uint64_t now = now_ns();
 	va_list ap;
 
 	if (level > log_level)
 		return;
-	if (limit->start_ns == 0 || now - limit->start_ns > LOG_INTERVAL_NS) {
-		if (limit->n_dropped > 0)
-			log_message(level, "%u messages like the following were left out", limit->n_dropped);
-		*limit = (struct log_limit){ .start_ns = now };
-	}
-	if (limit->n_logged == LOG_BURST) {
-		limit->n_dropped++;
+	log_begin_interval(limit, level);
+	if (atomic_load(&limit->n_logged) >= LOG_BURST) {
+		atomic_fetch_add(&limit->n_dropped, 1);
 		return;
 	}
-	limit->n_logged++;
+	atomic_fetch_add(&limit->n_logged, 1);
 	va_start(ap, fmt);
 	log_line(fmt, ap);
 	va_end(ap);

@@ -13,9 +13,10 @@ enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 extern enum log_level log_level;
 
 /*
- * One line to stderr, "ferry: " in front, in one write(): lines of several threads do not mix. What is no
- * plain text in it (see text.h) is shown as "?", so that a stranger's words in it neither command a terminal
- * nor pass for a message of ours. Any thread.
+ * One line to stderr, "ferry: " in front, in one write(): lines of several threads do not mix, and keep their
+ * order. What is no plain text in it (see text.h) is shown as "?", so that a stranger's words in it neither
+ * command a terminal nor pass for a message of ours. tests/log-places lists who may use these: whatever can
+ * be made to happen again and again from outside goes through log_limited(). Any thread.
  */
 void log_message(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
@@ -32,16 +33,29 @@ void log_message(enum log_level level, const char *fmt, ...) __attribute__((form
 int __must_check log_keep_stdio(void);
 
 /*
- * For what a guest can cause as often as it likes: at most LOG_BURST messages in LOG_INTERVAL_NS for each
- * limit, then one that says how many were left out. The limit belongs to one thread.
+ * From here on nobody waits for who reads stderr, or does not: messages that find no room are dropped and
+ * counted, and a message says how many once there is room again. Before it, after log_stop() and in the child
+ * of a fork() each message is written where it arises, which is for clients and the reading of options. By
+ * the process, once, before there are other threads that log. 0 or -errno.
+ */
+int __must_check log_start(void);
+/* Waits OUTPUT_LAST_MS at most until what has been said is written. Any thread. */
+void log_flush(void);
+/* The same, and ends it. When no other thread logs any more. */
+void log_stop(void);
+
+/*
+ * For what a guest, a peer, a device or a client can cause as often as it likes: at most LOG_BURST messages
+ * in LOG_INTERVAL_NS for each limit, then one that says how many were left out. Starts zeroed. Any thread:
+ * those that share a limit may together log a message more.
  */
 #define LOG_BURST       5u
 #define LOG_INTERVAL_NS 10000000000u
 
 struct log_limit {
-	uint64_t start_ns;
-	unsigned int n_logged;
-	unsigned int n_dropped;
+	_Atomic uint64_t start_ns;
+	_Atomic unsigned int n_logged;
+	_Atomic unsigned int n_dropped;
 };
 
 void log_limited(struct log_limit *limit, enum log_level level, const char *fmt, ...)

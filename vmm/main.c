@@ -329,7 +329,11 @@ static int app_run(struct app *app)
 	struct error err = { 0 };
 	int ret;
 
-	ret = app_claim(app, &err);
+	ret = log_start();
+	if (ret < 0)
+		error_add(&err, ret, "cannot start the thread that writes messages: %s", strerror(-ret));
+	if (ret == 0)
+		ret = app_claim(app, &err);
 	if (ret == 0 && app->config.from)
 		ret = app_arrive(app, &err);
 	else if (ret == 0)
@@ -357,6 +361,7 @@ static int app_main(struct app *app)
 	status = app_run(app);
 	app_destroy(app);
 	signo = guard_exit(&app->guard);
+	log_stop();
 	if (signo)
 		guard_die(signo);
 	return status;

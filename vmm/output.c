@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The writer: a ring of bytes, and a thread that is the only one to wait for the reader. */
+#define _GNU_SOURCE
+#include "vmm/output.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* Written at once: PIPE_BUF, so that lines of several processes do not mix in a pipe. */
+#define OUTPUT_CHUNK 4096u
+/* Between two attempts where the open file is non-blocking and full. */
+#define OUTPUT_RETRY_MS 10
+/* A cancelled thread that is not in the middle of a file system's call ends at once. */
+#define OUTPUT_CANCEL_MS 100
+/* A chunk, a line of the log, and what the C library needs to print that. */
+#define OUTPUT_STACK KIB(64)
+
+struct output {
+	int fd;
+	const struct output_events *events;
+	void *opaque;
+	pthread_t thread;
+
+	pthread_mutex_t lock; /* innermost; all that follows */
+	pthread_cond_t changed;
+	bool ending, ended;
+	bool calling, left;  /* an event is told; the thread is on its own */
+	bool refused;        /* output_put() took less than it was given */
+	uint64_t head, tail; /* free-running */
+	uint8_t ring[OUTPUT_MAX];
+};
+
+static void output_free(struct output *o)
+{
+	pthread_cond_destroy(&o->changed);
+	pthread_mutex_destroy(&o->lock);
+	free(o);
+}
+
+/* Waits and writes. Here alone output_close() may end the thread: no lock is held. */
+static ssize_t output_write(const struct output *o, const uint8_t *data, size_t len)
+{
+	struct pollfd p = { .fd = o->fd, .events = POLLOUT };
+	ssize_t n;
+
+	pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
+	while ((n = write(o->fd, data, len)) < 0 && (errno == EAGAIN || errno == EINTR)) {
+		/* Somebody else has made the open file non-blocking. A terminal that is nearly full may say
+		 * both that it takes something, and that it does not take this. */
+		poll(NULL, 0, OUTPUT_RETRY_MS);
+		poll(&p, 1, -1);
+	}
+	if (n < 0)
+		n = -errno;
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+	return n;
+}
+
+/* The next line, or as much as may go out at once. With the lock held. */
+static size_t output_next(const struct output *o, uint8_t *chunk)
+{
+	size_t len = min_u64(o->tail - o->head, OUTPUT_CHUNK), n = 0;
+
+	while (n < len) {
+		chunk[n] = o->ring[(o->head + n) % OUTPUT_MAX];
+		if (chunk[n++] == '\n')
+			break;
+	}
+	return n;
+}
+
+/* A write failed with @error, or, for 0, it goes on. With the lock held, given up meanwhile. Whoever is told
+ * may be gone where the thread was left. */
+static void output_tell(struct output *o, int error)
+{
+	if (o->left)
+		return;
+	o->calling = true;
+	pthread_mutex_unlock(&o->lock);
+	if (error)
+		o->events->failed(o->opaque, error);
+	else
+		o->events->again(o->opaque);
+	pthread_mutex_lock(&o->lock);
+	o->calling = false;
+	pthread_cond_broadcast(&o->changed);
+}
+
+/* One line out. With the lock held, which is given up meanwhile. Returns whether it went. */
+static bool output_step(struct output *o, bool failing)
+{
+	uint8_t chunk[OUTPUT_CHUNK];
+	size_t len = output_next(o, chunk);
+	ssize_t n;
+
+	pthread_mutex_unlock(&o->lock);
+	n = output_write(o, chunk, len);
+	pthread_mutex_lock(&o->lock);
+	o->head += n < 0 ? len : (size_t)n;
+	if (n < 0)
+		output_tell(o, (int)-n);
+	else if (failing)
+		output_tell(o, 0);
+	return n >= 0;
+}
+
+static void *output_thread(void *arg)
+{
+	struct output *o = arg;
+	bool failing = false;
+
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+	pthread_mutex_lock(&o->lock);
+	for (;;) {
+		if (o->refused && o->tail - o->head <= OUTPUT_MAX / 2) {
+			o->refused = false;
+			output_tell(o, 0);
+		} else if (o->head != o->tail) {
+			failing = !output_step(o, failing);
+		} else if (!o->ending) {
+			pthread_cond_wait(&o->changed, &o->lock);
+		} else {
+			break;
+		}
+	}
+	o->ended = true;
+	pthread_cond_broadcast(&o->changed);
+	pthread_mutex_unlock(&o->lock);
+	return NULL;
+}
+
+static int output_start(struct output *o)
+{
+	sigset_t all, before;
+	pthread_attr_t attr;
+	int ret;
+
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, OUTPUT_STACK);
+	sigfillset(&all);
+	/* The thread inherits the mask. */
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	ret = -pthread_create(&o->thread, &attr, output_thread, o);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	pthread_attr_destroy(&attr);
+	return ret;
+}
+
+int output_open(struct output **output, int fd, const struct output_events *events, void *opaque)
+{
+	struct output *o = calloc(1, sizeof(*o));
+	pthread_condattr_t attr;
+	int ret;
+
+	if (!o)
+		return -ENOMEM;
+	o->fd = fd;
+	o->events = events;
+	o->opaque = opaque;
+	pthread_mutex_init(&o->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&o->changed, &attr);
+	pthread_condattr_destroy(&attr);
+	ret = output_start(o);
+	if (ret < 0) {
+		output_free(o);
+		return ret;
+	}
+	pthread_setname_np(o->thread, "output");
+	*output = o;
+	return 0;
+}
+
+size_t output_put(struct output *o, const void *data, size_t len, enum output_part part)
+{
+	size_t n;
+
+	pthread_mutex_lock(&o->lock);
+	n = min_u64(len, OUTPUT_MAX - (o->tail - o->head));
+	if (n < len) {
+		o->refused = true;
+		n = part == OUTPUT_WHOLE ? 0 : n;
+	}
+	for (size_t i = 0; i < n; i++)
+		o->ring[o->tail++ % OUTPUT_MAX] = ((const uint8_t *)data)[i];
+	if (n > 0)
+		pthread_cond_broadcast(&o->changed);
+	pthread_mutex_unlock(&o->lock);
+	return n;
+}
+
+static struct timespec output_time(clockid_t clock, int after_ms)
+{
+	struct timespec ts;
+
+	clock_gettime(clock, &ts);
+	ts.tv_sec += after_ms / 1000;
+	ts.tv_nsec += (long)(after_ms % 1000) * 1000000;
+	if (ts.tv_nsec >= 1000000000) {
+		ts.tv_sec++;
+		ts.tv_nsec -= 1000000000;
+	}
+	return ts;
+}
+
+void output_flush(struct output *o, int timeout_ms)
+{
+	struct timespec end = output_time(CLOCK_MONOTONIC, timeout_ms);
+	uint64_t tail;
+
+	pthread_mutex_lock(&o->lock);
+	tail = o->tail;
+	while (o->head < tail && pthread_cond_timedwait(&o->changed, &o->lock, &end) == 0)
+		;
+	pthread_mutex_unlock(&o->lock);
+}
+
+void output_close(struct output *o, int timeout_ms)
+{
+	struct timespec end = output_time(CLOCK_MONOTONIC, timeout_ms);
+	bool ended;
+
+	if (!o)
+		return;
+	pthread_mutex_lock(&o->lock);
+	o->ending = true;
+	pthread_cond_broadcast(&o->changed);
+	while (!o->ended && pthread_cond_timedwait(&o->changed, &o->lock, &end) == 0)
+		;
+	ended = o->ended;
+	pthread_mutex_unlock(&o->lock);
+	if (!ended)
+		pthread_cancel(o->thread);
+	end = output_time(CLOCK_REALTIME, OUTPUT_CANCEL_MS);
+	if (ended ? pthread_join(o->thread, NULL) == 0 : pthread_timedjoin_np(o->thread, NULL, &end) == 0) {
+		output_free(o);
+		return;
+	}
+	pthread_mutex_lock(&o->lock);
+	o->left = true;
+	while (o->calling)
+		pthread_cond_wait(&o->changed, &o->lock);
+	pthread_detach(o->thread);
+	pthread_mutex_unlock(&o->lock);
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Bytes to a descriptor whose reader may never read: a thread of its own waits for it, and nobody else does.
+ */
+#ifndef FERRY_VMM_OUTPUT_H
+#define FERRY_VMM_OUTPUT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "vmm/util.h"
+
+/* What waits to be written at most; a power of two. As much as a pipe holds. */
+#define OUTPUT_MAX 65536u
+/* How long the end of a process waits for a reader, for its last words: all in all, and unread. */
+#define OUTPUT_LAST_MS 500
+
+struct output;
+
+/* What becomes of bytes that were put; on the writer's thread, no lock held. Both may call output_put(). */
+struct output_events {
+	/* A line, or a piece of one, is lost: write() said @error. What comes next is tried all the same: a
+	 * full disk, or a FIFO without a reader, may be found better. */
+	void (*failed)(void *opaque, int error);
+	/* It goes on: output_put() had taken less than it was given, and half of the room is free by now; or
+	 * the last write had failed, and this one has not. */
+	void (*again)(void *opaque);
+};
+
+/*
+ * Starts a thread that writes to @fd. That stays the caller's, is open until output_close(), and keeps its
+ * flags: an O_NONBLOCK set here would be set for all processes that share the open file. Each line goes out
+ * in one write(), unless it is longer than a pipe takes at once. The thread takes no signals; a terminal that
+ * keeps background jobs from writing (TOSTOP) does not stop the process. 0 or -errno.
+ */
+int __must_check output_open(struct output **output, int fd, const struct output_events *events,
+			     void *opaque);
+
+enum output_part { OUTPUT_WHOLE, OUTPUT_PART };
+
+/*
+ * Takes as many bytes of @data as there is room for, with OUTPUT_WHOLE all or none, and returns their number.
+ * Never waits for the reader. Any thread, but not in the child of a fork(), which has no writer.
+ */
+size_t output_put(struct output *output, const void *data, size_t len, enum output_part part);
+
+/* Waits until what has been put is written or lost, but @timeout_ms at most. Any thread but the writer's. */
+void output_flush(struct output *output, int timeout_ms);
+
+/*
+ * Ends the thread once all has been written, or after @timeout_ms. A write that cannot be ended, to a file on
+ * a file system that stands still, keeps its thread and @output until the process ends. Nobody else uses
+ * @output any more; NULL is fine.
+ */
+void output_close(struct output *output, int timeout_ms);
+
+#endif
