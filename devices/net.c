@@ -133,6 +133,7 @@ static int net_driver_ok_call(struct net *net, void *arg)
 	struct error err = { 0 };
 	int ret;
 
+	net_ctrl_limit(net, net->patience.call);
 	net_plan(net, net->virtio.accepted);
 	net->generation++;
 	net->changes++;
@@ -186,6 +187,7 @@ static void net_reset(struct virtio_pci *v)
 
 static int net_queue_reset_call(struct net *net, void *arg)
 {
+	net_ctrl_limit(net, net->patience.call);
 	net_reset_ring(net, *(unsigned int *)arg);
 	return 0;
 }
@@ -404,6 +406,7 @@ static struct net *net_alloc(struct vm *vm, struct vdpa *vdpa, unsigned int inde
 		return NULL;
 	net->vm = vm;
 	net->vdpa = vdpa;
+	net->patience = net_patience;
 	net->window.fd = -1;
 	net->config_call.fd = net->ctrl.timer.fd = net->announce.timer.fd = net->pass_timer.fd = -1;
 	for (unsigned int i = 0; i < ARRAY_SIZE(net->queues); i++) {

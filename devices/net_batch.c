@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 
 /* The device writes it: one access, one value. */
 static uint8_t net_ctrl_ack(struct net *net, uint32_t n)
@@ -22,7 +23,6 @@ struct net_batch {
 	uint32_t n_used;              /* of those that are not retired */
 	uint32_t end;                 /* of the last one in the area */
 	bool refused;                 /* one of them */
-	uint64_t end_ns;              /* when the device has to have answered one more */
 	struct net_batch_command {
 		uint32_t offset, len;
 		bool used;
@@ -111,27 +111,20 @@ static int net_batch_look(struct net *net, struct net_batch *batch, struct error
 static int net_batch_wait(struct net *net, struct net_batch *batch, uint32_t n, struct error *err)
 {
 	struct svq *svq = &net->ctrl_queue->svq;
-	bool late = false;
-	int ret;
+	int ret, waited = 0;
 
 	svq_disable_calls(svq);
 	if (svq_publish(svq))
 		net_queue_kick_device(net->ctrl_queue);
 	ret = net_batch_look(net, batch, err);
 	if (ret == 0) {
-		late = !svq_enable_calls_after(svq, (uint16_t)n) &&
-		       net_ctrl_wait(net, ms_until(batch->end_ns)) < 0;
+		if (!svq_enable_calls_after(svq, (uint16_t)n))
+			waited = net_ctrl_wait(net, UINT64_MAX);
 		ret = net_batch_take(net, batch, err);
 	}
-	if (ret < 0)
-		return ret;
-	/* From the last answer, not from the last call: one can come without the other. */
-	if (ret > 0)
-		batch->end_ns = end_of(NET_CTRL_TIMEOUT_MS);
-	else if (late || now_ns() >= batch->end_ns)
-		return error_add(err, -ETIMEDOUT, "the device did not answer control commands within %d s",
-				 NET_CTRL_TIMEOUT_MS / 1000);
-	return 0;
+	if (ret >= 0 && waited == -ECANCELED)
+		return error_add(err, -ECANCELED, "called off while the device was at its control commands");
+	return ret < 0 ? ret : 0;
 }
 
 /* Sends what @replay has and waits for all answers, also where one of them is a refusal. */
@@ -139,12 +132,19 @@ static int net_batch_run(struct net *net, struct net_batch *batch, struct cvq_re
 			 struct error *err)
 {
 	uint32_t pending = cvq_replay_next(replay, net->ctrl.cmd);
+	uint64_t start_ns = now_ns();
 
-	batch->end_ns = end_of(NET_CTRL_TIMEOUT_MS);
 	while (pending > 0 || batch->n_posted != batch->n_retired) {
 		uint32_t n;
 		int ret;
 
+		/* Not from the last answer: a device that takes its time for each would have it without end.
+		 */
+		if (now_ns() >= net->ctrl.end_ns)
+			return error_add(
+				err, -ETIMEDOUT,
+				"the device has answered %u control commands, and not all, in %" PRIu64 " ms",
+				batch->n_retired, (now_ns() - start_ns) / 1000000);
 		pending = net_batch_post(net, batch, replay, pending);
 		n = batch->n_posted - batch->n_retired - batch->n_used;
 		/* The other half keeps the device busy while this one is looked at and replaced. */
@@ -186,14 +186,12 @@ int net_ctrl_apply(struct net *net, struct error *err)
 }
 
 /* Waits for the answer to Ferry's own question: its length, or -errno. */
-static int net_ctrl_await(struct net *net, int timeout_ms)
+static int net_ctrl_await(struct net *net, uint64_t end_ns)
 {
-	uint64_t end = now_ns() + (uint64_t)timeout_ms * 1000000;
 	struct svq *svq = &net->ctrl_queue->svq;
 	struct svq_used used;
 
 	for (;;) {
-		uint64_t now = now_ns();
 		int ret;
 
 		svq_disable_calls(svq);
@@ -206,12 +204,13 @@ static int net_ctrl_await(struct net *net, int timeout_ms)
 		}
 		if (svq_enable_calls(svq))
 			continue;
-		if (now >= end || net_ctrl_wait(net, (int)((end - now) / 1000000) + 1) < 0)
-			return -ETIMEDOUT;
+		ret = net_ctrl_wait(net, end_ns);
+		if (ret < 0)
+			return ret;
 	}
 }
 
-int net_ctrl_ask(struct net *net, const uint8_t *cmd, uint32_t len, uint32_t max, int timeout_ms,
+int net_ctrl_ask(struct net *net, const uint8_t *cmd, uint32_t len, uint32_t max, uint64_t end_ns,
 		 uint32_t *reply_len, struct error *err)
 {
 	const struct net_ctrl_place place = { net->ctrl.ask_offset, net->ctrl.ask_offset + NET_CTRL_ASK_BYTES,
@@ -228,7 +227,7 @@ int net_ctrl_ask(struct net *net, const uint8_t *cmd, uint32_t len, uint32_t max
 		return error_add(err, -ENOSPC, "the control queue is full");
 	net->ctrl.asking = true;
 	net_ctrl_publish(net);
-	ret = net_ctrl_await(net, timeout_ms);
+	ret = net_ctrl_await(net, end_ns);
 	if (ret < 0)
 		return error_add(err, ret, "the device did not answer %s: %s", name, strerror(-ret));
 	*reply_len = (uint32_t)ret;

@@ -41,7 +41,7 @@ static void net_ctrl_arm(struct net *net, unsigned int ms)
 void net_ctrl_rearm(struct net *net)
 {
 	if (net->ctrl.busy)
-		net_ctrl_arm(net, NET_CTRL_TIMEOUT_MS);
+		net_ctrl_arm(net, net->patience.call);
 }
 
 /* Gives the guest's chain back, with as much of the answer as it has room for. Linux spins until it has it.
@@ -80,7 +80,7 @@ static void net_ctrl_forward(struct net *net, uint32_t reply_len)
 		net_ctrl_answer_ack(net, VIRTIO_NET_ERR);
 		return;
 	}
-	net_ctrl_arm(net, NET_CTRL_TIMEOUT_MS);
+	net_ctrl_arm(net, net->patience.call);
 	net_ctrl_publish(net);
 }
 
@@ -329,31 +329,52 @@ void net_ctrl_timed_out(struct loop_source *src, uint32_t events)
 	if (read(src->fd, &count, sizeof(count)) < 0 || !net->ctrl.busy || !net->running)
 		return;
 	cvq_describe(net->ctrl.cmd, net->ctrl.cmd_len, name);
-	net_break(net, "the device did not answer %s within %d s", name, NET_CTRL_TIMEOUT_MS / 1000);
+	net_break(net, "the device did not answer %s within %u s", name, net->patience.call / 1000);
 }
 
-int net_ctrl_wait(struct net *net, int timeout_ms)
+const struct net_patience net_patience = {
+	.call = 10000,
+	.still = 1000,
+	/* Half of what a source waits for an answer, and half of what it waits with its guest stopped: so
+	 * that it learns the reason. */
+	.warm = 30000,
+	.load = 5000,
+};
+
+void net_ctrl_limit(struct net *net, unsigned int ms)
 {
-	struct pollfd pfd = { .fd = net->ctrl_queue->call.fd, .events = POLLIN };
+	net->ctrl.end_ns = end_of((int)ms);
+}
+
+int net_ctrl_wait(struct net *net, uint64_t end_ns)
+{
+	struct pollfd fds[] = {
+		{ .fd = net->ctrl_queue->call.fd, .events = POLLIN },
+		{ .fd = net->vm->stop_fd, .events = POLLIN },
+	};
 	uint64_t count;
 	int n;
 
+	end_ns = min_u64(end_ns, net->ctrl.end_ns);
+	/* Also where a call is there: one that comes without an answer is no answer. */
+	if (now_ns() >= end_ns)
+		return -ETIMEDOUT;
 	do {
-		n = poll(&pfd, 1, timeout_ms);
+		n = poll(fds, ARRAY_SIZE(fds), ms_until(end_ns));
 	} while (n < 0 && errno == EINTR);
 	if (n <= 0)
 		return -ETIMEDOUT;
-	return read(pfd.fd, &count, sizeof(count)) < 0 && errno != EAGAIN ? -errno : 0;
+	if (fds[1].revents)
+		return -ECANCELED;
+	return read(fds[0].fd, &count, sizeof(count)) < 0 && errno != EAGAIN ? -errno : 0;
 }
 
 void net_ctrl_drain(struct net *net)
 {
-	uint64_t end = now_ns() + NET_CTRL_DRAIN_MS * 1000000ull;
+	uint64_t end_ns = end_of(NET_CTRL_ASK_MS);
 
 	for (net_ctrl_complete(net); net->ctrl.busy && !net->broken; net_ctrl_complete(net)) {
-		uint64_t now = now_ns();
-
-		if (now >= end || net_ctrl_wait(net, (int)((end - now) / 1000000) + 1) < 0)
+		if (net_ctrl_wait(net, end_ns) < 0)
 			return;
 	}
 }

@@ -278,6 +278,7 @@ static int net_take_warm(struct net *net, struct state_node *node, bool arrives)
 	uint8_t mac[6];
 	int ret;
 
+	net_ctrl_limit(net, arrives ? net->patience.load : net->patience.warm);
 	if (state_get_u32(node, "active", 0, 1, &active) < 0)
 		return -EINVAL;
 	net->active = active;
@@ -331,6 +332,7 @@ static int net_pause_call(struct net *net, void *arg)
 {
 	/* net_track() came first. */
 	assert(!net->passing || net->broken);
+	net_ctrl_limit(net, net->patience.still);
 	net->paused = true;
 	if (!net->running)
 		return 0;

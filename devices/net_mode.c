@@ -294,8 +294,10 @@ void net_return_timer(struct loop_source *src, uint32_t events)
 	struct net *net = container_of(src, struct net, pass_timer);
 	uint64_t count;
 
-	if (read(src->fd, &count, sizeof(count)) == sizeof(count))
-		net_return_now(net);
+	if (read(src->fd, &count, sizeof(count)) != sizeof(count))
+		return;
+	net_ctrl_limit(net, net->patience.call);
+	net_return_now(net);
 }
 
 struct net_track {
@@ -309,6 +311,7 @@ static int net_track_call(struct net *net, void *arg)
 	const struct net_track *track = arg;
 	int ret = 0;
 
+	net_ctrl_limit(net, net->patience.call);
 	net->tracking = track->on;
 	if (track->on) {
 		ret = net_leave(net, track->still_ns, track->err);

@@ -41,9 +41,8 @@
 #define NET_CTRL_REPLY_BYTES align_up(CVQ_MAX_REPLY, PAGE_SIZE)
 #define NET_CTRL_ASK_BYTES   PAGE_SIZE
 
-/* How long a device may take to answer control commands; and when the guest stands still for it. */
-#define NET_CTRL_TIMEOUT_MS 10000
-#define NET_CTRL_DRAIN_MS   1000
+/* How long a device may take for one answer that can be done without: what it does not say is guessed. */
+#define NET_CTRL_ASK_MS 1000
 /* How long a replay looks for answers before it asks for a call: about what one takes to come. */
 #define NET_CTRL_LOOK_NS 100000
 
@@ -58,6 +57,19 @@ static inline uint64_t net_token(enum net_owner owner, uint32_t n)
 {
 	return (uint64_t)owner << 32 | n;
 }
+
+/*
+ * How long a device may take for all that one call asks of it, however many commands that are and whenever it
+ * answers each: somebody waits for the NIC's thread meanwhile. In milliseconds.
+ */
+struct net_patience {
+	unsigned int call;  /* a vCPU in a register write, or a migration's begin or end under the guest */
+	unsigned int still; /* pause(): the guest stands still for it */
+	unsigned int warm;  /* warm_load(): nobody waits but a source whose guest runs */
+	unsigned int load;  /* load(): a source whose guest stands still */
+};
+
+extern const struct net_patience net_patience;
 
 /* Shadow memory: a memfd mapped for the device above guest RAM. The data queues' part comes first, then the
  * control queue's, in whole pages. */
@@ -107,6 +119,7 @@ struct net_ctrl {
 	bool pass; /* and its answer is the guest's: CVQ_PASS */
 	/* Its chain. No other is popped while it is there, so that the segments stay. */
 	struct vring_chain chain;
+	uint64_t end_ns; /* of the device's time for the call in hand: net_ctrl_limit() */
 	bool asking; /* the device owes an answer to Ferry's own question, whether or not it is waited for */
 	/* The one copy of it that is checked, sent and recorded: the device could write to the one in the
 	 * window. */
@@ -134,6 +147,7 @@ struct net {
 	struct vm *vm;
 	struct vdpa *vdpa;
 	struct loop loop; /* the NIC's thread */
+	struct net_patience patience;
 	struct net_window window;
 	bool mapped;              /* what stays mapped, see net_map() */
 	bool window_mapped;       /* and what the guest's rings must not reach */
@@ -358,22 +372,26 @@ int __must_check net_ctrl_post(struct net *net, const uint8_t *cmd, uint32_t len
 void net_ctrl_publish(struct net *net);
 /* As svq_get_used(), without late answers to Ferry's own questions. */
 int __must_check net_ctrl_get_used(struct net *net, struct svq_used *used);
-/* Waits for the device's call on the control queue: 0 or -ETIMEDOUT. */
-int __must_check net_ctrl_wait(struct net *net, int timeout_ms);
+/* The call in hand gives the device @ms for everything; what waits for it is bounded by that. At the
+ * beginning of every call in which the device is asked something. */
+void net_ctrl_limit(struct net *net, unsigned int ms);
+/* Waits for the device's call on the control queue, until @end_ns or the end of the call's time: 0,
+ * -ETIMEDOUT, or -ECANCELED where the process is to end. */
+int __must_check net_ctrl_wait(struct net *net, uint64_t end_ns);
 
 /*
  * net_batch.c. Brings the device from net->store to net->target, as many commands in flight as the ring
- * takes; then they are equal. Names the command that was refused. Blocks the NIC's thread: nothing of the
- * guest's is served meanwhile.
+ * takes; then they are equal. Names the command that was refused. Blocks the NIC's thread, for as long as
+ * net_ctrl_limit() allows: nothing of the guest's is served meanwhile.
  */
 int __must_check net_ctrl_apply(struct net *net, struct error *err);
 /*
- * Asks the device something of Ferry's own, @len bytes at @cmd, and waits up to @timeout_ms. Its answer of up
+ * Asks the device something of Ferry's own, @len bytes at @cmd, and waits until @end_ns. Its answer of up
  * to @max bytes, ack first, is in net->ctrl.reply then, and its length in @reply_len. Not while a guest's
  * command is at the device.
  */
-int __must_check net_ctrl_ask(struct net *net, const uint8_t *cmd, uint32_t len, uint32_t max, int timeout_ms,
-			      uint32_t *reply_len, struct error *err);
+int __must_check net_ctrl_ask(struct net *net, const uint8_t *cmd, uint32_t len, uint32_t max,
+			      uint64_t end_ns, uint32_t *reply_len, struct error *err);
 
 /* net_stats.c. Reads the counters that the guest knows of, before the device that has counted is let go. */
 void net_stats_read(struct net *net);

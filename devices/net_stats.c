@@ -7,11 +7,10 @@
 #include <inttypes.h>
 
 /* Asks for every counter that the guest knows of: the answer is in net->ctrl.reply. */
-static int net_stats_ask(struct net *net, const uint8_t *cmd, uint32_t len, int timeout_ms,
+static int net_stats_ask(struct net *net, const uint8_t *cmd, uint32_t len, uint64_t end_ns,
 			 uint32_t *reply_len, struct error *err)
 {
-	return net_ctrl_ask(net, cmd, len, cvq_reply_len(cmd, len, CVQ_MAX_REPLY), timeout_ms, reply_len,
-			    err);
+	return net_ctrl_ask(net, cmd, len, cvq_reply_len(cmd, len, CVQ_MAX_REPLY), end_ns, reply_len, err);
 }
 
 /* Without an answer the guest's counters go on from where it saw them last. */
@@ -26,7 +25,7 @@ void net_stats_read(struct net *net)
 	len = cvq_stats_request(&net->stats, &net->limits, cmd);
 	if (len == 0)
 		return;
-	if (net_stats_ask(net, cmd, len, NET_CTRL_DRAIN_MS, &reply_len, &err) < 0 ||
+	if (net_stats_ask(net, cmd, len, end_of(NET_CTRL_ASK_MS), &reply_len, &err) < 0 ||
 	    cvq_take_reply(&net->stats, &net->limits, cmd, len, net->ctrl.reply, reply_len) != reply_len)
 		log_limited(&net->log_limit, LOG_WARN,
 			    "%s: statistics are carried as the guest read them last: %s", net->name,
@@ -38,7 +37,7 @@ static int net_stats_query(struct net *net, struct error *err)
 	static const uint8_t cmd[] = { VIRTIO_NET_CTRL_STATS, VIRTIO_NET_CTRL_STATS_QUERY };
 	const uint32_t max = 1 + sizeof(net->device_stats);
 	uint32_t len;
-	int ret = net_ctrl_ask(net, cmd, sizeof(cmd), max, NET_CTRL_TIMEOUT_MS, &len, err);
+	int ret = net_ctrl_ask(net, cmd, sizeof(cmd), max, UINT64_MAX, &len, err);
 
 	if (ret == 0 && len != max)
 		ret = error_add(err, -EIO, "the device answered STATS_QUERY with %u bytes", len);
@@ -72,7 +71,7 @@ void net_stats_save(struct net *net, struct state_writer *w)
 }
 
 /* Asks the device what it counts from, as far as the guest knows of it. */
-static int net_stats_rebase(struct net *net, int timeout_ms, struct error *err)
+static int net_stats_rebase(struct net *net, uint64_t end_ns, struct error *err)
 {
 	uint8_t cmd[CVQ_MAX_STATS_COMMAND];
 	uint32_t len = cvq_stats_request(&net->stats, &net->limits, cmd), reply_len;
@@ -80,7 +79,7 @@ static int net_stats_rebase(struct net *net, int timeout_ms, struct error *err)
 
 	if (len == 0)
 		return 0;
-	ret = net_stats_ask(net, cmd, len, timeout_ms, &reply_len, err);
+	ret = net_stats_ask(net, cmd, len, end_ns, &reply_len, err);
 	if (ret == 0 && !cvq_stats_rebase(&net->stats, &net->limits, cmd, len, net->ctrl.reply, reply_len))
 		ret = error_add(err, -EIO, "its answer to STATS_GET makes no sense");
 	return ret;
@@ -92,7 +91,7 @@ void net_stats_go_on(struct net *net)
 
 	/* Until it has answered it is one that counts from 0. */
 	memcpy(net->stats.offset, net->stats.shown, sizeof(net->stats.offset));
-	if (net_stats_rebase(net, NET_CTRL_DRAIN_MS, &err) < 0)
+	if (net_stats_rebase(net, end_of(NET_CTRL_ASK_MS), &err) < 0)
 		log_limited(&net->log_limit, LOG_WARN, "%s: statistics may be too high after a restart: %s",
 			    net->name, err.text);
 }
@@ -108,7 +107,7 @@ int net_stats_load(struct net *net, struct state_node *node)
 	if (state_child(&child, node, "statistics") < 0 ||
 	    cvq_stats_load(&net->stats, &net->limits, &child) < 0 || state_finish(&child) < 0)
 		return -EINVAL;
-	ret = net_stats_rebase(net, NET_CTRL_TIMEOUT_MS, &reason);
+	ret = net_stats_rebase(net, UINT64_MAX, &reason);
 	return ret < 0 ? error_add(node->err, ret, "%s (%s): %s", net->name, net->vdpa->name, reason.text)
 		       : 0;
 }

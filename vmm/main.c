@@ -223,6 +223,7 @@ static int app_build(struct app *app, uint64_t mem, unsigned int cpus, struct er
 	if (ret < 0)
 		return ret;
 	app->has_vm = true;
+	app->vm.stop_fd = app->guard.stop_fd;
 	app->stop = (struct loop_source){ .fd = app->guard.stop_fd, .fn = app_stopped };
 	ret = loop_add(&app->vm.loop, &app->stop, EPOLLIN);
 	if (ret < 0)

@@ -195,7 +195,7 @@ int vm_init(struct vm *vm, uint64_t mem, unsigned int cpus, struct error *err)
 	pthread_condattr_t attr;
 	int ret;
 
-	*vm = (struct vm){ .kvm_fd = -1, .fd = -1, .memory.fd = -1, .loop.epoll_fd = -1, .paused = true };
+	*vm = (struct vm){ .kvm_fd = -1, .fd = -1, .memory.fd = -1, .loop.epoll_fd = -1, .stop_fd = -1, .paused = true };
 	vm->devices_tail = &vm->devices;
 	pthread_mutex_init(&vm->lock, NULL);
 	pthread_condattr_init(&attr);

@@ -39,6 +39,9 @@ struct vm {
 	struct loop loop; /* the main thread's */
 	struct device *devices;
 	struct device **devices_tail;
+	/* Readable once the process is to end, -1 for never: whoever waits for a host's device watches it.
+	 * Not the VM's; set before devices are there. */
+	int stop_fd;
 
 	unsigned int n_vcpus;
 	struct vcpu *vcpus;

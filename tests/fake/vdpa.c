@@ -158,6 +158,12 @@ static void fake_serve_ctrl(struct fake_vdpa *f)
 		while ((ret = fake_device_take(&q->ring, &e)) == 1) {
 			q->n_taken++;
 			fake_command(f, q, &e);
+			if (f->faults.answer_ms == 0 || f->faults.hold)
+				continue;
+			fake_vdpa_unlock(f);
+			poll(NULL, 0, f->faults.answer_ms);
+			fake_vdpa_lock(f);
+			fake_answer(f, q);
 		}
 		assert(ret == 0);
 	} while (fake_device_enable_kicks(&q->ring));

@@ -59,6 +59,7 @@ struct fake_vdpa_faults {
 	int refuse_class;        /* of control commands; -1: none */
 	unsigned int refuse_nth; /* control command since DRIVER_OK, from 1; 0: none */
 	bool hold;               /* commands are taken and not answered */
+	int answer_ms;           /* for each command */
 	bool reverse;            /* commands of a batch are answered last first */
 	bool bad_ctrl_id;        /* the next command is answered with an id outside the ring */
 	bool last_moment;        /* what is complete and not published yet is so at a reset */

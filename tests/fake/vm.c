@@ -22,6 +22,7 @@ struct fake_vm *fake_vm_new(void)
 
 	assert(f);
 	f->vm.devices_tail = &f->vm.devices;
+	f->vm.stop_fd = -1;
 	f->max_irqs = VM_MAX_GSI - FIRST_GSI;
 	f->max_doorbells = FAKE_MAX_DOORBELLS;
 	return f;

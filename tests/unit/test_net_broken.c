@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The NIC behind a device, or a driver, that breaks the rules: it stops, says so, and works after a reset. */
+#include <sys/eventfd.h>
 #include <sys/timerfd.h>
 
 #include "tests/unit/net_fixture.h"
+
+/* A device's time in these tests. */
+#define SHORT_MS 200
 
 static void assert_works(struct fixture *f)
 {
@@ -79,7 +83,7 @@ static void *call_without_answers(void *arg)
 	uint64_t one = 1;
 
 	while (!c->stop && write(c->f->va->queues[c->queue].vring.call_fd, &one, sizeof(one)) > 0)
-		poll(NULL, 0, 100);
+		poll(NULL, 0, SHORT_MS / 10);
 	return NULL;
 }
 
@@ -87,6 +91,7 @@ static int add_vlan(struct net *net, void *arg)
 {
 	net->target = net->store;
 	net->target.vlans[0] ^= 1u << 5;
+	net_ctrl_limit(net, net->patience.call);
 	return net_ctrl_apply(net, arg);
 }
 
@@ -105,10 +110,134 @@ static void test_calls_without_answers(void **state)
 	c.queue = fake_vdpa_ctrl_index(f->va);
 	fake_vdpa_unlock(f->va);
 	assert_int_equal(pthread_create(&thread, NULL, call_without_answers, &c), 0);
+	f->a->net->patience.call = SHORT_MS;
 	assert_int_equal(net_call(f->a->net, add_vlan, &err), -ETIMEDOUT);
-	assert_non_null(strstr(err.text, "did not answer control commands"));
+	assert_non_null(strstr(err.text, "the device has answered 0 control commands, and not all"));
 	c.stop = true;
 	pthread_join(thread, NULL);
+}
+
+#define N_VLANS 400u
+
+static void set_vlans(struct net_guest *g)
+{
+	uint8_t vid[2];
+
+	for (uint16_t i = 1; i <= N_VLANS; i++) {
+		put_le16(vid, i);
+		assert_command(g, VIRTIO_NET_CTRL_VLAN, VIRTIO_NET_CTRL_VLAN_ADD, vid, sizeof(vid));
+	}
+}
+
+/* Each answer comes long before the time is over, all of them would take ten times that. */
+static void set_slow(struct fake_vdpa *v, bool slow)
+{
+	fake_vdpa_lock(v);
+	v->faults.answer_ms = slow ? SHORT_MS / 40 : 0;
+	fake_vdpa_unlock(v);
+}
+
+/* A ring's reset is a register write: the time is for the whole replay, not for each answer. */
+static void a_slow_device_does_not_hold_a_register_write(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f);
+	set_vlans(f->a);
+	f->a->net->patience.call = SHORT_MS;
+	set_slow(f->va, true);
+	net_guest_reset_queue(f->a, 0);
+	assert_in_range(commands(f->va), 0, N_VLANS - 1);
+	assert_int_equal(net_guest_status(f->a), BROKEN);
+	set_slow(f->va, false);
+	f->a->net->patience = net_patience;
+	assert_works(f);
+}
+
+/* So is DRIVER_OK. */
+static void a_silent_device_does_not_hold_driver_ok(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f);
+	net_guest_reset(f->a);
+	/* The device has another MAC address by itself, which takes a command. */
+	fake_vdpa_lock(f->va);
+	f->va->config[5] = f->va->spec.mac[5] = 9;
+	f->va->faults.hold = true;
+	fake_vdpa_unlock(f->va);
+	f->a->net->patience.call = SHORT_MS;
+	assert_int_equal(net_guest_start(f->a, ALL), BROKEN);
+	fake_vdpa_lock(f->va);
+	f->va->faults.hold = false;
+	fake_vdpa_unlock(f->va);
+	f->a->net->patience = net_patience;
+	assert_works(f);
+}
+
+static void a_slow_device_does_not_hold_a_migration(void **state)
+{
+	struct fixture *f = *state;
+
+	for (unsigned int i = 0; i < 2; i++) {
+		bool arrives = i == 1;
+
+		build_a(f, &fake_vdpa_default);
+		build_b(f, &fake_vdpa_default);
+		start(f);
+		if (arrives)
+			warm(f);
+		set_vlans(f->a);
+		f->b->net->patience.warm = arrives ? 3600000 : SHORT_MS;
+		f->b->net->patience.load = arrives ? SHORT_MS : 3600000;
+		set_slow(f->vb, true);
+		if (arrives) {
+			net_device_ops.pause(device_of(f->a));
+			net_guest_copy(f->b, f->a);
+			assert_refused(f->b, net_device_ops.load, write_tree(f->a, net_device_ops.save),
+				       "control commands, and not all");
+			continue;
+		}
+		assert_taken(f->b, net_device_ops.accept, write_tree(f->a, net_device_ops.describe));
+		assert_refused(f->b, net_device_ops.warm_load, write_warm(f->a, true),
+			       "control commands, and not all");
+	}
+}
+
+static void *stop_while_it_waits(void *arg)
+{
+	const struct fixture *f = arg;
+	bool held = false;
+
+	while (!held) {
+		poll(NULL, 0, 1);
+		fake_vdpa_lock(f->va);
+		held = f->va->n_held > 0;
+		fake_vdpa_unlock(f->va);
+	}
+	loop_signal(f->a->vm->stop_fd);
+	return NULL;
+}
+
+/* The end of the process ends the wait: without it, here, after an hour. */
+static void a_wait_ends_with_the_process(void **state)
+{
+	struct fixture *f = *state;
+	struct error err = { 0 };
+	pthread_t thread;
+
+	start(f);
+	fake_vdpa_lock(f->va);
+	f->va->faults.hold = true;
+	fake_vdpa_unlock(f->va);
+	f->a->net->patience.call = 3600000;
+	f->a->vm->stop_fd = eventfd(0, EFD_CLOEXEC);
+	assert_int_equal(pthread_create(&thread, NULL, stop_while_it_waits, f), 0);
+	assert_int_equal(net_call(f->a->net, add_vlan, &err), -ECANCELED);
+	assert_non_null(strstr(err.text, "called off"));
+	pthread_join(thread, NULL);
+	close(f->a->vm->stop_fd);
+	f->a->vm->stop_fd = -1;
 }
 
 static void test_used_length(void **state)
@@ -331,6 +460,10 @@ int main(void)
 		TEST(test_used_index),
 		TEST(test_used_length),
 		TEST(test_calls_without_answers),
+		TEST(a_slow_device_does_not_hold_a_register_write),
+		TEST(a_silent_device_does_not_hold_driver_ok),
+		TEST(a_slow_device_does_not_hold_a_migration),
+		TEST(a_wait_ends_with_the_process),
 		TEST(test_ctrl_used_id),
 		TEST(test_no_answer),
 		TEST(test_broken_with_a_command_in_flight),
