@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Building the disk, what the guest sees of it, and the life of its driver. */
+/* Building the disk, and the life of its driver. */
 #include "devices/blk_priv.h"
 
 #include <errno.h>
@@ -7,47 +7,6 @@
 #include <stdlib.h>
 
 #define BLK_PCI_CLASS 0x018000u /* mass storage, other */
-
-_Static_assert(offsetof(struct virtio_blk_config, seg_max) == 12, "virtio_blk_config");
-_Static_assert(offsetof(struct virtio_blk_config, blk_size) == 20, "virtio_blk_config");
-_Static_assert(offsetof(struct virtio_blk_config, max_discard_sectors) == 36, "virtio_blk_config");
-_Static_assert(offsetof(struct virtio_blk_config, write_zeroes_may_unmap) == 56, "virtio_blk_config");
-_Static_assert(BLK_CONFIG_LEN <= VIRTIO_PCI_MAX_CONFIG, "virtio_blk_config");
-
-/* Of every disk, so that what a host offers depends on its storage as little as can be. */
-#define BLK_FEATURES                                                                                         \
-	(VIRTIO_BIT(VIRTIO_F_VERSION_1) | VIRTIO_BIT(VIRTIO_RING_F_INDIRECT_DESC) |                          \
-	 VIRTIO_BIT(VIRTIO_RING_F_EVENT_IDX) | VIRTIO_BIT(VIRTIO_BLK_F_SEG_MAX) |                            \
-	 VIRTIO_BIT(VIRTIO_BLK_F_BLK_SIZE) | VIRTIO_BIT(VIRTIO_BLK_F_FLUSH))
-
-/* By whether it is only read. */
-static const uint64_t blk_features[] = {
-	[false] = BLK_FEATURES | VIRTIO_BIT(VIRTIO_BLK_F_DISCARD) | VIRTIO_BIT(VIRTIO_BLK_F_WRITE_ZEROES),
-	[true] = BLK_FEATURES | VIRTIO_BIT(VIRTIO_BLK_F_RO),
-};
-
-static void blk_set_config(struct blk *blk)
-{
-	const struct {
-		size_t offset;
-		uint32_t value;
-	} fields[] = {
-		{ offsetof(struct virtio_blk_config, seg_max), BLK_MAX_SEGS },
-		{ offsetof(struct virtio_blk_config, blk_size), blk->file.block_len },
-		{ offsetof(struct virtio_blk_config, max_discard_sectors), BLK_MAX_DISCARD_SECTORS },
-		{ offsetof(struct virtio_blk_config, max_discard_seg), BLK_MAX_RANGES },
-		{ offsetof(struct virtio_blk_config, discard_sector_alignment),
-		  (uint32_t)max_u64(blk->file.block_len, PAGE_SIZE) / BLK_SECTOR },
-		{ offsetof(struct virtio_blk_config, max_write_zeroes_sectors),
-		  BLK_MAX_WRITE_ZEROES_SECTORS },
-		{ offsetof(struct virtio_blk_config, max_write_zeroes_seg), BLK_MAX_ZERO_RANGES },
-	};
-
-	put_le64(blk->config, blk->n_sectors);
-	for (unsigned int i = 0; i < ARRAY_SIZE(fields); i++)
-		put_le32(blk->config + fields[i].offset, fields[i].value);
-	blk->config[offsetof(struct virtio_blk_config, write_zeroes_may_unmap)] = 1;
-}
 
 static void blk_config_read(struct virtio_pci *v, uint32_t offset, void *data, uint32_t len)
 {
@@ -130,6 +89,7 @@ void blk_detach(struct blk *blk)
 	blk->attached = false;
 	vring_exit(&blk->vring);
 	blk->has_ring = false;
+	blk->half_done = 0;
 }
 
 static int blk_driver_ok_call(struct blk *blk, void *arg)
@@ -226,8 +186,8 @@ int blk_create(struct blk **out, struct vm *vm, struct pci_bus *bus, const char 
 	if (ret < 0)
 		goto free_blk;
 	blk->n_sectors = blk->file.len >> BLK_SECTOR_SHIFT;
-	blk->offered = blk_features[read_only];
-	blk_set_config(blk);
+	blk->offered = blk_offered(&blk->file);
+	blk_config_build(&blk->file, blk->offered, blk->config);
 	ret = virtio_pci_init(&blk->virtio, bus, &blk_virtio_ops, VIRTIO_ID_BLOCK, BLK_PCI_CLASS,
 			      BLK_CONFIG_LEN, blk->offered, 1, &ring_size, err);
 	if (ret < 0)

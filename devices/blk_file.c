@@ -9,10 +9,10 @@
 #include <linux/fs.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define BLK_BOUNCE_LEN KIB(256)
 /* Partition tables and the superblocks of file systems, with their identities and times. */
 #define BLK_FINGERPRINT_LEN KIB(64)
 
@@ -53,19 +53,34 @@ static int blk_file_size(struct blk_file *f, struct error *err)
 }
 
 /*
- * A disk that is written goes around the host's page cache where the storage can do that in blocks as the
- * guest knows them, from memory that is aligned to no more than that; one read tells. See blk_migrate.c.
+ * A disk that is written goes around the host's page cache where its storage allows that: see blk_migrate.c.
+ * Not where the file ends within a block of the storage, for to write that block whole would make it longer.
+ * O_NONBLOCK was for opening alone.
  */
-static void blk_file_try_direct(struct blk_file *f)
+static int blk_file_set_flags(struct blk_file *f, struct error *err)
 {
+	bool direct = !f->read_only && f->limits.can_direct && f->len % f->limits.offset_align == 0;
 	int flags = fcntl(f->fd, F_GETFL);
 
-	if (flags < 0 || fcntl(f->fd, F_SETFL, flags | O_DIRECT) < 0)
-		return;
-	f->direct = pread(f->fd, f->bounce + f->block_len, f->block_len,
-			  f->len > f->block_len ? f->block_len : 0) == f->block_len;
-	if (!f->direct && fcntl(f->fd, F_SETFL, flags) < 0)
-		log_warn("cannot have the page cache back for the disk %s: %s", f->path, strerror(errno));
+	/* EINVAL: a file system without direct I/O. */
+	f->direct = flags >= 0 && direct && fcntl(f->fd, F_SETFL, (flags & ~O_NONBLOCK) | O_DIRECT) == 0;
+	if (flags < 0 || (!f->direct && fcntl(f->fd, F_SETFL, flags & ~O_NONBLOCK) < 0))
+		return blk_file_fail(f, "use", -errno, err);
+	return 0;
+}
+
+static int blk_file_alloc(struct blk_file *f, struct error *err)
+{
+	void *zeroes;
+
+	if (posix_memalign((void **)&f->bounce, PAGE_SIZE, BLK_BOUNCE_LEN) != 0)
+		return error_add(err, -ENOMEM, "out of memory for the disk %s", f->path);
+	/* Never written, so it takes no memory. */
+	zeroes = mmap(NULL, BLK_BOUNCE_LEN, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (zeroes == MAP_FAILED)
+		return error_add(err, -ENOMEM, "out of memory for the disk %s", f->path);
+	f->zeroes = zeroes;
+	return 0;
 }
 
 int blk_file_open(struct blk_file *f, const char *path, bool read_only, struct error *err)
@@ -87,15 +102,15 @@ int blk_file_open(struct blk_file *f, const char *path, bool read_only, struct e
 					 : "");
 	}
 	ret = blk_file_size(f, err);
-	if (ret == 0 && posix_memalign((void **)&f->bounce, PAGE_SIZE, BLK_BOUNCE_LEN) != 0)
-		ret = error_add(err, -ENOMEM, "out of memory for the disk %s", path);
-	if (ret < 0) {
-		blk_file_close(f);
-		return ret;
+	if (ret == 0) {
+		blk_limits_ask(f->fd, f->is_device, f->block_len, &f->limits);
+		ret = blk_file_set_flags(f, err);
 	}
-	if (!read_only)
-		blk_file_try_direct(f);
-	return 0;
+	if (ret == 0)
+		ret = blk_file_alloc(f, err);
+	if (ret < 0)
+		blk_file_close(f);
+	return ret;
 }
 
 void blk_file_close(struct blk_file *f)
@@ -106,6 +121,9 @@ void blk_file_close(struct blk_file *f)
 	f->locked = false;
 	free(f->bounce);
 	f->bounce = NULL;
+	if (f->zeroes)
+		munmap(f->zeroes, BLK_BOUNCE_LEN);
+	f->zeroes = NULL;
 }
 
 int blk_file_lock(struct blk_file *f, struct error *err)
@@ -133,107 +151,19 @@ void blk_file_unlock(struct blk_file *f)
 	f->locked = false;
 }
 
-static void blk_iov_skip(struct iovec **iov, unsigned int *n, size_t len)
+static int blk_file_sync(struct blk_file *f)
 {
-	while (len > 0 && *n > 0) {
-		size_t part = min_u64(len, (*iov)->iov_len);
-
-		(*iov)->iov_base = (uint8_t *)(*iov)->iov_base + part;
-		(*iov)->iov_len -= part;
-		len -= part;
-		if ((*iov)->iov_len == 0) {
-			(*iov)++;
-			(*n)--;
-		}
-	}
-}
-
-void blk_iov_copy(struct iovec **iov, unsigned int *n, uint8_t *data, size_t len, bool to_iov)
-{
-	while (len > 0 && *n > 0) {
-		size_t part = min_u64(len, (*iov)->iov_len);
-
-		memcpy(to_iov ? (*iov)->iov_base : data, to_iov ? data : (*iov)->iov_base, part);
-		blk_iov_skip(iov, n, part);
-		data += part;
-		len -= part;
-	}
-}
-
-/* As much as the host takes in one go: bytes, or -errno. The end of the file is where there should be more.
- */
-static ssize_t blk_file_move(struct blk_file *f, bool write, const struct iovec *iov, unsigned int n,
-			     uint64_t offset)
-{
-	ssize_t moved;
+	int ret;
 
 	do {
-		moved = write ? pwritev(f->fd, iov, (int)n, (off_t)offset)
-			      : preadv(f->fd, iov, (int)n, (off_t)offset);
-	} while (moved < 0 && errno == EINTR);
-	if (moved < 0)
-		return -errno;
-	return moved == 0 ? -EIO : moved;
-}
-
-static bool blk_file_takes(const struct blk_file *f, const struct iovec *iov, unsigned int n)
-{
-	uintptr_t bits = 0;
-
-	if (!f->direct)
-		return true;
-	for (unsigned int i = 0; i < n; i++)
-		bits |= (uintptr_t)iov[i].iov_base | iov[i].iov_len;
-	return bits % f->block_len == 0;
-}
-
-static int blk_file_move_all(struct blk_file *f, bool write, struct iovec *iov, unsigned int n,
-			     uint64_t offset)
-{
-	while (n > 0) {
-		ssize_t moved = blk_file_move(f, write, iov, n, offset);
-
-		if (moved < 0)
-			return (int)moved;
-		blk_iov_skip(&iov, &n, (size_t)moved);
-		offset += (uint64_t)moved;
-	}
-	return 0;
-}
-
-/* By way of memory that is aligned as direct I/O wants it. */
-static int blk_file_bounce(struct blk_file *f, bool write, struct iovec *iov, unsigned int n, uint64_t offset)
-{
-	size_t left = 0;
-	int ret = 0;
-
-	for (unsigned int i = 0; i < n; i++)
-		left += iov[i].iov_len;
-	while (ret == 0 && left > 0) {
-		size_t len = min_u64(left, BLK_BOUNCE_LEN);
-		struct iovec bounce = { .iov_base = f->bounce, .iov_len = len };
-
-		if (write)
-			blk_iov_copy(&iov, &n, f->bounce, len, false);
-		ret = blk_file_move_all(f, write, &bounce, 1, offset);
-		if (ret == 0 && !write)
-			blk_iov_copy(&iov, &n, f->bounce, len, true);
-		offset += len;
-		left -= len;
-	}
+		ret = fdatasync(f->fd) < 0 ? -errno : 0;
+	} while (ret == -EINTR);
 	return ret;
-}
-
-int blk_file_transfer(struct blk_file *f, bool write, struct iovec *iov, unsigned int n, uint64_t offset)
-{
-	if (blk_file_takes(f, iov, n))
-		return blk_file_move_all(f, write, iov, n, offset);
-	return blk_file_bounce(f, write, iov, n, offset);
 }
 
 int blk_file_flush(struct blk_file *f)
 {
-	int ret = fdatasync(f->fd) < 0 ? -errno : 0;
+	int ret = blk_file_sync(f);
 
 	return atomic_exchange(&f->unreported, false) && ret == 0 ? -EIO : ret;
 }
@@ -243,11 +173,12 @@ int blk_file_write_back(struct blk_file *f)
 	if (f->read_only)
 		return 0;
 	/* The kernel tells each failure once, and takes what it could not write for written. */
-	if (fdatasync(f->fd) < 0)
+	if (blk_file_sync(f) < 0)
 		f->unreported = true;
 	return f->unreported ? -EIO : 0;
 }
 
+/* What is to be done in another way. All else, ENOSPC too, is the request's error. */
 static bool blk_unsupported(int ret)
 {
 	return ret == -EOPNOTSUPP || ret == -ENOSYS;
@@ -264,20 +195,52 @@ static int blk_file_allocate(struct blk_file *f, int mode, uint64_t offset, uint
 	return ret;
 }
 
+/*
+ * A device knows only whole blocks, and answers EINVAL to what is none; a file system writes zeroes to parts
+ * of its blocks itself. Makes [*start, *end) the whole blocks of it: false if there are none.
+ */
+static bool blk_file_whole_blocks(const struct blk_file *f, uint64_t *start, uint64_t *end)
+{
+	if (!f->is_device)
+		return true;
+	*start = align_up(*start, f->block_len);
+	*end -= *end % f->block_len;
+	return *start < *end;
+}
+
 int blk_file_discard(struct blk_file *f, uint64_t offset, uint64_t len)
 {
-	uint64_t range[2] = { offset, len };
+	uint64_t start = offset, end = offset + len, range[2];
 	int ret;
 
+	/* A discard is advice: what stays is as good as what goes. */
+	if (!blk_file_whole_blocks(f, &start, &end))
+		return 0;
+	range[0] = start;
+	range[1] = end - start;
 	if (f->is_device)
 		ret = ioctl(f->fd, BLKDISCARD, range) < 0 ? -errno : 0;
 	else
-		ret = blk_file_allocate(f, FALLOC_FL_PUNCH_HOLE, offset, len);
-	/* A discard is advice: what stays is as good as what goes. */
+		ret = blk_file_allocate(f, FALLOC_FL_PUNCH_HOLE, start, end - start);
 	return blk_unsupported(ret) ? 0 : ret;
 }
 
-int blk_file_write_zeroes(struct blk_file *f, uint64_t offset, uint64_t len, bool unmap)
+static int blk_file_fill(struct blk_file *f, uint64_t offset, uint64_t len)
+{
+	int ret = 0;
+
+	while (ret == 0 && len > 0) {
+		struct iovec iov = { .iov_base = f->zeroes, .iov_len = min_u64(len, BLK_BOUNCE_LEN) };
+		uint64_t part = iov.iov_len;
+
+		ret = blk_file_transfer(f, true, &iov, 1, offset);
+		offset += part;
+		len -= part;
+	}
+	return ret;
+}
+
+static int blk_file_zero_blocks(struct blk_file *f, uint64_t offset, uint64_t len, bool unmap)
 {
 	int ret = -EOPNOTSUPP;
 
@@ -285,18 +248,20 @@ int blk_file_write_zeroes(struct blk_file *f, uint64_t offset, uint64_t len, boo
 		ret = blk_file_allocate(f, FALLOC_FL_PUNCH_HOLE, offset, len);
 	if (blk_unsupported(ret))
 		ret = blk_file_allocate(f, FALLOC_FL_ZERO_RANGE, offset, len);
-	if (!blk_unsupported(ret))
-		return ret;
-	memset(f->bounce, 0, BLK_BOUNCE_LEN);
-	for (ret = 0; ret == 0 && len > 0;) {
-		size_t part = min_u64(len, BLK_BOUNCE_LEN);
-		struct iovec iov = { .iov_base = f->bounce, .iov_len = part };
+	return blk_unsupported(ret) ? blk_file_fill(f, offset, len) : ret;
+}
 
-		ret = blk_file_move_all(f, true, &iov, 1, offset);
-		offset += part;
-		len -= part;
-	}
-	return ret;
+int blk_file_write_zeroes(struct blk_file *f, uint64_t offset, uint64_t len, bool unmap)
+{
+	uint64_t start = offset, end = offset + len;
+	int ret;
+
+	if (!blk_file_whole_blocks(f, &start, &end))
+		return blk_file_fill(f, offset, len);
+	ret = blk_file_fill(f, offset, start - offset);
+	if (ret == 0)
+		ret = blk_file_zero_blocks(f, start, end - start, unmap);
+	return ret == 0 ? blk_file_fill(f, end, offset + len - end) : ret;
 }
 
 /* FNV-1a: this is about mistakes, not about malice. */
@@ -304,7 +269,7 @@ int blk_file_fingerprint(struct blk_file *f, uint64_t *fingerprint)
 {
 	size_t len = min_u64(f->len, BLK_FINGERPRINT_LEN);
 	struct iovec iov = { .iov_base = f->bounce, .iov_len = len };
-	int ret = blk_file_move_all(f, false, &iov, 1, 0);
+	int ret = blk_file_transfer(f, false, &iov, 1, 0);
 
 	*fingerprint = UINT64_C(0xcbf29ce484222325);
 	for (size_t i = 0; ret == 0 && i < len; i++)

@@ -17,18 +17,6 @@
 
 #include <errno.h>
 
-/* Names for messages, as in the specification. */
-static const struct blk_feature_name {
-	unsigned int bit;
-	const char *name;
-} blk_feature_names[] = {
-	{ VIRTIO_BLK_F_SEG_MAX, "SEG_MAX" },
-	{ VIRTIO_BLK_F_BLK_SIZE, "BLK_SIZE" },
-	{ VIRTIO_BLK_F_FLUSH, "FLUSH" },
-	{ VIRTIO_BLK_F_DISCARD, "DISCARD" },
-	{ VIRTIO_BLK_F_WRITE_ZEROES, "WRITE_ZEROES" },
-};
-
 static void blk_describe(struct device *dev, struct state_writer *w)
 {
 	const struct blk *blk = container_of(dev, struct blk, device);
@@ -48,25 +36,6 @@ struct blk_description {
 	uint32_t block_len, read_only, queue_size;
 	uint8_t config[BLK_CONFIG_LEN];
 };
-
-static int blk_check_features(struct blk *blk, uint64_t missing, struct error *err)
-{
-	int ret = 0;
-
-	for (unsigned int i = 0; i < ARRAY_SIZE(blk_feature_names); i++) {
-		if (!virtio_has(missing, blk_feature_names[i].bit))
-			continue;
-		missing &= ~VIRTIO_BIT(blk_feature_names[i].bit);
-		ret = error_add(err, -ENOTSUP,
-				"%s: the guest has been shown VIRTIO_BLK_F_%s, which is not offered here",
-				blk->name, blk_feature_names[i].name);
-	}
-	if (missing)
-		ret = error_add(err, -ENOTSUP,
-				"%s: the guest has been shown features 0x%llx, which are not offered here",
-				blk->name, (unsigned long long)missing);
-	return ret;
-}
 
 static int blk_compare(struct blk *blk, const struct blk_description *d, struct error *err)
 {
@@ -88,9 +57,9 @@ static int blk_compare(struct blk *blk, const struct blk_description *d, struct 
 	if (d->queue_size > BLK_RING_SIZE || !is_power_of_2(d->queue_size))
 		ret = error_add(err, -ENOTSUP, "%s: the queue has up to %u entries, here it takes %u",
 				blk->name, d->queue_size, BLK_RING_SIZE);
-	if (blk_check_features(blk, d->offered & ~blk->offered, err) < 0)
+	if (blk_features_kept(d->offered & ~blk->offered, blk->name, err) < 0)
 		ret = -ENOTSUP;
-	if (ret == 0 && memcmp(d->config, blk->config, sizeof(d->config)) != 0)
+	if (ret == 0 && !blk_config_kept(f, d->offered, d->config))
 		ret = error_add(err, -ENOTSUP, "%s: the guest has been shown other limits than %s has here",
 				blk->name, f->path);
 	return ret;
@@ -114,6 +83,8 @@ static int blk_accept(struct device *dev, struct state_node *node)
 	if (ret < 0)
 		return ret;
 	blk->offered = d.offered;
+	/* The guest goes on by what it has read. */
+	memcpy(blk->config, d.config, sizeof(blk->config));
 	queue_size = (uint16_t)d.queue_size;
 	virtio_pci_limit(&blk->virtio, 1, &queue_size, d.offered);
 	return 0;

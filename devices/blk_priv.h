@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the rooms of the disk share: blk.c (building it, its life), blk_io.c (requests), blk_file.c (the
- * host's file), blk_migrate.c.
+ * What the files of the disk share: blk.c (building it, its life), blk_io.c (requests), blk_file.c (the
+ * host's file), blk/transfer.c (its bytes), blk/limits.c (what it says of itself),
+ * blk/config_space.c (what the guest sees), blk_migrate.c.
  *
  * Unless said otherwise everything here runs on the disk's thread; others come in through blk_call().
  */
@@ -22,9 +23,10 @@
 
 #define BLK_RING_SIZE 256u
 #define BLK_MAX_SEGS  (BLK_RING_SIZE - 2u) /* beside header and status */
+#define BLK_MAX_SIZE  (1u << 20)           /* bytes of a segment: as long as what Linux asks for at once */
 
-/* One request keeps the disk's thread, so it is bounded where the guest's driver knows the bound. Zeroes may
- * have to be written. */
+/* One request keeps those waiting that come after it, so it is bounded where the guest's driver knows the
+ * bound. Zeroes may have to be written. */
 #define BLK_MAX_RANGES               16u /* of a DISCARD */
 #define BLK_MAX_ZERO_RANGES          1u
 #define BLK_MAX_DISCARD_SECTORS      (1u << 22)
@@ -32,6 +34,20 @@
 
 /* The part of struct virtio_blk_config that Ferry shows: up to write_zeroes_may_unmap. */
 #define BLK_CONFIG_LEN 60u
+
+/* What the storage asks for, in bytes. */
+struct blk_limits {
+	uint32_t block_len;        /* a logical block, which the guest knows */
+	uint32_t physical_len;     /* what the storage writes at once; a multiple of @block_len */
+	uint32_t alignment_offset; /* where the first such block of the storage begins */
+	uint32_t discard_len;      /* what can be given back */
+	bool can_direct;           /* there is direct I/O ... */
+	uint32_t mem_align;        /* ... for memory at multiples of this */
+	uint32_t offset_align;     /* ... and for offsets and lengths that are multiples of this */
+};
+
+/* For what direct I/O cannot take as it is. */
+#define BLK_BOUNCE_LEN KIB(256)
 
 /* A raw file or a block device: see blk_file.c. */
 struct blk_file {
@@ -41,9 +57,11 @@ struct blk_file {
 	bool is_device; /* a block device */
 	bool direct;    /* not through the host's page cache */
 	bool locked;
-	uint64_t len;       /* bytes, a multiple of @block_len */
+	uint64_t len;       /* bytes, a multiple of @block_len; of limits.offset_align too if @direct */
 	uint32_t block_len; /* bytes of a logical block */
-	uint8_t *bounce;    /* for what direct I/O cannot take as it is; BLK_BOUNCE_LEN bytes */
+	struct blk_limits limits;
+	uint8_t *bounce; /* BLK_BOUNCE_LEN bytes */
+	uint8_t *zeroes; /* as many zeroes, which are only read */
 	/* Writing back failed where the guest does not look: its next flush is to fail. Any thread. */
 	_Atomic bool unreported;
 };
@@ -57,7 +75,7 @@ struct blk {
 	struct blk_file file;
 	uint64_t offered;
 	uint64_t n_sectors;
-	uint8_t config[BLK_CONFIG_LEN]; /* never changes */
+	uint8_t config[BLK_CONFIG_LEN]; /* never changes once the guest runs */
 
 	_Atomic unsigned int
 		n_callers; /* that wait for the disk's thread, which lets them in between requests */
@@ -72,7 +90,10 @@ struct blk {
 	bool unwritten; /* pause() could not bring everything to the storage */
 	struct vring vring;
 	struct loop_source kick; /* fd is the transport's */
-	struct iovec iov[BLK_RING_SIZE];
+	struct iovec iov[BLK_RING_SIZE], piece[BLK_RING_SIZE];
+	/* The request that was put back, by its head, and how many bytes of the file it was done for. */
+	uint16_t half_head;
+	uint64_t half_done;
 	struct log_limit log_limit;
 };
 
@@ -100,9 +121,6 @@ void blk_file_close(struct blk_file *f);
  */
 int __must_check blk_file_lock(struct blk_file *f, struct error *err);
 void blk_file_unlock(struct blk_file *f);
-/* Between the file at @offset and @iov, which is used up. */
-int __must_check blk_file_transfer(struct blk_file *f, bool write, struct iovec *iov, unsigned int n,
-				   uint64_t offset);
 /* For the guest: what was written is on the storage. */
 int __must_check blk_file_flush(struct blk_file *f);
 /* The same for ourselves; a failure is kept for the guest's next flush. Any thread. */
@@ -114,8 +132,28 @@ int __must_check blk_file_fingerprint(struct blk_file *f, uint64_t *fingerprint)
 /* Forgets what this host's page cache knows of the file: another host has written to it. Any thread. */
 void blk_file_drop_cache(struct blk_file *f);
 
-/* Copies between @iov, which is used up as far as that goes, and @data. */
+/*
+ * blk/config_space.c. What is offered, and @config of BLK_CONFIG_LEN bytes for those features. Then of a
+ * guest that was shown @missing features of another host's, by name in @err; or @shown, configuration for
+ * @offered.
+ */
+uint64_t blk_offered(const struct blk_file *f);
+void blk_config_build(const struct blk_file *f, uint64_t offered, uint8_t *config);
+int __must_check blk_features_kept(uint64_t missing, const char *name, struct error *err);
+bool blk_config_kept(const struct blk_file *f, uint64_t offered, const uint8_t *shown);
+
+/* blk/transfer.c. Between the file at @offset and @iov, which is used up; aligned or not. */
+int __must_check blk_file_transfer(struct blk_file *f, bool write, struct iovec *iov, unsigned int n,
+				   uint64_t offset);
+/* The first @len bytes of @iov, which is used up as far as that goes: left out, copied to or from @data, or
+ * moved into @piece, which has room for as many elements: their number. */
+void blk_iov_skip(struct iovec **iov, unsigned int *n, size_t len);
 void blk_iov_copy(struct iovec **iov, unsigned int *n, uint8_t *data, size_t len, bool to_iov);
+unsigned int blk_iov_cut(struct iovec **iov, unsigned int *n, size_t len, struct iovec *piece);
+
+/* blk/limits.c. Of the file @fd, whose logical blocks have @block_len bytes; what nobody tells is what is
+ * safe. */
+void blk_limits_ask(int fd, bool is_device, uint32_t block_len, struct blk_limits *l);
 
 /* blk_migrate.c. */
 extern const struct device_ops blk_device_ops;

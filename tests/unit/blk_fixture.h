@@ -264,16 +264,27 @@ static inline int finish(struct disk_guest *g)
 	return finish_in(g, &len, 3000);
 }
 
-/* A request with one buffer at DATA + @at, or none: its status. */
-static inline int request(struct disk_guest *g, uint32_t type, uint64_t sector, uint64_t at, uint32_t len)
+/* A request for the @len bytes at DATA + @at, or none, in buffers as long as may be: its head. */
+static inline int begin(struct disk_guest *g, uint32_t type, uint64_t sector, uint64_t at, uint32_t len)
 {
 	bool answers = type == VIRTIO_BLK_T_IN || type == VIRTIO_BLK_T_GET_ID;
-	struct virtio_seg header = new_header(g, type, sector), status = new_status(g);
-	struct virtio_seg segs[] = { header, { DATA + at, len }, status };
+	struct virtio_seg segs[BLK_RING_SIZE];
+	unsigned int n = 0;
 
-	if (len == 0)
-		segs[1] = status;
-	submit(g, segs, answers || len == 0 ? 1 : 2, answers && len > 0 ? 2 : 1, false);
+	segs[n++] = new_header(g, type, sector);
+	for (uint32_t done = 0; done < len; n++) {
+		segs[n] =
+			(struct virtio_seg){ DATA + at + done, (uint32_t)min_u64(len - done, BLK_MAX_SIZE) };
+		done += segs[n].len;
+	}
+	segs[n++] = new_status(g);
+	return submit(g, segs, answers ? 1 : n - 1, answers ? n - 1 : 1, false);
+}
+
+/* Its status, when it is answered. */
+static inline int request(struct disk_guest *g, uint32_t type, uint64_t sector, uint64_t at, uint32_t len)
+{
+	begin(g, type, sector, at, len);
 	return finish(g);
 }
 

@@ -298,15 +298,75 @@ static void test_not_accepted(void **state)
 	assert_refused(&p->b, blk_device_ops.accept, write_tree(&p->a, blk_device_ops.describe),
 		       "shown VIRTIO_BLK_F_DISCARD, which is not offered here");
 	p->b.blk->offered = p->a.blk->offered;
-	p->b.blk->config[12]++;
-	assert_refused(&p->b, blk_device_ops.accept, write_tree(&p->a, blk_device_ops.describe),
-		       "other limits");
-	p->b.blk->config[12]--;
 	p->b.blk->file.block_len = 4096;
 	assert_refused(&p->b, blk_device_ops.accept, write_tree(&p->a, blk_device_ops.describe),
 		       "has blocks of 512 bytes");
 	p->b.blk->file.block_len = 512;
 	migrate(p);
+	assert_works(&p->b, 1);
+}
+
+/* A byte of the configuration that the source has shown its guest, and whether it can be kept here. */
+static void what_the_guest_has_read_stays_or_is_refused(void **state)
+{
+	static const struct {
+		unsigned int at;
+		uint8_t value;
+		bool taken;
+	} bytes[] = {
+		{ 10, 0, true },    /* size_max: 0 is less than here */
+		{ 11, 1, false },   /* more */
+		{ 12, 10, true },   /* seg_max: 10 */
+		{ 12, 255, false }, /* 255 */
+		{ 24, 0, true },    /* physical_block_exp, of storage that looks otherwise there */
+		{ 24, 11, true },   /* the largest */
+		{ 24, 12, false },  /* and no shift by more */
+		{ 26, 9, true },    /* min_io_size */
+		{ 44, 1, true },    /* discard_sector_alignment */
+		{ 47, 1, false },   /* 2^24 sectors and more */
+		{ 42, 0, true },    /* max_discard_seg: as here */
+		{ 42, 1, false },   /* 2^16 more */
+		{ 56, 0, false },   /* write_zeroes_may_unmap */
+		{ 32, 1, false },   /* writeback, and what else no Ferry shows */
+		{ 28, 1, false },   /* opt_io_size */
+		{ 57, 1, false },
+	};
+	struct pair *p = *state;
+	uint8_t config[BLK_CONFIG_LEN];
+
+	memcpy(config, p->a.blk->config, sizeof(config));
+	for (unsigned int i = 0; i < ARRAY_SIZE(bytes); i++) {
+		struct tree t;
+
+		p->a.blk->config[bytes[i].at] = bytes[i].value;
+		t = write_tree(&p->a, blk_device_ops.describe);
+		if (bytes[i].taken) {
+			assert_taken(&p->b, blk_device_ops.accept, t);
+			assert_memory_equal(p->b.blk->config, p->a.blk->config, sizeof(config));
+		} else {
+			assert_refused(&p->b, blk_device_ops.accept, t, "other limits");
+		}
+		memcpy(p->a.blk->config, config, sizeof(config));
+	}
+}
+
+/* Without the features that came later: it keeps what it knows, here as there. */
+static void a_guest_of_an_older_ferry_is_taken_as_it_is(void **state)
+{
+	const uint64_t later = VIRTIO_BIT(VIRTIO_BLK_F_SIZE_MAX) | VIRTIO_BIT(VIRTIO_BLK_F_TOPOLOGY);
+	struct pair *p = *state;
+	uint16_t size = BLK_RING_SIZE;
+
+	p->a.blk->offered &= ~later;
+	virtio_pci_limit(&p->a.blk->virtio, 1, &size, p->a.blk->offered);
+	memset(p->a.blk->config + 8, 0, 4);
+	memset(p->a.blk->config + 24, 0, 8);
+	disk_start(&p->a, ALL);
+	assert_int_equal(p->a.features & later, 0);
+	migrate(p);
+	assert_int_equal(disk_offered(&p->b), p->a.features);
+	assert_int_equal(reg_read(&p->b, p->b.config + 8, 4), 0);
+	assert_int_equal(reg_read(&p->b, p->b.config + 24, 8), 0);
 	assert_works(&p->b, 1);
 }
 
@@ -473,6 +533,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_another_disk, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_lost_writes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_not_accepted, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_the_guest_has_read_stays_or_is_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_guest_of_an_older_ferry_is_taken_as_it_is, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_read_only, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_other_drivers, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_same_bytes, setup, teardown),
