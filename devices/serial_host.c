@@ -249,39 +249,18 @@ static void serial_accept(struct loop_source *src, uint32_t events)
 	serial_flush(s);
 }
 
-/* Removes a socket that a process left which is gone, and nothing else. */
-static void serial_remove_stale(const struct sockaddr_un *sun)
-{
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	struct stat st;
-
-	if (fd < 0)
-		return;
-	if (lstat(sun->sun_path, &st) == 0 && S_ISSOCK(st.st_mode) &&
-	    connect(fd, (const struct sockaddr *)sun, sizeof(*sun)) < 0 && errno == ECONNREFUSED)
-		unlink(sun->sun_path);
-	close(fd);
-}
-
 static int serial_listen(struct serial *s, const char *path, struct error *err)
 {
-	struct sockaddr_un sun = { .sun_family = AF_UNIX };
 	int ret;
 
-	if (strlen(path) >= sizeof(sun.sun_path))
-		return error_add(err, -ENAMETOOLONG, "--serial: the path \"%s\" is too long for a socket",
-				 path);
-	memcpy(sun.sun_path, path, strlen(path) + 1);
 	s->listener.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	/* Before bind(): then the file is never there with other rights. */
-	if (s->listener.fd < 0 || fchmod(s->listener.fd, 0600) < 0)
+	if (s->listener.fd < 0)
 		return error_add(err, -errno, "--serial: cannot create a socket: %s", strerror(errno));
-	serial_remove_stale(&sun);
-	if (bind(s->listener.fd, (const struct sockaddr *)&sun, sizeof(sun)) < 0)
-		return error_add(err, -errno, "--serial: cannot create the socket \"%s\": %s", path,
-				 errno == EADDRINUSE ? "it is in use, or another file has this name"
-						     : strerror(errno));
 	s->path = path;
+	ret = socket_file_bind(&s->file, s->listener.fd, AT_FDCWD, path);
+	if (ret < 0)
+		return error_add(err, ret, "--serial: cannot create the socket \"%s\": %s", path,
+				 socket_file_error(ret));
 	ret = listen(s->listener.fd, 1) < 0 ? -errno
 					    : loop_add(&s->vm->loop, &s->listener, EPOLLIN | EPOLLET);
 	return ret < 0 ? error_add(err, ret, "--serial: cannot listen on \"%s\": %s", path, strerror(-ret))
@@ -387,6 +366,5 @@ void serial_host_close(struct serial *s)
 	serial_close_end(s, &s->output);
 	serial_close_source(s, &s->listener);
 	serial_close_source(s, &s->wake);
-	if (s->path)
-		unlink(s->path);
+	socket_file_remove(&s->file);
 }

@@ -9,6 +9,7 @@
 #include <termios.h>
 
 #include "devices/serial.h"
+#include "vmm/socket_file.h"
 
 #define SERIAL_RX_MAX  64u
 #define SERIAL_IN_MAX  4096u
@@ -49,7 +50,8 @@ struct serial {
 	struct serial_end input, output;
 	struct loop_source listener;
 	struct loop_source wake; /* eventfd: output to be written, or room for input */
-	const char *path;        /* of the listener; NULL: not to be removed */
+	const char *path;        /* of the listener */
+	struct socket_file file;
 	bool is_tty;
 	bool eof;
 	bool escaped; /* Ctrl-A came last */

@@ -5,15 +5,17 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+#include "vmm/socket_file.h"
 
 #define CHANNEL_CONNECT_TIMEOUT_MS 10000
 
@@ -195,48 +197,18 @@ int channel_connect(struct channel *c, const char *address, int cancel_fd, struc
 	return 0;
 }
 
-/*
- * Removes the socket's file that a dead process has left. A datagram socket cannot be connected to a stream
- * socket, and the way in which it fails tells whether somebody holds that: unlike a real connection, this is
- * not noticed by a receiver that waits for its source.
- */
-static int channel_remove_stale(const struct channel_address *a)
-{
-	struct stat st;
-	int fd, ret;
-
-	if (lstat(a->sa.un.sun_path, &st) < 0)
-		return -errno;
-	if (!S_ISSOCK(st.st_mode))
-		return -EEXIST;
-	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return -errno;
-	ret = connect(fd, &a->sa.any, a->len) < 0 ? -errno : 0;
-	close(fd);
-	if (ret != -ECONNREFUSED)
-		return -EADDRINUSE;
-	return unlink(a->sa.un.sun_path) < 0 ? -errno : 0;
-}
-
-static int channel_listen(int fd, const struct channel_address *a)
+/* 0, or an error of socket_file_bind(). */
+static int channel_listen(int fd, const struct channel_address *a, struct socket_file *file)
 {
 	const int one = 1;
 	int ret;
 
-	/* The file gets the socket's mode: nobody else can connect, from its first moment on. */
 	if (a->sa.any.sa_family == AF_UNIX)
-		ret = fchmod(fd, 0600);
+		ret = socket_file_bind(file, fd, AT_FDCWD, a->sa.un.sun_path);
+	else if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0)
+		ret = -errno;
 	else
-		ret = setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	if (ret < 0)
-		return -errno;
-	ret = bind(fd, &a->sa.any, a->len) < 0 ? -errno : 0;
-	if (ret == -EADDRINUSE && a->sa.any.sa_family == AF_UNIX) {
-		ret = channel_remove_stale(a);
-		if (ret == 0)
-			ret = bind(fd, &a->sa.any, a->len) < 0 ? -errno : 0;
-	}
+		ret = bind(fd, &a->sa.any, a->len) < 0 ? -errno : 0;
 	if (ret < 0)
 		return ret;
 	return listen(fd, 1) < 0 ? -errno : 0;
@@ -263,6 +235,7 @@ static int channel_take(const struct channel *c)
 int channel_accept(struct channel *c, const char *address, int cancel_fd, struct error *err)
 {
 	struct channel listener = { .cancel_fd = cancel_fd };
+	struct socket_file file = { 0 };
 	struct channel_address a;
 	int ret;
 
@@ -274,15 +247,12 @@ int channel_accept(struct channel *c, const char *address, int cancel_fd, struct
 	if (listener.fd < 0)
 		return error_add(err, listener.fd, "cannot open a socket for %s: %s", address,
 				 strerror(-listener.fd));
-	ret = channel_listen(listener.fd, &a);
+	ret = channel_listen(listener.fd, &a, &file);
 	if (ret < 0) {
-		error_add(err, ret, "cannot listen on %s: %s", address,
-			  ret == -EEXIST ? "the file exists and is not a socket" : strerror(-ret));
+		error_add(err, ret, "cannot listen on %s: %s", address, socket_file_error(ret));
 		goto close_listener;
 	}
 	ret = channel_take(&listener);
-	if (a.sa.any.sa_family == AF_UNIX)
-		unlink(a.sa.un.sun_path);
 	if (ret == -ECANCELED) {
 		error_add(err, ret, "cancelled while waiting for a source on %s", address);
 	} else if (ret < 0) {
@@ -294,6 +264,7 @@ int channel_accept(struct channel *c, const char *address, int cancel_fd, struct
 	}
 
 close_listener:
+	socket_file_remove(&file);
 	close(listener.fd);
 	return ret;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The control socket's server: a thread for each call. */
+/* The control socket's server: the loop takes calls in, and each that is whole gets a thread. */
 #define _GNU_SOURCE
 #include "vmm/control_priv.h"
 
@@ -9,21 +9,39 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/file.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
+
+#include "vmm/runtime_dir.h"
+#include "vmm/socket_file.h"
 
 #define CONTROL_REPLY_TIMEOUT 2000   /* ms, for a client to take its final reply */
 #define CONTROL_STACK         MIB(1) /* a migration runs on it; musl's default is 128 KiB */
 
-enum control_call_state { CALL_FREE, CALL_RUNNING, CALL_ENDED };
+/* Until a client is taken that came while the process was short of descriptors or memory. */
+#define CONTROL_RETRY_NS UINT64_C(100000000)
+
+/*
+ *	FREE     -> READING  a client is accepted; what it says is taken in on the loop's thread
+ *	READING  -> FREE     it hung up, took too long, or gave way to another
+ *	READING  -> RUNNING  its call is whole and has a thread; the loop still watches for its hanging up
+ *	RUNNING  -> ENDED    the call is answered, and the connection closed
+ *	ENDED    -> FREE     the thread has been joined
+ */
+enum control_call_state { CALL_FREE, CALL_READING, CALL_RUNNING, CALL_ENDED };
 
 struct control_call {
 	struct control *control;
-	enum control_call_state state; /* control's lock; ENDED: the thread is to be joined */
+	enum control_call_state state; /* control's lock */
 	pthread_t thread;
-	int fd; /* closed under control's lock */
+	struct loop_source src; /* the connection: watched and closed on the loop's thread */
+	int hangup_fd;          /* eventfd, of RUNNING: the client has hung up, or all ends */
+
+	/* The loop's, while READING. */
+	uint64_t start_ns;
+	size_t len;
 
 	/* The thread's own. */
 	bool more;
@@ -36,13 +54,17 @@ struct control_call {
 struct control {
 	struct loop *loop;
 	struct loop_source listener;
-	struct sockaddr_un addr;
-	struct stat st; /* of the socket's file, so that nobody else's is removed */
+	struct loop_source timer; /* a client's time is up, or the listener is to be watched again */
+	uint64_t retry_ns;        /* when; 0: it is */
+	int dir_fd;
+	struct socket_file file;
+	struct guard_undo undo; /* removes @file */
+	struct log_limit limit;
 	const struct control_method *methods;
 	unsigned int n_methods;
 	void *opaque;
-	pthread_mutex_t lock; /* state and fd of calls */
-	struct control_call calls[CONTROL_MAX_CALLS];
+	pthread_mutex_t lock; /* states */
+	struct control_call calls[CONTROL_MAX_CLIENTS];
 };
 
 bool control_get_string(struct control_call *call, const char *name, char *buf, size_t size)
@@ -57,17 +79,17 @@ bool control_get_number(struct control_call *call, const char *name, uint64_t *v
 
 int control_call_fd(const struct control_call *call)
 {
-	return call->fd;
+	return call->hangup_fd;
 }
 
 static void control_answer(struct control_call *call, const char *text, size_t len, bool continues)
 {
 	/* Progress that a client does not read is dropped: it must not hold up what it reports on. */
-	int ret = control_send_bytes(call->fd, text, len, continues ? 0 : CONTROL_REPLY_TIMEOUT);
+	int ret = control_send_bytes(call->src.fd, text, len, continues ? 0 : CONTROL_REPLY_TIMEOUT);
 
 	/* A message cut short would make what follows a part of it. */
 	if (ret < 0 && ret != -ETIMEDOUT)
-		shutdown(call->fd, SHUT_RDWR);
+		shutdown(call->src.fd, SHUT_RDWR);
 }
 
 void control_reply(struct control_call *call, const char *parameters, bool continues)
@@ -95,26 +117,6 @@ void control_fail(struct control_call *call, const char *error, const char *reas
 	control_answer(call, text, (size_t)len + 1, false);
 }
 
-/* The call up to its NUL. False when there is nobody to answer. */
-static bool control_read_call(struct control_call *call)
-{
-	uint64_t deadline_ns = now_ns() + CONTROL_READ_TIMEOUT * 1000000ull;
-	size_t len = 0;
-
-	while (len < sizeof(call->message)) {
-		int n = control_recv_bytes(call->fd, call->message + len, sizeof(call->message) - len,
-					   deadline_ns);
-
-		if (n <= 0)
-			return false;
-		if (memchr(call->message + len, '\0', (size_t)n))
-			return true;
-		len += (size_t)n;
-	}
-	control_fail(call, "org.ferry.InvalidCall", "the call is too long");
-	return false;
-}
-
 static void control_dispatch(struct control_call *call)
 {
 	const struct control *control = call->control;
@@ -138,255 +140,404 @@ static void control_dispatch(struct control_call *call)
 	control_fail(call, "org.varlink.service.MethodNotFound", method);
 }
 
+/* Tells a client that has no call running, as far as it takes that at once. */
+static void control_turn_away(int fd, const char *error, const char *reason)
+{
+	char text[256];
+	int len = snprintf(text, sizeof(text), "{\"error\":\"%s\",\"parameters\":{\"reason\":\"%s\"}}", error,
+			   reason);
+
+	assert(len > 0 && (size_t)len < sizeof(text));
+	control_send_bytes(fd, text, (size_t)len + 1, 0);
+}
+
+static void control_set_state(struct control_call *call, enum control_call_state state)
+{
+	pthread_mutex_lock(&call->control->lock);
+	call->state = state;
+	pthread_mutex_unlock(&call->control->lock);
+}
+
+static bool control_is_reading(struct control_call *call)
+{
+	bool reading;
+
+	pthread_mutex_lock(&call->control->lock);
+	reading = call->state == CALL_READING;
+	pthread_mutex_unlock(&call->control->lock);
+	return reading;
+}
+
+/* On the loop's thread. */
+static void control_close(struct control_call *call)
+{
+	loop_del(call->control->loop, &call->src);
+	close(call->src.fd);
+	call->src.fd = -1;
+}
+
+static void control_drop(struct control_call *call)
+{
+	control_close(call);
+	control_set_state(call, CALL_FREE);
+}
+
+static void control_ended(void *arg)
+{
+	struct control_call *call = arg;
+
+	control_close(call);
+	pthread_mutex_lock(&call->control->lock);
+	close(call->hangup_fd);
+	call->hangup_fd = -1;
+	call->state = CALL_ENDED;
+	pthread_mutex_unlock(&call->control->lock);
+}
+
 static void *control_thread(void *arg)
 {
 	struct control_call *call = arg;
-	struct control *control = call->control;
 
-	if (control_read_call(call))
-		control_dispatch(call);
-	pthread_mutex_lock(&control->lock);
-	close(call->fd);
-	call->fd = -1;
-	call->state = CALL_ENDED;
-	pthread_mutex_unlock(&control->lock);
+	control_dispatch(call);
+	loop_call(call->control->loop, control_ended, call);
 	return NULL;
 }
 
-static int control_start_call(struct control_call *call, int fd)
+/* Of a call that runs. What else its client says stays unread: a connection carries one call. */
+static void control_hung_up(struct loop_source *src, uint32_t events)
+{
+	struct control_call *call = container_of(src, struct control_call, src);
+
+	loop_del(call->control->loop, src);
+	loop_signal(call->hangup_fd);
+}
+
+static int control_start_thread(struct control_call *call)
 {
 	pthread_attr_t attr;
 	int ret;
 
-	call->fd = fd;
-	call->state = CALL_RUNNING;
-	call->more = call->answered = false;
-	call->parameters = NULL;
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, CONTROL_STACK);
 	ret = -pthread_create(&call->thread, &attr, control_thread, call);
 	pthread_attr_destroy(&attr);
+	return ret;
+}
+
+/* The call is whole. */
+static int control_start_call(struct control_call *call)
+{
+	struct control *control = call->control;
+	int ret;
+
+	call->hangup_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (call->hangup_fd < 0)
+		return -errno;
+	loop_del(control->loop, &call->src);
+	call->src.fn = control_hung_up;
+	call->more = call->answered = false;
+	call->parameters = NULL;
+	ret = loop_add(control->loop, &call->src, EPOLLRDHUP);
+	if (ret == 0) {
+		control_set_state(call, CALL_RUNNING);
+		ret = control_start_thread(call);
+	}
 	if (ret < 0) {
-		call->fd = -1;
-		call->state = CALL_FREE;
+		control_set_state(call, CALL_READING);
+		close(call->hangup_fd);
+		call->hangup_fd = -1;
 	}
 	return ret;
 }
 
-/* A place for a call, NULL if all are taken. Called with the lock held. */
-static struct control_call *control_free_call(struct control *control)
+static unsigned int control_count(struct control *control, enum control_call_state state)
 {
-	struct control_call *found = NULL;
+	unsigned int n = 0;
 
-	for (unsigned int i = 0; i < CONTROL_MAX_CALLS; i++) {
+	pthread_mutex_lock(&control->lock);
+	for (unsigned int i = 0; i < CONTROL_MAX_CLIENTS; i++)
+		n += control->calls[i].state == state;
+	pthread_mutex_unlock(&control->lock);
+	return n;
+}
+
+/* Something of a call has come, or its end. */
+static void control_readable(struct loop_source *src, uint32_t events)
+{
+	struct control_call *call = container_of(src, struct control_call, src);
+	size_t room = sizeof(call->message) - call->len;
+	ssize_t n = recv(src->fd, call->message + call->len, room, MSG_DONTWAIT);
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		control_drop(call);
+	} else if (!memchr(call->message + call->len, '\0', (size_t)n)) {
+		call->len += (size_t)n;
+		if (call->len < sizeof(call->message))
+			return;
+		control_turn_away(src->fd, "org.ferry.InvalidCall", "the call is too long");
+		control_drop(call);
+	} else if (control_count(call->control, CALL_RUNNING) == CONTROL_MAX_CALLS) {
+		control_turn_away(src->fd, "org.ferry.Busy", "no room for another call");
+		control_drop(call);
+	} else if (control_start_call(call) < 0) {
+		control_turn_away(src->fd, "org.ferry.Busy",
+				  "the VM is short of descriptors or threads for another call");
+		control_drop(call);
+	}
+}
+
+/*
+ * A place for a client. Where all are taken one gives way that has not said its call yet: whoever has been
+ * silent for longest, or else slow for longest.
+ */
+static struct control_call *control_make_room(struct control *control)
+{
+	struct control_call *free_call = NULL, *last = NULL;
+
+	pthread_mutex_lock(&control->lock);
+	for (unsigned int i = 0; i < CONTROL_MAX_CLIENTS; i++) {
 		struct control_call *call = &control->calls[i];
 
-		/* The thread has given up the lock for the last time, or is about to return. */
+		/* The thread has made its last call. */
 		if (call->state == CALL_ENDED) {
 			pthread_join(call->thread, NULL);
 			call->state = CALL_FREE;
 		}
 		if (call->state == CALL_FREE)
-			found = call;
+			free_call = call;
+		else if (call->state == CALL_READING &&
+			 (!last || (call->len > 0) < (last->len > 0) ||
+			  ((call->len > 0) == (last->len > 0) && call->start_ns < last->start_ns)))
+			last = call;
 	}
-	return found;
+	pthread_mutex_unlock(&control->lock);
+	if (free_call)
+		return free_call;
+	/* Fewer calls run than there are places. */
+	control_turn_away(last->src.fd, "org.ferry.Busy", "another client needed the place");
+	control_drop(last);
+	return last;
 }
 
+/* The timer, for what is next to be looked at. */
+static void control_arm(struct control *control)
+{
+	uint64_t next_ns = control->retry_ns ? control->retry_ns : UINT64_MAX;
+	struct itimerspec at = { 0 };
+
+	pthread_mutex_lock(&control->lock);
+	for (unsigned int i = 0; i < CONTROL_MAX_CLIENTS; i++) {
+		const struct control_call *call = &control->calls[i];
+
+		if (call->state == CALL_READING)
+			next_ns = min_u64(next_ns, call->start_ns + CONTROL_READ_TIMEOUT * UINT64_C(1000000));
+	}
+	pthread_mutex_unlock(&control->lock);
+	if (next_ns != UINT64_MAX)
+		at.it_value = (struct timespec){ .tv_sec = (time_t)(next_ns / 1000000000u),
+						 .tv_nsec = (long)(next_ns % 1000000000u) };
+	timerfd_settime(control->timer.fd, TFD_TIMER_ABSTIME, &at, NULL);
+}
+
+static void control_take(struct control *control, int fd)
+{
+	struct control_call *call;
+	uid_t uid;
+
+	if (socket_file_check_peer(fd, &uid) < 0) {
+		control_turn_away(fd, "org.varlink.service.PermissionDenied", "another user's VM");
+		close(fd);
+		return;
+	}
+	call = control_make_room(control);
+	call->src = (struct loop_source){ .fd = fd, .fn = control_readable };
+	call->len = 0;
+	call->start_ns = now_ns();
+	if (loop_add(control->loop, &call->src, EPOLLIN) < 0) {
+		control_turn_away(fd, "org.ferry.Busy", "the VM is short of memory for another call");
+		close(fd);
+		call->src.fd = -1;
+		return;
+	}
+	control_set_state(call, CALL_READING);
+}
+
+/* One at a time: who has been taken is heard before the next one, and may be whole by then. */
 static void control_accepted(struct loop_source *src, uint32_t events)
 {
-	static const char busy[] = "{\"error\":\"org.ferry.Busy\",\"parameters\":{\"reason\":"
-				   "\"no room for another call\"}}";
 	struct control *control = container_of(src, struct control, listener);
-	int fd, ret;
+	int fd = accept4(src->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-	/* Edge-triggered: where descriptors have run out, the waiting client does not keep the loop busy. */
-	for (;;) {
-		struct control_call *call;
-
-		fd = accept4(src->fd, NULL, NULL, SOCK_CLOEXEC);
-		if (fd < 0 && (errno == EINTR || errno == ECONNABORTED))
-			continue;
-		if (fd < 0)
-			break;
-		pthread_mutex_lock(&control->lock);
-		call = control_free_call(control);
-		ret = call ? control_start_call(call, fd) : -EBUSY;
-		pthread_mutex_unlock(&control->lock);
-		if (ret == 0)
-			continue;
-		control_send_bytes(fd, busy, sizeof(busy), 0);
-		close(fd);
+	if (fd >= 0) {
+		control_take(control, fd);
+	} else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
+		log_limited(&control->limit, LOG_ERROR, "cannot take a control client: %s%s", strerror(errno),
+			    errno == EMFILE ? " (raise \"ulimit -n\")" : "");
+		/* The client waits on, and must not keep the loop busy meanwhile. */
+		loop_del(control->loop, src);
+		control->retry_ns = now_ns() + CONTROL_RETRY_NS;
 	}
-	if (errno != EAGAIN)
-		log_error("cannot accept a control call: %s", strerror(errno));
+	control_arm(control);
 }
 
-/* Opens RUNTIME_DIR, made if need be, and locks it: one process at a time looks for a dead one's socket. */
-static int control_open_dir(const char *runtime_dir, int *dir_fd, struct error *err)
+static void control_listen_again(struct control *control)
 {
-	if (mkdir(runtime_dir, 0700) < 0 && errno != EEXIST)
-		return error_add(
-			err, -errno,
-			"cannot create the runtime directory %s: %s; create it, or choose another with "
-			"--runtime-dir",
-			runtime_dir, strerror(errno));
-	*dir_fd = open(runtime_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (*dir_fd < 0)
-		return error_add(
-			err, -errno,
-			"cannot open the runtime directory %s: %s; choose another with --runtime-dir",
-			runtime_dir, strerror(errno));
-	while (flock(*dir_fd, LOCK_EX) < 0) {
-		if (errno == EINTR)
-			continue;
-		error_add(err, -errno, "cannot lock the runtime directory %s: %s", runtime_dir,
-			  strerror(errno));
-		close(*dir_fd);
-		*dir_fd = -1;
-		return -EIO;
+	control->retry_ns = 0;
+	if (loop_add(control->loop, &control->listener, EPOLLIN) < 0)
+		control->retry_ns = now_ns() + CONTROL_RETRY_NS;
+}
+
+static void control_timer(struct loop_source *src, uint32_t events)
+{
+	struct control *control = container_of(src, struct control, timer);
+	uint64_t expired, now = now_ns();
+
+	if (read(src->fd, &expired, sizeof(expired)) != sizeof(expired))
+		return;
+	for (unsigned int i = 0; i < CONTROL_MAX_CLIENTS; i++) {
+		struct control_call *call = &control->calls[i];
+
+		/* No other thread takes a call to or from this state. */
+		if (control_is_reading(call) &&
+		    now - call->start_ns >= CONTROL_READ_TIMEOUT * UINT64_C(1000000))
+			control_drop(call);
 	}
-	return 0;
+	if (control->retry_ns && now >= control->retry_ns)
+		control_listen_again(control);
+	control_arm(control);
 }
 
-/* Makes way for our socket where a dead process has left one. */
-static int control_remove_stale(const struct sockaddr_un *addr, const char *name, struct error *err)
+static void control_remove_file(struct guard_undo *undo)
 {
-	struct stat st;
-	int fd, ret = 0;
-
-	if (lstat(addr->sun_path, &st) < 0)
-		return errno == ENOENT ? 0
-				       : error_add(err, -errno, "cannot look at the control socket %s: %s",
-						   addr->sun_path, strerror(errno));
-	if (!S_ISSOCK(st.st_mode))
-		return error_add(err, -EEXIST,
-				 "cannot use %s as control socket: it exists and is not a socket",
-				 addr->sun_path);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return error_add(err, -errno, "cannot create a socket: %s", strerror(errno));
-	/* EAGAIN: it is alive, with many clients. */
-	if (connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0 || errno == EAGAIN)
-		ret = error_add(err, -EADDRINUSE, "a VM named %s is running already (socket %s)", name,
-				addr->sun_path);
-	else if (errno != ECONNREFUSED)
-		ret = error_add(err, -errno,
-				"cannot tell whether a VM named %s is running already (socket %s): %s", name,
-				addr->sun_path, strerror(errno));
-	else if (unlink(addr->sun_path) < 0)
-		ret = error_add(err, -errno, "cannot remove the socket %s of a VM that has ended: %s",
-				addr->sun_path, strerror(errno));
-	close(fd);
-	return ret;
+	socket_file_remove(&container_of(undo, struct control, undo)->file);
 }
 
-static int control_listen(struct control *control, const char *name, struct error *err)
+static int control_bind(struct control *control, const struct control_config *config,
+			const struct sockaddr_un *addr, struct error *err)
 {
-	const struct sockaddr_un *addr = &control->addr;
-	int ret = control_remove_stale(addr, name, err), fd;
+	int lock_fd, ret;
 
+	ret = runtime_dir_lock(control->dir_fd, config->runtime_dir, config->guard->stop_fd, &lock_fd, err);
 	if (ret < 0)
 		return ret;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	/* The mode of the file that bind() makes. */
-	if (fd < 0 || fchmod(fd, 0600) < 0 || bind(fd, (const struct sockaddr *)addr, sizeof(*addr)) < 0)
-		goto fail;
-	if (listen(fd, CONTROL_MAX_CALLS) < 0 || stat(addr->sun_path, &control->st) < 0) {
-		unlink(addr->sun_path);
-		goto fail;
+	ret = socket_file_bind(&control->file, control->listener.fd, control->dir_fd, addr->sun_path);
+	if (ret == 0) {
+		guard_add(config->guard, &control->undo);
+		ret = listen(control->listener.fd, CONTROL_MAX_CLIENTS) < 0 ? -errno : 0;
 	}
-	control->listener.fd = fd;
-	return 0;
-
-fail:
-	ret = error_add(err, -errno, "cannot listen on the control socket %s: %s", addr->sun_path,
-			strerror(errno));
-	if (fd >= 0)
-		close(fd);
+	runtime_dir_unlock(control->dir_fd, lock_fd);
+	if (ret == -EADDRINUSE)
+		error_add(err, ret, "a VM named %s is running already (socket %s)", config->name,
+			  addr->sun_path);
+	else if (ret < 0)
+		error_add(err, ret, "cannot listen on the control socket %s: %s", addr->sun_path,
+			  socket_file_error(ret));
 	return ret;
 }
 
-static void control_unlink(const struct control *control)
+static int control_open(struct control *control, const struct control_config *config, struct error *err)
 {
-	struct stat st;
+	struct sockaddr_un addr;
+	int ret;
 
-	if (lstat(control->addr.sun_path, &st) == 0 && st.st_dev == control->st.st_dev &&
-	    st.st_ino == control->st.st_ino)
-		unlink(control->addr.sun_path);
+	ret = control_address(&addr, config->runtime_dir, config->name, err);
+	if (ret == 0)
+		ret = runtime_dir_open(config->runtime_dir, &control->dir_fd, err);
+	if (ret < 0)
+		return ret;
+	control->listener.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	control->timer.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (control->listener.fd < 0 || control->timer.fd < 0)
+		return error_add(err, -errno, "cannot create the control socket: %s", strerror(errno));
+	ret = control_bind(control, config, &addr, err);
+	if (ret < 0)
+		return ret;
+	ret = loop_add(control->loop, &control->timer, EPOLLIN);
+	if (ret == 0)
+		ret = loop_add(control->loop, &control->listener, EPOLLIN);
+	return ret < 0 ? error_add(err, ret, "cannot watch the control socket: %s", strerror(-ret)) : 0;
 }
 
-int control_create(struct control **out, struct loop *loop, const char *runtime_dir, const char *name,
-		   const struct control_method *methods, unsigned int n_methods, void *opaque,
+/* After its last call has ended, or before the first. */
+static void control_free(struct control *control)
+{
+	const int fds[] = { control->listener.fd, control->timer.fd, control->dir_fd };
+
+	/* While we listen nobody takes the file for a dead process's. */
+	socket_file_remove(&control->file);
+	guard_del(&control->undo);
+	for (unsigned int i = 0; i < ARRAY_SIZE(fds); i++) {
+		if (fds[i] >= 0)
+			close(fds[i]);
+	}
+	pthread_mutex_destroy(&control->lock);
+	free(control);
+}
+
+int control_create(struct control **out, struct loop *loop, const struct control_config *config,
 		   struct error *err)
 {
 	struct control *control = calloc(1, sizeof(*control));
-	int dir_fd = -1, ret;
+	int ret;
 
 	if (!control)
 		return error_add(err, -ENOMEM, "no memory for the control socket");
 	control->loop = loop;
-	control->methods = methods;
-	control->n_methods = n_methods;
-	control->opaque = opaque;
+	control->methods = config->methods;
+	control->n_methods = config->n_methods;
+	control->opaque = config->opaque;
 	control->listener = (struct loop_source){ .fd = -1, .fn = control_accepted };
+	control->timer = (struct loop_source){ .fd = -1, .fn = control_timer };
+	control->undo.fn = control_remove_file;
+	control->dir_fd = -1;
 	pthread_mutex_init(&control->lock, NULL);
-	for (unsigned int i = 0; i < CONTROL_MAX_CALLS; i++) {
+	for (unsigned int i = 0; i < CONTROL_MAX_CLIENTS; i++) {
 		control->calls[i].control = control;
-		control->calls[i].fd = -1;
+		control->calls[i].src.fd = control->calls[i].hangup_fd = -1;
 	}
-	ret = control_address(&control->addr, runtime_dir, name, err);
-	if (ret == 0)
-		ret = control_open_dir(runtime_dir, &dir_fd, err);
-	if (ret < 0)
-		goto free_control;
-	ret = control_listen(control, name, err);
-	close(dir_fd);
-	if (ret < 0)
-		goto free_control;
-	ret = loop_add(loop, &control->listener, EPOLLIN | EPOLLET);
+	ret = control_open(control, config, err);
 	if (ret < 0) {
-		error_add(err, ret, "cannot watch the control socket: %s", strerror(-ret));
-		goto close_listener;
+		/* The loop forgets what is closed. */
+		control_free(control);
+		return ret;
 	}
 	*out = control;
 	return 0;
-
-close_listener:
-	control_unlink(control);
-	close(control->listener.fd);
-free_control:
-	pthread_mutex_destroy(&control->lock);
-	free(control);
-	return ret;
 }
 
-static void control_stop_listening(void *arg)
+/* On the loop's thread: no call begins from here on, and those that run hear of their end. */
+static void control_stop(void *arg)
 {
 	struct control *control = arg;
 
 	loop_del(control->loop, &control->listener);
+	loop_del(control->loop, &control->timer);
+	for (unsigned int i = 0; i < CONTROL_MAX_CLIENTS; i++) {
+		if (control_is_reading(&control->calls[i]))
+			control_drop(&control->calls[i]);
+	}
+	pthread_mutex_lock(&control->lock);
+	for (unsigned int i = 0; i < CONTROL_MAX_CLIENTS; i++)
+		loop_signal(control->calls[i].hangup_fd);
+	pthread_mutex_unlock(&control->lock);
 }
 
 void control_destroy(struct control *control)
 {
-	bool began[CONTROL_MAX_CALLS];
+	bool began[CONTROL_MAX_CLIENTS];
 
-	/* From here on no call begins. */
-	loop_call(control->loop, control_stop_listening, control);
-	control_unlink(control);
-	close(control->listener.fd);
+	loop_call(control->loop, control_stop, control);
+	/* Whoever comes now finds nobody, and no file once the calls have ended. */
+	socket_file_remove(&control->file);
 	pthread_mutex_lock(&control->lock);
-	for (unsigned int i = 0; i < CONTROL_MAX_CALLS; i++) {
+	for (unsigned int i = 0; i < CONTROL_MAX_CLIENTS; i++)
 		began[i] = control->calls[i].state != CALL_FREE;
-		/* One direction: how a migration has ended is still to be said. */
-		if (control->calls[i].state == CALL_RUNNING)
-			shutdown(control->calls[i].fd, SHUT_RD);
-	}
 	pthread_mutex_unlock(&control->lock);
-	for (unsigned int i = 0; i < CONTROL_MAX_CALLS; i++) {
+	for (unsigned int i = 0; i < CONTROL_MAX_CLIENTS; i++) {
 		if (began[i])
 			pthread_join(control->calls[i].thread, NULL);
 	}
-	pthread_mutex_destroy(&control->lock);
-	free(control);
+	control_free(control);
 }

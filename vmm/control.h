@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The control socket: Varlink's framing (JSON objects that end with a NUL byte) on RUNTIME_DIR/NAME.sock,
- * mode 0600. Methods come as a table from main.c. A connection carries one call, and has a thread of its own.
- * The client is checked as any input is.
+ * mode 0600, for clients of our own user and root. Methods come as a table from main.c. A connection carries
+ * one call, which has a thread of its own once it is whole. The client is checked as any input is; one that
+ * says nothing, or little, is in nobody's way.
  *
  *	call:   {"method": "org.ferry.Migrate", "parameters": {"to": "unix:/run/x"}, "more": true}
  *	reply:  {"parameters": {...}, "continues": true} ... {"parameters": {...}}
@@ -11,12 +12,15 @@
 #ifndef FERRY_VMM_CONTROL_H
 #define FERRY_VMM_CONTROL_H
 
+#include "vmm/guard.h"
 #include "vmm/loop.h"
 #include "vmm/log.h"
 
 #define CONTROL_MESSAGE_MAX 8192u
 #define CONTROL_TEXT_MAX    1024u /* longest string parameter that clients send */
-#define CONTROL_MAX_CALLS   8u
+#define CONTROL_MAX_CALLS   8u    /* that run at a time */
+#define CONTROL_MAX_CLIENTS 32u   /* with those whose call is not whole yet */
+_Static_assert(CONTROL_MAX_CALLS < CONTROL_MAX_CLIENTS, "there is always one that can give way");
 
 struct control;
 struct control_call;
@@ -28,11 +32,20 @@ struct control_method {
 	void (*fn)(struct control_call *call, void *opaque);
 };
 
-/* Listens; fails with a clear message if a living process has the name already. A socket that a dead one left
- * is replaced. */
-int __must_check control_create(struct control **control, struct loop *loop, const char *runtime_dir,
-				const char *name, const struct control_method *methods,
-				unsigned int n_methods, void *opaque, struct error *err);
+struct control_config {
+	const char *runtime_dir;
+	const char *name;
+	const struct control_method *methods;
+	unsigned int n_methods;
+	void *opaque; /* the methods' */
+	struct guard
+		*guard; /* removes the socket's file when the process is ended by force, and ends waits */
+};
+
+/* Listens, once the loop runs; fails with a clear message if a living process has the name already. A socket
+ * that a dead one left is replaced. @config is copied, what it points to must stay. */
+int __must_check control_create(struct control **control, struct loop *loop,
+				const struct control_config *config, struct error *err);
 /* Has all calls end, as if their clients had hung up, waits for their last replies, removes the socket. */
 void control_destroy(struct control *control);
 
@@ -49,7 +62,7 @@ bool control_get_number(struct control_call *call, const char *name, uint64_t *v
 void control_reply(struct control_call *call, const char *parameters, bool continues);
 void control_fail(struct control_call *call, const char *error, const char *reason);
 
-/* Becomes readable when the client hangs up (or says more than its call), and at control_destroy(). */
+/* Becomes readable when the client hangs up, be it in its direction alone, and at control_destroy(). */
 int control_call_fd(const struct control_call *call);
 
 /* The client's side, for the subcommands. */

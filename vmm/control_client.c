@@ -5,11 +5,44 @@
 #include <errno.h>
 #include <stdio.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
+
+#include "vmm/socket_file.h"
+
+/* A VM whose loop runs takes its clients at once. */
+#define CONTROL_CONNECT_TIMEOUT_S 10
+
+static int control_reach(const struct control_client *c, const struct sockaddr_un *addr, const char *name,
+			 struct error *err)
+{
+	const struct timeval timeout = { .tv_sec = CONTROL_CONNECT_TIMEOUT_S };
+	int ret;
+
+	/* Where as many clients wait as can, connect() waits for room. */
+	if (setsockopt(c->fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)) < 0)
+		return error_add(err, -errno, "cannot limit the wait for the VM: %s", strerror(errno));
+	if (connect(c->fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0)
+		return 0;
+	ret = -errno;
+	if (ret == -ENOENT)
+		error_add(err, ret, "no VM named %s is running (no socket %s)", name, addr->sun_path);
+	else if (ret == -ECONNREFUSED)
+		error_add(err, ret, "no VM named %s is running (nobody listens on socket %s)", name,
+			  addr->sun_path);
+	else if (ret == -EAGAIN)
+		error_add(err, ret, "the VM named %s takes no calls (socket %s): is its process stopped?",
+			  name, addr->sun_path);
+	else
+		error_add(err, ret, "cannot reach the VM named %s (socket %s): %s%s", name, addr->sun_path,
+			  strerror(-ret), ret == -EACCES ? "; it belongs to another user" : "");
+	return ret;
+}
 
 int control_connect(struct control_client *c, const char *runtime_dir, const char *name, struct error *err)
 {
 	struct sockaddr_un addr;
+	uid_t uid = 0;
 	int ret;
 
 	*c = (struct control_client){ .fd = -1 };
@@ -19,17 +52,21 @@ int control_connect(struct control_client *c, const char *runtime_dir, const cha
 	c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (c->fd < 0)
 		return error_add(err, -errno, "cannot create a socket: %s", strerror(errno));
-	if (connect(c->fd, (struct sockaddr *)&addr, sizeof(addr)) == 0)
-		return 0;
-	ret = -errno;
-	if (ret == -ENOENT)
-		error_add(err, ret, "no VM named %s is running (no socket %s)", name, addr.sun_path);
-	else if (ret == -ECONNREFUSED)
-		error_add(err, ret, "no VM named %s is running (nobody listens on socket %s)", name,
-			  addr.sun_path);
-	else
-		error_add(err, ret, "cannot reach the VM named %s (socket %s): %s%s", name, addr.sun_path,
-			  strerror(-ret), ret == -EACCES ? "; it belongs to another user" : "");
+	ret = control_reach(c, &addr, name, err);
+	if (ret < 0)
+		goto disconnect;
+	ret = socket_file_check_peer(c->fd, &uid);
+	if (ret < 0) {
+		error_add(err, ret,
+			  "who answers for the VM named %s (socket %s) is the user with id %u, neither root "
+			  "nor "
+			  "you: nothing was asked; where that is right, say it as that user",
+			  name, addr.sun_path, (unsigned int)uid);
+		goto disconnect;
+	}
+	return 0;
+
+disconnect:
 	control_disconnect(c);
 	return ret;
 }

@@ -8,7 +8,7 @@
 #include "vmm/control.h"
 #include "vmm/json.h"
 
-#define CONTROL_READ_TIMEOUT 10000 /* ms, for a client to send its call */
+#define CONTROL_READ_TIMEOUT 10000 /* ms, for a client to send all of its call */
 
 /* All of @len bytes, or -errno: -ETIMEDOUT when the other side took nothing, -EIO when it took a part. */
 int control_send_bytes(int fd, const char *bytes, size_t len, uint64_t timeout_ms);

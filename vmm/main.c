@@ -198,6 +198,20 @@ static const struct control_method app_methods[] = {
 	{ "org.ferry.Resume", app_resume },
 };
 
+static int app_listen(struct app *app, struct error *err)
+{
+	const struct control_config config = {
+		.runtime_dir = app->config.runtime_dir,
+		.name = app->config.name,
+		.methods = app_methods,
+		.n_methods = ARRAY_SIZE(app_methods),
+		.opaque = app,
+		.guard = &app->guard,
+	};
+
+	return control_create(&app->control, &app->vm.loop, &config, err);
+}
+
 /* Before a guest is waited for: what cannot be had is said at once, and a NIC is nobody else's any more. */
 static int app_claim(struct app *app, struct error *err)
 {
@@ -228,8 +242,7 @@ static int app_build(struct app *app, uint64_t mem, unsigned int cpus, struct er
 	ret = loop_add(&app->vm.loop, &app->stop, EPOLLIN);
 	if (ret < 0)
 		return error_add(err, ret, "cannot watch signals: %s", strerror(-ret));
-	ret = control_create(&app->control, &app->vm.loop, app->config.runtime_dir, app->config.name,
-			     app_methods, ARRAY_SIZE(app_methods), app, err);
+	ret = app_listen(app, err);
 	if (ret == 0)
 		ret = platform_init(&app->vm, err);
 	if (ret == 0)

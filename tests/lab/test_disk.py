@@ -81,7 +81,7 @@ def test_writes_while_it_moves(lab, vm):
     goes_on(vm)
     sums_hold(vm)
     # Only one at a time: said at once, and truthfully.
-    other = lab.spawn(f"exec ferry run --name other --runtime-dir /tmp --kernel /images/vmlinux --serial none --disk {IMAGE}")
+    other = lab.spawn(f"exec ferry run --name other --runtime-dir /run/other --kernel /images/vmlinux --serial none --disk {IMAGE}")
     assert other.wait(30) == 1 and "is locked by another process" in other.output(), other.output()
     # What the guest discards the file gives back, and reads as zeros.
     blocks = f"stat -c %b {IMAGE}"
