@@ -207,14 +207,44 @@ static bool config_same(const char *a, const char *b)
 	return a && b && strcmp(a, b) == 0;
 }
 
+/* What Linux takes for an interface's name. */
+static bool config_is_ifname(const char *name)
+{
+	size_t len = strlen(name);
+
+	for (size_t i = 0; i < len; i++) {
+		unsigned char c = (unsigned char)name[i];
+
+		if (c <= ' ' || c == 0x7f || c == '/' || c == ':')
+			return false;
+	}
+	return len >= 1 && len <= CONFIG_MAX_IFNAME && strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
+}
+
+/* A name with a %d is one that the kernel completes with the first number that is free. */
+static bool config_is_pattern(const char *name)
+{
+	const char *percent = name ? strchr(name, '%') : NULL;
+
+	return percent && percent[1] == 'd' && !strchr(percent + 1, '%');
+}
+
 static int config_net_names(const struct net_config *net, struct error *err)
 {
 	const char *names[] = { net->tap, net->bridge };
 	struct sockaddr_un sun;
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(names); i++) {
-		if (names[i] && (strlen(names[i]) > CONFIG_MAX_IFNAME || strchr(names[i], '/')))
-			return error_add(err, -EINVAL, "--net: \"%s\" is not the name of an interface",
+		if (names[i] && !config_is_ifname(names[i]))
+			return error_add(err, -EINVAL,
+					 "--net: \"%s\" is not the name of an interface: that has 1 to %u "
+					 "characters, no space, \"/\" or \":\"",
+					 names[i], CONFIG_MAX_IFNAME);
+		if (names[i] && strchr(names[i], '%') &&
+		    (names[i] != net->tap || !config_is_pattern(net->tap)))
+			return error_add(err, -EINVAL,
+					 "--net: \"%s\" is not the name of an interface: a \"%%\" can be in "
+					 "that of a new TAP, as in tap=tap%%d, for a number that is free",
 					 names[i]);
 	}
 	/* Sockets with names of their own are in it. */
@@ -340,7 +370,8 @@ static int config_net(struct vm_config *config, char *value, struct error *err)
 	for (unsigned int i = 0; i < config->n_nets; i++) {
 		const struct net_config *other = &config->nets[i];
 
-		if (config_same(other->vdpa, net.vdpa) || config_same(other->tap, net.tap))
+		if (config_same(other->vdpa, net.vdpa) ||
+		    (config_same(other->tap, net.tap) && !config_is_pattern(net.tap)))
 			return error_add(err, -EINVAL, "--net: %s is given to two NICs; a device serves one",
 					 net.vdpa ? net.vdpa : net.tap);
 	}

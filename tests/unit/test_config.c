@@ -96,6 +96,10 @@ static void test_defaults(void **state)
 	assert_int_equal(l.config.serial, SERIAL_STDIO);
 	assert_string_equal(l.config.runtime_dir, CONFIG_RUNTIME_DIR);
 
+	/* The kernel makes two of these. */
+	assert_int_equal(parse(&l, "run --name a --kernel k --net soft,tap=tap%d --net soft,tap=tap%d"), 0);
+	assert_int_equal(l.config.n_nets, 2);
+
 	assert_int_equal(parse(&l, "receive --name a --from unix:/m --serial none"), 0);
 	assert_string_equal(l.config.from, "unix:/m");
 	assert_null(l.config.kernel);
@@ -155,6 +159,18 @@ static void test_refusals(void **state)
 		{ "run --net soft,tap=x,hub=/h", "tap=NAME or hub=PATH is needed" },
 		{ "run --net soft,hub=/h,bridge=b", "bridge=NAME is for tap=NAME" },
 		{ "run --net soft,tap=abcdefghijklmnop", "not the name of an interface" },
+		{ "run --net soft,tap=", "\"tap\" needs a value" },
+		{ "run --net soft,tap=a/b", "not the name of an interface" },
+		{ "run --net soft,tap=a:b", "not the name of an interface" },
+		{ "run --net soft,tap=a\tb", "not the name of an interface" },
+		{ "run --net soft,tap=a\177", "not the name of an interface" },
+		{ "run --net soft,tap=.", "not the name of an interface" },
+		{ "run --net soft,tap=..", "not the name of an interface" },
+		{ "run --net soft,tap=t0,bridge=a/b", "\"a/b\" is not the name of an interface" },
+		{ "run --net soft,tap=tap%", "as in tap=tap%d" },
+		{ "run --net soft,tap=tap%s", "as in tap=tap%d" },
+		{ "run --net soft,tap=t%dp%d", "as in tap=tap%d" },
+		{ "run --net soft,tap=t0,bridge=br%d", "\"br%d\" is not the name of an interface" },
 		{ "run --net soft,tap=x,mac=52:54:00:00:00", "a NIC's address is needed" },
 		{ "run --net soft,tap=x,mac=53:54:00:00:00:01", "a NIC's address is needed" },
 		{ "run --net soft,tap=x,mac=00:00:00:00:00:00", "a NIC's address is needed" },
