@@ -2,6 +2,7 @@
 /* Control commands of the vDPA NIC in software: one table says what each is, a small function does it. */
 #include "devices/soft_priv.h"
 
+#include <inttypes.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -70,24 +71,31 @@ static int soft_announce_ack(struct soft_vdpa *sv, uint8_t command, const uint8_
 	return 0;
 }
 
-/* Another number of queues is served: those that have become so may have something to do. */
-static void soft_steered(struct soft_vdpa *sv)
+/* Another number of queues is served, if the port can: those that have become so may have something to do. */
+static int soft_steer_as(struct soft_vdpa *sv, const struct soft_steering *next)
 {
-	soft_port_set_pairs(sv);
+	int ret = soft_port_steer(sv, next);
+
+	if (ret < 0) {
+		log_limited(&sv->log_limit, LOG_WARN, "%s: cannot serve %u queue pairs: %s", sv->name,
+			    next->n_rx > next->n_tx ? next->n_rx : next->n_tx, strerror(-ret));
+		return -1;
+	}
 	for (unsigned int i = 0; i < 2 * sv->n_pairs; i++)
 		soft_queue_again(&sv->queues[i]);
+	return 0;
 }
 
 static int soft_pairs(struct soft_vdpa *sv, uint8_t command, const uint8_t *p, uint32_t len, uint32_t room)
 {
+	struct soft_steering next = sv->steering;
 	uint16_t n = get_le16(p);
 
 	if (n < 1 || n > sv->n_pairs)
 		return -1;
-	sv->steering.rss = false;
-	sv->steering.n_rx = sv->steering.n_tx = n;
-	soft_steered(sv);
-	return 0;
+	next.rss = false;
+	next.n_rx = next.n_tx = n;
+	return soft_steer_as(sv, &next);
 }
 
 /* A key that is shorter than what is hashed counts as if zeros followed. */
@@ -108,7 +116,7 @@ static int soft_rss(struct soft_vdpa *sv, uint8_t command, const uint8_t *p, uin
 {
 	uint32_t types = get_le32(p), n = get_le16(p + 4) + 1u;
 	uint16_t unclassified = get_le16(p + 6), last = unclassified, n_tx;
-	struct soft_steering *s = &sv->steering;
+	struct soft_steering s = sv->steering;
 	const uint8_t *tail = p + 8 + 2 * n;
 
 	if ((types & ~SOFT_HASH_TYPES) || !is_power_of_2(n) || n > SOFT_RSS_TABLE ||
@@ -122,16 +130,15 @@ static int soft_rss(struct soft_vdpa *sv, uint8_t command, const uint8_t *p, uin
 	if (last >= sv->n_pairs || n_tx < 1 || n_tx > sv->n_pairs || tail[2] > SOFT_RSS_KEY ||
 	    !soft_fits(len, MQ_RSS_FIXED + 2 * n + tail[2]))
 		return -1;
-	soft_set_hash(s, types, tail + 3, tail[2]);
+	soft_set_hash(&s, types, tail + 3, tail[2]);
 	for (uint32_t i = 0; i < n; i++)
-		s->table[i] = get_le16(p + 8 + 2 * i);
-	s->mask = (uint16_t)(n - 1);
-	s->unclassified = unclassified;
-	s->rss = true;
-	s->n_rx = last + 1u;
-	s->n_tx = n_tx;
-	soft_steered(sv);
-	return 0;
+		s.table[i] = get_le16(p + 8 + 2 * i);
+	s.mask = (uint16_t)(n - 1);
+	s.unclassified = unclassified;
+	s.rss = true;
+	s.n_rx = last + 1u;
+	s.n_tx = n_tx;
+	return soft_steer_as(sv, &s);
 }
 
 /* What is reserved there is not looked at: Linux leaves the number of pairs in it. */
@@ -149,11 +156,17 @@ static int soft_hash_config(struct soft_vdpa *sv, uint8_t command, const uint8_t
 static int soft_offloads(struct soft_vdpa *sv, uint8_t command, const uint8_t *p, uint32_t len, uint32_t room)
 {
 	uint64_t offloads = get_le64(p);
+	int ret;
 
 	if (offloads & ~(sv->features & SOFT_GUEST_OFFLOADS))
 		return -1;
+	ret = soft_port_set_offloads(sv, offloads);
+	if (ret < 0) {
+		log_limited(&sv->log_limit, LOG_WARN, "%s: cannot set the offloads 0x%" PRIx64 ": %s",
+			    sv->name, offloads, strerror(-ret));
+		return -1;
+	}
 	sv->offloads = offloads;
-	sv->port->ops->set_offloads(sv->port, offloads);
 	return 0;
 }
 
@@ -305,6 +318,9 @@ static uint32_t soft_command(struct soft_queue *q, const struct vring_chain *cha
 			soft_copy(q, chain->segs, chain->n_read, 0, sv->command, chain->read_len, false);
 
 		reply = soft_execute(sv, len, chain->write_len - 1);
+		/* A reply that is cut would not be what was asked for. */
+		if (reply > 0 && (uint32_t)reply > chain->write_len - 1)
+			reply = -1;
 	}
 	if (reply >= 0) {
 		ack = VIRTIO_NET_OK;

@@ -143,6 +143,7 @@ static void soft_send(struct soft_queue *q, const struct vring_chain *chain)
 	uint8_t frame[SOFT_PEEK];
 	uint32_t len, peeked;
 	unsigned int n;
+	int ret;
 
 	if (!soft_chain_ok(q, chain, &hdr)) {
 		q->counters[SOFT_DROPS]++;
@@ -160,10 +161,13 @@ static void soft_send(struct soft_queue *q, const struct vring_chain *chain)
 		iov[1] = (struct iovec){ sv->packet, soft_peek(q, chain, sv->header_len, sv->packet, len) };
 		n = 1;
 	}
-	if (sv->port->ops->send(sv->port, q->index / 2, iov, n + 1) < 0)
-		q->counters[SOFT_DROPS]++;
-	else
+	ret = sv->port->gone ? -ENODEV : sv->port->ops->send(sv->port, q->index / 2, iov, n + 1);
+	if (ret == 0)
 		soft_count_tx(q, &hdr, len);
+	else
+		q->counters[SOFT_DROPS]++;
+	if (ret == -ENETDOWN || ret == -ENODEV)
+		soft_port_look(sv);
 }
 
 static void soft_tx(struct soft_queue *q)
@@ -331,21 +335,13 @@ static bool soft_has_room(struct soft_vdpa *sv, unsigned int source, bool (*look
 	return room;
 }
 
-static void soft_unwatch(struct soft_source *source)
+/* The packets of a source, as many as a burst has; how many each pair's queue got is added to @used. */
+static void soft_receive_burst(struct soft_source *from, uint32_t *used)
 {
-	if (source->watched)
-		loop_del(&source->sv->loop, &source->event);
-	source->watched = false;
-}
-
-void soft_port_readable(struct loop_source *src, uint32_t events)
-{
-	struct soft_source *from = container_of(src, struct soft_source, event);
 	struct soft_vdpa *sv = from->sv;
-	unsigned int source = (unsigned int)(from - sv->port->sources);
+	unsigned int source = (unsigned int)(from - sv->port->sources), n_failed = 0;
 	uint8_t *buf = sv->packet + sizeof(struct virtio_net_hdr_v1_hash) - SOFT_PORT_HEADER;
 	uint32_t size = (uint32_t)(sizeof(sv->packet) - (size_t)(buf - sv->packet));
-	uint32_t used[SOFT_MAX_PAIRS] = { 0 };
 
 	for (unsigned int n = 0; n < SOFT_BURST; n++) {
 		struct soft_queue *q = NULL;
@@ -357,21 +353,41 @@ void soft_port_readable(struct loop_source *src, uint32_t events)
 		 * who has not begun to receive does not want it. */
 		sv->fed |= room;
 		if (!room && sv->fed) {
-			soft_unwatch(from);
-			break;
+			soft_port_unwatch(from);
+			return;
 		}
 		len = sv->port->ops->receive(sv->port, source, buf, size);
+		if (len == 0)
+			return;
 		if (len < 0) {
-			log_limited(&sv->log_limit, LOG_ERROR, "%s: cannot read packets: %s", sv->name,
+			sv->queues[virtio_net_rx(source)].counters[SOFT_DROPS]++;
+			log_limited(&sv->log_limit, LOG_WARN, "%s: cannot read a packet: %s", sv->name,
 				    strerror(-len));
-			soft_unwatch(from);
+			n_failed++;
 		}
-		if (len <= 0)
-			break;
-		if (room)
+		if (len == -ENODEV || len == -ENETDOWN || n_failed == SOFT_BURST) {
+			soft_port_rest(from);
+			soft_port_look(sv);
+			return;
+		}
+		if (len > 0 && room)
 			q = soft_receive(sv, source, (uint32_t)len);
 		if (q)
 			used[q->index / 2]++;
+	}
+}
+
+void soft_port_readable(struct loop_source *src, uint32_t events)
+{
+	struct soft_source *from = container_of(src, struct soft_source, event);
+	struct soft_vdpa *sv = from->sv;
+	uint32_t used[SOFT_MAX_PAIRS] = { 0 };
+
+	soft_receive_burst(from, used);
+	/* A fault that reading does not show would come again at once. */
+	if ((events & (EPOLLERR | EPOLLHUP)) && from->watched) {
+		soft_port_rest(from);
+		soft_port_look(sv);
 	}
 	for (unsigned int i = 0; i < sv->n_pairs; i++) {
 		struct soft_queue *q = &sv->queues[virtio_net_rx(i)];
@@ -380,40 +396,6 @@ void soft_port_readable(struct loop_source *src, uint32_t events)
 		if (soft_serves(q) && q->vring.broken)
 			soft_break(sv, q->index, q->vring.broken);
 	}
-}
-
-static unsigned int soft_n_served(const struct soft_vdpa *sv)
-{
-	return sv->steering.n_rx > sv->steering.n_tx ? sv->steering.n_rx : sv->steering.n_tx;
-}
-
-void soft_port_watch(struct soft_vdpa *sv, bool watch)
-{
-	for (unsigned int i = 0; i < sv->port->n_sources; i++) {
-		struct soft_source *source = &sv->port->sources[i];
-
-		/* One that is not attached shows a fault without an end. */
-		if (!watch || (i > 0 && i >= soft_n_served(sv)))
-			soft_unwatch(source);
-		else if (!source->watched)
-			source->watched = loop_add(&sv->loop, &source->event, EPOLLIN) == 0;
-	}
-}
-
-void soft_port_set_pairs(struct soft_vdpa *sv)
-{
-	soft_port_watch(sv, false);
-	sv->port->ops->set_pairs(sv->port, soft_n_served(sv));
-	soft_port_watch(sv, true);
-}
-
-void soft_port_drain(struct soft_vdpa *sv)
-{
-	/* No more than ports hold: what comes meanwhile is new. */
-	unsigned int n = 1024;
-
-	while (n-- > 0 && sv->port->ops->receive(sv->port, 0, sv->packet, sizeof(sv->packet)) > 0)
-		;
 }
 
 void soft_serve(struct soft_queue *q)

@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #define HUB_MAX_PEERS 32u
@@ -20,9 +21,13 @@
 #define HUB_NAME_MAX  32u
 #define HUB_MTU       1500u
 
+/* A socket gets its name before it can be reached, but not so long before. */
+#define HUB_NEW_SECONDS 2
+
 struct soft_hub {
 	struct soft_port port;
-	int inotify; /* says that ports came or went */
+	int inotify;  /* says that ports came or went */
+	bool changed; /* the folder, since it was read */
 	struct sockaddr_un self;
 	char folder[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
 	unsigned int n_peers;
@@ -36,27 +41,48 @@ struct soft_hub {
 	 VIRTIO_BIT(VIRTIO_NET_F_GUEST_ECN) | VIRTIO_BIT(VIRTIO_NET_F_HOST_TSO4) |                           \
 	 VIRTIO_BIT(VIRTIO_NET_F_HOST_TSO6) | VIRTIO_BIT(VIRTIO_NET_F_HOST_ECN))
 
-/* Whatever is there that is a port's, and not our own. */
+/* Sets @peer to the entry @name of the folder: whether that is a port, and not our own. */
+static bool hub_is_peer(const struct soft_hub *hub, const char *name, struct sockaddr_un *peer)
+{
+	struct stat st;
+	int len;
+
+	if (strncmp(name, HUB_NAME, strlen(HUB_NAME)) != 0)
+		return false;
+	*peer = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	len = snprintf(peer->sun_path, sizeof(peer->sun_path), "%s/%s", hub->folder, name);
+	return len > 0 && (size_t)len < sizeof(peer->sun_path) &&
+	       strcmp(peer->sun_path, hub->self.sun_path) != 0 && lstat(peer->sun_path, &st) == 0 &&
+	       S_ISSOCK(st.st_mode);
+}
+
+/* Finds the other ports. Those that were known stay, to be looked for again, where the folder cannot be read.
+ */
 static void hub_look(struct soft_hub *hub)
 {
 	DIR *dir = opendir(hub->folder);
 	struct dirent *entry;
 
+	hub->changed = !dir;
+	if (!dir)
+		return;
 	hub->n_peers = 0;
-	while (dir && hub->n_peers < HUB_MAX_PEERS && (entry = readdir(dir))) {
-		struct sockaddr_un *peer = &hub->peers[hub->n_peers];
-		int len;
+	while (hub->n_peers < HUB_MAX_PEERS && (entry = readdir(dir)))
+		hub->n_peers += hub_is_peer(hub, entry->d_name, &hub->peers[hub->n_peers]);
+	closedir(dir);
+}
 
-		if (strncmp(entry->d_name, HUB_NAME, strlen(HUB_NAME)) != 0)
-			continue;
-		*peer = (struct sockaddr_un){ .sun_family = AF_UNIX };
-		len = snprintf(peer->sun_path, sizeof(peer->sun_path), "%s/%s", hub->folder, entry->d_name);
-		if (len > 0 && (size_t)len < sizeof(peer->sun_path) &&
-		    strcmp(peer->sun_path, hub->self.sun_path) != 0)
-			hub->n_peers++;
-	}
-	if (dir)
-		closedir(dir);
+/*
+ * Nobody is behind a port's name. If its owner was killed the name is nobody's; but for a moment that is so
+ * as well of one that has just come.
+ */
+static void hub_refused(const struct sockaddr_un *peer)
+{
+	struct stat st;
+
+	if (lstat(peer->sun_path, &st) == 0 && S_ISSOCK(st.st_mode) &&
+	    time(NULL) > st.st_ctime + HUB_NEW_SECONDS)
+		unlink(peer->sun_path);
 }
 
 static int hub_send(struct soft_port *port, unsigned int pair, const struct iovec *iov, unsigned int n)
@@ -66,18 +92,17 @@ static int hub_send(struct soft_port *port, unsigned int pair, const struct iove
 			      .msg_iovlen = n,
 			      .msg_namelen = sizeof(struct sockaddr_un) };
 	char events[1024];
-	bool changed = false;
 
 	while (read(hub->inotify, events, sizeof(events)) > 0)
-		changed = true;
-	if (changed)
+		hub->changed = true;
+	if (hub->changed)
 		hub_look(hub);
 	for (unsigned int i = 0; i < hub->n_peers; i++) {
 		msg.msg_name = &hub->peers[i];
-		/* Its owner was killed. A peer that does not read loses packets, as on any network. */
+		/* A peer that does not read loses packets, as on any network. */
 		if (sendmsg(port->sources[0].event.fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 &&
 		    errno == ECONNREFUSED)
-			unlink(hub->peers[i].sun_path);
+			hub_refused(&hub->peers[i]);
 	}
 	return 0;
 }
@@ -92,12 +117,14 @@ static int hub_receive(struct soft_port *port, unsigned int source, void *buf, u
 	return n == 0 || n > size ? 1 : (int)n;
 }
 
-static void hub_set_offloads(struct soft_port *port, uint64_t offloads)
+static int hub_set_offloads(struct soft_port *port, uint64_t offloads)
 {
+	return 0;
 }
 
-static void hub_set_pairs(struct soft_port *port, unsigned int n_pairs)
+static int hub_set_pairs(struct soft_port *port, unsigned int n_pairs)
 {
+	return 0;
 }
 
 static void hub_close(struct soft_port *port)
@@ -178,7 +205,8 @@ int soft_hub_open(struct soft_port **port, const struct net_config *config, stru
 		.mtu = HUB_MTU,
 		.mtu_advice = "a hub has no other: the NIC here has to be one of tap= or vdpa=",
 	};
-	hub->port.sources[0].event.fd = hub->port.link.fd = hub->inotify = -1;
+	hub->port.sources[0].event.fd = hub->port.link.fd = hub->port.raised.fd = hub->inotify = -1;
+	hub->port.name = hub->folder;
 	hub->self.sun_family = AF_UNIX;
 	ret = hub_join(hub, config, err);
 	if (ret < 0) {

@@ -31,12 +31,15 @@ void soft_config_changed(struct soft_vdpa *sv)
 	loop_signal(sv->config_call);
 }
 
+bool soft_runs(const struct soft_vdpa *sv)
+{
+	return sv->started && !sv->suspended && !sv->faults.gone &&
+	       !(sv->status & VIRTIO_CONFIG_S_NEEDS_RESET);
+}
+
 bool soft_serves(const struct soft_queue *q)
 {
-	const struct soft_vdpa *sv = q->sv;
-
-	return q->live && sv->started && !sv->suspended && !sv->faults.gone &&
-	       !(sv->status & VIRTIO_CONFIG_S_NEEDS_RESET);
+	return q->live && soft_runs(q->sv);
 }
 
 void soft_break(struct soft_vdpa *sv, unsigned int queue, const char *why)
@@ -68,8 +71,9 @@ int soft_start_queues(struct soft_vdpa *sv, struct error *err)
 		if (q->set && q->enabled && !q->live)
 			ret = soft_queue_start(q);
 		if (ret < 0)
-			return error_add(err, ret, "%s: the ring of queue %u is not mapped, or misaligned",
-					 sv->name, i);
+			return error_add(err, ret, "%s: cannot serve queue %u: %s", sv->name, i,
+					 ret == -EINVAL ? "its ring is not mapped, or misaligned"
+							: strerror(-ret));
 	}
 	return 0;
 }
@@ -83,15 +87,23 @@ void soft_serve_all(struct soft_vdpa *sv)
 
 int soft_start(struct soft_vdpa *sv, struct error *err)
 {
+	struct soft_steering steering;
 	int ret;
 
 	soft_defaults(sv);
 	ret = soft_start_queues(sv, err);
 	if (ret < 0)
 		return ret;
+	steering = sv->steering;
+	ret = soft_port_set_offloads(sv, sv->offloads);
+	if (ret == 0)
+		ret = soft_port_steer(sv, &steering);
+	if (ret < 0) {
+		soft_port_watch(sv, false);
+		return error_add(err, ret, "%s: its interface does not take what the driver has accepted: %s",
+				 sv->name, strerror(-ret));
+	}
 	sv->started = true;
-	sv->port->ops->set_offloads(sv->port, sv->offloads);
-	soft_port_set_pairs(sv);
 	soft_port_drain(sv);
 	soft_serve_all(sv);
 	return 0;
@@ -136,6 +148,7 @@ static void soft_describe(struct soft_vdpa *sv)
 {
 	uint8_t *c = sv->config;
 
+	snprintf(sv->name, sizeof(sv->name), "soft:%s", sv->port->name);
 	memcpy(c, sv->provisioned_mac, 6);
 	put_le16(c + SOFT_CONFIG(status), VIRTIO_NET_S_LINK_UP);
 	put_le16(c + SOFT_CONFIG(max_virtqueue_pairs), (uint16_t)sv->n_pairs);
@@ -176,7 +189,7 @@ static int soft_watch_timer(struct soft_vdpa *sv, struct loop_source *timer,
 	return loop_add(&sv->loop, timer, EPOLLIN);
 }
 
-static void soft_set_status_bits(struct soft_vdpa *sv, uint16_t set, uint16_t clear)
+void soft_set_status_bits(struct soft_vdpa *sv, uint16_t set, uint16_t clear)
 {
 	uint8_t *p = sv->config + SOFT_CONFIG(status);
 
@@ -186,13 +199,12 @@ static void soft_set_status_bits(struct soft_vdpa *sv, uint16_t set, uint16_t cl
 
 static void soft_link_changed(struct loop_source *src, uint32_t events)
 {
-	struct soft_port *port = container_of(src, struct soft_port, link);
-	struct soft_vdpa *sv = port->sources[0].sv;
-	bool was_up = get_le16(sv->config + SOFT_CONFIG(status)) & VIRTIO_NET_S_LINK_UP;
-	bool up = port->ops->is_up(port);
+	soft_port_look(container_of(src, struct soft_port, link)->sources[0].sv);
+}
 
-	if (up != was_up)
-		soft_set_status_bits(sv, up ? VIRTIO_NET_S_LINK_UP : 0, up ? 0 : VIRTIO_NET_S_LINK_UP);
+static void soft_link_raised(struct loop_source *src, uint32_t events)
+{
+	soft_port_look(container_of(src, struct soft_port, raised)->sources[0].sv);
 }
 
 static int soft_start_thread(struct soft_vdpa *sv, struct error *err)
@@ -201,6 +213,8 @@ static int soft_start_thread(struct soft_vdpa *sv, struct error *err)
 
 	if (ret == 0)
 		ret = soft_watch_timer(sv, &sv->answer_timer, soft_ctrl_late);
+	if (ret == 0)
+		ret = soft_watch_timer(sv, &sv->rest, soft_port_rested);
 	/* Sets timers. */
 	if (ret == 0)
 		soft_defaults(sv);
@@ -209,11 +223,18 @@ static int soft_start_thread(struct soft_vdpa *sv, struct error *err)
 		sv->port->sources[i].sv = sv;
 	}
 	sv->port->link.fn = soft_link_changed;
+	sv->port->raised.fn = soft_link_raised;
 	if (ret == 0 && sv->port->link.fd >= 0)
 		ret = loop_add(&sv->loop, &sv->port->link, EPOLLIN);
+	/* By edges: it is writable for as long as it is up. */
+	if (ret == 0 && sv->port->raised.fd >= 0)
+		ret = loop_add(&sv->loop, &sv->port->raised, EPOLLOUT | EPOLLET);
 	if (ret == 0)
 		ret = loop_start(&sv->loop, "soft-nic");
-	return ret < 0 ? error_add(err, ret, "%s: cannot start its thread: %s", sv->name, strerror(-ret)) : 0;
+	if (ret < 0)
+		return error_add(err, ret, "%s: cannot start its thread: %s%s", sv->name, strerror(-ret),
+				 ret == -EMFILE ? " (raise \"ulimit -n\")" : "");
+	return 0;
 }
 
 static void soft_free(struct soft_vdpa *sv)
@@ -224,6 +245,8 @@ static void soft_free(struct soft_vdpa *sv)
 		close(sv->timer.fd);
 	if (sv->answer_timer.fd >= 0)
 		close(sv->answer_timer.fd);
+	if (sv->rest.fd >= 0)
+		close(sv->rest.fd);
 	loop_exit(&sv->loop);
 	free(sv);
 }
@@ -247,13 +270,14 @@ int soft_vdpa_open(struct vdpa **out, const struct net_config *config, struct er
 	snprintf(sv->name, sizeof(sv->name), "soft:%s", config->tap ? config->tap : config->hub);
 	sv->n_pairs = config->n_queues;
 	sv->ring_size = config->ring_size;
-	sv->timer.fd = sv->answer_timer.fd = sv->config_call = -1;
+	sv->timer.fd = sv->answer_timer.fd = sv->rest.fd = sv->config_call = -1;
 	for (unsigned int i = 0; i < SOFT_MAX_VQS; i++)
 		sv->queues[i] = (struct soft_queue){ .sv = sv, .index = i };
 	ret = loop_init(&sv->loop);
 	if (ret < 0) {
 		free(sv);
-		return error_add(err, ret, "cannot make a loop for a NIC in software: %s", strerror(-ret));
+		return error_add(err, ret, "cannot make a loop for a NIC in software: %s%s", strerror(-ret),
+				 ret == -EMFILE ? " (raise \"ulimit -n\")" : "");
 	}
 	ret = soft_choose_mac(sv, config, err);
 	if (ret == 0)

@@ -52,27 +52,38 @@ struct soft_source {
 	 VIRTIO_BIT(VIRTIO_NET_F_GUEST_UFO) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_USO4) |                          \
 	 VIRTIO_BIT(VIRTIO_NET_F_GUEST_USO6) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_HDRLEN))
 
+/* What has become of a port. Gone is for good: another interface of its name is another interface. */
+enum soft_port_state { SOFT_PORT_DOWN, SOFT_PORT_UP, SOFT_PORT_GONE };
+
 /* The other side: packets with a struct virtio_net_hdr_v1 in front. */
 struct soft_port {
 	const struct soft_port_ops *ops;
+	const char *name;                           /* that it had when it was opened */
 	unsigned int n_sources;                     /* one for all pairs, or one for each */
 	struct soft_source sources[SOFT_MAX_PAIRS]; /* the port sets event.fd, the device the rest */
-	struct loop_source link;                    /* readable: it may have gone up or down; -1: never */
+	struct loop_source link;                    /* readable: its state may be another; -1: never */
+	struct loop_source raised;                  /* becomes writable: it may have come up; -1: never */
+	bool gone;                                  /* the device's: nothing is asked of it any more */
 	uint64_t features;                          /* of offloads that it can do */
 	uint16_t mtu;
 	const char *mtu_advice; /* what gives it another */
 };
 
+/*
+ * An error is that of one packet, which is lost, but for -ENETDOWN: none pass until the port is up again, and
+ * -ENODEV: the port, or this queue of it, is gone. state() tells these apart.
+ */
 struct soft_port_ops {
 	/* The next packet of a source: its length, 0 if there is none, or -errno. */
 	int (*receive)(struct soft_port *port, unsigned int source, void *buf, uint32_t size);
 	/* 0 or -errno. */
 	int (*send)(struct soft_port *port, unsigned int pair, const struct iovec *iov, unsigned int n);
-	/* What the guest takes now: @offloads is a set of VIRTIO_NET_F_GUEST_*, @n_pairs are served. */
-	void (*set_offloads)(struct soft_port *port, uint64_t offloads);
-	void (*set_pairs)(struct soft_port *port, unsigned int n_pairs);
-	/* After @link was readable: whether it is up. NULL where it cannot change. */
-	bool (*is_up)(struct soft_port *port);
+	/* What the guest takes now: @offloads is a set of VIRTIO_NET_F_GUEST_*, @n_pairs are served. 0, or
+	 * -errno: then all is as before. */
+	int (*set_offloads)(struct soft_port *port, uint64_t offloads);
+	int (*set_pairs)(struct soft_port *port, unsigned int n_pairs);
+	/* After @link or @raised, or an error. NULL where it is always up. */
+	enum soft_port_state (*state)(struct soft_port *port);
 	void (*close)(struct soft_port *port);
 };
 
@@ -153,6 +164,7 @@ struct soft_vdpa {
 	unsigned int space_of[SOFT_N_GROUPS];
 	struct soft_queue queues[SOFT_MAX_VQS];
 	struct loop_source timer; /* the next of the queues' deadlines */
+	struct loop_source rest;  /* timer: the port's sources that were let alone are watched again */
 
 	uint32_t header_len;
 	uint64_t offloads; /* that the guest takes */
@@ -202,7 +214,9 @@ extern const struct vdpa_ops soft_ops;
 /* soft_life.c. The driver broke the rules: nothing is served until its reset. */
 void soft_break(struct soft_vdpa *sv, unsigned int queue, const char *why);
 void soft_config_changed(struct soft_vdpa *sv);
-/* Whether queue @q may be served now. */
+void soft_set_status_bits(struct soft_vdpa *sv, uint16_t set, uint16_t clear);
+/* Whether the device, queue @q of it, may be served now. */
+bool soft_runs(const struct soft_vdpa *sv);
 bool soft_serves(const struct soft_queue *q);
 /* DRIVER_OK; every queue that is set up and enabled and not served yet; a reset. */
 int __must_check soft_start(struct soft_vdpa *sv, struct error *err);
@@ -228,11 +242,20 @@ void soft_queue_spoil(struct soft_queue *q);
 void soft_kicked(struct loop_source *src, uint32_t events);
 void soft_port_readable(struct loop_source *src, uint32_t events);
 void soft_serve(struct soft_queue *q);
+/* vdpa/soft/port.c. All sources of the pairs that are served, or none, are watched. */
+void soft_port_watch(struct soft_vdpa *sv, bool watch);
+void soft_port_unwatch(struct soft_source *source);
+/* A source that does nothing but fail is let alone for a moment, so that it does not keep the thread busy. */
+void soft_port_rest(struct soft_source *source);
+void soft_port_rested(struct loop_source *src, uint32_t events);
 /* Forgets packets that came for a device that was not there. */
 void soft_port_drain(struct soft_vdpa *sv);
-void soft_port_watch(struct soft_vdpa *sv, bool watch);
-/* The port learns of the number of pairs that are served. */
-void soft_port_set_pairs(struct soft_vdpa *sv);
+/* The port's state: the guest's link follows it. */
+void soft_port_look(struct soft_vdpa *sv);
+/* The port does what the guest takes, and serves the pairs that @next does, which becomes the steering: 0, or
+ * -errno: then all is as before. */
+int __must_check soft_port_set_offloads(struct soft_vdpa *sv, uint64_t offloads);
+int __must_check soft_port_steer(struct soft_vdpa *sv, const struct soft_steering *next);
 
 /* soft_rx.c, soft_rss.c: the guest's commands are as checked by soft_ctrl.c. */
 bool soft_filter_passes(const struct soft_vdpa *sv, const uint8_t *frame, uint32_t len);

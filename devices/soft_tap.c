@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* A TAP interface of the host as the port of the vDPA NIC in software, one of its queues for each pair. */
 #include "devices/soft_priv.h"
+#include "devices/vdpa/soft/join.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,6 +11,7 @@
 #include <linux/rtnetlink.h>
 #include <linux/sockios.h>
 #include <net/if.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -24,10 +26,24 @@
 
 #define TAP_MIN_MTU 68
 
+/* How often the interface is looked for whose name changes while it is. */
+#define TAP_TRIES 10u
+
+/* Messages about interfaces that are taken at once; those that wait make the socket readable again. */
+#define TAP_MESSAGES 64u
+
 struct soft_tap {
 	struct soft_port port;
-	char name[IFNAMSIZ];
+	char name[IFNAMSIZ];   /* that it was seen to have last */
+	char opened[IFNAMSIZ]; /* that it had when it was opened */
 	bool attached[SOFT_MAX_PAIRS];
+	bool made;          /* it goes with its descriptors */
+	bool taken;         /* it is this process's alone */
+	unsigned int index; /* in this network namespace; 0: it is in another */
+	uint32_t mtu;       /* as it was seen last */
+	int header_before;  /* length of the header that its last user wanted */
+	struct soft_join join;
+	struct log_limit log_limit;
 };
 
 /* What a guest takes, and how the kernel calls it. */
@@ -62,73 +78,199 @@ static int tap_set_offload(const struct soft_tap *tap, uint64_t offloads)
 		if (virtio_has(offloads, tap_offloads[i].feature))
 			flags |= tap_offloads[i].flag;
 	}
-	/* The kernel knows segments only together with checksums, and UDP's of both versions together. */
-	if (!(flags & TUN_F_CSUM))
-		flags = 0;
+	/* The kernel does segments of UDP in both versions of IP or in none: a guest that takes one is given
+	 * none, as it may be. What it takes of segments without checksums, or of ECN without segments, is
+	 * refused. */
 	if ((flags & (TUN_F_USO4 | TUN_F_USO6)) != (TUN_F_USO4 | TUN_F_USO6))
 		flags &= ~(unsigned long)(TUN_F_USO4 | TUN_F_USO6);
 	return tap_ioctl(tap->port.sources[0].event.fd, TUNSETOFFLOAD, (void *)flags);
 }
 
-static void tap_set_offloads(struct soft_port *port, uint64_t offloads)
+static int tap_set_offloads(struct soft_port *port, uint64_t offloads)
 {
-	struct soft_tap *tap = container_of(port, struct soft_tap, port);
-	int ret = tap_set_offload(tap, offloads);
-
-	if (ret < 0)
-		log_warn("%s: cannot set the offloads 0x%llx: %s", tap->name, (unsigned long long)offloads,
-			 strerror(-ret));
+	return tap_set_offload(container_of(port, struct soft_tap, port), offloads);
 }
 
-static void tap_set_pairs(struct soft_port *port, unsigned int n_pairs)
+static int tap_attach(struct soft_tap *tap, unsigned int i, bool attach)
+{
+	struct ifreq ifr = { .ifr_flags = attach ? IFF_ATTACH_QUEUE : IFF_DETACH_QUEUE };
+	int ret = 0;
+
+	if (tap->attached[i] != attach)
+		ret = tap_ioctl(tap->port.sources[i].event.fd, TUNSETQUEUE, &ifr);
+	if (ret == 0)
+		tap->attached[i] = attach;
+	return ret;
+}
+
+static int tap_set_pairs(struct soft_port *port, unsigned int n_pairs)
 {
 	struct soft_tap *tap = container_of(port, struct soft_tap, port);
+	bool before[SOFT_MAX_PAIRS];
+	int ret = 0;
 
-	for (unsigned int i = 1; i < port->n_sources; i++) {
-		struct ifreq ifr = { .ifr_flags = i < n_pairs ? IFF_ATTACH_QUEUE : IFF_DETACH_QUEUE };
-
-		if (tap->attached[i] == (i < n_pairs))
-			continue;
-		if (tap_ioctl(port->sources[i].event.fd, TUNSETQUEUE, &ifr) == 0)
-			tap->attached[i] = i < n_pairs;
+	memcpy(before, tap->attached, sizeof(before));
+	for (unsigned int i = 1; i < port->n_sources && ret == 0; i++)
+		ret = tap_attach(tap, i, i < n_pairs);
+	for (unsigned int i = 1; i < port->n_sources && ret < 0; i++) {
+		if (tap_attach(tap, i, before[i]) < 0)
+			log_limited(
+				&tap->log_limit, LOG_WARN,
+				"%s: cannot attach queue %u again: it has no packets until the guest sets "
+				"its queues anew",
+				tap->name, i);
 	}
+	return ret;
 }
 
 static int tap_receive(struct soft_port *port, unsigned int source, void *buf, uint32_t size)
 {
 	ssize_t n = read(port->sources[source].event.fd, buf, size);
 
-	if (n < 0)
-		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
-	return (int)n;
+	if (n >= 0)
+		return (int)n;
+	if (errno == EAGAIN || errno == EINTR)
+		return 0;
+	return errno == EBADFD ? -ENODEV : -errno;
 }
 
 static int tap_send(struct soft_port *port, unsigned int pair, const struct iovec *iov, unsigned int n)
 {
-	return writev(port->sources[pair].event.fd, iov, (int)n) < 0 ? -errno : 0;
+	if (writev(port->sources[pair].event.fd, iov, (int)n) >= 0)
+		return 0;
+	if (errno == EBADFD)
+		return -ENODEV;
+	return errno == EIO ? -ENETDOWN : -errno;
 }
 
-/* What the messages say is not looked at: they come for every interface, and some may be lost. */
-static bool tap_is_up(struct soft_port *port)
-{
-	struct ifreq ifr = { 0 };
-	char message[4096];
-	ssize_t n;
+/* What the host does to the interface */
 
-	do {
-		n = recv(port->link.fd, message, sizeof(message), MSG_DONTWAIT);
-	} while (n > 0 || (n < 0 && errno == ENOBUFS));
-	strcpy(ifr.ifr_name, container_of(port, struct soft_tap, port)->name);
-	return tap_ioctl(port->link.fd, SIOCGIFFLAGS, &ifr) == 0 && (ifr.ifr_flags & IFF_UP);
+/*
+ * Whether messages have come that are about the interface, or some are lost. What they say is not looked at:
+ * it may be old.
+ */
+static bool tap_take_messages(struct soft_tap *tap)
+{
+	struct {
+		struct nlmsghdr header;
+		struct ifinfomsg info;
+	} message;
+	bool about = false;
+
+	for (unsigned int i = 0; i < TAP_MESSAGES; i++) {
+		ssize_t n = recv(tap->port.link.fd, &message, sizeof(message), MSG_DONTWAIT);
+
+		if (n < 0 && errno != ENOBUFS && errno != EINTR)
+			break;
+		about |= n < (ssize_t)sizeof(message) || message.info.ifi_index == (int)tap->index;
+	}
+	return about;
+}
+
+/* Its name and MTU now. The requests are such as do not wait for the kernel's lock on all interfaces. */
+static void tap_see(struct soft_tap *tap)
+{
+	struct ifreq ifr = { .ifr_ifindex = (int)tap->index };
+	int fd = tap->port.link.fd;
+
+	if (tap->index == 0)
+		return;
+	if (tap_ioctl(fd, SIOCGIFNAME, &ifr) < 0) {
+		tap->index = 0;
+		log_limited(
+			&tap->log_limit, LOG_WARN,
+			"%s has been moved to another network namespace: the guest's packets go there, as "
+			"soon as it is up there",
+			tap->name);
+		return;
+	}
+	if (strncmp(ifr.ifr_name, tap->name, sizeof(tap->name)) != 0) {
+		log_limited(&tap->log_limit, LOG_INFO, "%s is called %.*s now", tap->name,
+			    (int)sizeof(ifr.ifr_name), ifr.ifr_name);
+		snprintf(tap->name, sizeof(tap->name), "%.*s", (int)sizeof(ifr.ifr_name) - 1, ifr.ifr_name);
+	}
+	if (tap_ioctl(fd, SIOCGIFMTU, &ifr) < 0 || (uint32_t)ifr.ifr_mtu == tap->mtu)
+		return;
+	tap->mtu = (uint32_t)ifr.ifr_mtu;
+	log_limited(
+		&tap->log_limit, LOG_WARN,
+		"%s: its MTU is %u now; the guest goes on with %u, which it was told when Ferry was started",
+		tap->name, tap->mtu, tap->port.mtu);
+}
+
+/* Up and gone are asked of the descriptor, whatever the name is and wherever the interface has been moved. */
+static enum soft_port_state tap_state(struct soft_port *port)
+{
+	struct soft_tap *tap = container_of(port, struct soft_tap, port);
+	struct pollfd pfd = { .fd = port->sources[0].event.fd, .events = POLLOUT };
+	bool about = tap_take_messages(tap);
+
+	while (poll(&pfd, 1, 0) < 0 && errno == EINTR)
+		;
+	if (pfd.revents & POLLERR) {
+		log_limited(
+			&tap->log_limit, LOG_WARN,
+			"%s has been deleted: the guest's link is down until Ferry is started again, or the "
+			"guest "
+			"is moved to another; one that is made with the same name is not taken",
+			tap->name);
+		return SOFT_PORT_GONE;
+	}
+	if (about)
+		tap_see(tap);
+	return pfd.revents & POLLOUT ? SOFT_PORT_UP : SOFT_PORT_DOWN;
+}
+
+/* Opening and closing it */
+
+/* The interface behind the descriptor: it may get another name at any time. */
+static int tap_identify(const struct soft_tap *tap, struct soft_link *link)
+{
+	int fd = soft_link_socket(), ret = fd < 0 ? fd : -EAGAIN;
+
+	*link = (struct soft_link){ 0 };
+	for (unsigned int i = 0; i < TAP_TRIES && ret == -EAGAIN; i++) {
+		struct ifreq before = { 0 }, after = { 0 };
+
+		ret = tap_ioctl(tap->port.sources[0].event.fd, TUNGETIFF, &before);
+		if (ret == 0)
+			ret = soft_link_find(fd, before.ifr_name, link);
+		if (ret == 0)
+			ret = tap_ioctl(tap->port.sources[0].event.fd, TUNGETIFF, &after);
+		if (ret == -ENODEV || (ret == 0 && (strcmp(before.ifr_name, after.ifr_name) != 0 ||
+						    strcmp(link->kind, "tun") != 0)))
+			ret = -EAGAIN;
+	}
+	if (fd >= 0)
+		close(fd);
+	return ret;
+}
+
+/* What was there before Ferry is left as it was. */
+static void tap_restore(struct soft_tap *tap)
+{
+	int fd = tap->port.sources[0].event.fd;
+	struct soft_link link;
+
+	if (tap_ioctl(fd, TUNSETOFFLOAD, NULL) < 0 || tap_ioctl(fd, TUNSETVNETHDRSZ, &tap->header_before) < 0)
+		log_debug("%s: cannot take its offloads back: %s", tap->name, strerror(errno));
+	if (tap->join.index && tap_identify(tap, &link) == 0 && link.index == tap->join.index)
+		soft_leave(&tap->join);
 }
 
 static void tap_close(struct soft_port *port)
 {
+	struct soft_tap *tap = container_of(port, struct soft_tap, port);
+
+	if (tap->taken && !tap->made)
+		tap_restore(tap);
 	if (port->link.fd >= 0)
 		close(port->link.fd);
+	if (port->raised.fd >= 0)
+		close(port->raised.fd);
 	for (unsigned int i = 0; i < port->n_sources; i++)
 		close(port->sources[i].event.fd);
-	free(container_of(port, struct soft_tap, port));
+	free(tap);
 }
 
 static const struct soft_port_ops tap_ops = {
@@ -136,9 +278,30 @@ static const struct soft_port_ops tap_ops = {
 	.send = tap_send,
 	.set_offloads = tap_set_offloads,
 	.set_pairs = tap_set_pairs,
-	.is_up = tap_is_up,
+	.state = tap_state,
 	.close = tap_close,
 };
+
+static const char *tap_open_help(int error)
+{
+	static const struct {
+		int error;
+		const char *help;
+	} rows[] = {
+		{ ENOENT, " (\"modprobe tun\")" },
+		{ ENODEV, " (\"modprobe tun\")" },
+		{ EMFILE, " (raise \"ulimit -n\": a NIC takes some six descriptors for each queue pair)" },
+		{ ENFILE, " (raise the host's fs.file-max)" },
+		{ EACCES, " (its mode is for your user to read and write it, as root may)" },
+		{ EPERM, " (the sandbox or container that Ferry runs in must allow the device)" },
+	};
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(rows); i++) {
+		if (rows[i].error == error)
+			return rows[i].help;
+	}
+	return "";
+}
 
 static int tap_error(const struct net_config *config, int ret, struct error *err)
 {
@@ -163,20 +326,48 @@ static int tap_error(const struct net_config *config, int ret, struct error *err
 	return error_add(err, ret, "cannot open the TAP interface %s: %s", config->tap, strerror(-ret));
 }
 
+/* Whether an interface of several queues is open somewhere. One of a single queue cannot be opened twice. */
+static bool tap_in_use(const char *name)
+{
+	struct soft_link link = { 0 };
+	int fd = soft_link_socket();
+	bool in_use = fd >= 0 && soft_link_find(fd, name, &link) == 0 && link.tap_queues > 0;
+
+	if (fd >= 0)
+		close(fd);
+	return in_use;
+}
+
+/* A queue of an interface: of a new one if there is none of the name, which the kernel completes. */
+static int tap_attach_new(struct soft_tap *tap, int fd, unsigned int n_queues)
+{
+	unsigned int flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | (n_queues > 1 ? IFF_MULTI_QUEUE : 0);
+	struct ifreq ifr = { .ifr_flags = (short)(flags | IFF_TUN_EXCL) };
+	int ret = -EBUSY;
+
+	strcpy(ifr.ifr_name, tap->name);
+	if (tap->port.n_sources == 0)
+		ret = tap_ioctl(fd, TUNSETIFF, &ifr);
+	else if (tap_ioctl(tap->port.sources[0].event.fd, TUNGETIFF, &ifr) < 0)
+		return -errno;
+	tap->made |= ret == 0;
+	ifr.ifr_flags = (short)flags;
+	if (ret == -EBUSY && (tap->port.n_sources > 0 || !tap_in_use(tap->name)))
+		ret = tap_ioctl(fd, TUNSETIFF, &ifr);
+	if (ret == 0)
+		strcpy(tap->name, ifr.ifr_name);
+	return ret;
+}
+
 static int tap_open_queue(struct soft_tap *tap, const struct net_config *config, struct error *err)
 {
-	unsigned int flags =
-		IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | (config->n_queues > 1 ? IFF_MULTI_QUEUE : 0);
-	struct ifreq ifr = { .ifr_flags = (short)flags };
-	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK), header = SOFT_PORT_HEADER, ret;
+	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK), ret;
 
 	if (fd < 0)
-		return error_add(err, -errno, "cannot open /dev/net/tun: %s%s", strerror(errno),
-				 errno == ENOENT || errno == ENODEV ? " (\"modprobe tun\")" : "");
-	strcpy(ifr.ifr_name, tap->name);
-	ret = tap_ioctl(fd, TUNSETIFF, &ifr);
-	if (ret == 0)
-		ret = tap_ioctl(fd, TUNSETVNETHDRSZ, &header);
+		return error_add(err, -errno, "cannot open /dev/net/tun for queue %u of %u of %s: %s%s",
+				 tap->port.n_sources, config->n_queues, config->tap, strerror(errno),
+				 tap_open_help(errno));
+	ret = tap_attach_new(tap, fd, config->n_queues);
 	if (ret < 0) {
 		close(fd);
 		return tap_error(config, ret, err);
@@ -186,51 +377,67 @@ static int tap_open_queue(struct soft_tap *tap, const struct net_config *config,
 	return 0;
 }
 
-/* In its bridge and up, as far as that is not so already. */
-static int tap_connect(struct soft_tap *tap, const struct net_config *config, int sock, struct error *err)
+/*
+ * A TAP of several queues lets other processes have some: they would get packets that are the guest's. Only
+ * what is Ferry's alone is changed.
+ */
+static int tap_take(struct soft_tap *tap, const struct soft_link *link, struct error *err)
 {
-	struct ifreq ifr = { 0 };
-	int ret = 0;
+	int fd = tap->port.sources[0].event.fd, header = SOFT_PORT_HEADER, ret;
 
-	if (config->bridge) {
-		strcpy(ifr.ifr_name, config->bridge);
-		ifr.ifr_ifindex = (int)if_nametoindex(tap->name);
-		ret = tap_ioctl(sock, SIOCBRADDIF, &ifr);
-	}
-	if (ret < 0 && ret != -EBUSY)
-		return error_add(
-			err, ret,
-			"cannot make %s a port of the bridge %s: %s (\"ip link set %s master %s\" by root, "
-			"then without bridge=)",
-			tap->name, config->bridge,
-			ret == -ENODEV ? "there is no such bridge" : strerror(-ret), tap->name,
-			config->bridge);
-	memset(&ifr, 0, sizeof(ifr));
-	strcpy(ifr.ifr_name, tap->name);
-	ret = tap_ioctl(sock, SIOCGIFFLAGS, &ifr);
-	if (ret == 0 && !(ifr.ifr_flags & IFF_UP)) {
-		ifr.ifr_flags |= IFF_UP;
-		ret = tap_ioctl(sock, SIOCSIFFLAGS, &ifr);
-	}
+	if (tap->port.n_sources > 1 && link->tap_queues != tap->port.n_sources)
+		return error_add(err, -EBUSY, "cannot have the TAP interface %s alone: %s", link->name,
+				 link->tap_queues > tap->port.n_sources
+					 ? "another process, or another NIC, has queues of it"
+					 : "it was given another name meanwhile (start again)");
+	ret = tap_ioctl(fd, TUNGETVNETHDRSZ, &tap->header_before);
+	if (ret == 0)
+		ret = tap_ioctl(fd, TUNSETVNETHDRSZ, &header);
 	if (ret < 0)
-		return error_add(err, ret, "cannot bring %s up: %s (\"ip link set %s up\")", tap->name,
-				 strerror(-ret), tap->name);
-	ret = tap_ioctl(sock, SIOCGIFMTU, &ifr);
-	if (ret < 0 || ifr.ifr_mtu < TAP_MIN_MTU || ifr.ifr_mtu > UINT16_MAX)
-		return error_add(err, -EINVAL, "%s has no MTU that a guest can be told", tap->name);
-	tap->port.mtu = (uint16_t)ifr.ifr_mtu;
+		return error_add(err, ret, "cannot set the header of packets of %s: %s", link->name,
+				 strerror(-ret));
+	tap->taken = true;
 	return 0;
 }
 
-/* Says when interfaces change. */
+/* In its bridge and up, as far as that is not so already. */
+static int tap_connect(struct soft_tap *tap, const struct net_config *config, struct error *err)
+{
+	struct soft_link link;
+	int ret = tap_identify(tap, &link);
+
+	if (ret < 0)
+		return error_add(err, ret, "cannot look at the TAP interface %s: %s%s", tap->name,
+				 strerror(-ret), tap_open_help(-ret));
+	ret = tap_take(tap, &link, err);
+	if (ret == 0)
+		ret = soft_join(&tap->join, &link, tap->made, config->bridge, err);
+	if (ret == 0 && tap_identify(tap, &link) < 0)
+		ret = error_add(err, -ENODEV, "%s has gone away while it was opened", link.name);
+	if (ret < 0)
+		return ret;
+	if (link.mtu < TAP_MIN_MTU || link.mtu > UINT16_MAX)
+		return error_add(err, -EINVAL, "%s has no MTU that a guest can be told", link.name);
+	tap->index = link.index;
+	tap->mtu = link.mtu;
+	tap->port.mtu = (uint16_t)link.mtu;
+	strcpy(tap->name, link.name);
+	strcpy(tap->opened, link.name);
+	return 0;
+}
+
+/* Says when interfaces change, and when this one is up again, wherever it is then. */
 static int tap_watch_link(struct soft_tap *tap, struct error *err)
 {
 	const struct sockaddr_nl addr = { .nl_family = AF_NETLINK, .nl_groups = RTMGRP_LINK };
 	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
 
 	tap->port.link.fd = fd;
-	if (fd < 0 || bind(fd, (const struct sockaddr *)&addr, sizeof(addr)) < 0)
-		return error_add(err, -errno, "cannot watch the state of %s: %s", tap->name, strerror(errno));
+	if (fd >= 0 && bind(fd, (const struct sockaddr *)&addr, sizeof(addr)) == 0)
+		tap->port.raised.fd = fcntl(tap->port.sources[0].event.fd, F_DUPFD_CLOEXEC, 0);
+	if (tap->port.raised.fd < 0)
+		return error_add(err, -errno, "cannot watch the state of %s: %s%s", tap->name,
+				 strerror(errno), tap_open_help(errno));
 	return 0;
 }
 
@@ -251,27 +458,24 @@ static void tap_find_features(struct soft_tap *tap)
 int soft_tap_open(struct soft_port **port, const struct net_config *config, struct error *err)
 {
 	struct soft_tap *tap = calloc(1, sizeof(*tap));
-	int sock, ret = 0;
+	int ret = 0;
 
 	if (!tap)
 		return error_add(err, -ENOMEM, "no memory for %s", config->tap);
 	tap->port.ops = &tap_ops;
+	tap->port.name = tap->opened;
 	tap->port.mtu_advice =
 		"give the TAP interface, or with bridge= its bridge, that MTU: \"ip link set NAME mtu ...\"";
-	tap->port.link.fd = -1;
+	tap->port.link.fd = tap->port.raised.fd = -1;
 	/* Their lengths were checked with the rest of the option. */
 	snprintf(tap->name, sizeof(tap->name), "%s", config->tap);
 	for (unsigned int i = 0; i < config->n_queues && ret == 0; i++)
 		ret = tap_open_queue(tap, config, err);
-	sock = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (ret == 0 && sock < 0)
-		ret = error_add(err, -errno, "cannot create a socket: %s", strerror(errno));
-	if (ret == 0)
-		ret = tap_connect(tap, config, sock, err);
+	/* First, so that no change is missed. */
 	if (ret == 0)
 		ret = tap_watch_link(tap, err);
-	if (sock >= 0)
-		close(sock);
+	if (ret == 0)
+		ret = tap_connect(tap, config, err);
 	if (ret < 0) {
 		tap_close(&tap->port);
 		return ret;

@@ -50,12 +50,14 @@ static int port_send(struct soft_port *port, unsigned int pair, const struct iov
 	return 0;
 }
 
-static void port_set_offloads(struct soft_port *port, uint64_t offloads)
+static int port_set_offloads(struct soft_port *port, uint64_t offloads)
 {
+	return 0;
 }
 
-static void port_set_pairs(struct soft_port *port, unsigned int n_pairs)
+static int port_set_pairs(struct soft_port *port, unsigned int n_pairs)
 {
+	return 0;
 }
 
 static void port_close(struct soft_port *port)
@@ -86,8 +88,10 @@ int soft_hub_open(struct soft_port **port, const struct net_config *config, stru
 	assert(p);
 	p->port = (struct soft_port){
 		.ops = &port_ops,
+		.name = "fuzz",
 		.n_sources = 1,
 		.link.fd = -1,
+		.raised.fd = -1,
 		.features = VIRTIO_BIT(VIRTIO_NET_F_CSUM) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_CSUM) |
 			    VIRTIO_BIT(VIRTIO_NET_F_GUEST_TSO4) | VIRTIO_BIT(VIRTIO_NET_F_HOST_TSO4),
 		.mtu = 1500,

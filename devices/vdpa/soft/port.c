@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The port of the vDPA NIC in software, whichever it is: when it is listened to, and what its link does. */
+#include "devices/soft_priv.h"
+
+#include <errno.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+/* How long a port that fails is let alone: short against what a driver or a peer waits for, long against the
+ * time that the failures of a burst take. */
+#define SOFT_REST_NS 20000000
+
+void soft_port_unwatch(struct soft_source *source)
+{
+	if (source->watched)
+		loop_del(&source->sv->loop, &source->event);
+	source->watched = false;
+}
+
+void soft_port_rest(struct soft_source *source)
+{
+	const struct itimerspec when = { .it_value = { .tv_nsec = SOFT_REST_NS } };
+
+	soft_port_unwatch(source);
+	timerfd_settime(source->sv->rest.fd, 0, &when, NULL);
+}
+
+void soft_port_rested(struct loop_source *src, uint32_t events)
+{
+	struct soft_vdpa *sv = container_of(src, struct soft_vdpa, rest);
+	uint64_t count;
+
+	if (read(src->fd, &count, sizeof(count)) > 0 && soft_runs(sv))
+		soft_port_watch(sv, true);
+}
+
+static unsigned int soft_n_served(const struct soft_steering *s)
+{
+	return s->n_rx > s->n_tx ? s->n_rx : s->n_tx;
+}
+
+void soft_port_watch(struct soft_vdpa *sv, bool watch)
+{
+	for (unsigned int i = 0; i < sv->port->n_sources; i++) {
+		struct soft_source *source = &sv->port->sources[i];
+
+		/* One that is not attached shows a fault without an end. */
+		if (!watch || sv->port->gone || i >= soft_n_served(&sv->steering)) {
+			soft_port_unwatch(source);
+			continue;
+		}
+		if (!source->watched)
+			source->watched = loop_add(&sv->loop, &source->event, EPOLLIN) == 0;
+		/* The kernel had no memory for it: later. */
+		if (!source->watched)
+			soft_port_rest(source);
+	}
+}
+
+int soft_port_set_offloads(struct soft_vdpa *sv, uint64_t offloads)
+{
+	return sv->port->gone ? 0 : sv->port->ops->set_offloads(sv->port, offloads);
+}
+
+int soft_port_steer(struct soft_vdpa *sv, const struct soft_steering *next)
+{
+	int ret = 0;
+
+	soft_port_watch(sv, false);
+	if (!sv->port->gone)
+		ret = sv->port->ops->set_pairs(sv->port, soft_n_served(next));
+	if (ret == 0)
+		sv->steering = *next;
+	soft_port_watch(sv, true);
+	return ret;
+}
+
+void soft_port_look(struct soft_vdpa *sv)
+{
+	bool was_up =
+		get_le16(sv->config + offsetof(struct virtio_net_config, status)) & VIRTIO_NET_S_LINK_UP;
+	struct soft_port *port = sv->port;
+	enum soft_port_state state;
+
+	if (port->gone || !port->ops->state)
+		return;
+	state = port->ops->state(port);
+	if (state == SOFT_PORT_GONE) {
+		port->gone = true;
+		soft_port_watch(sv, false);
+		if (port->link.fd >= 0)
+			loop_del(&sv->loop, &port->link);
+		if (port->raised.fd >= 0)
+			loop_del(&sv->loop, &port->raised);
+	}
+	if (was_up != (state == SOFT_PORT_UP))
+		soft_set_status_bits(sv, was_up ? 0 : VIRTIO_NET_S_LINK_UP,
+				     was_up ? VIRTIO_NET_S_LINK_UP : 0);
+}
+
+void soft_port_drain(struct soft_vdpa *sv)
+{
+	/* No more than ports hold: what comes meanwhile is new. */
+	unsigned int n = 1024;
+	int ret;
+
+	if (sv->port->gone)
+		return;
+	do {
+		ret = sv->port->ops->receive(sv->port, 0, sv->packet, sizeof(sv->packet));
+	} while (--n > 0 && ret != 0 && ret != -ENODEV && ret != -ENETDOWN);
+}
