@@ -6,49 +6,12 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
+#include "vmm/limits.h"
+
 _Static_assert(sizeof(struct vhost_msg_v2) == 72, "the kernel wants whole messages");
-
-/* Bytes that this process has pinned for devices, 0 if that cannot be told. */
-static uint64_t pinned_bytes(void)
-{
-	FILE *status = fopen("/proc/self/status", "re");
-	uint64_t kib = 0;
-	char line[128];
-
-	if (!status)
-		return 0;
-	while (fgets(line, sizeof(line), status)) {
-		if (sscanf(line, "VmPin: %" SCNu64, &kib) == 1)
-			break;
-	}
-	fclose(status);
-	return kib << 10;
-}
-
-/* Raises RLIMIT_MEMLOCK to @needed, as far as that is allowed; returns what it is then. */
-static uint64_t raise_memlock(uint64_t needed)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_MEMLOCK, &limit) < 0)
-		return 0;
-	if (limit.rlim_cur < needed) {
-		const struct rlimit raised = { .rlim_cur = needed,
-					       .rlim_max = max_u64(needed, limit.rlim_max) };
-		const struct rlimit soft = { .rlim_cur = limit.rlim_max, .rlim_max = limit.rlim_max };
-
-		if (setrlimit(RLIMIT_MEMLOCK, &raised) < 0 && setrlimit(RLIMIT_MEMLOCK, &soft) < 0)
-			return limit.rlim_cur;
-		if (getrlimit(RLIMIT_MEMLOCK, &limit) < 0)
-			return 0;
-	}
-	return limit.rlim_cur;
-}
 
 static int check_regions(const struct vdpa *vdpa, const struct vdpa_region *regions, unsigned int n,
 			 struct error *err)
@@ -180,14 +143,14 @@ static void map_prepare(const struct vdpa_region *r)
 static int map_space(struct vhost_vdpa *vv, uint64_t asid, const struct vdpa_region *regions, unsigned int n,
 		     struct error *err)
 {
-	uint64_t needed = pinned_bytes(), limit;
+	uint64_t needed = limits_pinned(), limit;
 	unsigned int n_done = 0;
 	int ret;
 
 	for (unsigned int i = 0; i < n; i++)
 		needed += regions[i].asid == asid ? regions[i].len : 0;
 	/* Parents that do not pin have no need of it, and do not say so: whatever comes of it, try. */
-	limit = raise_memlock(needed);
+	limit = limits_raise_memlock(needed);
 
 	ret = send_batch(vv, asid, VHOST_IOTLB_BATCH_BEGIN);
 	if (ret < 0)

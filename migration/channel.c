@@ -136,28 +136,47 @@ static void channel_tune(int fd, const struct channel_address *a)
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 }
 
-/* Waits for @events on the socket: what happened as poll() says it, or -errno. */
-static int channel_wait(const struct channel *c, short events, int timeout_ms)
+/* Waits for something of @fds, at least two of them, of which the second is made the operator's: 0, or
+ * -errno.
+ */
+static int channel_poll(const struct channel *c, struct pollfd *fds, nfds_t n_fds, int timeout_ms)
 {
 	uint64_t end_ns = end_of(timeout_ms);
 
+	fds[1] = (struct pollfd){ .fd = c->cancel_fd, .events = POLLIN | POLLRDHUP };
 	if (c->deadline_ns != 0)
 		end_ns = min_u64(end_ns, c->deadline_ns);
 	for (;;) {
-		struct pollfd fds[] = {
-			{ .fd = c->fd, .events = events },
-			{ .fd = c->cancel_fd, .events = POLLIN | POLLRDHUP },
-		};
-		int n = poll(fds, ARRAY_SIZE(fds), ms_until(end_ns));
+		int n = poll(fds, n_fds, ms_until(end_ns));
 
 		if (n < 0 && errno != EINTR)
 			return -errno;
 		if (n == 0 && now_ns() >= end_ns)
 			return -ETIMEDOUT;
-		if (n <= 0)
-			continue;
-		return fds[1].revents ? -ECANCELED : fds[0].revents;
+		if (n > 0)
+			return fds[1].revents ? -ECANCELED : 0;
 	}
+}
+
+/* Waits for @events on the socket: what happened as poll() says it, or -errno. */
+static int channel_wait(const struct channel *c, short events, int timeout_ms)
+{
+	struct pollfd fds[2] = { { .fd = c->fd, .events = events } };
+	int ret = channel_poll(c, fds, ARRAY_SIZE(fds), timeout_ms);
+
+	return ret < 0 ? ret : fds[0].revents;
+}
+
+int channel_await(struct channel *c, int fd, int timeout_ms)
+{
+	struct pollfd fds[3] = {
+		[0] = { .fd = c->fd, .events = POLLRDHUP }, [2] = { .fd = fd, .events = POLLIN }
+	};
+	int ret = channel_poll(c, fds, ARRAY_SIZE(fds), timeout_ms);
+
+	if (ret < 0)
+		return ret;
+	return fds[2].revents ? 0 : -EPIPE;
 }
 
 static int channel_finish_connect(struct channel *c)

@@ -41,6 +41,10 @@ ssize_t __must_check channel_readv(struct channel *c, struct iovec *iov, int n, 
 /* Without waiting: -ECANCELED, -EPIPE if the peer has said something or has gone, 0 otherwise. */
 int __must_check channel_check(struct channel *c);
 
+/* Waits until @fd, of something that is done here meanwhile, is readable: 0, or -EPIPE the peer has gone,
+ * -ETIMEDOUT, -ECANCELED. */
+int __must_check channel_await(struct channel *c, int fd, int timeout_ms);
+
 /*
  * No more is sent; what the peer still sends is dropped until it hangs up, for @timeout_ms at most. Without
  * this TCP's reset could overtake the last bytes sent. channel_close() is still to be called.

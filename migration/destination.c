@@ -4,9 +4,11 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "migration/clock.h"
 #include "migration/ram.h"
 #include "vmm/config.h"
 
@@ -29,7 +31,7 @@ enum destination_phase {
 struct incoming {
 	struct destination *d;
 	struct vm *vm;
-	void *tree; /* STATE_MAX bytes, for the payload in hand */
+	const struct destination_work *work; /* NULL once it has ended */
 	enum destination_phase phase;
 	uint64_t round;
 	uint64_t pass_ns; /* when the pass's first frame came */
@@ -41,7 +43,7 @@ struct incoming {
  * Of small pages, and apart from all other memory, whose mappings the kernel would merge with this one: a
  * page fault in 2 MiB that lie in one mapping clears all of them, beside a guest that stands still.
  */
-static int destination_map_tree(struct incoming *in, struct error *err)
+static int destination_map_tree(struct destination *d, struct error *err)
 {
 	void *tree = mmap(NULL, STATE_MAX, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
@@ -49,15 +51,15 @@ static int destination_map_tree(struct incoming *in, struct error *err)
 		return error_add(err, -errno, "cannot get memory for the guest's state: %s", strerror(errno));
 	/* Fails where the kernel has no huge pages. */
 	madvise(tree, STATE_MAX, MADV_NOHUGEPAGE);
-	in->tree = tree;
+	d->tree = tree;
 	return 0;
 }
 
-static void destination_unmap_tree(struct incoming *in)
+static void destination_unmap_tree(struct destination *d)
 {
-	if (in->tree)
-		munmap(in->tree, STATE_MAX);
-	in->tree = NULL;
+	if (d->tree)
+		munmap(d->tree, STATE_MAX);
+	d->tree = NULL;
 }
 
 /* A device of @vm by name, and its number in the list. */
@@ -111,17 +113,22 @@ static int destination_take_hello(struct destination *d, struct error *err)
 	return ret < 0 ? ret : destination_read_size(d, err);
 }
 
-int destination_accept(struct destination *d, const char *from, int cancel_fd, struct error *err)
+int destination_accept(struct destination *d, const struct destination_config *config, struct error *err)
 {
 	int ret;
 
-	*d = (struct destination){ .channel.fd = -1 };
-	ret = channel_accept(&d->channel, from, cancel_fd, err);
+	*d = (struct destination){ .channel.fd = -1, .clock_skew_ns = config->clock_skew_ns };
+	ret = channel_accept(&d->channel, config->from, config->cancel_fd, err);
 	if (ret < 0)
 		return ret;
+	d->accepted = clock_now();
+	/* For the HELLO as a whole, however it comes. */
+	d->channel.deadline_ns = end_of(DESTINATION_TIMEOUT_MS);
 	ret = stream_init(&d->stream, &d->channel, DESTINATION_TIMEOUT_MS, err);
 	if (ret == 0)
 		ret = destination_take_hello(d, err);
+	d->channel.deadline_ns = 0;
+	d->arrived = clock_now();
 	if (ret < 0) {
 		if (d->stream.buffer)
 			destination_refuse(d, err);
@@ -146,6 +153,7 @@ void destination_close(struct destination *d)
 	channel_close(&d->channel);
 	free(d->hello);
 	d->hello = NULL;
+	destination_unmap_tree(d);
 }
 
 /* One device of the source against ours of the same name. 1: it has reasons against it. */
@@ -202,23 +210,89 @@ static int destination_check_devices(struct vm *vm, struct state_node *devices)
 	return refused ? -ENOTSUP : 0;
 }
 
-static int destination_check(struct destination *d, struct vm *vm, struct error *err)
+/* The guest's clock is set by this host's, and jumps by what is between the two. */
+static int destination_check_clock(struct destination *d, struct state_node *root)
 {
+	char text[CLOCK_TEXT_MAX];
+	struct clock_skew skew;
+	uint64_t clock;
+	int ret;
+
+	if (!state_has(root, "clock"))
+		return 0;
+	ret = state_get_u64(root, "clock", 1, INT64_MAX, &clock);
+	if (ret < 0)
+		return ret;
+	skew = clock_compare(clock, d->accepted, d->arrived);
+	if (skew.ns > d->clock_skew_ns)
+		return error_add(root->err, 1,
+				 "the source's clock is %s this host's, and the guest's would jump by that: "
+				 "set them right (NTP), or give ferry receive --clock-skew",
+				 clock_text(text, skew));
+	if (skew.ns > CLOCK_NOTICED_NS)
+		log_warn("the source's clock is %s this host's: the guest's will jump by that",
+			 clock_text(text, skew));
+	return 0;
+}
+
+int destination_compare(struct destination *d, struct vm *vm, struct error *err)
+{
+	bool refused = err->text[0];
 	struct state_node root, node;
 	int ret = state_open(&root, d->hello, d->hello_len, err);
-	bool refused;
 
 	if (ret == 0)
+		ret = destination_check_clock(d, &root);
+	refused |= ret > 0;
+	if (ret >= 0)
 		ret = state_child(&node, &root, "vm");
 	if (ret < 0)
 		return ret;
-	refused = vm_accept(vm, &node) < 0 || state_finish(&node) < 0;
+	refused |= vm_accept(vm, &node) < 0 || state_finish(&node) < 0;
 	ret = state_child(&node, &root, "devices");
 	if (ret == 0)
 		ret = destination_check_devices(vm, &node);
 	if (ret == 0)
 		ret = state_finish(&root);
 	return ret == 0 && refused ? -ENOTSUP : ret;
+}
+
+int destination_ready(struct destination *d, struct error *err)
+{
+	int ret = destination_map_tree(d, err);
+
+	return ret < 0 ? ret : stream_send(&d->stream, STREAM_READY, d->arrived, NULL, 0, err);
+}
+
+/* How the work has ended, which may be that it has not. */
+static int destination_end_work(struct incoming *in, struct error *err)
+{
+	const struct destination_work *work = in->work;
+
+	in->work = NULL;
+	return work->end(work->opaque, err);
+}
+
+/* Where it has failed the source is to know before it has sent everything. */
+static int destination_look_at_work(struct incoming *in, struct error *err)
+{
+	struct pollfd fd = { .events = POLLIN };
+
+	if (!in->work)
+		return 0;
+	fd.fd = in->work->fd;
+	return poll(&fd, 1, 0) > 0 ? destination_end_work(in, err) : 0;
+}
+
+static int destination_wait_for_work(struct incoming *in, struct error *err)
+{
+	int ret;
+
+	if (!in->work)
+		return 0;
+	/* The source says how long it waits, by hanging up. */
+	ret = stream_await(&in->d->stream, in->work->fd, -1, err);
+	return ret < 0 ? ret : destination_end_work(in, err);
 }
 
 static int destination_ram(struct incoming *in, const struct stream_frame *frame, struct error *err)
@@ -256,9 +330,9 @@ static int destination_sync(struct incoming *in, const struct stream_frame *fram
 static int destination_read_tree(struct incoming *in, const struct stream_frame *frame,
 				 struct state_node *root, struct error *err)
 {
-	int ret = stream_read(&in->d->stream, in->tree, frame->len, err);
+	int ret = stream_read(&in->d->stream, in->d->tree, frame->len, err);
 
-	return ret < 0 ? ret : state_open(root, in->tree, frame->len, err);
+	return ret < 0 ? ret : state_open(root, in->d->tree, frame->len, err);
 }
 
 static int destination_warm(struct incoming *in, const struct stream_frame *frame, struct error *err)
@@ -269,7 +343,9 @@ static int destination_warm(struct incoming *in, const struct stream_frame *fram
 	const char *name = NULL;
 	int ret;
 
-	ret = destination_read_tree(in, frame, &root, err);
+	ret = destination_wait_for_work(in, err);
+	if (ret == 0)
+		ret = destination_read_tree(in, frame, &root, err);
 	if (ret == 0)
 		ret = state_get_string(&root, "device", DESTINATION_NAME_MAX, &name);
 	if (ret == 0)
@@ -320,7 +396,9 @@ static int destination_state(struct incoming *in, const struct stream_frame *fra
 	struct state_node root, node;
 	int ret;
 
-	ret = destination_read_tree(in, frame, &root, err);
+	ret = destination_wait_for_work(in, err);
+	if (ret == 0)
+		ret = destination_read_tree(in, frame, &root, err);
 	if (ret == 0)
 		ret = state_child(&node, &root, "vm");
 	if (ret == 0)
@@ -339,7 +417,7 @@ static int destination_state(struct incoming *in, const struct stream_frame *fra
 	put_le64(&in->timings.load_ns, now_ns() - start_ns);
 	ret = stream_send(&in->d->stream, STREAM_PREPARED, 0, &in->timings, sizeof(in->timings), err);
 	/* While the source decides: once the guest runs, to unmap this would interrupt its vCPUs. */
-	destination_unmap_tree(in);
+	destination_unmap_tree(in->d);
 	return ret;
 }
 
@@ -389,25 +467,29 @@ static int destination_step(struct incoming *in, struct error *err)
 	return destination_handlers[frame.type].fn(in, &frame, err);
 }
 
-int destination_run(struct destination *d, struct vm *vm, struct error *err)
+int destination_run(struct destination *d, struct vm *vm, const struct destination_work *work,
+		    struct error *err)
 {
-	struct incoming in = { .d = d, .vm = vm, .phase = DESTINATION_PASS };
+	struct incoming in = { .d = d, .vm = vm, .work = work, .phase = DESTINATION_PASS };
 	struct error reason = { 0 };
-	int ret = destination_map_tree(&in, &reason);
+	int ret = 0;
 
-	if (ret == 0)
-		ret = destination_check(d, vm, &reason);
-	if (ret == 0)
-		ret = stream_send(&d->stream, STREAM_READY, 0, NULL, 0, &reason);
-	while (ret == 0 && in.phase != DESTINATION_RUNNING)
-		ret = destination_step(&in, &reason);
+	while (ret == 0 && in.phase != DESTINATION_RUNNING) {
+		ret = destination_look_at_work(&in, &reason);
+		if (ret == 0)
+			ret = destination_step(&in, &reason);
+	}
 	if (ret < 0) {
 		/* Before the source is told: what it has let go of for us must be there when it wants it
-		 * back. */
-		devices_release(vm->devices);
+		 * back. While devices are still given memory it has not let go of anything, and they cannot
+		 * be asked. */
+		if (!in.work)
+			devices_release(vm->devices);
 		destination_refuse(d, &reason);
+		if (in.work)
+			devices_release(vm->devices);
 		error_add(err, ret, "the guest was not taken over: %s", reason.text);
 	}
-	destination_unmap_tree(&in);
+	destination_unmap_tree(d);
 	return ret;
 }

@@ -7,6 +7,12 @@
 #include "migration/stream.h"
 #include "vmm/vm.h"
 
+struct destination_config {
+	const char *from;       /* channel address */
+	int cancel_fd;          /* see channel.h */
+	uint64_t clock_skew_ns; /* the source's clock may differ by this much; UINT64_MAX: by anything */
+};
+
 struct destination {
 	struct channel channel;
 	struct stream stream;
@@ -14,20 +20,51 @@ struct destination {
 	uint32_t hello_len;
 	uint64_t mem;
 	unsigned int cpus;
+	uint64_t clock_skew_ns;
+	uint64_t accepted, arrived; /* this host's clock (clock.h) at the connection, and with the HELLO */
+	void *tree;                 /* STATE_MAX bytes, for the payload in hand */
 };
 
-/* Waits for a source and takes its HELLO: memory size and vCPU count are known then, and bounded. */
-int __must_check destination_accept(struct destination *d, const char *from, int cancel_fd,
+/*
+ * What is done beside the guest's coming: devices get its memory, which can take minutes. The guest's first
+ * state for a device waits for it.
+ */
+struct destination_work {
+	int fd; /* readable once it has ended */
+	/* Then, once: how. Waits for the end if it is called before. */
+	int (*end)(void *opaque, struct error *err);
+	void *opaque;
+};
+
+/*
+ * The order is that of these functions: the guest is compared before anything is taken for it, and READY is
+ * out before what takes longer the larger the guest is. Where one fails before destination_run(), the caller
+ * says so with destination_refuse().
+ */
+
+/* Waits for a source and takes its HELLO: memory size and vCPU count are known then, within the bounds of
+ * what can be built at all. On an error the source has been told, and there is nothing to close. */
+int __must_check destination_accept(struct destination *d, const struct destination_config *config,
 				    struct error *err);
+
+/*
+ * Compares the HELLO with @vm, of which no more than vm_frame() and its devices is needed. Every difference
+ * is added to @err; where there were reasons in it the guest is refused for those.
+ */
+int __must_check destination_compare(struct destination *d, struct vm *vm, struct error *err);
+
+/* Says READY. The VM has its memory and vCPUs. */
+int __must_check destination_ready(struct destination *d, struct error *err);
 
 /* Tells the source why this host cannot take the guest. */
 void destination_refuse(struct destination *d, const struct error *err);
 
 /*
- * Checks the VM and its devices against the HELLO, answers, and follows the source up to COMMIT. On 0 the
- * guest is running here. On an error the source has been told, and @vm is only good for being destroyed.
+ * Follows the source up to COMMIT. On 0 the guest is running here, and @work (NULL: there is none) has ended
+ * well. On an error the source has been told, and @vm is only good for being destroyed.
  */
-int __must_check destination_run(struct destination *d, struct vm *vm, struct error *err);
+int __must_check destination_run(struct destination *d, struct vm *vm, const struct destination_work *work,
+				 struct error *err);
 void destination_close(struct destination *d);
 
 #endif

@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "migration/clock.h"
+
 /* For an answer while the guest stands still: longer than a loaded host takes, shorter than what its TCP
  * connections survive. */
 #define SOURCE_STOPPED_TIMEOUT_MS 10000
@@ -54,14 +56,27 @@ static int source_connect(struct source *s, struct error *err)
 	return ret < 0 ? ret : stream_init(&s->stream, &s->channel, SOURCE_RUNNING_TIMEOUT_MS, err);
 }
 
+/* The destination has looked at it, too, and takes the guest nevertheless. @from: when it was asked. */
+static void source_check_clock(uint64_t clock, uint64_t from)
+{
+	struct clock_skew skew = clock_compare(clock, from, clock_now());
+	char text[CLOCK_TEXT_MAX];
+
+	if (clock != 0 && skew.ns > CLOCK_NOTICED_NS)
+		log_warn("the destination's clock is %s this host's: the guest's will jump by that",
+			 clock_text(text, skew));
+}
+
 static int source_hello(struct source *s, struct error *err)
 {
+	uint64_t from = clock_now(), clock;
 	struct state_writer w;
 	uint32_t n = 0;
 	int ret = state_open_writer(&w);
 
 	/* A failure sticks, and comes back when the tree is closed. */
 	if (ret == 0) {
+		state_put_u64(&w, "clock", from);
 		state_begin(&w, "vm");
 		vm_describe(s->vm, &w);
 		state_end(&w);
@@ -84,7 +99,10 @@ static int source_hello(struct source *s, struct error *err)
 	ret = source_send_tree(s, STREAM_HELLO, STREAM_VERSION, &w, err);
 	if (ret < 0)
 		return ret;
-	return stream_expect(&s->stream, STREAM_READY, NULL, 0, SOURCE_RUNNING_TIMEOUT_MS, err);
+	ret = stream_expect_arg(&s->stream, STREAM_READY, &clock, SOURCE_RUNNING_TIMEOUT_MS, err);
+	if (ret == 0)
+		source_check_clock(clock, from);
+	return ret;
 }
 
 /* Once it is sure that there is a destination, and before the log begins: nothing may be written behind it.

@@ -88,6 +88,17 @@ int source_first_round(struct source *s, struct error *err)
 	return ret < 0 ? ret : source_live_round(s, err);
 }
 
+/* Before a destination takes a NIC's first state it gives the device all of guest memory, which where that is
+ * pinned takes seconds a GiB; and it may have begun when the first round did. */
+#define SOURCE_PIN_MS_PER_GIB 8000
+
+static int source_first_warm_timeout_ms(const struct source *s)
+{
+	uint64_t gib = (s->report->total_bytes + GIB(1) - 1) / GIB(1);
+
+	return SOURCE_RUNNING_TIMEOUT_MS + (int)gib * SOURCE_PIN_MS_PER_GIB;
+}
+
 /* 1 if @dev's state has gone ahead and was taken, 0 if there was nothing new. */
 static int source_warm_device(struct source *s, struct device *dev, bool first, struct error *err)
 {
@@ -110,7 +121,8 @@ static int source_warm_device(struct source *s, struct device *dev, bool first, 
 	}
 	ret = source_send_tree(s, STREAM_WARM, 0, &w, err);
 	if (ret == 0)
-		ret = stream_expect(&s->stream, STREAM_WARM_OK, NULL, 0, SOURCE_RUNNING_TIMEOUT_MS, err);
+		ret = stream_expect(&s->stream, STREAM_WARM_OK, NULL, 0,
+				    first ? source_first_warm_timeout_ms(s) : SOURCE_RUNNING_TIMEOUT_MS, err);
 	if (ret < 0)
 		return ret;
 	s->report->n_warm++;

@@ -188,18 +188,44 @@ int stream_read(struct stream *s, void *dst, uint32_t len, struct error *err)
 	return ret < 0 ? stream_fault(ret, err) : 0;
 }
 
+int stream_await(struct stream *s, int fd, int timeout_ms, struct error *err)
+{
+	int ret = channel_await(s->channel, fd, timeout_ms);
+
+	return ret < 0 ? stream_fault(ret, err) : 0;
+}
+
+/* The frame is there, its payload of @len bytes is not. */
+static int stream_expect_frame(struct stream *s, enum stream_type want, struct stream_frame *frame,
+			       uint32_t len, int timeout_ms, struct error *err)
+{
+	int ret = stream_receive(s, frame, timeout_ms, err);
+
+	if (ret < 0)
+		return ret;
+	if (frame->type == STREAM_REFUSED && want != STREAM_REFUSED)
+		return stream_take_refusal(s, frame->len, err);
+	if (frame->type != want || frame->len != len)
+		return error_add(err, -EPROTO, "%s frame of %u bytes instead of %s of %u",
+				 stream_type_name(frame->type), frame->len, stream_type_name(want), len);
+	return 0;
+}
+
 int stream_expect(struct stream *s, enum stream_type want, void *payload, uint32_t len, int timeout_ms,
 		  struct error *err)
 {
 	struct stream_frame frame;
-	int ret = stream_receive(s, &frame, timeout_ms, err);
+	int ret = stream_expect_frame(s, want, &frame, len, timeout_ms, err);
 
-	if (ret < 0)
-		return ret;
-	if (frame.type == STREAM_REFUSED && want != STREAM_REFUSED)
-		return stream_take_refusal(s, frame.len, err);
-	if (frame.type != want || frame.len != len)
-		return error_add(err, -EPROTO, "%s frame of %u bytes instead of %s of %u",
-				 stream_type_name(frame.type), frame.len, stream_type_name(want), len);
-	return stream_read(s, payload, len, err);
+	return ret < 0 ? ret : stream_read(s, payload, len, err);
+}
+
+int stream_expect_arg(struct stream *s, enum stream_type want, uint64_t *arg, int timeout_ms,
+		      struct error *err)
+{
+	struct stream_frame frame;
+	int ret = stream_expect_frame(s, want, &frame, 0, timeout_ms, err);
+
+	*arg = frame.arg;
+	return ret;
 }

@@ -28,10 +28,10 @@
 #define STREAM_VERSION 1u
 
 enum stream_type {
-	/* arg: STREAM_VERSION; payload: {memory, cpus, vm {...}, devices {count, device@0 {name, config
-	   {...}} ...}} */
+	/* arg: STREAM_VERSION; payload: {clock, vm {memory, cpus, ...}, devices {count, device@0 {name,
+	   config {...}} ...}}. clock: this host's time of day, nanoseconds since 1970; may be left out */
 	STREAM_HELLO = 1,
-	STREAM_READY,
+	STREAM_READY,   /* arg: the same of the destination's, when the HELLO had come; 0: does not say */
 	STREAM_REFUSED, /* payload: reasons as text, up to ERROR_TEXT_MAX bytes */
 	STREAM_RAM,     /* arg: gpa; payload: bytes of guest memory, whole pages, up to STREAM_RAM_MAX */
 	STREAM_ZERO,    /* arg: gpa; payload: le64, bytes that are zero */
@@ -109,12 +109,19 @@ int __must_check stream_receive(struct stream *s, struct stream_frame *frame, in
 				struct error *err);
 int __must_check stream_read(struct stream *s, void *dst, uint32_t len, struct error *err);
 
+/* Waits for what is done here meanwhile, whose end makes @fd readable. Bounded, called off, and ended by a
+ * peer that goes, as the stream's other waits are. */
+int __must_check stream_await(struct stream *s, int fd, int timeout_ms, struct error *err);
+
 /*
  * Waits for @want and nothing else; a REFUSED becomes -ECONNREFUSED with the peer's reasons in @err. The
  * payload must be exactly @len bytes.
  */
 int __must_check stream_expect(struct stream *s, enum stream_type want, void *payload, uint32_t len,
 			       int timeout_ms, struct error *err);
+/* The same for one without payload, with its arg. */
+int __must_check stream_expect_arg(struct stream *s, enum stream_type want, uint64_t *arg, int timeout_ms,
+				   struct error *err);
 
 const char *stream_type_name(enum stream_type type);
 

@@ -11,6 +11,9 @@ enum { CONFIG_RUN = 1u << 0, CONFIG_RECEIVE = 1u << 1, CONFIG_BOTH = CONFIG_RUN 
 #define CONFIG_MAX_IFNAME 15u
 #define CONFIG_HUB_ROOM   32u
 
+/* Ten years: more is a clock that was never set, which "any" is for. */
+#define CONFIG_MAX_CLOCK_SKEW 315360000u
+
 struct config_option {
 	const char *name;
 	const char *value; /* what stands for it in the help */
@@ -139,6 +142,36 @@ static int config_serial(struct vm_config *config, char *value, struct error *er
 		return error_add(err, -EINVAL, "--serial \"%s\": stdio, unix:PATH or none are possible",
 				 value);
 	}
+	return 0;
+}
+
+static int config_clock_skew(struct vm_config *config, char *value, struct error *err)
+{
+	uint64_t seconds;
+
+	if (strcmp(value, "any") == 0) {
+		config->clock_skew_ns = UINT64_MAX;
+		return 0;
+	}
+	if (config_parse_size(value, &seconds) < 0 || seconds < 1 || seconds > CONFIG_MAX_CLOCK_SKEW)
+		return error_add(err, -EINVAL, "--clock-skew \"%s\": 1 to %u seconds are possible, or any",
+				 value, CONFIG_MAX_CLOCK_SKEW);
+	config->clock_skew_ns = seconds * 1000000000u;
+	return 0;
+}
+
+static int config_core(struct vm_config *config, char *value, struct error *err)
+{
+	static const char *const names[] = {
+		[CORE_NONE] = "none", [CORE_FERRY] = "ferry", [CORE_GUEST] = "guest"
+	};
+	unsigned int core = 0;
+
+	while (core < ARRAY_SIZE(names) && strcmp(value, names[core]) != 0)
+		core++;
+	if (core == ARRAY_SIZE(names))
+		return error_add(err, -EINVAL, "--core \"%s\": none, ferry or guest are possible", value);
+	config->core = (enum core_kind)core;
 	return 0;
 }
 
@@ -412,7 +445,8 @@ static const struct config_option config_options[] = {
 	{ "initrd", "FILE", "initial RAM disk", CONFIG_RUN, 0, false, config_initrd },
 	{ "cmdline", "TEXT", "the kernel's command line; add console=ttyS0 to see it talk", CONFIG_RUN, 0,
 	  false, config_cmdline },
-	{ "mem", "SIZE", "memory with a unit K, M, G or T (default 512M; receive: what the source has)",
+	{ "mem", "SIZE",
+	  "memory with a unit K, M, G or T (default 512M; receive: what the source has, if the host has it)",
 	  CONFIG_BOTH, 0, false, config_mem },
 	{ "cpus", "N", "number of vCPUs, 1 to 64 (default 1; receive: what the source has)", CONFIG_BOTH, 0,
 	  false, config_cpus },
@@ -435,6 +469,12 @@ static const struct config_option config_options[] = {
 	{ "disk", "PATH[,ro]",
 	  "a disk: raw file or block device, for a move on storage of both hosts; may be repeated",
 	  CONFIG_BOTH, 0, true, config_disk },
+	{ "clock-skew", "SECONDS",
+	  "how far the source's clock may be from this host's, or any (default 60): the guest's jumps by it",
+	  CONFIG_RECEIVE, 0, false, config_clock_skew },
+	{ "core", "WHAT",
+	  "what a crash may leave in a core file: none (the default), ferry, or guest, with its memory",
+	  CONFIG_BOTH, 0, false, config_core },
 	{ "serial", "TO", "stdio (the default; on a terminal Ctrl-A x ends the VM), unix:PATH, or none",
 	  CONFIG_BOTH, 0, false, config_serial },
 	{ "runtime-dir", "DIR", "where control sockets are (default " CONFIG_RUNTIME_DIR ")", CONFIG_BOTH, 0,
@@ -443,7 +483,8 @@ static const struct config_option config_options[] = {
 
 #define CONFIG_N_OPTIONS ARRAY_SIZE(config_options)
 _Static_assert(CONFIG_N_OPTIONS <= 64, "one bit each");
-_Static_assert(CONFIG_MAX_CPUS == 64 && CONFIG_DEFAULT_MEM == MIB(512), "as the help says");
+_Static_assert(CONFIG_MAX_CPUS == 64 && CONFIG_DEFAULT_MEM == MIB(512) && CONFIG_CLOCK_SKEW == 60,
+	       "as the help says");
 
 /* Where the explanations begin. */
 #define CONFIG_HELP_COLUMN 25
@@ -500,7 +541,9 @@ static int config_parse(struct vm_config *config, unsigned int subcommand, int a
 	uint64_t seen = 0;
 	int ret = 0;
 
-	*config = (struct vm_config){ .runtime_dir = CONFIG_RUNTIME_DIR, .cmdline = "" };
+	*config = (struct vm_config){ .runtime_dir = CONFIG_RUNTIME_DIR,
+				      .cmdline = "",
+				      .clock_skew_ns = CONFIG_CLOCK_SKEW * UINT64_C(1000000000) };
 	for (int i = 1; i < argc; i++) {
 		const struct config_option *o = config_find(argv[i], subcommand, err);
 		char *value;

@@ -19,6 +19,12 @@
 #define CONFIG_MAX_MEM      GIB(4096)
 #define CONFIG_DEFAULT_MEM  MIB(512)
 
+/* How far a source's clock may be from this host's, seconds, where --clock-skew does not say another. */
+#define CONFIG_CLOCK_SKEW 60u
+
+/* What of this process may get into a core file: nothing, its own memory, or the guest's as well. */
+enum core_kind { CORE_NONE, CORE_FERRY, CORE_GUEST };
+
 enum serial_kind { SERIAL_STDIO, SERIAL_UNIX, SERIAL_NONE };
 
 /* Who serves the guest's data queues: the device itself (passthrough), or Ferry (shadow rings). Auto: the
@@ -52,12 +58,14 @@ struct disk_config {
 struct vm_config {
 	const char *name;
 	const char *runtime_dir;
-	const char *kernel;  /* NULL for "receive" */
-	const char *initrd;  /* NULL: none */
-	const char *cmdline; /* "" by default */
-	const char *from;    /* channel address of "receive", NULL for "run" */
-	uint64_t mem;        /* bytes; 0: not given, "receive" takes the source's */
-	unsigned int cpus;   /* 0: not given, same */
+	const char *kernel;     /* NULL for "receive" */
+	const char *initrd;     /* NULL: none */
+	const char *cmdline;    /* "" by default */
+	const char *from;       /* channel address of "receive", NULL for "run" */
+	uint64_t clock_skew_ns; /* of "receive"; UINT64_MAX: any */
+	enum core_kind core;
+	uint64_t mem;      /* bytes; 0: not given, "receive" takes the source's */
+	unsigned int cpus; /* 0: not given, same */
 	enum serial_kind serial;
 	const char *serial_path;
 	unsigned int n_nets;

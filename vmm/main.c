@@ -7,6 +7,8 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "devices/blk.h"
@@ -19,6 +21,7 @@
 #include "vmm/config.h"
 #include "vmm/control.h"
 #include "vmm/guard.h"
+#include "vmm/limits.h"
 #include "vmm/x86/acpi.h"
 #include "vmm/x86/boot.h"
 #include "vmm/x86/cpu.h"
@@ -33,6 +36,15 @@
  * takes a fraction of the faults' time. In a guest larger than this that fraction would be of memory that it
  * may never touch. */
 #define APP_PREFAULT_MAX GIB(1)
+
+/* Guest memory on its way to the devices' address spaces, on a thread of its own. */
+struct app_mapping {
+	bool running;
+	pthread_t thread;
+	int done_fd; /* eventfd: it has ended, with: */
+	int ret;
+	struct error err;
+};
 
 /* One VM's process: what "run" and "receive" build, in this order, and take down in the other. */
 struct app {
@@ -50,6 +62,7 @@ struct app {
 	unsigned int n_disks;
 	struct blk *disks[CONFIG_MAX_DISKS];
 	struct control *control;
+	struct app_mapping mapping;
 	/* COMMIT went out and nothing came back: the guest may run elsewhere, only the operator can know. */
 	_Atomic bool outcome_unknown;
 };
@@ -212,6 +225,29 @@ static int app_listen(struct app *app, struct error *err)
 	return control_create(&app->control, &app->vm.loop, &config, err);
 }
 
+/* A vDPA device reaches all of its guest's memory from the start. */
+static enum limits_use app_memory_use(const struct vm_config *config)
+{
+	enum limits_use use = LIMITS_LAZY;
+
+	for (unsigned int i = 0; i < config->n_nets; i++)
+		use = config->nets[i].vdpa ? LIMITS_PINNED : use;
+	return use;
+}
+
+/* A device does not say whether it pins memory until it is given some: that the limit is too low would be
+ * found when a source comes. */
+static void app_foresee_memlock(const struct vm_config *config)
+{
+	struct limits_memory host;
+	struct error err = { 0 };
+
+	limits_get_memory(&host, LIMITS_MEMINFO);
+	if (config->from && app_memory_use(config) == LIMITS_PINNED &&
+	    limits_check_memlock(config->mem ? config->mem : host.available, &err) < 0)
+		log_warn("%s", err.text);
+}
+
 /* Before a guest is waited for: what cannot be had is said at once, and a NIC is nobody else's any more. */
 static int app_claim(struct app *app, struct error *err)
 {
@@ -223,20 +259,22 @@ static int app_claim(struct app *app, struct error *err)
 		ret = net->soft ? soft_vdpa_open(&app->backends[i], net, err)
 				: vhost_vdpa_open(&app->backends[i], net->vdpa, err);
 	}
+	app_foresee_memlock(&app->config);
 	for (unsigned int i = 0; ret == 0 && app->config.from && i < app->config.n_disks; i++)
 		ret = blk_check(app->config.disks[i].path, app->config.disks[i].read_only, err);
 	return ret;
 }
 
-/* The machine: RAM, interrupt controllers, vCPUs, and everything on its buses. */
-static int app_build(struct app *app, uint64_t mem, unsigned int cpus, struct error *err)
+/* The machine without what costs by its size: interrupt controllers, and everything on its buses. */
+static int app_frame(struct app *app, uint64_t mem, unsigned int cpus, struct error *err)
 {
 	int ret;
 
-	ret = vm_init(&app->vm, mem, cpus, err);
+	app->has_vm = true;
+	ret = vm_frame(&app->vm, mem, cpus, err);
 	if (ret < 0)
 		return ret;
-	app->has_vm = true;
+	app->vm.memory.dumped = app->config.core == CORE_GUEST;
 	app->vm.stop_fd = app->guard.stop_fd;
 	app->stop = (struct loop_source){ .fd = app->guard.stop_fd, .fn = app_stopped };
 	ret = loop_add(&app->vm.loop, &app->stop, EPOLLIN);
@@ -263,18 +301,28 @@ static int app_build(struct app *app, uint64_t mem, unsigned int cpus, struct er
 		ret = blk_create(&app->disks[app->n_disks], &app->vm, &app->pci, disk->path, disk->read_only,
 				 app->config.from != NULL, app->n_disks, err);
 	}
-	if (ret == 0)
-		ret = vm_start(&app->vm, err);
-	if (ret == 0)
-		ret = app_map(app, err);
 	return ret;
+}
+
+/* And with it: RAM and vCPUs. */
+static int app_fill(struct app *app, struct error *err)
+{
+	int ret = vm_fill(&app->vm, err);
+
+	return ret < 0 ? ret : vm_start(&app->vm, err);
 }
 
 static int app_boot(struct app *app, struct error *err)
 {
 	struct boot_entry entry;
-	int ret = acpi_write(&app->vm.memory, app->config.cpus, err);
+	int ret = app_frame(app, app->config.mem, app->config.cpus, err);
 
+	if (ret == 0)
+		ret = app_fill(app, err);
+	if (ret == 0)
+		ret = app_map(app, err);
+	if (ret == 0)
+		ret = acpi_write(&app->vm.memory, app->config.cpus, err);
 	if (ret == 0)
 		ret = boot_load(&app->vm.memory, app->config.kernel, app->config.initrd, app->config.cmdline,
 				LAYOUT_ACPI, &entry, err);
@@ -287,38 +335,110 @@ static int app_boot(struct app *app, struct error *err)
 	return app_wait_mapped(app, err);
 }
 
+static void *app_mapping_thread(void *arg)
+{
+	struct app *app = arg;
+	int ret = app_map(app, &app->mapping.err);
+
+	app->mapping.ret = ret < 0 ? ret : app_wait_mapped(app, &app->mapping.err);
+	loop_signal(app->mapping.done_fd);
+	return NULL;
+}
+
+/* Memory for the devices of an arriving guest, while it comes. */
+static int app_map_begin(struct app *app, struct error *err)
+{
+	int ret;
+
+	app->mapping.done_fd = eventfd(0, EFD_CLOEXEC);
+	if (app->mapping.done_fd < 0)
+		return error_add(err, -errno, "cannot create an eventfd: %s", strerror(errno));
+	ret = -pthread_create(&app->mapping.thread, NULL, app_mapping_thread, app);
+	app->mapping.running = ret == 0;
+	return ret < 0 ? error_add(err, ret, "cannot start a thread: %s", strerror(-ret)) : 0;
+}
+
+static int app_map_end(void *opaque, struct error *err)
+{
+	struct app_mapping *mapping = &((struct app *)opaque)->mapping;
+
+	pthread_join(mapping->thread, NULL);
+	mapping->running = false;
+	return mapping->ret < 0 ? error_add(err, mapping->ret, "%s", mapping->err.text) : 0;
+}
+
+/* By what the operator has allowed, or else by what the host has. */
+static void app_check_size(const struct app *app, const struct destination *dst, struct error *err)
+{
+	const struct vm_config *config = &app->config;
+	enum limits_use use = app_memory_use(config);
+	struct limits_memory host;
+
+	limits_get_memory(&host, LIMITS_MEMINFO);
+	if (config->mem && config->mem != dst->mem)
+		error_add(err, -EINVAL, "the guest has %llu MiB of memory, --mem says %llu MiB",
+			  (unsigned long long)(dst->mem >> 20), (unsigned long long)(config->mem >> 20));
+	else if (!config->mem)
+		limits_check_memory(&host, dst->mem, use, err);
+	if (config->cpus && config->cpus != dst->cpus)
+		error_add(err, -EINVAL, "the guest has %u vCPUs, --cpus says %u", dst->cpus, config->cpus);
+}
+
+/*
+ * What a source describes is compared as a whole before anything is taken for it; then it is told at once,
+ * however large the guest is.
+ */
+static int app_prepare(struct app *app, struct destination *dst, struct error *err)
+{
+	int ret;
+
+	app_check_size(app, dst, err);
+	ret = app_frame(app, dst->mem, dst->cpus, err);
+	if (ret == 0)
+		ret = destination_compare(dst, &app->vm, err);
+	if (ret == 0)
+		ret = app_fill(app, err);
+	if (ret == 0)
+		ret = destination_ready(dst, err);
+	return ret < 0 ? ret : app_map_begin(app, err);
+}
+
 /* Takes a guest from a source. When it returns 0 the guest runs here. */
 static int app_arrive(struct app *app, struct error *err)
 {
+	const struct destination_config config = { .from = app->config.from,
+						   .cancel_fd = app->guard.stop_fd,
+						   .clock_skew_ns = app->config.clock_skew_ns };
+	struct destination_work mapping = { .end = app_map_end, .opaque = app };
+	struct error reason = { 0 };
 	struct destination dst;
 	int ret;
 
-	ret = destination_accept(&dst, app->config.from, app->guard.stop_fd, err);
+	ret = destination_accept(&dst, &config, err);
 	if (ret < 0)
 		return ret;
-	if (app->config.mem && app->config.mem != dst.mem)
-		ret = error_add(err, -EINVAL, "the guest has %llu MiB of memory, --mem says %llu MiB",
-				(unsigned long long)(dst.mem >> 20),
-				(unsigned long long)(app->config.mem >> 20));
-	if (app->config.cpus && app->config.cpus != dst.cpus)
-		ret = error_add(err, -EINVAL, "the guest has %u vCPUs, --cpus says %u", dst.cpus,
-				app->config.cpus);
-	if (ret == 0)
-		ret = app_build(app, dst.mem, dst.cpus, err);
-	if (ret == 0)
-		ret = app_wait_mapped(app, err);
-	if (ret < 0)
-		destination_refuse(&dst, err);
-	else
-		ret = destination_run(&dst, &app->vm, err);
+	ret = app_prepare(app, &dst, &reason);
+	mapping.fd = app->mapping.done_fd;
+	if (ret == 0) {
+		ret = destination_run(&dst, &app->vm, &mapping, err);
+	} else {
+		destination_refuse(&dst, &reason);
+		error_add(err, ret, "the guest was not taken over: %s", reason.text);
+	}
 	destination_close(&dst);
 	return ret;
 }
 
 static void app_destroy(struct app *app)
 {
+	struct error dropped = { 0 };
+
 	if (app->control)
 		control_destroy(app->control);
+	if (app->mapping.running)
+		app->mapping.ret = app_map_end(app, &dropped);
+	if (app->mapping.done_fd >= 0)
+		close(app->mapping.done_fd);
 	/* vCPUs first: nothing else may be in a device when it goes. */
 	if (app->has_vm)
 		vm_stop(&app->vm);
@@ -351,8 +471,6 @@ static int app_run(struct app *app)
 	if (ret == 0 && app->config.from)
 		ret = app_arrive(app, &err);
 	else if (ret == 0)
-		ret = app_build(app, app->config.mem, app->config.cpus, &err);
-	if (ret == 0 && !app->config.from)
 		ret = app_boot(app, &err);
 	if (ret == 0) {
 		guard_started(&app->guard);
@@ -372,6 +490,9 @@ static int app_main(struct app *app)
 		log_error("%s", err.text);
 		return VM_EXIT_ERROR;
 	}
+	/* A core file is readable by whoever can read where it is written. */
+	if (app->config.core == CORE_NONE && prctl(PR_SET_DUMPABLE, 0) < 0)
+		log_warn("core files cannot be switched off: %s", strerror(errno));
 	status = app_run(app);
 	app_destroy(app);
 	signo = guard_exit(&app->guard);
@@ -383,7 +504,7 @@ static int app_main(struct app *app)
 
 static int command_run(int argc, char **argv)
 {
-	struct app app = { 0 };
+	struct app app = { .mapping.done_fd = -1 };
 	struct error err = { 0 };
 
 	if (config_parse_run(&app.config, argc, argv, &err) < 0)
@@ -393,7 +514,7 @@ static int command_run(int argc, char **argv)
 
 static int command_receive(int argc, char **argv)
 {
-	struct app app = { 0 };
+	struct app app = { .mapping.done_fd = -1 };
 	struct error err = { 0 };
 
 	if (config_parse_receive(&app.config, argc, argv, &err) < 0)

@@ -161,9 +161,9 @@ void vm_unmap_page(struct vm *vm, uint64_t gpa)
 			  strerror(-ret));
 }
 
-static int vm_init_memory(struct vm *vm, uint64_t mem, struct error *err)
+static int vm_fill_memory(struct vm *vm, struct error *err)
 {
-	int ret = memory_init(&vm->memory, mem, err);
+	int ret = memory_fill(&vm->memory, err);
 
 	for (unsigned int i = 0; ret == 0 && i < vm->memory.n_regions; i++) {
 		ret = vm_set_slot(vm, i, 0);
@@ -176,8 +176,6 @@ static int vm_init_memory(struct vm *vm, uint64_t mem, struct error *err)
 
 static int vm_init_vcpus(struct vm *vm, unsigned int cpus, struct error *err)
 {
-	int ret = 0;
-
 	vm->vcpus = calloc(cpus, sizeof(*vm->vcpus));
 	if (!vm->vcpus)
 		return error_add(err, -ENOMEM, "cannot allocate %u vCPUs", cpus);
@@ -185,18 +183,17 @@ static int vm_init_vcpus(struct vm *vm, unsigned int cpus, struct error *err)
 		vm->vcpus[i] = (struct vcpu){ .vm = vm, .fd = -1 };
 	/* Known before the first is made: it is part of their topology. */
 	vm->n_vcpus = cpus;
-	for (unsigned int i = 0; ret == 0 && i < cpus; i++)
-		ret = vcpu_init(&vm->vcpus[i], vm, i, err);
-	return ret;
+	return vcpu_init(&vm->vcpus[0], vm, 0, err);
 }
 
-int vm_init(struct vm *vm, uint64_t mem, unsigned int cpus, struct error *err)
+int vm_frame(struct vm *vm, uint64_t mem, unsigned int cpus, struct error *err)
 {
 	pthread_condattr_t attr;
 	int ret;
 
-	*vm = (struct vm){ .kvm_fd = -1, .fd = -1, .memory.fd = -1, .loop.epoll_fd = -1, .stop_fd = -1, .paused = true };
+	*vm = (struct vm){ .kvm_fd = -1, .fd = -1, .loop.epoll_fd = -1, .stop_fd = -1, .paused = true };
 	vm->devices_tail = &vm->devices;
+	memory_frame(&vm->memory, mem);
 	pthread_mutex_init(&vm->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -213,11 +210,25 @@ int vm_init(struct vm *vm, uint64_t mem, unsigned int cpus, struct error *err)
 	if (ret == 0)
 		ret = cpu_init_vm(vm, err);
 	if (ret == 0)
-		ret = vm_init_memory(vm, mem, err);
-	if (ret == 0)
 		ret = vm_init_irqs(vm, err);
+	return ret < 0 ? ret : vm_init_vcpus(vm, cpus, err);
+}
+
+int vm_fill(struct vm *vm, struct error *err)
+{
+	int ret = vm_fill_memory(vm, err);
+
+	for (unsigned int i = 1; ret == 0 && i < vm->n_vcpus; i++)
+		ret = vcpu_init(&vm->vcpus[i], vm, i, err);
+	return ret;
+}
+
+int vm_init(struct vm *vm, uint64_t mem, unsigned int cpus, struct error *err)
+{
+	int ret = vm_frame(vm, mem, cpus, err);
+
 	if (ret == 0)
-		ret = vm_init_vcpus(vm, cpus, err);
+		ret = vm_fill(vm, err);
 	if (ret < 0)
 		vm_destroy(vm);
 	return ret;

@@ -70,10 +70,19 @@ struct vm {
 /*
  * Opens /dev/kvm and creates a VM with @mem bytes and @cpus vCPUs whose threads wait; registers are unset.
  * One clear message in @err for what a host's set-up lacks. vm_destroy() undoes it, and is not called while
- * the loop runs.
+ * the loop runs, nor where vm_init() has failed.
  */
 int __must_check vm_init(struct vm *vm, uint64_t mem, unsigned int cpus, struct error *err);
 void vm_destroy(struct vm *vm);
+
+/*
+ * Its two halves, for a guest that is yet to be compared. The frame has what costs the same for any size:
+ * KVM's VM, a frame of memory (memory.h), and of the vCPUs the first, which can be asked what they are like
+ * here; devices can be added. vm_fill() makes memory and the other vCPUs, as vm_accept() has made the first.
+ * Where either fails vm_destroy() is still to be called.
+ */
+int __must_check vm_frame(struct vm *vm, uint64_t mem, unsigned int cpus, struct error *err);
+int __must_check vm_fill(struct vm *vm, struct error *err);
 
 /* Appends to the device list: the order of saving and loading. Before the VM runs. */
 void vm_add_device(struct vm *vm, struct device *dev);

@@ -69,6 +69,11 @@ int channel_check(struct channel *c)
 	return 0;
 }
 
+int channel_await(struct channel *c, int fd, int timeout_ms)
+{
+	return 0;
+}
+
 void channel_linger(struct channel *c, int timeout_ms)
 {
 }

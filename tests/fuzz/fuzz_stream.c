@@ -233,7 +233,7 @@ static void check_memory(const struct rig *r)
 	}
 }
 
-static void check_end(const struct rig *r, int ret, const struct error *err)
+static void check_end(const struct rig *r, int ret, bool ready, const struct error *err)
 {
 	unsigned int said[STREAM_N_TYPES];
 
@@ -242,7 +242,7 @@ static void check_end(const struct rig *r, int ret, const struct error *err)
 	assert(said[STREAM_RUNNING] == (ret == 0) && said[STREAM_REFUSED] == (ret < 0));
 	for (unsigned int i = 0; i < ARRAY_SIZE(guest.devices); i++) {
 		assert(guest.devices[i].arrived == (ret == 0));
-		assert(guest.devices[i].released == (ret < 0));
+		assert(guest.devices[i].released == (ready && ret < 0));
 	}
 	assert(ret == 0 || err->text[0]);
 	if (ret < 0)
@@ -272,23 +272,34 @@ static void start_guest(void)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
+	static const struct destination_config config = { .from = "fuzz",
+							  .cancel_fd = -1,
+							  .clock_skew_ns = UINT64_MAX };
 	struct input in = { data, len };
 	struct error err = { 0 };
 	struct destination d;
+	bool ready;
 	int ret;
 
 	make_wire(&rig, &in);
 	start_guest();
 	fuzz_channel_set_peer(&rig.peer);
-	ret = destination_accept(&d, "fuzz", -1, &err);
+	ret = destination_accept(&d, &config, &err);
 	if (ret < 0) {
 		assert(err.text[0]);
 		return 0;
 	}
 	assert(d.mem >= CONFIG_MIN_MEM && d.mem <= CONFIG_MAX_MEM && d.cpus >= 1 &&
 	       d.cpus <= CONFIG_MAX_CPUS);
-	ret = destination_run(&d, &guest.vm, &err);
-	check_end(&rig, ret, &err);
+	ret = destination_compare(&d, &guest.vm, &err);
+	if (ret == 0)
+		ret = destination_ready(&d, &err);
+	ready = ret == 0;
+	if (ready)
+		ret = destination_run(&d, &guest.vm, NULL, &err);
+	else
+		destination_refuse(&d, &err);
+	check_end(&rig, ret, ready, &err);
 	destination_close(&d);
 	return 0;
 }

@@ -31,7 +31,7 @@ class Host:
             options = f"--from {self.address} {options}"
         net = f"--net {','.join(filter(None, [lab.net(node), net]))}" if node else ""
         self.process = lab.spawn(f"mkdir {self.directory} && exec ferry {verb} --name vm --runtime-dir {self.directory} "
-                                 f"--serial unix:{self.serial} {net} {options}")
+                                 f"--serial unix:{self.serial} --core ferry {net} {options}")
 
     def pid(self):
         with self.process.changed:

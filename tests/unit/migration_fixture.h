@@ -34,34 +34,59 @@ struct arrival {
 	struct fake_guest guest;
 	uint64_t mem; /* 0: what the source has */
 	void (*prepare)(struct fake_guest *g);
+	const struct destination_work *work;
+	uint64_t clock_skew_ns;
+	const char *reason; /* of whoever builds the VM, against the guest */
 	pthread_t thread;
 	int cancel_fd;
 	int ret;
 	struct error err;
 	bool has_guest;
+	bool ready; /* READY was said */
 };
 
-static inline void *arrival_run(void *arg)
+/* Up to READY, as vmm/main.c does it. */
+static inline int arrival_prepare(struct arrival *a, struct destination *d, struct error *err)
 {
-	struct arrival *a = arg;
-	struct destination d;
+	int ret;
 
-	a->ret = destination_accept(&d, address, a->cancel_fd, &a->err);
-	if (a->ret < 0)
-		return NULL;
-	fake_guest_init(&a->guest, a->mem ? a->mem : d.mem, d.cpus);
+	fake_guest_init(&a->guest, a->mem ? a->mem : d->mem, d->cpus);
 	a->has_guest = true;
 	a->guest.devices[1].holder = &holder;
 	if (a->prepare)
 		a->prepare(&a->guest);
-	a->ret = destination_run(&d, &a->guest.vm, &a->err);
+	if (a->reason)
+		error_add(err, 0, "%s", a->reason);
+	ret = destination_compare(d, &a->guest.vm, err);
+	if (ret == 0)
+		ret = destination_ready(d, err);
+	a->ready = ret == 0;
+	return ret;
+}
+
+static inline void *arrival_run(void *arg)
+{
+	struct arrival *a = arg;
+	const struct destination_config config = { .from = address,
+						   .cancel_fd = a->cancel_fd,
+						   .clock_skew_ns = a->clock_skew_ns };
+	struct destination d;
+
+	a->ret = destination_accept(&d, &config, &a->err);
+	if (a->ret < 0)
+		return NULL;
+	a->ret = arrival_prepare(a, &d, &a->err);
+	if (a->ret == 0)
+		a->ret = destination_run(&d, &a->guest.vm, a->work, &a->err);
+	else
+		destination_refuse(&d, &a->err);
 	destination_close(&d);
 	return NULL;
 }
 
 static inline void arrival_start(struct arrival *a, void (*prepare)(struct fake_guest *g))
 {
-	*a = (struct arrival){ .prepare = prepare, .cancel_fd = -1 };
+	*a = (struct arrival){ .prepare = prepare, .cancel_fd = -1, .clock_skew_ns = UINT64_MAX };
 	pthread_create(&a->thread, NULL, arrival_run, a);
 }
 
@@ -170,7 +195,7 @@ static inline void assert_not_here(struct arrival *a)
 		return;
 	assert_true(fake_guest_is_paused(&a->guest));
 	assert_ptr_not_equal(holder, &a->guest.devices[1]);
-	assert_true(a->guest.devices[0].released);
+	assert_int_equal(a->guest.devices[0].released, a->ready);
 	for (unsigned int i = 0; i < 2; i++)
 		assert_false(a->guest.devices[i].arrived);
 }

@@ -198,6 +198,13 @@ static void test_refusals(void **state)
 		{ "run --net vdpa=1 --net vdpa=2 --net vdpa=3 --net vdpa=4 --net vdpa=5 --net vdpa=6 --net "
 		  "vdpa=7 --net vdpa=8 --net vdpa=9",
 		  "at most 8" },
+		{ "run --clock-skew 5", "--clock-skew is for \"ferry receive\"" },
+		{ "receive --clock-skew 0", "1 to 315360000 seconds are possible, or any" },
+		{ "receive --clock-skew 315360001", "1 to 315360000 seconds" },
+		{ "receive --clock-skew never", "seconds are possible, or any" },
+		{ "receive --clock-skew -1", "seconds are possible, or any" },
+		{ "run --core all", "--core \"all\": none, ferry or guest are possible" },
+		{ "receive --core=", "--core has an empty value" },
 		{ "run --disk", "--disk needs a value: --disk PATH[,ro]" },
 		{ "run --disk ,ro", "PATH is missing" },
 		{ "run --disk /a,rw", "\"rw\" is not known" },
@@ -214,6 +221,23 @@ static void test_refusals(void **state)
 		if (!strstr(l.err.text, t[i].why))
 			fail_msg("\"%s\": \"%s\" does not say \"%s\"", t[i].line, l.err.text, t[i].why);
 	}
+}
+
+static void test_clock_skew_and_core_files(void **state)
+{
+	struct line l;
+
+	assert_int_equal(parse(&l, "receive --name a --from unix:/x"), 0);
+	assert_int_equal(l.config.clock_skew_ns, UINT64_C(60000000000));
+	assert_int_equal(l.config.core, CORE_NONE);
+	assert_int_equal(parse(&l, "receive --name a --from unix:/x --clock-skew 3600 --core ferry"), 0);
+	assert_int_equal(l.config.clock_skew_ns, UINT64_C(3600000000000));
+	assert_int_equal(l.config.core, CORE_FERRY);
+	assert_int_equal(parse(&l, "receive --name a --from unix:/x --clock-skew=any --core=guest"), 0);
+	assert_int_equal(l.config.clock_skew_ns, UINT64_MAX);
+	assert_int_equal(l.config.core, CORE_GUEST);
+	assert_int_equal(parse(&l, "run --name a --kernel k --core none"), 0);
+	assert_int_equal(l.config.core, CORE_NONE);
 }
 
 static void test_size(void **state)
@@ -286,8 +310,10 @@ static void test_help(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_run),  cmocka_unit_test(test_defaults), cmocka_unit_test(test_refusals),
-		cmocka_unit_test(test_size), cmocka_unit_test(test_name),     cmocka_unit_test(test_help),
+		cmocka_unit_test(test_run),      cmocka_unit_test(test_defaults),
+		cmocka_unit_test(test_refusals), cmocka_unit_test(test_clock_skew_and_core_files),
+		cmocka_unit_test(test_size),     cmocka_unit_test(test_name),
+		cmocka_unit_test(test_help),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -493,7 +493,7 @@ static void test_cancel(void **state)
 static void test_cancelled_destination(void **state)
 {
 	struct departure s;
-	struct arrival a = { .cancel_fd = eventfd(1, EFD_CLOEXEC) };
+	struct arrival a = { .cancel_fd = eventfd(1, EFD_CLOEXEC), .clock_skew_ns = UINT64_MAX };
 
 	pthread_create(&a.thread, NULL, arrival_run, &a);
 	arrival_join(&a);

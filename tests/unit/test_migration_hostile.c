@@ -2,8 +2,10 @@
 /* source_migrate() and destination_run(), each against an end that does not keep to the protocol: one that
  * says nothing, or no sense, or what a good one has said, cut short, damaged or in another order. */
 #define _GNU_SOURCE
+#include "migration/clock.h"
 #include "tests/unit/migration_fixture.h"
 
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -173,23 +175,29 @@ static void *feeder_run(void *arg)
 	return NULL;
 }
 
-/* The destination against @len bytes of a source: whether the guest came to run. */
-static bool feed(const uint8_t *bytes, uint64_t len, struct feeder *f)
+/* The destination @a against @len bytes of a source: whether the guest came to run. */
+static bool feed_to(struct arrival *a, const uint8_t *bytes, uint64_t len, struct feeder *f)
 {
-	struct arrival a = { .cancel_fd = -1 };
 	bool runs;
 
 	*f = (struct feeder){ .bytes = bytes, .len = len };
 	/* Let go of by the source that was recorded. */
 	holder = NULL;
 	pthread_create(&f->thread, NULL, feeder_run, f);
-	arrival_run(&a);
+	arrival_run(a);
 	pthread_join(f->thread, NULL);
-	runs = a.ret == 0;
+	runs = a->ret == 0;
 	if (!runs)
-		assert_not_here(&a);
-	arrival_exit(&a);
+		assert_not_here(a);
+	arrival_exit(a);
 	return runs;
+}
+
+static bool feed(const uint8_t *bytes, uint64_t len, struct feeder *f)
+{
+	struct arrival a = { .cancel_fd = -1, .clock_skew_ns = UINT64_MAX };
+
+	return feed_to(&a, bytes, len, f);
 }
 
 /* Cut short anywhere: no guest. At each byte of headers and trees, now and then within memory. */
@@ -288,7 +296,7 @@ static void test_order(void **state)
 }
 
 /* A HELLO with the tree of @w, which ends here. */
-static bool feed_hello(struct state_writer *w, uint64_t version, struct feeder *f)
+static bool feed_hello_to(struct arrival *a, struct state_writer *w, uint64_t version, struct feeder *f)
 {
 	uint8_t frame[4096];
 	uint32_t len;
@@ -299,7 +307,14 @@ static bool feed_hello(struct state_writer *w, uint64_t version, struct feeder *
 	stream_header_put((struct stream_header *)(void *)frame, STREAM_HELLO, len, version);
 	memcpy(frame + 16, tree, len);
 	free(tree);
-	return feed(frame, 16 + len, f);
+	return feed_to(a, frame, 16 + len, f);
+}
+
+static bool feed_hello(struct state_writer *w, uint64_t version, struct feeder *f)
+{
+	struct arrival a = { .cancel_fd = -1, .clock_skew_ns = UINT64_MAX };
+
+	return feed_hello_to(&a, w, version, f);
 }
 
 /* A failure unless the destination has said it. */
@@ -385,9 +400,184 @@ static void test_bad_devices(void **state)
 	}
 }
 
+/* What fits test_bad_hello()'s and test_bad_devices()' destination, from a host whose clock is @clock. */
+static void write_hello(struct state_writer *w, uint64_t clock)
+{
+	assert_int_equal(state_open_writer(w), 0);
+	state_put_u64(w, "clock", clock);
+	state_begin(w, "vm");
+	state_put_u64(w, "memory", MEM);
+	state_put_u32(w, "cpus", 1);
+	state_end(w);
+	state_begin(w, "devices");
+	state_put_u32(w, "count", 2);
+	for (unsigned int i = 0; i < 2; i++) {
+		state_begin_indexed(w, "device", i);
+		state_put_string(w, "name", i == 0 ? "dev0" : "dev1");
+		state_begin(w, "config");
+		state_put_u64(w, "config", 0);
+		state_end(w);
+		state_end(w);
+	}
+	state_end(w);
+}
+
+static void refuse_all(struct fake_guest *g)
+{
+	g->refuse_accept = "no such CPU";
+	g->devices[0].refuse_accept = "no such NIC";
+	g->devices[1].refuse_accept = "no such disk";
+}
+
+/* What is logged, as warnings and up. */
+struct captured {
+	int file, stderr_fd;
+	char text[4096];
+};
+
+static void capture_begin(struct captured *c)
+{
+	*c = (struct captured){ .file = memfd_create("log", MFD_CLOEXEC), .stderr_fd = dup(STDERR_FILENO) };
+	assert_true(c->file >= 0 && c->stderr_fd >= 0);
+	assert_int_equal(dup2(c->file, STDERR_FILENO), STDERR_FILENO);
+	log_level = LOG_WARN;
+}
+
+static void capture_end(struct captured *c)
+{
+	log_level = LOG_ERROR;
+	dup2(c->stderr_fd, STDERR_FILENO);
+	assert_true(pread(c->file, c->text, sizeof(c->text) - 1, 0) >= 0);
+	close(c->file);
+	close(c->stderr_fd);
+}
+
+#define SECONDS(n) ((n)*INT64_C(1000000000))
+
+/* The guest's clock is this host's from then on. */
+static void test_clocks_that_differ(void **state)
+{
+	static const struct {
+		int64_t ahead; /* the source's clock */
+		uint64_t allowed;
+		const char *said; /* here, and to the source if it is refused */
+		bool refused;
+	} cases[] = {
+		{ 0, SECONDS(60), NULL, false },
+		{ SECONDS(1) / 2, SECONDS(60), NULL, false },
+		{ SECONDS(30), SECONDS(60), "s ahead of this host's: the guest's will jump", false },
+		{ -SECONDS(30), SECONDS(60), "s behind this host's: the guest's will jump", false },
+		{ SECONDS(3600), SECONDS(60), "s ahead of this host's, and the guest's would jump", true },
+		{ -SECONDS(3600), SECONDS(60), "s behind this host's, and the guest's would jump", true },
+		{ SECONDS(3600), SECONDS(7200), "s ahead of this host's: the guest's will jump", false },
+		{ -SECONDS(1000000000), UINT64_MAX, "s behind this host's: the guest's will jump", false },
+		{ SECONDS(5), SECONDS(2), "give ferry receive --clock-skew", true },
+	};
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct arrival a = { .cancel_fd = -1, .clock_skew_ns = cases[i].allowed };
+		struct captured log;
+		struct state_writer w;
+		struct feeder f;
+
+		write_hello(&w, clock_now() + (uint64_t)cases[i].ahead);
+		capture_begin(&log);
+		assert_false(feed_hello_to(&a, &w, STREAM_VERSION, &f));
+		capture_end(&log);
+		assert_int_equal(get_le32(f.answers), cases[i].refused ? STREAM_REFUSED : STREAM_READY);
+		if (cases[i].refused)
+			assert_answer(&f, cases[i].said, i);
+		else if (cases[i].said && !strstr(log.text, cases[i].said))
+			fail_msg("%u: %s", i, log.text);
+		else if (!cases[i].said)
+			assert_null(strstr(log.text, "clock"));
+	}
+}
+
+/* A clock that nobody can have. */
+static void test_clock_out_of_range(void **state)
+{
+	static const uint64_t clocks[] = { 0, (uint64_t)INT64_MAX + 1, UINT64_MAX };
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(clocks); i++) {
+		struct state_writer w;
+		struct feeder f;
+
+		write_hello(&w, clocks[i]);
+		assert_false(feed_hello(&w, STREAM_VERSION, &f));
+		assert_answer(&f, "clock", i);
+	}
+}
+
+/* The other end's log has it as well. */
+static void test_the_source_says_so_too(void **state)
+{
+	struct departure s;
+
+	departure_init(&s);
+	for (unsigned int i = 0; i < 3; i++) {
+		static const struct {
+			int64_t ahead;
+			const char *said;
+		} cases[] = { { 0, NULL }, { SECONDS(30), "ahead of" }, { -SECONDS(30), "behind" } };
+		struct script script = { 0 };
+		struct captured log;
+
+		script_frame(&script, STREAM_READY, 0, "");
+		put_le64(script.bytes + 8, clock_now() + (uint64_t)cases[i].ahead);
+		capture_begin(&log);
+		script_against_source(&script, &s);
+		capture_end(&log);
+		if (cases[i].said)
+			assert_non_null(strstr(log.text, cases[i].said));
+		else
+			assert_null(strstr(log.text, "clock"));
+	}
+	departure_exit(&s);
+}
+
+/* All reasons at once: of whoever builds VMs here, of the clocks, the CPUs and the devices. */
+static void test_every_difference(void **state)
+{
+	struct arrival a = { .cancel_fd = -1,
+			     .prepare = refuse_all,
+			     .reason = "the guest has 4194304 MiB of memory" };
+	struct state_writer w;
+	struct feeder f;
+
+	write_hello(&w, clock_now() - SECONDS(3600));
+	assert_false(feed_hello_to(&a, &w, STREAM_VERSION, &f));
+	assert_int_equal(get_le32(f.answers), STREAM_REFUSED);
+	assert_answer(&f, "the guest has 4194304 MiB of memory", 0);
+	assert_answer(&f, "the source's clock is", 0);
+	assert_answer(&f, "no such CPU", 0);
+	assert_answer(&f, "dev0: no such NIC", 0);
+	assert_answer(&f, "dev1: no such disk", 0);
+}
+
+/* And of what builds VMs alone. */
+static void test_a_reason_of_the_host(void **state)
+{
+	struct arrival a = { .cancel_fd = -1,
+			     .clock_skew_ns = UINT64_MAX,
+			     .reason = "64 vCPUs are too many" };
+	struct state_writer w;
+	struct feeder f;
+
+	write_hello(&w, clock_now());
+	assert_false(feed_hello_to(&a, &w, STREAM_VERSION, &f));
+	assert_int_equal(get_le32(f.answers), STREAM_REFUSED);
+	assert_answer(&f, "64 vCPUs are too many", 0);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_clocks_that_differ),
+		cmocka_unit_test(test_clock_out_of_range),
+		cmocka_unit_test(test_the_source_says_so_too),
+		cmocka_unit_test(test_every_difference),
+		cmocka_unit_test(test_a_reason_of_the_host),
 		cmocka_unit_test(test_guest_ends_in_a_wait),
 		cmocka_unit_test(test_hostile_destination),
 		cmocka_unit_test(test_bad_hello),

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "tests/unit/vm_fixture.h"
+#include "vmm/x86/cpuid.h"
 
 static void save(struct fixture *f, void **fdt)
 {
@@ -405,6 +406,69 @@ static void test_refusals_of_description(void **state)
 	destroy(f);
 }
 
+/* A description of a guest with @mem bytes and @cpus vCPUs like those of @f. */
+static void *describe_sized(struct fixture *f, uint64_t mem, uint32_t cpus)
+{
+	void *fdt, *edited;
+
+	describe(f, &fdt);
+	edited = edit(fdt);
+	assert_int_equal(fdt_setprop_u64(edited, 0, "memory", mem), 0);
+	assert_int_equal(fdt_setprop_u32(edited, 0, "cpus", cpus), 0);
+	free(fdt);
+	return edited;
+}
+
+/* The largest guest there can be costs no memory and one vCPU before its description is accepted. */
+static void test_compared_before_anything_is_taken(void **state)
+{
+	struct fixture *f = make(busy_code, sizeof(busy_code)), frame;
+	void *fdt = describe_sized(f, GIB(4096), 64);
+	struct error err = { 0 };
+
+	assert_int_equal(vm_frame(&frame.vm, GIB(4096), 64, &err), 0);
+	check_load(&frame, fdt, true);
+	find_leaf(fdt, 1, 0)[2] |= 1u << 5;
+	check_refused(&frame, fdt, "leaf 0x1.0 ecx bit 5");
+	assert_int_equal(frame.vm.memory.fd, -1);
+	assert_null(frame.vm.memory.regions[0].hva);
+	assert_true(frame.vm.vcpus[0].fd >= 0);
+	for (unsigned int i = 1; i < 64; i++)
+		assert_int_equal(frame.vm.vcpus[i].fd, -1);
+	vm_destroy(&frame.vm);
+	free(fdt);
+	destroy(f);
+}
+
+/* What is made after that is as the source's, too. */
+static void test_vcpus_that_are_made_later(void **state)
+{
+	struct fixture *f = make(busy_code, sizeof(busy_code)), filled;
+	void *fdt = describe_sized(f, MEM, 3);
+	struct error err = { 0 };
+
+	assert_int_equal(find_leaf(fdt, 1, 0)[2] >> 13 & 1, 1);
+	find_leaf(fdt, 1, 0)[2] &= ~(1u << 13);
+	assert_int_equal(vm_frame(&filled.vm, MEM, 3, &err), 0);
+	check_load(&filled, fdt, true);
+	assert_int_equal(vm_fill(&filled.vm, &err), 0);
+	assert_non_null(memory_at(&filled.vm.memory, 0, MEM));
+	for (unsigned int i = 0; i < 3; i++) {
+		struct cpuid cpuid = { .nent = CPUID_MAX_ENTRIES };
+		unsigned int k = 0;
+
+		assert_int_equal(ioctl(filled.vm.vcpus[i].fd, KVM_GET_CPUID2, &cpuid), 0);
+		while (k < cpuid.nent && cpuid.entries[k].function != 1)
+			k++;
+		assert_true(k < cpuid.nent);
+		assert_int_equal(cpuid.entries[k].ecx >> 13 & 1, 0);
+		assert_int_equal(cpuid.entries[k].ebx >> 24, i);
+	}
+	vm_destroy(&filled.vm);
+	free(fdt);
+	destroy(f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -412,6 +476,8 @@ int main(void)
 		cmocka_unit_test(test_move_interrupts),
 		cmocka_unit_test(test_refusals_of_state),
 		cmocka_unit_test(test_refusals_of_description),
+		cmocka_unit_test(test_compared_before_anything_is_taken),
+		cmocka_unit_test(test_vcpus_that_are_made_later),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -187,6 +187,14 @@ static void cpu_probe(struct vcpu *vcpu)
 	}
 }
 
+static int cpu_set_tsc_khz(struct vcpu *vcpu, uint32_t khz, struct error *err)
+{
+	if (ioctl(vcpu->fd, KVM_SET_TSC_KHZ, khz) < 0)
+		return error_add(err, -errno, "KVM refuses to run the TSC at %u kHz: %s", khz,
+				 strerror(errno));
+	return 0;
+}
+
 int cpu_init_vcpu(struct vcpu *vcpu, struct error *err)
 {
 	/* Memory is write-back unless the guest's page tables say otherwise, as firmware would have set it
@@ -201,6 +209,10 @@ int cpu_init_vcpu(struct vcpu *vcpu, struct error *err)
 		return ret;
 	if (vcpu->index == 0)
 		cpu_probe(vcpu);
+	else if (vcpu->vm->cpu->tsc_scaled)
+		ret = cpu_set_tsc_khz(vcpu, vcpu->vm->cpu->tsc_khz, err);
+	if (ret < 0)
+		return ret;
 	if (ioctl(vcpu->fd, KVM_SET_MSRS, &list) != 1)
 		return error_add(err, -EINVAL, "KVM refuses to enable vCPU %u's MTRRs", vcpu->index);
 	return 0;
@@ -369,11 +381,11 @@ int cpu_accept(struct vm *vm, struct state_node *node)
 		ret = -EINVAL;
 	if (cpu_accept_tsc(vm, node, &khz) < 0)
 		ret = -EINVAL;
-	for (unsigned int i = 0; ret == 0 && i < vm->n_vcpus; i++) {
+	/* Those that are not there yet are made like this. */
+	for (unsigned int i = 0; ret == 0 && i < vm->n_vcpus && vm->vcpus[i].fd >= 0; i++) {
 		ret = cpu_set_cpuid(&vm->vcpus[i], &cpuid, node->err);
-		if (ret == 0 && khz != vm->cpu->tsc_khz && ioctl(vm->vcpus[i].fd, KVM_SET_TSC_KHZ, khz) < 0)
-			ret = error_add(node->err, -errno, "KVM refuses to run the TSC at %u kHz: %s", khz,
-					strerror(errno));
+		if (ret == 0 && khz != vm->cpu->tsc_khz)
+			ret = cpu_set_tsc_khz(&vm->vcpus[i], khz, node->err);
 	}
 	if (ret == 0) {
 		vm->cpu->cpuid = cpuid;

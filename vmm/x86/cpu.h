@@ -11,8 +11,8 @@
 int __must_check cpu_init_vm(struct vm *vm, struct error *err);
 void cpu_exit_vm(struct vm *vm);
 
-/* CPUID as KVM supports it here, with this vCPU's topology and APIC id. At creation, and at a destination
- * replaced by the source's. */
+/* CPUID and clock rate of the VM's model, with this vCPU's topology and APIC id. The model is what KVM
+ * supports here, and at a destination the source's from cpu_accept() on. */
 int __must_check cpu_init_vcpu(struct vcpu *vcpu, struct error *err);
 
 /* Registers of the first vCPU for @entry; the others wait for INIT and SIPI. */

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The two hosts' times of day: by their difference the guest's clock jumps when it moves. */
+#ifndef FERRY_MIGRATION_CLOCK_H
+#define FERRY_MIGRATION_CLOCK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Beyond this a guest notices: it is logged at both ends. Clocks that are kept by NTP are within it. */
+#define CLOCK_NOTICED_NS UINT64_C(1000000000)
+
+struct clock_skew {
+	uint64_t ns;
+	bool ahead; /* the peer's clock is */
+};
+
+/* This host's time of day, nanoseconds since 1970. */
+uint64_t clock_now(void);
+
+/* The least difference there can be to a peer whose clock was @theirs at some moment between @from and @to of
+ * ours: the message was on its way for a part of that. */
+struct clock_skew clock_compare(uint64_t theirs, uint64_t from, uint64_t to);
+
+/* "3.250 s ahead of", "0.002 s behind" */
+#define CLOCK_TEXT_MAX 48
+const char *clock_text(char text[CLOCK_TEXT_MAX], struct clock_skew skew);
+
+#endif

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* How much memory this host has, and how much of it a process may lock. */
+#ifndef FERRY_VMM_LIMITS_H
+#define FERRY_VMM_LIMITS_H
+
+#include <stdint.h>
+
+#include "vmm/log.h"
+
+/* Bytes. */
+struct limits_memory {
+	uint64_t total;
+	uint64_t available; /* without anything being swapped out, as the kernel estimates it */
+};
+
+#define LIMITS_MEMINFO "/proc/meminfo"
+
+/* As @path, LIMITS_MEMINFO, has it; of a host that does not show it the total, for both. */
+void limits_get_memory(struct limits_memory *m, const char *path);
+
+/* How a guest has its memory. */
+enum limits_use {
+	LIMITS_LAZY,  /* page by page, as it touches them; they can be swapped out */
+	LIMITS_PINNED /* all of it from the start, for good */
+};
+
+/* Whether a guest of @size bytes, which nobody here has asked for by a size, is more than @m has for one. */
+int limits_check_memory(const struct limits_memory *m, uint64_t size, enum limits_use use, struct error *err);
+
+/* Bytes that this process has pinned for devices, 0 if that cannot be told. */
+uint64_t limits_pinned(void);
+
+/* Raises RLIMIT_MEMLOCK to @needed, as far as that is allowed; returns what it is then. */
+uint64_t limits_raise_memlock(uint64_t needed);
+
+/* Whether @size bytes could be pinned, as some devices need it; what can be done, where not. */
+int limits_check_memlock(uint64_t size, struct error *err);
+
+#endif
