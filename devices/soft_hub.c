@@ -22,7 +22,7 @@
 #define HUB_MTU       1500u
 
 /* A socket gets its name before it can be reached, but not so long before. */
-#define HUB_NEW_SECONDS 2
+#define HUB_NEW_SECONDS 1
 
 struct soft_hub {
 	struct soft_port port;
