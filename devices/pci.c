@@ -141,8 +141,14 @@ static struct pci_device *pci_target(struct pci_bus *bus, uint64_t offset, uint8
 	return bus->devices[address >> 11 & (PCI_MAX_DEVICES - 1)];
 }
 
-/* Eight ports: 0 to 3 the address register, for dwords only, 4 to 7 the data. An access of the bus never
- * leaves them, so one of the data never leaves its dword. */
+/*
+ * Eight ports: 0 to 3 the address register, for dwords only, 4 to 7 the data. An access of the bus never
+ * leaves them, so one of the data never leaves its dword. The byte at 1 is the board's reset control
+ * register: bit 2 resets, the others choose how; it reads as zero.
+ */
+#define PCI_PORT_RESET (LAYOUT_PCI_RESET - LAYOUT_PCI_ADDR_PORT)
+#define PCI_RESET_CPU  0x04u
+
 static void pci_port_read(void *opaque, uint64_t offset, void *data, unsigned int len)
 {
 	struct pci_bus *bus = opaque;
@@ -154,6 +160,8 @@ static void pci_port_read(void *opaque, uint64_t offset, void *data, unsigned in
 		put_le32(data, bus->address);
 		pthread_mutex_unlock(&bus->lock);
 	}
+	if (offset == PCI_PORT_RESET && len == 1)
+		*(uint8_t *)data = 0;
 	if (offset < 4)
 		return;
 	dev = pci_target(bus, offset, &reg);
@@ -172,6 +180,8 @@ static void pci_port_write(void *opaque, uint64_t offset, const void *data, unsi
 		bus->address = get_le32(data);
 		pthread_mutex_unlock(&bus->lock);
 	}
+	if (offset == PCI_PORT_RESET && len == 1 && (*(const uint8_t *)data & PCI_RESET_CPU))
+		vm_end(bus->vm, VM_EXIT_RESET);
 	if (offset < 4)
 		return;
 	dev = pci_target(bus, offset, &reg);

@@ -322,6 +322,8 @@ static int app_boot(struct app *app, struct error *err)
 	if (ret == 0)
 		ret = app_map(app, err);
 	if (ret == 0)
+		ret = platform_power_on(&app->vm, err);
+	if (ret == 0)
 		ret = acpi_write(&app->vm.memory, app->config.cpus, err);
 	if (ret == 0)
 		ret = boot_load(&app->vm.memory, app->config.kernel, app->config.initrd, app->config.cmdline,

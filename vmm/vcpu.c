@@ -11,6 +11,7 @@
 
 #include "vmm/vm.h"
 #include "vmm/x86/cpu.h"
+#include "vmm/x86/platform.h"
 
 /* Only interrupts KVM_RUN; what to do then is in the VM's state. */
 static void vcpu_signalled(int signo)
@@ -114,7 +115,12 @@ static void vcpu_exit_mmio(struct vcpu *vcpu)
 
 static void vcpu_exit_shutdown(struct vcpu *vcpu)
 {
-	vcpu_crashed(vcpu, "triple fault");
+	/* On AMD KVM has made the vCPU anew by now: how it came to this can no more be seen in its registers.
+	 */
+	if (platform_reset_wanted(vcpu->vm))
+		vm_end(vcpu->vm, VM_EXIT_RESET);
+	else
+		vcpu_crashed(vcpu, "triple fault");
 }
 
 static void vcpu_exit_system_event(struct vcpu *vcpu)

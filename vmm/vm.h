@@ -21,8 +21,8 @@ enum vm_exit {
 	VM_EXIT_POWER_OFF = 0, /* also: migrated away */
 	VM_EXIT_ERROR = 1,
 	VM_EXIT_RESET = 3,
-	VM_EXIT_CRASHED =
-		4, /* the guest reported a panic, shut down by triple fault, or KVM cannot go on with it */
+	VM_EXIT_CRASHED = 4, /* the guest reported a panic, shut down by a triple fault that was no reset of
+				its own, or KVM cannot go on with it */
 };
 
 #define VM_MAX_GSI   1024u

@@ -35,6 +35,18 @@ void vm_add_device(struct vm *vm, struct device *dev)
 	vm->devices_tail = &dev->next;
 }
 
+void vm_end(struct vm *vm, enum vm_exit exit)
+{
+	if (!vm->ending)
+		vm->exit = exit;
+	vm->ending = true;
+}
+
+bool vm_ended(struct vm *vm)
+{
+	return vm->ending;
+}
+
 /* As KVM does when it is told of a signal, or finds one. */
 static void deliver(struct fake_vm *f, struct vm_irq *irq)
 {

@@ -36,6 +36,14 @@ def test_bzimage_4_cpus_reboot(fresh):
     assert ended(vm) == 3
 
 
+@pytest.mark.parametrize("way", ["k", "t", "p"])
+def test_reboot_by_other_ways_than_acpi(fresh, way):
+    """The keyboard controller, a triple fault, and PCI's reset control register."""
+    vm = fresh(kernel="vmlinux", cpus=2, cmdline=f"reboot={way}")
+    vm.guest.leave("reboot -f")
+    assert ended(vm) == 3
+
+
 @pytest.mark.long
 def test_64_cpus(fresh):
     # One after the other and in user space, when an idle one needs no tick any more: a nested host of two cannot take 64 at 250 Hz.

@@ -21,6 +21,28 @@ static void test_mechanism(void **state)
 	assert_int_equal(fake_config_read(x->f, 0, PCI_CLASS_DEVICE, 2), 0x0600);
 }
 
+/* reboot=p: Linux asks for a hard reset first, then for the reset. A byte at the address register alone does
+ * it. */
+static void test_reset_control(void **state)
+{
+	struct fixture *x = *state;
+
+	port_write(x, 0xcf8, 4, 0x80000c04);
+	for (uint16_t port = 0xcf8; port < 0xd00; port++) {
+		if (port != 0xcf9)
+			port_write(x, port, 1, 0x0e);
+	}
+	port_write(x, 0xcf8, 2, 0x0e0e);
+	port_write(x, 0xcfa, 2, 0x0e0e);
+	assert_int_equal(port_read(x, 0xcf9, 1), 0);
+	port_write(x, 0xcf9, 1, 0x02);
+	assert_false(x->f->vm.ending);
+	assert_int_equal(port_read(x, 0xcf8, 4), 0x80000c04);
+	port_write(x, 0xcf9, 1, 0x0e);
+	assert_true(x->f->vm.ending);
+	assert_int_equal(x->f->vm.exit, VM_EXIT_RESET);
+}
+
 static void test_nobody_answers(void **state)
 {
 	static const uint32_t addresses[] = {
@@ -321,6 +343,7 @@ int main(void)
 	log_level = LOG_WARN;
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_mechanism, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_reset_control, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_nobody_answers, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_header, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_full_bus, setup, teardown),

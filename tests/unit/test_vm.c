@@ -133,11 +133,16 @@ static void test_ends(void **state)
 		enum vm_exit exit;
 		uint16_t port;
 		uint8_t value;
+		uint16_t flag; /* what kind of reset the guest wants */
 	} cases[] = {
-		{ VM_EXIT_POWER_OFF, LAYOUT_SLEEP_CONTROL, 0x20 | LAYOUT_SLP_TYP_S5 << 2 },
-		{ VM_EXIT_RESET, LAYOUT_RESET_PORT, LAYOUT_RESET_VALUE },
-		{ VM_EXIT_CRASHED, LAYOUT_PVPANIC_PORT, 1 },
-		{ VM_EXIT_CRASHED, 0, 0 }, /* triple fault */
+		{ VM_EXIT_POWER_OFF, LAYOUT_SLEEP_CONTROL, 0x20 | LAYOUT_SLP_TYP_S5 << 2, 0xffff },
+		{ VM_EXIT_RESET, LAYOUT_RESET_PORT, LAYOUT_RESET_VALUE, 0xffff },
+		{ VM_EXIT_RESET, LAYOUT_KBC_PORT, 0xfe, 0xffff },
+		{ VM_EXIT_CRASHED, LAYOUT_PVPANIC_PORT, 1, 0 },
+		/* Triple faults: out of the blue, and as a restart's last resort. */
+		{ VM_EXIT_CRASHED, 0, 0, 0xffff },
+		{ VM_EXIT_RESET, 0, 0, 0x0000 },
+		{ VM_EXIT_RESET, 0, 0, 0x1234 },
 	};
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -154,6 +159,9 @@ static void test_ends(void **state)
 		};
 		struct fixture *f = make(code, sizeof(code));
 
+		if (cases[i].flag != 0xffff)
+			assert_int_equal(memory_write(&f->vm.memory, LAYOUT_RESET_FLAG, &cases[i].flag, 2),
+					 0);
 		log_level = (enum log_level) - 1;
 		vm_resume(&f->vm);
 		assert_int_equal(loop_run(&f->vm.loop), 0);

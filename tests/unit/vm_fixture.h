@@ -123,6 +123,7 @@ static inline struct fixture *make_sized(const void *code, size_t len, uint64_t 
 	assert_int_equal(bus_add(&f->vm.pio, PROBE_IO, 4, &probe_io_ops, &f->probe), 0);
 	assert_int_equal(bus_add(&f->vm.mmio, PROBE_MEM, 4, &probe_mem_ops, &f->probe), 0);
 	assert_int_equal(platform_init(&f->vm, &err), 0);
+	assert_int_equal(platform_power_on(&f->vm, &err), 0);
 	assert_int_equal(memory_write(&f->vm.memory, LAYOUT_GDT, gdt, sizeof(gdt)), 0);
 	assert_int_equal(memory_write(&f->vm.memory, CODE, code, len), 0);
 	ret = cpu_set_entry(&f->vm.vcpus[0], &entry, &err);

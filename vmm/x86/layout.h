@@ -5,6 +5,7 @@
 #define FERRY_VMM_X86_LAYOUT_H
 
 /* RAM: 0 to 3 GiB, and from 4 GiB (memory.h). The first MiB holds what the boot protocol needs. */
+#define LAYOUT_RESET_FLAG   0x472u /* word in a PC's BIOS data area: what kind of reset the guest wants */
 #define LAYOUT_GDT          0x500u
 #define LAYOUT_BOOT_INFO    0x6000u  /* boot_params, or hvm_start_info with what it points to */
 #define LAYOUT_PAGE_TABLE   0x9000u  /* identity map of the first 4 GiB for the 64-bit entry: 6 pages */
@@ -23,6 +24,7 @@
 #define LAYOUT_TSS          0xfffbd000u
 
 /* Ports. */
+#define LAYOUT_KBC_PORT      0x64u /* keyboard controller's command and status */
 #define LAYOUT_SERIAL_PORT   0x3f8u
 #define LAYOUT_PVPANIC_PORT  0x505u
 #define LAYOUT_SLEEP_CONTROL 0x600u /* ACPI sleep control register; S5 is SLP_TYP 5 */
@@ -31,6 +33,7 @@
 #define LAYOUT_RESET_VALUE   0x01u
 #define LAYOUT_SLP_TYP_S5    5u
 #define LAYOUT_PCI_ADDR_PORT 0xcf8u
+#define LAYOUT_PCI_RESET     0xcf9u /* reset control register, a byte among the address register's */
 #define LAYOUT_PCI_DATA_PORT 0xcfcu
 
 #define LAYOUT_SERIAL_IRQ 4u
