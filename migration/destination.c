@@ -268,9 +268,11 @@ int destination_ready(struct destination *d, struct error *err)
 static int destination_end_work(struct incoming *in, struct error *err)
 {
 	const struct destination_work *work = in->work;
+	int ret;
 
 	in->work = NULL;
-	return work->end(work->opaque, err);
+	ret = work->end(work->opaque, err);
+	return ret < 0 ? ret : 0;
 }
 
 /* Where it has failed the source is to know before it has sent everything. */
@@ -326,12 +328,14 @@ static int destination_sync(struct incoming *in, const struct stream_frame *fram
 	return stream_send(&in->d->stream, STREAM_SYNC_OK, 0, NULL, 0, err);
 }
 
-/* Reads a payload that is a tree, and opens it. */
+/* Reads a payload that is a tree, and opens it: state of devices, which have their memory by then. */
 static int destination_read_tree(struct incoming *in, const struct stream_frame *frame,
 				 struct state_node *root, struct error *err)
 {
-	int ret = stream_read(&in->d->stream, in->d->tree, frame->len, err);
+	int ret = destination_wait_for_work(in, err);
 
+	if (ret == 0)
+		ret = stream_read(&in->d->stream, in->d->tree, frame->len, err);
 	return ret < 0 ? ret : state_open(root, in->d->tree, frame->len, err);
 }
 
@@ -340,12 +344,10 @@ static int destination_warm(struct incoming *in, const struct stream_frame *fram
 	struct state_node root, state;
 	unsigned int index;
 	struct device *dev;
-	const char *name = NULL;
+	const char *name = "";
 	int ret;
 
-	ret = destination_wait_for_work(in, err);
-	if (ret == 0)
-		ret = destination_read_tree(in, frame, &root, err);
+	ret = destination_read_tree(in, frame, &root, err);
 	if (ret == 0)
 		ret = state_get_string(&root, "device", DESTINATION_NAME_MAX, &name);
 	if (ret == 0)
@@ -396,9 +398,7 @@ static int destination_state(struct incoming *in, const struct stream_frame *fra
 	struct state_node root, node;
 	int ret;
 
-	ret = destination_wait_for_work(in, err);
-	if (ret == 0)
-		ret = destination_read_tree(in, frame, &root, err);
+	ret = destination_read_tree(in, frame, &root, err);
 	if (ret == 0)
 		ret = state_child(&node, &root, "vm");
 	if (ret == 0)
