@@ -21,12 +21,12 @@ int __must_check net_create(struct net **net, struct vm *vm, struct pci_bus *bus
 void net_destroy(struct net *net);
 
 /*
- * Maps guest RAM for the device, once, before anything else is asked of the NIC: on the NIC's thread, for
- * where this pins memory it takes seconds a GiB. What is asked of the NIC from then on waits for it. So does
- * all that changes the process's own mappings, a new thread's stack for one, and behind that every page
- * fault: the kernel holds the address space's lock. net_wait_mapped() waits for its end; -errno with the
- * reason where the device cannot be used. One NIC after the other: the limit of locked memory is the
- * process's.
+ * Maps guest RAM for the device, once the VM has it, and before anything is asked of the NIC but its part in
+ * comparing (describe, accept): on the NIC's thread, for where this pins memory it takes seconds a GiB. What
+ * is asked of the NIC from then on waits for it. So does all that changes the process's own mappings, a new
+ * thread's stack for one, and behind that every page fault: the kernel holds the address space's lock.
+ * net_wait_mapped() waits for its end; -errno with the reason where the device cannot be used. One NIC after
+ * the other: the limit of locked memory is the process's.
  */
 void net_map_begin(struct net *net);
 int __must_check net_wait_mapped(struct net *net, struct error *err);

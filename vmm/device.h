@@ -11,7 +11,7 @@
  *	describe -> track(on) -> warm_save ... warm_save -> [vCPUs stopped] pause -> save -> release
  *	            track(off) <- reclaim -> resume, where the migration is given up <-/
  *
- * At the destination:
+ * At the destination, where the guest has no memory yet in accept and has all that it needs in load:
  *
  *	accept -> warm_load ... warm_load -> [COMMIT not yet seen] load -> [COMMIT] resume(arrived)
  *	              release, where the migration fails at any of these <-/

@@ -406,6 +406,30 @@ static void test_refusals_of_description(void **state)
 	destroy(f);
 }
 
+/* A host that lacks much says all of it, and leaves room for what devices have to say. */
+static void test_many_missing_features(void **state)
+{
+	struct fixture *f = make(busy_code, sizeof(busy_code));
+	struct error err;
+	unsigned int n = 0;
+	uint32_t *regs;
+	void *fdt;
+
+	describe(f, &fdt);
+	regs = find_leaf(fdt, 7, 0);
+	/* All there are, of two registers. */
+	n += (unsigned int)__builtin_popcount(~regs[1] & 0xfdf52bffu);
+	regs[1] |= 0xfdf52bffu;
+	n += (unsigned int)__builtin_popcount(~regs[2] & 0x1b415f6eu);
+	regs[2] |= 0x1b415f6eu;
+	assert_int_equal(load(f, fdt, &err, true) < 0, n > 0);
+	/* A name each, and two sentences. */
+	assert_in_range(strlen(err.text), 0, 20 * n + 200);
+	assert_in_range(strlen(err.text), 0, ERROR_TEXT_MAX * 3 / 4);
+	free(fdt);
+	destroy(f);
+}
+
 /* A description of a guest with @mem bytes and @cpus vCPUs like those of @f. */
 static void *describe_sized(struct fixture *f, uint64_t mem, uint32_t cpus)
 {
@@ -476,6 +500,7 @@ int main(void)
 		cmocka_unit_test(test_move_interrupts),
 		cmocka_unit_test(test_refusals_of_state),
 		cmocka_unit_test(test_refusals_of_description),
+		cmocka_unit_test(test_many_missing_features),
 		cmocka_unit_test(test_compared_before_anything_is_taken),
 		cmocka_unit_test(test_vcpus_that_are_made_later),
 	};

@@ -2,6 +2,7 @@
 /* x86 vCPUs: the model that all of a VM share, how they start, and whether a peer's guest can run on them. */
 #include "vmm/x86/cpu_priv.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 
@@ -325,6 +326,7 @@ const char *cpu_msr_name(uint32_t index)
 
 static int cpu_accept_msrs(struct vm *vm, struct state_node *node)
 {
+	struct cpuid_names names = { 0 };
 	const uint8_t *data;
 	uint32_t len;
 	uint64_t caps, missing;
@@ -335,11 +337,15 @@ static int cpu_accept_msrs(struct vm *vm, struct state_node *node)
 		return ret;
 	for (uint32_t i = 0; i + 4 <= len; i += 4) {
 		uint32_t index = get_le32(data + i);
+		char name[48];
 
+		snprintf(name, sizeof(name), "0x%x (%s)", index, cpu_msr_name(index));
 		if (!cpu_has_msr(vm->cpu, index))
-			ret = error_add(node->err, -EINVAL, "MSR 0x%x (%s) is missing on this host", index,
-					cpu_msr_name(index));
+			cpuid_names_add(&names, name);
 	}
+	if (names.n > 0)
+		ret = error_add(node->err, -EINVAL, "MSR%s %s %s missing on this host",
+				names.n > 1 ? "s" : "", names.text, names.n > 1 ? "are" : "is");
 	if (state_get_u64(node, "arch-capabilities", 0, UINT64_MAX, &caps) < 0)
 		return -EINVAL;
 	missing = caps & ~vm->cpu->arch_capabilities;

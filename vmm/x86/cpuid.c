@@ -4,6 +4,7 @@
 #include "vmm/x86/cpuid.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <sys/ioctl.h>
 
 enum cpuid_reg { EAX, EBX, ECX, EDX };
@@ -448,26 +449,39 @@ void cpuid_for_vcpu(struct cpuid *out, const struct cpuid *model, unsigned int i
 	cpuid_add_level(out, 2, 0, 0, 0, index);
 }
 
-/* Names the bits of one word that @want has and @have lacks. */
+void cpuid_names_add(struct cpuid_names *names, const char *name)
+{
+	size_t len = strlen(names->text);
+
+	snprintf(names->text + len, sizeof(names->text) - len, "%s%s", names->n++ > 0 ? ", " : "", name);
+}
+
+/* Names the bits of one word that @want has and @have lacks, in one reason: all of them are to be heard of,
+ * and what else there is. */
 static int cpuid_compare_word(const struct cpuid_word *word, const struct kvm_cpuid_entry2 *want,
 			      const struct kvm_cpuid_entry2 *have, struct error *err)
 {
 	static const char *const reg_names[] = { "eax", "ebx", "ecx", "edx" };
 	struct kvm_cpuid_entry2 a = *want, b = have ? *have : (struct kvm_cpuid_entry2){ 0 };
 	uint32_t missing = *cpuid_reg(&a, word->reg) & ~*cpuid_reg(&b, word->reg);
+	struct cpuid_names named = { 0 }, bits = { 0 };
 	int ret = 0;
 
 	for (unsigned int bit = 0; bit < 32; bit++) {
-		if (!(missing >> bit & 1))
-			continue;
-		if (word->names[bit])
-			ret = error_add(err, -EINVAL, "CPU feature %s is missing on this host",
-					word->names[bit]);
-		else
-			ret = error_add(err, -EINVAL,
-					"CPU feature of CPUID leaf 0x%x.%u %s bit %u cannot be taken over",
-					word->function, word->index, reg_names[word->reg], bit);
+		char number[8];
+
+		snprintf(number, sizeof(number), "%u", bit);
+		if (missing >> bit & 1)
+			cpuid_names_add(word->names[bit] ? &named : &bits,
+					word->names[bit] ? word->names[bit] : number);
 	}
+	if (named.n > 0)
+		ret = error_add(err, -EINVAL, "CPU feature%s %s %s missing on this host",
+				named.n > 1 ? "s" : "", named.text, named.n > 1 ? "are" : "is");
+	if (bits.n > 0)
+		ret = error_add(err, -EINVAL,
+				"CPU feature of CPUID leaf 0x%x.%u %s bit %s cannot be taken over",
+				word->function, word->index, reg_names[word->reg], bits.text);
 	return ret;
 }
 

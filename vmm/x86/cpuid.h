@@ -34,4 +34,14 @@ void cpuid_for_vcpu(struct cpuid *out, const struct cpuid *model, unsigned int i
 int __must_check cpuid_accept(struct cpuid *out, const struct cpuid *host,
 			      const struct kvm_cpuid_entry2 *entries, uint32_t n, struct error *err);
 
+/* Names that belong to one reason: "a, b". As many as fit. */
+#define CPUID_NAMES_MAX 320u
+
+struct cpuid_names {
+	char text[CPUID_NAMES_MAX];
+	unsigned int n;
+};
+
+void cpuid_names_add(struct cpuid_names *names, const char *name);
+
 #endif
