@@ -107,6 +107,7 @@ static int run(struct net *net, void *arg)
 
 		net->store = b->empty;
 		net->target = b->full;
+		net_ctrl_limit(net, net->patience.call);
 		start = now_ns();
 		ret = net_ctrl_apply(net, &err);
 		b->ns[i] = now_ns() - start;
