@@ -29,36 +29,53 @@ static void net_plan_queue(struct net *net, struct net_queue *q, unsigned int gu
 	q->call.fn = net_queue_called;
 }
 
+unsigned int net_n_data(const struct net *net, uint64_t features)
+{
+	return net_has_pairs(features) ? 2 * net->max_pairs : 2;
+}
+
+/* "Virtqueues": its index follows the most pairs there can be, and the device may have more than the guest
+ * sees. */
+static unsigned int net_device_ctrl(const struct net *net, uint64_t features)
+{
+	return net_has_pairs(features) ? 2 * net->device_max_pairs : 2;
+}
+
+struct cvq_limits net_limits(const struct net *net, uint64_t features)
+{
+	const uint8_t *config = net->config;
+
+	return (struct cvq_limits){
+		.features = features,
+		.max_pairs = (uint16_t)(net_n_data(net, features) / 2),
+		.device_ctrl =
+			(uint16_t)(virtio_has(features, VIRTIO_NET_F_CTRL_VQ) ? net_device_ctrl(net, features)
+									      : 0),
+		.rss_max_key = config[offsetof(struct virtio_net_config, rss_max_key_size)],
+		.rss_max_table = get_le16(
+			config + offsetof(struct virtio_net_config, rss_max_indirection_table_length)),
+		.hash_types = get_le32(config + offsetof(struct virtio_net_config, supported_hash_types)),
+		.tunnel_types = get_le32(config + NET_CONFIG_TUNNEL_TYPES),
+	};
+}
+
 void net_plan(struct net *net, uint64_t features)
 {
 	net->features = features;
-	net->n_data = net_has_pairs(features) ? 2 * net->max_pairs : 2;
+	net->n_data = net_n_data(net, features);
 	for (unsigned int i = 0; i < net->n_data; i++)
 		net_plan_queue(net, &net->queues[i], i, i);
 	net->ctrl_queue = NULL;
 	if (virtio_has(features, VIRTIO_NET_F_CTRL_VQ)) {
-		/* "Virtqueues": its index follows the most pairs there can be, and the device may have more
-		 * than the guest sees. */
 		net->ctrl_queue = &net->queues[net->n_slots - 1];
-		net_plan_queue(net, net->ctrl_queue, net->n_data,
-			       net_has_pairs(features) ? 2 * net->device_max_pairs : 2);
+		net_plan_queue(net, net->ctrl_queue, net->n_data, net_device_ctrl(net, features));
 		net->ctrl_queue->kick.fn = net_ctrl_kicked;
 		net->ctrl_queue->call.fn = net_ctrl_called;
 	}
 	net->header_len = virtio_has(features, VIRTIO_NET_F_HASH_REPORT)
 				  ? sizeof(struct virtio_net_hdr_v1_hash)
 				  : sizeof(struct virtio_net_hdr_v1);
-	net->limits = (struct cvq_limits){
-		.features = features,
-		.max_pairs = (uint16_t)(net->n_data / 2),
-		.device_ctrl = (uint16_t)(net->ctrl_queue ? net->ctrl_queue->device_index : 0),
-		.rss_max_key = net->config[offsetof(struct virtio_net_config, rss_max_key_size)],
-		.rss_max_table = get_le16(
-			net->config + offsetof(struct virtio_net_config, rss_max_indirection_table_length)),
-		.hash_types =
-			get_le32(net->config + offsetof(struct virtio_net_config, supported_hash_types)),
-		.tunnel_types = get_le32(net->config + NET_CONFIG_TUNNEL_TYPES),
-	};
+	net->limits = net_limits(net, features);
 }
 
 uint64_t net_device_features(const struct net *net, uint64_t features)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The NIC's part in a migration: what a destination must match, what goes ahead while the guest runs, and
- * what goes with it. */
+/* The NIC's part in a migration: what a destination must match, what a source sends ahead while the guest
+ * runs, and with it; net/arrive.c has what a destination does with that. */
 #include "devices/net_priv.h"
 
 #include <assert.h>
@@ -227,107 +227,6 @@ static int net_warm_save(struct device *dev, struct state_writer *w, bool first)
 	return net_call(container_of(dev, struct net, device), net_warm_save_call, &save);
 }
 
-/* A device with other features, or for a driver that has begun anew, cannot be reached by commands. */
-static int net_warm_start(struct net *net, uint64_t generation, uint64_t features, struct error *err)
-{
-	if (net->started && generation == net->generation && features == net->features)
-		return 0;
-	net_stop(net);
-	net_plan(net, features);
-	net->generation = generation;
-	return net_start(net, features, net_scratch_post, err);
-}
-
-/* The statistics that the guest has been told of, if it has asked. */
-static int net_take_stats_types(struct net *net, uint64_t features, struct state_node *node)
-{
-	const struct cvq_limits limits = { .features = features };
-	uint64_t types = 0;
-
-	if (state_has(node, "statistics") && state_get_u64(node, "statistics", 1, UINT64_MAX, &types) < 0)
-		return -EINVAL;
-	if (types & ~cvq_stats_types(&limits) || (types && !virtio_has(features, VIRTIO_NET_F_DEVICE_STATS)))
-		return error_add(node->err, -EINVAL, "%s: statistics of types 0x%llx with features 0x%llx",
-				 net->name, (unsigned long long)types, (unsigned long long)features);
-	net->stats.types = types;
-	return 0;
-}
-
-/* Whether the device is there and well: nothing may have been asked of it for a while, and the guest comes.
- */
-static int net_check_alive(struct net *net, struct error *err)
-{
-	uint8_t status = 0;
-	int ret = net->vdpa->ops->get_status(net->vdpa, &status, err);
-
-	if (ret < 0)
-		return ret;
-	if ((status & VIRTIO_CONFIG_S_NEEDS_RESET) || !(status & VIRTIO_CONFIG_S_DRIVER_OK))
-		return error_add(err, -EIO, "the device has stopped (status 0x%x)", status);
-	return 0;
-}
-
-/* Brings this host's device to what net_put_warm() of the source described. Adds the device's name to
- * whatever it says against it. @arrives: with the guest, not ahead of it. */
-static int net_take_warm(struct net *net, struct state_node *node, bool arrives)
-{
-	struct error reason = { 0 };
-	struct state_node cvq;
-	uint64_t generation, features;
-	uint32_t active;
-	uint8_t mac[6];
-	int ret;
-
-	net_ctrl_limit(net, arrives ? net->patience.load : net->patience.warm);
-	if (state_get_u32(node, "active", 0, 1, &active) < 0)
-		return -EINVAL;
-	net->active = active;
-	if (!active) {
-		net_stop(net);
-		return state_finish(node);
-	}
-	if (state_get_u64(node, "generation", 0, UINT64_MAX, &generation) < 0 ||
-	    state_get_u64(node, "features", 0, UINT64_MAX, &features) < 0 ||
-	    state_get_bytes(node, "mac", mac, sizeof(mac)) < 0 || state_child(&cvq, node, "cvq") < 0)
-		return -EINVAL;
-	if (net_check_features(net, "uses", features, net->offered, node->err) < 0)
-		return -ENOTSUP;
-	if (!net_features_ok(&net->virtio, features))
-		return error_add(node->err, -EINVAL, "%s: features 0x%llx do not hold together", net->name,
-				 (unsigned long long)features);
-	if (net->broken)
-		return error_add(node->err, -EIO, "%s: %s has stopped working", net->name, net->vdpa->name);
-	if (net_take_stats_types(net, features, node) < 0)
-		return -EINVAL;
-	net_config_set_mac(net, mac);
-	ret = net_warm_start(net, generation, features, &reason);
-	if (ret == 0)
-		ret = cvq_load(&net->target, &net->limits, &cvq);
-	if (ret == 0 && net->shared_switch && !arrives)
-		cvq_hold_back(&net->target, &net->store);
-	if (ret == 0)
-		ret = net_ctrl_apply(net, &reason);
-	if (ret == 0)
-		ret = net_stats_check(net, &reason);
-	if (ret == 0 && arrives)
-		ret = net_check_alive(net, &reason);
-	if (reason.text[0])
-		error_add(node->err, ret, "%s (%s): %s", net->name, net->vdpa->name, reason.text);
-	if (ret < 0 || state_finish(&cvq) < 0)
-		return ret < 0 ? ret : -EINVAL;
-	return state_finish(node);
-}
-
-static int net_warm_load_call(struct net *net, void *arg)
-{
-	return net_take_warm(net, arg, false);
-}
-
-static int net_warm_load(struct device *dev, struct state_node *node)
-{
-	return net_call(container_of(dev, struct net, device), net_warm_load_call, node);
-}
-
 static int net_pause_call(struct net *net, void *arg)
 {
 	/* net_track() came first. */
@@ -378,68 +277,6 @@ static int net_save_call(struct net *net, void *arg)
 static void net_save(struct device *dev, struct state_writer *w)
 {
 	net_call(container_of(dev, struct net, device), net_save_call, w);
-}
-
-static int net_load_rings(struct net *net, struct state_node *node)
-{
-	int ret = net_find_rings(net, node->err);
-
-	for (unsigned int i = 0; ret == 0 && i < net->n_slots; i++) {
-		struct net_queue *q = &net->queues[i];
-		struct state_node ring;
-
-		if (!q->held)
-			continue;
-		ret = state_child_indexed(&ring, node, "ring", q->guest_index);
-		if (ret == 0)
-			ret = vring_load(&q->vring, &ring);
-		if (ret == 0)
-			ret = state_finish(&ring);
-		/* The control queue takes what is in flight from its ring by itself. */
-		if (ret == 0 && q != net->ctrl_queue)
-			net_queue_hold_in_flight(q);
-	}
-	return ret;
-}
-
-static int net_load_call(struct net *net, void *arg)
-{
-	struct state_node *node = arg;
-	struct state_node warm, virtio;
-	uint32_t announcing;
-	uint8_t status;
-
-	if (state_get_u32(node, "announcing", 0, 1, &announcing) < 0 ||
-	    state_child(&warm, node, "warm") < 0 || net_take_warm(net, &warm, true) < 0 ||
-	    state_child(&virtio, node, "virtio") < 0 || virtio_pci_load(&net->virtio, &virtio) < 0 ||
-	    state_finish(&virtio) < 0)
-		return -EINVAL;
-	status = net->virtio.status;
-	net->announcing = announcing;
-	if (!net->active) {
-		/* A driver that had to reset its device still has to. */
-		net->active = net->broken = status & VIRTIO_CONFIG_S_DRIVER_OK;
-		if (net->broken && !(status & VIRTIO_CONFIG_S_NEEDS_RESET))
-			return error_add(node->err, -EINVAL, "%s: status 0x%x of a driver without a device",
-					 net->name, status);
-		return state_finish(node);
-	}
-	if (announcing && !virtio_has(net->features, VIRTIO_NET_F_GUEST_ANNOUNCE))
-		return error_add(node->err, -EINVAL, "%s: announcing without VIRTIO_NET_F_GUEST_ANNOUNCE",
-				 net->name);
-	if (!(status & VIRTIO_CONFIG_S_DRIVER_OK) || net->virtio.accepted != net->features)
-		return error_add(node->err, -EINVAL,
-				 "%s: status 0x%x with features 0x%llx does not go with features 0x%llx",
-				 net->name, status, (unsigned long long)net->virtio.accepted,
-				 (unsigned long long)net->features);
-	if (net_stats_load(net, node) < 0 || net_load_rings(net, node) < 0)
-		return -EINVAL;
-	return state_finish(node);
-}
-
-static int net_load(struct device *dev, struct state_node *node)
-{
-	return net_call(container_of(dev, struct net, device), net_load_call, node);
 }
 
 static int net_resume_call(struct net *net, void *arg)

@@ -4,7 +4,8 @@
  * (starting and stopping the vDPA device), net_ring.c (the guest's rings), net_data.c (data queues),
  * net_pass.c (data queues that are the device's own), net_mode.c (going over to them and back),
  * net_ctrl.c (control queue), net_batch.c (Ferry's own commands on it), net_scratch.c (Ferry's own buffers:
- * receive buffers of a warm destination, announcements), net_stats.c (device statistics), net_migrate.c.
+ * receive buffers of a warm destination, announcements), net_stats.c (device statistics), net_migrate.c,
+ * net/arrive.c (state that comes to a destination).
  *
  * Unless said otherwise everything here runs on the NIC's thread; others come in through loop_call().
  */
@@ -241,7 +242,10 @@ uint64_t net_offer_rings(const struct net *net, const struct net_config *config,
 int __must_check net_check_features(struct net *net, const char *guest, uint64_t want, uint64_t have,
 				    struct error *err);
 
-/* net_life.c. net_plan() lays out queues, limits and header for a set of negotiated features. */
+/* net_life.c. What a set of negotiated features means: the number of data queues, and limits of commands.
+ * net_plan() lays out queues, limits and header for it. */
+unsigned int net_n_data(const struct net *net, uint64_t features);
+struct cvq_limits net_limits(const struct net *net, uint64_t features);
 void net_plan(struct net *net, uint64_t features);
 uint64_t net_device_features(const struct net *net, uint64_t features);
 /* Guest memory and the control queue's part of the window where it has an address space of its own, always;
@@ -297,7 +301,19 @@ void net_return_later(struct net *net);
 void net_return_timer(struct loop_source *src, uint32_t events);
 int net_track(struct device *dev, bool on, uint64_t *still_ns, struct error *err);
 
-/* net_ring.c. Finds the guest's rings where its driver has put them, at index 0. net_attach() serves them,
+/* net_ring.c. A ring of the guest's, that nothing serves yet; @held is NULL where the driver has not enabled
+ * it. net_drop_ring() frees it, net_take_ring() makes it the queue's. */
+struct net_ring {
+	struct vring vring;
+	uint16_t *held;
+};
+
+int __must_check net_find_ring(const struct net *net, uint64_t features, unsigned int guest_index,
+			       const struct virtio_pci_place *place, struct net_ring *ring,
+			       struct error *err);
+void net_drop_ring(struct net_ring *ring);
+void net_take_ring(struct net *net, struct net_queue *q, struct net_ring *ring);
+/* Finds the guest's rings where its driver has put them, at index 0. net_attach() serves them,
  * net_detach() ends that and frees. */
 int __must_check net_find_rings(struct net *net, struct error *err);
 void net_attach(struct net *net);
@@ -399,9 +415,9 @@ void net_stats_read(struct net *net);
 void net_stats_go_on(struct net *net);
 /* Whether this device counts what the guest has been told of. */
 int __must_check net_stats_check(struct net *net, struct error *err);
-/* Properties of the current node; loading makes this device's counters go on. */
 void net_stats_save(struct net *net, struct state_writer *w);
-int __must_check net_stats_load(struct net *net, struct state_node *node);
+/* Asks the device what it counts from, as far as the guest knows of it: its counters go on from there. */
+int __must_check net_stats_rebase(struct net *net, uint64_t end_ns, struct error *err);
 
 /* net_scratch.c. */
 uint64_t net_scratch_bytes(void); /* in the window, for each receive queue */
@@ -417,6 +433,10 @@ void net_announce_start(struct net *net);
 void net_announce_timer(struct loop_source *src, uint32_t events);
 void net_announce_used(struct net *net);
 void net_announce_stop(struct net *net);
+
+/* net/arrive.c: operations of a destination. */
+int net_warm_load(struct device *dev, struct state_node *node);
+int net_load(struct device *dev, struct state_node *node);
 
 /* net_migrate.c. */
 extern const struct device_ops net_device_ops;

@@ -5,34 +5,67 @@
 #include <errno.h>
 #include <stdlib.h>
 
-static int net_find_ring(struct net *net, struct net_queue *q, struct error *err)
+int net_find_ring(const struct net *net, uint64_t features, unsigned int guest_index,
+		  const struct virtio_pci_place *place, struct net_ring *ring, struct error *err)
 {
-	const struct virtio_queue *vq = &net->virtio.queues[q->guest_index];
 	struct vring_setup setup = {
-		.size = vq->size,
-		.desc = vq->desc,
-		.avail = vq->driver,
-		.used = vq->device,
-		.event_idx = virtio_has(net->features, VIRTIO_RING_F_EVENT_IDX),
-		.indirect = virtio_has(net->features, VIRTIO_RING_F_INDIRECT_DESC),
-		.packed = virtio_has(net->features, VIRTIO_F_RING_PACKED),
-		.in_order = virtio_has(net->features, VIRTIO_F_IN_ORDER),
+		.size = (uint16_t)place->size,
+		.desc = place->desc,
+		.avail = place->driver,
+		.used = place->device,
+		.event_idx = virtio_has(features, VIRTIO_RING_F_EVENT_IDX),
+		.indirect = virtio_has(features, VIRTIO_RING_F_INDIRECT_DESC),
+		.packed = virtio_has(features, VIRTIO_F_RING_PACKED),
+		.in_order = virtio_has(features, VIRTIO_F_IN_ORDER),
 	};
 	int ret;
 
-	if (q != net->ctrl_queue)
-		net->limits.queue_disabled[q->guest_index] = !vq->enabled;
-	if (!vq->enabled)
+	*ring = (struct net_ring){ 0 };
+	if (!place->enabled)
 		return 0;
-	ret = vring_init(&q->vring, &net->vm->memory, &setup);
+	ret = vring_init(&ring->vring, &net->vm->memory, &setup);
 	if (ret < 0)
 		return error_add(err, ret,
 				 "queue %u: the driver's ring is not in guest memory, or misaligned",
-				 q->guest_index);
-	q->held = calloc(setup.size, sizeof(*q->held));
-	if (!q->held)
-		return error_add(err, -ENOMEM, "out of memory for queue %u", q->guest_index);
-	return 0;
+				 guest_index);
+	ring->held = calloc(setup.size, sizeof(*ring->held));
+	if (ring->held)
+		return 0;
+	vring_exit(&ring->vring);
+	return error_add(err, -ENOMEM, "out of memory for queue %u", guest_index);
+}
+
+void net_drop_ring(struct net_ring *ring)
+{
+	vring_exit(&ring->vring);
+	free(ring->held);
+	*ring = (struct net_ring){ 0 };
+}
+
+void net_take_ring(struct net *net, struct net_queue *q, struct net_ring *ring)
+{
+	q->vring = ring->vring;
+	q->held = ring->held;
+	*ring = (struct net_ring){ 0 };
+	if (q != net->ctrl_queue)
+		net->limits.queue_disabled[q->guest_index] = !q->held;
+}
+
+/* Where its driver has put it now. */
+static int net_find_queue(struct net *net, struct net_queue *q, struct error *err)
+{
+	const struct virtio_queue *vq = &net->virtio.queues[q->guest_index];
+	const struct virtio_pci_place place = { .size = vq->size,
+						.enabled = vq->enabled,
+						.desc = vq->desc,
+						.driver = vq->driver,
+						.device = vq->device };
+	struct net_ring ring;
+	int ret = net_find_ring(net, net->features, q->guest_index, &place, &ring, err);
+
+	if (ret == 0)
+		net_take_ring(net, q, &ring);
+	return ret;
 }
 
 int net_find_rings(struct net *net, struct error *err)
@@ -41,7 +74,7 @@ int net_find_rings(struct net *net, struct error *err)
 	int ret = 0;
 
 	for (unsigned int i = 0; ret == 0 && (q = net_nth_queue(net, i)); i++)
-		ret = net_find_ring(net, q, err);
+		ret = net_find_queue(net, q, err);
 	return ret;
 }
 
@@ -216,7 +249,7 @@ void net_enable_ring(struct net *net, unsigned int guest_index)
 
 	if (!q || net->broken)
 		return;
-	if (net_find_ring(net, q, &err) < 0) {
+	if (net_find_queue(net, q, &err) < 0) {
 		net_break(net, "%s", err.text);
 		return;
 	}

@@ -70,8 +70,7 @@ void net_stats_save(struct net *net, struct state_writer *w)
 	state_end(w);
 }
 
-/* Asks the device what it counts from, as far as the guest knows of it. */
-static int net_stats_rebase(struct net *net, uint64_t end_ns, struct error *err)
+int net_stats_rebase(struct net *net, uint64_t end_ns, struct error *err)
 {
 	uint8_t cmd[CVQ_MAX_STATS_COMMAND];
 	uint32_t len = cvq_stats_request(&net->stats, &net->limits, cmd), reply_len;
@@ -94,20 +93,4 @@ void net_stats_go_on(struct net *net)
 	if (net_stats_rebase(net, end_of(NET_CTRL_ASK_MS), &err) < 0)
 		log_limited(&net->log_limit, LOG_WARN, "%s: statistics may be too high after a restart: %s",
 			    net->name, err.text);
-}
-
-int net_stats_load(struct net *net, struct state_node *node)
-{
-	struct error reason = { 0 };
-	struct state_node child;
-	int ret;
-
-	if (net->stats.types == 0)
-		return 0;
-	if (state_child(&child, node, "statistics") < 0 ||
-	    cvq_stats_load(&net->stats, &net->limits, &child) < 0 || state_finish(&child) < 0)
-		return -EINVAL;
-	ret = net_stats_rebase(net, UINT64_MAX, &reason);
-	return ret < 0 ? error_add(node->err, ret, "%s (%s): %s", net->name, net->vdpa->name, reason.text)
-		       : 0;
 }

@@ -337,32 +337,33 @@ static int pci_check_config(const struct pci_device *dev, const uint8_t *config,
 	return 0;
 }
 
-int pci_load(struct pci_device *dev, struct state_node *parent)
+int pci_get(const struct pci_device *dev, struct state_node *parent, struct pci_loaded *loaded)
 {
-	const uint8_t *config = NULL, *table = NULL, *pending = NULL;
 	struct state_node node;
 	uint32_t len;
 	int ret = state_child(&node, parent, "pci");
 
+	*loaded = (struct pci_loaded){ 0 };
+
 	if (ret == 0)
 		ret = pci_check_place(dev, &node);
 	if (ret == 0)
-		ret = state_get_blob(&node, "config", PCI_CONFIG_SIZE, PCI_CONFIG_SIZE, &config, &len);
+		ret = state_get_blob(&node, "config", PCI_CONFIG_SIZE, PCI_CONFIG_SIZE, &loaded->config,
+				     &len);
 	if (ret == 0)
-		ret = pci_check_config(dev, config, node.err);
+		ret = pci_check_config(dev, loaded->config, node.err);
 	if (ret == 0 && dev->n_vectors > 0)
-		ret = pci_msix_get(dev, &node, &table, &pending);
-	if (ret == 0)
-		ret = state_finish(&node);
-	if (ret != 0)
-		return ret;
+		ret = pci_msix_get(dev, &node, &loaded->table, &loaded->pending);
+	return ret == 0 ? state_finish(&node) : ret;
+}
 
+void pci_set(struct pci_device *dev, const struct pci_loaded *loaded)
+{
 	pthread_mutex_lock(&dev->lock);
-	memcpy(dev->config, config, PCI_CONFIG_SIZE);
+	memcpy(dev->config, loaded->config, PCI_CONFIG_SIZE);
 	if (dev->n_vectors > 0)
-		pci_msix_set(dev, table, pending);
+		pci_msix_set(dev, loaded->table, loaded->pending);
 	pthread_mutex_unlock(&dev->lock);
-	return 0;
 }
 
 static void pci_bus_describe(struct device *device, struct state_writer *w)
@@ -416,6 +417,7 @@ static int pci_bus_warm_save(struct device *device, struct state_writer *w, bool
 static int pci_bus_warm_load(struct device *device, struct state_node *node)
 {
 	struct pci_bus *bus = container_of(device, struct pci_bus, device);
+	const uint8_t *tables[PCI_MAX_DEVICES] = { NULL };
 	int ret = 0;
 
 	for (unsigned int i = 0; i < PCI_MAX_DEVICES && ret == 0; i++) {
@@ -425,9 +427,15 @@ static int pci_bus_warm_load(struct device *device, struct state_node *node)
 			continue;
 		ret = state_child_indexed(&slot, node, "slot", i);
 		if (ret == 0)
-			ret = pci_msix_load_ahead(bus->devices[i], &slot);
+			ret = pci_msix_get_table(bus->devices[i], &slot, &tables[i]);
 		if (ret == 0)
 			ret = state_finish(&slot);
+	}
+	if (ret == 0)
+		ret = state_finish(node);
+	for (unsigned int i = 0; i < PCI_MAX_DEVICES && ret == 0; i++) {
+		if (tables[i])
+			pci_msix_set_ahead(bus->devices[i], tables[i]);
 	}
 	return ret;
 }
@@ -445,15 +453,17 @@ static void pci_bus_save(struct device *device, struct state_writer *w)
 static int pci_bus_load(struct device *device, struct state_node *node)
 {
 	struct pci_bus *bus = container_of(device, struct pci_bus, device);
+	struct pci_loaded bridge;
 	uint32_t address;
 	int ret = state_get_u32(node, "address", 0, UINT32_MAX, &address);
 
 	if (ret == 0)
-		ret = pci_load(&bus->host_bridge, node);
+		ret = pci_get(&bus->host_bridge, node, &bridge);
 	if (ret == 0)
 		ret = state_finish(node);
 	if (ret < 0)
 		return ret;
+	pci_set(&bus->host_bridge, &bridge);
 	pthread_mutex_lock(&bus->lock);
 	bus->address = address;
 	pthread_mutex_unlock(&bus->lock);

@@ -113,22 +113,31 @@ void pci_msix_pba_read(struct pci_device *dev, uint64_t offset, void *data, unsi
 void pci_msix_notify(struct pci_device *dev, unsigned int n);
 
 /*
- * A node "pci" in the current one: config space, MSI-X table, and interrupts pending while masked. Loading
- * refuses a function that is not the same or not at the same place, and then connects the vectors.
+ * A node "pci" in the current one: config space, MSI-X table, and interrupts pending while masked. pci_get()
+ * reads it, refuses a function that is not the same or not at the same place, and changes nothing; pci_set()
+ * takes over what it has read, and connects the vectors.
  */
+struct pci_loaded {
+	const uint8_t *config, *table, *pending; /* in the tree, which must outlive them */
+};
+
 void pci_save(struct pci_device *dev, struct state_writer *w);
-int __must_check pci_load(struct pci_device *dev, struct state_node *node);
+int __must_check pci_get(const struct pci_device *dev, struct state_node *node, struct pci_loaded *loaded);
+void pci_set(struct pci_device *dev, const struct pci_loaded *loaded);
 
 /*
  * Between pci.c and pci_msix.c; the lock is held where @dev changes. pci_msix_update() makes the ways to KVM
  * what control word and table say. pci_msix_get() reads and checks what pci_msix_save() wrote, pci_msix_set()
- * takes it over. pci_msix_load_ahead() gives KVM the messages that pci_msix_save_table() of a guest that is
- * still elsewhere wrote: those that have not changed when the guest comes cost it nothing then.
+ * takes it over. pci_msix_get_table() reads and checks what pci_msix_save_table() of a guest that is still
+ * elsewhere wrote, pci_msix_set_ahead() gives KVM its messages: those that have not changed when the guest
+ * comes cost it nothing then.
  */
 void pci_msix_update(struct pci_device *dev);
 void pci_msix_exit(struct pci_device *dev);
 void pci_msix_save_table(struct pci_device *dev, struct state_writer *w);
-int __must_check pci_msix_load_ahead(struct pci_device *dev, struct state_node *node);
+int __must_check pci_msix_get_table(const struct pci_device *dev, struct state_node *node,
+				    const uint8_t **table);
+void pci_msix_set_ahead(struct pci_device *dev, const uint8_t *table);
 void pci_msix_save(struct pci_device *dev, struct state_writer *w);
 int __must_check pci_msix_get(const struct pci_device *dev, struct state_node *node, const uint8_t **table,
 			      const uint8_t **pending);

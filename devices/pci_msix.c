@@ -272,7 +272,7 @@ void pci_msix_save(struct pci_device *dev, struct state_writer *w)
 	state_put_blob(w, "msix-pending", pending, len);
 }
 
-static int msix_get_table(const struct pci_device *dev, struct state_node *node, const uint8_t **table)
+int pci_msix_get_table(const struct pci_device *dev, struct state_node *node, const uint8_t **table)
 {
 	uint32_t len = pci_msix_table_bytes(dev->n_vectors);
 	int ret = state_get_blob(node, "msix-table", len, len, table, &len);
@@ -288,15 +288,11 @@ static int msix_get_table(const struct pci_device *dev, struct state_node *node,
 }
 
 /* A table that KVM refuses is refused again, and spoken of, where the guest's state comes with it. */
-int pci_msix_load_ahead(struct pci_device *dev, struct state_node *node)
+void pci_msix_set_ahead(struct pci_device *dev, const uint8_t *table)
 {
 	struct vm_msi msis[MSIX_MAX_VECTORS];
-	const uint8_t *table = NULL;
 	unsigned int n = 0;
-	int ret = msix_get_table(dev, node, &table);
 
-	if (ret < 0)
-		return ret;
 	pthread_mutex_lock(&dev->lock);
 	for (unsigned int i = 0; i < dev->n_vectors; i++) {
 		const uint8_t *entry = table + MSIX_ENTRY_BYTES * i;
@@ -308,7 +304,6 @@ int pci_msix_load_ahead(struct pci_device *dev, struct state_node *node)
 	if (n > 0 && vm_irq_set_msis(dev->vm, msis, n) < 0)
 		log_debug("PCI slot %u: %u MSI-X messages not ahead", dev->slot, n);
 	pthread_mutex_unlock(&dev->lock);
-	return 0;
 }
 
 int pci_msix_get(const struct pci_device *dev, struct state_node *node, const uint8_t **table,
@@ -316,7 +311,7 @@ int pci_msix_get(const struct pci_device *dev, struct state_node *node, const ui
 {
 	uint32_t pending_len = pci_msix_pba_bytes(dev->n_vectors);
 	uint32_t len;
-	int ret = msix_get_table(dev, node, table);
+	int ret = pci_msix_get_table(dev, node, table);
 
 	if (ret == 0)
 		ret = state_get_blob(node, "msix-pending", pending_len, pending_len, pending, &len);

@@ -117,8 +117,27 @@ void virtio_pci_unmap_doorbell(struct virtio_pci *v, unsigned int index);
  * has left. Of the features that the source offered only those must be offered here that the driver has
  * accepted, or may be about to accept; the others are gone from the register, which a driver reads before it
  * accepts. Starts nothing.
+ *
+ * virtio_pci_get() reads, and changes nothing; virtio_pci_set() takes over what it has read.
+ * virtio_pci_load() is both, for who has nothing else to read.
  */
+struct virtio_pci_loaded {
+	uint64_t offered, accepted;
+	uint32_t status, isr;
+	uint32_t device_feature_select, driver_feature_select;
+	uint32_t config_vector, config_generation;
+	uint32_t queue_select;
+	struct virtio_pci_place {
+		uint32_t size, enabled, vector;
+		uint64_t desc, driver, device; /* gpa */
+	} queues[VIRTIO_PCI_MAX_QUEUES];
+	struct pci_loaded pci;
+};
+
 void virtio_pci_save(struct virtio_pci *v, struct state_writer *w);
+int __must_check virtio_pci_get(struct virtio_pci *v, struct state_node *node,
+				struct virtio_pci_loaded *loaded);
+void virtio_pci_set(struct virtio_pci *v, const struct virtio_pci_loaded *loaded);
 int __must_check virtio_pci_load(struct virtio_pci *v, struct state_node *node);
 
 /* Between virtio_pci*.c. Access to the common configuration structure; a reset, with the lock held; what the

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdlib.h>
 
 void virtio_pci_save(struct virtio_pci *v, struct state_writer *w)
 {
@@ -38,31 +37,16 @@ void virtio_pci_save(struct virtio_pci *v, struct state_writer *w)
 	state_end(w);
 }
 
-/* What is read of a stream before any of it is taken over. */
-struct loaded_queue {
-	uint32_t size, enabled, vector;
-	uint64_t desc, driver, device;
-};
-
-struct loaded {
-	uint64_t offered, accepted;
-	uint32_t status, isr;
-	uint32_t device_feature_select, driver_feature_select;
-	uint32_t config_vector, config_generation;
-	uint32_t queue_select;
-	struct loaded_queue queues[VIRTIO_PCI_MAX_QUEUES];
-};
-
 static bool vector_valid(const struct virtio_pci *v, uint32_t vector)
 {
 	return vector < v->pci.n_vectors || vector == VIRTIO_MSI_NO_VECTOR;
 }
 
-static int load_queue(const struct virtio_pci *v, unsigned int index, struct loaded *l,
+static int load_queue(const struct virtio_pci *v, unsigned int index, struct virtio_pci_loaded *l,
 		      struct state_node *parent)
 {
 	uint16_t max_size = v->queues[index].max_size;
-	struct loaded_queue *q = &l->queues[index];
+	struct virtio_pci_place *q = &l->queues[index];
 	struct state_node node;
 	uint32_t n;
 	int ret = state_child_indexed(&node, parent, "queue", index);
@@ -96,7 +80,7 @@ static int load_queue(const struct virtio_pci *v, unsigned int index, struct loa
 	return 0;
 }
 
-static int load_registers(struct virtio_pci *v, struct loaded *l, struct state_node *node)
+static int load_registers(struct virtio_pci *v, struct virtio_pci_loaded *l, struct state_node *node)
 {
 	uint32_t n;
 	const struct {
@@ -123,7 +107,7 @@ static int load_registers(struct virtio_pci *v, struct loaded *l, struct state_n
 	return ret;
 }
 
-static int check_registers(struct virtio_pci *v, const struct loaded *l, struct error *err)
+static int check_registers(struct virtio_pci *v, const struct virtio_pci_loaded *l, struct error *err)
 {
 	uint64_t missing = 0;
 
@@ -153,8 +137,10 @@ static int check_registers(struct virtio_pci *v, const struct loaded *l, struct 
 	return 0;
 }
 
-static void take_over(struct virtio_pci *v, const struct loaded *l)
+void virtio_pci_set(struct virtio_pci *v, const struct virtio_pci_loaded *l)
 {
+	pthread_mutex_lock(&v->lock);
+	pci_set(&v->pci, &l->pci);
 	v->offered &= l->offered;
 	v->accepted = l->accepted;
 	v->status = (uint8_t)l->status;
@@ -166,27 +152,26 @@ static void take_over(struct virtio_pci *v, const struct loaded *l)
 	v->queue_select = (uint16_t)l->queue_select;
 	for (unsigned int i = 0; i < v->n_queues; i++) {
 		struct virtio_queue *q = &v->queues[i];
-		const struct loaded_queue *lq = &l->queues[i];
+		const struct virtio_pci_place *place = &l->queues[i];
 
-		q->size = (uint16_t)lq->size;
-		q->enabled = lq->enabled;
-		q->vector = (uint16_t)lq->vector;
-		q->desc = lq->desc;
-		q->driver = lq->driver;
-		q->device = lq->device;
+		q->size = (uint16_t)place->size;
+		q->enabled = place->enabled;
+		q->vector = (uint16_t)place->vector;
+		q->desc = place->desc;
+		q->driver = place->driver;
+		q->device = place->device;
 	}
 	/* The next look at the generation sees another one, whatever was read at the source. */
 	v->config_changed = true;
+	pthread_mutex_unlock(&v->lock);
 }
 
-int virtio_pci_load(struct virtio_pci *v, struct state_node *parent)
+int virtio_pci_get(struct virtio_pci *v, struct state_node *parent, struct virtio_pci_loaded *l)
 {
-	struct loaded *l = calloc(1, sizeof(*l));
 	struct state_node node;
 	int ret;
 
-	if (!l)
-		return error_add(parent->err, -ENOMEM, "no memory for the state of a device");
+	*l = (struct virtio_pci_loaded){ 0 };
 	pthread_mutex_lock(&v->lock);
 	ret = state_child(&node, parent, "virtio-pci");
 	if (ret == 0)
@@ -196,12 +181,19 @@ int virtio_pci_load(struct virtio_pci *v, struct state_node *parent)
 	for (unsigned int i = 0; i < v->n_queues && ret == 0; i++)
 		ret = load_queue(v, i, l, &node);
 	if (ret == 0)
-		ret = pci_load(&v->pci, &node);
+		ret = pci_get(&v->pci, &node, &l->pci);
 	if (ret == 0)
 		ret = state_finish(&node);
-	if (ret == 0)
-		take_over(v, l);
 	pthread_mutex_unlock(&v->lock);
-	free(l);
+	return ret;
+}
+
+int virtio_pci_load(struct virtio_pci *v, struct state_node *parent)
+{
+	struct virtio_pci_loaded l;
+	int ret = virtio_pci_get(v, parent, &l);
+
+	if (ret == 0)
+		virtio_pci_set(v, &l);
 	return ret;
 }

@@ -21,6 +21,7 @@ static void save(struct fixture *x, void **fdt, uint32_t *len)
 static int load(struct fixture *x, const void *fdt, uint32_t len, struct error *err)
 {
 	struct state_node root, node;
+	struct pci_loaded loaded;
 	int ret = state_open(&root, fdt, len, err);
 
 	if (ret == 0)
@@ -30,10 +31,14 @@ static int load(struct fixture *x, const void *fdt, uint32_t len, struct error *
 	if (ret == 0)
 		ret = state_child(&node, &root, "dev");
 	if (ret == 0)
-		ret = pci_load(&x->dev, &node);
+		ret = pci_get(&x->dev, &node, &loaded);
 	if (ret == 0)
 		ret = state_finish(&node);
-	return ret == 0 ? state_finish(&root) : ret;
+	if (ret == 0)
+		ret = state_finish(&root);
+	if (ret == 0)
+		pci_set(&x->dev, &loaded);
+	return ret;
 }
 
 static void make_state(struct fixture *x)

@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A NIC's state as it comes to a destination: all of it is read and checked before any of it reaches the
+ * device, the transport or a ring. */
+#include "devices/net_priv.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+/* What goes ahead of the guest, again and again, and with it. */
+struct net_warm {
+	bool active;
+	uint64_t generation, features;
+	uint64_t stats_types;
+	uint8_t mac[6];
+	struct cvq_store store;
+};
+
+struct net_arrival {
+	struct net_warm warm;
+	bool announcing;
+	struct virtio_pci_loaded virtio;
+	struct cvq_stats stats;
+	struct net_ring rings[2 * NET_MAX_PAIRS + 1]; /* by slot */
+};
+
+/* Reading: changes nothing of the NIC's */
+
+/* The statistics that the guest has been told of, if it has asked. */
+static int net_read_stats_types(struct net *net, struct net_warm *warm, const struct cvq_limits *limits,
+				struct state_node *node)
+{
+	uint64_t types = 0;
+
+	if (state_has(node, "statistics") && state_get_u64(node, "statistics", 1, UINT64_MAX, &types) < 0)
+		return -EINVAL;
+	if (types & ~cvq_stats_types(limits) ||
+	    (types && !virtio_has(warm->features, VIRTIO_NET_F_DEVICE_STATS)))
+		return error_add(node->err, -EINVAL, "%s: statistics of types 0x%llx with features 0x%llx",
+				 net->name, (unsigned long long)types, (unsigned long long)warm->features);
+	warm->stats_types = types;
+	return 0;
+}
+
+/* What net_put_warm() of the source described. */
+static int net_read_warm(struct net *net, struct net_warm *warm, struct state_node *node)
+{
+	struct cvq_limits limits;
+	struct state_node cvq;
+	uint32_t active;
+
+	if (state_get_u32(node, "active", 0, 1, &active) < 0)
+		return -EINVAL;
+	warm->active = active;
+	if (!active)
+		return state_finish(node);
+	if (state_get_u64(node, "generation", 0, UINT64_MAX, &warm->generation) < 0 ||
+	    state_get_u64(node, "features", 0, UINT64_MAX, &warm->features) < 0 ||
+	    state_get_bytes(node, "mac", warm->mac, sizeof(warm->mac)) < 0 ||
+	    state_child(&cvq, node, "cvq") < 0)
+		return -EINVAL;
+	if (net_check_features(net, "uses", warm->features, net->offered, node->err) < 0)
+		return -ENOTSUP;
+	if (!net_features_ok(&net->virtio, warm->features))
+		return error_add(node->err, -EINVAL, "%s: features 0x%llx do not hold together", net->name,
+				 (unsigned long long)warm->features);
+	if (net->broken)
+		return error_add(node->err, -EIO, "%s: %s has stopped working", net->name, net->vdpa->name);
+	limits = net_limits(net, warm->features);
+	if (net_read_stats_types(net, warm, &limits, node) < 0 || cvq_load(&warm->store, &limits, &cvq) < 0 ||
+	    state_finish(&cvq) < 0)
+		return -EINVAL;
+	return state_finish(node);
+}
+
+/* What the transport says of its driver goes with what the NIC says. */
+static int net_check_status(struct net *net, const struct net_arrival *a, struct error *err)
+{
+	uint32_t status = a->virtio.status;
+
+	if (!a->warm.active) {
+		/* A driver that had to reset its device still has to. */
+		if ((status & VIRTIO_CONFIG_S_DRIVER_OK) && !(status & VIRTIO_CONFIG_S_NEEDS_RESET))
+			return error_add(err, -EINVAL, "%s: status 0x%x of a driver without a device",
+					 net->name, status);
+		return 0;
+	}
+	if (a->announcing && !virtio_has(a->warm.features, VIRTIO_NET_F_GUEST_ANNOUNCE))
+		return error_add(err, -EINVAL, "%s: announcing without VIRTIO_NET_F_GUEST_ANNOUNCE",
+				 net->name);
+	if (!(status & VIRTIO_CONFIG_S_DRIVER_OK) || a->virtio.accepted != a->warm.features)
+		return error_add(err, -EINVAL,
+				 "%s: status 0x%x with features 0x%llx does not go with features 0x%llx",
+				 net->name, status, (unsigned long long)a->virtio.accepted,
+				 (unsigned long long)a->warm.features);
+	return 0;
+}
+
+static int net_read_stats(struct net *net, struct net_arrival *a, struct state_node *node)
+{
+	const struct cvq_limits limits = net_limits(net, a->warm.features);
+	struct state_node child;
+
+	a->stats.types = a->warm.stats_types;
+	if (a->stats.types == 0)
+		return 0;
+	if (state_child(&child, node, "statistics") < 0 || cvq_stats_load(&a->stats, &limits, &child) < 0 ||
+	    state_finish(&child) < 0)
+		return -EINVAL;
+	return 0;
+}
+
+static int net_read_rings(struct net *net, struct net_arrival *a, struct state_node *node)
+{
+	uint64_t features = a->warm.features;
+	unsigned int n_data = net_n_data(net, features);
+	unsigned int n = n_data + virtio_has(features, VIRTIO_NET_F_CTRL_VQ);
+	int ret = 0;
+
+	for (unsigned int i = 0; ret == 0 && i < n; i++) {
+		struct net_ring *ring = &a->rings[i < n_data ? i : net->n_slots - 1];
+		struct state_node child;
+
+		ret = net_find_ring(net, features, i, &a->virtio.queues[i], ring, node->err);
+		if (ret < 0 || !ring->held)
+			continue;
+		ret = state_child_indexed(&child, node, "ring", i);
+		if (ret == 0)
+			ret = vring_load(&ring->vring, &child);
+		if (ret == 0)
+			ret = state_finish(&child);
+	}
+	return ret;
+}
+
+static int net_read_arrival(struct net *net, struct net_arrival *a, struct state_node *node)
+{
+	struct state_node warm, virtio;
+	uint32_t announcing;
+
+	if (state_get_u32(node, "announcing", 0, 1, &announcing) < 0 ||
+	    state_child(&warm, node, "warm") < 0 || net_read_warm(net, &a->warm, &warm) < 0 ||
+	    state_child(&virtio, node, "virtio") < 0 ||
+	    virtio_pci_get(&net->virtio, &virtio, &a->virtio) < 0 || state_finish(&virtio) < 0)
+		return -EINVAL;
+	a->announcing = announcing;
+	if (net_check_status(net, a, node->err) < 0)
+		return -EINVAL;
+	if (a->warm.active && (net_read_stats(net, a, node) < 0 || net_read_rings(net, a, node) < 0))
+		return -EINVAL;
+	return state_finish(node);
+}
+
+/* Applying: from here on only the device can say no */
+
+/* A device with other features, or for a driver that has begun anew, cannot be reached by commands. */
+static int net_warm_start(struct net *net, const struct net_warm *warm, struct error *err)
+{
+	if (net->started && warm->generation == net->generation && warm->features == net->features)
+		return 0;
+	net_stop(net);
+	net_plan(net, warm->features);
+	net->generation = warm->generation;
+	return net_start(net, warm->features, net_scratch_post, err);
+}
+
+/* Whether the device is there and well: nothing may have been asked of it for a while, and the guest comes.
+ */
+static int net_check_alive(struct net *net, struct error *err)
+{
+	uint8_t status = 0;
+	int ret = net->vdpa->ops->get_status(net->vdpa, &status, err);
+
+	if (ret < 0)
+		return ret;
+	if ((status & VIRTIO_CONFIG_S_NEEDS_RESET) || !(status & VIRTIO_CONFIG_S_DRIVER_OK))
+		return error_add(err, -EIO, "the device has stopped (status 0x%x)", status);
+	return 0;
+}
+
+/* @arrives: with the guest, not ahead of it. */
+static int net_apply_warm(struct net *net, const struct net_warm *warm, bool arrives, struct error *err)
+{
+	int ret;
+
+	net->active = warm->active;
+	if (!warm->active) {
+		net_stop(net);
+		return 0;
+	}
+	net->stats.types = warm->stats_types;
+	net_config_set_mac(net, warm->mac);
+	ret = net_warm_start(net, warm, err);
+	if (ret < 0)
+		return ret;
+	net->target = warm->store;
+	if (net->shared_switch && !arrives)
+		cvq_hold_back(&net->target, &net->store);
+	ret = net_ctrl_apply(net, err);
+	if (ret == 0)
+		ret = net_stats_check(net, err);
+	if (ret == 0 && arrives)
+		ret = net_check_alive(net, err);
+	return ret;
+}
+
+static void net_take_rings(struct net *net, struct net_arrival *a)
+{
+	struct net_queue *q;
+
+	for (unsigned int i = 0; (q = net_nth_queue(net, i)); i++) {
+		net_take_ring(net, q, &a->rings[q - net->queues]);
+		/* The control queue takes what is in flight from its ring by itself. */
+		if (q->held && q != net->ctrl_queue)
+			net_queue_hold_in_flight(q);
+	}
+}
+
+static int net_apply_arrival(struct net *net, struct net_arrival *a, struct error *err)
+{
+	int ret = net_apply_warm(net, &a->warm, true, err);
+
+	if (ret == 0 && net->active) {
+		net->stats = a->stats;
+		ret = net_stats_rebase(net, UINT64_MAX, err);
+	}
+	if (ret < 0)
+		return ret;
+	virtio_pci_set(&net->virtio, &a->virtio);
+	net->announcing = a->announcing;
+	if (net->active)
+		net_take_rings(net, a);
+	else
+		net->active = net->broken = a->virtio.status & VIRTIO_CONFIG_S_DRIVER_OK;
+	return 0;
+}
+
+/* The two operations */
+
+/* What the device says against it, with the device's name. */
+static int net_refuse_arrival(struct net *net, int ret, const struct error *reason, struct error *err)
+{
+	return ret < 0 ? error_add(err, ret, "%s (%s): %s", net->name, net->vdpa->name, reason->text) : ret;
+}
+
+static int net_warm_load_call(struct net *net, void *arg)
+{
+	struct net_warm *warm = calloc(1, sizeof(*warm));
+	struct state_node *node = arg;
+	struct error reason = { 0 };
+	int ret;
+
+	if (!warm)
+		return error_add(node->err, -ENOMEM, "%s: no memory for its state", net->name);
+	net_ctrl_limit(net, net->patience.warm);
+	ret = net_read_warm(net, warm, node);
+	if (ret == 0)
+		ret = net_refuse_arrival(net, net_apply_warm(net, warm, false, &reason), &reason, node->err);
+	free(warm);
+	return ret;
+}
+
+int net_warm_load(struct device *dev, struct state_node *node)
+{
+	return net_call(container_of(dev, struct net, device), net_warm_load_call, node);
+}
+
+static int net_load_call(struct net *net, void *arg)
+{
+	struct net_arrival *a = calloc(1, sizeof(*a));
+	struct state_node *node = arg;
+	struct error reason = { 0 };
+	int ret;
+
+	if (!a)
+		return error_add(node->err, -ENOMEM, "%s: no memory for its state", net->name);
+	net_ctrl_limit(net, net->patience.load);
+	ret = net_read_arrival(net, a, node);
+	if (ret == 0)
+		ret = net_refuse_arrival(net, net_apply_arrival(net, a, &reason), &reason, node->err);
+	for (unsigned int i = 0; i < ARRAY_SIZE(a->rings); i++)
+		net_drop_ring(&a->rings[i]);
+	free(a);
+	return ret;
+}
+
+int net_load(struct device *dev, struct state_node *node)
+{
+	return net_call(container_of(dev, struct net, device), net_load_call, node);
+}
