@@ -175,8 +175,9 @@ static int hub_join(struct soft_hub *hub, const struct net_config *config, struc
 				 strerror(errno));
 	hub->inotify = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
 	if (hub->inotify < 0 || inotify_add_watch(hub->inotify, hub->folder, IN_CREATE | IN_DELETE) < 0)
-		return error_add(err, -errno, "cannot watch the hub's folder %s: %s", hub->folder,
-				 strerror(errno));
+		return error_add(
+			err, -errno, "cannot watch the hub's folder %s: %s%s", hub->folder, strerror(errno),
+			errno == EMFILE ? " (raise \"ulimit -n\", or fs.inotify.max_user_instances)" : "");
 	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	hub->port.sources[0].event.fd = fd;
 	if (fd < 0)

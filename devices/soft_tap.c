@@ -175,7 +175,7 @@ static void tap_see(struct soft_tap *tap)
 
 	if (tap->index == 0)
 		return;
-	if (tap_ioctl(fd, SIOCGIFNAME, &ifr) < 0) {
+	if (tap_ioctl(fd, SIOCGIFNAME, &ifr) == -ENODEV) {
 		tap->index = 0;
 		log_limited(
 			&tap->log_limit, LOG_WARN,
@@ -192,10 +192,9 @@ static void tap_see(struct soft_tap *tap)
 	if (tap_ioctl(fd, SIOCGIFMTU, &ifr) < 0 || (uint32_t)ifr.ifr_mtu == tap->mtu)
 		return;
 	tap->mtu = (uint32_t)ifr.ifr_mtu;
-	log_limited(
-		&tap->log_limit, LOG_WARN,
-		"%s: its MTU is %u now; the guest goes on with %u, which it was told when Ferry was started",
-		tap->name, tap->mtu, tap->port.mtu);
+	log_limited(&tap->log_limit, LOG_WARN,
+		    "%s: its MTU is %u now; the guest goes on with %u, which it was told when Ferry started",
+		    tap->name, tap->mtu, tap->port.mtu);
 }
 
 /* Up and gone are asked of the descriptor, whatever the name is and wherever the interface has been moved. */
@@ -211,8 +210,7 @@ static enum soft_port_state tap_state(struct soft_port *port)
 		log_limited(
 			&tap->log_limit, LOG_WARN,
 			"%s has been deleted: the guest's link is down until Ferry is started again, or the "
-			"guest "
-			"is moved to another; one that is made with the same name is not taken",
+			"guest moved; an interface that is made with the same name is not taken",
 			tap->name);
 		return SOFT_PORT_GONE;
 	}
