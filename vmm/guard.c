@@ -22,6 +22,15 @@
 /* For putting the host back, which is a few calls that do not wait, unless a file system has stalled. */
 #define GUARD_UNDO_MS 500u
 
+/* Not SIGXCPU, which no call fails with, nor SIGBUS and SIGSEGV, which are faults of ours. */
+static const int guard_of_errors[] = { SIGPIPE, SIGXFSZ, SIGTTOU };
+
+void guard_failed_calls(void)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(guard_of_errors); i++)
+		signal(guard_of_errors[i], SIG_IGN);
+}
+
 static void guard_block(sigset_t *set)
 {
 	struct sigaction hangup;

@@ -18,6 +18,14 @@
 struct guard;
 
 /*
+ * From here on a call that fails says so by its error alone, in all threads and in programs executed: the
+ * kernel sends a signal beside some errors, and its default action ends the process (a write beyond the limit
+ * on a file's size, or to a pipe that nobody reads) or stops it (one to a terminal from the background). At
+ * the start of main().
+ */
+void guard_failed_calls(void);
+
+/*
  * Something of the host's that the process has changed and that outlives it: the file of a socket, a
  * terminal's settings, a bridge's port. Owned by whoever changed it.
  */

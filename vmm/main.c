@@ -76,14 +76,6 @@ static void app_stopped(struct loop_source *src, uint32_t events)
 	vm_end(&app->vm, VM_EXIT_ERROR);
 }
 
-/* Before any thread. */
-static int app_init_signals(struct app *app, struct error *err)
-{
-	/* Who reads our output may go; the guest stays. */
-	signal(SIGPIPE, SIG_IGN);
-	return guard_init(&app->guard, err);
-}
-
 static void app_migrate_progress(void *opaque, const struct report *report)
 {
 	char json[REPORT_JSON_MAX];
@@ -488,7 +480,7 @@ static int app_main(struct app *app)
 	struct error err = { 0 };
 	int status, signo;
 
-	if (app_init_signals(app, &err) < 0) {
+	if (guard_init(&app->guard, &err) < 0) {
 		log_error("%s", err.text);
 		return VM_EXIT_ERROR;
 	}
@@ -524,10 +516,19 @@ static int command_receive(int argc, char **argv)
 	return app_main(&app);
 }
 
+/* The exit code of who was asked for words alone. */
+static int said(void)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return 0;
+	log_error("cannot write to stdout: %s", strerror(errno));
+	return VM_EXIT_ERROR;
+}
+
 static int command_version(int argc, char **argv)
 {
 	printf("ferry %s\n", FERRY_VERSION);
-	return 0;
+	return said();
 }
 
 static int command_help(int argc, char **argv);
@@ -585,13 +586,14 @@ static int command_help(int argc, char **argv)
 		command->help(stdout);
 	else
 		help(stdout);
-	return 0;
+	return said();
 }
 
 int main(int argc, char **argv)
 {
 	const struct command *command;
 
+	guard_failed_calls();
 	if (log_keep_stdio() < 0)
 		return VM_EXIT_ERROR;
 	if (argc < 2) {
@@ -614,7 +616,7 @@ int main(int argc, char **argv)
 			command->help(stdout);
 		else
 			help(stdout);
-		return 0;
+		return said();
 	}
 	return command->fn(argc - 1, argv + 1);
 }

@@ -7,12 +7,33 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 /* Linux 6.3. */
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 8u
 #endif
+
+/*
+ * The limit on a file's size counts for a memfd too, though this one is no file to anybody who set it: raised
+ * where that is allowed, for as long as the call takes.
+ */
+static int memory_set_size(int fd, uint64_t len)
+{
+	const struct rlimit none = { RLIM_INFINITY, RLIM_INFINITY };
+	struct rlimit limit, most;
+	int ret = ftruncate(fd, (off_t)len) < 0 ? -errno : 0;
+
+	if (ret != -EFBIG || getrlimit(RLIMIT_FSIZE, &limit) < 0)
+		return ret;
+	most = (struct rlimit){ limit.rlim_max, limit.rlim_max };
+	if (setrlimit(RLIMIT_FSIZE, &none) < 0 && setrlimit(RLIMIT_FSIZE, &most) < 0)
+		return ret;
+	ret = ftruncate(fd, (off_t)len) < 0 ? -errno : 0;
+	/* Lowering it is always allowed. */
+	return setrlimit(RLIMIT_FSIZE, &limit) < 0 ? -errno : ret;
+}
 
 int memory_create_file(const char *name, uint64_t len)
 {
@@ -25,10 +46,11 @@ int memory_create_file(const char *name, uint64_t len)
 	if (fd < 0)
 		return -errno;
 	/* An access behind the end of a file that has become shorter is a SIGBUS. */
-	if (ftruncate(fd, (off_t)len) == 0 &&
-	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
+	ret = memory_set_size(fd, len);
+	if (ret == 0 && fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+		ret = -errno;
+	if (ret == 0)
 		return fd;
-	ret = -errno;
 	close(fd);
 	return ret;
 }
@@ -101,8 +123,9 @@ int memory_fill(struct memory *m, struct error *err)
 
 	m->fd = memory_create_file("ferry-ram", m->size);
 	if (m->fd < 0)
-		return error_add(err, m->fd, "cannot create %llu bytes of guest memory: %s",
-				 (unsigned long long)m->size, strerror(-m->fd));
+		return error_add(err, m->fd, "cannot create %llu bytes of guest memory: %s%s",
+				 (unsigned long long)m->size, strerror(-m->fd),
+				 m->fd == -EFBIG ? " (raise \"ulimit -f\")" : "");
 	for (unsigned int i = 0; ret == 0 && i < m->n_regions; i++)
 		ret = memory_map_region(m, &m->regions[i]);
 	if (ret < 0) {
