@@ -483,10 +483,8 @@ static void test_reception_goes_on_after_errors(void **state)
 	fd = packet_socket();
 	bad_reads.error = EINVAL;
 	bad_reads.n = 1000;
-	while (bad_reads.n > 0)
+	for (unsigned int i = 0; i < 1000 && pair < 0; i++)
 		pair = arrives(r, fd, 1);
-	for (unsigned int i = 0; i < 100 && pair < 0; i++)
-		pair = arrives(r, fd, 2);
 	assert_int_equal(pair, 0);
 	assert_int_equal(counter(r, 0, SOFT_DROPS), 1000);
 	close(fd);
