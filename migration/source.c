@@ -225,9 +225,9 @@ static int source_commit(struct source *s, struct error *err)
 
 	if (ret < 0)
 		return ret;
-	/* Nobody can call it off any more. */
+	/* Nobody can call it off any more, and an answer that comes in pieces is no answer. */
 	s->channel.cancel_fd = -1;
-	s->channel.deadline_ns = 0;
+	s->channel.deadline_ns = end_of(SOURCE_STOPPED_TIMEOUT_MS);
 	ret = stream_send(&s->stream, STREAM_COMMIT, 0, NULL, 0, err);
 	/* What has not left at all cannot arrive. */
 	if (ret < 0 && s->stream.bytes_sent == sent)

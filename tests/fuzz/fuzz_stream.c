@@ -65,6 +65,8 @@ static void save_hello(const void *arg, struct state_writer *w)
 {
 	uint8_t how = *(const uint8_t *)arg;
 
+	if (how >= 16)
+		state_put_u64(w, "clock", how - 16u);
 	state_begin(w, "vm");
 	state_put_u64(w, "memory", how == 1 ? 2 * MEM : MEM);
 	state_put_u32(w, "cpus", how == 2 ? 2 : 1);

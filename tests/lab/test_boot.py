@@ -109,6 +109,23 @@ def test_memlock_limit(lab, vm):
     assert "memlock" in process.output().lower() and any(c.isdigit() for c in process.output())
 
 
+def test_memlock_limit_of_a_receiver(lab, vm):
+    """It is said before a source comes."""
+    process = lab.spawn("ulimit -l 8192; exec setpriv --bounding-set -sys_resource ferry receive --name x --runtime-dir /run/memlock "
+                        f"--from unix:/run/memlock-in --serial none --net vdpa={lab.nodes[vm.other()]}")
+    process.wait_for("the limit of locked memory is 8 MiB", 30)
+    process.stop()
+
+
+@pytest.mark.parametrize("options, left", [("", "nothing"), ("--core ferry", "a core file")])
+def test_what_a_crash_leaves(lab, options, left):
+    """Of a guest nothing, and anything only if it is asked for."""
+    said = lab.run("ulimit -c unlimited; mkdir -p /run/core; ferry receive --name x --runtime-dir /run/core --from unix:/run/core/in "
+                   f"--serial none {options} & pid=$!; until [ -S /run/core/in ]; do usleep 20000; done; kill -ABRT $pid; wait $pid; "
+                   "rm -r /run/core; if rm /share/core.ferry.$pid 2> /dev/null; then echo a core file; else echo nothing; fi")
+    assert said.strip().endswith(left), said
+
+
 def test_device_busy(vm):
     process = vm.lab.spawn(f"exec ferry run --name x {KERNEL} --net vdpa={vm.lab.nodes[vm.node]}")
     assert process.wait(30) == 1 and "in use" in process.output(), process.output()

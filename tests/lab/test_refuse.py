@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The destination says no: the source names the reason, its guest goes on with its network, and a second attempt succeeds."""
 
+import struct
+
 import pytest
 
 import checks
+import ferry
 from lab import CommandFailed
 
 
@@ -62,3 +65,41 @@ def test_nobody_listens(vm):
     moved = vm.send("unix:/run/nobody")
     assert moved.status == 1 and "/run/nobody" in moved.output, moved.output
     checks.pings(vm.lab)
+
+
+def tree(*nodes):
+    """A flattened device tree: (name, {property: bytes}, nodes...)."""
+    tags, strings = bytearray(), bytearray()
+
+    def pad(data):
+        return data + b"\0" * (-len(data) % 4)
+
+    def put(name, properties, *children):
+        tags.extend(struct.pack(">I", 1) + pad(name.encode() + b"\0"))
+        for key, value in properties.items():
+            tags.extend(struct.pack(">III", 3, len(value), len(strings)) + pad(value))
+            strings.extend(key.encode() + b"\0")
+        for child in children:
+            put(*child)
+        tags.extend(struct.pack(">I", 2))
+
+    put("", {}, *nodes)
+    tags.extend(struct.pack(">I", 9))
+    size = 56 + len(tags) + len(strings)
+    return struct.pack(">10I", 0xd00dfeed, size, 56, 56 + len(tags), 40, 17, 16, 0, len(strings), len(tags)) + bytes(16) + tags + strings
+
+
+def test_a_hello_takes_nothing(lab, vm):
+    """150 bytes that name the largest guest there can be: compared as a whole, and refused, with nothing built or pinned for it."""
+    hello = tree(("vm", {"memory": struct.pack(">Q", 4 << 40), "cpus": struct.pack(">I", 64)}),
+                 ("devices", {"count": struct.pack(">I", 0)}))
+    frame = struct.pack("<IIQ", ferry.HELLO, len(hello), 1) + hello
+    host = vm.receive(vm.other(), address="tcp:127.0.0.1:7007")
+    bytes_ = "".join(f"\\x{b:02x}" for b in frame)
+    answer = lab.run(f"printf '{bytes_}' | nc -w 30 127.0.0.1 7007 | tail -c +17")
+    assert host.process.wait(30) == 1, host.process.output()
+    vm.hosts.remove(host)
+    for words in ("4194304 MiB of memory", "cpuid", "net0: this VM has such a device", "serial: this VM has such a device"):
+        assert words in answer, answer
+    vm.migrate()
+    checks.traffic(vm)

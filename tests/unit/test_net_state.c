@@ -74,6 +74,38 @@ static void test_not_accepted(void **state)
 	exchange(f->b, f->vb, 0, 1);
 }
 
+/* Compared before the guest has memory; and who has begun to give that to the device, which is slow, goes on.
+ */
+static void test_accepted_before_there_is_memory(void **state)
+{
+	struct fixture *f = *state;
+	struct net_guest *g = calloc(1, sizeof(*g));
+	struct fake_vdpa *v = fake_vdpa_new(&fake_vdpa_default);
+	struct error err = { 0 };
+
+	start(f);
+	assert_non_null(g);
+	*g = (struct net_guest){ .host = fake_vm_new(), .vdpa = v };
+	g->vm = &g->host->vm;
+	memory_frame(&g->vm->memory, NET_GUEST_MEM);
+	assert_int_equal(pci_bus_init(&g->bus, g->vm, &err), 0);
+	assert_int_equal(net_create(&g->net, g->vm, &g->bus, &v->vdpa, 0, &fixture_config, &err), 0);
+	assert_taken(g, net_device_ops.accept, write_tree(f->a, net_device_ops.describe));
+	assert_int_equal(v->n_regions, 0);
+	assert_int_equal(memory_fill(&g->vm->memory, &err), 0);
+
+	/* The device is in the middle of something. */
+	fake_vdpa_lock(v);
+	net_map_begin(g->net);
+	assert_int_equal(v->n_regions, 0);
+	fake_vdpa_unlock(v);
+	assert_int_equal(net_wait_mapped(g->net, &err), 0);
+	assert_true(v->n_regions > 0);
+	f->b = g;
+	f->vb = v;
+	assert_taken(f->b, net_device_ops.warm_load, write_warm(f->a, true));
+}
+
 /* What was offered and not accepted need not be there. */
 static void test_a_host_that_has_less(void **state)
 {
@@ -470,6 +502,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_not_accepted),
+		TEST(test_accepted_before_there_is_memory),
 		TEST(test_a_host_that_has_less),
 		TEST(test_a_host_that_has_more),
 		TEST(test_refused_commands),
