@@ -11,6 +11,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "vmm/shortage.h"
 #include "vmm/state.h"
 
 #define NET_PCI_CLASS 0x020000u /* Ethernet */
@@ -359,11 +360,13 @@ static int net_events_init(struct net *net, struct error *err)
 		net->queues[i].call.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 		net->queues[i].device_kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 		if (net->queues[i].call.fd < 0 || net->queues[i].device_kick < 0)
-			return error_add(err, -errno, "cannot create an eventfd: %s", strerror(errno));
+			return error_add(err, -errno, "cannot create an eventfd: %s%s", strerror(errno),
+					 shortage_advice(-errno));
 	}
 	if (net->config_call.fd < 0 || net->ctrl.timer.fd < 0 || net->announce.timer.fd < 0 ||
 	    net->pass_timer.fd < 0)
-		return error_add(err, -errno, "cannot create an eventfd or timerfd: %s", strerror(errno));
+		return error_add(err, -errno, "cannot create an eventfd or timerfd: %s%s", strerror(errno),
+				 shortage_advice(-errno));
 	if (loop_add(&net->loop, &net->config_call, EPOLLIN) < 0 ||
 	    loop_add(&net->loop, &net->ctrl.timer, EPOLLIN) < 0 ||
 	    loop_add(&net->loop, &net->announce.timer, EPOLLIN) < 0 ||
@@ -458,7 +461,8 @@ int net_create(struct net **out, struct vm *vm, struct pci_bus *bus, struct vdpa
 		goto free_net;
 	ret = loop_start(&net->loop, net->name);
 	if (ret < 0) {
-		error_add(err, ret, "cannot start the thread of %s: %s", net->name, strerror(-ret));
+		error_add(err, ret, "cannot start the thread of %s: %s%s", net->name, strerror(-ret),
+			  shortage_advice(ret));
 		goto exit_virtio;
 	}
 	vm_add_device(vm, &net->device);
@@ -498,4 +502,14 @@ void net_destroy(struct net *net)
 	net_stop(net);
 	virtio_pci_exit(&net->virtio);
 	net_free(net);
+}
+
+unsigned int net_descriptors(const struct vdpa *vdpa)
+{
+	/* Of each queue the guest's kick, the device's kick and call, and an interrupt. */
+	const unsigned int of_queue = 4;
+	/* The loop and its wake-up, timers, the window, the interrupt of the config space. */
+	const unsigned int of_nic = 12;
+
+	return (unsigned int)min_u64(vdpa->n_vqs, 2 * NET_MAX_PAIRS + 1) * of_queue + of_nic;
 }

@@ -20,6 +20,9 @@ int __must_check net_create(struct net **net, struct vm *vm, struct pci_bus *bus
 			    unsigned int index, const struct net_config *config, struct error *err);
 void net_destroy(struct net *net);
 
+/* How many file descriptors net_create() needs in front of @vdpa, at most. */
+unsigned int net_descriptors(const struct vdpa *vdpa);
+
 /*
  * Maps guest RAM for the device, once the VM has it, and before anything is asked of the NIC but its part in
  * comparing (describe, accept): on the NIC's thread, for where this pins memory it takes seconds a GiB. What

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "vmm/loop.h"
+#include "vmm/shortage.h"
 
 #define VIRTIO_PCI_VENDOR    0x1af4
 #define VIRTIO_PCI_DEVICE    0x1040 /* + device type */
@@ -227,8 +228,8 @@ static int add_queue(struct virtio_pci *v, unsigned int index, uint16_t max_size
 	int ret;
 
 	if (fd < 0)
-		return error_add(err, -errno, "cannot make an eventfd for queue %u: %s", index,
-				 strerror(errno));
+		return error_add(err, -errno, "cannot make an eventfd for queue %u: %s%s", index,
+				 strerror(errno), shortage_advice(-errno));
 	ret = vm_add_ioeventfd(v->pci.vm, notify_addr(v, index), fd);
 	if (ret < 0) {
 		close(fd);

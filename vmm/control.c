@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "vmm/runtime_dir.h"
+#include "vmm/shortage.h"
 #include "vmm/socket_file.h"
 
 #define CONTROL_REPLY_TIMEOUT 2000   /* ms, for a client to take its final reply */
@@ -374,7 +375,7 @@ static void control_accepted(struct loop_source *src, uint32_t events)
 		control_take(control, fd);
 	} else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
 		log_limited(&control->limit, LOG_ERROR, "cannot take a control client: %s%s", strerror(errno),
-			    errno == EMFILE ? " (raise \"ulimit -n\")" : "");
+			    shortage_advice(-errno));
 		/* The client waits on, and must not keep the loop busy meanwhile. */
 		loop_del(control->loop, src);
 		control->retry_ns = now_ns() + CONTROL_RETRY_NS;
@@ -450,7 +451,8 @@ static int control_open(struct control *control, const struct control_config *co
 	control->listener.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	control->timer.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	if (control->listener.fd < 0 || control->timer.fd < 0)
-		return error_add(err, -errno, "cannot create the control socket: %s", strerror(errno));
+		return error_add(err, -errno, "cannot create the control socket: %s%s", strerror(errno),
+				 shortage_advice(-errno));
 	ret = control_bind(control, config, &addr, err);
 	if (ret < 0)
 		return ret;

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "vmm/loop.h"
+#include "vmm/shortage.h"
 
 /* What a start-up needs to notice that it is to end, and to take down what it has. */
 #define GUARD_START_MS 1000u
@@ -148,8 +149,8 @@ static int guard_start(struct guard *guard, struct error *err)
 	if (ret == 0)
 		pthread_setname_np(guard->thread, "guard");
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	return ret < 0 ? error_add(err, ret, "cannot start the thread that watches signals: %s",
-				   strerror(-ret))
+	return ret < 0 ? error_add(err, ret, "cannot start the thread that watches signals: %s%s",
+				   strerror(-ret), shortage_advice(ret))
 		       : 0;
 }
 
@@ -176,7 +177,8 @@ int guard_init(struct guard *guard, struct error *err)
 				 .quit_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) };
 	pthread_mutex_init(&guard->lock, NULL);
 	if (guard->stop_fd < 0 || guard->signal_fd < 0 || guard->quit_fd < 0)
-		ret = error_add(err, -errno, "cannot watch signals: %s", strerror(errno));
+		ret = error_add(err, -errno, "cannot watch signals: %s%s", strerror(errno),
+				shortage_advice(-errno));
 	else
 		ret = guard_start(guard, err);
 	if (ret < 0)

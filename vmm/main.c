@@ -22,6 +22,7 @@
 #include "vmm/control.h"
 #include "vmm/guard.h"
 #include "vmm/limits.h"
+#include "vmm/shortage.h"
 #include "vmm/x86/acpi.h"
 #include "vmm/x86/boot.h"
 #include "vmm/x86/cpu.h"
@@ -36,6 +37,11 @@
  * takes a fraction of the faults' time. In a guest larger than this that fraction would be of memory that it
  * may never touch. */
 #define APP_PREFAULT_MAX GIB(1)
+
+/* What the VM, the serial port, clients of the control socket and a migration open beside the devices; and
+ * what a disk does: its file, a loop, the guest's kick and interrupts. */
+#define APP_DESCRIPTORS      (32u + CONTROL_MAX_CLIENTS + CONTROL_MAX_CALLS)
+#define APP_DISK_DESCRIPTORS 12u
 
 /* Guest memory on its way to the devices' address spaces, on a thread of its own. */
 struct app_mapping {
@@ -240,6 +246,16 @@ static void app_foresee_memlock(const struct vm_config *config)
 		log_warn("%s", err.text);
 }
 
+/* Guest and devices get theirs one by one, and the last of them would be the one to find none. */
+static int app_check_descriptors(const struct app *app, struct error *err)
+{
+	unsigned int n = APP_DESCRIPTORS + app->config.cpus + app->config.n_disks * APP_DISK_DESCRIPTORS;
+
+	for (unsigned int i = 0; i < app->config.n_nets; i++)
+		n += net_descriptors(app->backends[i]);
+	return shortage_check_descriptors(n, err);
+}
+
 /* Before a guest is waited for: what cannot be had is said at once, and a NIC is nobody else's any more. */
 static int app_claim(struct app *app, struct error *err)
 {
@@ -254,7 +270,7 @@ static int app_claim(struct app *app, struct error *err)
 	app_foresee_memlock(&app->config);
 	for (unsigned int i = 0; ret == 0 && app->config.from && i < app->config.n_disks; i++)
 		ret = blk_check(app->config.disks[i].path, app->config.disks[i].read_only, err);
-	return ret;
+	return ret < 0 ? ret : app_check_descriptors(app, err);
 }
 
 /* The machine without what costs by its size: interrupt controllers, and everything on its buses. */
@@ -480,6 +496,7 @@ static int app_main(struct app *app)
 	struct error err = { 0 };
 	int status, signo;
 
+	shortage_raise_descriptors();
 	if (guard_init(&app->guard, &err) < 0) {
 		log_error("%s", err.text);
 		return VM_EXIT_ERROR;

@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "vmm/shortage.h"
 #include "vmm/vm.h"
 #include "vmm/x86/cpu.h"
 #include "vmm/x86/platform.h"
@@ -29,7 +30,7 @@ int vcpu_init(struct vcpu *vcpu, struct vm *vm, unsigned int index, struct error
 	vcpu->fd = ioctl(vm->fd, KVM_CREATE_VCPU, index);
 	if (vcpu->fd < 0)
 		return error_add(err, -errno, "cannot create vCPU %u: %s%s", index, strerror(errno),
-				 errno == EMFILE ? " (raise \"ulimit -n\")" : "");
+				 shortage_advice(-errno));
 	ret = ioctl(vm->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
 	vcpu->run_size = ret < (int)sizeof(*vcpu->run) ? sizeof(*vcpu->run) : (size_t)ret;
 	run = mmap(NULL, vcpu->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
@@ -253,8 +254,7 @@ int vcpu_start(struct vcpu *vcpu, struct error *err)
 	pthread_mutex_unlock(&vm->lock);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (ret < 0)
-		return error_add(
-			err, ret, "cannot start the thread of vCPU %u: %s%s", vcpu->index, strerror(-ret),
-			ret == -EAGAIN ? " (raise \"ulimit -u\" or the control group's pids.max)" : "");
+		return error_add(err, ret, "cannot start the thread of vCPU %u: %s%s", vcpu->index,
+				 strerror(-ret), shortage_advice(ret));
 	return 0;
 }

@@ -9,6 +9,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "vmm/shortage.h"
 #include "vmm/x86/cpu.h"
 
 #define VM_CAP(cap)                                                                                          \
@@ -89,7 +90,7 @@ static int vm_create(struct vm *vm, unsigned int cpus, struct error *err)
 	if (vm->fd < 0)
 		return error_add(err, -errno, "cannot create a VM: %s%s", strerror(errno),
 				 errno == EBUSY ? " (another hypervisor holds the CPU's virtualization)"
-						: "");
+						: shortage_advice(-errno));
 	return 0;
 }
 

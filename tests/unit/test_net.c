@@ -477,6 +477,34 @@ static void test_link(void **state)
 	assert_int_equal(net_guest_interrupts(f->a, NET_GUEST_CONFIG), 0);
 }
 
+static unsigned int count_descriptors(void)
+{
+	unsigned int n = 0;
+
+	for (int fd = 0; fd < 1024; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
+}
+
+/* What is asked for ahead of building it. */
+static void test_a_nic_takes_no_more_descriptors_than_it_says(void **state)
+{
+	struct fixture *f = *state;
+	struct fake_vdpa *vdpa;
+	unsigned int before;
+
+	free_guest(&f->a, &f->va);
+	vdpa = fake_vdpa_new(&fake_vdpa_default);
+	before = count_descriptors();
+	f->a = calloc(1, sizeof(*f->a));
+	assert_non_null(f->a);
+	f->va = vdpa;
+	net_guest_init(f->a, vdpa, &fixture_config);
+	start_a(f, ALL);
+	assert_in_range(count_descriptors() - before, net_descriptors(&vdpa->vdpa) / 2,
+			net_descriptors(&vdpa->vdpa));
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -500,6 +528,7 @@ int main(void)
 		TEST(test_rings_that_are_nowhere),
 		TEST(test_mac_address),
 		TEST(test_link),
+		TEST(test_a_nic_takes_no_more_descriptors_than_it_says),
 	};
 
 	return run_formats(tests, ARRAY_SIZE(tests));

@@ -7,6 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "vmm/shortage.h"
+
 unsigned int boot_map(const struct memory *m, struct boot_range map[BOOT_N_MAP])
 {
 	map[0] = (struct boot_range){ 0, BOOT_LOW_END, BOOT_RAM };
@@ -26,7 +28,8 @@ static int boot_open(struct boot_file *f, const char *what, const char *path, st
 	/* Not blocking: a FIFO would keep us waiting for a writer before it can be refused. */
 	f->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (f->fd < 0)
-		return error_add(err, -errno, "cannot open the %s \"%s\": %s", what, path, strerror(errno));
+		return error_add(err, -errno, "cannot open the %s \"%s\": %s%s", what, path, strerror(errno),
+				 shortage_advice(-errno));
 	if (fstat(f->fd, &st) < 0)
 		return error_add(err, -errno, "cannot examine the %s \"%s\": %s", what, path,
 				 strerror(errno));
