@@ -7,6 +7,10 @@
 #include <stdlib.h>
 
 #define BLK_PCI_CLASS 0x018000u /* mass storage, other */
+/* For which a vCPU is kept, and what waits for it: less than a guest's watchdogs and its operator notice. */
+#define BLK_RESET_MS 100
+/* For storage to complete what it has when the disk goes: nobody needs its answer any more. */
+#define BLK_END_MS 2000
 
 static void blk_config_read(struct virtio_pci *v, uint32_t offset, void *data, uint32_t len)
 {
@@ -16,30 +20,6 @@ static void blk_config_read(struct virtio_pci *v, uint32_t offset, void *data, u
 bool blk_features_ok(struct virtio_pci *v, uint64_t features)
 {
 	return true;
-}
-
-struct blk_thread_call {
-	struct blk *blk;
-	int (*fn)(struct blk *blk, void *arg);
-	void *arg;
-	int ret;
-};
-
-static void blk_thread_call(void *arg)
-{
-	struct blk_thread_call *call = arg;
-
-	call->blk->n_callers--;
-	call->ret = call->fn(call->blk, call->arg);
-}
-
-int blk_call(struct blk *blk, int (*fn)(struct blk *blk, void *arg), void *arg)
-{
-	struct blk_thread_call call = { .blk = blk, .fn = fn, .arg = arg };
-
-	blk->n_callers++;
-	loop_call(&blk->loop, blk_thread_call, &call);
-	return call.ret;
 }
 
 int blk_find_ring(struct blk *blk, struct error *err)
@@ -92,41 +72,70 @@ void blk_detach(struct blk *blk)
 	blk->half_done = 0;
 }
 
-static int blk_driver_ok_call(struct blk *blk, void *arg)
+static void blk_start_call(void *arg)
 {
+	struct blk *blk = arg;
+
+	blk->n_callers--;
+	blk_attach(blk);
+}
+
+/* The disk's thread has nothing of the driver's until it is given the ring, so a vCPU can look for that. */
+static int blk_driver_ok(struct virtio_pci *v)
+{
+	struct blk *blk = container_of(v, struct blk, virtio);
 	struct error err = { 0 };
 	int ret;
 
-	blk->features = blk->virtio.accepted;
-	blk->active = true;
+	blk->features = v->accepted;
 	ret = blk_find_ring(blk, &err);
 	if (ret < 0) {
-		log_limited(&blk->log_limit, LOG_WARN, "%s: cannot start the disk for the guest: %s",
-			    blk->name, err.text);
+		log_limited(&v->log_limit, LOG_WARN, "%s: cannot start the disk for the guest: %s", blk->name,
+			    err.text);
 		blk->broken = true;
 		return ret;
 	}
-	blk_attach(blk);
+	blk->started = true;
+	blk->n_callers++;
+	loop_post(&blk->loop, &blk->start, blk_start_call, blk);
 	return 0;
 }
 
-static int blk_driver_ok(struct virtio_pci *v)
+static void blk_reset_call(void *arg)
 {
-	return blk_call(container_of(v, struct blk, virtio), blk_driver_ok_call, NULL);
+	struct blk *blk = arg;
+
+	blk->n_callers--;
+	blk_detach(blk);
 }
 
-static int blk_reset_call(struct blk *blk, void *arg)
+/* Storage that does not answer keeps a request: the driver waits for that, not its vCPU. */
+static bool blk_end_reset(struct blk *blk, uint64_t until_ns)
 {
-	blk_detach(blk);
-	blk->active = false;
+	if (blk->resetting && !loop_wait_until(&blk->loop, &blk->reset, until_ns))
+		return false;
+	blk->resetting = blk->started = false;
 	blk->broken = false;
 	blk->features = 0;
-	return 0;
+	return true;
+}
+
+static bool blk_reset_done(struct virtio_pci *v)
+{
+	return blk_end_reset(container_of(v, struct blk, virtio), 0);
 }
 
 static void blk_reset(struct virtio_pci *v)
 {
-	blk_call(container_of(v, struct blk, virtio), blk_reset_call, NULL);
+	struct blk *blk = container_of(v, struct blk, virtio);
+
+	if (blk->started && !blk->resetting) {
+		blk->resetting = true;
+		blk->n_callers++;
+		loop_post(&blk->loop, &blk->reset, blk_reset_call, blk);
+	}
+	/* Most often it is done at once, and there are drivers that do not look. */
+	blk_end_reset(blk, end_of(BLK_RESET_MS));
 }
 
 static const struct virtio_ops blk_virtio_ops = {
@@ -134,6 +143,7 @@ static const struct virtio_ops blk_virtio_ops = {
 	.features_ok = blk_features_ok,
 	.driver_ok = blk_driver_ok,
 	.reset = blk_reset,
+	.reset_done = blk_reset_done,
 };
 
 static struct blk *blk_alloc(struct vm *vm, unsigned int index)
@@ -147,16 +157,24 @@ static struct blk *blk_alloc(struct vm *vm, unsigned int index)
 	blk->kick = (struct loop_source){ .fd = -1, .fn = blk_kicked };
 	snprintf(blk->name, sizeof(blk->name), "disk%u", index);
 	blk->device = (struct device){ .ops = &blk_device_ops, .name = blk->name };
-	if (loop_init(&blk->loop) < 0) {
-		free(blk);
-		return NULL;
-	}
+	blk_job_init(blk);
+	if (loop_init(&blk->loop) < 0)
+		goto free_blk;
+	if (loop_init(&blk->sync_loop) < 0)
+		goto exit_loop;
 	return blk;
+
+exit_loop:
+	loop_exit(&blk->loop);
+free_blk:
+	free(blk);
+	return NULL;
 }
 
 static void blk_free(struct blk *blk)
 {
 	blk_file_close(&blk->file);
+	loop_exit(&blk->sync_loop);
 	loop_exit(&blk->loop);
 	free(blk);
 }
@@ -169,6 +187,21 @@ int blk_check(const char *path, bool read_only, struct error *err)
 	if (ret == 0)
 		blk_file_close(&file);
 	return ret;
+}
+
+static int blk_start_threads(struct blk *blk, struct error *err)
+{
+	char name[16];
+	int ret = loop_start(&blk->loop, blk->name);
+
+	snprintf(name, sizeof(name), "%.9s-sync", blk->name);
+	if (ret == 0) {
+		ret = loop_start(&blk->sync_loop, name);
+		if (ret < 0)
+			loop_join(&blk->loop);
+	}
+	return ret < 0 ? error_add(err, ret, "cannot start the threads of %s: %s", blk->name, strerror(-ret))
+		       : 0;
 }
 
 int blk_create(struct blk **out, struct vm *vm, struct pci_bus *bus, const char *path, bool read_only,
@@ -185,6 +218,7 @@ int blk_create(struct blk **out, struct vm *vm, struct pci_bus *bus, const char 
 		ret = blk_file_lock(&blk->file, err);
 	if (ret < 0)
 		goto free_blk;
+	blk->paused = arriving;
 	blk->n_sectors = blk->file.len >> BLK_SECTOR_SHIFT;
 	blk->offered = blk_offered(&blk->file);
 	blk_config_build(&blk->file, blk->offered, blk->config);
@@ -192,11 +226,9 @@ int blk_create(struct blk **out, struct vm *vm, struct pci_bus *bus, const char 
 			      BLK_CONFIG_LEN, blk->offered, 1, &ring_size, err);
 	if (ret < 0)
 		goto free_blk;
-	ret = loop_start(&blk->loop, blk->name);
-	if (ret < 0) {
-		error_add(err, ret, "cannot start the thread of %s: %s", blk->name, strerror(-ret));
+	ret = blk_start_threads(blk, err);
+	if (ret < 0)
 		goto exit_virtio;
-	}
 	vm_add_device(vm, &blk->device);
 	*out = blk;
 	return 0;
@@ -208,11 +240,19 @@ free_blk:
 	return ret;
 }
 
-void blk_destroy(struct blk *blk)
+bool blk_destroy(struct blk *blk)
 {
+	uint64_t until_ns = end_of(BLK_END_MS);
+
+	/* The thread comes out of a request between two pieces. */
 	blk->n_callers++;
-	loop_join(&blk->loop);
+	if (!loop_join_until(&blk->loop, until_ns) || !loop_join_until(&blk->sync_loop, until_ns)) {
+		log_warn("%s: the storage of %s does not answer, and keeps a thread until it does", blk->name,
+			 blk->file.path);
+		return false;
+	}
 	blk_detach(blk);
 	virtio_pci_exit(&blk->virtio);
 	blk_free(blk);
+	return true;
 }

@@ -13,11 +13,17 @@ struct blk;
 /*
  * Opens @path, which must outlive the disk, and adds a disk in front of it to @bus and, as "disk<index>", to
  * @vm's devices. @arriving: for a guest that still runs elsewhere, so without the lock, which load() takes.
- * At run time the disk has a thread of its own. Freed by blk_destroy() once vCPUs have ended.
+ * At run time the disk has threads of its own.
  */
 int __must_check blk_create(struct blk **blk, struct vm *vm, struct pci_bus *bus, const char *path,
 			    bool read_only, bool arriving, unsigned int index, struct error *err);
-void blk_destroy(struct blk *blk);
+
+/*
+ * Once vCPUs have ended. False: the storage does not answer, and a thread waits for it in the kernel, with
+ * the disk, its bus, and guest memory in use. Nothing is freed then, and the process is to end without taking
+ * these down.
+ */
+bool blk_destroy(struct blk *blk);
 
 /*
  * Whether @path can be a disk as blk_create() would open it now. For a destination, which may wait long for

@@ -61,7 +61,7 @@ static unsigned int blk_find_data(struct blk *blk, const struct virtio_seg *segs
 /* Whether the thread has something to do before the next request, or the next piece of one. */
 static bool blk_is_wanted(struct blk *blk)
 {
-	return blk->n_callers > 0;
+	return blk->n_callers > 0 || blk->paused;
 }
 
 static int blk_check_range(const struct blk *blk, uint64_t sector, uint64_t n_sectors)
@@ -367,6 +367,13 @@ static void blk_break(struct blk *blk)
 	virtio_pci_needs_reset(&blk->virtio);
 }
 
+/* The thread comes back here after what waits for it; after a pause, when resume() says so. */
+static void blk_put_off(struct blk *blk)
+{
+	if (!blk->paused)
+		blk_kick_self(blk);
+}
+
 /* Each answer is given when it is there: the next request can take long. */
 static void blk_serve(struct blk *blk)
 {
@@ -385,7 +392,7 @@ static void blk_serve(struct blk *blk)
 			ret = vring_enable_kicks(&blk->vring);
 	}
 	if (ret == -EINTR)
-		blk_kick_self(blk);
+		blk_put_off(blk);
 	else if (ret < 0)
 		blk_break(blk);
 }

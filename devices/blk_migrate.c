@@ -8,14 +8,30 @@
  * failed takes it again in reclaim(), and without it the guest does not go on.
  *
  * Caches: a disk that is written goes around the page cache where its storage allows that, so neither host
- * has anything that the other does not see. Elsewhere the source writes back, ahead of time in warm_save()
- * and the rest in pause(), and the destination forgets what its page cache has from an earlier time (a probe,
+ * has anything that the other does not see. Elsewhere the source writes back, ahead of time in settle() and
+ * the rest in pause(), and the destination forgets what its page cache has from an earlier time (a probe,
  * an earlier stay of this guest), ahead of time in warm_load() and once more in load(), when nobody writes.
  * Then both must see the same beginning: a fingerprint of it goes with the state.
+ *
+ * Storage may never answer: a file system is frozen, a server has gone. A thread that asks it then stays in
+ * the kernel, and no signal gets it out. So only the disk's own threads ask, and here only their answers are
+ * waited for, until some time. What is asked for too late is done when it is done, and does no harm: a pause
+ * that was given up leaves the request in flight where it is.
  */
 #include "devices/blk_priv.h"
 
 #include <errno.h>
+
+/* With vCPUs running. For a request: longer than a disk tries to read a bad sector. For all that the host has
+ * cached: as long as a migration waits for anything. */
+#define BLK_ANSWER_MS 10000u
+#define BLK_SYNC_MS   60000u
+/* At a destination: the guest runs at the source. */
+#define BLK_WARM_MS 10000
+/* The guest stands still: what is asked for is small, and storage has answered a moment ago. A source waits
+ * 10 s for load(). */
+#define BLK_TAKE_MS 5000
+#define BLK_LOCK_MS 1000
 
 static void blk_describe(struct device *dev, struct state_writer *w)
 {
@@ -90,54 +106,134 @@ static int blk_accept(struct device *dev, struct state_node *node)
 	return 0;
 }
 
-/* On the caller's thread: the guest's requests go on beside it. */
+/* What a destination does with it is the same each time: see warm_load. */
 static int blk_warm_save(struct device *dev, struct state_writer *w, bool first)
 {
-	struct blk *blk = container_of(dev, struct blk, device);
-
-	/* A failure is found again in pause(), or by the guest. */
-	if (blk_file_write_back(&blk->file) < 0)
-		log_debug("%s: writing back ahead of time failed", blk->name);
 	return first;
 }
 
-static int blk_warm_load(struct device *dev, struct state_node *node)
+static int blk_read_beginning(struct blk *blk, struct error *err)
 {
-	blk_file_drop_cache(&container_of(dev, struct blk, device)->file);
-	return state_finish(node);
+	int ret = blk_file_fingerprint(&blk->file, &blk->fingerprint);
+
+	return ret < 0 ? error_add(err, ret, "%s: cannot read the beginning of %s: %s", blk->name,
+				   blk->file.path, strerror(-ret))
+		       : 0;
 }
 
-static int blk_pause_call(struct blk *blk, void *arg)
+static int blk_warm_job(struct blk *blk, struct error *err)
 {
-	int ret;
+	blk_file_drop_cache(&blk->file);
+	return blk_read_beginning(blk, err);
+}
 
-	blk->running = false;
-	ret = blk_file_write_back(&blk->file);
-	blk->unwritten = ret < 0;
-	if (ret < 0)
-		log_error("%s: cannot write back what the guest has written to %s: %s", blk->name,
-			  blk->file.path, strerror(-ret));
+/* Also finds out, while the guest runs at the source, whether its storage answers here. */
+static int blk_warm_load(struct device *dev, struct state_node *node)
+{
+	struct blk *blk = container_of(dev, struct blk, device);
+	int ret = state_finish(node);
+
+	return ret < 0 ? ret : blk_job_run(&blk->job, blk_warm_job, end_of(BLK_WARM_MS), node->err);
+}
+
+/* Beside the guest's requests. A failure is found again in pause(), or by the guest. */
+static int blk_sync_job(struct blk *blk, struct error *err)
+{
+	if (blk_file_write_back(&blk->file) < 0)
+		log_debug("%s: writing back ahead of time failed", blk->name);
 	return 0;
+}
+
+/* In its turn behind the request that the thread is at, and through the storage. */
+static int blk_answer_job(struct blk *blk, struct error *err)
+{
+	return blk_read_beginning(blk, err);
+}
+
+static int blk_rest_job(struct blk *blk, struct error *err)
+{
+	int ret = blk_file_write_back(&blk->file);
+
+	if (ret < 0)
+		return error_add(err, ret, "%s: cannot write back what the guest has written to %s: %s",
+				 blk->name, blk->file.path, strerror(-ret));
+	return blk_read_beginning(blk, err);
+}
+
+/* -EAGAIN, or what to say when it has taken @max_ms. */
+static int blk_still_asking(struct blk *blk, unsigned int max_ms, struct error *err)
+{
+	if (now_ns() - blk->asked_ns < max_ms * UINT64_C(1000000))
+		return -EAGAIN;
+	blk->asking = false;
+	return error_add(err, -ETIMEDOUT,
+			 "%s: the storage of %s has not answered for %u s: it is frozen, out of reach or too "
+			 "slow, and the guest's requests wait for it",
+			 blk->name, blk->file.path, max_ms / 1000);
+}
+
+static int blk_settle_running(struct blk *blk, uint64_t until_ns, struct error *err)
+{
+	if (!blk->asking) {
+		blk->asking = true;
+		blk->asked_ns = now_ns();
+		/* One that is under way still tells as much. */
+		if (blk_job_done(&blk->sync_job, 0))
+			blk_job_post(&blk->sync_job, blk_sync_job);
+		if (blk_job_done(&blk->job, 0))
+			blk_job_post(&blk->job, blk_answer_job);
+	}
+	if (!blk_job_done(&blk->job, until_ns))
+		return blk_still_asking(blk, BLK_ANSWER_MS, err);
+	if (!blk_job_done(&blk->sync_job, until_ns))
+		return blk_still_asking(blk, BLK_SYNC_MS, err);
+	blk->asking = false;
+	return blk->job.ret < 0 ? error_add(err, blk->job.ret, "%s", blk->job.err.text) : 0;
+}
+
+static int blk_settle(struct device *dev, uint64_t until_ns, struct error *err)
+{
+	struct blk *blk = container_of(dev, struct blk, device);
+
+	if (!blk->paused)
+		return blk_settle_running(blk, until_ns, err);
+	if (!blk_job_done(&blk->job, until_ns))
+		return -EAGAIN;
+	if (!blk->resting) {
+		blk->resting = true;
+		blk_job_post(&blk->job, blk_rest_job);
+		if (!blk_job_done(&blk->job, until_ns))
+			return -EAGAIN;
+	}
+	/* A guest whose writes were lost is not moved on to where it would never hear of it. */
+	return blk->job.ret < 0 ? error_add(err, blk->job.ret, "%s", blk->job.err.text) : 0;
 }
 
 static void blk_pause(struct device *dev)
 {
-	blk_call(container_of(dev, struct blk, device), blk_pause_call, NULL);
+	struct blk *blk = container_of(dev, struct blk, device);
+
+	blk->paused = true;
+	blk->asking = false;
+	blk->resting = blk_job_done(&blk->job, 0);
+	if (blk->resting)
+		blk_job_post(&blk->job, blk_rest_job);
 }
 
-static int blk_save_call(struct blk *blk, void *arg)
+static int blk_unlock_job(struct blk *blk, struct error *err)
 {
-	struct state_writer *w = arg;
-	uint64_t fingerprint;
-	int ret = blk_file_fingerprint(&blk->file, &fingerprint);
+	blk_file_unlock(&blk->file);
+	return 0;
+}
 
-	if (ret < 0) {
-		log_error("%s: cannot read the beginning of %s: %s", blk->name, blk->file.path,
-			  strerror(-ret));
-		state_fail(w, ret);
-	}
-	state_put_u64(w, "fingerprint", fingerprint);
+/* On the caller's thread: the disk's own has nothing to do since settle(). */
+static void blk_save(struct device *dev, struct state_writer *w)
+{
+	struct blk *blk = container_of(dev, struct blk, device);
+	struct error err = { 0 };
+	int ret;
 
+	state_put_u64(w, "fingerprint", blk->fingerprint);
 	state_begin(w, "virtio");
 	virtio_pci_save(&blk->virtio, w);
 	state_end(w);
@@ -146,17 +242,12 @@ static int blk_save_call(struct blk *blk, void *arg)
 		vring_save(&blk->vring, w);
 		state_end(w);
 	}
-	/* A guest whose writes were lost is not moved on to where it would never hear of it. */
-	if (blk->unwritten)
-		state_fail(w, -EIO);
-	else
-		blk_file_unlock(&blk->file);
-	return 0;
-}
-
-static void blk_save(struct device *dev, struct state_writer *w)
-{
-	blk_call(container_of(dev, struct blk, device), blk_save_call, w);
+	blk->let_go = true;
+	ret = blk_job_run(&blk->job, blk_unlock_job, end_of(BLK_LOCK_MS), &err);
+	if (ret < 0) {
+		log_error("%s", err.text);
+		state_fail(w, ret);
+	}
 }
 
 static int blk_load_ring(struct blk *blk, struct state_node *node)
@@ -176,26 +267,33 @@ static int blk_load_ring(struct blk *blk, struct state_node *node)
 	return 0;
 }
 
-/* The same bytes here as there: an operator can name another disk of the same size. */
-static int blk_check_fingerprint(struct blk *blk, uint64_t there, struct error *err)
+static int blk_take_job(struct blk *blk, struct error *err)
 {
-	uint64_t here;
-	int ret = blk_file_fingerprint(&blk->file, &here);
+	int ret = blk_file_lock(&blk->file, err);
 
 	if (ret < 0)
-		return error_add(err, ret, "%s: cannot read the beginning of %s: %s", blk->name,
-				 blk->file.path, strerror(-ret));
-	if (here != there)
-		return error_add(err, -ENOTSUP,
-				 "%s: %s does not begin as the guest's disk does: it is another one, or this "
-				 "host does not see what the source has written",
-				 blk->name, blk->file.path);
-	return 0;
+		return ret;
+	blk_file_drop_cache(&blk->file);
+	return blk_read_beginning(blk, err);
 }
 
-static int blk_load_call(struct blk *blk, void *arg)
+/* The same bytes here as there: an operator can name another disk of the same size. */
+static int blk_take(struct blk *blk, uint64_t fingerprint, struct error *err)
 {
-	struct state_node *node = arg;
+	int ret = blk_job_run(&blk->job, blk_take_job, end_of(BLK_TAKE_MS), err);
+
+	if (ret == 0 && blk->fingerprint != fingerprint)
+		ret = error_add(err, -ENOTSUP,
+				"%s: %s does not begin as the guest's disk does: it is another one, or this "
+				"host does not see what the source has written",
+				blk->name, blk->file.path);
+	return ret;
+}
+
+/* On the caller's thread: the disk's own has nothing to do before resume(). */
+static int blk_load(struct device *dev, struct state_node *node)
+{
+	struct blk *blk = container_of(dev, struct blk, device);
 	struct state_node virtio;
 	uint64_t fingerprint;
 	int ret;
@@ -205,59 +303,53 @@ static int blk_load_call(struct blk *blk, void *arg)
 	if (state_child(&virtio, node, "virtio") < 0 || virtio_pci_load(&blk->virtio, &virtio) < 0 ||
 	    state_finish(&virtio) < 0)
 		return -EINVAL;
-	blk->active = blk->virtio.status & VIRTIO_CONFIG_S_DRIVER_OK;
+	blk->started = blk->virtio.status & VIRTIO_CONFIG_S_DRIVER_OK;
 	/* A driver that had to reset its device still has to. */
-	blk->broken = blk->active && blk->virtio.status & VIRTIO_CONFIG_S_NEEDS_RESET;
-	blk->features = blk->active ? blk->virtio.accepted : 0;
-	if (blk->active && !blk->broken && blk_load_ring(blk, node) < 0)
+	blk->broken = blk->started && blk->virtio.status & VIRTIO_CONFIG_S_NEEDS_RESET;
+	blk->features = blk->started ? blk->virtio.accepted : 0;
+	if (blk->started && !blk->broken && blk_load_ring(blk, node) < 0)
 		return -EINVAL;
 	ret = state_finish(node);
-	if (ret == 0)
-		ret = blk_file_lock(&blk->file, node->err);
-	if (ret < 0)
-		return ret;
-	blk_file_drop_cache(&blk->file);
-	return blk_check_fingerprint(blk, fingerprint, node->err);
+	return ret < 0 ? ret : blk_take(blk, fingerprint, node->err);
 }
 
-static int blk_load(struct device *dev, struct state_node *node)
+static int blk_lock_job(struct blk *blk, struct error *err)
 {
-	return blk_call(container_of(dev, struct blk, device), blk_load_call, node);
-}
-
-static int blk_reclaim_call(struct blk *blk, void *arg)
-{
-	return blk_file_lock(&blk->file, arg);
+	return blk_file_lock(&blk->file, err);
 }
 
 static int blk_reclaim(struct device *dev, struct error *err)
 {
-	return blk_call(container_of(dev, struct blk, device), blk_reclaim_call, err);
+	struct blk *blk = container_of(dev, struct blk, device);
+	int ret = 0;
+
+	if (blk->let_go)
+		ret = blk_job_run(&blk->job, blk_lock_job, end_of(BLK_LOCK_MS), err);
+	if (ret == 0)
+		blk->let_go = false;
+	return ret;
 }
 
-static int blk_resume_call(struct blk *blk, void *arg)
+static int blk_attach_job(struct blk *blk, struct error *err)
 {
-	bool arrived = *(bool *)arg;
-
-	if (!blk->has_ring || blk->broken)
-		return 0;
-	if (arrived) {
-		blk_attach(blk);
-	} else {
-		blk->running = true;
-		blk_kick_self(blk);
-	}
-	/* A signal may have been on its way when state was saved; one too many does no harm. */
-	virtio_pci_notify_queue(&blk->virtio, 0);
+	blk_attach(blk);
 	return 0;
 }
 
 static void blk_resume(struct device *dev, bool arrived)
 {
-	blk_call(container_of(dev, struct blk, device), blk_resume_call, &arrived);
+	struct blk *blk = container_of(dev, struct blk, device);
+
+	blk->paused = false;
+	/* The thread is idle since load(). */
+	if (arrived && blk->started && !blk->broken)
+		blk_job_post(&blk->job, blk_attach_job);
+	loop_signal(blk->virtio.queues[0].kick_fd);
+	/* A signal may have been on its way when state was saved; one too many does no harm. */
+	virtio_pci_notify_queue(&blk->virtio, 0);
 }
 
-static int blk_release_call(struct blk *blk, void *arg)
+static int blk_release_job(struct blk *blk, struct error *err)
 {
 	blk_detach(blk);
 	blk_file_close(&blk->file);
@@ -266,7 +358,12 @@ static int blk_release_call(struct blk *blk, void *arg)
 
 static void blk_release(struct device *dev)
 {
-	blk_call(container_of(dev, struct blk, device), blk_release_call, NULL);
+	struct blk *blk = container_of(dev, struct blk, device);
+	struct error err = { 0 };
+
+	/* Past that it is done whenever the storage lets it. */
+	if (blk_job_run(&blk->job, blk_release_job, end_of(BLK_LOCK_MS), &err) < 0)
+		log_warn("%s", err.text);
 }
 
 const struct device_ops blk_device_ops = {
@@ -275,6 +372,7 @@ const struct device_ops blk_device_ops = {
 	.warm_save = blk_warm_save,
 	.warm_load = blk_warm_load,
 	.pause = blk_pause,
+	.settle = blk_settle,
 	.save = blk_save,
 	.load = blk_load,
 	.reclaim = blk_reclaim,

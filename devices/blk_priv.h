@@ -2,9 +2,11 @@
 /*
  * What the files of the disk share: blk.c (building it, its life), blk_io.c (requests), blk_file.c (the
  * host's file), blk/transfer.c (its bytes), blk/limits.c (what it says of itself),
- * blk/config_space.c (what the guest sees), blk_migrate.c.
+ * blk/config_space.c (what the guest sees), blk/job.c (work for the migration's thread), blk_migrate.c.
  *
- * Unless said otherwise everything here runs on the disk's thread; others come in through blk_call().
+ * Unless said otherwise everything here runs on the disk's thread, which the storage can keep for ever. So
+ * nobody else waits for it without an end: a vCPU posts what it wants of it and goes on, the migration's
+ * thread posts jobs and waits for them as long as it may.
  */
 #ifndef FERRY_DEVICES_BLK_PRIV_H
 #define FERRY_DEVICES_BLK_PRIV_H
@@ -66,28 +68,61 @@ struct blk_file {
 	_Atomic bool unreported;
 };
 
+struct blk;
+
+/*
+ * Something that the migration's thread has done on another one, which may take for ever there: so it has
+ * nothing of its caller's. Posted and waited for by the migration's thread alone.
+ */
+struct blk_job {
+	struct blk *blk;
+	struct loop *loop;
+	int (*fn)(struct blk *blk, struct error *err);
+	struct loop_call call;
+	bool posted; /* and not yet seen to be done */
+	int ret;
+	struct error err;
+};
+
 struct blk {
 	struct virtio_pci virtio;
 	struct device device;
 	char name[16];
 	struct vm *vm;
-	struct loop loop; /* the disk's thread */
+	struct loop loop;      /* the disk's thread */
+	struct loop sync_loop; /* a thread that writes back beside it */
 	struct blk_file file;
 	uint64_t offered;
 	uint64_t n_sectors;
 	uint8_t config[BLK_CONFIG_LEN]; /* never changes once the guest runs */
 
-	_Atomic unsigned int
-		n_callers; /* that wait for the disk's thread, which lets them in between requests */
+	/* Calls that the disk's thread lets in between requests. */
+	_Atomic unsigned int n_callers;
+	/* From pause() to resume(), and for a guest that is still to come. Written by the migration's thread.
+	 */
+	_Atomic bool paused;
 
-	/* The driver's life. */
+	/* A vCPU's, with the transport's lock; the migration's thread while vCPUs are stopped. */
+	bool started;   /* the disk's thread has been given the ring */
+	bool resetting; /* and is to give it back: @reset is posted */
+	struct loop_call start, reset;
+
+	/* The migration's thread. */
+	struct blk_job job, sync_job;
+	bool asking;       /* settle() waits since @asked_ns, with vCPUs running */
+	uint64_t asked_ns; /* see now_ns() */
+	bool resting;      /* the latest of @job is what pause() wants done */
+	bool let_go;       /* save() has begun to give up the lock */
+
+	/* What the latest jobs have found, for who has seen them done. */
+	uint64_t fingerprint;
+
+	/* The driver's life: the disk's thread's while @started, else as that. */
 	uint64_t features;
-	bool active;    /* at DRIVER_OK */
-	bool broken;    /* the driver broke the ring's rules; until its reset */
-	bool has_ring;  /* @vring is the driver's */
-	bool attached;  /* its kicks are watched */
-	bool running;   /* it is served */
-	bool unwritten; /* pause() could not bring everything to the storage */
+	bool broken;   /* the driver broke the ring's rules; until its reset */
+	bool has_ring; /* @vring is the driver's */
+	bool attached; /* its kicks are watched */
+	bool running;  /* it is served */
 	struct vring vring;
 	struct loop_source kick; /* fd is the transport's */
 	struct iovec iov[BLK_RING_SIZE], piece[BLK_RING_SIZE];
@@ -97,15 +132,22 @@ struct blk {
 	struct log_limit log_limit;
 };
 
-/* Runs @fn on the disk's thread, after the request that it is at, and gives its result. Any thread. */
-int blk_call(struct blk *blk, int (*fn)(struct blk *blk, void *arg), void *arg);
-
 /* blk.c. blk_find_ring() finds the driver's ring where it has been put, at index 0; no queue is no error. */
 int __must_check blk_find_ring(struct blk *blk, struct error *err);
 /* Serves the ring, beginning with what is there; and ends that. */
 void blk_attach(struct blk *blk);
 void blk_detach(struct blk *blk);
 bool blk_features_ok(struct virtio_pci *v, uint64_t features);
+
+/*
+ * blk/job.c. Posts a job, the one before it being done; whether it is done by @until_ns; and both, after the
+ * one before it: its result, or -ETIMEDOUT where the storage does not answer.
+ */
+void blk_job_init(struct blk *blk);
+void blk_job_post(struct blk_job *job, int (*fn)(struct blk *blk, struct error *err));
+bool blk_job_done(struct blk_job *job, uint64_t until_ns);
+int __must_check blk_job_run(struct blk_job *job, int (*fn)(struct blk *blk, struct error *err),
+			     uint64_t until_ns, struct error *err);
 
 /* blk_io.c. */
 void blk_kicked(struct loop_source *src, uint32_t events);

@@ -28,6 +28,10 @@ struct virtio_ops {
 	/* Status 0: after it returns the device touches neither rings nor buffers. Also without a driver_ok()
 	 * before. */
 	void (*reset)(struct virtio_pci *v);
+	/* Whether what reset() has begun is done, for a device that cannot have it done at once: until then
+	 * the status stays what it was, which a driver waits for, and its writes are ignored. NULL: always.
+	 */
+	bool (*reset_done)(struct virtio_pci *v);
 	/* With VIRTIO_F_RING_RESET, after DRIVER_OK. The device has let go of the enabled queue @index when
 	 * it returns; it takes it up again, where the driver has put it now. */
 	void (*queue_reset)(struct virtio_pci *v, unsigned int index);
@@ -62,6 +66,7 @@ struct virtio_pci {
 	_Atomic uint8_t isr;         /* VIRTIO_PCI_ISR_*, for drivers that look: there is no INTx */
 	uint8_t config_generation;
 	uint16_t queue_select;
+	bool resetting; /* see reset_done() */
 	unsigned int n_queues;
 	struct virtio_queue *queues; /* [n_built] */
 	unsigned int n_built;
@@ -140,10 +145,11 @@ int __must_check virtio_pci_get(struct virtio_pci *v, struct state_node *node,
 void virtio_pci_set(struct virtio_pci *v, const struct virtio_pci_loaded *loaded);
 int __must_check virtio_pci_load(struct virtio_pci *v, struct state_node *node);
 
-/* Between virtio_pci*.c. Access to the common configuration structure; a reset, with the lock held; what the
- * driver may have written. */
+/* Between virtio_pci*.c. Access to the common configuration structure; a reset, with the lock held, and its
+ * end, if it has come by now; what the driver may have written. */
 void virtio_pci_common_read(struct virtio_pci *v, uint64_t offset, void *data, unsigned int len);
 void virtio_pci_reset(struct virtio_pci *v);
+void virtio_pci_end_reset(struct virtio_pci *v);
 void virtio_pci_common_write(struct virtio_pci *v, uint64_t offset, const void *data, unsigned int len);
 bool virtio_pci_features_valid(struct virtio_pci *v, uint64_t accepted);
 bool virtio_pci_status_legal(uint8_t status);

@@ -74,9 +74,11 @@ static void reset_queue(struct virtio_queue *q)
 	q->desc = q->driver = q->device = 0;
 }
 
-void virtio_pci_reset(struct virtio_pci *v)
+void virtio_pci_end_reset(struct virtio_pci *v)
 {
-	v->ops->reset(v);
+	if (!v->resetting || (v->ops->reset_done && !v->ops->reset_done(v)))
+		return;
+	v->resetting = false;
 	v->accepted = 0;
 	v->device_feature_select = 0;
 	v->driver_feature_select = 0;
@@ -87,6 +89,13 @@ void virtio_pci_reset(struct virtio_pci *v)
 		reset_queue(&v->queues[i]);
 	/* Last: a NEEDS_RESET that the device's thread has raised meanwhile is answered by this reset. */
 	v->status = 0;
+}
+
+void virtio_pci_reset(struct virtio_pci *v)
+{
+	v->ops->reset(v);
+	v->resetting = true;
+	virtio_pci_end_reset(v);
 }
 
 static uint32_t read_status(struct virtio_pci *v, unsigned int arg)
@@ -393,6 +402,7 @@ void virtio_pci_common_read(struct virtio_pci *v, uint64_t offset, void *data, u
 	if (!reg)
 		return;
 	pthread_mutex_lock(&v->lock);
+	virtio_pci_end_reset(v);
 	put_le32(value, reg->read(v, reg->arg));
 	pthread_mutex_unlock(&v->lock);
 	memcpy(data, value, len);
@@ -407,6 +417,8 @@ void virtio_pci_common_write(struct virtio_pci *v, uint64_t offset, const void *
 		return;
 	memcpy(value, data, len);
 	pthread_mutex_lock(&v->lock);
-	reg->write(v, reg->arg, get_le32(value));
+	virtio_pci_end_reset(v);
+	if (!v->resetting)
+		reg->write(v, reg->arg, get_le32(value));
 	pthread_mutex_unlock(&v->lock);
 }

@@ -9,6 +9,7 @@ void virtio_pci_save(struct virtio_pci *v, struct state_writer *w)
 {
 	state_begin(w, "virtio-pci");
 	pthread_mutex_lock(&v->lock);
+	virtio_pci_end_reset(v);
 	state_put_u64(w, "offered", v->offered);
 	state_put_u64(w, "accepted", v->accepted);
 	state_put_u32(w, "status", v->status);

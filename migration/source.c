@@ -11,6 +11,12 @@
  * connections survive. */
 #define SOURCE_STOPPED_TIMEOUT_MS 10000
 
+/* For what stands behind a device, a disk's storage, to let go of it while the guest stands still. It has
+ * answered a moment ago, and the guest's connections are to survive. */
+#define SOURCE_SETTLE_NS UINT64_C(3000000000)
+/* Between looks at whether anybody still wants the migration. */
+#define SOURCE_SETTLE_STEP_NS UINT64_C(100000000)
+
 /* For a destination to let go of what the guest needs back, while it stands still. */
 #define SOURCE_RECLAIM_NS      UINT64_C(3000000000)
 #define SOURCE_RECLAIM_STEP_NS 5000000
@@ -139,9 +145,39 @@ static void source_move_part(struct source *s, enum report_part from, enum repor
 	s->report->parts_ns[to] += ns;
 }
 
+static int source_settle_device(struct source *s, struct device *dev, uint64_t deadline_ns, struct error *err)
+{
+	for (;;) {
+		uint64_t now = now_ns();
+		int ret = dev->ops->settle(dev, min_u64(now + SOURCE_SETTLE_STEP_NS, deadline_ns), err);
+
+		if (ret != -EAGAIN)
+			return ret;
+		source_progress(s);
+		ret = source_check(s, err);
+		if (ret < 0)
+			return ret;
+		if (now_ns() >= deadline_ns)
+			return error_add(err, -ETIMEDOUT, "%s: what stands behind it does not answer",
+					 dev->name);
+	}
+}
+
+int source_settle(struct source *s, uint64_t deadline_ns, struct error *err)
+{
+	int ret = 0;
+
+	for (struct device *dev = s->vm->devices; ret == 0 && dev; dev = dev->next) {
+		if (dev->ops->settle)
+			ret = source_settle_device(s, dev, deadline_ns, err);
+	}
+	return ret;
+}
+
 static int source_stop(struct source *s, struct error *err)
 {
 	uint64_t expected_ns = min_u64(source_expected_ns(s), UINT64_MAX / 8);
+	int ret;
 
 	s->stream.timeout_ms = SOURCE_STOPPED_TIMEOUT_MS;
 	s->paused_ns = s->mark_ns = now_ns();
@@ -156,8 +192,9 @@ static int source_stop(struct source *s, struct error *err)
 		if (dev->ops->pause)
 			dev->ops->pause(dev);
 	}
+	ret = source_settle(s, s->paused_ns + SOURCE_SETTLE_NS, err);
 	source_mark(s, REPORT_NIC_QUIESCED);
-	return source_check_vm(s, err);
+	return ret < 0 ? ret : source_check_vm(s, err);
 }
 
 static int source_last_round(struct source *s, struct error *err)

@@ -31,6 +31,7 @@ struct source {
 	uint64_t least_fitting; /* the least remaining, of the rounds within the limit */
 	unsigned int n_fitting; /* rounds within the limit that did not halve it */
 	unsigned int n_warm_rounds;
+	unsigned int n_slow_rounds; /* after which a device did not answer at once */
 	unsigned int throttle_step;
 
 	/* The guest stands still. */
@@ -53,6 +54,9 @@ int __must_check source_check(struct source *s, struct error *err);
 /* Closes @w's tree and sends it as one frame. */
 int __must_check source_send_tree(struct source *s, enum stream_type type, uint64_t arg,
 				  struct state_writer *w, struct error *err);
+
+/* Waits for who stands behind the devices, until @deadline_ns: -ETIMEDOUT, and the device by name. */
+int __must_check source_settle(struct source *s, uint64_t deadline_ns, struct error *err);
 
 /* source_rounds.c */
 

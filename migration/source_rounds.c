@@ -22,6 +22,11 @@
  * STATE. */
 #define SOURCE_WARM_ROUNDS 8u
 
+/* Within which devices' answers cost nothing: a guest leaves little in it. After a longer wait another round
+ * follows, unless they take long each time. */
+#define SOURCE_PROMPT_NS   UINT64_C(10000000)
+#define SOURCE_SLOW_ROUNDS 4u
+
 static const unsigned int source_throttle_steps[] = { 20, 40, 60, 80, 90, 95, 99 };
 
 /* Of the pass so far, bytes a second. */
@@ -233,6 +238,17 @@ static int source_decide(struct source *s, bool warm_pending, struct error *err)
 	return source_stalled_policies[s->config->stalled](s, err);
 }
 
+/* Before the stop, for nobody can be asked to hurry after it. 1: go on at once, 0: after another round. */
+static int source_ask(struct source *s, struct error *err)
+{
+	uint64_t start_ns = now_ns();
+	int ret = source_settle(s, end_of(SOURCE_RUNNING_TIMEOUT_MS), err);
+
+	if (ret < 0)
+		return ret;
+	return now_ns() - start_ns <= SOURCE_PROMPT_NS || ++s->n_slow_rounds > SOURCE_SLOW_ROUNDS;
+}
+
 int source_rounds(struct source *s, struct error *err)
 {
 	s->least_remaining = s->least_fitting = UINT64_MAX;
@@ -247,6 +263,8 @@ int source_rounds(struct source *s, struct error *err)
 		ret = source_check(s, err);
 		if (ret == 0)
 			ret = source_decide(s, warm > 0, err);
+		if (ret > 0)
+			ret = source_ask(s, err);
 		if (ret != 0)
 			return ret < 0 ? ret : 0;
 		ret = source_live_round(s, err);

@@ -8,7 +8,7 @@
  *
  * At the source, in this order:
  *
- *	describe -> track(on) -> warm_save ... warm_save -> [vCPUs stopped] pause -> save -> release
+ *	describe -> track(on) -> warm_save ... settle -> [vCPUs stopped] pause -> settle -> save -> release
  *	            track(off) <- reclaim -> resume, where the migration is given up <-/
  *
  * At the destination, where the guest has no memory yet in accept and has all that it needs in load:
@@ -61,8 +61,18 @@ struct device_ops {
 	int (*warm_load)(struct device *dev, struct state_node *node);
 
 	/* Stops touching guest memory and takes in what the host's device has finished. vCPUs are stopped.
-	 * Can be undone by resume. */
+	 * Can be undone by resume. Begins to, where settle() says when it is done. */
 	void (*pause)(struct device *dev);
+
+	/*
+	 * For a device behind which there is somebody who may not answer, a disk's storage: waits, until
+	 * @until_ns at most, for what the device has asked of it. While vCPUs run, for what is under way when
+	 * it is first called; so it is found out before the stop whether anybody answers. After pause(), for
+	 * all: 0 is the end of pause(). -EAGAIN, without a reason: not yet; called again it goes on waiting.
+	 * Else -errno with the reason. At any time the migration can be given up instead: then resume() goes
+	 * on with what is under way.
+	 */
+	int (*settle)(struct device *dev, uint64_t until_ns, struct error *err);
 
 	/* State of a paused device. vCPUs are stopped. Changes nothing: called twice it writes the same
 	 * bytes. Lets go of what load() takes at the destination and only one can have: see reclaim. */

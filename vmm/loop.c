@@ -39,6 +39,7 @@ static void loop_woken(struct loop_source *src, uint32_t events)
 
 int loop_init(struct loop *loop)
 {
+	pthread_condattr_t attr;
 	int ret;
 
 	*loop = (struct loop){ .epoll_fd = -1, .wake = { .fd = -1, .fn = loop_woken } };
@@ -46,7 +47,10 @@ int loop_init(struct loop *loop)
 	if (loop->epoll_fd < 0)
 		return -errno;
 	pthread_mutex_init(&loop->lock, NULL);
-	pthread_cond_init(&loop->called, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&loop->called, &attr);
+	pthread_condattr_destroy(&attr);
 	loop->wake.fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	ret = loop->wake.fd < 0 ? -errno : loop_add(loop, &loop->wake, EPOLLIN);
 	if (ret < 0)
@@ -116,6 +120,7 @@ int loop_run(struct loop *loop)
 	}
 	pthread_mutex_lock(&loop->lock);
 	loop->running = false;
+	pthread_cond_broadcast(&loop->called);
 	pthread_mutex_unlock(&loop->lock);
 	/* A call that came in before "running" fell is answered here; later ones run on their own threads. */
 	loop_run_calls(loop);
@@ -144,6 +149,36 @@ int loop_start(struct loop *loop, const char *name)
 		pthread_setname_np(loop->thread, name);
 	pthread_mutex_unlock(&loop->lock);
 	return ret;
+}
+
+/* Under the lock, which it lets go: until something is done, or @until_ns. False if that has passed. */
+static bool loop_wait_done(struct loop *loop, uint64_t until_ns)
+{
+	struct timespec ts = { .tv_sec = (time_t)(until_ns / 1000000000u),
+			       .tv_nsec = (long)(until_ns % 1000000000u) };
+
+	if (until_ns == UINT64_MAX)
+		pthread_cond_wait(&loop->called, &loop->lock);
+	else if (now_ns() >= until_ns)
+		return false;
+	else
+		pthread_cond_timedwait(&loop->called, &loop->lock, &ts);
+	return true;
+}
+
+bool loop_join_until(struct loop *loop, uint64_t until_ns)
+{
+	bool ended;
+
+	loop_stop(loop);
+	pthread_mutex_lock(&loop->lock);
+	while (loop->running && loop_wait_done(loop, until_ns))
+		;
+	ended = !loop->running;
+	pthread_mutex_unlock(&loop->lock);
+	if (ended)
+		pthread_join(loop->thread, NULL);
+	return ended;
 }
 
 void loop_join(struct loop *loop)
@@ -179,12 +214,22 @@ void loop_post(struct loop *loop, struct loop_call *call, void (*fn)(void *arg),
 	loop_signal(loop->wake.fd);
 }
 
+bool loop_wait_until(struct loop *loop, struct loop_call *call, uint64_t until_ns)
+{
+	bool done;
+
+	pthread_mutex_lock(&loop->lock);
+	while (!call->done && loop_wait_done(loop, until_ns))
+		;
+	done = call->done;
+	pthread_mutex_unlock(&loop->lock);
+	return done;
+}
+
 void loop_wait(struct loop *loop, struct loop_call *call)
 {
-	pthread_mutex_lock(&loop->lock);
-	while (!call->done)
-		pthread_cond_wait(&loop->called, &loop->lock);
-	pthread_mutex_unlock(&loop->lock);
+	while (!loop_wait_until(loop, call, UINT64_MAX))
+		;
 }
 
 void loop_call(struct loop *loop, void (*fn)(void *arg), void *arg)

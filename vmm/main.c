@@ -442,6 +442,7 @@ static int app_arrive(struct app *app, struct error *err)
 static void app_destroy(struct app *app)
 {
 	struct error dropped = { 0 };
+	bool in_use = false;
 
 	if (app->control)
 		control_destroy(app->control);
@@ -453,18 +454,19 @@ static void app_destroy(struct app *app)
 	if (app->has_vm)
 		vm_stop(&app->vm);
 	while (app->n_disks > 0)
-		blk_destroy(app->disks[--app->n_disks]);
+		in_use |= !blk_destroy(app->disks[--app->n_disks]);
 	while (app->n_nets > 0)
 		net_destroy(app->nets[--app->n_nets]);
 	for (unsigned int i = 0; i < app->config.n_nets; i++) {
 		if (app->backends[i])
 			app->backends[i]->ops->close(app->backends[i]);
 	}
-	if (app->has_pci)
-		pci_bus_exit(&app->pci);
 	if (app->serial)
 		serial_destroy(app->serial);
-	if (app->has_vm)
+	/* The kernel takes down what it is still working on itself, with the process. */
+	if (app->has_pci && !in_use)
+		pci_bus_exit(&app->pci);
+	if (app->has_vm && !in_use)
 		vm_destroy(&app->vm);
 }
 

@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -77,6 +78,30 @@ static void fake_pause(struct device *dev)
 	assert(fake_device(dev)->tracked || !dev->ops->track);
 	assert(!fake_device(dev)->paused);
 	fake_device(dev)->paused = true;
+	fake_device(dev)->settled = false;
+}
+
+/* As long as it may, for what comes later or never. */
+static int fake_settle(struct device *dev, uint64_t until_ns, struct error *err)
+{
+	struct fake_device *f = fake_device(dev);
+	unsigned int *n_waits = f->paused ? &f->n_paused_waits : &f->n_waits;
+	struct timespec until = { .tv_sec = (time_t)(until_ns / 1000000000u),
+				  .tv_nsec = (long)(until_ns % 1000000000u) };
+
+	assert(f->paused == fake_guest_is_paused(f->guest));
+	f->n_settles++;
+	if (f->on_settle)
+		f->on_settle(f);
+	if (f->fail_settle)
+		return error_add(err, -EIO, "%s", f->fail_settle);
+	f->settled = *n_waits == 0;
+	if (f->settled)
+		return 0;
+	if (*n_waits != UINT_MAX)
+		--*n_waits;
+	clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);
+	return -EAGAIN;
 }
 
 static void fake_let_go(struct fake_device *f)
@@ -96,7 +121,7 @@ static bool fake_take(struct fake_device *f)
 
 static void fake_save(struct device *dev, struct state_writer *w)
 {
-	assert(fake_device(dev)->paused);
+	assert(fake_device(dev)->paused && (fake_device(dev)->settled || !dev->ops->settle));
 	state_put_u64(w, "warm", fake_device(dev)->warm);
 	state_put_u64(w, "state", fake_device(dev)->state);
 	fake_let_go(fake_device(dev));
@@ -154,6 +179,7 @@ static const struct device_ops fake_cold_ops = {
 	.describe = fake_describe,
 	.accept = fake_accept,
 	.pause = fake_pause,
+	.settle = fake_settle,
 	.save = fake_save,
 	.load = fake_load,
 	.reclaim = fake_reclaim,

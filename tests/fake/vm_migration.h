@@ -21,6 +21,14 @@ struct fake_device {
 	_Atomic(struct fake_device *) *holder;
 	bool keeps; /* release() does not let go of it */
 	unsigned int n_warm_loads;
+	/* How often settle() finds no answer yet, while vCPUs run and after pause(), UINT_MAX: there never is
+	 * one; or what fails. Called each time, if not NULL. */
+	unsigned int n_waits, n_paused_waits;
+	const char *fail_settle;
+	void (*on_settle)(struct fake_device *f);
+	void *opaque;
+	unsigned int n_settles;
+	bool settled; /* since pause() */
 };
 
 /* That "dev0" says it stood still for, when a migration begins. */

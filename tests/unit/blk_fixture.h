@@ -382,6 +382,26 @@ static inline void assert_refused(struct disk_guest *g, int (*fn)(struct device 
 	free(t.fdt);
 }
 
+/* What the storage answers at once. */
+static inline void settle(struct disk_guest *g)
+{
+	struct error err = { 0 };
+	int ret;
+
+	do {
+		ret = blk_device_ops.settle(&g->blk->device, end_of(3000), &err);
+	} while (ret == -EAGAIN);
+	if (ret < 0)
+		fail_msg("%s", err.text);
+}
+
+/* Paused, and nothing under way. */
+static inline void rest(struct disk_guest *g)
+{
+	blk_device_ops.pause(&g->blk->device);
+	settle(g);
+}
+
 /* Memory and driver of @from go on at @to. */
 static inline void copy_guest(struct disk_guest *to, struct disk_guest *from)
 {

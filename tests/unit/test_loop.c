@@ -252,6 +252,48 @@ static void test_call_at_end(void **state)
 	}
 }
 
+struct stuck {
+	int begun_fd, go_fd;
+};
+
+static void call_stuck(void *arg)
+{
+	const struct stuck *s = arg;
+	uint64_t count;
+
+	loop_signal(s->begun_fd);
+	assert_int_equal(read(s->go_fd, &count, sizeof(count)), sizeof(count));
+}
+
+/* The call stays the loop's, and so does all that its thread uses, until it comes back. */
+static void waiting_for_a_thread_that_is_stuck_has_an_end(void **state)
+{
+	struct stuck s = { .begun_fd = eventfd(0, 0), .go_fd = eventfd(0, 0) };
+	struct loop_call stuck, behind;
+	struct call c = { 0 };
+	struct loop loop;
+	uint64_t count;
+
+	c.loop = &loop;
+	assert_int_equal(loop_init(&loop), 0);
+	assert_int_equal(loop_start(&loop, "loop"), 0);
+	loop_post(&loop, &stuck, call_stuck, &s);
+	loop_post(&loop, &behind, call_count, &c);
+	assert_int_equal(read(s.begun_fd, &count, sizeof(count)), sizeof(count));
+	assert_false(loop_wait_until(&loop, &stuck, 0));
+	assert_false(loop_wait_until(&loop, &behind, end_of(10)));
+	assert_false(loop_join_until(&loop, end_of(10)));
+	assert_int_equal(c.n, 0);
+	loop_signal(s.go_fd);
+	assert_true(loop_wait_until(&loop, &stuck, UINT64_MAX));
+	assert_true(loop_join_until(&loop, UINT64_MAX));
+	assert_true(loop_wait_until(&loop, &behind, 0));
+	assert_int_equal(c.n, 1);
+	loop_exit(&loop);
+	close(s.begun_fd);
+	close(s.go_fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -263,6 +305,7 @@ int main(void)
 		cmocka_unit_test(test_post),
 		cmocka_unit_test(test_call_threads),
 		cmocka_unit_test(test_call_at_end),
+		cmocka_unit_test(waiting_for_a_thread_that_is_stuck_has_an_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
