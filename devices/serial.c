@@ -330,6 +330,11 @@ destroy:
 	return ret;
 }
 
+struct guard_undo *serial_undo(struct serial *s)
+{
+	return &s->terminal.undo;
+}
+
 void serial_destroy(struct serial *s)
 {
 	serial_host_close(s);

@@ -10,18 +10,25 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
-/* Written at once; PIPE_BUF, so that a pipe that is ready takes all of it. */
-#define SERIAL_CHUNK 4096u
-/* How long the end of the VM waits for a reader that does not read. */
-#define SERIAL_LAST_MS 200
-#define SERIAL_ESCAPE  0x01u /* Ctrl-A */
+/* Taken out of the ring at once, on the stack. */
+#define SERIAL_CHUNK  4096u
+#define SERIAL_ESCAPE 0x01u /* Ctrl-A */
+/* Until what was short, such as descriptors, is asked for again: nothing tells when there are some. */
+#define SERIAL_RETRY_S 1
 
 void serial_wake(struct serial *s)
 {
 	loop_signal(s->wake.fd);
+}
+
+static void serial_retry(struct serial *s)
+{
+	const struct itimerspec soon = { .it_value.tv_sec = SERIAL_RETRY_S };
+
+	timerfd_settime(s->retry.fd, 0, &soon, NULL);
 }
 
 /* Asks for @events. A client that has ended its input is still watched for hanging up. */
@@ -43,7 +50,7 @@ static void serial_open_end(struct serial *s, struct serial_end *e, int fd, bool
 
 	e->src.fd = fd;
 	e->is_client = is_client;
-	e->is_socket = fd >= 0 && fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode);
+	e->is_fifo = fd >= 0 && fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode);
 	e->watched = fd >= 0 && loop_add(&s->vm->loop, &e->src, 0) == 0;
 	e->events = 0;
 	e->always_ready = !e->watched;
@@ -65,7 +72,18 @@ static void serial_hang_up(struct serial *s)
 	serial_close_end(s, &s->output);
 	/* The next one may have been waiting. */
 	if (loop_add(&s->vm->loop, &s->listener, EPOLLIN | EPOLLET) < 0)
-		log_warn("serial: cannot wait for the next client of %s", s->path);
+		serial_retry(s);
+}
+
+/* What is to be watched of the input: while it has not ended, there is room, and it is for the guest. */
+static uint32_t serial_input_events(struct serial *s)
+{
+	if (s->terminal.fd >= 0 && !terminal_check(&s->terminal))
+		return 0;
+	/* Who has written to a FIFO has gone; another may come. */
+	if (s->eof && s->input.is_fifo)
+		return EPOLLIN | EPOLLET;
+	return s->eof || s->n_in == SERIAL_IN_MAX ? 0 : EPOLLIN;
 }
 
 /* Hands in what has been read, as far as the guest has room, and goes on reading or not. */
@@ -85,7 +103,7 @@ static void serial_feed(struct serial *s)
 	if (n > 0)
 		serial_update(s);
 	pthread_mutex_unlock(&s->lock);
-	serial_watch(s, &s->input, s->eof || s->n_in == SERIAL_IN_MAX ? 0 : EPOLLIN);
+	serial_watch(s, &s->input, serial_input_events(s));
 }
 
 /* On a terminal: Ctrl-A x ends the VM, Ctrl-A twice is one. Returns how many bytes stay. */
@@ -107,20 +125,44 @@ static unsigned int serial_unescape(struct serial *s, uint8_t *data, unsigned in
 	return n;
 }
 
+/* For an end of the input, 0 or -errno, that may be none. */
+static bool serial_input_ended(struct serial *s, int ret)
+{
+	struct pollfd p = { .fd = s->input.src.fd };
+
+	if (ret == -EAGAIN || ret == -EINTR)
+		return false;
+	if (s->terminal.fd < 0)
+		return true;
+	/* In the background it is EIO, and at any time nothing may be there; where the terminal has gone it
+	 * is either of both. */
+	return poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLERR));
+}
+
 static void serial_take_input(struct serial *s)
 {
 	uint8_t *at = s->in + s->n_in;
+	bool is_tty = s->terminal.fd >= 0;
 	ssize_t n;
 
-	if (s->eof || s->input.src.fd < 0 || s->n_in == SERIAL_IN_MAX)
+	if (s->input.src.fd < 0 || s->n_in == SERIAL_IN_MAX || (is_tty && !terminal_check(&s->terminal)) ||
+	    (s->eof && !s->input.is_fifo))
 		return;
 	n = read(s->input.src.fd, at, SERIAL_IN_MAX - s->n_in);
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
-	if (n <= 0)
+	if (n <= 0) {
+		int ret = n < 0 ? -errno : 0;
+
+		if (!serial_input_ended(s, ret))
+			return;
 		s->eof = true;
-	else
-		s->n_in += s->is_tty ? serial_unescape(s, at, (unsigned int)n) : (unsigned int)n;
+		if (ret < 0 && !s->input.is_client)
+			log_limited(&s->stdin_limit, LOG_WARN,
+				    "serial: cannot read stdin: %s; the guest hears nothing from it any more",
+				    strerror(-ret));
+		return;
+	}
+	s->eof = false;
+	s->n_in += is_tty ? serial_unescape(s, at, (unsigned int)n) : (unsigned int)n;
 }
 
 static void serial_input_ready(struct loop_source *src, uint32_t events)
@@ -133,10 +175,16 @@ static void serial_input_ready(struct loop_source *src, uint32_t events)
 	serial_feed(s);
 }
 
-static ssize_t serial_put(const struct serial_end *e, const uint8_t *data, uint64_t len)
+static ssize_t serial_put(struct serial *s, const uint8_t *data, uint64_t len)
 {
-	return e->is_socket ? send(e->src.fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL)
-			    : write(e->src.fd, data, len);
+	size_t n;
+
+	if (!s->writer)
+		return send(s->output.src.fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+	n = output_put(s->writer, data, len, OUTPUT_PART);
+	if (n == 0)
+		errno = EAGAIN;
+	return n > 0 ? (ssize_t)n : -1;
 }
 
 /* Writes up to SERIAL_CHUNK bytes. 1: there may be more, 0: all written, -errno: not now, or the reader is
@@ -156,7 +204,7 @@ static int serial_flush_chunk(struct serial *s)
 	pthread_mutex_unlock(&s->lock);
 	if (len == 0)
 		return 0;
-	n = serial_put(&s->output, chunk, len);
+	n = serial_put(s, chunk, len);
 	if (n < 0)
 		return errno == EINTR ? 1 : -errno;
 	pthread_mutex_lock(&s->lock);
@@ -185,23 +233,19 @@ static void serial_flush(struct serial *s)
 {
 	int ret = 1;
 
-	if (s->output.src.fd < 0)
+	if (s->output.src.fd < 0 && !s->writer)
 		return;
 	for (uint64_t done = 0; ret == 1 && done < SERIAL_OUT_MAX; done += SERIAL_CHUNK)
 		ret = serial_flush_chunk(s);
 	if (ret == 0 || ret == 1 || ret == -EAGAIN) {
 		serial_watch(s, &s->output, ret == 0 ? 0 : EPOLLOUT);
-		if (ret == 1 && s->output.always_ready)
+		if (ret == 1 && s->writer)
 			serial_wake(s);
 		serial_report_dropped(s);
-	} else if (s->output.is_client && s->eof) {
+	} else if (s->eof) {
 		serial_hang_up(s);
-	} else if (s->output.is_client) {
-		/* It may have left without waiting for what it sent to be taken. */
-		serial_close_end(s, &s->output);
 	} else {
-		log_warn("serial: cannot write the guest's output to stdout: %s; it is dropped from here on",
-			 strerror(-ret));
+		/* It may have left without waiting for what it sent to be taken. */
 		serial_close_end(s, &s->output);
 	}
 }
@@ -209,6 +253,12 @@ static void serial_flush(struct serial *s)
 static void serial_output_ready(struct loop_source *src, uint32_t events)
 {
 	serial_flush(container_of(src, struct serial, output.src));
+}
+
+void serial_take_terminal(struct serial *s)
+{
+	s->terminal_due = false;
+	terminal_take(&s->terminal);
 }
 
 static void serial_woken(struct loop_source *src, uint32_t events)
@@ -219,21 +269,49 @@ static void serial_woken(struct loop_source *src, uint32_t events)
 	/* Only empties the counter: both are looked at. */
 	if (read(src->fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
 		return;
+	/* Not before the loop runs: while the VM is set up, and that takes long, Ctrl-C is the operator's. */
+	if (s->terminal_due)
+		serial_take_terminal(s);
 	serial_flush(s);
 	if (s->input.always_ready && s->n_in == 0)
 		serial_take_input(s);
 	serial_feed(s);
 }
 
+/* A client's two directions: a second descriptor, because epoll knows each but once. */
+static int serial_take_client(struct serial *s)
+{
+	int fd = accept4(s->listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK), second, ret;
+
+	if (fd < 0)
+		return -errno;
+	second = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (second < 0) {
+		ret = -errno;
+		close(fd);
+		return ret;
+	}
+	serial_open_end(s, &s->input, fd, true);
+	serial_open_end(s, &s->output, second, true);
+	return 0;
+}
+
 static void serial_accept(struct loop_source *src, uint32_t events)
 {
 	struct serial *s = container_of(src, struct serial, listener);
-	int fd = accept4(src->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int ret;
 
+	do {
+		ret = serial_take_client(s);
+	} while (ret == -EINTR || ret == -ECONNABORTED);
 	/* Edge-triggered: where descriptors have run out, the waiting client does not keep the loop busy. */
-	if (fd < 0) {
-		if (errno != EAGAIN)
-			log_warn("serial: cannot take a client of %s: %s", s->path, strerror(errno));
+	if (ret < 0) {
+		if (ret == -EAGAIN)
+			return;
+		log_limited(&s->client_limit, LOG_WARN,
+			    "serial: cannot take a client of %s yet: %s; it is tried again", s->path,
+			    strerror(-ret));
+		serial_retry(s);
 		return;
 	}
 	/* The next one waits in the backlog. */
@@ -242,11 +320,23 @@ static void serial_accept(struct loop_source *src, uint32_t events)
 	s->n_dropped = 0;
 	pthread_mutex_unlock(&s->lock);
 	s->eof = false;
-	serial_open_end(s, &s->input, fd, true);
-	/* A second descriptor, because epoll knows each but once. */
-	serial_open_end(s, &s->output, fcntl(fd, F_DUPFD_CLOEXEC, 0), true);
 	serial_feed(s);
 	serial_flush(s);
+}
+
+static void serial_tried_again(struct loop_source *src, uint32_t events)
+{
+	struct serial *s = container_of(src, struct serial, retry);
+	uint64_t n;
+	int ret;
+
+	if (read(src->fd, &n, sizeof(n)) != sizeof(n) || s->listener.fd < 0 || s->input.src.fd >= 0)
+		return;
+	ret = loop_add(&s->vm->loop, &s->listener, EPOLLIN | EPOLLET);
+	if (ret < 0 && ret != -EEXIST)
+		serial_retry(s);
+	else
+		serial_accept(&s->listener, EPOLLIN);
 }
 
 static int serial_listen(struct serial *s, const char *path, struct error *err)
@@ -267,50 +357,64 @@ static int serial_listen(struct serial *s, const char *path, struct error *err)
 		       : 0;
 }
 
+static void serial_stdout_failed(void *opaque, int error)
+{
+	struct serial *s = opaque;
+
+	if (!s->stdout_failing)
+		log_limited(&s->stdout_limit, LOG_WARN,
+			    "serial: cannot write the guest's output to stdout: %s; it is dropped until that "
+			    "is possible again",
+			    strerror(error));
+	s->stdout_failing = true;
+}
+
+static void serial_stdout_mended(void *opaque)
+{
+	struct serial *s = opaque;
+
+	s->stdout_failing = false;
+}
+
+static void serial_stdout_room(void *opaque)
+{
+	serial_wake(opaque);
+}
+
+static const struct output_events serial_stdout_events = {
+	.failed = serial_stdout_failed,
+	.mended = serial_stdout_mended,
+	.room = serial_stdout_room,
+};
+
+static void serial_got_terminal(struct terminal *t)
+{
+	serial_feed(container_of(t, struct serial, terminal));
+}
+
 /*
- * A descriptor for stdout on which a slow reader cannot hold us up: O_NONBLOCK is a matter of the open file,
- * which the shell and others share, so a terminal or pipe is opened anew. Where that is not allowed, and for
- * files, which do not make one wait, the file is shared.
+ * A descriptor for stdin. Another process may read what the loop has been told of, so a pipe is opened anew,
+ * where that is allowed: O_NONBLOCK on the open file would be set for all who share it. See terminal.h for
+ * terminals.
  */
-static int serial_open_stdout(void)
+static int serial_open_stdin(void)
 {
 	struct stat st;
 	int fd = -1;
 
-	if (fstat(STDOUT_FILENO, &st) == 0 && (S_ISCHR(st.st_mode) || S_ISFIFO(st.st_mode)))
-		fd = open("/proc/self/fd/1", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	return fd >= 0 ? fd : fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+	if (fstat(STDIN_FILENO, &st) == 0 && S_ISFIFO(st.st_mode))
+		fd = open("/proc/self/fd/0", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	return fd >= 0 ? fd : fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
 }
 
-/* A background job neither reads the terminal nor changes it: the kernel would stop it for either. */
-static bool serial_in_background(void)
+static int serial_open_stdio(struct serial *s)
 {
-	pid_t foreground = tcgetpgrp(STDIN_FILENO);
+	int ret = output_open(&s->writer, STDOUT_FILENO, &serial_stdout_events, s);
 
-	return foreground >= 0 && foreground != getpgrp();
-}
-
-void serial_take_terminal(struct serial *s)
-{
-	struct termios raw = s->termios;
-
-	if (!s->is_tty)
-		return;
-	cfmakeraw(&raw);
-	/* Messages to stderr still want their line ends. */
-	raw.c_oflag |= OPOST;
-	tcsetattr(s->input.src.fd, TCSANOW, &raw);
-}
-
-static void serial_open_stdio(struct serial *s)
-{
-	serial_open_end(s, &s->output, serial_open_stdout(), false);
-	if (isatty(STDIN_FILENO) && serial_in_background())
-		return;
-	serial_open_end(s, &s->input, fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1), false);
-	if (s->input.src.fd < 0 || tcgetattr(s->input.src.fd, &s->termios) < 0)
-		return;
-	s->is_tty = true;
+	if (ret < 0)
+		return ret;
+	serial_open_end(s, &s->input, serial_open_stdin(), false);
+	return terminal_open(&s->terminal, &s->vm->loop, s->input.src.fd, serial_got_terminal);
 }
 
 int serial_host_open(struct serial *s, const struct vm_config *config, struct error *err)
@@ -320,17 +424,22 @@ int serial_host_open(struct serial *s, const struct vm_config *config, struct er
 	s->input.src = (struct loop_source){ .fd = -1, .fn = serial_input_ready };
 	s->output.src = (struct loop_source){ .fd = -1, .fn = serial_output_ready };
 	s->listener = (struct loop_source){ .fd = -1, .fn = serial_accept };
+	ret = terminal_open(&s->terminal, &s->vm->loop, -1, serial_got_terminal);
+	s->retry = (struct loop_source){ .fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC),
+					 .fn = serial_tried_again };
 	s->wake = (struct loop_source){ .fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC), .fn = serial_woken };
-	ret = s->wake.fd < 0 ? -errno : loop_add(&s->vm->loop, &s->wake, EPOLLIN);
+	if (ret == 0)
+		ret = s->wake.fd < 0 || s->retry.fd < 0 ? -errno : loop_add(&s->vm->loop, &s->wake, EPOLLIN);
+	if (ret == 0)
+		ret = loop_add(&s->vm->loop, &s->retry, EPOLLIN);
+	if (ret == 0 && config->serial == SERIAL_STDIO)
+		ret = serial_open_stdio(s);
 	if (ret < 0)
 		return error_add(err, ret, "cannot set up the serial port: %s", strerror(-ret));
 	if (config->serial == SERIAL_UNIX)
 		return serial_listen(s, config->serial_path, err);
-	if (config->serial == SERIAL_STDIO)
-		serial_open_stdio(s);
-	/* While a guest arrives nobody reads what is typed: Ctrl-C is still the operator's. */
-	if (!config->from)
-		serial_take_terminal(s);
+	/* One that arrives has it from then on. */
+	s->terminal_due = !config->from;
 	/* The first look at input that cannot be watched. */
 	serial_wake(s);
 	return 0;
@@ -339,14 +448,20 @@ int serial_host_open(struct serial *s, const struct vm_config *config, struct er
 /* The guest's last words, as long as somebody takes them. */
 static void serial_drain(struct serial *s)
 {
-	uint64_t end = now_ns() + SERIAL_LAST_MS * 1000000u;
+	uint64_t end_ns = end_of(OUTPUT_LAST_MS), n;
+	struct pollfd p = { .fd = s->writer ? s->wake.fd : s->output.src.fd,
+			    .events = s->writer ? POLLIN : POLLOUT };
 
-	while (s->output.src.fd >= 0 && s->out_head != s->out_tail && now_ns() < end) {
-		struct pollfd p = { .fd = s->output.src.fd, .events = POLLOUT };
-
-		if (poll(&p, 1, SERIAL_LAST_MS) > 0)
-			serial_flush(s);
+	serial_flush(s);
+	while ((s->writer || s->output.src.fd >= 0) && s->out_head != s->out_tail && now_ns() < end_ns) {
+		if (poll(&p, 1, ms_until(end_ns)) <= 0)
+			continue;
+		if (s->writer && read(s->wake.fd, &n, sizeof(n)) < 0)
+			continue;
+		serial_flush(s);
 	}
+	output_close(s->writer, ms_until(end_ns));
+	s->writer = NULL;
 }
 
 static void serial_close_source(struct serial *s, struct loop_source *src)
@@ -360,11 +475,11 @@ static void serial_close_source(struct serial *s, struct loop_source *src)
 void serial_host_close(struct serial *s)
 {
 	serial_drain(s);
-	if (s->is_tty)
-		tcsetattr(s->input.src.fd, TCSANOW, &s->termios);
+	terminal_close(&s->terminal);
 	serial_close_end(s, &s->input);
 	serial_close_end(s, &s->output);
 	serial_close_source(s, &s->listener);
+	serial_close_source(s, &s->retry);
 	serial_close_source(s, &s->wake);
 	socket_file_remove(&s->file);
 }

@@ -6,9 +6,9 @@
 #ifndef FERRY_DEVICES_SERIAL_PRIV_H
 #define FERRY_DEVICES_SERIAL_PRIV_H
 
-#include <termios.h>
-
 #include "devices/serial.h"
+#include "devices/serial/terminal.h"
+#include "vmm/output.h"
 #include "vmm/socket_file.h"
 
 #define SERIAL_RX_MAX  64u
@@ -25,7 +25,7 @@ struct serial_regs {
 struct serial_end {
 	struct loop_source src; /* fd -1: nobody there */
 	bool is_client;         /* of the unix socket */
-	bool is_socket;
+	bool is_fifo;
 	bool always_ready; /* what epoll refuses: regular files, /dev/null */
 	bool watched;
 	uint32_t events;
@@ -47,16 +47,20 @@ struct serial {
 	uint8_t out[SERIAL_OUT_MAX];
 
 	/* The main thread's. */
-	struct serial_end input, output;
+	struct serial_end input, output; /* @output: a client's */
+	struct output *writer;           /* to stdout; NULL: not on stdio */
 	struct loop_source listener;
-	struct loop_source wake; /* eventfd: output to be written, or room for input */
-	const char *path;        /* of the listener */
+	struct loop_source wake;  /* eventfd: output to be written, or room for input or for output */
+	struct loop_source retry; /* timerfd: descriptors or memory were short */
+	const char *path;         /* of the listener */
 	struct socket_file file;
-	bool is_tty;
+	struct terminal terminal;
+	bool terminal_due; /* once the loop runs */
 	bool eof;
-	bool escaped; /* Ctrl-A came last */
-	struct termios termios;
-	struct log_limit limit;
+	bool escaped;           /* Ctrl-A came last */
+	struct log_limit limit; /* of lost output */
+	struct log_limit client_limit, stdin_limit, stdout_limit;
+	bool stdout_failing; /* the writer's thread's */
 	unsigned int n_in;
 	uint8_t in[SERIAL_IN_MAX]; /* read, but not yet in rx */
 };
@@ -70,7 +74,7 @@ void serial_update(struct serial *s);
 /* The host side. serial_wake() on any thread, the others on the main thread. */
 void serial_wake(struct serial *s);
 int __must_check serial_host_open(struct serial *s, const struct vm_config *config, struct error *err);
-/* Every key is the guest's from here on, Ctrl-C too. A destination's waits for its guest's arrival. */
+/* Every key is the guest's from here on, Ctrl-C too: once the loop runs, or a guest has arrived. */
 void serial_take_terminal(struct serial *s);
 void serial_host_close(struct serial *s);
 

@@ -77,7 +77,11 @@ static void log_again(void *opaque)
 	pthread_mutex_unlock(&w->lock);
 }
 
-static const struct output_events log_events = { log_failed, log_again };
+static const struct output_events log_events = {
+	.failed = log_failed,
+	.mended = log_again,
+	.room = log_again,
+};
 
 int log_start(void)
 {

@@ -294,6 +294,8 @@ static int app_frame(struct app *app, uint64_t mem, unsigned int cpus, struct er
 	if (ret == 0)
 		ret = serial_create(&app->serial, &app->vm, &app->config, err);
 	if (ret == 0)
+		guard_add(&app->guard, serial_undo(app->serial));
+	if (ret == 0)
 		ret = pci_bus_init(&app->pci, &app->vm, err);
 	app->has_pci = ret == 0;
 	for (; ret == 0 && app->n_nets < app->config.n_nets; app->n_nets += ret == 0) {

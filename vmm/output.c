@@ -73,18 +73,18 @@ static size_t output_next(const struct output *o, uint8_t *chunk)
 	return n;
 }
 
-/* A write failed with @error, or, for 0, it goes on. With the lock held, given up meanwhile. Whoever is told
- * may be gone where the thread was left. */
-static void output_tell(struct output *o, int error)
+/* @event, or, for NULL, that a write failed with @error. With the lock held, given up meanwhile. Whoever is
+ * told may be gone where the thread was left. */
+static void output_tell(struct output *o, void (*event)(void *opaque), int error)
 {
 	if (o->left)
 		return;
 	o->calling = true;
 	pthread_mutex_unlock(&o->lock);
-	if (error)
-		o->events->failed(o->opaque, error);
+	if (event)
+		event(o->opaque);
 	else
-		o->events->again(o->opaque);
+		o->events->failed(o->opaque, error);
 	pthread_mutex_lock(&o->lock);
 	o->calling = false;
 	pthread_cond_broadcast(&o->changed);
@@ -102,9 +102,9 @@ static bool output_step(struct output *o, bool failing)
 	pthread_mutex_lock(&o->lock);
 	o->head += n < 0 ? len : (size_t)n;
 	if (n < 0)
-		output_tell(o, (int)-n);
+		output_tell(o, NULL, (int)-n);
 	else if (failing)
-		output_tell(o, 0);
+		output_tell(o, o->events->mended, 0);
 	return n >= 0;
 }
 
@@ -118,7 +118,7 @@ static void *output_thread(void *arg)
 	for (;;) {
 		if (o->refused && o->tail - o->head <= OUTPUT_MAX / 2) {
 			o->refused = false;
-			output_tell(o, 0);
+			output_tell(o, o->events->room, 0);
 		} else if (o->head != o->tail) {
 			failing = !output_step(o, failing);
 		} else if (!o->ending) {

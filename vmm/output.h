@@ -16,14 +16,15 @@
 
 struct output;
 
-/* What becomes of bytes that were put; on the writer's thread, no lock held. Both may call output_put(). */
+/* What becomes of bytes that were put; on the writer's thread, no lock held. All may call output_put(). */
 struct output_events {
 	/* A line, or a piece of one, is lost: write() said @error. What comes next is tried all the same: a
 	 * full disk, or a FIFO without a reader, may be found better. */
 	void (*failed)(void *opaque, int error);
-	/* It goes on: output_put() had taken less than it was given, and half of the room is free by now; or
-	 * the last write had failed, and this one has not. */
-	void (*again)(void *opaque);
+	/* After that one was written. */
+	void (*mended)(void *opaque);
+	/* output_put() had taken less than it was given, and half of the room is free by now. */
+	void (*room)(void *opaque);
 };
 
 /*

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Taking the operator's terminal, giving it back, and job control. */
+#include "devices/serial/terminal.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/signalfd.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+/* A terminal at the other end of a slow connection has answered by then. */
+#define TERMINAL_QUIET_MS 200
+/* In all, also where something is typed all the time or what was written does not go out. */
+#define TERMINAL_LAST_MS 600
+/* Nothing tells a process that it is in the foreground again. */
+#define TERMINAL_LOOK_S 1
+
+/* Where it is nobody's controlling terminal, no job has it. */
+static bool terminal_in_foreground(const struct terminal *t)
+{
+	pid_t foreground = tcgetpgrp(t->fd);
+
+	return foreground < 0 || foreground == getpgrp();
+}
+
+static void terminal_look_again(struct terminal *t, bool later)
+{
+	const struct itimerspec never = { 0 };
+	const struct itimerspec soon = { .it_value.tv_sec = TERMINAL_LOOK_S };
+
+	timerfd_settime(t->timer.fd, 0, later ? &soon : &never, NULL);
+}
+
+static void terminal_try(struct terminal *t)
+{
+	struct termios raw = t->before;
+	bool ours = t->wanted && terminal_in_foreground(t);
+
+	terminal_look_again(t, t->wanted && !ours);
+	if (!ours)
+		return;
+	cfmakeraw(&raw);
+	/* Messages to stderr still want their line ends. */
+	raw.c_oflag |= OPOST;
+	/* Another process may have read what the loop has been told of. */
+	raw.c_cc[VMIN] = 0;
+	raw.c_cc[VTIME] = 0;
+	/* First, so that the guard never finds a terminal that is raw and not known to be. */
+	if (atomic_exchange(&t->taken, true)) {
+		tcsetattr(t->fd, TCSANOW, &raw);
+		return;
+	}
+	tcsetattr(t->fd, TCSANOW, &raw);
+	t->got(t);
+}
+
+/* Neither call waits: not for a terminal that was stopped, either. */
+static void terminal_restore(struct terminal *t)
+{
+	if (!atomic_exchange(&t->taken, false) || !terminal_in_foreground(t))
+		return;
+	tcflush(t->fd, TCIFLUSH);
+	tcsetattr(t->fd, TCSANOW, &t->before);
+}
+
+static void terminal_undo(struct guard_undo *undo)
+{
+	terminal_restore(container_of(undo, struct terminal, undo));
+}
+
+static void terminal_timer(struct loop_source *src, uint32_t events)
+{
+	uint64_t n;
+
+	if (read(src->fd, &n, sizeof(n)) == sizeof(n))
+		terminal_try(container_of(src, struct terminal, timer));
+}
+
+static void terminal_signalled(struct loop_source *src, uint32_t events)
+{
+	struct terminal *t = container_of(src, struct terminal, signals);
+	struct signalfd_siginfo info;
+
+	while (read(src->fd, &info, sizeof(info)) == sizeof(info)) {
+		if (info.ssi_signo == SIGTSTP) {
+			terminal_restore(t);
+			raise(SIGSTOP);
+		}
+		/* Whoever had it meanwhile has set it as they like. */
+		terminal_try(t);
+	}
+}
+
+int terminal_open(struct terminal *t, struct loop *loop, int fd, void (*got)(struct terminal *t))
+{
+	sigset_t jobs, taken;
+	int ret;
+
+	*t = (struct terminal){ .loop = loop,
+				.fd = -1,
+				.got = got,
+				.signals = { .fd = -1, .fn = terminal_signalled },
+				.timer = { .fd = -1, .fn = terminal_timer },
+				.undo = { .fn = terminal_undo } };
+	if (fd < 0 || tcgetattr(fd, &t->before) < 0)
+		return 0;
+	sigemptyset(&taken);
+	sigaddset(&taken, SIGTSTP);
+	sigaddset(&taken, SIGCONT);
+	jobs = taken;
+	sigaddset(&jobs, SIGTTIN);
+	sigaddset(&jobs, SIGTTOU);
+	pthread_sigmask(SIG_BLOCK, &jobs, NULL);
+	t->fd = fd;
+	t->signals.fd = signalfd(-1, &taken, SFD_CLOEXEC | SFD_NONBLOCK);
+	t->timer.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	ret = t->signals.fd < 0 || t->timer.fd < 0 ? -errno : loop_add(loop, &t->signals, EPOLLIN);
+	if (ret == 0)
+		ret = loop_add(loop, &t->timer, EPOLLIN);
+	if (ret < 0)
+		terminal_close(t);
+	return ret;
+}
+
+void terminal_take(struct terminal *t)
+{
+	struct signalfd_siginfo info;
+
+	if (t->fd < 0)
+		return;
+	/* Ctrl-Z while a guest arrived: nobody wants it to stop now. */
+	while (read(t->signals.fd, &info, sizeof(info)) == sizeof(info))
+		;
+	t->wanted = true;
+	terminal_try(t);
+}
+
+bool terminal_check(struct terminal *t)
+{
+	if (t->fd < 0 || !t->taken)
+		return false;
+	if (terminal_in_foreground(t))
+		return true;
+	t->taken = false;
+	terminal_look_again(t, true);
+	return false;
+}
+
+/* Until it is quiet, and all has gone out. What does not go out is discarded, too: it would be answered
+ * later. */
+static void terminal_discard(struct terminal *t)
+{
+	uint64_t end_ns = end_of(TERMINAL_LAST_MS);
+	struct pollfd p = { .fd = t->fd, .events = POLLIN };
+	int n_out = 0, n = 1;
+
+	while (now_ns() < end_ns && (n > 0 || n_out > 0) && !(p.revents & (POLLHUP | POLLERR))) {
+		n = poll(&p, 1, (int)min_u64((uint64_t)ms_until(end_ns), TERMINAL_QUIET_MS));
+		tcflush(t->fd, TCIFLUSH);
+		if (ioctl(t->fd, TIOCOUTQ, &n_out) < 0)
+			n_out = 0;
+	}
+	if (n_out > 0)
+		tcflush(t->fd, TCOFLUSH);
+}
+
+static void terminal_close_source(struct terminal *t, struct loop_source *src)
+{
+	if (src->fd < 0)
+		return;
+	loop_del(t->loop, src);
+	close(src->fd);
+	src->fd = -1;
+}
+
+void terminal_close(struct terminal *t)
+{
+	if (t->fd >= 0 && terminal_check(t))
+		terminal_discard(t);
+	if (t->fd >= 0)
+		terminal_restore(t);
+	guard_del(&t->undo);
+	terminal_close_source(t, &t->signals);
+	terminal_close_source(t, &t->timer);
+	t->fd = -1;
+}
