@@ -177,7 +177,7 @@ void *memory_at(const struct memory *m, uint64_t gpa, uint64_t len)
 {
 	const struct memory_region *r = memory_find(m, gpa, len);
 
-	return r ? r->hva + (gpa - r->gpa) : NULL;
+	return r && r->hva ? r->hva + (gpa - r->gpa) : NULL;
 }
 
 int memory_read(const struct memory *m, uint64_t gpa, void *dst, uint64_t len)

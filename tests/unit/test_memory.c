@@ -164,6 +164,8 @@ static void test_a_frame_has_no_memory(void **state)
 	assert_int_equal(memory_end(&m), GIB(4097));
 	assert_null(m.regions[0].hva);
 	assert_null(m.regions[1].hva);
+	assert_null(memory_at(&m, 0, 1));
+	assert_int_equal(memory_write(&m, GIB(4), "a", 1), -EFAULT);
 	memory_exit(&m);
 	/* What fails leaves a frame. */
 	memory_frame(&m, (uint64_t)1 << 62);
