@@ -9,6 +9,8 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "vmm/shortage.h"
+
 /* What it has whatever its port can do. */
 #define SOFT_FEATURES                                                                                        \
 	(VIRTIO_BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) | VIRTIO_BIT(VIRTIO_NET_F_MTU) |                       \
@@ -233,7 +235,7 @@ static int soft_start_thread(struct soft_vdpa *sv, struct error *err)
 		ret = loop_start(&sv->loop, "soft-nic");
 	if (ret < 0)
 		return error_add(err, ret, "%s: cannot start its thread: %s%s", sv->name, strerror(-ret),
-				 ret == -EMFILE ? " (raise \"ulimit -n\")" : "");
+				 shortage_advice(ret));
 	return 0;
 }
 
@@ -277,7 +279,7 @@ int soft_vdpa_open(struct vdpa **out, const struct net_config *config, struct er
 	if (ret < 0) {
 		free(sv);
 		return error_add(err, ret, "cannot make a loop for a NIC in software: %s%s", strerror(-ret),
-				 ret == -EMFILE ? " (raise \"ulimit -n\")" : "");
+				 shortage_advice(ret));
 	}
 	ret = soft_choose_mac(sv, config, err);
 	if (ret == 0)

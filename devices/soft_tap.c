@@ -18,6 +18,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "vmm/shortage.h"
+
 /* Newer than Debian 12's uapi headers. */
 #ifndef TUN_F_USO4
 #define TUN_F_USO4 0x20
@@ -288,8 +290,6 @@ static const char *tap_open_help(int error)
 	} rows[] = {
 		{ ENOENT, " (\"modprobe tun\")" },
 		{ ENODEV, " (\"modprobe tun\")" },
-		{ EMFILE, " (raise \"ulimit -n\": a NIC takes some six descriptors for each queue pair)" },
-		{ ENFILE, " (raise the host's fs.file-max)" },
 		{ EACCES, " (its mode is for your user to read and write it, as root may)" },
 		{ EPERM, " (the sandbox or container that Ferry runs in must allow the device)" },
 	};
@@ -298,7 +298,7 @@ static const char *tap_open_help(int error)
 		if (rows[i].error == error)
 			return rows[i].help;
 	}
-	return "";
+	return shortage_advice(-error);
 }
 
 static int tap_error(const struct net_config *config, int ret, struct error *err)
@@ -406,7 +406,8 @@ static int tap_connect(struct soft_tap *tap, const struct net_config *config, st
 
 	if (ret < 0)
 		return error_add(err, ret, "cannot look at the TAP interface %s: %s%s", tap->name,
-				 strerror(-ret), tap_open_help(-ret));
+				 ret == -EAGAIN ? "its name changes all the time" : strerror(-ret),
+				 ret == -EAGAIN ? "" : shortage_advice(ret));
 	ret = tap_take(tap, &link, err);
 	if (ret == 0)
 		ret = soft_join(&tap->join, &link, tap->made, config->bridge, err);
@@ -435,7 +436,7 @@ static int tap_watch_link(struct soft_tap *tap, struct error *err)
 		tap->port.raised.fd = fcntl(tap->port.sources[0].event.fd, F_DUPFD_CLOEXEC, 0);
 	if (tap->port.raised.fd < 0)
 		return error_add(err, -errno, "cannot watch the state of %s: %s%s", tap->name,
-				 strerror(errno), tap_open_help(errno));
+				 strerror(errno), shortage_advice(-errno));
 	return 0;
 }
 

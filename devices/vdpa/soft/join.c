@@ -8,6 +8,8 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "vmm/shortage.h"
+
 /* An address of six bytes as text. */
 #define MAC_FORMAT     "%02x:%02x:%02x:%02x:%02x:%02x"
 #define MAC_BYTE(a, i) ((unsigned int)((a) >> 8 * (5 - (i))) & 0xff)
@@ -154,7 +156,7 @@ int soft_join(struct soft_join *join, const struct soft_link *tap, bool made, co
 	*join = (struct soft_join){ .index = tap->index };
 	if (fd < 0)
 		return error_add(err, fd, "cannot look at %s: %s%s", tap->name, strerror(-fd),
-				 fd == -EMFILE ? " (raise \"ulimit -n\")" : "");
+				 shortage_advice(fd));
 	if (bridge)
 		ret = join_bridge(join, fd, tap, made, bridge, err);
 	if (ret == 0 && !tap->up) {
