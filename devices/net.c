@@ -268,11 +268,10 @@ static int net_probe(struct net *net, struct error *err)
 	net->max_pairs = net->device_max_pairs;
 	put_le16(net->config + offsetof(struct virtio_net_config, max_virtqueue_pairs),
 		 (uint16_t)net->max_pairs);
-	memcpy(net->provisioned_mac, net->config, sizeof(net->provisioned_mac));
 	net_take_device_config(net, net->config);
 	net_config_set_status(net);
 	net->possible = net_offer(net);
-	return 0;
+	return net_choose_mac(net, err);
 }
 
 /* A queue's shadow ring, its tables and its scratch buffers, from @len on; returns where they end. */

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "vmm/mac.h"
+
 /* Set towards the device whenever it offers them: what addresses there are is between Ferry and the device.
  */
 #define NET_DEVICE_FEATURES (VIRTIO_BIT(VIRTIO_F_VERSION_1) | VIRTIO_BIT(VIRTIO_F_ACCESS_PLATFORM))
@@ -266,13 +268,14 @@ static int net_store_default(struct net *net, struct error *err)
 		return 0;
 	}
 	net_config_get_mac(net, guest_mac);
-	if (memcmp(mac, guest_mac, sizeof(mac)) == 0)
+	/* A device without one does not tell this guest's packets by it, or lets none through: no address
+	 * that Ferry could have chosen is better. */
+	if (memcmp(mac, guest_mac, sizeof(mac)) == 0 || (net->chosen_mac && !mac_valid(mac)))
 		return 0;
 	return error_add(err, -EINVAL,
-			 "the guest's MAC address is %02x:%02x:%02x:%02x:%02x:%02x, the device's is "
-			 "%02x:%02x:%02x:%02x:%02x:%02x and cannot be set by this driver (%s)",
-			 guest_mac[0], guest_mac[1], guest_mac[2], guest_mac[3], guest_mac[4], guest_mac[5],
-			 mac[0], mac[1], mac[2], mac[3], mac[4], mac[5], net->vdpa->advice.mac);
+			 "the guest's MAC address is " MAC_FORMAT ", the device's is " MAC_FORMAT
+			 " and cannot be set by this driver (%s)",
+			 MAC_ARGS(guest_mac), MAC_ARGS(mac), net->vdpa->advice.mac);
 }
 
 void net_target_default(struct net *net)

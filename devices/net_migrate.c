@@ -42,7 +42,7 @@ struct net_description {
 	uint8_t mac[6];
 };
 
-static int net_read_description(struct net_description *d, struct state_node *node)
+static int net_read_description(const struct net *net, struct net_description *d, struct state_node *node)
 {
 	uint32_t len;
 
@@ -58,6 +58,9 @@ static int net_read_description(struct net_description *d, struct state_node *no
 	    d->n_queues != 2 * d->n_pairs + (virtio_has(d->offered, VIRTIO_NET_F_CTRL_VQ) ? 1u : 0u))
 		return error_add(node->err, -EINVAL, "%u queue pairs with %u bytes of queue sizes",
 				 d->n_pairs, len);
+	if (net_check_mac(net, "provisioned ", d->mac, d->offered, node->err) < 0 ||
+	    net_check_mac(net, "", d->config + NET_CONFIG_FIELD(mac), d->offered, node->err) < 0)
+		return -EINVAL;
 	for (unsigned int i = 0; i < d->n_queues; i++) {
 		if (!is_power_of_2(get_le16(d->sizes + 2 * i)))
 			return error_add(node->err, -EINVAL,
@@ -158,7 +161,7 @@ static int net_accept_call(struct net *net, void *arg)
 	uint64_t offered;
 	int ret;
 
-	ret = net_read_description(&d, node);
+	ret = net_read_description(net, &d, node);
 	if (ret < 0)
 		return ret;
 	offered = net_fitting_features(net, &d);
@@ -172,6 +175,7 @@ static int net_accept_call(struct net *net, void *arg)
 	net->max_pairs = d.n_pairs;
 	net->offered = offered;
 	memcpy(net->provisioned_mac, d.mac, sizeof(d.mac));
+	net->chosen_mac = false;
 	pthread_mutex_lock(&net->config_lock);
 	memcpy(net->config, d.config, NET_CONFIG_LEN);
 	pthread_mutex_unlock(&net->config_lock);

@@ -5,7 +5,7 @@
  * net_pass.c (data queues that are the device's own), net_mode.c (going over to them and back),
  * net_ctrl.c (control queue), net_batch.c (Ferry's own commands on it), net_scratch.c (Ferry's own buffers:
  * receive buffers of a warm destination, announcements), net_stats.c (device statistics), net_migrate.c,
- * net/arrive.c (state that comes to a destination).
+ * net/arrive.c (state that comes to a destination), net/mac.c (the NIC's address).
  *
  * Unless said otherwise everything here runs on the NIC's thread; others come in through loop_call().
  */
@@ -177,6 +177,7 @@ struct net {
 	pthread_mutex_t config_lock; /* config */
 	uint8_t config[NET_CONFIG_LEN];
 	uint8_t provisioned_mac[6];
+	bool chosen_mac; /* by Ferry: the device has none that an interface can have */
 	bool link_up;
 	uint8_t link_speed[NET_CONFIG_SPEED_LEN]; /* the device's, where it tells */
 	bool announcing;                          /* Ferry has raised the status bit ANNOUNCE */
@@ -433,6 +434,15 @@ void net_announce_start(struct net *net);
 void net_announce_timer(struct loop_source *src, uint32_t events);
 void net_announce_used(struct net *net);
 void net_announce_stop(struct net *net);
+
+/*
+ * net/mac.c. The address that the guest is shown, by the device's configuration in net->config: one of
+ * Ferry's choice where the device has none that an interface can have. net_check_mac() is for a peer's,
+ * @which says which with a space behind it; @offered are features that the guest was offered.
+ */
+int __must_check net_choose_mac(struct net *net, struct error *err);
+int __must_check net_check_mac(const struct net *net, const char *which, const uint8_t *mac, uint64_t offered,
+			       struct error *err);
 
 /* net/arrive.c: operations of a destination. */
 int net_warm_load(struct device *dev, struct state_node *node);

@@ -6,6 +6,8 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "vmm/mac.h"
+
 #define MQ_RSS_FIXED     11u
 #define MQ_HASH_FIXED    13u
 #define MAC_TABLES_FIXED 8u
@@ -41,7 +43,7 @@ static int soft_mac_table(struct soft_vdpa *sv, uint8_t command, const uint8_t *
 
 static int soft_mac_addr(struct soft_vdpa *sv, uint8_t command, const uint8_t *p, uint32_t len, uint32_t room)
 {
-	if (soft_multicast(p) || soft_mac_key(p) == 0)
+	if (!mac_valid(p))
 		return -1;
 	memcpy(sv->config, p, 6);
 	return 0;

@@ -5,10 +5,10 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/random.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "vmm/mac.h"
 #include "vmm/shortage.h"
 
 /* What it has whatever its port can do. */
@@ -140,9 +140,8 @@ static int soft_choose_mac(struct soft_vdpa *sv, const struct net_config *config
 	memcpy(mac, config->mac, 6);
 	if (config->mac_set)
 		return 0;
-	if (getrandom(mac, 6, 0) != 6)
+	if (mac_random(mac) < 0)
 		return error_add(err, -EIO, "%s: no random bytes for a MAC address", sv->name);
-	mac[0] = (uint8_t)((mac[0] & 0xfc) | 2);
 	return 0;
 }
 

@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <sys/un.h>
 
+#include "vmm/mac.h"
+
 enum { CONFIG_RUN = 1u << 0, CONFIG_RECEIVE = 1u << 1, CONFIG_BOTH = CONFIG_RUN | CONFIG_RECEIVE };
 
 /* Characters of an interface's name, and room for a socket's name in a hub's folder. */
@@ -216,11 +218,10 @@ static int config_net_unknown(const char *key, struct error *err)
 	return error_add(err, -EINVAL, "--net: \"%s\" is not known; possible are: %s", key, names);
 }
 
-/* One that a NIC can have: not multicast, not zero. */
+/* One that an interface can have. */
 static bool config_parse_mac(const char *text, uint8_t mac[6])
 {
 	static const char digits[] = "0123456789abcdef0123456789ABCDEF";
-	uint8_t any = 0;
 
 	if (strlen(text) != 17)
 		return false;
@@ -230,9 +231,8 @@ static bool config_parse_mac(const char *text, uint8_t mac[6])
 		if (!high || !low || (i < 5 && text[3 * i + 2] != ':'))
 			return false;
 		mac[i] = (uint8_t)((high - digits) % 16 << 4 | (low - digits) % 16);
-		any |= mac[i];
 	}
-	return any && !(mac[0] & 1);
+	return mac_valid(mac);
 }
 
 static bool config_same(const char *a, const char *b)

@@ -63,6 +63,8 @@ static int net_read_warm(struct net *net, struct net_warm *warm, struct state_no
 	if (!net_features_ok(&net->virtio, warm->features))
 		return error_add(node->err, -EINVAL, "%s: features 0x%llx do not hold together", net->name,
 				 (unsigned long long)warm->features);
+	if (net_check_mac(net, "", warm->mac, net->offered, node->err) < 0)
+		return -EINVAL;
 	if (net->broken)
 		return error_add(node->err, -EIO, "%s: %s has stopped working", net->name, net->vdpa->name);
 	limits = net_limits(net, warm->features);
