@@ -147,7 +147,8 @@ void blk_file_unlock(struct blk_file *f)
 	struct flock lock = { .l_type = F_UNLCK, .l_whence = SEEK_SET };
 
 	if (f->locked && fcntl(f->fd, F_OFD_SETLK, &lock) < 0)
-		log_warn("cannot give up the lock of the disk %s: %s", f->path, strerror(errno));
+		log_limited(&f->log_limit, LOG_WARN, "cannot give up the lock of the disk %s: %s", f->path,
+			    strerror(errno));
 	f->locked = false;
 }
 
@@ -282,5 +283,6 @@ void blk_file_drop_cache(struct blk_file *f)
 	int ret = posix_fadvise(f->fd, 0, 0, POSIX_FADV_DONTNEED);
 
 	if (ret != 0)
-		log_warn("cannot drop what is cached of the disk %s: %s", f->path, strerror(ret));
+		log_limited(&f->log_limit, LOG_WARN, "cannot drop what is cached of the disk %s: %s", f->path,
+			    strerror(ret));
 }

@@ -140,7 +140,7 @@ static int blk_warm_load(struct device *dev, struct state_node *node)
 static int blk_sync_job(struct blk *blk, struct error *err)
 {
 	if (blk_file_write_back(&blk->file) < 0)
-		log_debug("%s: writing back ahead of time failed", blk->name);
+		log_limited(&blk->log_limit, LOG_DEBUG, "%s: writing back ahead of time failed", blk->name);
 	return 0;
 }
 

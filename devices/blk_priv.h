@@ -66,6 +66,7 @@ struct blk_file {
 	uint8_t *zeroes; /* as many zeroes, which are only read */
 	/* Writing back failed where the guest does not look: its next flush is to fail. Any thread. */
 	_Atomic bool unreported;
+	struct log_limit log_limit; /* a peer may ask for the same again and again */
 };
 
 struct blk;

@@ -177,8 +177,8 @@ int net_ctrl_apply(struct net *net, struct error *err)
 	if (ret < 0)
 		return ret;
 	if (batch.n_posted > 0)
-		log_info("%s: control commands replayed: %u, in %.1f ms", net->name, batch.n_posted,
-			 (double)(now_ns() - start) / 1e6);
+		log_limited(&net->replay_limit, LOG_INFO, "%s: control commands replayed: %u, in %.1f ms",
+			    net->name, batch.n_posted, (double)(now_ns() - start) / 1e6);
 	/* Packets that came before the device steered them are steered anew. */
 	net_kick_receivers(net);
 	net->store = net->target;

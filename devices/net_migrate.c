@@ -110,7 +110,7 @@ static int net_check_offered(struct net *net, const struct net_description *d, u
 		ret = -ENOTSUP;
 	if (ret == 0 &&
 	    net_check_features(net, "has been shown but does not use", unused, offered, &withdrawn) < 0)
-		log_info("%s", withdrawn.text);
+		log_limited(&net->log_limit, LOG_INFO, "%s", withdrawn.text);
 	return ret;
 }
 

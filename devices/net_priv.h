@@ -213,7 +213,8 @@ struct net {
 	struct cvq_stats stats;
 	uint64_t device_stats; /* types that the device counts; 0: not asked yet */
 	struct log_limit log_limit;
-	struct log_limit stop_limit; /* why the NIC stopped is not lost behind what the guest did before */
+	struct log_limit replay_limit; /* each start of the device */
+	struct log_limit stop_limit;   /* why the NIC stopped is not lost behind what the guest did before */
 };
 
 static inline bool net_is_rx(const struct net_queue *q)

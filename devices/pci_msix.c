@@ -83,7 +83,8 @@ void pci_msix_update(struct pci_device *dev)
 			msis[n++] = (struct vm_msi){ &v->irq, v->addr, v->data };
 	}
 	if (n > 0 && vm_irq_set_msis(dev->vm, msis, n) < 0)
-		log_debug("PCI slot %u: %u MSI-X messages one by one", dev->slot, n);
+		log_limited(&dev->log_limit, LOG_DEBUG, "PCI slot %u: %u MSI-X messages one by one",
+			    dev->slot, n);
 	for (unsigned int i = 0; i < dev->n_vectors; i++)
 		msix_vector_update(dev, &dev->vectors[i]);
 }
@@ -302,7 +303,8 @@ void pci_msix_set_ahead(struct pci_device *dev, const uint8_t *table)
 						     get_le32(entry + PCI_MSIX_ENTRY_DATA) };
 	}
 	if (n > 0 && vm_irq_set_msis(dev->vm, msis, n) < 0)
-		log_debug("PCI slot %u: %u MSI-X messages not ahead", dev->slot, n);
+		log_limited(&dev->log_limit, LOG_DEBUG, "PCI slot %u: %u MSI-X messages not ahead", dev->slot,
+			    n);
 	pthread_mutex_unlock(&dev->lock);
 }
 

@@ -158,8 +158,8 @@ void vm_unmap_page(struct vm *vm, uint64_t gpa)
 	}
 	pthread_mutex_unlock(&vm->lock);
 	if (ret < 0)
-		log_error("cannot take a page from the guest at 0x%llx: %s", (unsigned long long)gpa,
-			  strerror(-ret));
+		log_limited(&vm->log_limit, LOG_ERROR, "cannot take a page from the guest at 0x%llx: %s",
+			    (unsigned long long)gpa, strerror(-ret));
 }
 
 static int vm_fill_memory(struct vm *vm, struct error *err)

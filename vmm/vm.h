@@ -11,6 +11,7 @@
 
 #include "vmm/bus.h"
 #include "vmm/device.h"
+#include "vmm/log.h"
 #include "vmm/loop.h"
 #include "vmm/memory.h"
 #include "vmm/vcpu.h"
@@ -46,9 +47,10 @@ struct vm {
 	unsigned int n_vcpus;
 	struct vcpu *vcpus;
 
-	struct cpu_model *cpu;  /* what all vCPUs have in common */
-	uint64_t *dirty_bitmap; /* of one memory slot, while the dirty log is on */
-	_Atomic bool migrating; /* taken by source_migrate(), given back when the guest goes on here */
+	struct cpu_model *cpu;      /* what all vCPUs have in common */
+	uint64_t *dirty_bitmap;     /* of one memory slot, while the dirty log is on */
+	struct log_limit log_limit; /* of what a guest can have KVM refuse */
+	_Atomic bool migrating;     /* taken by source_migrate(), given back when the guest goes on here */
 
 	pthread_mutex_t lock;   /* everything below */
 	pthread_cond_t cond;    /* vCPUs and the throttling thread wait here; CLOCK_MONOTONIC */

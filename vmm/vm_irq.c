@@ -54,8 +54,8 @@ void vm_del_ioeventfd(struct vm *vm, uint64_t addr, int fd)
 	int ret = vm_set_ioeventfd(vm, addr, fd, KVM_IOEVENTFD_FLAG_DEASSIGN);
 
 	if (ret < 0)
-		log_error("cannot take back the doorbell at 0x%llx: %s", (unsigned long long)addr,
-			  strerror(-ret));
+		log_limited(&vm->log_limit, LOG_ERROR, "cannot take back the doorbell at 0x%llx: %s",
+			    (unsigned long long)addr, strerror(-ret));
 }
 
 int vm_irq_init(struct vm *vm, struct vm_irq *irq)
@@ -108,7 +108,8 @@ void vm_irq_exit(struct vm *vm, struct vm_irq *irq)
 		*entry = end[-1];
 		vm->routing->nr--;
 		if (vm_set_routing(vm) < 0)
-			log_error("cannot take back the route of an interrupt: %s", strerror(errno));
+			log_limited(&vm->log_limit, LOG_ERROR,
+				    "cannot take back the route of an interrupt: %s", strerror(errno));
 	}
 	vm->gsi_used[irq->gsi] = false;
 	pthread_mutex_unlock(&vm->lock);
@@ -189,7 +190,7 @@ void vm_irq_mask(struct vm *vm, struct vm_irq *irq)
 	if (irq->attached)
 		ret = vm_set_irqfd(vm, irq, KVM_IRQFD_FLAG_DEASSIGN);
 	if (ret < 0)
-		log_error("cannot mask an interrupt: %s", strerror(-ret));
+		log_limited(&vm->log_limit, LOG_ERROR, "cannot mask an interrupt: %s", strerror(-ret));
 	irq->attached = false;
 }
 
@@ -198,5 +199,6 @@ void vm_irq_line(struct vm *vm, unsigned int gsi, bool high)
 	struct kvm_irq_level level = { .irq = gsi, .level = high };
 
 	if (ioctl(vm->fd, KVM_IRQ_LINE, &level) < 0)
-		log_error("cannot set interrupt line %u: %s", gsi, strerror(errno));
+		log_limited(&vm->log_limit, LOG_ERROR, "cannot set interrupt line %u: %s", gsi,
+			    strerror(errno));
 }

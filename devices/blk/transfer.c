@@ -70,9 +70,10 @@ static int blk_file_end_direct(struct blk_file *f)
 	if (flags < 0 || fcntl(f->fd, F_SETFL, flags & ~O_DIRECT) < 0)
 		return -errno;
 	f->direct = false;
-	log_info("the disk %s goes through the host's page cache: its storage does not take direct I/O in "
-		 "units of %u bytes",
-		 f->path, f->limits.offset_align);
+	log_limited(&f->log_limit, LOG_INFO,
+		    "the disk %s goes through the host's page cache: its storage does not take direct I/O in "
+		    "units of %u bytes",
+		    f->path, f->limits.offset_align);
 	return 0;
 }
 
