@@ -79,14 +79,16 @@ static int net_queue_take(struct net_queue *q)
 
 void net_queue_publish(struct net_queue *q)
 {
-	bool kick = svq_publish(&q->svq);
+	unsigned int n_had = svq_n_visible(&q->svq);
 
-	if (q->dry && q->svq.n_in_flight > 0) {
-		q->dry = false;
+	if (!svq_publish(&q->svq))
+		return;
+	/* A device that wants to be told of a ring which has run low may have a packet of any queue for it.
+	 */
+	if (net_is_rx(q) && n_had < NET_ENOUGH_BUFFERS)
 		net_kick_receivers(q->net);
-	} else if (kick) {
+	else
 		net_queue_kick_device(q);
-	}
 }
 
 int net_fill(struct net *net, struct error *err)

@@ -181,7 +181,6 @@ static int net_shadow_ring(struct net *net, struct net_queue *q, struct vdpa_vri
 				     net->window.iova + q->table_offset);
 	if (ret < 0)
 		return error_add(err, ret, "out of memory for a shadow ring of %u entries", size);
-	q->dry = q != net->ctrl_queue && net_is_rx(q);
 	*vring = (struct vdpa_vring){
 		.size = size,
 		.desc = q->svq.desc_iova,

@@ -30,6 +30,9 @@
  * In whole pages. */
 #define NET_MAX_PACKET (17u * 4096u)
 
+/* Receive buffers that surely take the longest packet: none that drivers use for such is under 1 KiB. */
+#define NET_ENOUGH_BUFFERS 64u
+
 /* Of a queue's eventfds. Each signal is an event, so that nobody has to empty the counter in a packet's way.
  */
 #define NET_QUEUE_EVENTS (EPOLLIN | EPOLLET)
@@ -99,7 +102,6 @@ struct net_queue {
 	struct vring vring;
 	bool attached; /* the guest's ring is served */
 	bool full;     /* a chain waits in the guest's ring for room in the shadow ring */
-	bool dry;      /* a receive queue of which the device has had no buffer since it began */
 	/* Chains taken from the guest's ring, first come first, that the device does not have: [ring size].
 	 */
 	uint16_t *held;
@@ -358,7 +360,8 @@ int __must_check net_fill(struct net *net, struct error *err);
 void net_drop_early(struct net *net);
 /*
  * Kicks all receive queues. A NIC may hold back a packet of one queue that it steers into the ring of another
- * without buffers, and look at it again at the first one's kick only, as QEMU's does.
+ * without buffers for it, and look at it again at the first one's kick only, as QEMU's does: until then it
+ * takes nothing more from that queue of its TAP.
  */
 void net_kick_receivers(struct net *net);
 /* Holds every chain that is in flight according to a loaded state, to be given to this host's device. */

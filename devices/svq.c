@@ -245,7 +245,7 @@ int svq_get_used(struct svq *svq, struct svq_used *used)
 		/* Pairs with the device's release of used.idx: entries up to it, and what it wrote, can be
 		 * read. */
 		uint16_t idx = ring_load_u16_acquire(svq->used + RING_IDX);
-		uint16_t n_visible = (uint16_t)(svq->n_in_flight - (svq->avail_idx - svq->published));
+		uint16_t n_visible = svq_n_visible(svq);
 
 		if ((uint16_t)(idx - svq->last_used) > n_visible)
 			return svq_refuse(svq, "used.idx moved by more than was in flight");

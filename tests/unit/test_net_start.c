@@ -101,21 +101,38 @@ static void a_restarted_device_has_its_receive_buffers_at_driver_ok(void **state
 	}
 }
 
-/* What the device holds back for the ring it may look at only when another one of them is kicked. */
-static void the_first_buffers_of_a_ring_are_told_by_all_receive_queues(void **state)
+static void assert_told(struct fixture *f, unsigned int n_buffers, unsigned int n_kicks)
+{
+	kicks(f->a, 0);
+	kicks(f->a, 2);
+	assert_int_equal(net_guest_post(f->a, 0, n_buffers, 1600), n_buffers);
+	net_guest_settle(f->a);
+	assert_int_equal(kicks(f->a, 0), n_kicks);
+	assert_int_equal(kicks(f->a, 2), n_kicks);
+}
+
+/* What the device holds back for the ring it may look at only when another one of them is kicked: after a
+ * reset of the ring, and when all of its buffers are used. */
+static void a_ring_that_has_run_low_is_told_by_all_receive_queues(void **state)
 {
 	struct fixture *f = *state;
+	struct fake_vdpa_queue *q = &f->va->queues[0];
 
 	start_filled(f, ALL);
 	net_guest_reset_queue(f->a, 0);
 	net_guest_enable_queue(f->a, 0);
 	net_guest_settle(f->a);
-	kicks(f->a, 0);
-	kicks(f->a, 2);
-	net_guest_post(f->a, 0, N_BUFFERS, 1600);
-	net_guest_settle(f->a);
-	assert_int_equal(kicks(f->a, 0), 1);
-	assert_int_equal(kicks(f->a, 2), 1);
+	assert_told(f, N_BUFFERS, 1);
+	assert_each_once(f->a, f->va, 0, N_BUFFERS);
+	fake_vdpa_lock(f->va);
+	assert_false(fake_device_enable_kicks(&q->ring));
+	fake_vdpa_unlock(f->va);
+	assert_told(f, N_BUFFERS, 1);
+	/* But not a device that has enough. */
+	fake_vdpa_lock(f->va);
+	fake_device_disable_kicks(&q->ring);
+	fake_vdpa_unlock(f->va);
+	assert_told(f, N_BUFFERS, 0);
 }
 
 static void chains_without_a_byte_come_back_once_the_nic_runs(void **state)
@@ -193,7 +210,7 @@ static void a_warm_device_has_scratch_buffers_at_driver_ok(void **state)
 	commit(f);
 	net_guest_settle(f->b);
 	for (unsigned int pair = 0; pair < 2; pair++) {
-		/* Once more by the end, when all rings have theirs. */
+		/* Once more when all rings have theirs. */
 		assert_true(kicks(f->b, 2 * pair) > 1);
 		assert_each_once(f->b, f->vb, pair, N_BUFFERS);
 	}
@@ -291,7 +308,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_booted_device_has_its_receive_buffers_at_driver_ok),
 		TEST(a_restarted_device_has_its_receive_buffers_at_driver_ok),
-		TEST(the_first_buffers_of_a_ring_are_told_by_all_receive_queues),
+		TEST(a_ring_that_has_run_low_is_told_by_all_receive_queues),
 		TEST(chains_without_a_byte_come_back_once_the_nic_runs),
 		TEST(a_broken_ring_breaks_the_nic_once_it_is_served),
 		TEST(a_warm_device_has_scratch_buffers_at_driver_ok),
