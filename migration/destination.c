@@ -2,6 +2,7 @@
 /* The destination of a migration: what it says to a HELLO, and what it does with each frame that follows. */
 #include "migration/destination.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
@@ -20,6 +21,14 @@
 #define DESTINATION_MAX_DEVICES 64u
 #define DESTINATION_NAME_MAX    63u
 
+/*
+ * Frames that cost work here and bring no memory. A source ends each of its rounds once, and they are some
+ * hundreds at the most: that long it takes what is left to shrink from all memory that there is, by a tenth
+ * every third round. After each a device's state can have changed, twice after the first.
+ */
+#define DESTINATION_MAX_ROUNDS 1024u
+#define DESTINATION_MAX_WARM   4096u
+
 /* What may come next depends on what has come. */
 enum destination_phase {
 	DESTINATION_PASS = 1,     /* memory comes */
@@ -34,8 +43,10 @@ struct incoming {
 	const struct destination_work *work; /* NULL once it has ended */
 	enum destination_phase phase;
 	uint64_t round;
-	uint64_t pass_ns; /* when the pass's first frame came */
-	uint64_t warmed;  /* bit n: the n-th device has got its warm state */
+	uint64_t pass_ns;   /* when the pass's first frame came */
+	uint64_t pass_left; /* bytes that it may still bring */
+	unsigned int n_frames[STREAM_N_TYPES];
+	uint64_t warmed; /* bit n: the n-th device has got its warm state */
 	struct stream_timings timings;
 };
 
@@ -304,7 +315,7 @@ static int destination_ram(struct incoming *in, const struct stream_frame *frame
 	if (in->pass_ns == 0)
 		in->pass_ns = now_ns();
 	in->phase = DESTINATION_PASS;
-	ret = ram_receive(&in->d->stream, frame, &in->vm->memory, err);
+	ret = ram_receive(&in->d->stream, frame, &in->vm->memory, &in->pass_left, err);
 	/* What comes again is there already, and the last pass is downtime. */
 	if (ret == 0 && in->round == 0 && frame->type == STREAM_RAM)
 		vm_prefault(in->vm, frame->arg, frame->len);
@@ -318,6 +329,7 @@ static int destination_round(struct incoming *in, const struct stream_frame *fra
 				 in->round);
 	put_le64(&in->timings.ram_ns, in->pass_ns ? now_ns() - in->pass_ns : 0);
 	in->pass_ns = 0;
+	in->pass_left = in->vm->memory.size;
 	in->round++;
 	in->phase = DESTINATION_BETWEEN;
 	return 0;
@@ -368,49 +380,66 @@ static int destination_warm(struct incoming *in, const struct stream_frame *fram
 	return stream_send(&in->d->stream, STREAM_WARM_OK, 0, NULL, 0, err);
 }
 
-static int destination_load_devices(struct incoming *in, struct state_node *devices)
+/* Each device's node, and nothing else, before any of them is loaded. */
+static int destination_find_states(struct incoming *in, struct state_node *devices,
+				   struct state_node nodes[DESTINATION_MAX_DEVICES])
 {
 	unsigned int index = 0;
 
 	for (struct device *dev = in->vm->devices; dev; dev = dev->next, index++) {
-		struct state_node node;
-		int ret;
+		int ret = 0;
 
+		assert(index < DESTINATION_MAX_DEVICES);
 		if (dev->ops->warm_load && !(in->warmed >> index & 1))
 			return error_add(devices->err, -EPROTO, "%s: nothing came ahead of its state",
 					 dev->name);
-		if (!dev->ops->load)
-			continue;
-		ret = state_child(&node, devices, dev->name);
-		if (ret == 0)
-			ret = dev->ops->load(dev, &node);
-		if (ret == 0)
-			ret = state_finish(&node);
+		if (dev->ops->load)
+			ret = state_child(&nodes[index], devices, dev->name);
 		if (ret < 0)
 			return ret;
 	}
 	return state_finish(devices);
 }
 
+static int destination_load_devices(struct incoming *in, struct state_node nodes[DESTINATION_MAX_DEVICES])
+{
+	unsigned int index = 0;
+
+	for (struct device *dev = in->vm->devices; dev; dev = dev->next, index++) {
+		int ret;
+
+		if (!dev->ops->load)
+			continue;
+		ret = dev->ops->load(dev, &nodes[index]);
+		if (ret == 0)
+			ret = state_finish(&nodes[index]);
+		if (ret < 0)
+			return ret;
+	}
+	return 0;
+}
+
 static int destination_state(struct incoming *in, const struct stream_frame *frame, struct error *err)
 {
+	struct state_node root, vm, devices, nodes[DESTINATION_MAX_DEVICES];
 	uint64_t start_ns = now_ns();
-	struct state_node root, node;
 	int ret;
 
 	ret = destination_read_tree(in, frame, &root, err);
 	if (ret == 0)
-		ret = state_child(&node, &root, "vm");
+		ret = state_child(&vm, &root, "vm");
 	if (ret == 0)
-		ret = vm_load(in->vm, &node);
-	if (ret == 0)
-		ret = state_finish(&node);
-	if (ret == 0)
-		ret = state_child(&node, &root, "devices");
-	if (ret == 0)
-		ret = destination_load_devices(in, &node);
+		ret = state_child(&devices, &root, "devices");
 	if (ret == 0)
 		ret = state_finish(&root);
+	if (ret == 0)
+		ret = destination_find_states(in, &devices, nodes);
+	if (ret == 0)
+		ret = vm_load(in->vm, &vm);
+	if (ret == 0)
+		ret = state_finish(&vm);
+	if (ret == 0)
+		ret = destination_load_devices(in, nodes);
 	if (ret < 0)
 		return ret;
 	in->phase = DESTINATION_PREPARED;
@@ -442,35 +471,44 @@ static int destination_commit(struct incoming *in, const struct stream_frame *fr
 
 static const struct destination_handler {
 	unsigned int phases;
+	unsigned int max; /* in a migration; 0: others bound it */
 	int (*fn)(struct incoming *in, const struct stream_frame *frame, struct error *err);
 } destination_handlers[STREAM_N_TYPES] = {
-	[STREAM_RAM] = { DESTINATION_PASS | DESTINATION_BETWEEN, destination_ram },
-	[STREAM_ZERO] = { DESTINATION_PASS | DESTINATION_BETWEEN, destination_ram },
-	[STREAM_ROUND] = { DESTINATION_PASS | DESTINATION_BETWEEN, destination_round },
-	[STREAM_SYNC] = { DESTINATION_BETWEEN, destination_sync },
-	[STREAM_WARM] = { DESTINATION_BETWEEN, destination_warm },
-	[STREAM_STATE] = { DESTINATION_BETWEEN, destination_state },
-	[STREAM_COMMIT] = { DESTINATION_PREPARED, destination_commit },
+	[STREAM_RAM] = { DESTINATION_PASS | DESTINATION_BETWEEN, 0, destination_ram },
+	[STREAM_ZERO] = { DESTINATION_PASS | DESTINATION_BETWEEN, 0, destination_ram },
+	[STREAM_ROUND] = { DESTINATION_PASS | DESTINATION_BETWEEN, DESTINATION_MAX_ROUNDS,
+			   destination_round },
+	[STREAM_SYNC] = { DESTINATION_BETWEEN, DESTINATION_MAX_ROUNDS, destination_sync },
+	[STREAM_WARM] = { DESTINATION_BETWEEN, DESTINATION_MAX_WARM, destination_warm },
+	[STREAM_STATE] = { DESTINATION_BETWEEN, 0, destination_state },
+	[STREAM_COMMIT] = { DESTINATION_PREPARED, 0, destination_commit },
 };
 
 static int destination_step(struct incoming *in, struct error *err)
 {
 	/* Without end once we are PREPARED: gone is the source that hangs up, and a COMMIT must find us. */
 	int timeout_ms = in->phase == DESTINATION_PREPARED ? -1 : DESTINATION_TIMEOUT_MS;
+	const struct destination_handler *h;
 	struct stream_frame frame;
 	int ret = stream_receive(&in->d->stream, &frame, timeout_ms, err);
 
 	if (ret < 0)
 		return ret;
-	if (!(destination_handlers[frame.type].phases & in->phase))
+	h = &destination_handlers[frame.type];
+	if (!(h->phases & in->phase))
 		return error_add(err, -EPROTO, "%s frame out of order", stream_type_name(frame.type));
-	return destination_handlers[frame.type].fn(in, &frame, err);
+	if (h->max > 0 && in->n_frames[frame.type]++ == h->max)
+		return error_add(err, -EPROTO, "more than %u %s frames", h->max,
+				 stream_type_name(frame.type));
+	return h->fn(in, &frame, err);
 }
 
 int destination_run(struct destination *d, struct vm *vm, const struct destination_work *work,
 		    struct error *err)
 {
-	struct incoming in = { .d = d, .vm = vm, .work = work, .phase = DESTINATION_PASS };
+	struct incoming in = {
+		.d = d, .vm = vm, .work = work, .phase = DESTINATION_PASS, .pass_left = vm->memory.size
+	};
 	struct error reason = { 0 };
 	int ret = 0;
 

@@ -155,7 +155,8 @@ static int ram_clear(struct memory *m, uint64_t gpa, uint8_t *hva, uint64_t len,
 	return 0;
 }
 
-int ram_receive(struct stream *s, const struct stream_frame *frame, struct memory *m, struct error *err)
+int ram_receive(struct stream *s, const struct stream_frame *frame, struct memory *m, uint64_t *left,
+		struct error *err)
 {
 	uint64_t len = frame->len;
 	uint8_t wire_len[sizeof(uint64_t)];
@@ -174,6 +175,9 @@ int ram_receive(struct stream *s, const struct stream_frame *frame, struct memor
 				 "%s frame for %" PRIu64 " bytes at 0x%" PRIx64
 				 ": not whole pages of guest memory",
 				 stream_type_name(frame->type), len, frame->arg);
+	if (len > *left)
+		return error_add(err, -EPROTO, "a round brings more than all of guest memory");
+	*left -= len;
 	if (frame->type == STREAM_ZERO)
 		return ram_clear(m, frame->arg, hva, len, err);
 	return stream_read(s, hva, (uint32_t)len, err);

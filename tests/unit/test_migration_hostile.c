@@ -146,32 +146,44 @@ struct feeder {
 	const uint8_t *bytes;
 	uint64_t len;
 	int write_ret;
-	char answers[8192]; /* of the destination, as text as far as it is */
+	struct channel channel;
+	char answers[1 << 17]; /* of the destination, as text as far as it is */
 	size_t n_answers;
 };
+
+/* Beside what is said: a destination that has to wait with its answers takes in nothing more. */
+static void *feeder_listen(void *arg)
+{
+	struct feeder *f = arg;
+	struct iovec iov;
+	ssize_t got;
+
+	do {
+		iov = (struct iovec){ f->answers + f->n_answers, sizeof(f->answers) - 1 - f->n_answers };
+		got = channel_readv(&f->channel, &iov, 1, 20000);
+		f->n_answers += got > 0 ? (size_t)got : 0;
+	} while (got > 0);
+	return NULL;
+}
 
 /* A source that says @bytes and then nothing more. */
 static void *feeder_run(void *arg)
 {
 	struct feeder *f = arg;
-	struct channel c;
 	struct error err;
 	struct iovec iov = { .iov_base = (void *)(uintptr_t)f->bytes, .iov_len = f->len };
-	ssize_t got;
+	pthread_t listener;
 
 	do {
 		err = (struct error){ 0 };
 		sched_yield();
-	} while (channel_connect(&c, address, -1, &err) < 0);
+	} while (channel_connect(&f->channel, address, -1, &err) < 0);
+	pthread_create(&listener, NULL, feeder_listen, f);
 	/* The destination may hang up in the middle: its answer says whether that was right. */
-	f->write_ret = channel_writev(&c, &iov, 1, 20000, NULL);
-	shutdown(c.fd, SHUT_WR);
-	do {
-		iov = (struct iovec){ f->answers + f->n_answers, sizeof(f->answers) - 1 - f->n_answers };
-		got = channel_readv(&c, &iov, 1, 20000);
-		f->n_answers += got > 0 ? (size_t)got : 0;
-	} while (got > 0);
-	channel_close(&c);
+	f->write_ret = channel_writev(&f->channel, &iov, 1, 20000, NULL);
+	shutdown(f->channel.fd, SHUT_WR);
+	pthread_join(listener, NULL);
+	channel_close(&f->channel);
 	return NULL;
 }
 
@@ -295,6 +307,89 @@ static void test_order(void **state)
 	proxy_free(&p);
 }
 
+/* A failure unless the destination has said it. */
+static void assert_answer(const struct feeder *f, const char *why, unsigned int i)
+{
+	if (!memmem(f->answers, f->n_answers, why, strlen(why)))
+		fail_msg("%u: %s", i, f->answers + 16);
+}
+
+/* The first frame of a kind that is said again and again. */
+struct again {
+	enum stream_type type;
+	unsigned int n;
+	const char *why;
+};
+
+/* Rounds have numbers: @n more of them come behind the frame at @start, and those that follow go on. */
+static void renumber_rounds(uint8_t *copy, const struct proxy *p, uint64_t start, uint64_t end,
+			    unsigned int n)
+{
+	uint64_t len = end - start;
+
+	for (unsigned int i = 1; i <= n; i++)
+		put_le64(copy + start + i * len + 8, get_le64(copy + start + 8) + i);
+	for (unsigned int i = 0; i < p->n_frames; i++) {
+		uint8_t *header = copy + p->frames[i] + n * len;
+
+		if (p->frames[i] >= end && get_le32(header) == STREAM_ROUND)
+			put_le64(header + 8, get_le64(header + 8) + n);
+	}
+}
+
+/* A good stream with that in it: whether the guest came to run. */
+static bool feed_again(const struct proxy *p, const struct again *again, struct feeder *f)
+{
+	uint64_t start = 0, end = 0, len;
+	uint8_t *copy;
+	bool runs;
+
+	for (unsigned int i = 0; i < p->n_frames && end == 0; i++) {
+		start = p->frames[i];
+		if (get_le32(p->recorded + start) == again->type)
+			end = p->frames[i + 1];
+	}
+	assert_true(end > 0);
+	len = p->n_recorded + again->n * (end - start);
+	copy = malloc(len);
+	memcpy(copy, p->recorded, start);
+	for (unsigned int i = 0; i <= again->n; i++)
+		memcpy(copy + start + i * (end - start), p->recorded + start, end - start);
+	memcpy(copy + end + again->n * (end - start), p->recorded + end, p->n_recorded - end);
+	if (again->type == STREAM_ROUND)
+		renumber_rounds(copy, p, start, end, again->n);
+	runs = feed(copy, len, f);
+	free(copy);
+	return runs;
+}
+
+/* Frames that cost the destination work and bring no memory, as often as a source may have a use for them,
+ * and once more; and memory that comes again. */
+static void work_for_nothing_is_counted(void **state)
+{
+	static const struct again cases[] = {
+		{ STREAM_WARM, 4096, "more than 4096 WARM frames" },
+		{ STREAM_SYNC, 1024, "more than 1024 SYNC frames" },
+		{ STREAM_ROUND, 1024, "more than 1024 ROUND frames" },
+		{ STREAM_RAM, MEM / PAGE_SIZE, "a round brings more than all of guest memory" },
+	};
+	static struct feeder f;
+	struct departure s;
+	struct proxy p;
+
+	record(&p, &s);
+	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct again half = cases[i];
+
+		half.n /= cases[i].type == STREAM_RAM ? 1024 : 2;
+		assert_true(feed_again(&p, &half, &f));
+		assert_false(feed_again(&p, &cases[i], &f));
+		assert_answer(&f, cases[i].why, i);
+	}
+	departure_exit(&s);
+	proxy_free(&p);
+}
+
 /* A HELLO with the tree of @w, which ends here. */
 static bool feed_hello_to(struct arrival *a, struct state_writer *w, uint64_t version, struct feeder *f)
 {
@@ -315,13 +410,6 @@ static bool feed_hello(struct state_writer *w, uint64_t version, struct feeder *
 	struct arrival a = { .cancel_fd = -1, .clock_skew_ns = UINT64_MAX };
 
 	return feed_hello_to(&a, w, version, f);
-}
-
-/* A failure unless the destination has said it. */
-static void assert_answer(const struct feeder *f, const char *why, unsigned int i)
-{
-	if (!memmem(f->answers, f->n_answers, why, strlen(why)))
-		fail_msg("%u: %s", i, f->answers + 16);
 }
 
 static void test_bad_hello(void **state)
@@ -585,6 +673,7 @@ int main(void)
 		cmocka_unit_test(test_truncated),
 		cmocka_unit_test(test_corrupted),
 		cmocka_unit_test(test_order),
+		cmocka_unit_test(work_for_nothing_is_counted),
 	};
 
 	return run_in_dir("migration_hostile", tests, ARRAY_SIZE(tests));

@@ -34,13 +34,14 @@ struct fixture {
 	struct error in_err;
 	unsigned int n_ticks;
 	int tick_ret;
+	uint64_t left; /* of the round */
 };
 
 static void setup(struct fixture *f, uint64_t mem)
 {
 	int fds[2];
 
-	*f = (struct fixture){ 0 };
+	*f = (struct fixture){ .left = mem };
 	fake_guest_init(&f->src, mem, 1);
 	fake_guest_init(&f->dst, mem, 1);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
@@ -68,13 +69,15 @@ static void *receive(void *arg)
 
 	for (;;) {
 		f->ret = stream_receive(&f->in, &frame, 10000, &f->in_err);
+		if (f->ret == 0 && frame.type == STREAM_ROUND)
+			f->left = f->dst.vm.memory.size;
 		if (f->ret < 0 || frame.type == STREAM_ROUND)
 			return NULL;
 		f->n_frames++;
 		f->n_zero_frames += frame.type == STREAM_ZERO;
 		if (frame.len > f->max_len)
 			f->max_len = frame.len;
-		f->ret = ram_receive(&f->in, &frame, &f->dst.vm.memory, &f->in_err);
+		f->ret = ram_receive(&f->in, &frame, &f->dst.vm.memory, &f->left, &f->in_err);
 		if (f->ret < 0)
 			return NULL;
 	}
@@ -262,13 +265,35 @@ static void test_forged(void **state)
 		if (frames[i].type == STREAM_ZERO)
 			put_le64(payload, frames[i].zero_len);
 		assert_int_equal(channel_writev(&f.channels[0], &iov, 1, 1000, NULL), 0);
-		ret = ram_receive(&f.in, &frame, &f.dst.vm.memory, &f.err);
+		ret = ram_receive(&f.in, &frame, &f.dst.vm.memory, &f.left, &f.err);
 		if (ret != (frames[i].good ? 0 : -EPROTO))
 			fail_msg("frame %u: %d %s", i, ret, f.err.text);
 		if (!frames[i].good)
 			assert_int_equal(existing(&f.dst.vm.memory), 0);
 		teardown(&f);
 	}
+}
+
+/* What a round brings is counted, in frames of either kind: once it is all of memory there is no more. */
+static void a_round_brings_no_more_than_all_memory(void **state)
+{
+	struct stream_frame frame = { .type = STREAM_RAM, .len = 8192 };
+	struct stream_frame zero = { .type = STREAM_ZERO, .len = 8 };
+	uint8_t payload[8192] = { 0 };
+	struct iovec iov;
+	struct fixture f;
+
+	setup(&f, MIB(16));
+	for (unsigned int i = 0; i < 3; i++) {
+		iov = (struct iovec){ payload, i == 1 ? 8 : 8192 };
+		put_le64(payload, i == 1 ? MIB(16) - 8192 : 0);
+		assert_int_equal(channel_writev(&f.channels[0], &iov, 1, 1000, NULL), 0);
+		assert_int_equal(
+			ram_receive(&f.in, i == 1 ? &zero : &frame, &f.dst.vm.memory, &f.left, &f.err),
+			i == 2 ? -EPROTO : 0);
+	}
+	assert_non_null(strstr(f.err.text, "more than all of guest memory"));
+	teardown(&f);
 }
 
 /* Data that breaks off, and data that the operator no longer wants. */
@@ -294,7 +319,7 @@ static void test_ends(void **state)
 
 	assert_int_equal(write(f.channels[0].fd, &byte, 1), 1);
 	channel_close(&f.channels[0]);
-	assert_int_equal(ram_receive(&f.in, &frame, &f.dst.vm.memory, &f.err), -EPIPE);
+	assert_int_equal(ram_receive(&f.in, &frame, &f.dst.vm.memory, &f.left, &f.err), -EPIPE);
 	close(cancel_fd);
 	teardown(&f);
 }
@@ -304,7 +329,8 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_passes),  cmocka_unit_test(test_scattered),
 		cmocka_unit_test(test_mixture), cmocka_unit_test(test_above_the_hole),
-		cmocka_unit_test(test_forged),  cmocka_unit_test(test_ends),
+		cmocka_unit_test(test_forged),  cmocka_unit_test(a_round_brings_no_more_than_all_memory),
+		cmocka_unit_test(test_ends),
 	};
 
 	return cmocka_run_group_tests_name("ram", tests, NULL, NULL);
