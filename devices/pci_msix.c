@@ -119,9 +119,15 @@ static void msix_entry_set(struct pci_msix_vector *v, unsigned int dword, uint32
 /* The entry that an access meets. Dwords and qwords, aligned, are what PCI allows: none crosses an entry. */
 static struct pci_msix_vector *msix_entry_at(struct pci_device *dev, uint64_t offset, unsigned int len)
 {
-	if ((len != 4 && len != 8) || offset % len != 0 || offset / MSIX_ENTRY_BYTES >= dev->n_vectors)
-		return NULL;
-	return &dev->vectors[offset / MSIX_ENTRY_BYTES];
+	if ((len == 4 || len == 8) && offset % len == 0)
+		return offset / MSIX_ENTRY_BYTES < dev->n_vectors ? &dev->vectors[offset / MSIX_ENTRY_BYTES]
+								  : NULL;
+	log_limited(&dev->log_limit, LOG_WARN,
+		    "PCI slot %u: the guest accesses %u bytes at 0x%llx of the MSI-X table, which takes "
+		    "aligned ones of "
+		    "4 or 8: ignored",
+		    dev->slot, len, (unsigned long long)offset);
+	return NULL;
 }
 
 static unsigned int msix_dword(uint64_t offset)

@@ -393,32 +393,67 @@ static const struct common_register *common_find(uint64_t offset, unsigned int l
 	return NULL;
 }
 
-/* Fields have their natural width, those of 64 bits are two of 32. Anything else is not answered. */
+/* The fields of 64 bits. */
+static bool common_is_wide(uint64_t offset)
+{
+	return offset == VIRTIO_PCI_COMMON_Q_DESCLO || offset == VIRTIO_PCI_COMMON_Q_AVAILLO ||
+	       offset == VIRTIO_PCI_COMMON_Q_USEDLO;
+}
+
+/*
+ * Fields have their natural width, and those of 64 bits are two of 32 ("Driver Requirements: PCI Device
+ * Layout"). Drivers have been seen to access these as one, which can mean one thing only, and is served as
+ * the two. Anything else is not answered: what a driver believes to have set would not be. Returns the width
+ * of a part, 0 for none.
+ */
+static unsigned int common_part(struct virtio_pci *v, const char *access, uint64_t offset, unsigned int len)
+{
+	unsigned int part = len == 8 && common_is_wide(offset) ? 4 : len;
+
+	if (common_find(offset, part))
+		return part;
+	log_limited(&v->log_limit, LOG_WARN,
+		    "PCI slot %u: the driver %s %u bytes at 0x%llx of the common configuration, where there "
+		    "is no "
+		    "such field: ignored",
+		    v->pci.slot, access, len, (unsigned long long)offset);
+	return 0;
+}
+
 void virtio_pci_common_read(struct virtio_pci *v, uint64_t offset, void *data, unsigned int len)
 {
-	const struct common_register *reg = common_find(offset, len);
-	uint8_t value[4];
+	unsigned int part = common_part(v, "reads", offset, len);
+	uint8_t *out = data, value[4];
 
-	if (!reg)
+	if (part == 0)
 		return;
 	pthread_mutex_lock(&v->lock);
 	virtio_pci_end_reset(v);
-	put_le32(value, reg->read(v, reg->arg));
+	for (unsigned int at = 0; at < len; at += part) {
+		const struct common_register *reg = common_find(offset + at, part);
+
+		put_le32(value, reg->read(v, reg->arg));
+		memcpy(out + at, value, part);
+	}
 	pthread_mutex_unlock(&v->lock);
-	memcpy(data, value, len);
 }
 
 void virtio_pci_common_write(struct virtio_pci *v, uint64_t offset, const void *data, unsigned int len)
 {
-	const struct common_register *reg = common_find(offset, len);
+	unsigned int part = common_part(v, "writes", offset, len);
+	const uint8_t *in = data;
 	uint8_t value[4] = { 0 };
 
-	if (!reg || !reg->write)
+	if (part == 0)
 		return;
-	memcpy(value, data, len);
 	pthread_mutex_lock(&v->lock);
 	virtio_pci_end_reset(v);
-	if (!v->resetting)
-		reg->write(v, reg->arg, get_le32(value));
+	for (unsigned int at = 0; at < len && !v->resetting; at += part) {
+		const struct common_register *reg = common_find(offset + at, part);
+
+		memcpy(value, in + at, part);
+		if (reg->write)
+			reg->write(v, reg->arg, get_le32(value));
+	}
 	pthread_mutex_unlock(&v->lock);
 }

@@ -11,8 +11,8 @@
 
 /*
  * Handlers run on the vCPU's thread that made the access, several at once; @offset counts from the range's
- * base, @len is 1, 2, 4 or 8, @data is in the guest's byte order. An access never leaves the range it began
- * in.
+ * base, @data is in the guest's byte order. @len is 1, 2 or 4 for ports; for memory anything from 1 to 8, as
+ * KVM splits an access where a page ends. An access never leaves the range it began in.
  */
 struct bus_ops {
 	void (*read)(void *opaque, uint64_t offset, void *data, unsigned int len);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* virtio over PCI: found and driven as Linux does it, and as no driver should. */
 #include <errno.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 #include "tests/unit/virtio_pci_fixture.h"
@@ -476,7 +477,8 @@ static void test_widths(void **state)
 	to_features_ok(x, ACCEPTED);
 	assert_int_equal(rd(x, VIRTIO_PCI_COMMON_STATUS, 4), 0xffffffff);
 	assert_int_equal(rd(x, VIRTIO_PCI_COMMON_DF + 1, 2), 0xffff);
-	assert_true(fake_vm_mmio_read(x->f, x->common + VIRTIO_PCI_COMMON_Q_DESCLO, 8) == UINT64_MAX);
+	assert_true(fake_vm_mmio_read(x->f, x->common + VIRTIO_PCI_COMMON_DFSELECT, 8) == UINT64_MAX);
+	assert_true(fake_vm_mmio_read(x->f, x->common + VIRTIO_PCI_COMMON_Q_DESCHI, 8) == UINT64_MAX);
 	wr(x, VIRTIO_PCI_COMMON_STATUS, 4, 0);
 	wr(x, VIRTIO_PCI_COMMON_STATUS - 1, 2, 0);
 	wr(x, VIRTIO_PCI_COMMON_NUMQ, 2, 100);
@@ -488,6 +490,87 @@ static void test_widths(void **state)
 	/* Behind the end of the structure. */
 	assert_int_equal(rd(x, 56, 2), 0xffff);
 	assert_int_equal(rd(x, 60, 2), 0xffff);
+}
+
+static const unsigned int wide_fields[] = { VIRTIO_PCI_COMMON_Q_DESCLO, VIRTIO_PCI_COMMON_Q_AVAILLO,
+					    VIRTIO_PCI_COMMON_Q_USEDLO };
+
+/* Rings above 4 GiB and above 2^32 of them, written and read as one or as two. */
+static void an_address_may_be_accessed_as_one(void **state)
+{
+	struct fixture *x = *state;
+
+	to_features_ok(x, ACCEPTED);
+	for (unsigned int queue = 0; queue < 2; queue++) {
+		const struct virtio_queue *q = &x->v.queues[queue];
+		const uint64_t *const addrs[] = { &q->desc, &q->driver, &q->device };
+
+		wr(x, VIRTIO_PCI_COMMON_Q_SELECT, 2, queue);
+		for (unsigned int i = 0; i < ARRAY_SIZE(wide_fields); i++) {
+			const uint64_t at = x->common + wide_fields[i];
+			const uint64_t addr = UINT64_C(0x123456789abc0000) + 0x1000u * i + queue;
+
+			fake_vm_mmio_write(x->f, at, addr, 8);
+			assert_true(*addrs[i] == addr);
+			assert_true(fake_vm_mmio_read(x->f, at, 8) == addr);
+			assert_int_equal(rd(x, wide_fields[i], 4), 0x9abc0000u + 0x1000u * i + queue);
+			assert_int_equal(rd(x, wide_fields[i] + 4, 4), 0x12345678);
+			wr(x, wide_fields[i] + 4, 4, 0);
+			assert_true(fake_vm_mmio_read(x->f, at, 8) == (uint32_t)addr);
+		}
+		enable_queue(x, queue);
+		/* Final: neither half changes any more. */
+		for (unsigned int i = 0; i < ARRAY_SIZE(wide_fields); i++) {
+			const uint64_t addr = *addrs[i];
+
+			fake_vm_mmio_write(x->f, x->common + wide_fields[i], UINT64_MAX, 8);
+			assert_true(*addrs[i] == addr);
+		}
+	}
+	/* No such queue. */
+	wr(x, VIRTIO_PCI_COMMON_Q_SELECT, 2, N_QUEUES);
+	fake_vm_mmio_write(x->f, x->common + VIRTIO_PCI_COMMON_Q_DESCLO, 1, 8);
+	assert_true(fake_vm_mmio_read(x->f, x->common + VIRTIO_PCI_COMMON_Q_DESCLO, 8) == 0);
+}
+
+/* Every width at every place of the BAR's registers, also those that KVM makes of an access across pages:
+ * each either meets a field or is said once, nothing is written beyond it, and what is set stays set. */
+static void any_width_at_any_place(void **state)
+{
+	const struct log_limit fresh = { 0 };
+	struct fixture *x = *state;
+	int said = dup(STDERR_FILENO), unheard = open("/dev/null", O_WRONLY);
+	uint64_t bar;
+
+	assert_true(dup2(unheard, STDERR_FILENO) >= 0);
+	to_features_ok(x, ACCEPTED);
+	set_up_queue(x, 0, 256);
+	bar = x->v.pci.bar_base[0];
+	for (uint64_t at = 0; at < 0x3000; at++) {
+		for (unsigned int len = 1; len <= 8; len++) {
+			uint8_t data[16];
+			bool natural = len == 1 || (len == 2 && at % 2 == 0) || (len == 4 && at % 4 == 0);
+
+			memset(data, 0xee, sizeof(data));
+			memcpy(&x->v.log_limit, &fresh, sizeof(fresh));
+			bus_read(&x->f->vm.mmio, bar + at, data, len);
+			for (unsigned int i = len; i < sizeof(data); i++)
+				assert_int_equal(data[i], 0xee);
+			if (at < VIRTIO_PCI_COMMON_Q_RESET && !natural && len != 8)
+				assert_int_equal(x->v.log_limit.n_logged, 1);
+			/* But for the registers' own widths. */
+			if (at < VIRTIO_PCI_COMMON_Q_RESET && !natural && len != 8)
+				bus_write(&x->f->vm.mmio, bar + at, data, len);
+		}
+	}
+	assert_true(dup2(said, STDERR_FILENO) >= 0);
+	close(said);
+	close(unheard);
+	assert_int_equal(status(x), 11);
+	assert_true(x->v.queues[0].desc == 0x100000000u);
+	assert_true(x->v.queues[0].driver == 0x100004000u);
+	assert_true(x->v.queues[0].device == 0x100008000u);
+	assert_int_equal(x->v.queues[0].size, 256);
 }
 
 static void test_limit(void **state)
@@ -578,6 +661,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_master_lost, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_config, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_widths, setup, teardown),
+		cmocka_unit_test_setup_teardown(an_address_may_be_accessed_as_one, setup, teardown),
+		cmocka_unit_test_setup_teardown(any_width_at_any_place, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_limit, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_many_queues, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_host_lacks, setup, teardown),
