@@ -97,6 +97,7 @@ static void misbehave(struct rig *r, struct input *in)
 	};
 
 	soft_vdpa_misbehave(r->host->vdpa, &faults);
+	fuzz_port_fail(how == 0xff ? 0 : how >> 5);
 }
 
 /* Migration */
@@ -313,6 +314,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	struct rig r = { 0 };
 
 	fuzz_time(true);
+	fuzz_port_fail(0);
 	r.host = build();
 	r.bar = fake_config_read(r.host->fake, SLOT, PCI_BASE_ADDRESS_0, 4) & PCI_BASE_ADDRESS_MEM_MASK;
 	for (unsigned int n = 0; in.len > 0 && n < 200; n++)

@@ -3,6 +3,7 @@
 #include "tests/fuzz/port.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -23,6 +24,22 @@ struct fuzz_port {
 static struct fuzz_port *ports[MAX_PORTS];
 static uint64_t sum;
 
+static const struct fuzz_port_way {
+	int receive, send, set;
+	enum soft_port_state state;
+} ways[FUZZ_PORT_WAYS] = {
+	{ 0, 0, 0, SOFT_PORT_UP },
+	{ -EINVAL, 0, 0, SOFT_PORT_UP },
+	{ 0, -EINVAL, 0, SOFT_PORT_UP },
+	{ 0, -ENETDOWN, 0, SOFT_PORT_DOWN },
+	{ 0, 0, -EINVAL, SOFT_PORT_UP },
+	{ -ENODEV, -ENODEV, 0, SOFT_PORT_UP },
+	{ -ENODEV, -ENODEV, -ENODEV, SOFT_PORT_GONE },
+	{ -EIO, -EIO, -EIO, SOFT_PORT_DOWN },
+};
+/* Set between the steps, read by the devices' threads. */
+static _Atomic unsigned int way;
+
 static int port_receive(struct soft_port *port, unsigned int source, void *buf, uint32_t size)
 {
 	struct fuzz_port *p = container_of(port, struct fuzz_port, port);
@@ -30,6 +47,8 @@ static int port_receive(struct soft_port *port, unsigned int source, void *buf, 
 	uint32_t len;
 
 	assert(source == 0 && size >= MAX_LEN);
+	if (ways[way].receive)
+		return ways[way].receive;
 	if (p->n_packets == 0)
 		return 0;
 	len = p->packets[0].len;
@@ -47,17 +66,22 @@ static int port_send(struct soft_port *port, unsigned int pair, const struct iov
 		for (size_t k = 0; k < iov[i].iov_len; k++)
 			sum += ((const uint8_t *)iov[i].iov_base)[k];
 	}
-	return 0;
+	return ways[way].send;
 }
 
 static int port_set_offloads(struct soft_port *port, uint64_t offloads)
 {
-	return 0;
+	return ways[way].set;
 }
 
 static int port_set_pairs(struct soft_port *port, unsigned int n_pairs)
 {
-	return 0;
+	return ways[way].set;
+}
+
+static enum soft_port_state port_state(struct soft_port *port)
+{
+	return ways[way].state;
 }
 
 static void port_close(struct soft_port *port)
@@ -77,6 +101,7 @@ static const struct soft_port_ops port_ops = {
 	.send = port_send,
 	.set_offloads = port_set_offloads,
 	.set_pairs = port_set_pairs,
+	.state = port_state,
 	.close = port_close,
 };
 
@@ -120,6 +145,11 @@ void fuzz_port_send(const void *packet, uint32_t len)
 		if (p->n_packets++ == 0)
 			assert(write(p->port.sources[0].event.fd, &one, sizeof(one)) == sizeof(one));
 	}
+}
+
+void fuzz_port_fail(unsigned int how)
+{
+	way = how;
 }
 
 uint64_t fuzz_port_sum(void)
