@@ -440,18 +440,24 @@ static int tap_watch_link(struct soft_tap *tap, struct error *err)
 	return 0;
 }
 
-/* Kernels before 6.2 lack segments of UDP. */
-static void tap_find_features(struct soft_tap *tap)
+/* Kernels before 6.2 lack segments of UDP, and say so by -EINVAL. */
+static int tap_find_features(struct soft_tap *tap, struct error *err)
 {
-	uint64_t features = 0;
+	uint64_t features = 0, more = VIRTIO_BIT(VIRTIO_NET_F_HOST_USO);
+	int ret;
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(tap_offloads); i++)
 		features |= VIRTIO_BIT(tap_offloads[i].feature);
-	if (tap_set_offload(tap, features) == 0)
-		features |= VIRTIO_BIT(VIRTIO_NET_F_HOST_USO);
-	else
+	ret = tap_set_offload(tap, features);
+	if (ret == -EINVAL) {
 		features &= ~TAP_USO;
-	tap->port.features = features | TAP_HOST_OFFLOADS;
+		more = 0;
+		ret = tap_set_offload(tap, features);
+	}
+	if (ret < 0)
+		return error_add(err, ret, "cannot set the offloads of %s: %s", tap->name, strerror(-ret));
+	tap->port.features = features | more | TAP_HOST_OFFLOADS;
+	return 0;
 }
 
 int soft_tap_open(struct soft_port **port, const struct net_config *config, struct error *err)
@@ -475,11 +481,12 @@ int soft_tap_open(struct soft_port **port, const struct net_config *config, stru
 		ret = tap_watch_link(tap, err);
 	if (ret == 0)
 		ret = tap_connect(tap, config, err);
+	if (ret == 0)
+		ret = tap_find_features(tap, err);
 	if (ret < 0) {
 		tap_close(&tap->port);
 		return ret;
 	}
-	tap_find_features(tap);
 	*port = &tap->port;
 	return 0;
 }
