@@ -675,5 +675,8 @@ int main(void)
 	};
 
 	signal(SIGPIPE, SIG_IGN);
+	/* They are replaced by what the tests need, and put back. */
+	if (log_keep_stdio() < 0)
+		return 1;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

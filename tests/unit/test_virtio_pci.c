@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "tests/unit/virtio_pci_fixture.h"
+#include "vmm/shortage.h"
 
 static bool kicked(struct fixture *x, unsigned int queue)
 {
@@ -604,8 +605,13 @@ static void test_limit(void **state)
 static void test_many_queues(void **state)
 {
 	struct fixture *x = *state, *y;
+	struct error err = { 0 };
 	uint16_t sizes[129];
 
+	/* Two for each queue, in the device and in its interrupts. */
+	shortage_raise_descriptors();
+	if (shortage_check_descriptors(2 * ARRAY_SIZE(sizes) + 1, &err) < 0)
+		skip();
 	for (unsigned int i = 0; i < ARRAY_SIZE(sizes); i++)
 		sizes[i] = 256;
 	y = build(ARRAY_SIZE(sizes), sizes, OFFERED);
