@@ -70,6 +70,40 @@ static void terminal_undo(struct guard_undo *undo)
 	terminal_restore(container_of(undo, struct terminal, undo));
 }
 
+/* The process has one terminal, and a handler knows nothing else. */
+static struct terminal *_Atomic terminal_of_process;
+
+static const int terminal_crashes[TERMINAL_N_CRASHES] = { SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV };
+
+/* On whichever thread it happens. All that is called here may be called from a handler. */
+static void terminal_crashed(int signo)
+{
+	struct terminal *t = atomic_load(&terminal_of_process);
+
+	if (t)
+		terminal_restore(t);
+	/* Default by now: it ends the process when the handler returns. */
+	raise(signo);
+}
+
+static void terminal_foresee_crash(struct terminal *t)
+{
+	const struct sigaction crash = { .sa_handler = terminal_crashed, .sa_flags = (int)SA_RESETHAND };
+
+	atomic_store(&terminal_of_process, t);
+	for (unsigned int i = 0; i < ARRAY_SIZE(terminal_crashes); i++)
+		sigaction(terminal_crashes[i], &crash, &t->crashes[i]);
+}
+
+static void terminal_forget_crash(struct terminal *t)
+{
+	if (atomic_load(&terminal_of_process) != t)
+		return;
+	for (unsigned int i = 0; i < ARRAY_SIZE(terminal_crashes); i++)
+		sigaction(terminal_crashes[i], &t->crashes[i], NULL);
+	atomic_store(&terminal_of_process, NULL);
+}
+
 static void terminal_timer(struct loop_source *src, uint32_t events)
 {
 	uint64_t n;
@@ -134,6 +168,8 @@ void terminal_take(struct terminal *t)
 	while (read(t->signals.fd, &info, sizeof(info)) == sizeof(info))
 		;
 	t->wanted = true;
+	if (!atomic_load(&terminal_of_process))
+		terminal_foresee_crash(t);
 	terminal_try(t);
 }
 
@@ -181,6 +217,7 @@ void terminal_close(struct terminal *t)
 		terminal_discard(t);
 	if (t->fd >= 0)
 		terminal_restore(t);
+	terminal_forget_crash(t);
 	guard_del(&t->undo);
 	terminal_close_source(t, &t->signals);
 	terminal_close_source(t, &t->timer);

@@ -3,11 +3,15 @@
 #ifndef FERRY_DEVICES_SERIAL_TERMINAL_H
 #define FERRY_DEVICES_SERIAL_TERMINAL_H
 
+#include <signal.h>
 #include <stdatomic.h>
 #include <termios.h>
 
 #include "vmm/guard.h"
 #include "vmm/loop.h"
+
+/* Signals of a crash: a shell behind a crashed program wants its terminal back, too. */
+#define TERMINAL_N_CRASHES 5
 
 /* Owned by the caller. All functions on the loop's thread, or before it runs. */
 struct terminal {
@@ -21,6 +25,7 @@ struct terminal {
 	struct loop_source signals;
 	struct loop_source timer;
 	struct guard_undo undo;
+	struct sigaction crashes[TERMINAL_N_CRASHES]; /* what was done about them before */
 };
 
 /*

@@ -643,6 +643,40 @@ static void play_stop(struct fixture *f, int master, int slave)
 	assert_int_equal(WEXITSTATUS(status), 0);
 }
 
+/* A fault of ours: the shell has its terminal all the same. */
+static void play_crash(struct fixture *f, int master, int slave)
+{
+	static const int crashes[] = { SIGABRT, SIGSEGV, SIGBUS };
+	unsigned int before = lflags(slave);
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(crashes); i++) {
+		int status;
+		pid_t pid = fork();
+
+		if (pid == 0) {
+			alarm(20);
+			start(f);
+			say(f, "ready");
+			hear_text(f, "bye");
+			/* Not into the log of the sanitizers, which stand in for the default. */
+			raise(crashes[i]);
+			_exit(1);
+		}
+		read_text(master, "ready");
+		assert_int_equal(lflags(slave), 0);
+		write_all(master, "bye", 3);
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_true(WIFSIGNALED(status));
+		assert_int_equal(WTERMSIG(status), crashes[i]);
+		assert_int_equal(lflags(slave), before);
+	}
+}
+
+static void a_crash_gives_the_terminal_back(void **state)
+{
+	as_child(*state, play_crash);
+}
+
 static void a_stopped_process_gives_the_terminal_back(void **state)
 {
 	as_child(*state, play_stop);
@@ -672,6 +706,7 @@ int main(void)
 		T(a_forced_end_gives_the_terminal_back),
 		T(a_background_job_leaves_the_terminal_alone),
 		T(a_stopped_process_gives_the_terminal_back),
+		T(a_crash_gives_the_terminal_back),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
