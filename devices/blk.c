@@ -9,8 +9,8 @@
 #define BLK_PCI_CLASS 0x018000u /* mass storage, other */
 /* For which a vCPU is kept, and what waits for it: less than a guest's watchdogs and its operator notice. */
 #define BLK_RESET_MS 100
-/* For storage to complete what it has when the disk goes: nobody needs its answer any more. */
-#define BLK_END_MS 2000
+/* For threads with nothing to wait for to come to their end. */
+#define BLK_END_MS 100
 
 static void blk_config_read(struct virtio_pci *v, uint32_t offset, void *data, uint32_t len)
 {
@@ -240,10 +240,9 @@ free_blk:
 	return ret;
 }
 
-bool blk_destroy(struct blk *blk)
+bool blk_destroy(struct blk *blk, uint64_t until_ns)
 {
-	uint64_t until_ns = end_of(BLK_END_MS);
-
+	until_ns = max_u64(until_ns, end_of(BLK_END_MS));
 	/* The thread comes out of a request between two pieces. */
 	blk->n_callers++;
 	if (!loop_join_until(&blk->loop, until_ns) || !loop_join_until(&blk->sync_loop, until_ns)) {

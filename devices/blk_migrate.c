@@ -109,6 +109,9 @@ static int blk_accept(struct device *dev, struct state_node *node)
 /* What a destination does with it is the same each time: see warm_load. */
 static int blk_warm_save(struct device *dev, struct state_writer *w, bool first)
 {
+	/* What the migration before this one has asked and not waited for says nothing about now. */
+	if (first)
+		container_of(dev, struct blk, device)->asking = false;
 	return first;
 }
 
@@ -242,6 +245,9 @@ static void blk_save(struct device *dev, struct state_writer *w)
 		vring_save(&blk->vring, w);
 		state_end(w);
 	}
+	/* Where the state of another disk could not be written this one keeps its lock. */
+	if (w->ret < 0)
+		return;
 	blk->let_go = true;
 	ret = blk_job_run(&blk->job, blk_unlock_job, end_of(BLK_LOCK_MS), &err);
 	if (ret < 0) {

@@ -52,6 +52,9 @@ struct app_mapping {
 	struct error err;
 };
 
+/* For the disks' storage to complete what it has, at the end: nobody needs its answer any more. */
+#define APP_STORAGE_MS 2000
+
 /* One VM's process: what "run" and "receive" build, in this order, and take down in the other. */
 struct app {
 	struct vm_config config;
@@ -445,6 +448,7 @@ static void app_destroy(struct app *app)
 {
 	struct error dropped = { 0 };
 	bool in_use = false;
+	uint64_t storage_ns;
 
 	if (app->control)
 		control_destroy(app->control);
@@ -455,8 +459,9 @@ static void app_destroy(struct app *app)
 	/* vCPUs first: nothing else may be in a device when it goes. */
 	if (app->has_vm)
 		vm_stop(&app->vm);
+	storage_ns = end_of(APP_STORAGE_MS);
 	while (app->n_disks > 0)
-		in_use |= !blk_destroy(app->disks[--app->n_disks]);
+		in_use |= !blk_destroy(app->disks[--app->n_disks], storage_ns);
 	while (app->n_nets > 0)
 		net_destroy(app->nets[--app->n_nets]);
 	for (unsigned int i = 0; i < app->config.n_nets; i++) {

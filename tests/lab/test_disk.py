@@ -47,8 +47,8 @@ def vm(lab, fresh, ext4):
     return vm
 
 
-def move(vm):
-    host = vm.receive(None, f"--disk {IMAGE}")
+def move(vm, image=IMAGE):
+    host = vm.receive(None, f"--disk {image}")
     moved = vm.send(host.address)
     assert moved.status == 0, f"{moved.output}\n{host.process.output()}"
     vm.follow(host)
@@ -113,3 +113,58 @@ def test_failed_moves_leave_the_disk(lab, vm):
     move(vm)
     goes_on(vm)
     sums_hold(vm)
+
+
+@pytest.fixture
+def frozen(lab):
+    """A function that freezes the file system of a disk of 16 MiB, and one that thaws it."""
+    with tempfile.TemporaryDirectory() as directory:
+        inner, outer = pathlib.Path(directory) / "files", pathlib.Path(directory) / "outer"
+        inner.mkdir()
+        for path, size in ((inner / "disk", 16), (outer, 48)):
+            with open(path, "wb") as f:
+                f.truncate(size * MIB)
+        subprocess.run(["/sbin/mkfs.ext4", "-q", "-d", inner, outer], check=True)
+        lab.run("modprobe loop && modprobe ext4 && gunzip > /run/outer.img && mkdir -p /run/outer && "
+                "mount -o loop /run/outer.img /run/outer", stdin=gzip.compress(outer.read_bytes(), 1))
+    yield lambda: lab.run("fsfreeze --freeze /run/outer"), lambda: lab.run("fsfreeze --unfreeze /run/outer")
+    lab.run("fsfreeze --unfreeze /run/outer; umount /run/outer; rm /run/outer.img", expect=None)
+
+
+def test_the_guest_runs_while_its_storage_does_not_answer(lab, fresh, frozen):
+    """Moves fail and can be called off, nothing of the guest waits but its write; thawed, all goes on, there as here."""
+    freeze, thaw = frozen
+    disk = "/run/outer/disk"
+    vm = fresh(node=None, mem="128M", cpus=1, options=f"--disk {disk}")
+    vm.sh("dd if=/dev/urandom of=/dev/vda bs=512 seek=1 count=5 oflag=direct conv=notrunc 2>/dev/null && sha256sum /dev/vda > /tmp/sum")
+    freeze()
+    vm.sh("(dd if=/dev/zero of=/dev/vda bs=4k seek=1024 count=1 oflag=direct conv=notrunc; echo $? > /tmp/done) > /dev/null 2>&1 &")
+    lab.run(f"until grep -q '(disk0) D' /proc/{vm.host.pid()}/task/*/stat; do usleep 20000; done")
+    host = vm.receive(None, f"--disk {disk}")
+    moved = vm.send(host.address)
+    assert moved.status == 1 and "has not answered for 10 s" in moved.output, moved.output
+    assert host.process.wait(30) == 1
+    vm.hosts.remove(host)
+    vm.sh("[ ! -e /tmp/done ]")
+    # Called off while it waits.
+    host = vm.receive(None, f"--disk {disk}")
+    process = lab.spawn(f"exec ferry migrate vm --runtime-dir {vm.host.directory} --to {host.address}")
+    process.wait_for("rounds")
+    lab.run(f"kill -INT {process.pid}")
+    assert process.wait(30) != 0
+    assert host.process.wait(30) == 1
+    vm.hosts.remove(host)
+    vm.sh("[ ! -e /tmp/done ]")
+    thaw()
+    vm.sh("until [ -e /tmp/done ]; do usleep 20000; done; [ $(cat /tmp/done) = 0 ]")
+    move(vm, disk)
+    vm.sh("echo 3 > /proc/sys/vm/drop_caches && sha256sum -c /tmp/sum")
+    # Its end needs no storage, as far as the kernel goes.
+    freeze()
+    vm.sh("(dd if=/dev/zero of=/dev/vda bs=4k seek=1024 count=1 oflag=direct conv=notrunc; echo $? > /tmp/done) > /dev/null 2>&1 &")
+    lab.run(f"until grep -q '(disk0) D' /proc/{vm.host.pid()}/task/*/stat; do usleep 20000; done")
+    lab.run(f"kill -TERM {vm.host.pid()}")
+    vm.host.process.wait_for("keeps a thread until it does")
+    thaw()
+    assert vm.host.process.wait(30) == 128 + 15
+    vm.hosts.remove(vm.host)

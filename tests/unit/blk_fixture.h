@@ -63,7 +63,7 @@ static inline void disk_guest_exit(struct disk_guest *g)
 {
 	fake_driver_exit(&g->ring);
 	if (g->blk)
-		blk_destroy(g->blk);
+		assert_true(blk_destroy(g->blk, UINT64_MAX));
 	pci_bus_exit(g->bus);
 	free(g->bus);
 	memory_exit(&g->host->vm.memory);
