@@ -130,11 +130,16 @@ int blk_file_lock(struct blk_file *f, struct error *err)
 {
 	struct flock lock = { .l_type = f->read_only ? F_RDLCK : F_WRLCK, .l_whence = SEEK_SET };
 
+	int ret;
+
 	if (f->locked)
 		return 0;
-	if (fcntl(f->fd, F_OFD_SETLK, &lock) < 0) {
-		if (errno != EAGAIN && errno != EACCES)
-			return blk_file_fail(f, "lock", -errno, err);
+	do {
+		ret = fcntl(f->fd, F_OFD_SETLK, &lock) < 0 ? -errno : 0;
+	} while (ret == -EINTR);
+	if (ret < 0) {
+		if (ret != -EAGAIN && ret != -EACCES)
+			return blk_file_fail(f, "lock", ret, err);
 		return error_add(err, -EAGAIN, "the disk %s is locked by another process that %s it", f->path,
 				 f->read_only ? "writes" : "uses");
 	}

@@ -6,7 +6,10 @@
 
 #include <dlfcn.h>
 #include <linux/loop.h>
+#include <sched.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 
 /* What the kernel answers to statx(): UINT32_MAX in @mem leaves the answer out, as kernels before 6.1 do. */
@@ -146,11 +149,66 @@ static void a_real_device_of_4096_byte_sectors_serves_any_sector(void **state)
 	free(model);
 }
 
+static bool make_file_system(const char *loop, const char *at)
+{
+	char command[128];
+
+	snprintf(command, sizeof(command), "PATH=$PATH:/sbin:/usr/sbin mkfs.ext4 -q %s 2> /dev/null", loop);
+	/* Of this thread alone, and gone with it. */
+	return system(command) == 0 && unshare(CLONE_NEWNS) == 0 &&
+	       mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 && mkdir(at, 0700) == 0 &&
+	       mount(loop, at, "ext4", 0, NULL) == 0;
+}
+
+/* A hole is read in any way: what the file takes shows in writing. */
+static void a_sparse_file_over_larger_sectors_takes_any_sector(void **state)
+{
+	char file[64], path[32], at[64], disk[80];
+	uint8_t back[2048] = { 0 };
+	struct disk_guest g;
+	int loop;
+
+	real = true;
+	snprintf(file, sizeof(file), "/var/tmp/ferry-blk-fs-%d", (int)getpid());
+	snprintf(at, sizeof(at), "/var/tmp/ferry-blk-at-%d", (int)getpid());
+	snprintf(disk, sizeof(disk), "%s/disk", at);
+	make_disk(file, MIB(16));
+	loop = make_loop(file, path, sizeof(path));
+	if (loop < 0 || !make_file_system(path, at)) {
+		if (loop >= 0)
+			close(loop);
+		rmdir(at);
+		unlink(file);
+		skip();
+	}
+	make_disk(disk, DISK_LEN);
+	disk_guest_init(&g, disk, false, false);
+	disk_start(&g, ALL);
+	fill(&g, 0, 512, 7);
+	assert_int_equal(request(&g, VIRTIO_BLK_T_OUT, 1, 0, 512), VIRTIO_BLK_S_OK);
+	assert_int_equal(request(&g, VIRTIO_BLK_T_OUT, 2, 1, 512), VIRTIO_BLK_S_OK);
+	assert_int_equal(request_range(&g, VIRTIO_BLK_T_WRITE_ZEROES, 2, 1, 0), VIRTIO_BLK_S_OK);
+	assert_true(g.blk->file.direct);
+	fill(&g, 0, 512, 7);
+	host_read(disk, 512, back, 512);
+	assert_memory_equal(back, bytes_at(&g, DATA, 512), 512);
+	assert_int_equal(request(&g, VIRTIO_BLK_T_IN, 0, 4096, 2048), VIRTIO_BLK_S_OK);
+	memmove(back + 512, back, 512);
+	memset(back, 0, 512);
+	assert_memory_equal(bytes_at(&g, DATA + 4096, 2048), back, 2048);
+	disk_guest_exit(&g);
+	assert_int_equal(umount(at), 0);
+	close(loop);
+	rmdir(at);
+	unlink(file);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_file_is_used_as_the_kernel_says),
 		cmocka_unit_test(a_real_device_of_4096_byte_sectors_serves_any_sector),
+		cmocka_unit_test(a_sparse_file_over_larger_sectors_takes_any_sector),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
