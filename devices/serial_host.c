@@ -50,7 +50,10 @@ static void serial_open_end(struct serial *s, struct serial_end *e, int fd, bool
 
 	e->src.fd = fd;
 	e->is_client = is_client;
-	e->is_fifo = fd >= 0 && fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		st.st_mode = 0;
+	e->is_fifo = S_ISFIFO(st.st_mode);
+	e->is_socket = S_ISSOCK(st.st_mode);
 	e->watched = fd >= 0 && loop_add(&s->vm->loop, &e->src, 0) == 0;
 	e->events = 0;
 	e->always_ready = !e->watched;
@@ -139,6 +142,20 @@ static bool serial_input_ended(struct serial *s, int ret)
 	return poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLERR));
 }
 
+/* Another process may have read what the loop has been told of: that is not waited for. */
+static ssize_t serial_get_input(const struct serial_end *e, void *at, size_t len)
+{
+	struct pollfd p = { .fd = e->src.fd, .events = POLLIN };
+
+	if (e->is_socket)
+		return recv(e->src.fd, at, len, MSG_DONTWAIT);
+	if (poll(&p, 1, 0) == 0) {
+		errno = EAGAIN;
+		return -1;
+	}
+	return read(e->src.fd, at, len);
+}
+
 static void serial_take_input(struct serial *s)
 {
 	uint8_t *at = s->in + s->n_in;
@@ -148,7 +165,7 @@ static void serial_take_input(struct serial *s)
 	if (s->input.src.fd < 0 || s->n_in == SERIAL_IN_MAX || (is_tty && !terminal_check(&s->terminal)) ||
 	    (s->eof && !s->input.is_fifo))
 		return;
-	n = read(s->input.src.fd, at, SERIAL_IN_MAX - s->n_in);
+	n = serial_get_input(&s->input, at, SERIAL_IN_MAX - s->n_in);
 	if (n <= 0) {
 		int ret = n < 0 ? -errno : 0;
 

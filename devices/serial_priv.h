@@ -26,6 +26,7 @@ struct serial_end {
 	struct loop_source src; /* fd -1: nobody there */
 	bool is_client;         /* of the unix socket */
 	bool is_fifo;
+	bool is_socket;
 	bool always_ready; /* what epoll refuses: regular files, /dev/null */
 	bool watched;
 	uint32_t events;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The UART's other end: clients of its socket, a pipe, a file or a terminal. */
 #define _GNU_SOURCE
+#include "devices/serial_priv.h"
 #include "tests/unit/serial_fixture.h"
 
 #include <fcntl.h>
@@ -343,6 +344,15 @@ static void assert_comes_to_rest(struct fixture *f)
 	}
 }
 
+/* So that the same VM can have another one. */
+static void end_of_one(struct fixture *f)
+{
+	serial_destroy(f->serial);
+	f->serial = NULL;
+	f->vm.pio = (struct bus){ 0 };
+	f->vm.devices = NULL;
+}
+
 static void an_input_that_has_ended_keeps_nobody_busy(void **state)
 {
 	struct fixture *f = *state;
@@ -364,15 +374,48 @@ static void an_input_that_has_ended_keeps_nobody_busy(void **state)
 			assert_int_equal(serial_create(&f->serial, &f->vm, &f->config, &f->err), 0);
 			out(f, MCR, 0x0b);
 			assert_comes_to_rest(f);
-			serial_destroy(f->serial);
-			f->serial = NULL;
-			f->vm.pio = (struct bus){ 0 };
-			f->vm.devices = NULL;
+			end_of_one(f);
 			if (i > 0)
 				close(inputs[i]);
 		}
 	}
 	fclose(empty);
+}
+
+/* Whom else the shell has given the same stdin may be faster. */
+static void input_that_another_process_took_is_not_waited_for(void **state)
+{
+	struct fixture *f = *state;
+	int null = open("/dev/null", O_WRONLY), ends[2][2], slave;
+	struct termios before;
+	int master = open_terminal(f, &slave, &before);
+
+	dup2(null, STDOUT_FILENO);
+	assert_int_equal(pipe(ends[0]), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends[1]), 0);
+	{
+		const int inputs[][2] = { { ends[0][0], ends[0][1] },
+					  { ends[1][0], ends[1][1] },
+					  { slave, master } };
+
+		for (unsigned int i = 0; i < ARRAY_SIZE(inputs); i++) {
+			char c;
+
+			dup2(inputs[i][0], STDIN_FILENO);
+			assert_int_equal(serial_create(&f->serial, &f->vm, &f->config, &f->err), 0);
+			assert_comes_to_rest(f);
+			write_all(inputs[i][1], "x", 1);
+			read_all(inputs[i][0], &c, 1);
+			/* As when it was taken after the loop had been told. */
+			f->serial->input.src.fn(&f->serial->input.src, EPOLLIN);
+			assert_comes_to_rest(f);
+			assert_false(f->serial->eof);
+			end_of_one(f);
+			close(inputs[i][0]);
+			close(inputs[i][1]);
+		}
+	}
+	close(null);
 }
 
 /* Whoever wrote to it has gone, and somebody else comes. */
@@ -699,6 +742,7 @@ int main(void)
 		T(test_terminal_of_a_destination),
 		T(test_no_descriptors),
 		T(an_input_that_has_ended_keeps_nobody_busy),
+		T(input_that_another_process_took_is_not_waited_for),
 		T(a_fifo_is_heard_again),
 		T(a_stopped_terminal_holds_up_nobody_and_comes_back),
 		T(a_pipe_that_nobody_reads_holds_up_nobody),
