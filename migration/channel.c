@@ -15,9 +15,11 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "vmm/socket_file.h"
+#include "vmm/shortage.h"
 
 #define CHANNEL_CONNECT_TIMEOUT_MS 10000
+/* Until a connection is taken that came while the process was short of descriptors or memory. */
+#define CHANNEL_RETRY_MS 100
 
 /* A unix socket takes no more than its send buffer before its reader must run; the kernel cuts this to what
  * it allows. TCP sizes its buffers itself, as long as nobody sets them. */
@@ -126,11 +128,11 @@ static int channel_socket(const struct channel_address *a)
 }
 
 /* Neither can fail in a way that matters: the socket is only slower without. */
-static void channel_tune(int fd, const struct channel_address *a)
+static void channel_tune(int fd, int family)
 {
 	const int one = 1, size = CHANNEL_UNIX_BUFFER;
 
-	if (a->sa.any.sa_family == AF_UNIX)
+	if (family == AF_UNIX)
 		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
 	else
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
@@ -201,8 +203,9 @@ int channel_connect(struct channel *c, const char *address, int cancel_fd, struc
 		return ret;
 	c->fd = channel_socket(&a);
 	if (c->fd < 0)
-		return error_add(err, c->fd, "cannot open a socket for %s: %s", address, strerror(-c->fd));
-	channel_tune(c->fd, &a);
+		return error_add(err, c->fd, "cannot open a socket for %s: %s%s", address, strerror(-c->fd),
+				 shortage_advice(c->fd));
+	channel_tune(c->fd, a.sa.any.sa_family);
 	ret = connect(c->fd, &a.sa.any, a.len) < 0 ? -errno : 0;
 	if (ret == -EINPROGRESS || ret == -EINTR)
 		ret = channel_finish_connect(c);
@@ -217,75 +220,112 @@ int channel_connect(struct channel *c, const char *address, int cancel_fd, struc
 }
 
 /* 0, or an error of socket_file_bind(). */
-static int channel_listen(int fd, const struct channel_address *a, struct socket_file *file)
+static int channel_bind(struct channel_listener *l, const struct channel_address *a)
 {
 	const int one = 1;
 	int ret;
 
-	if (a->sa.any.sa_family == AF_UNIX)
-		ret = socket_file_bind(file, fd, AT_FDCWD, a->sa.un.sun_path);
-	else if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0)
+	if (l->family == AF_UNIX)
+		ret = socket_file_bind(&l->file, l->socket.fd, AT_FDCWD, a->sa.un.sun_path);
+	else if (setsockopt(l->socket.fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0)
 		ret = -errno;
 	else
-		ret = bind(fd, &a->sa.any, a->len) < 0 ? -errno : 0;
+		ret = bind(l->socket.fd, &a->sa.any, a->len) < 0 ? -errno : 0;
 	if (ret < 0)
 		return ret;
-	return listen(fd, 1) < 0 ? -errno : 0;
+	return listen(l->socket.fd, 1) < 0 ? -errno : 0;
 }
 
-/* Takes one connection from the listening @c->fd: its fd, or -errno. */
-static int channel_take(const struct channel *c)
+int channel_listen(struct channel_listener *l, const char *address, int cancel_fd, struct error *err)
 {
-	for (;;) {
-		int ret = channel_wait(c, POLLIN, -1);
-		int fd;
-
-		if (ret < 0)
-			return ret;
-		fd = accept4(c->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-		if (fd >= 0)
-			return fd;
-		/* The peer may have gone again before it was taken. */
-		if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
-			return -errno;
-	}
-}
-
-int channel_accept(struct channel *c, const char *address, int cancel_fd, struct error *err)
-{
-	struct channel listener = { .cancel_fd = cancel_fd };
-	struct socket_file file = { 0 };
 	struct channel_address a;
 	int ret;
 
-	*c = (struct channel){ .fd = -1, .cancel_fd = cancel_fd };
+	*l = (struct channel_listener){ .socket = { .fd = -1, .cancel_fd = cancel_fd }, .address = address };
 	ret = channel_parse(address, &a, err);
 	if (ret < 0)
 		return ret;
-	listener.fd = channel_socket(&a);
-	if (listener.fd < 0)
-		return error_add(err, listener.fd, "cannot open a socket for %s: %s", address,
-				 strerror(-listener.fd));
-	ret = channel_listen(listener.fd, &a, &file);
+	l->family = a.sa.any.sa_family;
+	l->socket.fd = channel_socket(&a);
+	if (l->socket.fd < 0)
+		return error_add(err, l->socket.fd, "cannot open a socket for %s: %s%s", address,
+				 strerror(-l->socket.fd), shortage_advice(l->socket.fd));
+	ret = channel_bind(l, &a);
 	if (ret < 0) {
 		error_add(err, ret, "cannot listen on %s: %s", address, socket_file_error(ret));
-		goto close_listener;
+		channel_unlisten(l);
 	}
-	ret = channel_take(&listener);
-	if (ret == -ECANCELED) {
-		error_add(err, ret, "cancelled while waiting for a source on %s", address);
-	} else if (ret < 0) {
-		error_add(err, ret, "cannot accept a connection on %s: %s", address, strerror(-ret));
-	} else {
-		c->fd = ret;
-		channel_tune(c->fd, &a);
-		ret = 0;
-	}
-
-close_listener:
-	socket_file_remove(&file);
-	close(listener.fd);
 	return ret;
+}
+
+void channel_unlisten(struct channel_listener *l)
+{
+	socket_file_remove(&l->file);
+	channel_close(&l->socket);
+}
+
+/* Whether the connection @fd is one to be heard: what can be known of who has made it. */
+static bool channel_is_stranger(struct channel_listener *l, int fd)
+{
+	uid_t uid = 0;
+
+	if (l->family != AF_UNIX || socket_file_check_peer(fd, &uid) == 0)
+		return false;
+	log_limited(&l->limit, LOG_WARN, "a connection to %s was turned away: it is of the user with id %u",
+		    l->address, (unsigned int)uid);
+	return true;
+}
+
+/* A connection, -EAGAIN where there is none after all, or -errno. */
+static int channel_take_one(struct channel_listener *l)
+{
+	int ret = channel_wait(&l->socket, POLLIN, -1), fd;
+
+	if (ret < 0)
+		return ret;
+	fd = accept4(l->socket.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	if (fd >= 0 && !channel_is_stranger(l, fd))
+		return fd;
+	if (fd >= 0) {
+		close(fd);
+		return -EAGAIN;
+	}
+	switch (errno) {
+	case EAGAIN: /* it has gone again */
+	case EINTR:
+	case ECONNABORTED:
+		return -EAGAIN;
+	case EMFILE:
+	case ENFILE:
+	case ENOBUFS:
+	case ENOMEM:
+		/* They come back, and nothing tells when. */
+		log_limited(&l->limit, LOG_WARN, "cannot take a connection to %s yet: %s%s", l->address,
+			    strerror(errno), shortage_advice(-errno));
+		ret = channel_wait(&(struct channel){ .fd = -1, .cancel_fd = l->socket.cancel_fd }, 0,
+				   CHANNEL_RETRY_MS);
+		return ret == -ETIMEDOUT ? -EAGAIN : ret;
+	default:
+		return -errno;
+	}
+}
+
+int channel_take(struct channel_listener *l, struct channel *c, struct error *err)
+{
+	int ret;
+
+	*c = (struct channel){ .fd = -1, .cancel_fd = l->socket.cancel_fd };
+	do {
+		ret = channel_take_one(l);
+	} while (ret == -EAGAIN);
+	if (ret == -ECANCELED)
+		return error_add(err, ret, "cancelled while waiting for a source on %s", l->address);
+	if (ret < 0)
+		return error_add(err, ret, "cannot accept a connection on %s: %s", l->address,
+				 strerror(-ret));
+	c->fd = ret;
+	channel_tune(c->fd, l->family);
+	return 0;
 }
 
 void channel_close(struct channel *c)

@@ -9,6 +9,7 @@
 #include <sys/uio.h>
 
 #include "vmm/log.h"
+#include "vmm/socket_file.h"
 
 struct channel {
 	int fd;
@@ -23,9 +24,23 @@ struct channel {
  */
 int __must_check channel_connect(struct channel *c, const char *address, int cancel_fd, struct error *err);
 
-/* Listens, takes one connection, stops listening (a unix socket's file is removed). A stale file of an
- * earlier run is replaced. */
-int __must_check channel_accept(struct channel *c, const char *address, int cancel_fd, struct error *err);
+struct channel_listener {
+	struct channel socket;
+	const char *address; /* the caller's, for messages */
+	int family;
+	struct socket_file file; /* of a unix socket */
+	struct log_limit limit;
+};
+
+/*
+ * Listens. What an earlier run has left of a unix socket is replaced, see socket_file.h. channel_take() waits
+ * for a connection without end but @cancel_fd; of a unix socket it takes those of our own user and of root,
+ * and no other ends the wait. channel_unlisten() removes a unix socket's file.
+ */
+int __must_check channel_listen(struct channel_listener *l, const char *address, int cancel_fd,
+				struct error *err);
+int __must_check channel_take(struct channel_listener *l, struct channel *c, struct error *err);
+void channel_unlisten(struct channel_listener *l);
 void channel_close(struct channel *c);
 
 /*

@@ -17,6 +17,8 @@
 #define DESTINATION_TIMEOUT_MS 60000
 /* For the source to take in a refusal and hang up. */
 #define DESTINATION_LINGER_MS 2000
+/* For all of a HELLO, which is the first thing that a source says: who does not keeps others waiting. */
+#define DESTINATION_HELLO_MS 10000
 
 #define DESTINATION_MAX_DEVICES 64u
 #define DESTINATION_NAME_MAX    63u
@@ -124,17 +126,14 @@ static int destination_take_hello(struct destination *d, struct error *err)
 	return ret < 0 ? ret : destination_read_size(d, err);
 }
 
-int destination_accept(struct destination *d, const struct destination_config *config, struct error *err)
+/* Hears who has connected: 0 a source, with its HELLO; else it has been told and forgotten. */
+static int destination_meet(struct destination *d, struct error *err)
 {
 	int ret;
 
-	*d = (struct destination){ .channel.fd = -1, .clock_skew_ns = config->clock_skew_ns };
-	ret = channel_accept(&d->channel, config->from, config->cancel_fd, err);
-	if (ret < 0)
-		return ret;
 	d->accepted = clock_now();
 	/* For the HELLO as a whole, however it comes. */
-	d->channel.deadline_ns = end_of(DESTINATION_TIMEOUT_MS);
+	d->channel.deadline_ns = end_of(DESTINATION_HELLO_MS);
 	ret = stream_init(&d->stream, &d->channel, DESTINATION_TIMEOUT_MS, err);
 	if (ret == 0)
 		ret = destination_take_hello(d, err);
@@ -145,6 +144,37 @@ int destination_accept(struct destination *d, const struct destination_config *c
 			destination_refuse(d, err);
 		destination_close(d);
 	}
+	return ret;
+}
+
+int destination_accept(struct destination *d, const struct destination_config *config, struct error *err)
+{
+	struct channel_listener listener;
+	struct log_limit limit = { 0 };
+	int ret;
+
+	ret = channel_listen(&listener, config->from, config->cancel_fd, err);
+	if (ret < 0)
+		return ret;
+	for (;;) {
+		struct error reason = { 0 };
+
+		*d = (struct destination){ .channel.fd = -1, .clock_skew_ns = config->clock_skew_ns };
+		ret = channel_take(&listener, &d->channel, err);
+		if (ret < 0)
+			break;
+		ret = destination_meet(d, &reason);
+		if (ret == 0)
+			break;
+		if (ret == -ECANCELED) {
+			error_add(err, ret, "%s", reason.text);
+			break;
+		}
+		log_limited(&limit, LOG_WARN,
+			    "a connection to %s was turned away, and a source is still waited for: %s",
+			    config->from, reason.text);
+	}
+	channel_unlisten(&listener);
 	return ret;
 }
 

@@ -42,8 +42,11 @@ struct destination_work {
  * says so with destination_refuse().
  */
 
-/* Waits for a source and takes its HELLO: memory size and vCPU count are known then, within the bounds of
- * what can be built at all. On an error the source has been told, and there is nothing to close. */
+/*
+ * Waits for a source, whoever else connects meanwhile and says something else or nothing, and takes its
+ * HELLO: memory size and vCPU count are known then, within the bounds of what can be built at all. On an
+ * error there is nothing to close.
+ */
 int __must_check destination_accept(struct destination *d, const struct destination_config *config,
 				    struct error *err);
 

@@ -6,16 +6,33 @@
 #include <errno.h>
 
 static struct fuzz_peer *peer;
+static bool taken;
 
 void fuzz_channel_set_peer(struct fuzz_peer *p)
 {
 	peer = p;
+	taken = false;
 }
 
-int channel_accept(struct channel *c, const char *address, int cancel_fd, struct error *err)
+int channel_listen(struct channel_listener *l, const char *address, int cancel_fd, struct error *err)
 {
-	*c = (struct channel){ .fd = 0, .cancel_fd = cancel_fd };
+	*l = (struct channel_listener){ .socket = { .fd = 0, .cancel_fd = cancel_fd }, .address = address };
 	return 0;
+}
+
+/* There is one alone, and then the operator has had enough. */
+int channel_take(struct channel_listener *l, struct channel *c, struct error *err)
+{
+	if (taken)
+		return error_add(err, -ECANCELED, "nobody else comes");
+	taken = true;
+	*c = l->socket;
+	return 0;
+}
+
+void channel_unlisten(struct channel_listener *l)
+{
+	l->socket.fd = -1;
 }
 
 void channel_close(struct channel *c)

@@ -13,7 +13,7 @@ struct fuzz_peer {
 	uint32_t n_said;
 };
 
-/* Of the next channel_accept(). */
+/* Of the next channel_take(). */
 void fuzz_channel_set_peer(struct fuzz_peer *p);
 
 #endif

@@ -86,8 +86,16 @@ static inline void *arrival_run(void *arg)
 
 static inline void arrival_start(struct arrival *a, void (*prepare)(struct fake_guest *g))
 {
-	*a = (struct arrival){ .prepare = prepare, .cancel_fd = -1, .clock_skew_ns = UINT64_MAX };
+	*a = (struct arrival){ .prepare = prepare,
+			       .cancel_fd = eventfd(0, EFD_CLOEXEC),
+			       .clock_skew_ns = UINT64_MAX };
 	pthread_create(&a->thread, NULL, arrival_run, a);
+}
+
+/* For one to which no source has spoken: it waits on. */
+static inline void arrival_call_off(struct arrival *a)
+{
+	eventfd_write(a->cancel_fd, 1);
 }
 
 static inline void arrival_join(struct arrival *a)
@@ -99,6 +107,8 @@ static inline void arrival_exit(struct arrival *a)
 {
 	if (a->has_guest)
 		fake_guest_exit(&a->guest);
+	if (a->cancel_fd >= 0)
+		close(a->cancel_fd);
 }
 
 struct departure {

@@ -26,6 +26,19 @@
 static char dir[] = "/tmp/ferry-channel-XXXXXX";
 static char path[64], address[80];
 
+/* Waits for one connection alone. */
+static int accept_one(struct channel *c, const char *at, int cancel_fd, struct error *err)
+{
+	struct channel_listener l;
+	int ret = channel_listen(&l, at, cancel_fd, err);
+
+	if (ret < 0)
+		return ret;
+	ret = channel_take(&l, c, err);
+	channel_unlisten(&l);
+	return ret;
+}
+
 static void test_addresses(void **state)
 {
 	static const struct {
@@ -72,7 +85,7 @@ static void test_addresses(void **state)
 		assert_int_equal(c.fd, -1);
 		if (!strstr(err.text, bad[i].why))
 			fail_msg("%s: %s", bad[i].address, err.text);
-		assert_int_equal(channel_accept(&c, bad[i].address, -1, &err), -EINVAL);
+		assert_int_equal(accept_one(&c, bad[i].address, -1, &err), -EINVAL);
 	}
 }
 
@@ -89,7 +102,7 @@ static void *acceptor_run(void *arg)
 {
 	struct acceptor *a = arg;
 
-	a->ret = channel_accept(&a->c, a->address, a->cancel_fd, &a->err);
+	a->ret = accept_one(&a->c, a->address, a->cancel_fd, &a->err);
 	return NULL;
 }
 
@@ -181,7 +194,7 @@ static void test_unix_in_use(void **state)
 	int fd;
 
 	fd = make_socket(true);
-	assert_int_equal(channel_accept(&c, address, -1, &err), -EADDRINUSE);
+	assert_int_equal(accept_one(&c, address, -1, &err), -EADDRINUSE);
 	assert_non_null(strstr(err.text, path));
 	/* The one that listens there has not noticed. */
 	assert_int_equal(accept4(fd, NULL, NULL, 0), -1);
@@ -191,7 +204,7 @@ static void test_unix_in_use(void **state)
 
 	/* Bound, and about to listen. */
 	fd = make_socket(false);
-	assert_int_equal(channel_accept(&c, address, -1, &err), -EADDRINUSE);
+	assert_int_equal(accept_one(&c, address, -1, &err), -EADDRINUSE);
 	close(fd);
 	unlink(path);
 
@@ -199,7 +212,7 @@ static void test_unix_in_use(void **state)
 	file = fopen(path, "w");
 	fclose(file);
 	err = (struct error){ 0 };
-	assert_int_equal(channel_accept(&c, address, -1, &err), -EEXIST);
+	assert_int_equal(accept_one(&c, address, -1, &err), -EEXIST);
 	assert_non_null(strstr(err.text, "not a socket"));
 	assert_int_equal(lstat(path, &st), 0);
 	unlink(path);

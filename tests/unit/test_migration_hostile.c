@@ -149,6 +149,7 @@ struct feeder {
 	struct channel channel;
 	char answers[1 << 17]; /* of the destination, as text as far as it is */
 	size_t n_answers;
+	struct arrival *to; /* called off when all has been said: it waits for a better source */
 };
 
 /* Beside what is said: a destination that has to wait with its answers takes in nothing more. */
@@ -184,6 +185,7 @@ static void *feeder_run(void *arg)
 	shutdown(f->channel.fd, SHUT_WR);
 	pthread_join(listener, NULL);
 	channel_close(&f->channel);
+	arrival_call_off(f->to);
 	return NULL;
 }
 
@@ -192,7 +194,8 @@ static bool feed_to(struct arrival *a, const uint8_t *bytes, uint64_t len, struc
 {
 	bool runs;
 
-	*f = (struct feeder){ .bytes = bytes, .len = len };
+	a->cancel_fd = eventfd(0, EFD_CLOEXEC);
+	*f = (struct feeder){ .bytes = bytes, .len = len, .to = a };
 	/* Let go of by the source that was recorded. */
 	holder = NULL;
 	pthread_create(&f->thread, NULL, feeder_run, f);
@@ -207,7 +210,7 @@ static bool feed_to(struct arrival *a, const uint8_t *bytes, uint64_t len, struc
 
 static bool feed(const uint8_t *bytes, uint64_t len, struct feeder *f)
 {
-	struct arrival a = { .cancel_fd = -1, .clock_skew_ns = UINT64_MAX };
+	struct arrival a = { .clock_skew_ns = UINT64_MAX };
 
 	return feed_to(&a, bytes, len, f);
 }
@@ -407,7 +410,7 @@ static bool feed_hello_to(struct arrival *a, struct state_writer *w, uint64_t ve
 
 static bool feed_hello(struct state_writer *w, uint64_t version, struct feeder *f)
 {
-	struct arrival a = { .cancel_fd = -1, .clock_skew_ns = UINT64_MAX };
+	struct arrival a = { .clock_skew_ns = UINT64_MAX };
 
 	return feed_hello_to(&a, w, version, f);
 }
@@ -563,7 +566,7 @@ static void test_clocks_that_differ(void **state)
 	};
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++) {
-		struct arrival a = { .cancel_fd = -1, .clock_skew_ns = cases[i].allowed };
+		struct arrival a = { .clock_skew_ns = cases[i].allowed };
 		struct captured log;
 		struct state_writer w;
 		struct feeder f;
@@ -627,9 +630,7 @@ static void test_the_source_says_so_too(void **state)
 /* All reasons at once: of whoever builds VMs here, of the clocks, the CPUs and the devices. */
 static void test_every_difference(void **state)
 {
-	struct arrival a = { .cancel_fd = -1,
-			     .prepare = refuse_all,
-			     .reason = "the guest has 4194304 MiB of memory" };
+	struct arrival a = { .prepare = refuse_all, .reason = "the guest has 4194304 MiB of memory" };
 	struct state_writer w;
 	struct feeder f;
 
@@ -646,9 +647,7 @@ static void test_every_difference(void **state)
 /* And of what builds VMs alone. */
 static void test_a_reason_of_the_host(void **state)
 {
-	struct arrival a = { .cancel_fd = -1,
-			     .clock_skew_ns = UINT64_MAX,
-			     .reason = "64 vCPUs are too many" };
+	struct arrival a = { .clock_skew_ns = UINT64_MAX, .reason = "64 vCPUs are too many" };
 	struct state_writer w;
 	struct feeder f;
 
@@ -658,9 +657,44 @@ static void test_a_reason_of_the_host(void **state)
 	assert_answer(&f, "64 vCPUs are too many", 0);
 }
 
+/* One that hangs up, one that talks, one that says nothing for long, and then the guest. */
+static void strangers_do_not_end_the_wait(void **state)
+{
+	static const char garbage[] = "GET / HTTP/1.1\r\n\r\n";
+	struct departure s;
+	struct arrival a;
+	struct channel c;
+	struct error err;
+
+	departure_init(&s);
+	arrival_start(&a, NULL);
+	for (unsigned int i = 0; i < 3; i++) {
+		struct iovec iov = { (void *)(uintptr_t)garbage, sizeof(garbage) };
+		char answer[512];
+
+		do {
+			err = (struct error){ 0 };
+			sched_yield();
+		} while (channel_connect(&c, address, -1, &err) < 0);
+		if (i == 1)
+			assert_int_equal(channel_writev(&c, &iov, 1, 1000, NULL), 0);
+		iov = (struct iovec){ answer, sizeof(answer) };
+		/* Told why, within the time that a source has for its first word. */
+		if (i > 0)
+			assert_true(channel_readv(&c, &iov, 1, 30000) > 16);
+		channel_close(&c);
+	}
+	assert_int_equal(departure_go(&s), SOURCE_MOVED);
+	arrival_join(&a);
+	assert_int_equal(a.ret, 0);
+	arrival_exit(&a);
+	departure_exit(&s);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(strangers_do_not_end_the_wait),
 		cmocka_unit_test(test_clocks_that_differ),
 		cmocka_unit_test(test_clock_out_of_range),
 		cmocka_unit_test(test_the_source_says_so_too),
