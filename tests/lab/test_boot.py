@@ -81,6 +81,8 @@ def test_console_is_reconnectable(vm):
     ("receive --name x --from unix:/run/x --net vdpa=/dev/vhost-vdpa-99", "/dev/vhost-vdpa-99"),
     ("receive --name x --from unix:/run/x --disk /nowhere", "/nowhere"),
     ("migrate nobody --to unix:/run/nowhere", "nobody"),
+    ("version > /dev/full", "cannot write to stdout"),
+    ("run --help > /dev/full", "cannot write to stdout"),
 ])
 def test_errors_say_what_and_why(lab, arguments, words):
     process = lab.spawn(f"exec ferry {arguments}")
