@@ -367,8 +367,9 @@ static void blk_release(struct device *dev)
 	struct blk *blk = container_of(dev, struct blk, device);
 	struct error err = { 0 };
 
-	/* Past that it is done whenever the storage lets it. */
-	if (blk_job_run(&blk->job, blk_release_job, end_of(BLK_LOCK_MS), &err) < 0)
+	/* Past that it is done whenever the storage lets it, behind what it has not answered yet: a lock that
+	 * a late load() takes is given back. */
+	if (blk_job_run(&blk->release_job, blk_release_job, end_of(BLK_LOCK_MS), &err) < 0)
 		log_warn("%s", err.text);
 }
 

@@ -109,7 +109,7 @@ struct blk {
 	struct loop_call start, reset;
 
 	/* The migration's thread. */
-	struct blk_job job, sync_job;
+	struct blk_job job, sync_job, release_job;
 	bool asking;       /* settle() waits since @asked_ns, with vCPUs running */
 	uint64_t asked_ns; /* see now_ns() */
 	bool resting;      /* the latest of @job is what pause() wants done */

@@ -7,6 +7,7 @@
 void blk_job_init(struct blk *blk)
 {
 	blk->job = (struct blk_job){ .blk = blk, .loop = &blk->loop };
+	blk->release_job = (struct blk_job){ .blk = blk, .loop = &blk->loop };
 	blk->sync_job = (struct blk_job){ .blk = blk, .loop = &blk->sync_loop };
 }
 

@@ -341,6 +341,8 @@ static void the_end_does_not_wait_for_storage(void **state)
 static void a_destination_says_that_its_storage_does_not_answer(void **state)
 {
 	struct pair *p = *state;
+	uint64_t deadline_ns = end_of(30000);
+	struct error err = { 0 };
 	struct tree t;
 
 	assert_taken(&p->b, blk_device_ops.accept, write_tree(&p->a, blk_device_ops.describe));
@@ -349,8 +351,12 @@ static void a_destination_says_that_its_storage_does_not_answer(void **state)
 	t = write_tree(&p->a, blk_device_ops.save);
 	shut(READ, 0);
 	assert_refused(&p->b, blk_device_ops.load, t, "does not answer");
-	open_all();
+	/* Which had its lock by then, and gives it back when it can. */
 	blk_device_ops.release(&p->b.blk->device);
+	assert_int_equal(blk_device_ops.reclaim(&p->a.blk->device, &err), -EAGAIN);
+	open_all();
+	while (blk_device_ops.reclaim(&p->a.blk->device, &err) == -EAGAIN)
+		assert_true(now_ns() < deadline_ns);
 	give_up(p);
 	assert_works(&p->a);
 }
