@@ -236,7 +236,7 @@ static void __attribute__((noreturn)) probe_child(int report)
 	_exit(0);
 }
 
-/* Reads what the child says until it ends; what it says of a child that a signal ended. */
+/* Reads what the child says until it ends, and says itself what a signal means that ended it. */
 static void probe_collect(pid_t child, int fd, char *reason, size_t size)
 {
 	size_t len = 0;
@@ -250,6 +250,8 @@ static void probe_collect(pid_t child, int fd, char *reason, size_t size)
 		assert(errno == EINTR);
 	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
 		snprintf(reason, size, "KVM_RUN does not come back within %u s", PROBE_S);
+	else if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
+		snprintf(reason, size, "a seccomp filter ends who uses it");
 	else
 		assert(WIFEXITED(status) && (WEXITSTATUS(status) == 0) == (len == 0));
 }

@@ -287,19 +287,38 @@ static void test_transfer_unix(void **state)
 	transfer(address);
 }
 
-/* A port that was free a moment ago, or 0 where the host does not have the family. */
+union inet_address {
+	struct sockaddr any;
+	struct sockaddr_in v4;
+	struct sockaddr_in6 v6;
+};
+
+/* Whether there is a way: "lo" may be down, as in a new network namespace. Sends nothing. */
+static bool has_route(const union inet_address *to, socklen_t len)
+{
+	int fd = socket(to->any.sa_family, SOCK_DGRAM, 0);
+	bool has = fd >= 0 && connect(fd, &to->any, len) == 0;
+
+	if (fd >= 0)
+		close(fd);
+	return has;
+}
+
+/* A port of loopback that was free a moment ago, or 0 where the host does not have the family. */
 static uint16_t free_port(int family)
 {
-	struct sockaddr_in6 sa = { .sin6_family = (sa_family_t)family };
-	socklen_t len = family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(sa);
+	union inet_address sa = { .any.sa_family = (sa_family_t)family };
+	socklen_t len = family == AF_INET ? sizeof(sa.v4) : sizeof(sa.v6);
 	int fd = socket(family, SOCK_STREAM, 0);
 	uint16_t port = 0;
 
-	if (family == AF_INET6)
-		sa.sin6_addr = in6addr_loopback;
-	if (fd >= 0 && bind(fd, (struct sockaddr *)&sa, len) == 0 &&
-	    getsockname(fd, (struct sockaddr *)&sa, &len) == 0)
-		port = ntohs(sa.sin6_port);
+	if (family == AF_INET)
+		sa.v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	else
+		sa.v6.sin6_addr = in6addr_loopback;
+	if (fd >= 0 && bind(fd, &sa.any, len) == 0 && getsockname(fd, &sa.any, &len) == 0 &&
+	    has_route(&sa, len))
+		port = ntohs(family == AF_INET ? sa.v4.sin_port : sa.v6.sin6_port);
 	if (fd >= 0)
 		close(fd);
 	return port;
