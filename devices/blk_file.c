@@ -169,8 +169,11 @@ static int blk_file_sync(struct blk_file *f)
 
 int blk_file_flush(struct blk_file *f)
 {
-	int ret = blk_file_sync(f);
+	int ret;
 
+	f->flushing = true;
+	ret = blk_file_sync(f);
+	f->flushing = false;
 	return atomic_exchange(&f->unreported, false) && ret == 0 ? -EIO : ret;
 }
 

@@ -23,7 +23,7 @@
 #include <errno.h>
 
 /* With vCPUs running. For a request: longer than a disk tries to read a bad sector. For all that the host has
- * cached: as long as a migration waits for anything. */
+ * cached, or a flush of the guest's: as long as a migration waits for anything. */
 #define BLK_ANSWER_MS 10000u
 #define BLK_SYNC_MS   60000u
 /* At a destination: the guest runs at the source. */
@@ -187,7 +187,7 @@ static int blk_settle_running(struct blk *blk, uint64_t until_ns, struct error *
 			blk_job_post(&blk->job, blk_answer_job);
 	}
 	if (!blk_job_done(&blk->job, until_ns))
-		return blk_still_asking(blk, BLK_ANSWER_MS, err);
+		return blk_still_asking(blk, blk->file.flushing ? BLK_SYNC_MS : BLK_ANSWER_MS, err);
 	if (!blk_job_done(&blk->sync_job, until_ns))
 		return blk_still_asking(blk, BLK_SYNC_MS, err);
 	blk->asking = false;

@@ -64,6 +64,8 @@ struct blk_file {
 	struct blk_limits limits;
 	uint8_t *bounce; /* BLK_BOUNCE_LEN bytes */
 	uint8_t *zeroes; /* as many zeroes, which are only read */
+	/* The guest's flush is under way, which takes as long as there is much to write back. Any thread. */
+	_Atomic bool flushing;
 	/* Writing back failed where the guest does not look: its next flush is to fail. Any thread. */
 	_Atomic bool unreported;
 	struct log_limit log_limit; /* a peer may ask for the same again and again */

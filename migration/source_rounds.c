@@ -242,7 +242,8 @@ static int source_decide(struct source *s, bool warm_pending, struct error *err)
 static int source_ask(struct source *s, struct error *err)
 {
 	uint64_t start_ns = now_ns();
-	int ret = source_settle(s, end_of(SOURCE_RUNNING_TIMEOUT_MS), err);
+	/* Longer than a device waits, which has more to say about it. */
+	int ret = source_settle(s, end_of(2 * SOURCE_RUNNING_TIMEOUT_MS), err);
 
 	if (ret < 0)
 		return ret;

@@ -180,26 +180,41 @@ static void give_up(struct pair *p)
 
 static void whether_storage_answers_is_seen_while_the_guest_runs(void **state)
 {
-	static const enum call which[] = { WRITE, READ, SYNC };
+	static const struct {
+		enum call shut;
+		int type; /* of a request that is under way, -1 for none */
+		uint64_t early_ns, late_ns;
+		const char *reason;
+	} cases[] = {
+		{ WRITE, VIRTIO_BLK_T_OUT, UINT64_C(8000000000), UINT64_C(10000000000),
+		  "not answered for 10 s" },
+		{ READ, -1, UINT64_C(8000000000), UINT64_C(10000000000), "not answered for 10 s" },
+		/* Which takes as long as there is much to be written. */
+		{ SYNC, -1, UINT64_C(50000000000), UINT64_C(60000000000), "not answered for 60 s" },
+		{ SYNC, VIRTIO_BLK_T_FLUSH, UINT64_C(50000000000), UINT64_C(60000000000),
+		  "not answered for 60 s" },
+	};
 	struct pair *p = *state;
 	struct error err;
 
-	for (unsigned int i = 0; i < ARRAY_SIZE(which); i++) {
-		shut(which[i], 0);
-		if (which[i] == WRITE) {
-			begin(&p->a, VIRTIO_BLK_T_OUT, 0, 0, 512);
+	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++) {
+		shut(cases[i].shut, 0);
+		if (cases[i].type >= 0) {
+			begin(&p->a, (uint32_t)cases[i].type, 0, 0,
+			      cases[i].type == VIRTIO_BLK_T_OUT ? 512 : 0);
 			wait_stuck(1);
 		}
 		assert_int_equal(settle_now(&p->a, &err), -EAGAIN);
-		assert_string_equal(err.text, "");
 		assert_int_equal(blk_device_ops.settle(&p->a.blk->device, end_of(20), &err), -EAGAIN);
+		p->a.blk->asked_ns = now_ns() - cases[i].early_ns;
+		assert_int_equal(settle_now(&p->a, &err), -EAGAIN);
+		assert_string_equal(err.text, "");
 		/* Not for ever. */
-		p->a.blk->asked_ns -= UINT64_C(61000000000);
+		p->a.blk->asked_ns = now_ns() - cases[i].late_ns;
 		assert_int_equal(settle_now(&p->a, &err), -ETIMEDOUT);
-		assert_non_null(strstr(err.text, which[i] == SYNC ? "has not answered for 60 s"
-								  : "has not answered for 10 s"));
+		assert_non_null(strstr(err.text, cases[i].reason));
 		open_all();
-		if (which[i] == WRITE)
+		if (cases[i].type >= 0)
 			assert_int_equal(finish(&p->a), VIRTIO_BLK_S_OK);
 		settle(&p->a);
 		assert_works(&p->a);
