@@ -147,13 +147,14 @@ static void source_move_part(struct source *s, enum report_part from, enum repor
 
 static int source_settle_device(struct source *s, struct device *dev, uint64_t deadline_ns, struct error *err)
 {
-	for (;;) {
-		uint64_t now = now_ns();
-		int ret = dev->ops->settle(dev, min_u64(now + SOURCE_SETTLE_STEP_NS, deadline_ns), err);
+	for (uint64_t n = 1;; n++) {
+		int ret = dev->ops->settle(dev, min_u64(now_ns() + SOURCE_SETTLE_STEP_NS, deadline_ns), err);
 
 		if (ret != -EAGAIN)
 			return ret;
-		source_progress(s);
+		/* Twice a second. */
+		if (n % 5 == 0)
+			source_progress(s);
 		ret = source_check(s, err);
 		if (ret < 0)
 			return ret;

@@ -128,7 +128,7 @@ def frozen(lab):
         lab.run("modprobe loop && modprobe ext4 && gunzip > /run/outer.img && mkdir -p /run/outer && "
                 "mount -o loop /run/outer.img /run/outer", stdin=gzip.compress(outer.read_bytes(), 1))
     yield lambda: lab.run("fsfreeze --freeze /run/outer"), lambda: lab.run("fsfreeze --unfreeze /run/outer")
-    lab.run("fsfreeze --unfreeze /run/outer; umount /run/outer; rm /run/outer.img", expect=None)
+    lab.run("fsfreeze --unfreeze /run/outer; umount -l /run/outer; rm /run/outer.img", expect=None)
 
 
 def test_the_guest_runs_while_its_storage_does_not_answer(lab, fresh, frozen):
