@@ -9,6 +9,9 @@
 
 #include "devices/vring.h"
 
+/* How long a test waits for what must come: longer than a machine with other things to do stands still. */
+#define FAKE_PATIENCE_MS 60000
+
 struct fake_driver {
 	struct memory *mem;
 	struct vring_setup setup;

@@ -410,7 +410,7 @@ int net_guest_command_end(struct net_guest *g, int timeout_ms)
 int net_guest_command(struct net_guest *g, uint8_t class, uint8_t command, const void *data, uint32_t len)
 {
 	net_guest_command_begin(g, class, command, data, len);
-	return net_guest_command_end(g, 2000);
+	return net_guest_command_end(g, FAKE_PATIENCE_MS);
 }
 
 uint32_t net_guest_ask(struct net_guest *g, uint8_t class, uint8_t command, const void *data, uint32_t len,

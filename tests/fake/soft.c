@@ -340,7 +340,7 @@ int soft_rig_command(struct soft_rig *r, uint8_t class, uint8_t command, const v
 	fake_driver_enable_interrupts(q);
 	if (fake_driver_publish(q))
 		soft_rig_kick(r, soft_rig_ctrl(r));
-	if (poll(&pfd, 1, 2000) != 1 || fake_driver_get_used(q, &id, &used) != 1)
+	if (poll(&pfd, 1, FAKE_PATIENCE_MS) != 1 || fake_driver_get_used(q, &id, &used) != 1)
 		return -1;
 	assert(memory_read(&r->mem, RIG_REPLY, &ack, 1) == 0 && used >= 1);
 	if (reply) {

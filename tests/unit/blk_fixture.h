@@ -261,7 +261,7 @@ static inline int finish(struct disk_guest *g)
 {
 	uint32_t len;
 
-	return finish_in(g, &len, 3000);
+	return finish_in(g, &len, FAKE_PATIENCE_MS);
 }
 
 /* A request for the @len bytes at DATA + @at, or none, in buffers as long as may be: its head. */

@@ -172,7 +172,7 @@ static void test_any_layout(void **state)
 		memcpy(p + 16, bytes_at(g, DATA, 3), 3);
 		/* The data is 3 bytes behind the header and 1021 at DATA. */
 		submit(g, out, 4, 1, i);
-		assert_int_equal(finish_in(g, &len, 3000), VIRTIO_BLK_S_OK);
+		assert_int_equal(finish_in(g, &len, FAKE_PATIENCE_MS), VIRTIO_BLK_S_OK);
 		assert_int_equal(len, 1);
 		host_read(path, 40 * 512, back, sizeof(back));
 		assert_memory_equal(back, p + 16, 3);
@@ -185,7 +185,7 @@ static void test_any_layout(void **state)
 		};
 
 		submit(g, in, 1, 3, i);
-		assert_int_equal(finish_in(g, &len, 3000), VIRTIO_BLK_S_OK);
+		assert_int_equal(finish_in(g, &len, FAKE_PATIENCE_MS), VIRTIO_BLK_S_OK);
 		assert_int_equal(len, 1025);
 		assert_memory_equal(back, bytes_at(g, DATA + 4096, 1), 1);
 		assert_memory_equal(back + 1, bytes_at(g, DATA + 8192, 1000), 1000);
@@ -354,7 +354,7 @@ static void test_hostile(void **state)
 	header = new_header(g, VIRTIO_BLK_T_FLUSH, 0);
 	assert_true(fake_driver_add(&g->ring, &header, 1, 0) >= 0);
 	publish(g);
-	assert_true(finish_in(g, &len, 3000) >= 0);
+	assert_true(finish_in(g, &len, FAKE_PATIENCE_MS) >= 0);
 	assert_int_equal(len, 0);
 	/* A short header, and none. */
 	header = new_header(g, VIRTIO_BLK_T_FLUSH, 0);

@@ -289,7 +289,7 @@ static void test_no_answer(void **state)
 	assert_int_equal(net_guest_command_end(f->a, 20), -1);
 	/* Another one behind it. */
 	assert_int_equal(net_call(f->a->net, expire, NULL), 0);
-	assert_int_equal(net_guest_command_end(f->a, 2000), VIRTIO_NET_ERR);
+	assert_int_equal(net_guest_command_end(f->a, FAKE_PATIENCE_MS), VIRTIO_NET_ERR);
 	fake_vdpa_lock(f->va);
 	f->va->faults.hold = false;
 	fake_vdpa_unlock(f->va);
@@ -308,7 +308,7 @@ static void test_broken_with_a_command_in_flight(void **state)
 	net_guest_settle(f->a);
 	fake_vdpa_use(f->va, 0, 64, 12);
 	fake_vdpa_publish(f->va, 0);
-	assert_int_equal(net_guest_command_end(f->a, 2000), VIRTIO_NET_ERR);
+	assert_int_equal(net_guest_command_end(f->a, FAKE_PATIENCE_MS), VIRTIO_NET_ERR);
 	fake_vdpa_release(f->va);
 	assert_broken(f);
 }
@@ -382,7 +382,7 @@ static void test_the_device_vanishes(void **state)
 	net_guest_command_begin(f->a, 0, 0, "\1", 1);
 	net_guest_settle(f->a);
 	assert_int_equal(net_call(f->a->net, expire, NULL), 0);
-	assert_int_equal(net_guest_command_end(f->a, 2000), VIRTIO_NET_ERR);
+	assert_int_equal(net_guest_command_end(f->a, FAKE_PATIENCE_MS), VIRTIO_NET_ERR);
 	assert_int_equal(net_guest_status(f->a), BROKEN);
 	for (unsigned int i = 0; i < 10; i++)
 		assert_int_equal(net_guest_start(f->a, ALL), BROKEN);

@@ -236,7 +236,7 @@ static void test_a_late_answer(void **state)
 	assert_null(write_warm(f->a, false).fdt);
 	assert_int_equal(net_guest_command_end(f->a, 0), -1);
 	fake_vdpa_release(f->va);
-	assert_int_equal(net_guest_command_end(f->a, 2000), VIRTIO_NET_OK);
+	assert_int_equal(net_guest_command_end(f->a, FAKE_PATIENCE_MS), VIRTIO_NET_OK);
 	assert_recorded(f);
 }
 

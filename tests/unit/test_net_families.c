@@ -135,7 +135,7 @@ static void test_a_queue_is_reset_under_a_command(void **state)
 		f->va->faults.hold = false;
 		fake_vdpa_unlock(f->va);
 		net_guest_reset_queue(f->a, 1);
-		assert_int_equal(net_guest_command_end(f->a, 2000), rows[i].ack);
+		assert_int_equal(net_guest_command_end(f->a, FAKE_PATIENCE_MS), rows[i].ack);
 		assert_int_equal(f->va->nic.coal[3][0], rows[i].ack == VIRTIO_NET_OK);
 		assert_int_equal(f->va->nic.coal[1][0], 0);
 		net_guest_enable_queue(f->a, 1);

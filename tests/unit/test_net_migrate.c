@@ -392,7 +392,7 @@ static void test_a_command_in_flight(void **state)
 	stop_and_load(f);
 	assert_saved_alike(f);
 	commit(f);
-	assert_int_equal(net_guest_command_end(f->b, 2000), VIRTIO_NET_OK);
+	assert_int_equal(net_guest_command_end(f->b, FAKE_PATIENCE_MS), VIRTIO_NET_OK);
 	fake_vdpa_lock(f->vb);
 	assert_true(f->vb->nic.vlans[16]);
 	assert_int_equal(f->vb->n_commands, 1);
@@ -470,7 +470,7 @@ static void test_given_up(void **state)
 		net_guest_settle(f->a);
 		assert_int_equal(net_guest_received(f->a, 0, in, sizeof(in)), 80);
 		assert_int_equal(net_guest_reap(f->a, 0), 1);
-		assert_int_equal(net_guest_command_end(f->a, 2000), VIRTIO_NET_OK);
+		assert_int_equal(net_guest_command_end(f->a, FAKE_PATIENCE_MS), VIRTIO_NET_OK);
 		exchange(f->a, f->va, 0, (uint8_t)i);
 		assert_int_equal(fake_vdpa_waiting(f->va, 1), 0); /* nobody is told of an arrival */
 	}

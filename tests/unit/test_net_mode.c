@@ -87,7 +87,7 @@ static unsigned int receive_number(struct net_guest *g)
 		assert_true(now_ns() < end_ns);
 		if (fake_driver_enable_interrupts(&g->queues[0]))
 			continue;
-		assert_int_equal(poll(&irq, 1, 5000), 1);
+		assert_int_equal(poll(&irq, 1, FAKE_PATIENCE_MS), 1);
 		net_guest_interrupts(g, 0);
 	}
 	net_guest_post(g, 0, 1, 2048);

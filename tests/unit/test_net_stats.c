@@ -331,7 +331,7 @@ static void test_statistics_that_come_late(void **state)
 	net_guest_command_begin(f->a, VIRTIO_NET_CTRL_VLAN, 0, "\x10\0", 2);
 	net_guest_settle(f->a);
 	fake_vdpa_release(f->va);
-	assert_int_equal(net_guest_command_end(f->a, 2000), VIRTIO_NET_OK);
+	assert_int_equal(net_guest_command_end(f->a, FAKE_PATIENCE_MS), VIRTIO_NET_OK);
 	assert_true(counter(f->a, 0) == 101);
 	assert_true(f->va->nic.vlans[16]);
 	/* And again, with the answer in the ring before the next command. */

@@ -72,7 +72,7 @@ static void test_coalescing(void **state)
 	/* Time alone. */
 	assert_int_equal(command(r, COAL, 1, c, coal(c, 0, 100000)), VIRTIO_NET_OK);
 	assert_int_equal(interrupts_of(r, 0, 1), 0);
-	assert_int_equal(poll(&pfd, 1, 2000), 1);
+	assert_int_equal(poll(&pfd, 1, FAKE_PATIENCE_MS), 1);
 	assert_int_equal(soft_rig_calls(r, 0), 1);
 	/* One queue's own; what is held under the old rule is told at once. */
 	assert_int_equal(command(r, COAL, 1, c, coal(c, 0, 60000000)), VIRTIO_NET_OK);

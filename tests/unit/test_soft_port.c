@@ -97,7 +97,7 @@ static bool comes_back(struct soft_rig *r)
 	struct pollfd pfd = { .fd = r->call[0], .events = POLLIN };
 	uint8_t in[128];
 
-	return poll(&pfd, 1, 10000) == 1 && soft_rig_received(r, 0, NULL, in, sizeof(in)) >= 0;
+	return poll(&pfd, 1, FAKE_PATIENCE_MS) == 1 && soft_rig_received(r, 0, NULL, in, sizeof(in)) >= 0;
 }
 
 static void test_a_port_that_keeps_failing_does_not_keep_the_thread_busy(void **state)

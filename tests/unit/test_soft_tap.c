@@ -150,7 +150,7 @@ static void sends(struct soft_rig *r, int fd, unsigned int pair, uint8_t mark)
 
 	make(frame, mark);
 	soft_rig_send(r, pair, NULL, frame, sizeof(frame));
-	assert_int_equal(poll(&pfd, 1, 2000), 1);
+	assert_int_equal(poll(&pfd, 1, FAKE_PATIENCE_MS), 1);
 	assert_int_equal(recv(fd, in, sizeof(in), 0), sizeof(frame));
 	assert_memory_equal(in, frame, sizeof(frame));
 }
@@ -215,7 +215,7 @@ static void await_link(struct soft_rig *r, unsigned int status)
 	uint8_t config[2];
 	uint64_t count;
 
-	assert_int_equal(poll(&pfd, 1, 2000), 1);
+	assert_int_equal(poll(&pfd, 1, FAKE_PATIENCE_MS), 1);
 	assert_int_equal(read(r->config_call, &count, sizeof(count)), 8);
 	assert_int_equal(r->vdpa->ops->get_config(r->vdpa, 6, config, 2, &err), 0);
 	assert_int_equal(get_le16(config), status);
