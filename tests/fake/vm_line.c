@@ -11,6 +11,7 @@ static pthread_mutex_t line_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t line_cond = PTHREAD_COND_INITIALIZER;
 static bool line_high;
 static bool line_ended;
+static unsigned int line_edges;
 
 static void line_set(bool *flag, bool value)
 {
@@ -41,6 +42,9 @@ static void line_wait(const bool *flag)
 void vm_irq_line(struct vm *vm, unsigned int gsi, bool high)
 {
 	assert(gsi == LAYOUT_SERIAL_IRQ);
+	pthread_mutex_lock(&line_lock);
+	line_edges += high && !line_high;
+	pthread_mutex_unlock(&line_lock);
 	line_set(&line_high, high);
 }
 
@@ -57,6 +61,7 @@ void vm_add_device(struct vm *vm, struct device *dev)
 
 void fake_line_reset(void)
 {
+	line_edges = 0;
 	line_set(&line_high, false);
 	line_set(&line_ended, false);
 }
@@ -69,6 +74,16 @@ bool fake_line_is_high(void)
 void fake_line_wait_high(void)
 {
 	line_wait(&line_high);
+}
+
+unsigned int fake_line_wait_edge(unsigned int edges)
+{
+	pthread_mutex_lock(&line_lock);
+	while (line_edges <= edges)
+		pthread_cond_wait(&line_cond, &line_lock);
+	edges = line_edges;
+	pthread_mutex_unlock(&line_lock);
+	return edges;
 }
 
 bool fake_line_ended(void)

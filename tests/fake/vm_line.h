@@ -13,6 +13,8 @@
 void fake_line_reset(void);
 bool fake_line_is_high(void);
 void fake_line_wait_high(void);
+/* Waits until it has become high more than @edges times in all, and returns how often that was. */
+unsigned int fake_line_wait_edge(unsigned int edges);
 
 /* Whether the VM was powered off. */
 bool fake_line_ended(void);
