@@ -330,9 +330,10 @@ destroy:
 	return ret;
 }
 
-struct guard_undo *serial_undo(struct serial *s)
+void serial_guard(struct serial *s, struct guard *guard)
 {
-	return &s->terminal.undo;
+	guard_add(guard, &s->terminal.undo);
+	guard_add(guard, &s->file_undo);
 }
 
 void serial_destroy(struct serial *s)

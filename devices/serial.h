@@ -21,7 +21,8 @@ int __must_check serial_create(struct serial **serial, struct vm *vm, const stru
 			       struct error *err);
 void serial_destroy(struct serial *serial);
 
-/* Gives a terminal back, where the process ends otherwise: for guard_add(), until serial_destroy(). */
-struct guard_undo *serial_undo(struct serial *serial);
+/* Where the process ends otherwise than by serial_destroy() @guard gives a terminal back, and removes a
+ * socket's file. */
+void serial_guard(struct serial *serial, struct guard *guard);
 
 #endif

@@ -434,6 +434,11 @@ static int serial_open_stdio(struct serial *s)
 	return terminal_open(&s->terminal, &s->vm->loop, s->input.src.fd, serial_got_terminal);
 }
 
+static void serial_remove_file(struct guard_undo *undo)
+{
+	socket_file_remove(&container_of(undo, struct serial, file_undo)->file);
+}
+
 int serial_host_open(struct serial *s, const struct vm_config *config, struct error *err)
 {
 	int ret;
@@ -441,6 +446,7 @@ int serial_host_open(struct serial *s, const struct vm_config *config, struct er
 	s->input.src = (struct loop_source){ .fd = -1, .fn = serial_input_ready };
 	s->output.src = (struct loop_source){ .fd = -1, .fn = serial_output_ready };
 	s->listener = (struct loop_source){ .fd = -1, .fn = serial_accept };
+	s->file_undo.fn = serial_remove_file;
 	ret = terminal_open(&s->terminal, &s->vm->loop, -1, serial_got_terminal);
 	s->retry = (struct loop_source){ .fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC),
 					 .fn = serial_tried_again };
@@ -499,4 +505,5 @@ void serial_host_close(struct serial *s)
 	serial_close_source(s, &s->retry);
 	serial_close_source(s, &s->wake);
 	socket_file_remove(&s->file);
+	guard_del(&s->file_undo);
 }

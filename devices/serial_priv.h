@@ -55,6 +55,7 @@ struct serial {
 	struct loop_source retry; /* timerfd: descriptors or memory were short */
 	const char *path;         /* of the listener */
 	struct socket_file file;
+	struct guard_undo file_undo;
 	struct terminal terminal;
 	bool terminal_due; /* once the loop runs */
 	bool eof;

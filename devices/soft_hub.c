@@ -127,10 +127,16 @@ static int hub_set_pairs(struct soft_port *port, unsigned int n_pairs)
 	return 0;
 }
 
+static void hub_undo(struct guard_undo *undo)
+{
+	unlink(container_of(undo, struct soft_hub, port.undo)->self.sun_path);
+}
+
 static void hub_close(struct soft_port *port)
 {
 	struct soft_hub *hub = container_of(port, struct soft_hub, port);
 
+	guard_del(&port->undo);
 	if (port->sources[0].event.fd >= 0)
 		close(port->sources[0].event.fd);
 	if (hub->self.sun_path[0])
@@ -188,6 +194,7 @@ static int hub_join(struct soft_hub *hub, const struct net_config *config, struc
 	ret = hub_bind(hub, fd);
 	if (ret < 0)
 		return error_add(err, ret, "cannot join the hub %s: %s", hub->folder, strerror(-ret));
+	hub->port.undo.fn = hub_undo;
 	hub_look(hub);
 	return 0;
 }

@@ -286,6 +286,7 @@ int soft_vdpa_open(struct vdpa **out, const struct net_config *config, struct er
 				  : soft_hub_open(&sv->port, config, err);
 	if (ret == 0) {
 		soft_describe(sv);
+		sv->vdpa.undo = sv->port->undo.fn ? &sv->port->undo : NULL;
 		ret = soft_start_thread(sv, err);
 	}
 	if (ret < 0) {

@@ -67,6 +67,7 @@ struct soft_port {
 	uint64_t features;                          /* of offloads that it can do */
 	uint16_t mtu;
 	const char *mtu_advice; /* what gives it another */
+	struct guard_undo undo; /* .fn NULL: nothing of the host's was changed */
 };
 
 /*

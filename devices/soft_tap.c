@@ -258,12 +258,22 @@ static void tap_restore(struct soft_tap *tap)
 		soft_leave(&tap->join);
 }
 
+static void tap_undo(struct guard_undo *undo)
+{
+	struct soft_tap *tap = container_of(undo, struct soft_tap, port.undo);
+
+	/* One that was made for this goes with its descriptor. */
+	if (!tap->made)
+		tap_restore(tap);
+}
+
 static void tap_close(struct soft_port *port)
 {
 	struct soft_tap *tap = container_of(port, struct soft_tap, port);
 
 	if (tap->taken && !tap->made)
 		tap_restore(tap);
+	guard_del(&port->undo);
 	if (port->link.fd >= 0)
 		close(port->link.fd);
 	if (port->raised.fd >= 0)
@@ -472,6 +482,7 @@ int soft_tap_open(struct soft_port **port, const struct net_config *config, stru
 	tap->port.mtu_advice =
 		"give the TAP interface, or with bridge= its bridge, that MTU: \"ip link set NAME mtu ...\"";
 	tap->port.link.fd = tap->port.raised.fd = -1;
+	tap->port.undo.fn = tap_undo;
 	/* Their lengths were checked with the rest of the option. */
 	snprintf(tap->name, sizeof(tap->name), "%s", config->tap);
 	for (unsigned int i = 0; i < config->n_queues && ret == 0; i++)

@@ -8,6 +8,7 @@
 #define FERRY_DEVICES_VDPA_H
 
 #include "devices/virtio.h"
+#include "vmm/guard.h"
 #include "vmm/log.h"
 
 struct vdpa;
@@ -95,6 +96,9 @@ struct vdpa {
 	/* Every queue uses its elements in the order in which they were made available, negotiated or not;
 	 * and what comes before it has ever had a receive buffer is dropped. */
 	bool in_order;
+	/* What the host is to be given back where the process ends otherwise, for guard_add(); NULL: nothing.
+	 * ops->close() does that, and guard_del(). */
+	struct guard_undo *undo;
 };
 
 /*

@@ -269,6 +269,8 @@ static int app_claim(struct app *app, struct error *err)
 
 		ret = net->soft ? soft_vdpa_open(&app->backends[i], net, err)
 				: vhost_vdpa_open(&app->backends[i], net->vdpa, err);
+		if (ret == 0 && app->backends[i]->undo)
+			guard_add(&app->guard, app->backends[i]->undo);
 	}
 	app_foresee_memlock(&app->config);
 	for (unsigned int i = 0; ret == 0 && app->config.from && i < app->config.n_disks; i++)
@@ -297,7 +299,7 @@ static int app_frame(struct app *app, uint64_t mem, unsigned int cpus, struct er
 	if (ret == 0)
 		ret = serial_create(&app->serial, &app->vm, &app->config, err);
 	if (ret == 0)
-		guard_add(&app->guard, serial_undo(app->serial));
+		serial_guard(app->serial, &app->guard);
 	if (ret == 0)
 		ret = pci_bus_init(&app->pci, &app->vm, err);
 	app->has_pci = ret == 0;

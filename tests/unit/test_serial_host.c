@@ -549,6 +549,29 @@ static void what_a_terminal_answers_is_not_typed_into_the_shell(void **state)
 	close(master);
 }
 
+/* As the guard ends a process, up to the end. */
+static void force_end(struct fixture *f)
+{
+	struct guard guard = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+	serial_guard(f->serial, &guard);
+	for (struct guard_undo *undo = guard.undos; undo; undo = undo->next)
+		undo->fn(undo);
+	while (guard.undos)
+		guard_del(guard.undos);
+}
+
+static void a_forced_end_removes_the_socket(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f);
+	assert_int_equal(access(f->path, F_OK), 0);
+	force_end(f);
+	assert_int_equal(access(f->path, F_OK), -1);
+	stop(f);
+}
+
 /* The guard's way out: at once, and while the loop's thread may be anywhere. */
 static void a_forced_end_gives_the_terminal_back(void **state)
 {
@@ -560,7 +583,7 @@ static void a_forced_end_gives_the_terminal_back(void **state)
 	say(f, "hello");
 	read_text(master, "hello");
 	write_all(master, "typed\n", 6);
-	serial_undo(f->serial)->fn(serial_undo(f->serial));
+	force_end(f);
 	assert_int_equal(tcgetattr(slave, &after), 0);
 	assert_int_equal(after.c_lflag, before.c_lflag);
 	assert_nothing_typed(slave);
@@ -747,6 +770,7 @@ int main(void)
 		T(a_stopped_terminal_holds_up_nobody_and_comes_back),
 		T(a_pipe_that_nobody_reads_holds_up_nobody),
 		T(what_a_terminal_answers_is_not_typed_into_the_shell),
+		T(a_forced_end_removes_the_socket),
 		T(a_forced_end_gives_the_terminal_back),
 		T(a_background_job_leaves_the_terminal_alone),
 		T(a_stopped_process_gives_the_terminal_back),

@@ -208,6 +208,30 @@ static void test_an_interface_that_was_there_is_left_as_it_was(void **state)
 	}
 }
 
+/* The process ends without closing it: see guard.h. What is closed after all is closed as ever. */
+static void test_a_forced_end_leaves_it_as_it_was(void **state)
+{
+	struct soft_link before, after;
+	struct vdpa *vdpa;
+
+	if (!*state)
+		skip();
+	host_add_tap("t0", 0);
+	before = host_link("t0");
+	vdpa = host_must_open("t0", "br0", 1);
+	assert_int_equal(host_link("t0").master, host_link("br0").index);
+	assert_non_null(vdpa->undo);
+	vdpa->undo->fn(vdpa->undo);
+	after = host_link("t0");
+	assert_int_equal(after.master, 0);
+	assert_int_equal(after.mtu, before.mtu);
+	assert_int_equal(after.up, before.up);
+	close_device(vdpa);
+	after = host_link("t0");
+	assert_memory_equal(&before, &after, sizeof(before));
+	host_delete_tap("t0", 0);
+}
+
 static void test_what_the_operator_has_changed_meanwhile_stays(void **state)
 {
 	struct vdpa *vdpa;
@@ -259,6 +283,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_a_new_port_has_the_bridges_mtu, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_an_old_interface_has_the_bridges_mtu_for_as_long, setup,
 						teardown),
+		cmocka_unit_test_setup_teardown(test_a_forced_end_leaves_it_as_it_was, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_an_interface_that_was_there_is_left_as_it_was, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_what_the_operator_has_changed_meanwhile_stays, setup,
