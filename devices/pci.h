@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * PCI: one bus with configuration mechanism #1 (ports 0xcf8/0xcfc), type 0 functions with memory BARs that
- * Ferry places, and MSI-X. No INTx, no bridges, no hot-plug.
+ * Ferry places, and MSI-X. No INTx, no bridges, no hot-plug. The board's reset control register (0xcf9) lies
+ * among the ports.
  *
  * A BAR stays where Ferry has placed it: a guest that writes another address reads it back, but is not
  * followed. Bus mastering is not enforced, but a function may let go of its memory when the guest takes it

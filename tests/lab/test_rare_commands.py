@@ -371,7 +371,7 @@ WRONG = [
     (MAC, 0, bytes(4)), (MAC, 0, bytes(9)), (MAC, 0, struct.pack("<I", 0xFFFFFFFF) + bytes(4)),
     (MAC, 0, struct.pack("<I", 0x2AAAAAAB) + bytes(10)), (MAC, 0, struct.pack("<II", 0, 0xFFFFFFFF)),
     (MAC, 0, mac_tables([LISTED], [])[:-1]), (MAC, 0, mac_tables([LISTED], [GROUP]) + b"\0"),
-    (MAC, 1, LOCAL[:5]), (MAC, 1, LOCAL + b"\0"),
+    (MAC, 1, LOCAL[:5]), (MAC, 1, LOCAL + b"\0"), (MAC, 1, bytes(6)), (MAC, 1, GROUP), (MAC, 1, b"\xff" * 6),
     (VLAN, 0, [5]), (VLAN, 0, [0, 16]), (VLAN, 1, [5, 0, 0]),
     (ANNOUNCE, 0, []), (ANNOUNCE, 0, [0]),
     (MQ, PAIRS_SET, [1]), (MQ, PAIRS_SET, [0, 0]), (MQ, PAIRS_SET, [PAIRS + 1, 0]), (MQ, PAIRS_SET, [1, 128]),

@@ -109,6 +109,25 @@ def test_another_address_is_refused(guest, device, lab):
     well(vm)
 
 
+@pytest.mark.long
+def test_a_device_without_an_address(device, fresh):
+    """As "vdpa dev add" makes it without "mac": the guest's interface comes up with one of Ferry's choice, and a destination that
+    can be told it no more than this one says so."""
+    for name in ("vduse0", "vduse1"):
+        device(name, mac="00:00:00:00:00:00")
+    vm = fresh(node="vduse0", mem="128M")
+    mac = vm.sh("cat /sys/class/net/eth0/address").strip()
+    assert int(mac[:2], 16) & 3 == 2, mac
+    assert f"has the MAC address 00:00:00:00:00:00, which no interface can have: the guest gets {mac}" in vm.host.process.output()
+    ping(vm)
+    host = vm.receive("vduse1")
+    moved = vm.send(host.address)
+    assert moved.status == 1 and f"the guest's MAC address is {mac}" in moved.output, moved.output
+    assert host.process.wait(30) == 1, host.process.output()
+    vm.hosts.remove(host)
+    ping(vm)
+
+
 def test_not_passthrough_unless_asked_for(guest, lab):
     """A device that cannot be suspended gets the guest's rings only where the operator says so."""
     vm = guest()
