@@ -202,7 +202,7 @@ static void net_forget_kicks(int kick_fd)
 
 int net_set_queue(struct net *net, struct net_queue *q, struct error *err)
 {
-	struct vdpa_vring vring;
+	struct vdpa_vring vring = { .kick_fd = -1, .call_fd = -1 };
 	int ret = 0;
 
 	if (net->passing && q != net->ctrl_queue)

@@ -461,7 +461,7 @@ static int pci_bus_load(struct device *device, struct state_node *node)
 		ret = pci_get(&bus->host_bridge, node, &bridge);
 	if (ret == 0)
 		ret = state_finish(node);
-	if (ret < 0)
+	if (ret != 0)
 		return ret;
 	pci_set(&bus->host_bridge, &bridge);
 	pthread_mutex_lock(&bus->lock);
