@@ -17,7 +17,7 @@ struct vdpa_vring {
 	uint16_t size;
 	uint16_t base;              /* index in the available ring to begin at */
 	uint64_t desc, avail, used; /* IOVA */
-	int kick_fd;                /* eventfd, written by the driver side */
+	int kick_fd;                /* eventfd, written by the driver side; not signalled before DRIVER_OK */
 	int call_fd;                /* eventfd, signalled by the device */
 };
 
