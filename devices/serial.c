@@ -266,6 +266,8 @@ static int serial_load(struct device *dev, struct state_node *node)
 	}
 	if (ret == 0)
 		ret = state_get_blob(node, "rx", 0, SERIAL_RX_MAX, &rx, &n_rx);
+	if (ret == 0)
+		ret = state_finish(node);
 	if (ret < 0)
 		return ret;
 	pthread_mutex_lock(&s->lock);

@@ -243,9 +243,9 @@ static void test_state_refused(void **state)
 	static const struct {
 		const char *name;
 		uint32_t bad;
-	} t[] = { { "ier", 0x10 },  { "lcr", 0x100 },     { "mcr", 0x20 },
-		  { "scr", 0x100 }, { "dll", 0x100 },     { "dlm", 0x100 },
-		  { "fifo", 2 },    { "thr-pending", 2 }, { "rx", 65 } };
+	} t[] = { { "ier", 0x10 },  { "lcr", 0x100 }, { "mcr", 0x20 }, { "scr", 0x100 },
+		  { "dll", 0x100 }, { "dlm", 0x100 }, { "fifo", 2 },   { "thr-pending", 2 },
+		  { "rx", 65 },     { "more", 0 } };
 	struct fixture *f = *state;
 	uint8_t rx[65] = { 0 };
 
@@ -258,13 +258,17 @@ static void test_state_refused(void **state)
 		uint32_t len;
 
 		assert_int_equal(state_open_writer(&w), 0);
-		for (unsigned int i = 0; i < ARRAY_SIZE(t) - 1; i++)
+		for (unsigned int i = 0; i < ARRAY_SIZE(t) - 2; i++)
 			state_put_u32(&w, t[i].name, i == bad ? t[i].bad : 1);
-		state_put_blob(&w, "rx", rx, bad == ARRAY_SIZE(t) - 1 ? 65 : 64);
+		state_put_blob(&w, "rx", rx, bad == ARRAY_SIZE(t) - 2 ? 65 : 64);
+		if (bad == ARRAY_SIZE(t) - 1)
+			state_put_u32(&w, t[bad].name, 0);
 		assert_int_equal(state_close(&w, &fdt, &len), 0);
 		assert_int_equal(restore(f, fdt, len), bad == ARRAY_SIZE(t) ? 0 : -EINVAL);
 		if (bad < ARRAY_SIZE(t))
 			assert_non_null(strstr(f->err.text, t[bad].name));
+		/* Nothing of it is there before it is all good. */
+		assert_int_equal(in(f, SCR), bad == ARRAY_SIZE(t));
 		free(fdt);
 	}
 }
