@@ -14,6 +14,8 @@
 #define OUTPUT_CHUNK 4096u
 /* Between two attempts where the open file is non-blocking and full. */
 #define OUTPUT_RETRY_MS 10
+/* In all, where the reader takes what it is given: then it is the machine that is slow. */
+#define OUTPUT_SLOW_MS 5000
 /* A cancelled thread that is not in the middle of a file system's call ends at once. */
 #define OUTPUT_CANCEL_MS 100
 /* A chunk, a line of the log, and what the C library needs to print that. */
@@ -208,21 +210,36 @@ static struct timespec output_time(clockid_t clock, int after_ms)
 	return ts;
 }
 
+static bool output_done(const struct output *o, uint64_t tail)
+{
+	return o->ending ? o->ended : o->head >= tail;
+}
+
+/* Waits until it is all done, or written up to @tail; with the lock held. Returns whether it is. */
+static bool output_wait(struct output *o, uint64_t tail, int timeout_ms)
+{
+	uint64_t slow_ns = end_of(OUTPUT_SLOW_MS);
+	struct pollfd p = { .fd = o->fd, .events = POLLOUT };
+
+	do {
+		struct timespec end = output_time(CLOCK_MONOTONIC, timeout_ms);
+
+		while (!output_done(o, tail) && pthread_cond_timedwait(&o->changed, &o->lock, &end) == 0)
+			;
+	} while (!output_done(o, tail) && now_ns() < slow_ns && poll(&p, 1, 0) > 0 && (p.revents & POLLOUT));
+	return output_done(o, tail);
+}
+
 void output_flush(struct output *o, int timeout_ms)
 {
-	struct timespec end = output_time(CLOCK_MONOTONIC, timeout_ms);
-	uint64_t tail;
-
 	pthread_mutex_lock(&o->lock);
-	tail = o->tail;
-	while (o->head < tail && pthread_cond_timedwait(&o->changed, &o->lock, &end) == 0)
-		;
+	output_wait(o, o->tail, timeout_ms);
 	pthread_mutex_unlock(&o->lock);
 }
 
 void output_close(struct output *o, int timeout_ms)
 {
-	struct timespec end = output_time(CLOCK_MONOTONIC, timeout_ms);
+	struct timespec end;
 	bool ended;
 
 	if (!o)
@@ -230,9 +247,7 @@ void output_close(struct output *o, int timeout_ms)
 	pthread_mutex_lock(&o->lock);
 	o->ending = true;
 	pthread_cond_broadcast(&o->changed);
-	while (!o->ended && pthread_cond_timedwait(&o->changed, &o->lock, &end) == 0)
-		;
-	ended = o->ended;
+	ended = output_wait(o, o->tail, timeout_ms);
 	pthread_mutex_unlock(&o->lock);
 	if (!ended)
 		pthread_cancel(o->thread);

@@ -11,7 +11,7 @@
 
 /* What waits to be written at most; a power of two. As much as a pipe holds. */
 #define OUTPUT_MAX 65536u
-/* How long the end of a process waits for a reader, for its last words: all in all, and unread. */
+/* How long the end of a process waits for its last words to be read. */
 #define OUTPUT_LAST_MS 500
 
 struct output;
@@ -44,13 +44,15 @@ enum output_part { OUTPUT_WHOLE, OUTPUT_PART };
  */
 size_t output_put(struct output *output, const void *data, size_t len, enum output_part part);
 
-/* Waits until what has been put is written or lost, but @timeout_ms at most. Any thread but the writer's. */
+/*
+ * Waits until what has been put is written or lost, but @timeout_ms at most; where the writer is slow and not
+ * its reader, up to five seconds. Any thread but the writer's.
+ */
 void output_flush(struct output *output, int timeout_ms);
 
 /*
- * Ends the thread once all has been written, or after @timeout_ms. A write that cannot be ended, to a file on
- * a file system that stands still, keeps its thread and @output until the process ends. Nobody else uses
- * @output any more; NULL is fine.
+ * The same, and ends the thread. A write that cannot be ended, to a file on a file system that stands still,
+ * keeps its thread and @output until the process ends. Nobody else uses @output any more; NULL is fine.
  */
 void output_close(struct output *output, int timeout_ms);
 

@@ -36,7 +36,7 @@ static inline int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 
-	alarm(20);
+	alarm(120);
 	fake_line_reset();
 	strcpy(f->dir, "/tmp/ferry-serial.XXXXXX");
 	assert_non_null(mkdtemp(f->dir));

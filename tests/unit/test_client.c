@@ -158,6 +158,6 @@ int main(void)
 		cmocka_unit_test(what_is_typed_wrong_is_shown_as_plain_text),
 	};
 
-	alarm(60);
+	alarm(120);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -24,7 +24,7 @@ static int crash(int fd, unsigned int n_before)
 	pid_t pid = fork();
 
 	if (pid == 0) {
-		alarm(20);
+		alarm(120);
 		setrlimit(RLIMIT_CORE, &none);
 		signal(SIGABRT, SIG_DFL);
 		dup2(fd, STDERR_FILENO);

@@ -59,7 +59,7 @@ static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 
-	alarm(60);
+	alarm(120);
 	signal(SIGPIPE, SIG_IGN);
 	f->reader = -1;
 	f->saved = dup(STDERR_FILENO);

@@ -601,7 +601,7 @@ static pid_t in_background(int slave)
 	assert_int_equal(ioctl(slave, TIOCSCTTY, 0), 0);
 	job = fork();
 	if (job == 0) {
-		alarm(20);
+		alarm(120);
 		pause();
 		_exit(0);
 	}
@@ -621,22 +621,30 @@ static unsigned int lflags(int fd)
 /* A background job leaves the terminal alone, is not stopped, and has it once it is in the foreground. */
 static void play_jobs(struct fixture *f, int master, int slave)
 {
-	pid_t job = in_background(slave);
-	unsigned int before = lflags(slave);
+	struct termios tostop;
+	unsigned int before;
 	uint8_t heard;
+	pid_t job;
+
+	/* Who writes from the background is stopped there, as a rule. */
+	assert_int_equal(tcgetattr(slave, &tostop), 0);
+	tostop.c_lflag |= TOSTOP;
+	assert_int_equal(tcsetattr(slave, TCSANOW, &tostop), 0);
+	job = in_background(slave);
+	before = lflags(slave);
 
 	assert_int_equal(serial_create(&f->serial, &f->vm, &f->config, &f->err), 0);
 	write_all(master, "for the shell\n", 14);
 	read_text(master, "for the shell\r\n");
 	assert_comes_to_rest(f);
 	say(f, "guest");
-	assert_int_equal(lflags(slave), before);
 	assert_int_equal(loop_start(&f->vm.loop, "serial"), 0);
 	f->running = true;
+	read_text(master, "guest");
+	assert_int_equal(lflags(slave), before);
 	/* The shell has read its line, and the job is brought to the foreground. */
 	assert_int_equal(tcflush(slave, TCIFLUSH), 0);
 	assert_int_equal(tcsetpgrp(slave, getpgrp()), 0);
-	read_text(master, "guest");
 	while (lflags(slave) != 0)
 		poll(NULL, 0, 10);
 	write_all(master, "k", 1);
@@ -660,7 +668,7 @@ static void as_child(struct fixture *f, void (*fn)(struct fixture *f, int master
 	pid_t pid = fork();
 
 	if (pid == 0) {
-		alarm(20);
+		alarm(120);
 		fn(f, master, slave);
 		_exit(0);
 	}
@@ -687,7 +695,7 @@ static void play_stop(struct fixture *f, int master, int slave)
 	assert_int_equal(ioctl(slave, TIOCSCTTY, 0), 0);
 	pid = fork();
 	if (pid == 0) {
-		alarm(20);
+		alarm(120);
 		start(f);
 		say(f, "ready");
 		hear_text(f, "bye");
@@ -720,7 +728,7 @@ static void play_crash(struct fixture *f, int master, int slave)
 		pid_t pid = fork();
 
 		if (pid == 0) {
-			alarm(20);
+			alarm(120);
 			start(f);
 			say(f, "ready");
 			hear_text(f, "bye");

@@ -145,7 +145,7 @@ static void an_illegal_write_does_not_wait_for_who_reads_of_it(void **state)
 		;
 	assert_int_equal(fcntl(fds[1], F_SETFL, 0), 0);
 	dup2(fds[1], STDERR_FILENO);
-	alarm(60);
+	alarm(120);
 	assert_int_equal(log_start(), 0);
 	for (unsigned int i = 0; i < 100; i++)
 		set_status(x, 0x44);
