@@ -367,7 +367,10 @@ static int destination_round(struct incoming *in, const struct stream_frame *fra
 
 static int destination_sync(struct incoming *in, const struct stream_frame *frame, struct error *err)
 {
-	return stream_send(&in->d->stream, STREAM_SYNC_OK, 0, NULL, 0, err);
+	uint64_t start_ns = now_ns();
+	int ret = destination_wait_for_work(in, err);
+
+	return ret < 0 ? ret : stream_send(&in->d->stream, STREAM_SYNC_OK, now_ns() - start_ns, NULL, 0, err);
 }
 
 /* Reads a payload that is a tree, and opens it: state of devices, which have their memory by then. */
@@ -549,8 +552,7 @@ int destination_run(struct destination *d, struct vm *vm, const struct destinati
 	}
 	if (ret < 0) {
 		/* Before the source is told: what it has let go of for us must be there when it wants it
-		 * back. While devices are still given memory it has not let go of anything, and they cannot
-		 * be asked. */
+		 * back. While there is work it has not let go of anything, and devices may be busy. */
 		if (!in.work)
 			devices_release(vm->devices);
 		destination_refuse(d, &reason);

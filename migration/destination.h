@@ -26,8 +26,8 @@ struct destination {
 };
 
 /*
- * What is done beside the guest's coming: devices get its memory, which can take minutes. The guest's first
- * state for a device waits for it.
+ * What is done beside the guest's coming, and takes longer the larger it is: KVM and devices get its memory.
+ * The first SYNC waits for it, and so do the devices' and the vCPUs' states.
  */
 struct destination_work {
 	int fd; /* readable once it has ended */
@@ -56,7 +56,7 @@ int __must_check destination_accept(struct destination *d, const struct destinat
  */
 int __must_check destination_compare(struct destination *d, struct vm *vm, struct error *err);
 
-/* Says READY. The VM has its memory and vCPUs. */
+/* Says READY. The VM has its memory, and need not have more. */
 int __must_check destination_ready(struct destination *d, struct error *err);
 
 /* Tells the source why this host cannot take the guest. */

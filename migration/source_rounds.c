@@ -62,21 +62,37 @@ int source_round(struct source *s, struct error *err)
 }
 
 /*
+ * Before it answers for the first time the destination gives KVM and devices all of guest memory, which where
+ * that is pinned takes seconds a GiB. It began when the first round did.
+ */
+#define SOURCE_PIN_MS_PER_GIB 8000
+
+static int source_sync_timeout_ms(const struct source *s)
+{
+	uint64_t gib = (s->report->total_bytes + GIB(1) - 1) / GIB(1);
+
+	return SOURCE_RUNNING_TIMEOUT_MS + (s->bandwidth == 0 ? (int)gib * SOURCE_PIN_MS_PER_GIB : 0);
+}
+
+/*
  * A round while the guest runs. What is still in the buffers of a slow link or a slow destination when the
  * guest stops would be part of the downtime, and unknown to the estimate of it: so none is.
  */
 static int source_live_round(struct source *s, struct error *err)
 {
 	int ret = source_round(s, err);
-	uint64_t start_ns = now_ns();
+	uint64_t start_ns = now_ns(), waited_ns = 0, ns;
 
 	if (ret == 0)
 		ret = stream_send(&s->stream, STREAM_SYNC, 0, NULL, 0, err);
 	if (ret == 0)
-		ret = stream_expect(&s->stream, STREAM_SYNC_OK, NULL, 0, SOURCE_RUNNING_TIMEOUT_MS, err);
+		ret = stream_expect_arg(&s->stream, STREAM_SYNC_OK, &waited_ns, source_sync_timeout_ms(s),
+					err);
 	if (ret < 0)
 		return ret;
-	s->pass.wire_ns += now_ns() - start_ns;
+	/* For what has nothing to do with the link. */
+	ns = now_ns() - start_ns;
+	s->pass.wire_ns += ns - min_u64(ns, waited_ns);
 	if (s->pass.wire_bytes >= SOURCE_BANDWIDTH_SAMPLE || s->bandwidth == 0) {
 		uint64_t sample = source_pass_bandwidth(s);
 
@@ -91,17 +107,6 @@ int source_first_round(struct source *s, struct error *err)
 	int ret = dirty_start(&s->dirty, s->vm, err);
 
 	return ret < 0 ? ret : source_live_round(s, err);
-}
-
-/* Before a destination takes a NIC's first state it gives the device all of guest memory, which where that is
- * pinned takes seconds a GiB; and it may have begun when the first round did. */
-#define SOURCE_PIN_MS_PER_GIB 8000
-
-static int source_first_warm_timeout_ms(const struct source *s)
-{
-	uint64_t gib = (s->report->total_bytes + GIB(1) - 1) / GIB(1);
-
-	return SOURCE_RUNNING_TIMEOUT_MS + (int)gib * SOURCE_PIN_MS_PER_GIB;
 }
 
 /* 1 if @dev's state has gone ahead and was taken, 0 if there was nothing new. */
@@ -126,8 +131,7 @@ static int source_warm_device(struct source *s, struct device *dev, bool first, 
 	}
 	ret = source_send_tree(s, STREAM_WARM, 0, &w, err);
 	if (ret == 0)
-		ret = stream_expect(&s->stream, STREAM_WARM_OK, NULL, 0,
-				    first ? source_first_warm_timeout_ms(s) : SOURCE_RUNNING_TIMEOUT_MS, err);
+		ret = stream_expect(&s->stream, STREAM_WARM_OK, NULL, 0, SOURCE_RUNNING_TIMEOUT_MS, err);
 	if (ret < 0)
 		return ret;
 	s->report->n_warm++;

@@ -37,8 +37,9 @@ enum stream_type {
 	STREAM_ZERO,    /* arg: gpa; payload: le64, bytes that are zero */
 	STREAM_ROUND,   /* arg: number of the round that ends here, from 0 */
 	STREAM_SYNC,    /* asks for an answer once all that went before is in its place */
-	STREAM_SYNC_OK,
-	STREAM_WARM, /* payload: tree of one device's warm state: {device = name, state {...}} */
+	STREAM_SYNC_OK, /* arg: for how long, of the answer's time, the destination was busy with something
+			   else, nanoseconds */
+	STREAM_WARM,    /* payload: tree of one device's warm state: {device = name, state {...}} */
 	STREAM_WARM_OK,
 	STREAM_STATE,    /* payload: tree of everything: {vm {...}, devices {name {...} ...}} */
 	STREAM_PREPARED, /* payload: struct stream_timings */

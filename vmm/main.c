@@ -43,8 +43,8 @@
 #define APP_DESCRIPTORS      (32u + CONTROL_MAX_CLIENTS + CONTROL_MAX_CALLS)
 #define APP_DISK_DESCRIPTORS 12u
 
-/* Guest memory on its way to the devices' address spaces, on a thread of its own. */
-struct app_mapping {
+/* What is done for a guest beside its coming, on a thread of its own. */
+struct app_work {
 	bool running;
 	pthread_t thread;
 	int done_fd; /* eventfd: it has ended, with: */
@@ -71,7 +71,7 @@ struct app {
 	unsigned int n_disks;
 	struct blk *disks[CONFIG_MAX_DISKS];
 	struct control *control;
-	struct app_mapping mapping;
+	struct app_work work;
 	/* COMMIT went out and nothing came back: the guest may run elsewhere, only the operator can know. */
 	_Atomic bool outcome_unknown;
 };
@@ -319,10 +319,10 @@ static int app_frame(struct app *app, uint64_t mem, unsigned int cpus, struct er
 	return ret;
 }
 
-/* And with it: RAM and vCPUs. */
-static int app_fill(struct app *app, struct error *err)
+/* And with it, once there is memory: KVM's part of that, and vCPUs. */
+static int app_equip(struct app *app, struct error *err)
 {
-	int ret = vm_fill(&app->vm, err);
+	int ret = vm_equip(&app->vm, err);
 
 	return ret < 0 ? ret : vm_start(&app->vm, err);
 }
@@ -333,7 +333,9 @@ static int app_boot(struct app *app, struct error *err)
 	int ret = app_frame(app, app->config.mem, app->config.cpus, err);
 
 	if (ret == 0)
-		ret = app_fill(app, err);
+		ret = vm_fill(&app->vm, err);
+	if (ret == 0)
+		ret = app_equip(app, err);
 	if (ret == 0)
 		ret = app_map(app, err);
 	if (ret == 0)
@@ -352,36 +354,48 @@ static int app_boot(struct app *app, struct error *err)
 	return app_wait_mapped(app, err);
 }
 
-static void *app_mapping_thread(void *arg)
+/* What takes longer the larger the guest is: threads before the kernel is busy with the process's memory, and
+ * in between what of the guest came before KVM could be told of it. */
+static int app_work(struct app *app, struct error *err)
+{
+	int ret = app_equip(app, err);
+
+	if (ret == 0)
+		vm_prefault_present(&app->vm, app->vm.memory.size);
+	if (ret == 0)
+		ret = app_map(app, err);
+	return ret < 0 ? ret : app_wait_mapped(app, err);
+}
+
+static void *app_work_thread(void *arg)
 {
 	struct app *app = arg;
-	int ret = app_map(app, &app->mapping.err);
 
-	app->mapping.ret = ret < 0 ? ret : app_wait_mapped(app, &app->mapping.err);
-	loop_signal(app->mapping.done_fd);
+	app->work.ret = app_work(app, &app->work.err);
+	loop_signal(app->work.done_fd);
 	return NULL;
 }
 
-/* Memory for the devices of an arriving guest, while it comes. */
-static int app_map_begin(struct app *app, struct error *err)
+/* While the guest comes. */
+static int app_work_begin(struct app *app, struct error *err)
 {
 	int ret;
 
-	app->mapping.done_fd = eventfd(0, EFD_CLOEXEC);
-	if (app->mapping.done_fd < 0)
+	app->work.done_fd = eventfd(0, EFD_CLOEXEC);
+	if (app->work.done_fd < 0)
 		return error_add(err, -errno, "cannot create an eventfd: %s", strerror(errno));
-	ret = -pthread_create(&app->mapping.thread, NULL, app_mapping_thread, app);
-	app->mapping.running = ret == 0;
+	ret = -pthread_create(&app->work.thread, NULL, app_work_thread, app);
+	app->work.running = ret == 0;
 	return ret < 0 ? error_add(err, ret, "cannot start a thread: %s", strerror(-ret)) : 0;
 }
 
-static int app_map_end(void *opaque, struct error *err)
+static int app_work_end(void *opaque, struct error *err)
 {
-	struct app_mapping *mapping = &((struct app *)opaque)->mapping;
+	struct app_work *work = &((struct app *)opaque)->work;
 
-	pthread_join(mapping->thread, NULL);
-	mapping->running = false;
-	return mapping->ret < 0 ? error_add(err, mapping->ret, "%s", mapping->err.text) : 0;
+	pthread_join(work->thread, NULL);
+	work->running = false;
+	return work->ret < 0 ? error_add(err, work->ret, "%s", work->err.text) : 0;
 }
 
 /* By what the operator has allowed, or else by what the host has. */
@@ -414,10 +428,10 @@ static int app_prepare(struct app *app, struct destination *dst, struct error *e
 	if (ret == 0)
 		ret = destination_compare(dst, &app->vm, err);
 	if (ret == 0)
-		ret = app_fill(app, err);
+		ret = vm_fill(&app->vm, err);
 	if (ret == 0)
 		ret = destination_ready(dst, err);
-	return ret < 0 ? ret : app_map_begin(app, err);
+	return ret < 0 ? ret : app_work_begin(app, err);
 }
 
 /* Takes a guest from a source. When it returns 0 the guest runs here. */
@@ -426,7 +440,7 @@ static int app_arrive(struct app *app, struct error *err)
 	const struct destination_config config = { .from = app->config.from,
 						   .cancel_fd = app->guard.stop_fd,
 						   .clock_skew_ns = app->config.clock_skew_ns };
-	struct destination_work mapping = { .end = app_map_end, .opaque = app };
+	struct destination_work work = { .end = app_work_end, .opaque = app };
 	struct error reason = { 0 };
 	struct destination dst;
 	int ret;
@@ -435,9 +449,9 @@ static int app_arrive(struct app *app, struct error *err)
 	if (ret < 0)
 		return ret;
 	ret = app_prepare(app, &dst, &reason);
-	mapping.fd = app->mapping.done_fd;
+	work.fd = app->work.done_fd;
 	if (ret == 0) {
-		ret = destination_run(&dst, &app->vm, &mapping, err);
+		ret = destination_run(&dst, &app->vm, &work, err);
 	} else {
 		destination_refuse(&dst, &reason);
 		error_add(err, ret, "the guest was not taken over: %s", reason.text);
@@ -454,10 +468,10 @@ static void app_destroy(struct app *app)
 
 	if (app->control)
 		control_destroy(app->control);
-	if (app->mapping.running)
-		app->mapping.ret = app_map_end(app, &dropped);
-	if (app->mapping.done_fd >= 0)
-		close(app->mapping.done_fd);
+	if (app->work.running)
+		app->work.ret = app_work_end(app, &dropped);
+	if (app->work.done_fd >= 0)
+		close(app->work.done_fd);
 	/* vCPUs first: nothing else may be in a device when it goes. */
 	if (app->has_vm)
 		vm_stop(&app->vm);
@@ -526,7 +540,7 @@ static int app_main(struct app *app)
 
 static int command_run(int argc, char **argv)
 {
-	struct app app = { .mapping.done_fd = -1 };
+	struct app app = { .work.done_fd = -1 };
 	struct error err = { 0 };
 
 	if (config_parse_run(&app.config, argc, argv, &err) < 0)
@@ -536,7 +550,7 @@ static int command_run(int argc, char **argv)
 
 static int command_receive(int argc, char **argv)
 {
-	struct app app = { .mapping.done_fd = -1 };
+	struct app app = { .work.done_fd = -1 };
 	struct error err = { 0 };
 
 	if (config_parse_receive(&app.config, argc, argv, &err) < 0)

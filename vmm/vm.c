@@ -162,9 +162,9 @@ void vm_unmap_page(struct vm *vm, uint64_t gpa)
 			    (unsigned long long)gpa, strerror(-ret));
 }
 
-static int vm_fill_memory(struct vm *vm, struct error *err)
+static int vm_set_slots(struct vm *vm, struct error *err)
 {
-	int ret = memory_fill(&vm->memory, err);
+	int ret = 0;
 
 	for (unsigned int i = 0; ret == 0 && i < vm->memory.n_regions; i++) {
 		ret = vm_set_slot(vm, i, 0);
@@ -217,7 +217,12 @@ int vm_frame(struct vm *vm, uint64_t mem, unsigned int cpus, struct error *err)
 
 int vm_fill(struct vm *vm, struct error *err)
 {
-	int ret = vm_fill_memory(vm, err);
+	return memory_fill(&vm->memory, err);
+}
+
+int vm_equip(struct vm *vm, struct error *err)
+{
+	int ret = vm_set_slots(vm, err);
 
 	for (unsigned int i = 1; ret == 0 && i < vm->n_vcpus; i++)
 		ret = vcpu_init(&vm->vcpus[i], vm, i, err);
@@ -230,6 +235,8 @@ int vm_init(struct vm *vm, uint64_t mem, unsigned int cpus, struct error *err)
 
 	if (ret == 0)
 		ret = vm_fill(vm, err);
+	if (ret == 0)
+		ret = vm_equip(vm, err);
 	if (ret < 0)
 		vm_destroy(vm);
 	return ret;

@@ -78,13 +78,16 @@ int __must_check vm_init(struct vm *vm, uint64_t mem, unsigned int cpus, struct 
 void vm_destroy(struct vm *vm);
 
 /*
- * Its two halves, for a guest that is yet to be compared. The frame has what costs the same for any size:
- * KVM's VM, a frame of memory (memory.h), and of the vCPUs the first, which can be asked what they are like
- * here; devices can be added. vm_fill() makes memory and the other vCPUs, as vm_accept() has made the first.
- * Where either fails vm_destroy() is still to be called.
+ * Its parts, for a guest that is yet to be compared. The frame has what costs the same for any size: KVM's
+ * VM, a frame of memory (memory.h), and of the vCPUs the first, which can be asked what they are like here;
+ * devices can be added. vm_fill() makes memory, which costs next to nothing yet. vm_equip() gives it to KVM,
+ * whose tables for it can take seconds where it has no second level of paging in hardware, and makes the
+ * other vCPUs, as vm_accept() has made the first; meanwhile another thread may write memory, and call
+ * vm_prefault(). Where one fails vm_destroy() is still to be called.
  */
 int __must_check vm_frame(struct vm *vm, uint64_t mem, unsigned int cpus, struct error *err);
 int __must_check vm_fill(struct vm *vm, struct error *err);
+int __must_check vm_equip(struct vm *vm, struct error *err);
 
 /* Appends to the device list: the order of saving and loading. Before the VM runs. */
 void vm_add_device(struct vm *vm, struct device *dev);
@@ -178,8 +181,8 @@ int __must_check vm_check_caps(const struct vm *vm, const struct vm_cap *caps, u
 /*
  * Enters guest memory [gpa, gpa + len), whole pages that have passed memory_at(), into KVM's second-level
  * page tables, which all vCPUs share: a guest that has just arrived would else take a fault for every page
- * that it touches first. Allocates what is not there yet. Linux 6.11; nothing where KVM cannot. Before the
- * vCPUs run.
+ * that it touches first. Allocates what is not there yet. Linux 6.11; nothing where KVM cannot, or does not
+ * have that memory yet. Before the vCPUs run.
  */
 void vm_prefault(struct vm *vm, uint64_t gpa, uint64_t len);
 

@@ -48,11 +48,11 @@ static void then_mapped(struct departure *s)
 	eventfd_write(mapping.work.fd, 1);
 }
 
-/* The source has its READY, and all of memory is over, while the destination's devices are not done: only
- * their state waits for that. */
+/* The source has its READY while the destination is not done: the first SYNC waits for that, and no link is
+ * taken for slow because of it. */
 static void test_ready_comes_first(void **state)
 {
-	static const char *const stages[] = { "track", "memory", "devices" };
+	static const char *const stages[] = { "track", "memory" };
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(stages); i++) {
 		struct departure s;
@@ -78,7 +78,7 @@ static void test_ready_comes_first(void **state)
 /* What is found out behind READY reaches the source by name, before it stops its guest. */
 static void test_memory_that_cannot_be_mapped(void **state)
 {
-	static const char *const stages[] = { "track", "memory", "devices" };
+	static const char *const stages[] = { "track", "memory" };
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(stages); i++) {
 		struct departure s;
@@ -113,7 +113,7 @@ static void test_cancelled_while_devices_get_memory(void **state)
 	mapping_begin(NULL);
 	departure_init(&s);
 	s.cancel_fd = s.config.cancel_fd = eventfd(0, EFD_CLOEXEC);
-	s.at = "devices";
+	s.at = "memory";
 	s.then = then_cancel;
 	arrival_start_mapping(&a);
 	assert_int_equal(departure_go(&s), SOURCE_FAILED);
@@ -144,7 +144,7 @@ static void test_destination_ends_while_devices_get_memory(void **state)
 
 	mapping_begin(NULL);
 	departure_init(&s);
-	s.at = "devices";
+	s.at = "memory";
 	s.then = then_cancel_arrival;
 	arrival_cancel_fd = eventfd(0, EFD_CLOEXEC);
 	a = (struct arrival){ .cancel_fd = arrival_cancel_fd,
@@ -153,7 +153,7 @@ static void test_destination_ends_while_devices_get_memory(void **state)
 	pthread_create(&a.thread, NULL, arrival_run, &a);
 	assert_int_equal(departure_go(&s), SOURCE_FAILED);
 	arrival_join(&a);
-	assert_string_equal(s.err.text, "devices: destination refused: cancelled");
+	assert_string_equal(s.err.text, "memory: destination refused: cancelled");
 	assert_goes_on(&s);
 	assert_not_here(&a);
 	assert_false(mapping.ended);

@@ -477,6 +477,9 @@ static void test_vcpus_that_are_made_later(void **state)
 	check_load(&filled, fdt, true);
 	assert_int_equal(vm_fill(&filled.vm, &err), 0);
 	assert_non_null(memory_at(&filled.vm.memory, 0, MEM));
+	/* Does nothing yet, and does no harm. */
+	vm_prefault(&filled.vm, 0, MEM);
+	assert_int_equal(vm_equip(&filled.vm, &err), 0);
 	for (unsigned int i = 0; i < 3; i++) {
 		struct cpuid cpuid = { .nent = CPUID_MAX_ENTRIES };
 		unsigned int k = 0;
