@@ -305,7 +305,7 @@ int destination_ready(struct destination *d, struct error *err)
 	return ret < 0 ? ret : stream_send(&d->stream, STREAM_READY, d->arrived, NULL, 0, err);
 }
 
-/* How the work has ended, which may be that it has not. */
+/* How it has ended. */
 static int destination_end_work(struct incoming *in, struct error *err)
 {
 	const struct destination_work *work = in->work;
