@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -69,6 +70,33 @@ static int blk_file_set_flags(struct blk_file *f, struct error *err)
 	return 0;
 }
 
+/*
+ * Two that write one device destroy what is on it, and our lock keeps away only those that ask for it.
+ * Whoever has claimed the device in the kernel, for a mount, a RAID or a volume, shows here. Not claimed for
+ * good: a destination on the same host finds it as free as the source did.
+ */
+static int blk_file_check_claims(struct blk_file *f, struct error *err)
+{
+	char path[32];
+	int fd;
+
+	if (!f->is_device || f->read_only)
+		return 0;
+	/* The device that is open here, whatever has its name by now. */
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", f->fd);
+	fd = open(path, O_RDONLY | O_EXCL | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0 && errno == EBUSY)
+		return error_add(
+			err, -EBUSY,
+			"the disk %s is in use by this host: unmount it, or take it out of what it is "
+			"a part of",
+			f->path);
+	/* Any other error says nothing of claims. */
+	if (fd >= 0)
+		close(fd);
+	return 0;
+}
+
 static int blk_file_alloc(struct blk_file *f, struct error *err)
 {
 	void *zeroes;
@@ -81,6 +109,15 @@ static int blk_file_alloc(struct blk_file *f, struct error *err)
 		return error_add(err, -ENOMEM, "out of memory for the disk %s", f->path);
 	f->zeroes = zeroes;
 	return 0;
+}
+
+static const char *blk_open_help(int ret, bool read_only)
+{
+	if (ret == -EBUSY)
+		return " (it is in use by this host: unmount it, or take it out of what it is a part of)";
+	if ((ret == -EACCES || ret == -EROFS || ret == -EPERM) && !read_only)
+		return " (\",ro\" behind it is for a disk that is only read)";
+	return "";
 }
 
 int blk_file_open(struct blk_file *f, const char *path, bool read_only, struct error *err)
@@ -97,11 +134,11 @@ int blk_file_open(struct blk_file *f, const char *path, bool read_only, struct e
 					 "the disk %s is a directory: a raw file or a block device is needed",
 					 path);
 		return error_add(err, ret, "cannot open the disk %s: %s%s", path, strerror(-ret),
-				 (ret == -EACCES || ret == -EROFS || ret == -EPERM) && !read_only
-					 ? " (\",ro\" behind it is for a disk that is only read)"
-					 : "");
+				 blk_open_help(ret, read_only));
 	}
 	ret = blk_file_size(f, err);
+	if (ret == 0)
+		ret = blk_file_check_claims(f, err);
 	if (ret == 0) {
 		blk_limits_ask(f->fd, f->is_device, f->block_len, &f->limits);
 		ret = blk_file_set_flags(f, err);
