@@ -165,7 +165,7 @@ def gaps(pinger):
 def move(lab, figures, vm, rate, column):
     """Moves the guest once, seen from outside by a ping and by KVM's tracepoints."""
     vm.prepare()
-    source, pinger = threads(lab, vm.source_pid()), Pinger(lab.namespace, vm.address, rate)
+    source, pinger = threads(lab, vm.source_pid()), Pinger(lab.namespace, vm.address, rate, window=rate)
     try:
         if not pinger.wait_answers(rate, 30):
             raise LabStuck("the guest does not answer a ping before the move")

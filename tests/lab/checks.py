@@ -1,27 +1,55 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What several tests check in the same way: the network works, in both directions and on all rings, and nothing was lost."""
 
+import itertools
 import re
 import socket
 import struct
 import subprocess
-import time
 
 import netns
-from ferry import GUEST_ADDRESS
 from lab import LabStuck
 
 # Bytes of a checked TCP stream: several times the ring's buffers in packets, and a few tenths of a second under nested TCG.
 SIZE = 500_000
+# Packets that may be under way to a guest: a queue of a TAP holds 500 until its reader has buffers.
+AT_ONCE = 400
 
 
-def pings(lab, count=20, address=GUEST_ADDRESS):
-    """The guest answers pings: all of them, each once."""
-    lab.forget_neighbours()
-    pinger = netns.Pinger(lab.namespace, address)
-    answered = pinger.wait_answers(count, 30)
-    result = pinger.stop()
-    assert answered and not result["duplicates"], f"ping: {result}"
+# How long something that is to come by itself is looked for, in seconds of the emulator's, and how often at least.
+PATIENCE, LOOKS = 60, 20
+
+
+def eventually(lab, look):
+    """What look() returns, once that is true or it has been asked for long. It asks what always answers, or the lab stands still."""
+    end = lab.clock() + PATIENCE
+    for n in itertools.count(1):
+        found = look()
+        if found or (n >= LOOKS and lab.clock() > end):
+            return found
+
+
+def answered(vm, pinger, count):
+    """So many further pings are answered: the network stands still only where the guest itself does not."""
+    goal = len(pinger.answered) + count
+    while len(pinger.answered) < goal:
+        before = len(pinger.answered)
+
+        def look():
+            vm.sh("true")
+            return pinger.wait_answers(min(goal, before + 1) - len(pinger.answered), 1)
+        assert eventually(vm.lab, look), "the guest answers commands, but no ping"
+
+
+def pings(vm, count=20):
+    """The guest answers pings, each once."""
+    vm.lab.forget_neighbours()
+    pinger = netns.Pinger(vm.lab.namespace, vm.address)
+    try:
+        answered(vm, pinger, count)
+    finally:
+        result = pinger.stop()
+    assert not result["duplicates"], f"ping: {result}"
 
 
 def nettest(lab):
@@ -33,7 +61,7 @@ def tcp_from_guest(vm, size=SIZE, port=5001):
     try:
         sink.stdout.readline()
         vm.sh(f"nettest source {vm.lab.bridge_address} {port} {size}", timeout=90)
-        output = sink.communicate(timeout=20)[0]
+        output = vm.lab.ended(sink)
     finally:
         sink.kill()
         sink.wait()
@@ -44,8 +72,14 @@ def tcp_to_guest(vm, size=SIZE, port=5002, address=None):
     """A checked TCP stream from L0 to the guest, whose sink is known to listen before the source starts."""
     vm.sh(f"nettest sink {port} > /tmp/sink 2>&1 & until grep -q listening /tmp/sink; do usleep 20000; done")
     vm.lab.forget_neighbours()
-    subprocess.run(["ip", "netns", "exec", vm.lab.namespace.name, nettest(vm.lab), "source", address or vm.address, str(port), str(size)],
-                   check=True, stdout=subprocess.PIPE, timeout=120)
+    source = vm.lab.namespace.popen([nettest(vm.lab), "source", address or vm.address, str(port), str(size)], stdout=subprocess.PIPE,
+                                    stderr=subprocess.STDOUT, text=True)
+    try:
+        said = vm.lab.ended(source)
+    finally:
+        source.kill()
+        source.wait()
+    assert f"sent {size}" in said, said
     output = vm.sh("until grep -q -e received -e wrong /tmp/sink; do usleep 20000; done; cat /tmp/sink; rm /tmp/sink")
     assert f"received {size} ok" in output
 
@@ -60,7 +94,7 @@ def received_size(vm, stream):
 
 
 def traffic(vm):
-    pings(vm.lab, address=vm.address)
+    pings(vm)
     tcp_from_guest(vm)
     tcp_to_guest(vm)
 
@@ -108,24 +142,27 @@ def received(vm):
 
 
 def spread(vm, flows=64, each=4):
-    """Sends UDP packets of many flows to the guest and returns how many more came on each receive queue."""
+    """Sends UDP packets of many flows to the guest and returns how many more came on each receive queue.
+
+    No more at a time than nobody has to drop, however slow the guest is.
+    """
     vm.lab.forget_neighbours()
-    before = received(vm)
-    sender = vm.lab.namespace.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    expected = flows * each
-    with sender:
-        for port in range(flows):
-            for _ in range(each):
-                sender.sendto(b"x" * 100, (vm.address, 20000 + port))
-            # Paced to what a guest under nested TCG takes: its rings are to be used, not overrun.
-            time.sleep(0.01)
-    deadline = time.monotonic() + 10
-    while True:
+    before, expected = received(vm), 0
+    more = {}
+
+    def all_came():
         after = received(vm)
-        more = {q: (after[q] - before.get(q, 0)) & 0xFFFF for q in after}
-        if sum(more.values()) >= expected or time.monotonic() > deadline:
-            break
-    assert sum(more.values()) >= expected, f"of {expected} packets came {more}"
+        more.update((q, (after[q] - before.get(q, 0)) & 0xFFFF) for q in after)
+        return sum(more.values()) >= expected
+
+    with vm.lab.namespace.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        packets = [20000 + port for port in range(flows) for _ in range(each)]
+        while packets:
+            now, packets = packets[:AT_ONCE], packets[AT_ONCE:]
+            for port in now:
+                sender.sendto(b"x" * 100, (vm.address, port))
+            expected += len(now)
+            assert eventually(vm.lab, all_came), f"of {expected} packets came {more}"
     return more
 
 
@@ -136,16 +173,28 @@ def parts(said):
 
 def echoed(vm, count=50, rate=200):
     """On a device that brings frames back to their sender: numbered ones come, all of them, each once and in their order."""
-    said = vm.sh(f"frames eth0 {rate} {count}")
+    said = vm.sh(f"frames eth0 {rate} {count} 64", timeout=120)
     assert parts(said) == [(count, 0, 0, 0)], said
 
 
 class Stream:
     """Numbered frames, in parts, on a device that brings them back, while something else happens."""
 
-    def __init__(self, vm, rate=100):
+    # So many are under way at most, where the rate is not to be measured.
+    WINDOW = 8
+
+    def __init__(self, vm, rate=None):
         self.vm = vm
-        vm.sh(f"frames eth0 {rate} > /tmp/frames 2>&1 & echo $! > /tmp/frames.pid")
+        self.start = self.received()
+        limits = rate or f"100 {10**6} {self.WINDOW}"
+        vm.sh(f"frames eth0 {limits} > /tmp/frames 2>&1 & echo $! > /tmp/frames.pid")
+
+    def received(self):
+        return int(self.vm.sh("cat /sys/class/net/eth0/statistics/rx_packets"))
+
+    def enough(self, count):
+        """Waits until so many have come back."""
+        assert eventually(self.vm.lab, lambda: self.received() - self.start >= count), "frames do not come back"
 
     def mark(self, seconds=0):
         """Begins a part that lasts so long at least."""
@@ -173,13 +222,14 @@ def no_buffer_is_lost(vm, traffic=lambda vm: spread(vm, flows=64, each=8)):
             break
     lost = {queue: sizes[queue] - len(seen[queue]) for queue in seen if len(seen[queue]) < sizes[queue]}
     assert not lost, f"heads that were never used, by queue: {lost}"
-    deadline = time.monotonic() + 10
-    while True:
-        busy = {queue: (available, used) for queue, (_, available, used, _) in rings(vm).items()
-                if queue < 2 * pairs and queue % 2 == 1 and available != used}
-        if not busy:
-            return
-        assert time.monotonic() < deadline, f"transmit rings with available and used index apart though idle: {busy}"
+    busy = {}
+
+    def idle():
+        busy.clear()
+        busy.update((queue, (available, used)) for queue, (_, available, used, _) in rings(vm).items()
+                    if queue < 2 * pairs and queue % 2 == 1 and available != used)
+        return not busy
+    assert eventually(vm.lab, idle), f"transmit rings with available and used index apart though idle: {busy}"
 
 
 def filters(vm):
@@ -192,20 +242,22 @@ def filters(vm):
             "unicast-table": sorted(set(addresses) - set(groups))}
 
 
-def settled(vm, timeout=30):
+def settled(vm):
     """The filter of the guest's NIC once the guest has told it everything: its driver does so in the background."""
-    deadline = time.monotonic() + timeout
-    while True:
+    wanted, state, seen = {}, {}, {}
+
+    def told():
         # The guest's own view first: what it has by then must be in the device's.
-        wanted, state = filters(vm), vm.lab.rx_filter(vm.node)
-        seen = {key: state[key] for key in wanted}
+        wanted.update(filters(vm))
+        state.update(vm.lab.rx_filter(vm.node))
+        seen.update((key, state[key]) for key in wanted)
         for table in ("unicast", "multicast"):
             if state[f"{table}-overflow"]:
                 # More than the device's table holds: it takes all.
                 wanted[f"{table}-table"] = seen[f"{table}-table"] = []
-        if seen == wanted:
-            return state
-        assert time.monotonic() < deadline, f"the guest wants {wanted}, its NIC has {seen}"
+        return seen == wanted
+    assert eventually(vm.lab, told), f"the guest wants {wanted}, its NIC has {seen}"
+    return state
 
 
 def rings_are_well(vm):

@@ -10,15 +10,16 @@ import pytest
 from _pytest.runner import runtestprotocol
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import checks  # noqa: E402
 import ferry  # noqa: E402
 import lab as lab_module  # noqa: E402
 import netns  # noqa: E402
 
 
-# TCG's nested virtualisation now and then ends a guest, or lets it or L1 stand still: three times in one test are ours. Traced: KVM
-# in L1 enters a guest and finds registers of its own, those right behind VMRUN, saved as the guest's, which then faults for ever.
-# Seen: an interrupt that came within its own handler (checks.rings_are_well), after which all can happen. Triple faults, as frequent,
-# are taken to be one or the other. Where much is written to a console all of it happens more often.
+# A guest, or L1, that stands still is the lab's fault once or twice: three times in one test are ours. Of nested TCG's faults the one that
+# was behind most of this is known and mended (vmrun.c, test_lab.py): an interrupt that came twice, the second time also where interrupts
+# are off: in a section under a lock that the handler wants, within the handler itself, or as an "exception" that KVM takes over, whose
+# injection QEMU then refuses with the host's instruction pointer in the guest's state.
 LAB_ATTEMPTS = 3
 
 
@@ -62,7 +63,8 @@ def pytest_runtest_makereport(item, call):
         report.sections.append(("console of L1", l1.console_text()[-3000:]))
         report.sections.append(("core files", l1.keep_cores(evidence())))
         report.sections.extend((f"still running: {p.script}", p.output()[-3000:]) for p in l1.processes if p.running())
-    item.lab_failed |= call.excinfo.errisinstance(lab_module.LabStuck) or bool(l1 and l1.crashed())
+    # QEMU's monitor always answers in time, too.
+    item.lab_failed |= call.excinfo.errisinstance((lab_module.LabStuck, TimeoutError)) or bool(l1 and l1.crashed())
 
 
 # The guest on each kind of NIC has an address of its own: they can be there at the same time.
@@ -180,14 +182,14 @@ def fresh(labs, request):
 
 @pytest.fixture
 def ping(lab):
-    """Starts pings at 100 a second to the guest; they end with the test."""
+    """Starts pings at up to 100 a second to a guest; they end with the test."""
     pingers = []
 
-    def start(address=ferry.GUEST_ADDRESS):
+    def start(vm):
         lab.forget_neighbours()
-        pinger = netns.Pinger(lab.namespace, address)
+        pinger = netns.Pinger(lab.namespace, vm.address)
         pingers.append(pinger)
-        assert pinger.wait_answers(1, 20), "the guest does not answer a ping"
+        checks.answered(vm, pinger, 1)
         return pinger
     yield start
     for pinger in pingers:

@@ -33,7 +33,7 @@ def main():
         printer = threading.Thread(target=show, args=(process,))
         printer.start()
         process.wait_for("ready\n", 180)
-        pinger = netns.Pinger(l1.namespace, "10.77.0.2")
+        pinger = netns.Pinger(l1.namespace, "10.77.0.2", window=100)
         printer.join()
         result = pinger.stop()
         print(f"== a ping at 100 a second from outside, all the while: {result['sent']} sent, {result['answered']} answered, "

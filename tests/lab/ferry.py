@@ -68,7 +68,6 @@ class Vm:
         try:
             self.guest.attach(self.host.serial, process=self.host.process)
             self.guest.wait_for(guest.READY)
-            self.lab.let_go()
         except BaseException as e:
             e.add_note(f"--- ferry\n{self.host.process.output()}")
             self.close()
@@ -89,7 +88,6 @@ class Vm:
 
     def bind(self):
         self.sh(f"{BIND} && ip link set eth0 up && ip addr add {self.address}/24 dev eth0")
-        self.lab.let_go()
 
     @property
     def node(self):

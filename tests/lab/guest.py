@@ -13,6 +13,8 @@ EXITS = ("cd /sys/kernel/debug/tracing && echo 1 > events/kvm/kvm_exit/enable &&
 FIRST_LINE = "lab: first line of user space"
 UP = "lab: guest is up"
 READY = "labsh ready"
+# Seconds after which labsh ends a command: a wait for its answer ends before, and says that the lab stands still.
+FOREVER = 100_000
 
 
 class Guest:
@@ -67,22 +69,24 @@ class Guest:
     def wait_for(self, text, timeout=120, start=0):
         """Waits for a text on the console and returns the position behind it."""
         with self.changed:
-            if self.changed.wait_for(lambda: text in self.text[start:], timeout):
+            if self.lab.until(self.changed, lambda: text in self.text[start:] or self.ended, timeout) and text in self.text[start:]:
                 return self.text.index(text, start) + len(text)
-        raise self.stuck(f"no {text!r} on the console after {timeout} s")
+        if self.ended:
+            raise LabStuck(f"the guest is gone before {text!r} on the console\n--- console\n{self.text[-3000:]}")
+        raise self.stuck(f"no {text!r} on the console")
 
     def leave(self, command):
         """Ends the guest, or its kernel, by a command that is not answered. Its console up to here is forgotten."""
         with self.changed:
             self.text = ""
-        self.socket.sendall(f"\n@bye 60 {len(command)}\n{command}".encode())
+        self.socket.sendall(f"\n@bye {FOREVER} {len(command)}\n{command}".encode())
 
     def sh(self, command, timeout=60, expect=0):
         """Runs a command in the guest and returns its output; its exit status must be as expected (None: any)."""
         number = next(self.ids)
         start = len(self.text)
         data = command.encode()
-        self.socket.sendall(f"\n@{number} {timeout} {len(data)}\n".encode() + data)
+        self.socket.sendall(f"\n@{number} {FOREVER} {len(data)}\n".encode() + data)
         pattern = re.compile(r"\n@%d\{(.*?)@%d\} (\d+)\n" % (number, number), re.DOTALL)
         with self.changed:
             found = None
@@ -91,8 +95,7 @@ class Guest:
                 nonlocal found
                 found = pattern.search(self.text, max(0, start - 1))
                 return found
-            # labsh itself ends a command after its time: one that is not answered is a guest that stands still.
-            self.changed.wait_for(lambda: seen() or self.ended, timeout + 20)
+            self.lab.until(self.changed, lambda: seen() or self.ended, timeout)
         if not found and self.ended:
             raise LabStuck(f"the guest is gone that should have answered: {command}\n--- console\n{self.text[-3000:]}")
         if not found:

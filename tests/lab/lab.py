@@ -21,6 +21,8 @@ REPO = HERE.parent.parent
 BUILD = pathlib.Path(os.environ.get("FERRY_BUILD", REPO / "build"))
 FRAME = struct.Struct("<B3xI")
 STDIN, STDOUT, STDERR, EXIT, SIGNAL, PID = range(6)
+# How much longer than its author thought a wait may be on another machine: what it ends with is a lab that stands still, not a slow one.
+PATIENCE = 3
 instances = itertools.count()
 
 
@@ -142,7 +144,7 @@ class Process:
     def wait(self, timeout=60):
         """Its exit status; LabStuck if it does not end in time."""
         with self.changed:
-            if not self.changed.wait_for(lambda: self.status is not None, timeout):
+            if not self.lab.until(self.changed, lambda: self.status is not None, timeout):
                 raise LabStuck(f"still running after {timeout} s: {self.script}\n{(self.out + self.err).decode(errors='replace')}")
             return self.status
 
@@ -151,7 +153,7 @@ class Process:
         with self.changed:
             def seen():
                 return text in (self.out + self.err).decode(errors="replace")
-            if not self.changed.wait_for(lambda: seen() or self.status is not None, timeout):
+            if not self.lab.until(self.changed, lambda: seen() or self.status is not None, timeout):
                 raise LabStuck(f"no {text!r} after {timeout} s: {self.script}\n{(self.out + self.err).decode(errors='replace')}")
             if not seen():
                 raise CommandFailed(f"{self.script}: ended with {self.status} before {text!r}\n"
@@ -234,12 +236,14 @@ class Lab:
             command += ["-netdev", f"tap,id=n{i},ifname=t{i},script=no,downscript=no,vhost=off{queues}",
                         "-device", f"virtio-net-pci,id={nic.name},netdev=n{i},bus=pcie.0,addr={0x10 + i:#x},disable-legacy=on,"
                                    f"iommu_platform=on,romfile=,mac={nic.mac or f'52:54:00:77:11:{0x11 + i:02x}'}{mq}{extra}"]
-        self.ready = threading.Event()
+        self.ready, self.is_ready = threading.Condition(), False
         self.qemu = self.namespace.popen([str(c) for c in command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                          stderr=subprocess.STDOUT)
         self.console = threading.Thread(target=self._console, daemon=True)
         self.console.start()
-        if not self.ready.wait(120) or self.qemu.poll() is not None:
+        with self.ready:
+            up = self.until(self.ready, lambda: self.is_ready or self.qemu.poll() is not None, 120)
+        if not up or self.qemu.poll() is not None:
             raise LabStuck("L1 did not come up:\n" + self.console_text()[-3000:])
         self.qmp = qmp.Qmp(f"{self.directory}/qmp.sock")
 
@@ -249,8 +253,9 @@ class Lab:
                 log.write(line)
                 log.flush()
                 if b"lab: agent ready" in line:
-                    self.ready.set()
-        self.ready.set()
+                    with self.ready:
+                        self.is_ready = True
+                        self.ready.notify_all()
 
     def _devices(self, sims):
         # A program of its own: a build meanwhile does not change what is being tested.
@@ -264,13 +269,48 @@ class Lab:
             name, node = line.split()
             self.nodes[name] = node
 
+    def clock(self):
+        """Seconds that the emulator had: those for which one of its threads waited for a processor of a busy machine do not count.
+
+        For one that has gone, which a machine without memory may have ended, they are over.
+        """
+        if self.qemu.poll() is not None:
+            return float("inf")
+        held = 0
+        for path in pathlib.Path(f"/proc/{self.qemu.pid}/task").glob("*/schedstat"):
+            try:
+                held = max(held, int(path.read_text().split()[1]))
+            except (OSError, IndexError):
+                pass  # a thread that has just ended, or a kernel that does not count
+        return time.monotonic() - held / 1e9
+
+    def until(self, condition, seen, seconds):
+        """Waits with @condition, which is held, until seen(); false where that has not come in so many seconds of the emulator's."""
+        end = self.clock() + PATIENCE * seconds
+        while not condition.wait_for(seen, 1):
+            if self.clock() > end:
+                return seen()
+        return True
+
+    def ended(self, process, seconds=60):
+        """What a program on this machine that talks to the lab has written, at its end."""
+        end = self.clock() + PATIENCE * seconds
+        while True:
+            try:
+                return process.communicate(timeout=1)[0]
+            except subprocess.TimeoutExpired:
+                if self.clock() > end:
+                    raise LabStuck(f"still running: {process.args}") from None
+
     def connect(self):
-        def make():
-            return socket.create_connection((self.l1_address, 7000), timeout=30)
-        try:
-            s = self.namespace.call(make)
-        except OSError as e:
-            raise LabStuck(f"L1 does not answer: {e}") from None
+        end = self.clock() + PATIENCE * 30
+        while True:
+            try:
+                s = self.namespace.call(lambda: socket.create_connection((self.l1_address, 7000), timeout=30))
+                break
+            except OSError as e:
+                if self.clock() > end:
+                    raise LabStuck(f"L1 does not answer: {e}") from None
         s.settimeout(None)
         s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return s
@@ -292,7 +332,7 @@ class Lab:
 
     def unix(self, path, timeout=30, process=None):
         """A connection to a Unix socket in L1; waits until something listens there, or the process that should has ended."""
-        deadline = time.monotonic() + timeout
+        end = self.clock() + PATIENCE * timeout
         while True:
             s = self.connect()
             s.sendall(b"unix " + path.encode() + b"\n")
@@ -307,24 +347,14 @@ class Lab:
             s.close()
             if process and not process.running():
                 raise CommandFailed(f"{process.script}: ended with {process.status} before it listened on {path}\n{process.output()}")
-            if time.monotonic() > deadline:
-                raise CommandFailed(f"nothing listens on {path} in L1 after {timeout} s: {answer.decode().strip()}")
+            if self.clock() > end:
+                raise LabStuck(f"nothing listens on {path} in L1: {answer.decode().strip()}")
             # There is no event for a socket of another program that is not there yet.
             time.sleep(0.05)
 
     def forget_neighbours(self):
         """L0 would for some time go on to send to the MAC address that an earlier guest, or the same one earlier, had."""
         self.namespace.sh("ip neigh flush dev br0")
-
-    def let_go(self):
-        """QEMU drops what its NICs hold back for a ring, which they would else do for ever.
-
-        A packet that comes to one pair of queues, while RSS wants it in the ring of another that has no buffers yet, is looked at again
-        only when the first pair's ring gets some; a reset keeps it, too. Until then nothing is read from that queue of the TAP. It
-        happens when packets come while a driver begins, or have come since an earlier guest has ended.
-        """
-        self.qmp.command("stop")
-        self.qmp.command("cont")
 
     def forget_ports(self):
         """The bridges on the way to NICs send everything to all of them, until they learn again who is where."""

@@ -113,15 +113,24 @@ def numbers(text):
 
 
 class Pinger:
-    """Sends ICMP echo requests at a steady rate from a thread of its own and notes when each answer came."""
+    """Sends ICMP echo requests at a steady rate from a thread of its own and notes when each answer came.
 
-    def __init__(self, namespace, address, rate=100):
+    No more than @window are under way: a slow guest is not overrun. Where that many have got no answer one more goes out a second; these
+    are not counted as lost, so that an interruption costs no more packets on a slow machine than on a fast one.
+    """
+
+    WINDOW = 8
+
+    def __init__(self, namespace, address, rate=100, window=WINDOW):
         self.address = address
+        self.window = window
         self.interval = 1 / rate
         self.socket = namespace.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
         self.identity = os.getpid() & 0xFFFF ^ (id(self) >> 4) & 0xFFFF
         self.sent = []
+        self.knocks = set()
         self.answered = {}
+        self.newest = -1
         self.duplicates = 0
         self.stopping = threading.Event()
         self.changed = threading.Condition()
@@ -152,6 +161,7 @@ class Pinger:
                 self.duplicates += 1
             else:
                 self.answered[number] = now
+                self.newest = max(self.newest, number)
             self.changed.notify_all()
 
     def _run(self):
@@ -163,10 +173,15 @@ class Pinger:
                 drain_until = now + 2
             if drain_until is not None and (now >= drain_until or len(self.answered) == len(self.sent)):
                 return
-            if drain_until is None and now >= next_send:
+            full = len(self.sent) - 1 - self.newest >= self.window
+            due = max(next_send, self.sent[-1] + 1) if full else next_send
+            if drain_until is None and now >= due:
+                if full:
+                    self.knocks.add(len(self.sent))
                 self._send()
                 next_send = max(next_send + self.interval, now)
-            wait = (drain_until if drain_until is not None else next_send) - time.monotonic()
+                continue
+            wait = (drain_until if drain_until is not None else due) - now
             if select.select([self.socket], [], [], max(0, wait))[0]:
                 self._receive()
 
@@ -184,7 +199,8 @@ class Pinger:
         times = sorted(self.answered.values())
         gaps = [b - a for a, b in zip(times, times[1:])]
         trips = [t - self.sent[n] for n, t in self.answered.items()]
-        lost = [n for n in range(len(self.sent)) if n not in self.answered]
+        # What was still under way at its end is not.
+        lost = [n for n in range(self.newest) if n not in self.answered and n not in self.knocks]
         return {"sent": len(self.sent), "answered": len(self.answered), "duplicates": self.duplicates,
                 "lost": len(lost), "lost_at": ranges(lost),
                 "gap_ms": round(max(gaps, default=0) * 1e3, 1), "trip_ms": round(max(trips, default=0) * 1e3, 1)}

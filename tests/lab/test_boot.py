@@ -21,7 +21,7 @@ def test_elf_1_cpu_power_off(fresh):
     memory = int(vm.sh("sed -n 's/MemTotal: *\\([0-9]*\\).*/\\1/p' /proc/meminfo"))
     assert 180_000 < memory < 256 * 1024
     assert vm.sh("cat /sys/devices/system/clocksource/clocksource0/current_clocksource").strip() in ("kvm-clock", "tsc")
-    checks.pings(vm.lab)
+    checks.pings(vm)
     mapped = vm.lab.run(f"sed -n '/ferry-ram/,/VmFlags/s/^ShmemPmdMapped: *//p' /proc/{vm.host.pid()}/smaps")
     assert int(mapped.split()[0]) > 128 * 1024, f"of 256 MiB that a device pins, in huge pages: {mapped}"
     vm.guest.leave("poweroff -f")
@@ -31,7 +31,7 @@ def test_elf_1_cpu_power_off(fresh):
 def test_bzimage_4_cpus_reboot(fresh):
     vm = fresh(kernel="vmlinuz", cpus=4)
     assert vm.sh("nproc").strip() == "4"
-    checks.pings(vm.lab)
+    checks.pings(vm)
     vm.guest.leave("reboot -f")
     assert ended(vm) == 3
 

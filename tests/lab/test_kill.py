@@ -27,17 +27,17 @@ SHORT = ("before-ready", "amid-memory", "before-sync-ok", "before-warm-ok", "bef
 def test_killed_before_commit(lab, vm, ping, stage):
     vm.sh("ip link add link eth0 name v9 type vlan id 9; ip link set dev eth0 address 02:11:22:33:44:77")
     before = checks.settled(vm)
-    pinger = ping()
+    pinger = ping(vm)
     moved = vm.send_cut(vm.receive(vm.other()), *STAGES[stage])
     assert moved.status == 1, moved.output
     assert vm.host.process.running()
-    assert pinger.wait_answers(50, 30), "the network stopped after the failure"
+    checks.answered(vm, pinger, 50)
     assert lab.rx_filter(vm.node) == before
     checks.tcp_from_guest(vm)
     checks.tcp_to_guest(vm)
     vm.migrate()
     assert lab.rx_filter(vm.node) == before
-    checks.pings(lab)
+    checks.pings(vm)
     checks.rings_are_well(vm)
 
 

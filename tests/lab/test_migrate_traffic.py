@@ -14,6 +14,14 @@ def total(output, verb):
     return int(re.search(rf"{verb} (\d+) (?:ok|in)", output)[1])
 
 
+def streams_go_on(vm):
+    """The guest sends and gets some more segments full of data, whatever else comes."""
+    counters = "cd /sys/class/net/eth0/statistics && cat rx_bytes tx_bytes"
+    before = [int(n) for n in vm.sh(counters).split()]
+    assert checks.eventually(vm.lab, lambda: all(int(n) > b + 50_000 for n, b in zip(vm.sh(counters).split(), before))), \
+        "a stream stands still"
+
+
 def test_ten_migrations_under_traffic(lab, vm, ping):
     vm.sh("ethtool -L eth0 combined 4")
     # Both streams end when told to, and then have arrived as a whole.
@@ -25,29 +33,30 @@ def test_ten_migrations_under_traffic(lab, vm, ping):
     vm.sh("nettest sink 5004 > /tmp/sink 2>&1 & until grep -q listening /tmp/sink; do usleep 20000; done")
     source = lab.namespace.popen([checks.nettest(lab), "source", "10.77.0.2", "5004", str(size), str(rate)],
                                  stdout=subprocess.PIPE, text=True)
-    pinger = ping()
+    pinger = ping(vm)
     try:
         downtimes = []
         for _ in range(MIGRATIONS):
             downtimes.append(vm.migrate().downtime_ms)
-            assert pinger.wait_answers(50, 30), "no answers after the migration"
+            checks.answered(vm, pinger, 50)
+            streams_go_on(vm)
             assert source.poll() is None and sink.poll() is None, "a TCP stream ended during the migrations"
         result = pinger.stop()
         source.terminate()
-        sent = source.communicate(timeout=60)[0]
+        sent = lab.ended(source)
         guest_sent = vm.sh("kill $(cat /tmp/source.pid); until grep -q -e sent -e : /tmp/source; do usleep 20000; done; cat /tmp/source")
-        received = sink.communicate(timeout=60)[0]
+        received = lab.ended(sink)
     finally:
         for process in (sink, source):
             process.kill()
             process.wait()
     guest_received = vm.sh("until grep -q -e received -e wrong /tmp/sink; do usleep 20000; done; cat /tmp/sink")
-    assert total(guest_sent, "sent") == total(received, "received") > MIGRATIONS * rate
-    assert total(sent, "sent") == total(guest_received, "received") > MIGRATIONS * rate
+    assert total(guest_sent, "sent") == total(received, "received")
+    assert total(sent, "sent") == total(guest_received, "received")
     print(f"downtimes {downtimes} ms; ping {result['answered']} of {result['sent']}, longest gap {result['gap_ms']} ms")
     assert not result["duplicates"], result
-    # A packet that was on its way at a switchover may be lost, as on any network; ten switchovers do not lose more than a blink.
-    assert result["lost"] <= 10 * MIGRATIONS, result
+    # A packet that was on its way at a switchover may be lost, as on any network.
+    assert result["lost"] <= MIGRATIONS * pinger.WINDOW, result
     checks.no_buffer_is_lost(vm)
     checks.rings_are_well(vm)
     ticks = vm.sh("kill $(cat /tmp/ticker.pid); until grep -q ticks /tmp/ticks; do usleep 50000; done; cat /tmp/ticks")

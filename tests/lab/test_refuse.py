@@ -30,7 +30,7 @@ def refused(vm, host, words):
 def test_refused_then_retried(lab, vm, ping, node, options, words):
     vm.sh("ip link add link eth0 name v9 type vlan id 9; ip link set dev eth0 address 02:11:22:33:44:77")
     before = checks.settled(vm)
-    pinger = ping()
+    pinger = ping(vm)
     try:
         host = vm.receive(vm.other() if node == "other" else node, options)
     except CommandFailed as e:
@@ -38,7 +38,7 @@ def test_refused_then_retried(lab, vm, ping, node, options, words):
         assert all(word.lower() in str(e).lower() for word in words)
     else:
         refused(vm, host, words)
-    assert pinger.wait_answers(50, 30), "the network stopped after the refusal"
+    checks.answered(vm, pinger, 50)
     assert lab.rx_filter(vm.node) == before
     checks.traffic(vm)
     vm.migrate()
@@ -64,7 +64,7 @@ def test_refused_control_command(lab, fresh):
 def test_nobody_listens(vm):
     moved = vm.send("unix:/run/nobody")
     assert moved.status == 1 and "/run/nobody" in moved.output, moved.output
-    checks.pings(vm.lab)
+    checks.pings(vm)
 
 
 def tree(*nodes):
@@ -96,7 +96,7 @@ def test_a_hello_takes_nothing(lab, vm):
     frame = struct.pack("<IIQ", ferry.HELLO, len(hello), 1) + hello
     host = vm.receive(vm.other(), address="tcp:127.0.0.1:7007")
     bytes_ = "".join(f"\\x{b:02x}" for b in frame)
-    answer = lab.run(f"printf '{bytes_}' | nc -w 30 127.0.0.1 7007 | tail -c +17")
+    answer = lab.run(f"printf '{bytes_}' | nc -w 300 127.0.0.1 7007 | tail -c +17")
     assert host.process.wait(30) == 1, host.process.output()
     vm.hosts.remove(host)
     for words in ("4194304 MiB of memory", "cpuid", "net0: this VM has such a device", "serial: this VM has such a device"):

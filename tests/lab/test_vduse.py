@@ -45,7 +45,7 @@ def ping(vm, count=20):
     """All pings are answered, each once, by the guest's own count: busybox's ping under nested TCG overlooks some."""
     answers = "awk '/^Icmp: [0-9]/ { print $11 }' /proc/net/snmp"
     before = int(vm.sh(answers))
-    said = vm.sh(f"ping -c {count} -i 0.02 -w 30 {ANYBODY}", expect=None)
+    said = vm.sh(f"ping -c {count} -i 0.02 -W 60 {ANYBODY}", expect=None)
     assert int(vm.sh(answers)) - before == count and "DUP" not in said, said
 
 
@@ -72,10 +72,11 @@ def test_there_and_back_under_traffic(guest, options):
     for _ in range(2):
         vm.migrate(other(vm))
         ping(vm, 5)
+    stream.enough(120)
     said = stream.end()
     (sent, lost, doubled, overtaken), = checks.parts(said)
     # A frame that the device has sent back but not delivered when the guest stops is lost, as on any network.
-    assert sent > 100 and lost <= 4 and not doubled and not overtaken, said
+    assert sent > 100 and lost <= 2 * stream.WINDOW and not doubled and not overtaken, said
     well(vm)
 
 
@@ -88,6 +89,7 @@ def test_killed_destination(guest, stage):
     assert moved.status == 1, moved.output
     assert vm.host.process.running()
     ping(vm)
+    stream.enough(80)
     (sent, *wrong), = checks.parts(said := stream.end())
     assert sent > 50 and not any(wrong), said
     vm.migrate("vduse1")
@@ -150,9 +152,10 @@ def test_passthrough_there_and_back(guest, lab, options):
         vm.follow(host)
         host.process.wait_for(RETURNED, 30)
         ping(vm, 5)
+    stream.enough(120)
     (sent, lost, doubled, overtaken), = checks.parts(said := stream.end())
     # A reset loses what is under way in the device, and what it sent without saying so is sent again.
-    assert sent > 100 and lost <= 10 and doubled <= 4, said
+    assert sent > 100 and lost <= 2 * stream.WINDOW and doubled <= 2 * stream.WINDOW, said
     well(vm)
 
 

@@ -14,7 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { ETHERTYPE = 0x88b5, ALL = 3, HEADER = 14, LAST = 255, PAUSE_MS = 200 };
+enum { ETHERTYPE = 0x88b5, ALL = 3, HEADER = 14, LAST = 255, PAUSE_MS = 1000 };
 
 int main(int argc, char **argv)
 {
