@@ -5,7 +5,6 @@
 
 #include <linux/falloc.h>
 #include <linux/fs.h>
-#include <linux/loop.h>
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
