@@ -286,6 +286,19 @@ static uint64_t net_window_queue(struct net *net, unsigned int i, uint64_t len)
 	return len + (i % 2 == 0 && i < 2 * net->max_pairs ? net_scratch_bytes() : 0);
 }
 
+int net_check_reach(const struct net *net, struct error *err)
+{
+	uint64_t last = net->window.iova + net->window.len - 1;
+
+	if (last <= net->vdpa->iova_last && net->vdpa->iova_first == 0)
+		return 0;
+	return error_add(err, -ERANGE,
+			 "%s: the device reaches addresses 0x%llx to 0x%llx, this guest needs 0 to 0x%llx: "
+			 "give the guest less memory",
+			 net->vdpa->name, (unsigned long long)net->vdpa->iova_first,
+			 (unsigned long long)net->vdpa->iova_last, (unsigned long long)last);
+}
+
 /* The window: the data queues and the announcement; the control queue with its commands and acks. */
 static int net_window_init(struct net *net, struct error *err)
 {
@@ -305,13 +318,6 @@ static int net_window_init(struct net *net, struct error *err)
 	net->ctrl.ask_offset = net->ctrl.reply_offset + NET_CTRL_REPLY_BYTES;
 	w->len = net->ctrl.ask_offset + NET_CTRL_ASK_BYTES + NET_CTRL_REPLY_BYTES;
 	w->iova = align_up(memory_end(&net->vm->memory), MIB(2));
-	if (w->iova + w->len - 1 > net->vdpa->iova_last || net->vdpa->iova_first > 0)
-		return error_add(
-			err, -ERANGE,
-			"%s: the device reaches addresses 0x%llx to 0x%llx, this guest needs 0 to 0x%llx: "
-			"give the guest less memory",
-			net->vdpa->name, (unsigned long long)net->vdpa->iova_first,
-			(unsigned long long)net->vdpa->iova_last, (unsigned long long)(w->iova + w->len - 1));
 	w->fd = memory_create_file("ferry-window", w->len);
 	if (w->fd < 0)
 		return error_add(err, w->fd, "cannot create shadow memory: %s", strerror(-w->fd));
@@ -479,7 +485,9 @@ static void net_map_call(void *arg)
 {
 	struct net *net = arg;
 
-	net->map_ret = net_map(net, &net->map_error);
+	net->map_ret = net_check_reach(net, &net->map_error);
+	if (net->map_ret == 0)
+		net->map_ret = net_map(net, &net->map_error);
 }
 
 void net_map_begin(struct net *net)

@@ -168,6 +168,8 @@ static int net_accept_call(struct net *net, void *arg)
 	ret = net_check_offered(net, &d, offered, node->err);
 	if (net_check_queues(net, &d, node->err) < 0)
 		ret = -ENOTSUP;
+	if (net_check_reach(net, node->err) < 0)
+		ret = -ERANGE;
 	if (ret < 0)
 		return ret;
 	for (unsigned int i = 0; i < d.n_queues; i++)

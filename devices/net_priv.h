@@ -255,6 +255,8 @@ uint64_t net_device_features(const struct net *net, uint64_t features);
 /* Guest memory and the control queue's part of the window where it has an address space of its own, always;
  * the rest of the window, unless the device serves the guest's rings. */
 int __must_check net_map(struct net *net, struct error *err);
+/* net.c: whether the device reaches all of this guest's memory, and the window above. */
+int __must_check net_check_reach(const struct net *net, struct error *err);
 /* Gives the device a queue's ring, its shadow or the guest's own, and enables it. */
 int __must_check net_set_queue(struct net *net, struct net_queue *q, struct error *err);
 /*

@@ -437,7 +437,8 @@ static void test_a_nic_cannot_be_made(void **state)
 		assert_int_equal(memory_init(&vm->vm.memory, NET_GUEST_MEM, &err), 0);
 		assert_int_equal(pci_bus_init(&bus, &vm->vm, &err), 0);
 		ret = net_create(&net, &vm->vm, &bus, &v->vdpa, 0, &(struct net_config){ 0 }, &err);
-		assert_int_equal(ret == 0, i == 3);
+		/* How far it reaches is found when the guest is compared, or has its memory. */
+		assert_int_equal(ret == 0, i == 3 || i == 5);
 		if (ret == 0) {
 			net_map_begin(net);
 			ret = net_wait_mapped(net, &err);

@@ -90,6 +90,11 @@ static void test_accepted_before_there_is_memory(void **state)
 	memory_frame(&g->vm->memory, NET_GUEST_MEM);
 	assert_int_equal(pci_bus_init(&g->bus, g->vm, &err), 0);
 	assert_int_equal(net_create(&g->net, g->vm, &g->bus, &v->vdpa, 0, &fixture_config, &err), 0);
+	/* How far the device reaches is one reason among others. */
+	v->vdpa.iova_last = MEMORY_HIGH_BASE;
+	assert_refused(g, net_device_ops.accept, write_tree(f->a, net_device_ops.describe),
+		       "this guest needs 0 to 0x");
+	v->vdpa.iova_last = UINT64_MAX;
 	assert_taken(g, net_device_ops.accept, write_tree(f->a, net_device_ops.describe));
 	assert_int_equal(v->n_regions, 0);
 	assert_int_equal(memory_fill(&g->vm->memory, &err), 0);
