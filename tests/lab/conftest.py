@@ -42,6 +42,7 @@ def pytest_runtest_protocol(item, nextitem):
         path.write_text("\n".join("\n".join([str(r.longrepr), *map("\n".join, r.sections)]) for r in reports if r.failed))
         item.config.get_terminal_writer().write(f"\nLAB STUCK in {item.nodeid}, evidence in {path}\n")
         item.config.labs.drop()
+        item.config.labs.stuck.append(item.nodeid)
         item._initrequest()
     for report in reports:
         item.ihook.pytest_runtest_logreport(report=report)
@@ -77,6 +78,7 @@ class Labs:
     def __init__(self):
         self.lab = None
         self.vms = {}
+        self.stuck = []
         self.logs = (lab_module.BUILD / f"lab-l1-{n}.log" for n in itertools.count(1))
 
     def get(self):
@@ -117,6 +119,13 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     config.labs = Labs()
     config.addinivalue_line("markers", "long: left out unless there is --all")
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """A lab that stood still is neither a test that failed nor one that passed."""
+    if config.labs.stuck:
+        terminalreporter.section("LAB STUCK")
+        terminalreporter.line("\n".join(config.labs.stuck))
 
 
 def pytest_collection_modifyitems(config, items):
