@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/fsuid.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -330,6 +331,9 @@ static void test_no_descriptors(void **state)
 	close(first);
 }
 
+/* A user who has no files. */
+#define NOBODY 65534
+
 /* What the loop has to do until it has nothing to do: an input that has ended does not keep it busy. */
 static void assert_comes_to_rest(struct fixture *f)
 {
@@ -478,7 +482,11 @@ static void a_stopped_terminal_holds_up_nobody_and_comes_back(void **state)
 	cfmakeraw(&before);
 	assert_int_equal(tcsetattr(slave, TCSANOW, &before), 0);
 	assert_int_equal(tcflow(slave, TCOOFF), 0);
+	/* Another user's: it cannot be opened anew. */
+	assert_int_equal(fchmod(slave, 0), 0);
+	setfsuid(NOBODY);
 	check_unread_stdout(f, slave);
+	setfsuid(geteuid());
 	read_to_the_end(master);
 	stop(f);
 	/* And again, to the end of the VM. */
