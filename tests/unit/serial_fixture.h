@@ -29,7 +29,7 @@ struct fixture {
 	struct error err;
 	struct serial *serial;
 	bool running;
-	bool ended; /* the input, as the loop's thread sees it */
+	bool ended;   /* the input, as the loop's thread sees it */
 	int saved[2]; /* stdin and stdout, where a test replaces them */
 };
 
