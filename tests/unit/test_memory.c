@@ -12,6 +12,8 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "vmm/memory.h"
@@ -104,6 +106,23 @@ static void test_nobody_cuts_it_short(void **state)
 	assert_int_equal(fcntl(m.fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE), -1);
 	assert_int_equal(memory_write(&m, MIB(16) - 1, "a", 1), 0);
 	memory_exit(&m);
+}
+
+/* Nor makes a program of it, where the kernel has such a seal (Linux 6.3). */
+static void test_nobody_runs_it(void **state)
+{
+	const unsigned int noexec_seal = 8;
+	const int seal_exec = 0x20;
+	int probe = memfd_create("probe", noexec_seal | MFD_CLOEXEC), fd;
+
+	if (probe < 0)
+		skip();
+	close(probe);
+	fd = memory_create_file("file", PAGE_SIZE);
+	assert_true(fd >= 0);
+	assert_int_equal(fcntl(fd, F_GET_SEALS) & seal_exec, seal_exec);
+	assert_int_equal(fchmod(fd, 0700), -1);
+	close(fd);
 }
 
 /* A name that is too long is no kernel that is too old. */
@@ -355,6 +374,7 @@ int main(void)
 		cmocka_unit_test(test_core_files_are_without_it),
 		cmocka_unit_test(test_a_frame_has_no_memory),
 		cmocka_unit_test(test_name_too_long),
+		cmocka_unit_test(test_nobody_runs_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
