@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The whole program, from its command line to its end, without KVM: where its start may stand still for as
+ * long as a stranger likes, a signal ends it, and leaves the host as it was.
+ */
+#define _GNU_SOURCE
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "vmm/vm.h"
+#include "vmm/x86/acpi.h"
+#include "vmm/x86/boot.h"
+#include "vmm/x86/cpu.h"
+
+int ferry_main(int argc, char **argv);
+
+static char dir[] = "/tmp/ferry-start-XXXXXX";
+static char fifo[64], runtime[64], control[80], serial[64], source[64], source_address[80];
+static bool kernel_stalls;
+
+/* In the place of the program's own: no KVM, and a kernel's file that may be on a mount that has stalled. */
+
+int vm_frame(struct vm *vm, uint64_t mem, unsigned int cpus, struct error *err)
+{
+	*vm = (struct vm){ .kvm_fd = -1, .fd = -1, .stop_fd = -1, .paused = true };
+	vm->devices_tail = &vm->devices;
+	memory_frame(&vm->memory, mem);
+	pthread_mutex_init(&vm->lock, NULL);
+	pthread_cond_init(&vm->cond, NULL);
+	pthread_cond_init(&vm->parked, NULL);
+	return loop_init(&vm->loop);
+}
+
+int vm_fill(struct vm *vm, struct error *err)
+{
+	return memory_fill(&vm->memory, err);
+}
+
+int vm_equip(struct vm *vm, struct error *err)
+{
+	return 0;
+}
+
+void vm_prefault_present(struct vm *vm, uint64_t max)
+{
+}
+
+int acpi_write(struct memory *m, unsigned int cpus, struct error *err)
+{
+	return 0;
+}
+
+int cpu_set_entry(struct vcpu *vcpu, const struct boot_entry *entry, struct error *err)
+{
+	return 0;
+}
+
+int boot_load(struct memory *m, const char *kernel, const char *initrd, const char *cmdline, uint64_t rsdp,
+	      struct boot_entry *entry, struct error *err)
+{
+	if (kernel_stalls && open(fifo, O_RDONLY | O_CLOEXEC) < 0)
+		_exit(98);
+	return 0;
+}
+
+static int setup(void **state)
+{
+	strcpy(strrchr(dir, '-'), "-XXXXXX");
+	assert_non_null(mkdtemp(dir));
+	snprintf(fifo, sizeof(fifo), "%s/fifo", dir);
+	snprintf(runtime, sizeof(runtime), "%s/run", dir);
+	snprintf(control, sizeof(control), "%s/web1.sock", runtime);
+	snprintf(serial, sizeof(serial), "%s/serial", dir);
+	snprintf(source, sizeof(source), "%s/source", dir);
+	snprintf(source_address, sizeof(source_address), "unix:%s", source);
+	assert_int_equal(mkfifo(fifo, 0600), 0);
+	assert_int_equal(mkdir(runtime, 0700), 0);
+	kernel_stalls = false;
+	return 0;
+}
+
+/* Nothing is left behind but what was there. */
+static int teardown(void **state)
+{
+	assert_int_equal(unlink(fifo), 0);
+	assert_int_equal(rmdir(runtime), 0);
+	assert_int_equal(rmdir(dir), 0);
+	return 0;
+}
+
+/* The program with a name, a directory, and @args up to NULL. */
+static pid_t start(const char *const *args)
+{
+	char *argv[16] = { "ferry", (char *)(uintptr_t)args[0], "--name", "web1", "--runtime-dir", runtime };
+	int argc = 6;
+	pid_t pid;
+
+	for (args++; *args; args++)
+		argv[argc++] = (char *)(uintptr_t)*args;
+	pid = fork();
+	if (pid == 0) {
+		/* Where the test fails it is left behind. */
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		_exit(ferry_main(argc, argv));
+	}
+	assert_true(pid > 0);
+	return pid;
+}
+
+static pid_t start_run(void)
+{
+	char console[80];
+
+	snprintf(console, sizeof(console), "unix:%s", serial);
+	return start((const char *const[]){ "run", "--kernel", "x", "--serial", console, NULL });
+}
+
+static pid_t start_receive(void)
+{
+	return start((const char *const[]){ "receive", "--from", source_address, "--serial", "none", NULL });
+}
+
+/* Without an event: what another process is at nobody tells. */
+static void assert_lives_on(pid_t pid)
+{
+	assert_int_equal(waitpid(pid, NULL, WNOHANG), 0);
+	sched_yield();
+}
+
+static void await_file(pid_t pid, const char *path)
+{
+	while (access(path, F_OK) < 0)
+		assert_lives_on(pid);
+}
+
+/* Until @pid has @path open. */
+static void await_open(pid_t pid, const char *path)
+{
+	char name[64], link[128];
+	struct dirent *entry;
+	bool found = false;
+
+	snprintf(name, sizeof(name), "/proc/%d/fd", (int)pid);
+	while (!found) {
+		DIR *fds = opendir(name);
+
+		assert_non_null(fds);
+		while (!found && (entry = readdir(fds))) {
+			ssize_t n = readlinkat(dirfd(fds), entry->d_name, link, sizeof(link) - 1);
+
+			link[n > 0 ? n : 0] = '\0';
+			found = strcmp(link, path) == 0;
+		}
+		closedir(fds);
+		assert_lives_on(pid);
+	}
+}
+
+static void assert_ends_by(pid_t pid, int signo)
+{
+	int status;
+
+	assert_int_equal(kill(pid, signo), 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(WTERMSIG(status), signo);
+	assert_int_equal(access(control, F_OK), -1);
+	assert_int_equal(access(serial, F_OK), -1);
+	assert_int_equal(access(source, F_OK), -1);
+}
+
+static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
+
+static void a_run_whose_kernel_cannot_be_read_ends_by_a_signal(void **state)
+{
+	kernel_stalls = true;
+	for (unsigned int i = 0; i < ARRAY_SIZE(signals); i++) {
+		pid_t pid = start_run();
+
+		await_file(pid, serial);
+		assert_ends_by(pid, signals[i]);
+	}
+}
+
+static void a_run_that_waits_for_the_runtime_directory_ends_by_a_signal(void **state)
+{
+	char lock[80];
+	int fd;
+
+	snprintf(lock, sizeof(lock), "%s/.lock", runtime);
+	fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	assert_int_equal(flock(fd, LOCK_EX), 0);
+	for (unsigned int i = 0; i < ARRAY_SIZE(signals); i++) {
+		pid_t pid = start_run();
+
+		await_open(pid, runtime);
+		assert_ends_by(pid, signals[i]);
+	}
+	close(fd);
+	unlink(lock);
+}
+
+static void a_guest_that_runs_ends_by_a_signal(void **state)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(signals); i++) {
+		pid_t pid = start_run();
+
+		await_file(pid, serial);
+		assert_ends_by(pid, signals[i]);
+	}
+}
+
+static void a_receive_ends_by_a_signal_while_nobody_comes(void **state)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(signals); i++) {
+		pid_t pid = start_receive();
+
+		await_file(pid, source);
+		assert_ends_by(pid, signals[i]);
+	}
+}
+
+static void a_receive_ends_by_a_signal_while_a_source_says_nothing(void **state)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+
+	strcpy(addr.sun_path, source);
+	for (unsigned int i = 0; i < ARRAY_SIZE(signals); i++) {
+		int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		pid_t pid = start_receive();
+
+		while (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
+			assert_lives_on(pid);
+		assert_ends_by(pid, signals[i]);
+		close(fd);
+	}
+}
+
+#define START_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		START_TEST(a_run_whose_kernel_cannot_be_read_ends_by_a_signal),
+		START_TEST(a_run_that_waits_for_the_runtime_directory_ends_by_a_signal),
+		START_TEST(a_guest_that_runs_ends_by_a_signal),
+		START_TEST(a_receive_ends_by_a_signal_while_nobody_comes),
+		START_TEST(a_receive_ends_by_a_signal_while_a_source_says_nothing),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
