@@ -95,7 +95,7 @@ def test_a_hello_takes_nothing(lab, vm):
                  ("devices", {"count": struct.pack(">I", 0)}))
     frame = struct.pack("<IIQ", ferry.HELLO, len(hello), 1) + hello
     host = vm.receive(vm.other(), address="tcp:127.0.0.1:7007")
-    bytes_ = "".join(f"\\x{b:02x}" for b in frame)
+    bytes_ = "".join(f"\\{b:03o}" for b in frame)
     answer = lab.run(f"printf '{bytes_}' | nc -w 300 127.0.0.1 7007 | tail -c +17")
     assert host.process.wait(30) == 1, host.process.output()
     vm.hosts.remove(host)
