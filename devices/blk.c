@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "vmm/shortage.h"
+
 #define BLK_PCI_CLASS 0x018000u /* mass storage, other */
 /* For which a vCPU is kept, and what waits for it: less than a guest's watchdogs and its operator notice. */
 #define BLK_RESET_MS 100
@@ -200,7 +202,8 @@ static int blk_start_threads(struct blk *blk, struct error *err)
 		if (ret < 0)
 			loop_join(&blk->loop);
 	}
-	return ret < 0 ? error_add(err, ret, "cannot start the threads of %s: %s", blk->name, strerror(-ret))
+	return ret < 0 ? error_add(err, ret, "cannot start the threads of %s: %s%s", blk->name,
+				   strerror(-ret), shortage_advice(ret))
 		       : 0;
 }
 

@@ -383,10 +383,13 @@ static int app_work_begin(struct app *app, struct error *err)
 
 	app->work.done_fd = eventfd(0, EFD_CLOEXEC);
 	if (app->work.done_fd < 0)
-		return error_add(err, -errno, "cannot create an eventfd: %s", strerror(errno));
+		return error_add(err, -errno, "cannot create an eventfd: %s%s", strerror(errno),
+				 shortage_advice(-errno));
 	ret = -pthread_create(&app->work.thread, NULL, app_work_thread, app);
 	app->work.running = ret == 0;
-	return ret < 0 ? error_add(err, ret, "cannot start a thread: %s", strerror(-ret)) : 0;
+	return ret < 0 ? error_add(err, ret, "cannot start a thread: %s%s", strerror(-ret),
+				   shortage_advice(ret))
+		       : 0;
 }
 
 static int app_work_end(void *opaque, struct error *err)
@@ -500,7 +503,8 @@ static int app_run(struct app *app)
 
 	ret = log_start();
 	if (ret < 0)
-		error_add(&err, ret, "cannot start the thread that writes messages: %s", strerror(-ret));
+		error_add(&err, ret, "cannot start the thread that writes messages: %s%s", strerror(-ret),
+			  shortage_advice(ret));
 	if (ret == 0)
 		ret = app_claim(app, &err);
 	if (ret == 0 && app->config.from)

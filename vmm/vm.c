@@ -203,7 +203,8 @@ int vm_frame(struct vm *vm, uint64_t mem, unsigned int cpus, struct error *err)
 	pthread_cond_init(&vm->parked, NULL);
 	ret = loop_init(&vm->loop);
 	if (ret < 0)
-		error_add(err, ret, "cannot create an epoll loop: %s", strerror(-ret));
+		error_add(err, ret, "cannot create an epoll loop: %s%s", strerror(-ret),
+			  shortage_advice(ret));
 	if (ret == 0)
 		ret = vm_open_kvm(vm, err);
 	if (ret == 0)
