@@ -4,6 +4,7 @@
 import itertools
 import os
 import pathlib
+import subprocess
 import sys
 
 import pytest
@@ -203,3 +204,20 @@ def ping(lab):
     yield start
     for pinger in pingers:
         pinger.stop()
+
+
+@pytest.fixture
+def stream(lab, vm):
+    """Two endless TCP streams, of which the guest must not be asked whether they end well."""
+    sink = lab.namespace.popen([checks.nettest(lab), "sink", "5005"], stdout=subprocess.PIPE, text=True)
+    sink.stdout.readline()
+    vm.sh(f"nettest source {lab.bridge_address} 5005 {10**12} 1000000 > /dev/null 2>&1 & "
+          "nettest sink 5006 > /tmp/driver-sink 2>&1 & until grep -q listening /tmp/driver-sink; do usleep 20000; done")
+    lab.forget_neighbours()
+    source = lab.namespace.popen([checks.nettest(lab), "source", vm.address, "5006", str(10**12), "1000000"], stdout=subprocess.DEVNULL)
+    yield
+    for process in (sink, source):
+        process.kill()
+        process.wait()
+    if vm.host.process.running():
+        vm.sh("killall nettest || true")

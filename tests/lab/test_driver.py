@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The guest's driver at bad moments: gone and back, the guest reset, replaced and crashed, under traffic and amid a migration."""
 
-import subprocess
-
 import pytest
 
 import checks
@@ -21,23 +19,6 @@ ENDS = {"reboot": ("reboot -f", 3), "panic": ("echo c > /proc/sysrq-trigger", 4)
 def nic(request, labs):
     yield request.param
     labs.drop_guests()
-
-
-@pytest.fixture
-def stream(lab, vm):
-    """Two endless TCP streams, of which the guest must not be asked whether they end well."""
-    sink = lab.namespace.popen([checks.nettest(lab), "sink", "5005"], stdout=subprocess.PIPE, text=True)
-    sink.stdout.readline()
-    vm.sh(f"nettest source {lab.bridge_address} 5005 {10**12} 1000000 > /dev/null 2>&1 & "
-          "nettest sink 5006 > /tmp/driver-sink 2>&1 & until grep -q listening /tmp/driver-sink; do usleep 20000; done")
-    lab.forget_neighbours()
-    source = lab.namespace.popen([checks.nettest(lab), "source", vm.address, "5006", str(10**12), "1000000"], stdout=subprocess.DEVNULL)
-    yield
-    for process in (sink, source):
-        process.kill()
-        process.wait()
-    if vm.host.process.running():
-        vm.sh("killall nettest || true")
 
 
 def well(vm):

@@ -68,10 +68,10 @@ def test_link(lab, vm):
     checks.rings_are_well(vm)
 
 
-def test_rings_of_another_size(vm, ping):
+def test_rings_of_another_size(vm, stream, ping):
     """The driver resets the rings of its running NIC, one by one, and enables them with another size; so they move.
 
-    Packets come all the time. Each ring that is reset costs no more of them than are under way at once.
+    Packets come and go all the time. Each ring that is reset costs no more pings than are under way at once.
     """
     pinger = ping(vm)
     pairs = int(re.findall(r"Combined:\s*(\d+)", vm.sh("ethtool -l eth0"))[0])
