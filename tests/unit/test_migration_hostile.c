@@ -615,6 +615,8 @@ static void test_the_source_says_so_too(void **state)
 		struct captured log;
 
 		script_frame(&script, STREAM_READY, 0, "");
+		/* And then no: else the source would wait for its answers. */
+		script_frame(&script, STREAM_REFUSED, 4, "busy");
 		put_le64(script.bytes + 8, clock_now() + (uint64_t)cases[i].ahead);
 		capture_begin(&log);
 		script_against_source(&script, &s);
