@@ -17,10 +17,10 @@ MIB = 1 << 20
 WRITER = """
 i=0
 while [ ! -e /tmp/stop ]; do
+	[ $i -lt 100 ] || { i=0; rm /mnt/sums; }
 	dd if=/dev/urandom of=/mnt/f$i bs=32k count=1 2>/dev/null && sha256sum /mnt/f$i >> /mnt/sums || touch /tmp/failed
 	[ $((i % 4)) != 0 ] || sync
 	i=$((i + 1))
-	[ $i -lt 100 ] || { i=0; rm /mnt/sums; }
 	echo $i > /tmp/written
 done
 touch /tmp/stopped
