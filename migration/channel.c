@@ -192,6 +192,21 @@ static int channel_finish_connect(struct channel *c)
 	return getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0 ? -errno : -error;
 }
 
+/* Before a byte of the guest's is sent. */
+static int channel_check_listener(struct channel *c, int family, const char *address, struct error *err)
+{
+	uid_t uid = 0;
+	int ret = family == AF_UNIX ? socket_file_check_peer(c->fd, &uid) : 0;
+
+	if (ret == 0)
+		return 0;
+	channel_close(c);
+	return error_add(err, ret,
+			 "who listens on %s is the user with id %u, neither root nor this Ferry's: have "
+			 "\"ferry receive\", or the tunnel to it, run as one of these",
+			 address, (unsigned int)uid);
+}
+
 int channel_connect(struct channel *c, const char *address, int cancel_fd, struct error *err)
 {
 	struct channel_address a;
@@ -216,7 +231,7 @@ int channel_connect(struct channel *c, const char *address, int cancel_fd, struc
 		return error_add(err, ret, "cannot connect to %s: %s; is \"ferry receive\" waiting there?",
 				 address, ret == -EAGAIN ? "busy with another connection" : strerror(-ret));
 	}
-	return 0;
+	return channel_check_listener(c, a.sa.any.sa_family, address, err);
 }
 
 /* 0, or an error of socket_file_bind(). */

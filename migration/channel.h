@@ -20,7 +20,8 @@ struct channel {
 
 /*
  * Addresses: "unix:PATH", "tcp:HOST:PORT" with HOST a literal loopback address ("127.0.0.1", "[::1]"): there
- * is no authentication yet. Anything else is -EINVAL with what would be right.
+ * is no authentication yet. Anything else is -EINVAL with what would be right. Who listens on a unix socket
+ * has to be root or our own user: -EPERM.
  */
 int __must_check channel_connect(struct channel *c, const char *address, int cancel_fd, struct error *err);
 

@@ -13,12 +13,14 @@
 #include <netinet/in.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "migration/channel.h"
@@ -227,6 +229,38 @@ static void test_nobody_listens(void **state)
 	assert_non_null(strstr(err.text, "ferry receive"));
 	close(make_socket(true));
 	assert_int_equal(channel_connect(&c, address, -1, &err), -ECONNREFUSED);
+	unlink(path);
+}
+
+/* A guest's memory is not for whoever has been quicker with a name. */
+static void another_users_listener_is_sent_nothing(void **state)
+{
+	struct error err = { 0 };
+	struct channel c;
+	int fd, ready[2], status;
+	pid_t pid;
+	char byte;
+
+	if (geteuid() != 0)
+		skip();
+	fd = make_socket(false);
+	assert_int_equal(pipe(ready), 0);
+	pid = fork();
+	if (pid == 0) {
+		/* The credentials are those of the time of listen(). */
+		if (setuid(65534) < 0 || listen(fd, 1) < 0 || write(ready[1], "", 1) != 1)
+			_exit(99);
+		pause();
+	}
+	close(fd);
+	assert_int_equal(read(ready[0], &byte, 1), 1);
+	assert_int_equal(channel_connect(&c, address, -1, &err), -EPERM);
+	assert_int_equal(c.fd, -1);
+	assert_non_null(strstr(err.text, "is the user with id 65534"));
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	close(ready[0]);
+	close(ready[1]);
 	unlink(path);
 }
 
@@ -457,11 +491,17 @@ static void test_linger(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_addresses),      cmocka_unit_test(test_unix_file),
-		cmocka_unit_test(test_unix_mode),      cmocka_unit_test(test_unix_in_use),
-		cmocka_unit_test(test_nobody_listens), cmocka_unit_test(test_transfer_unix),
-		cmocka_unit_test(test_transfer_tcp),   cmocka_unit_test(test_waits_end),
-		cmocka_unit_test(test_slow_reader),    cmocka_unit_test(test_linger),
+		cmocka_unit_test(test_addresses),
+		cmocka_unit_test(test_unix_file),
+		cmocka_unit_test(test_unix_mode),
+		cmocka_unit_test(test_unix_in_use),
+		cmocka_unit_test(test_nobody_listens),
+		cmocka_unit_test(test_transfer_unix),
+		cmocka_unit_test(test_transfer_tcp),
+		cmocka_unit_test(test_waits_end),
+		cmocka_unit_test(another_users_listener_is_sent_nothing),
+		cmocka_unit_test(test_slow_reader),
+		cmocka_unit_test(test_linger),
 	};
 	int ret;
 
