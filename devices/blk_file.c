@@ -224,7 +224,8 @@ int blk_file_write_back(struct blk_file *f)
 	return f->unreported ? -EIO : 0;
 }
 
-/* What is to be done in another way. All else, ENOSPC too, is the request's error. */
+/* Whether the storage cannot do it in this way, so that Ferry has to do it in another. Every other error,
+ * ENOSPC too, is the request's. */
 static bool blk_unsupported(int ret)
 {
 	return ret == -EOPNOTSUPP || ret == -ENOSYS;

@@ -29,7 +29,7 @@ struct blk_request {
 };
 
 /*
- * What the storage is asked for at once. Between two pieces the thread sees to who waits for it, so that
+ * The storage is asked for so much at once. Between two pieces the thread sees to who waits for it, so that
  * neither a pause, which is downtime, nor a reset waits for what a guest can ask for in one request: 4 GiB.
  * Storage that moves 10 MB a second takes 0.1 s for the one; the other is not moved, only marked.
  */
@@ -75,7 +75,8 @@ struct blk_work {
 	int (*fn)(struct blk *blk, struct blk_request *r, uint64_t offset, uint64_t len);
 };
 
-/* One piece at least, so that what is interrupted again and again comes to its end. */
+/* At least one piece is done each time, so that a request that is interrupted again and again comes to its
+ * end. */
 static int blk_do(struct blk *blk, struct blk_request *r, struct blk_work work)
 {
 	uint64_t skip = min_u64(work.len, r->before - min_u64(r->before, r->done));
@@ -161,7 +162,7 @@ static int blk_get_id(struct blk *blk, struct blk_request *r)
 	return 0;
 }
 
-/* What Ferry does not know: -EOPNOTSUPP. */
+/* Answers a request of a type that Ferry does not know: -EOPNOTSUPP. */
 static int blk_unsupported_request(struct blk_request *r)
 {
 	r->unsupported = true;

@@ -106,10 +106,10 @@ static int blk_accept(struct device *dev, struct state_node *node)
 	return 0;
 }
 
-/* What a destination does with it is the same each time: see warm_load. */
+/* Sends the state once: a destination does the same with it each time, see warm_load. */
 static int blk_warm_save(struct device *dev, struct state_writer *w, bool first)
 {
-	/* What the migration before this one has asked and not waited for says nothing about now. */
+	/* An answer that the migration before this one has not waited for says nothing about now. */
 	if (first)
 		container_of(dev, struct blk, device)->asking = false;
 	return first;
@@ -180,7 +180,7 @@ static int blk_settle_running(struct blk *blk, uint64_t until_ns, struct error *
 	if (!blk->asking) {
 		blk->asking = true;
 		blk->asked_ns = now_ns();
-		/* One that is under way still tells as much. */
+		/* A job that is still under way tells as much. */
 		if (blk_job_done(&blk->sync_job, 0))
 			blk_job_post(&blk->sync_job, blk_sync_job);
 		if (blk_job_done(&blk->job, 0))

@@ -37,7 +37,7 @@
 /* The part of struct virtio_blk_config that Ferry shows: up to write_zeroes_may_unmap. */
 #define BLK_CONFIG_LEN 60u
 
-/* What the storage asks for, in bytes. */
+/* The limits of the storage, in bytes. */
 struct blk_limits {
 	uint32_t block_len;        /* a logical block, which the guest knows */
 	uint32_t physical_len;     /* what the storage writes at once; a multiple of @block_len */
@@ -73,10 +73,8 @@ struct blk_file {
 
 struct blk;
 
-/*
- * Something that the migration's thread has done on another one, which may take for ever there: so it has
- * nothing of its caller's. Posted and waited for by the migration's thread alone.
- */
+/* A job that the migration's thread has done by another thread. The storage may keep that for ever, so a job
+ * refers to nothing of its caller's. Posted and waited for by the migration's thread alone. */
 struct blk_job {
 	struct blk *blk;
 	struct loop *loop;
@@ -117,7 +115,7 @@ struct blk {
 	bool resting;      /* the latest of @job is what pause() wants done */
 	bool let_go;       /* save() has begun to give up the lock */
 
-	/* What the latest jobs have found, for who has seen them done. */
+	/* Results of the latest jobs, to be read by the thread that has seen them done. */
 	uint64_t fingerprint;
 
 	/* The driver's life: the disk's thread's while @started, else as that. */

@@ -170,7 +170,7 @@ int net_leave(struct net *net, uint64_t *still_ns, struct error *err)
 	for (unsigned int i = 0; i < net->n_data; i++)
 		net_attach_ring(net, &net->queues[i]);
 	net_serve_all(net);
-	/* Those that came while the device was suspended may be lost on it. */
+	/* Kicks that came while the device was suspended may be lost on it. */
 	net_kick_receivers(net);
 	ns = now_ns() - start_ns;
 	/* What it used last, it may not have told. */

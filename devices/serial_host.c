@@ -78,12 +78,12 @@ static void serial_hang_up(struct serial *s)
 		serial_retry(s);
 }
 
-/* What is to be watched of the input: while it has not ended, there is room, and it is for the guest. */
+/* Events of the input to be watched: while it has not ended, there is room, and it is for the guest. */
 static uint32_t serial_input_events(struct serial *s)
 {
 	if (s->terminal.fd >= 0 && !terminal_check(&s->terminal))
 		return 0;
-	/* Who has written to a FIFO has gone; another may come. */
+	/* The writer of a FIFO has gone; another may come. */
 	if (s->eof && s->input.is_fifo)
 		return EPOLLIN | EPOLLET;
 	return s->eof || s->n_in == SERIAL_IN_MAX ? 0 : EPOLLIN;
@@ -142,7 +142,7 @@ static bool serial_input_ended(struct serial *s, int ret)
 	return poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLERR));
 }
 
-/* Another process may have read what the loop has been told of: that is not waited for. */
+/* Reads without waiting, for another process may have read what the loop has been told of. */
 static ssize_t serial_get_input(const struct serial_end *e, void *at, size_t len)
 {
 	struct pollfd p = { .fd = e->src.fd, .events = POLLIN };
@@ -262,7 +262,8 @@ static void serial_flush(struct serial *s)
 	} else if (s->eof) {
 		serial_hang_up(s);
 	} else {
-		/* It may have left without waiting for what it sent to be taken. */
+		/* The client may have left without waiting for its last input to be taken: go on reading
+		 * that. */
 		serial_close_end(s, &s->output);
 	}
 }
@@ -461,7 +462,7 @@ int serial_host_open(struct serial *s, const struct vm_config *config, struct er
 		return error_add(err, ret, "cannot set up the serial port: %s", strerror(-ret));
 	if (config->serial == SERIAL_UNIX)
 		return serial_listen(s, config->serial_path, err);
-	/* One that arrives has it from then on. */
+	/* A guest that arrives gets the terminal when it is here: serial_take_terminal(). */
 	s->terminal_due = !config->from;
 	/* The first look at input that cannot be watched. */
 	serial_wake(s);

@@ -73,7 +73,8 @@ static int soft_announce_ack(struct soft_vdpa *sv, uint8_t command, const uint8_
 	return 0;
 }
 
-/* Another number of queues is served, if the port can: those that have become so may have something to do. */
+/* Serves another number of queues, if the port can. Queues that were not served before may have something to
+ * do. */
 static int soft_steer_as(struct soft_vdpa *sv, const struct soft_steering *next)
 {
 	int ret = soft_port_steer(sv, next);

@@ -52,7 +52,7 @@ struct soft_source {
 	 VIRTIO_BIT(VIRTIO_NET_F_GUEST_UFO) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_USO4) |                          \
 	 VIRTIO_BIT(VIRTIO_NET_F_GUEST_USO6) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_HDRLEN))
 
-/* What has become of a port. Gone is for good: another interface of its name is another interface. */
+/* State of a port. A port that is gone stays gone: a new interface of its name is another one. */
 enum soft_port_state { SOFT_PORT_DOWN, SOFT_PORT_UP, SOFT_PORT_GONE };
 
 /* The other side: packets with a struct virtio_net_hdr_v1 in front. */
@@ -79,8 +79,8 @@ struct soft_port_ops {
 	int (*receive)(struct soft_port *port, unsigned int source, void *buf, uint32_t size);
 	/* 0 or -errno. */
 	int (*send)(struct soft_port *port, unsigned int pair, const struct iovec *iov, unsigned int n);
-	/* What the guest takes now: @offloads is a set of VIRTIO_NET_F_GUEST_*, @n_pairs are served. 0, or
-	 * -errno: then all is as before. */
+	/* Sets what the guest takes now: @offloads is a set of VIRTIO_NET_F_GUEST_*, @n_pairs are served. 0,
+	 * or -errno: then all is as before. */
 	int (*set_offloads)(struct soft_port *port, uint64_t offloads);
 	int (*set_pairs)(struct soft_port *port, unsigned int n_pairs);
 	/* After @link or @raised, or an error. NULL where it is always up. */

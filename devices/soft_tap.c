@@ -145,7 +145,7 @@ static int tap_send(struct soft_port *port, unsigned int pair, const struct iove
 	return errno == EIO ? -ENETDOWN : -errno;
 }
 
-/* What the host does to the interface */
+/* Changes that the host makes to the interface */
 
 /*
  * Whether messages have come that are about the interface, or some are lost. What they say is not looked at:
@@ -169,7 +169,8 @@ static bool tap_take_messages(struct soft_tap *tap)
 	return about;
 }
 
-/* Its name and MTU now. The requests are such as do not wait for the kernel's lock on all interfaces. */
+/* Looks at the interface's name and MTU now. These requests do not wait for the kernel's lock on all
+ * interfaces. */
 static void tap_see(struct soft_tap *tap)
 {
 	struct ifreq ifr = { .ifr_ifindex = (int)tap->index };
@@ -246,7 +247,7 @@ static int tap_identify(const struct soft_tap *tap, struct soft_link *link)
 	return ret;
 }
 
-/* What was there before Ferry is left as it was. */
+/* Leaves an interface that was there before Ferry as it was. */
 static void tap_restore(struct soft_tap *tap)
 {
 	int fd = tap->port.sources[0].event.fd;
@@ -262,7 +263,7 @@ static void tap_undo(struct guard_undo *undo)
 {
 	struct soft_tap *tap = container_of(undo, struct soft_tap, port.undo);
 
-	/* One that was made for this goes with its descriptor. */
+	/* An interface that Ferry made goes with its descriptor. */
 	if (!tap->made)
 		tap_restore(tap);
 }

@@ -96,8 +96,10 @@ struct vdpa {
 	/* Every queue uses its elements in the order in which they were made available, negotiated or not;
 	 * and what comes before it has ever had a receive buffer is dropped. */
 	bool in_order;
-	/* What the host is to be given back where the process ends otherwise, for guard_add(); NULL: nothing.
-	 * ops->close() does that, and guard_del(). */
+	/*
+	 * Gives back what was changed on the host where the process ends without ops->close(): for
+	 * guard_add(), NULL if nothing was changed. ops->close() gives it back itself, and calls guard_del().
+	 */
 	struct guard_undo *undo;
 };
 

@@ -314,7 +314,7 @@ static int channel_take_one(struct channel_listener *l)
 	case ENFILE:
 	case ENOBUFS:
 	case ENOMEM:
-		/* They come back, and nothing tells when. */
+		/* Descriptors and memory come back, and nothing tells when. */
 		log_limited(&l->limit, LOG_WARN, "cannot take a connection to %s yet: %s%s", l->address,
 			    strerror(errno), shortage_advice(-errno));
 		ret = channel_wait(&(struct channel){ .fd = -1, .cancel_fd = l->socket.cancel_fd }, 0,

@@ -14,7 +14,7 @@ struct clock_skew {
 	bool ahead; /* the peer's clock is */
 };
 
-/* This host's time of day, nanoseconds since 1970. */
+/* Returns this host's time of day, nanoseconds since 1970. */
 uint64_t clock_now(void);
 
 /* The least difference there can be to a peer whose clock was @theirs at some moment between @from and @to of

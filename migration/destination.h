@@ -25,13 +25,12 @@ struct destination {
 	void *tree;                 /* STATE_MAX bytes, for the payload in hand */
 };
 
-/*
- * What is done beside the guest's coming, and takes longer the larger it is: KVM and devices get its memory.
- * The first SYNC waits for it, and so do the devices' and the vCPUs' states.
- */
+/* Work that is done while the guest comes, and takes longer the larger it is: KVM and devices get its memory.
+ * The first SYNC waits for it, and so do the devices' and the vCPUs' states. */
 struct destination_work {
 	int fd; /* readable once it has ended */
-	/* Then, once: how. Waits for the end if it is called before. */
+	/* Tells once how the work has ended: 0, or -errno with the reason. Waits for the end where that has
+	 * not come. */
 	int (*end)(void *opaque, struct error *err);
 	void *opaque;
 };

@@ -202,7 +202,7 @@ static int client_follow(struct control_client *c, struct error *err)
 		client_progress(object, &last);
 	if (ret == 0) {
 		client_summary(object);
-		/* It has moved all the same, and the exit code says so. */
+		/* The guest has moved all the same, so the exit code says so. */
 		if (fflush(stdout) != 0 || ferror(stdout))
 			log_warn("the guest has moved; its progress could not all be written to stdout");
 		return 0;

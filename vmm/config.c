@@ -218,7 +218,7 @@ static int config_net_unknown(const char *key, struct error *err)
 	return error_add(err, -EINVAL, "--net: \"%s\" is not known; possible are: %s", key, names);
 }
 
-/* One that an interface can have. */
+/* Parses an address that an interface can have. */
 static bool config_parse_mac(const char *text, uint8_t mac[6])
 {
 	static const char digits[] = "0123456789abcdef0123456789ABCDEF";
@@ -240,7 +240,7 @@ static bool config_same(const char *a, const char *b)
 	return a && b && strcmp(a, b) == 0;
 }
 
-/* What Linux takes for an interface's name. */
+/* Whether Linux takes @name for an interface. */
 static bool config_is_ifname(const char *name)
 {
 	size_t len = strlen(name);

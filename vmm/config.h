@@ -22,7 +22,7 @@
 /* How far a source's clock may be from this host's, seconds, where --clock-skew does not say another. */
 #define CONFIG_CLOCK_SKEW 60u
 
-/* What of this process may get into a core file: nothing, its own memory, or the guest's as well. */
+/* How much of this process may get into a core file: nothing, its own memory, or the guest's as well. */
 enum core_kind { CORE_NONE, CORE_FERRY, CORE_GUEST };
 
 enum serial_kind { SERIAL_STDIO, SERIAL_UNIX, SERIAL_NONE };

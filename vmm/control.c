@@ -262,7 +262,7 @@ static unsigned int control_count(struct control *control, enum control_call_sta
 	return n;
 }
 
-/* Something of a call has come, or its end. */
+/* More bytes of a call have come, or the client has hung up. */
 static void control_readable(struct loop_source *src, uint32_t events)
 {
 	struct control_call *call = container_of(src, struct control_call, src);
@@ -365,7 +365,7 @@ static void control_take(struct control *control, int fd)
 	control_set_state(call, CALL_READING);
 }
 
-/* One at a time: who has been taken is heard before the next one, and may be whole by then. */
+/* Takes one client at a time: its call may have come by now, and is read before the next client is taken. */
 static void control_accepted(struct loop_source *src, uint32_t events)
 {
 	struct control *control = container_of(src, struct control, listener);
@@ -531,7 +531,7 @@ void control_destroy(struct control *control)
 	bool began[CONTROL_MAX_CLIENTS];
 
 	loop_call(control->loop, control_stop, control);
-	/* Whoever comes now finds nobody, and no file once the calls have ended. */
+	/* A client that comes now finds nobody who listens; the file goes before the calls are waited for. */
 	socket_file_remove(&control->file);
 	pthread_mutex_lock(&control->lock);
 	for (unsigned int i = 0; i < CONTROL_MAX_CLIENTS; i++)

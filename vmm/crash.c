@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What an assertion that fails does in the program, in the place of the C library's: nobody waits to read it.
- */
+/* The program's own end for a failed assertion, in the place of the C library's, which waits for the reader
+ * of stderr. */
 #include <stdlib.h>
 
 #include "vmm/log.h"

@@ -14,7 +14,7 @@
 #include "vmm/loop.h"
 #include "vmm/shortage.h"
 
-/* What a start-up needs to notice that it is to end, and to take down what it has. */
+/* Time for a start-up to notice that it is to end, and to take down what it has. */
 #define GUARD_START_MS 2000u
 /* The same for a VM that runs: its vCPUs stop, a migration is called off, storage completes what it has. */
 #define GUARD_END_MS 10000u
@@ -67,7 +67,7 @@ static void guard_force(struct guard *guard)
 	const struct itimerspec after = { .it_value.tv_nsec = GUARD_UNDO_MS * 1000000 };
 	timer_t timer;
 
-	/* This thread may be held up, too: then the signal comes by itself. */
+	/* The guard may be held up, too, by an undo: then the timer sends the signal. */
 	signal(guard->signal, SIG_DFL);
 	guard_unblock(guard->signal);
 	if (timer_create(CLOCK_MONOTONIC, &event, &timer) == 0)
@@ -142,7 +142,8 @@ static int guard_start(struct guard *guard, struct error *err)
 	sigset_t all, old;
 	int ret;
 
-	/* It puts a terminal's settings back even where it is in the background: SIGTTOU would stop it. */
+	/* The guard puts a terminal's settings back, also from the background, where SIGTTOU would stop the
+	 * process. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	ret = -pthread_create(&guard->thread, NULL, guard_thread, guard);
@@ -233,7 +234,7 @@ int guard_exit(struct guard *guard)
 
 	loop_signal(guard->quit_fd);
 	pthread_join(guard->thread, NULL);
-	/* What came while the thread ended. */
+	/* Signals may have come while the thread ended. */
 	guard_take(guard);
 	signo = guard->signal;
 	guard_close(guard);

@@ -25,10 +25,8 @@ struct guard;
  */
 void guard_failed_calls(void);
 
-/*
- * Something of the host's that the process has changed and that outlives it: the file of a socket, a
- * terminal's settings, a bridge's port. Owned by whoever changed it.
- */
+/* A change to the host that outlives the process: the file of a socket, a terminal's settings, a bridge's
+ * port. Owned by whoever changed it. */
 struct guard_undo {
 	/*
 	 * Puts it back. On the guard's thread, while any other thread may be anywhere: waits for no lock and

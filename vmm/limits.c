@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the host has, and what it allows. */
+/* Memory that the host has, and how much of it may be locked. */
 #define _GNU_SOURCE
 #include "vmm/limits.h"
 

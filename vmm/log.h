@@ -14,9 +14,9 @@ extern enum log_level log_level;
 
 /*
  * One line to stderr, "ferry: " in front, in one write(): lines of several threads do not mix, and keep their
- * order. What is no plain text in it (see text.h) is shown as "?", so that a stranger's words in it neither
- * command a terminal nor pass for a message of ours. tests/log-places lists who may use these: whatever can
- * be made to happen again and again from outside goes through log_limited(). Any thread.
+ * order. Everything in it that is no plain text (see text.h) is shown as "?", so that a stranger's words in
+ * it neither command a terminal nor pass for a message of ours. tests/log-places lists who may use these:
+ * whatever can be made to happen again and again from outside goes through log_limited(). Any thread.
  */
 void log_message(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

@@ -11,11 +11,11 @@
  * no interface up that has another. */
 bool mac_valid(const uint8_t mac[MAC_LEN]);
 
-/* One of those that are for anyone to take (locally administered), at random. 0, or -EIO without random
- * bytes. */
+/* Makes a random address, of those that are for anyone to take (locally administered). 0, or -EIO without
+ * random bytes. */
 int __must_check mac_random(uint8_t mac[MAC_LEN]);
 
-/* For a printf() of an address. */
+/* Format and arguments for printing an address. */
 #define MAC_FORMAT  "%02x:%02x:%02x:%02x:%02x:%02x"
 #define MAC_ARGS(m) (m)[0], (m)[1], (m)[2], (m)[3], (m)[4], (m)[5]
 

@@ -38,16 +38,16 @@
  * may never touch. */
 #define APP_PREFAULT_MAX GIB(1)
 
-/* What the VM, the serial port, clients of the control socket and a migration open beside the devices; and
- * what a disk does: its file, a loop, the guest's kick and interrupts. */
+/* File descriptors that the VM, the serial port, clients of the control socket and a migration open beside
+ * the devices; and those of a disk: its file, a loop, the guest's kick and interrupts. */
 #define APP_DESCRIPTORS      (32u + CONTROL_MAX_CLIENTS + CONTROL_MAX_CALLS)
 #define APP_DISK_DESCRIPTORS 12u
 
-/* What is done for a guest beside its coming, on a thread of its own. */
+/* Work that is done for a guest while it comes, on a thread of its own. */
 struct app_work {
 	bool running;
 	pthread_t thread;
-	int done_fd; /* eventfd: it has ended, with: */
+	int done_fd; /* eventfd: the work has ended, with @ret and @err */
 	int ret;
 	struct error err;
 };
@@ -76,7 +76,7 @@ struct app {
 	_Atomic bool outcome_unknown;
 };
 
-/* Once: the word stays. */
+/* Called once: the guard's word stays, so it is not watched any longer. */
 static void app_stopped(struct loop_source *src, uint32_t events)
 {
 	struct app *app = container_of(src, struct app, stop);
@@ -249,7 +249,8 @@ static void app_foresee_memlock(const struct vm_config *config)
 		log_warn("%s", err.text);
 }
 
-/* Guest and devices get theirs one by one, and the last of them would be the one to find none. */
+/* Checks the limit of file descriptors for all at once: guest and devices open theirs one by one, and the
+ * last of them would be the one to find none. */
 static int app_check_descriptors(const struct app *app, struct error *err)
 {
 	unsigned int n = APP_DESCRIPTORS + app->config.cpus + app->config.n_disks * APP_DISK_DESCRIPTORS;
@@ -259,7 +260,8 @@ static int app_check_descriptors(const struct app *app, struct error *err)
 	return shortage_check_descriptors(n, err);
 }
 
-/* Before a guest is waited for: what cannot be had is said at once, and a NIC is nobody else's any more. */
+/* Opens the NICs, and looks at the disks, before a guest is waited for: so what cannot be had is said at
+ * once, and nobody else can take a NIC. */
 static int app_claim(struct app *app, struct error *err)
 {
 	int ret = 0;
@@ -278,7 +280,8 @@ static int app_claim(struct app *app, struct error *err)
 	return ret < 0 ? ret : app_check_descriptors(app, err);
 }
 
-/* The machine without what costs by its size: interrupt controllers, and everything on its buses. */
+/* The part of the machine that costs the same for every size: interrupt controllers, and everything on its
+ * buses. */
 static int app_frame(struct app *app, uint64_t mem, unsigned int cpus, struct error *err)
 {
 	int ret;
@@ -319,7 +322,7 @@ static int app_frame(struct app *app, uint64_t mem, unsigned int cpus, struct er
 	return ret;
 }
 
-/* And with it, once there is memory: KVM's part of that, and vCPUs. */
+/* The rest of the machine, once there is memory: KVM's tables for that, and vCPUs. */
 static int app_equip(struct app *app, struct error *err)
 {
 	int ret = vm_equip(&app->vm, err);
@@ -354,8 +357,8 @@ static int app_boot(struct app *app, struct error *err)
 	return app_wait_mapped(app, err);
 }
 
-/* What takes longer the larger the guest is: threads before the kernel is busy with the process's memory, and
- * in between what of the guest came before KVM could be told of it. */
+/* Does what takes longer the larger the guest is. vCPU threads come first, for the kernel is busy with the
+ * process's memory later; pages of the guest that came before KVM had its memory are entered in between. */
 static int app_work(struct app *app, struct error *err)
 {
 	int ret = app_equip(app, err);
@@ -376,7 +379,7 @@ static void *app_work_thread(void *arg)
 	return NULL;
 }
 
-/* While the guest comes. */
+/* Starts app_work(), which goes on while the guest comes. */
 static int app_work_begin(struct app *app, struct error *err)
 {
 	int ret;
@@ -401,7 +404,7 @@ static int app_work_end(void *opaque, struct error *err)
 	return work->ret < 0 ? error_add(err, work->ret, "%s", work->err.text) : 0;
 }
 
-/* By what the operator has allowed, or else by what the host has. */
+/* Bounds the guest by what the operator has allowed, or else by what the host has. */
 static void app_check_size(const struct app *app, const struct destination *dst, struct error *err)
 {
 	const struct vm_config *config = &app->config;
@@ -418,10 +421,8 @@ static void app_check_size(const struct app *app, const struct destination *dst,
 		error_add(err, -EINVAL, "the guest has %u vCPUs, --cpus says %u", dst->cpus, config->cpus);
 }
 
-/*
- * What a source describes is compared as a whole before anything is taken for it; then it is told at once,
- * however large the guest is.
- */
+/* Compares what a source describes as a whole before it takes memory for the guest; then READY goes out at
+ * once, however large the guest is. */
 static int app_prepare(struct app *app, struct destination *dst, struct error *err)
 {
 	int ret;
@@ -562,7 +563,7 @@ static int command_receive(int argc, char **argv)
 	return app_main(&app);
 }
 
-/* The exit code of who was asked for words alone. */
+/* The exit code of a command that only prints. */
 static int said(void)
 {
 	if (fflush(stdout) == 0 && !ferror(stdout))

@@ -43,10 +43,8 @@ struct memory {
 int __must_check memory_init(struct memory *m, uint64_t size, struct error *err);
 void memory_exit(struct memory *m);
 
-/*
- * Its two halves. A frame has the regions, and no memory: it costs nothing, whatever its size; nothing in
- * it can be reached. memory_fill() that fails leaves the frame.
- */
+/* The two halves of memory_init(). A frame has the regions, and no memory: it costs nothing, whatever its
+ * size; nothing in it can be reached. memory_fill() that fails leaves the frame. */
 void memory_frame(struct memory *m, uint64_t size);
 int __must_check memory_fill(struct memory *m, struct error *err);
 

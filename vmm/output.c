@@ -92,7 +92,7 @@ static void output_tell(struct output *o, void (*event)(void *opaque), int error
 	pthread_cond_broadcast(&o->changed);
 }
 
-/* One line out. With the lock held, which is given up meanwhile. Returns whether it went. */
+/* Writes one line. With the lock held, which is given up meanwhile. Returns whether it was written. */
 static bool output_step(struct output *o, bool failing)
 {
 	uint8_t chunk[OUTPUT_CHUNK];

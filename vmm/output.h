@@ -9,14 +9,15 @@
 
 #include "vmm/util.h"
 
-/* What waits to be written at most; a power of two. As much as a pipe holds. */
+/* Bytes that can wait to be written; a power of two. As much as a pipe holds. */
 #define OUTPUT_MAX 65536u
 /* How long the end of a process waits for its last words to be read. */
 #define OUTPUT_LAST_MS 500
 
 struct output;
 
-/* What becomes of bytes that were put; on the writer's thread, no lock held. All may call output_put(). */
+/* Calls that tell what became of bytes that were put; on the writer's thread, no lock held. All may call
+ * output_put(). */
 struct output_events {
 	/* A line, or a piece of one, is lost: write() said @error. What comes next is tried all the same: a
 	 * full disk, or a FIFO without a reader, may be found better. */

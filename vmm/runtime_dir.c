@@ -13,7 +13,8 @@
 /* Not a name that a VM can have. */
 #define RUNTIME_DIR_LOCK ".lock"
 
-/* Who has the lock lets go of it after a few system calls, unless it was stopped, or the file system was. */
+/* A process that has the lock lets go of it after a few system calls, unless it was stopped, or the file
+ * system was. */
 #define RUNTIME_DIR_LOCK_MS 5000
 #define RUNTIME_DIR_STEP_MS 20
 

@@ -5,8 +5,8 @@
 
 #include "vmm/log.h"
 
-/* What can be done about the error of a call that makes a descriptor or a thread, to be put behind its text;
- * "" where that is not what is missing. */
+/* Says what can be done about @ret, the error of a call that makes a descriptor or a thread, to be put behind
+ * its text; "" where neither is what is missing. */
 const char *shortage_advice(int ret);
 
 /* Raises this process's limit of descriptors to what its user is allowed at most. */

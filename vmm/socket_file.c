@@ -51,7 +51,7 @@ static int socket_file_clear(const struct socket_file *file, const struct sockad
 	ret = socket_file_probe(addr);
 	if (ret < 0)
 		return ret;
-	/* What was asked is what goes: another may have been quicker. */
+	/* The file that was examined is the one to remove: another process may have replaced it meanwhile. */
 	if (fstatat(file->dir_fd, file->name, &now, AT_SYMLINK_NOFOLLOW) < 0)
 		return errno == ENOENT ? 0 : -errno;
 	if (now.st_dev != st.st_dev || now.st_ino != st.st_ino)

@@ -11,7 +11,7 @@
 
 #include "vmm/util.h"
 
-/* One that socket_file_bind() made; all zero: none. */
+/* The file of a socket that socket_file_bind() made; all zero: none. */
 struct socket_file {
 	int dir_fd; /* the caller's: @name is in it; AT_FDCWD for a path */
 	char name[sizeof(((struct sockaddr_un *)NULL)->sun_path)];

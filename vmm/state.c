@@ -418,7 +418,7 @@ int state_get_string(struct state_node *node, const char *name, uint32_t max, co
 		return ret;
 	end = (const char *)value + len - 1;
 	text = (const char *)value;
-	/* One NUL, at the end, and before it plain text: people will be shown it. */
+	/* A string has one NUL, at its end, and plain text before that: people will be shown it. */
 	while (text < end && (n = text_plain_len(text, end)) > 0)
 		text += n;
 	if (text != end || *end != '\0')

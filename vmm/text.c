@@ -53,7 +53,7 @@ void text_clean(char *text, size_t len)
 		unsigned int plain = text_plain_len(text, end), n;
 
 		text_decode(text, end, &n);
-		/* All of a character that is not plain: a terminal could obey a part of it. */
+		/* Replace every byte of a character that is not plain: a terminal could obey a part of it. */
 		for (unsigned int i = 0; plain == 0 && i < (n ? n : 1); i++)
 			text[i] = '?';
 		text += n ? n : 1;

@@ -15,9 +15,10 @@
 uint32_t text_decode(const char *s, const char *end, unsigned int *len);
 
 /*
- * Its bytes; 0 also for what a terminal or a reader would take for more than a character: control
- * characters from U+0000 to U+001f and from U+007f to U+009f, of which terminals obey also the latter; ends
- * of lines and paragraphs (U+2028, U+2029); and what turns the direction of the text around it.
+ * How many bytes the character at @s has; 0 also for one that a terminal or a reader would take for more than
+ * a character: control characters from U+0000 to U+001f and from U+007f to U+009f, of which terminals obey
+ * also the latter; ends of lines and paragraphs (U+2028, U+2029); and what turns the direction of the text
+ * around it.
  */
 unsigned int text_plain_len(const char *s, const char *end);
 

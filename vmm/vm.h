@@ -78,12 +78,12 @@ int __must_check vm_init(struct vm *vm, uint64_t mem, unsigned int cpus, struct 
 void vm_destroy(struct vm *vm);
 
 /*
- * Its parts, for a guest that is yet to be compared. The frame has what costs the same for any size: KVM's
- * VM, a frame of memory (memory.h), and of the vCPUs the first, which can be asked what they are like here;
- * devices can be added. vm_fill() makes memory, which costs next to nothing yet. vm_equip() gives it to KVM,
- * whose tables for it can take seconds where it has no second level of paging in hardware, and makes the
- * other vCPUs, as vm_accept() has made the first; meanwhile another thread may write memory, and call
- * vm_prefault(). Where one fails vm_destroy() is still to be called.
+ * The parts of vm_init(), for a guest that is yet to be compared. The frame has what costs the same for any
+ * size: KVM's VM, a frame of memory (memory.h), and of the vCPUs the first, which can be asked what they are
+ * like here; devices can be added. vm_fill() makes memory, which costs next to nothing yet. vm_equip() gives
+ * it to KVM, whose tables for it can take seconds where it has no second level of paging in hardware, and
+ * makes the other vCPUs, as vm_accept() has made the first; meanwhile another thread may write memory, and
+ * call vm_prefault(). Where one fails vm_destroy() is still to be called.
  */
 int __must_check vm_frame(struct vm *vm, uint64_t mem, unsigned int cpus, struct error *err);
 int __must_check vm_fill(struct vm *vm, struct error *err);

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/*
- * What a driver is shown of the disk (virtio 1.4, "Block Device / Device configuration layout"): features and
- * configuration; and whether a guest that has been shown them elsewhere finds them kept here.
- */
+/* The disk as a driver is shown it (virtio 1.4, "Block Device / Device configuration layout"): features and
+ * configuration; and whether a guest that has been shown them elsewhere finds them kept here. */
 #include "devices/blk_priv.h"
 
 #include <errno.h>
@@ -198,7 +196,7 @@ bool blk_config_kept(const struct blk_file *f, uint64_t offered, const uint8_t *
 			return false;
 		memcpy(rest + field->offset, here + field->offset, field->size);
 	}
-	/* What no field of Ferry's is at means something that is not known here. */
+	/* A byte of the source's where Ferry has no field means something that is not known here. */
 	return memcmp(rest, here, sizeof(rest)) == 0;
 }
 

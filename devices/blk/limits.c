@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What a disk's storage says of itself: how direct I/O must be aligned, its blocks, the unit of a discard.
+ * The limits that a disk's storage has by its own word: how direct I/O must be aligned, its blocks, the unit
+ * of a discard.
  *
- * The kernel's own struct statx: the C library's may lack the fields that are asked for, so <sys/stat.h> must
- * not be here.
+ * The struct statx here is the kernel's own: the C library's may lack the fields that are asked for, so
+ * <sys/stat.h> must not be here.
  */
 #define _GNU_SOURCE
 #include "devices/blk_priv.h"
@@ -67,7 +68,8 @@ static void blk_ask_device(int fd, const struct statx *stx, struct blk_limits *l
 		l->alignment_offset = (unsigned int)offset;
 	if (unit >= BLK_SECTOR && unit % BLK_SECTOR == 0 && unit <= GIB(1))
 		l->discard_len = (uint32_t)max_u64(unit, l->discard_len);
-	/* What is right for every driver of a block device, also where its memory may be less aligned. */
+	/* Multiples of the logical block are right for every driver of a block device, also where its memory
+	 * may be less aligned. */
 	l->mem_align = l->offset_align = l->block_len;
 }
 

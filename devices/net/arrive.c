@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-/* What goes ahead of the guest, again and again, and with it. */
+/* The warm state: comes ahead of the guest, again and again, and once more with it. */
 struct net_warm {
 	bool active;
 	uint64_t generation, features;
@@ -41,7 +41,7 @@ static int net_read_stats_types(struct net *net, struct net_warm *warm, const st
 	return 0;
 }
 
-/* What net_put_warm() of the source described. */
+/* Reads what net_put_warm() of the source has written. */
 static int net_read_warm(struct net *net, struct net_warm *warm, struct state_node *node)
 {
 	struct cvq_limits limits;
@@ -74,7 +74,7 @@ static int net_read_warm(struct net *net, struct net_warm *warm, struct state_no
 	return state_finish(node);
 }
 
-/* What the transport says of its driver goes with what the NIC says. */
+/* Whether the transport's state and the NIC's describe the same driver. */
 static int net_check_status(struct net *net, const struct net_arrival *a, struct error *err)
 {
 	uint32_t status = a->virtio.status;
@@ -238,7 +238,7 @@ static int net_apply_arrival(struct net *net, struct net_arrival *a, struct erro
 
 /* The two operations */
 
-/* What the device says against it, with the device's name. */
+/* Adds what the device says against the guest, with the device's name. */
 static int net_refuse_arrival(struct net *net, int ret, const struct error *reason, struct error *err)
 {
 	return ret < 0 ? error_add(err, ret, "%s (%s): %s", net->name, net->vdpa->name, reason->text) : ret;

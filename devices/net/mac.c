@@ -29,7 +29,7 @@ int net_choose_mac(struct net *net, struct error *err)
 	return 0;
 }
 
-/* One that was shown to the guest as its own; without VIRTIO_NET_F_MAC zero stands for none. */
+/* Checks an address that was shown to the guest as its own; without VIRTIO_NET_F_MAC zero stands for none. */
 int net_check_mac(const struct net *net, const char *which, const uint8_t *mac, uint64_t offered,
 		  struct error *err)
 {

@@ -44,7 +44,8 @@ static void terminal_try(struct terminal *t)
 	cfmakeraw(&raw);
 	/* Messages to stderr still want their line ends. */
 	raw.c_oflag |= OPOST;
-	/* Another process may have read what the loop has been told of. */
+	/* VMIN 0, because another process may have read what the loop has been told of: read() must not wait
+	 * then. */
 	raw.c_cc[VMIN] = 0;
 	raw.c_cc[VTIME] = 0;
 	/* First, so that the guard never finds a terminal that is raw and not known to be. */
@@ -56,7 +57,7 @@ static void terminal_try(struct terminal *t)
 	t->got(t);
 }
 
-/* Neither call waits: not for a terminal that was stopped, either. */
+/* Neither tcflush() nor tcsetattr(TCSANOW) waits, not even for a terminal that was stopped. */
 static void terminal_restore(struct terminal *t)
 {
 	if (!atomic_exchange(&t->taken, false) || !terminal_in_foreground(t))
@@ -122,7 +123,7 @@ static void terminal_signalled(struct loop_source *src, uint32_t events)
 			terminal_restore(t);
 			raise(SIGSTOP);
 		}
-		/* Whoever had it meanwhile has set it as they like. */
+		/* The job that had the terminal meanwhile may have changed its settings. */
 		terminal_try(t);
 	}
 }

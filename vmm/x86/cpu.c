@@ -387,7 +387,7 @@ int cpu_accept(struct vm *vm, struct state_node *node)
 		ret = -EINVAL;
 	if (cpu_accept_tsc(vm, node, &khz) < 0)
 		ret = -EINVAL;
-	/* Those that are not there yet are made like this. */
+	/* vCPUs that are not there yet get the model when vm_equip() makes them. */
 	for (unsigned int i = 0; ret == 0 && i < vm->n_vcpus && vm->vcpus[i].fd >= 0; i++) {
 		ret = cpu_set_cpuid(&vm->vcpus[i], &cpuid, node->err);
 		if (ret == 0 && khz != vm->cpu->tsc_khz)

@@ -64,7 +64,7 @@ static int join_take_mtu(struct soft_join *join, int fd, const struct soft_link 
 	return 0;
 }
 
-/* What has changed nevertheless. */
+/* Logs what has changed of the bridge all the same. */
 static void join_compare(int fd, const struct soft_link *tap, const struct soft_link *before)
 {
 	struct soft_link after;

@@ -9,7 +9,7 @@
 #include "devices/vdpa/soft/link.h"
 #include "vmm/log.h"
 
-/* What was done to an interface and has to be undone. All zero: nothing. */
+/* Changes that were made to an interface and have to be undone. All zero: none. */
 struct soft_join {
 	unsigned int index;
 	unsigned int bridge;      /* index of that which it was made a port of; 0: none */
@@ -25,7 +25,7 @@ struct soft_join {
 int __must_check soft_join(struct soft_join *join, const struct soft_link *tap, bool made, const char *bridge,
 			   struct error *err);
 
-/* What the operator has changed since stays as it is. */
+/* Undoes what @join says. Settings that the operator has changed since stay as they are. */
 void soft_leave(const struct soft_join *join);
 
 #endif

@@ -53,7 +53,7 @@ static void link_put(struct link_request *r, uint16_t type, const void *data, si
 	r->header.nlmsg_len += RTA_SPACE(len);
 }
 
-/* One message of an answer, as a @reader says: 0: there are more, 1: it was the last, or -errno. */
+/* Hands one message of an answer to @reader. Returns 0: more follow, 1: it was the last, or -errno. */
 static int link_read(const struct nlmsghdr *message, int (*reader)(const struct nlmsghdr *, void *),
 		     void *arg)
 {

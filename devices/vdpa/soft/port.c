@@ -44,14 +44,14 @@ void soft_port_watch(struct soft_vdpa *sv, bool watch)
 	for (unsigned int i = 0; i < sv->port->n_sources; i++) {
 		struct soft_source *source = &sv->port->sources[i];
 
-		/* One that is not attached shows a fault without an end. */
+		/* A source whose queue is not attached reports EPOLLERR without an end. */
 		if (!watch || sv->port->gone || i >= soft_n_served(&sv->steering)) {
 			soft_port_unwatch(source);
 			continue;
 		}
 		if (!source->watched)
 			source->watched = loop_add(&sv->loop, &source->event, EPOLLIN) == 0;
-		/* The kernel had no memory for it: later. */
+		/* The kernel had no memory for watching it: try again later. */
 		if (!source->watched)
 			soft_port_rest(source);
 	}
