@@ -9,9 +9,10 @@
 #include "vmm/shortage.h"
 
 #define BLK_PCI_CLASS 0x018000u /* mass storage, other */
-/* For which a vCPU is kept, and what waits for it: less than a guest's watchdogs and its operator notice. */
+/* A vCPU, and what waits for it, is kept no longer than this: less than a guest's watchdogs and its operator
+ * notice. */
 #define BLK_RESET_MS 100
-/* For threads with nothing to wait for to come to their end. */
+/* Time for threads that wait for nothing to come to their end. */
 #define BLK_END_MS 100
 
 static void blk_config_read(struct virtio_pci *v, uint32_t offset, void *data, uint32_t len)
@@ -111,7 +112,8 @@ static void blk_reset_call(void *arg)
 	blk_detach(blk);
 }
 
-/* Storage that does not answer keeps a request: the driver waits for that, not its vCPU. */
+/* Begins a reset. Storage that does not answer keeps a request: the driver waits for that, and its vCPU does
+ * not. */
 static bool blk_end_reset(struct blk *blk, uint64_t until_ns)
 {
 	if (blk->resetting && !loop_wait_until(&blk->loop, &blk->reset, until_ns))

@@ -19,9 +19,9 @@ int __must_check blk_create(struct blk **blk, struct vm *vm, struct pci_bus *bus
 			    bool read_only, bool arriving, unsigned int index, struct error *err);
 
 /*
- * Once vCPUs have ended; waits for the storage until @until_ns, or a moment where that has passed. False: it
- * does not answer, and a thread waits for it in the kernel, with the disk, its bus, and guest memory in use.
- * Nothing is freed then, and the process is to end without taking these down.
+ * Frees the disk, once vCPUs have ended. Waits for its storage until @until_ns (now_ns()), or a moment where
+ * that has passed. False: the storage does not answer, and a thread waits for it in the kernel and uses the
+ * disk, its bus and guest memory. Nothing is freed then, and the process is to end without taking these down.
  */
 bool blk_destroy(struct blk *blk, uint64_t until_ns);
 

@@ -71,9 +71,9 @@ static int blk_file_set_flags(struct blk_file *f, struct error *err)
 }
 
 /*
- * Two that write one device destroy what is on it, and our lock keeps away only those that ask for it.
- * Whoever has claimed the device in the kernel, for a mount, a RAID or a volume, shows here. Not claimed for
- * good: a destination on the same host finds it as free as the source did.
+ * Refuses a device that this host uses. Two writers destroy what is on a device, and our lock keeps away only
+ * those that ask for it; a claim in the kernel, for a mount, a RAID or a volume, shows here. Ferry's own
+ * claim ends at once, so that a destination on the same host finds the device free, too.
  */
 static int blk_file_check_claims(struct blk_file *f, struct error *err)
 {

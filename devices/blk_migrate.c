@@ -22,14 +22,14 @@
 
 #include <errno.h>
 
-/* With vCPUs running. For a request: longer than a disk tries to read a bad sector. For all that the host has
- * cached, or a flush of the guest's: as long as a migration waits for anything. */
+/* Deadlines with vCPUs running. For a request: longer than a disk tries to read a bad sector. For all that
+ * the host has cached, or a flush of the guest's: as long as a migration waits for anything. */
 #define BLK_ANSWER_MS 10000u
 #define BLK_SYNC_MS   60000u
-/* At a destination: the guest runs at the source. */
+/* Deadline at a destination while the guest runs at the source. */
 #define BLK_WARM_MS 10000
-/* The guest stands still: what is asked for is small, and storage has answered a moment ago. A source waits
- * 10 s for load(). */
+/* Deadlines while the guest stands still: little is asked for, and storage has answered a moment ago. A
+ * source waits 10 s for load(). */
 #define BLK_TAKE_MS 5000
 #define BLK_LOCK_MS 1000
 
@@ -139,7 +139,7 @@ static int blk_warm_load(struct device *dev, struct state_node *node)
 	return ret < 0 ? ret : blk_job_run(&blk->job, blk_warm_job, end_of(BLK_WARM_MS), node->err);
 }
 
-/* Beside the guest's requests. A failure is found again in pause(), or by the guest. */
+/* Writes back beside the guest's requests. A failure is found again in pause(), or by the guest. */
 static int blk_sync_job(struct blk *blk, struct error *err)
 {
 	if (blk_file_write_back(&blk->file) < 0)
@@ -147,7 +147,8 @@ static int blk_sync_job(struct blk *blk, struct error *err)
 	return 0;
 }
 
-/* In its turn behind the request that the thread is at, and through the storage. */
+/* Finds out whether storage answers: in its turn behind the request that the thread is at, and through the
+ * storage. */
 static int blk_answer_job(struct blk *blk, struct error *err)
 {
 	return blk_read_beginning(blk, err);
@@ -163,7 +164,7 @@ static int blk_rest_job(struct blk *blk, struct error *err)
 	return blk_read_beginning(blk, err);
 }
 
-/* -EAGAIN, or what to say when it has taken @max_ms. */
+/* Returns -EAGAIN, or -ETIMEDOUT with the reason once @max_ms have passed. */
 static int blk_still_asking(struct blk *blk, unsigned int max_ms, struct error *err)
 {
 	if (now_ns() - blk->asked_ns < max_ms * UINT64_C(1000000))
@@ -283,7 +284,7 @@ static int blk_take_job(struct blk *blk, struct error *err)
 	return blk_read_beginning(blk, err);
 }
 
-/* The same bytes here as there: an operator can name another disk of the same size. */
+/* Compares the beginnings: an operator can name another disk of the same size. */
 static int blk_take(struct blk *blk, uint64_t fingerprint, struct error *err)
 {
 	int ret = blk_job_run(&blk->job, blk_take_job, end_of(BLK_TAKE_MS), err);
@@ -367,8 +368,8 @@ static void blk_release(struct device *dev)
 	struct blk *blk = container_of(dev, struct blk, device);
 	struct error err = { 0 };
 
-	/* Past that it is done whenever the storage lets it, behind what it has not answered yet: a lock that
-	 * a late load() takes is given back. */
+	/* Where the storage answers too late, the lock is given back when it does, behind the requests
+	 * before: also a lock that a late load() takes. */
 	if (blk_job_run(&blk->release_job, blk_release_job, end_of(BLK_LOCK_MS), &err) < 0)
 		log_warn("%s", err.text);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The NIC: a virtio-net device for the guest in front of a vDPA device, every queue through shadow rings, the
- * control queue intercepted and recorded, and its part in a migration.
+ * The NIC: a virtio-net device for the guest in front of a vDPA device. Data queues go through shadow rings,
+ * or are served by the device itself (passthrough); the control queue is intercepted and recorded.
  */
 #ifndef FERRY_DEVICES_NET_H
 #define FERRY_DEVICES_NET_H
@@ -20,7 +20,7 @@ int __must_check net_create(struct net **net, struct vm *vm, struct pci_bus *bus
 			    unsigned int index, const struct net_config *config, struct error *err);
 void net_destroy(struct net *net);
 
-/* How many file descriptors net_create() needs in front of @vdpa, at most. */
+/* How many file descriptors net_create() opens in front of @vdpa, at most. */
 unsigned int net_descriptors(const struct vdpa *vdpa);
 
 /*

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the rooms of the NIC share: net.c (building it, what the guest sees), net_features.c, net_life.c
- * (starting and stopping the vDPA device), net_ring.c (the guest's rings), net_data.c (data queues),
- * net_pass.c (data queues that are the device's own), net_mode.c (going over to them and back),
+ * Declarations that the files of the NIC share: net.c (building it, what the guest sees), net_features.c,
+ * net_life.c (starting and stopping the vDPA device), net_ring.c (the guest's rings), net_data.c (data
+ * queues), net_pass.c (data queues that are the device's own), net_mode.c (going over to them and back),
  * net_ctrl.c (control queue), net_batch.c (Ferry's own commands on it), net_scratch.c (Ferry's own buffers:
  * receive buffers of a warm destination, announcements), net_stats.c (device statistics), net_migrate.c,
  * net/arrive.c (state that comes to a destination), net/mac.c (the NIC's address).
@@ -30,7 +30,8 @@
  * In whole pages. */
 #define NET_MAX_PACKET (17u * 4096u)
 
-/* Receive buffers that surely take the longest packet: none that drivers use for such is under 1 KiB. */
+/* Receive buffers that surely take the longest packet: no buffer that drivers use for such packets is under 1
+ * KiB. */
 #define NET_ENOUGH_BUFFERS 64u
 
 /* Of a queue's eventfds. Each signal is an event, so that nobody has to empty the counter in a packet's way.
@@ -368,7 +369,7 @@ void net_drop_early(struct net *net);
 void net_kick_receivers(struct net *net);
 /* Holds every chain that is in flight according to a loaded state, to be given to this host's device. */
 void net_queue_hold_in_flight(struct net_queue *q);
-/* Nothing before the device is at DRIVER_OK. */
+/* Kicks the device. Does nothing before the device is at DRIVER_OK. */
 void net_queue_kick_device(struct net_queue *q);
 
 /* net_ctrl.c. */
@@ -395,8 +396,8 @@ int __must_check net_ctrl_post(struct net *net, const uint8_t *cmd, uint32_t len
 void net_ctrl_publish(struct net *net);
 /* As svq_get_used(), without late answers to Ferry's own questions. */
 int __must_check net_ctrl_get_used(struct net *net, struct svq_used *used);
-/* The call in hand gives the device @ms for everything; what waits for it is bounded by that. At the
- * beginning of every call in which the device is asked something. */
+/* Gives the device @ms milliseconds for everything that the call in hand asks of it, and so bounds the waits
+ * for it. Called at the beginning of every call that asks the device something. */
 void net_ctrl_limit(struct net *net, unsigned int ms);
 /* Waits for the device's call on the control queue, until @end_ns or the end of the call's time: 0,
  * -ETIMEDOUT, or -ECANCELED where the process is to end. */
@@ -443,8 +444,9 @@ void net_announce_stop(struct net *net);
 
 /*
  * net/mac.c. The address that the guest is shown, by the device's configuration in net->config: one of
- * Ferry's choice where the device has none that an interface can have. net_check_mac() is for a peer's,
- * @which says which with a space behind it; @offered are features that the guest was offered.
+ * Ferry's choice where the device has none that an interface can have. net_check_mac() checks one that a peer
+ * sends; @which is a word for the message, with a space behind it, or ""; @offered are features that the
+ * guest was offered.
  */
 int __must_check net_choose_mac(struct net *net, struct error *err);
 int __must_check net_check_mac(const struct net *net, const char *which, const uint8_t *mac, uint64_t offered,

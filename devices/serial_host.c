@@ -16,7 +16,7 @@
 /* Taken out of the ring at once, on the stack. */
 #define SERIAL_CHUNK  4096u
 #define SERIAL_ESCAPE 0x01u /* Ctrl-A */
-/* Until what was short, such as descriptors, is asked for again: nothing tells when there are some. */
+/* Time until descriptors or memory that were short are asked for again: nothing tells when there are some. */
 #define SERIAL_RETRY_S 1
 
 void serial_wake(struct serial *s)
@@ -128,7 +128,7 @@ static unsigned int serial_unescape(struct serial *s, uint8_t *data, unsigned in
 	return n;
 }
 
-/* For an end of the input, 0 or -errno, that may be none. */
+/* Whether @ret of a read, 0 or -errno, is the input's end. */
 static bool serial_input_ended(struct serial *s, int ret)
 {
 	struct pollfd p = { .fd = s->input.src.fd };

@@ -72,10 +72,8 @@ static void hub_look(struct soft_hub *hub)
 	closedir(dir);
 }
 
-/*
- * Nobody is behind a port's name. If its owner was killed the name is nobody's; but for a moment that is so
- * as well of one that has just come.
- */
+/* Deletes a socket that nobody has, because its owner was killed. A port that has just come looks the same
+ * for a moment, so it is given some time. */
 static void hub_refused(const struct sockaddr_un *peer)
 {
 	struct stat st;

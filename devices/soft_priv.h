@@ -83,7 +83,7 @@ struct soft_port_ops {
 	 * or -errno: then all is as before. */
 	int (*set_offloads)(struct soft_port *port, uint64_t offloads);
 	int (*set_pairs)(struct soft_port *port, unsigned int n_pairs);
-	/* After @link or @raised, or an error. NULL where it is always up. */
+	/* Asked after @link or @raised, or an error. NULL where the port is always up. */
 	enum soft_port_state (*state)(struct soft_port *port);
 	void (*close)(struct soft_port *port);
 };
@@ -216,7 +216,7 @@ extern const struct vdpa_ops soft_ops;
 void soft_break(struct soft_vdpa *sv, unsigned int queue, const char *why);
 void soft_config_changed(struct soft_vdpa *sv);
 void soft_set_status_bits(struct soft_vdpa *sv, uint16_t set, uint16_t clear);
-/* Whether the device, queue @q of it, may be served now. */
+/* Whether the device, or its queue @q, may be served now. */
 bool soft_runs(const struct soft_vdpa *sv);
 bool soft_serves(const struct soft_queue *q);
 /* DRIVER_OK; every queue that is set up and enabled and not served yet; a reset. */
@@ -243,7 +243,7 @@ void soft_queue_spoil(struct soft_queue *q);
 void soft_kicked(struct loop_source *src, uint32_t events);
 void soft_port_readable(struct loop_source *src, uint32_t events);
 void soft_serve(struct soft_queue *q);
-/* vdpa/soft/port.c. All sources of the pairs that are served, or none, are watched. */
+/* vdpa/soft/port.c. Watches all sources of the pairs that are served, or none. */
 void soft_port_watch(struct soft_vdpa *sv, bool watch);
 void soft_port_unwatch(struct soft_source *source);
 /* A source that does nothing but fail is let alone for a moment, so that it does not keep the thread busy. */
@@ -251,9 +251,9 @@ void soft_port_rest(struct soft_source *source);
 void soft_port_rested(struct loop_source *src, uint32_t events);
 /* Forgets packets that came for a device that was not there. */
 void soft_port_drain(struct soft_vdpa *sv);
-/* The port's state: the guest's link follows it. */
+/* Looks at the port's state; the guest's link follows it. */
 void soft_port_look(struct soft_vdpa *sv);
-/* The port does what the guest takes, and serves the pairs that @next does, which becomes the steering: 0, or
+/* Has the port do what the guest takes, and serve the pairs of @next, which becomes the steering. 0, or
  * -errno: then all is as before. */
 int __must_check soft_port_set_offloads(struct soft_vdpa *sv, uint64_t offloads);
 int __must_check soft_port_steer(struct soft_vdpa *sv, const struct soft_steering *next);

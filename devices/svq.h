@@ -75,7 +75,7 @@ int __must_check svq_add(struct svq *svq, const struct virtio_seg *segs, uint16_
 			 uint64_t token);
 bool __must_check svq_publish(struct svq *svq);
 
-/* Elements that the device can see and has not given back, as far as is known. */
+/* Returns how many elements the device can see and has not given back, as far as is known. */
 static inline uint16_t svq_n_visible(const struct svq *svq)
 {
 	return (uint16_t)(svq->n_in_flight - (svq->avail_idx - svq->published));

@@ -28,8 +28,10 @@ struct virtio_ops {
 	/* Status 0: after it returns the device touches neither rings nor buffers. Also without a driver_ok()
 	 * before. */
 	void (*reset)(struct virtio_pci *v);
-	/* Whether what reset() has begun is done, for a device that cannot have it done at once: until then
-	 * the status stays what it was, which a driver waits for, and its writes are ignored. NULL: always.
+	/*
+	 * Whether the reset that reset() has begun is done, for a device that cannot always finish at once.
+	 * Until then the status keeps its value, so that the driver waits, and the driver's writes are
+	 * ignored. NULL: always.
 	 */
 	bool (*reset_done)(struct virtio_pci *v);
 	/* With VIRTIO_F_RING_RESET, after DRIVER_OK. The device has let go of the enabled queue @index when
@@ -124,7 +126,7 @@ void virtio_pci_unmap_doorbell(struct virtio_pci *v, unsigned int index);
  * accepts. Starts nothing.
  *
  * virtio_pci_get() reads, and changes nothing; virtio_pci_set() takes over what it has read.
- * virtio_pci_load() is both, for who has nothing else to read.
+ * virtio_pci_load() is both, for a device that has nothing else to read.
  */
 struct virtio_pci_loaded {
 	uint64_t offered, accepted;

@@ -18,7 +18,7 @@
 #include "vmm/shortage.h"
 
 #define CHANNEL_CONNECT_TIMEOUT_MS 10000
-/* Until a connection is taken that came while the process was short of descriptors or memory. */
+/* Time between attempts to take a connection while the process is short of descriptors or memory. */
 #define CHANNEL_RETRY_MS 100
 
 /* A unix socket takes no more than its send buffer before its reader must run; the kernel cuts this to what
@@ -138,8 +138,8 @@ static void channel_tune(int fd, int family)
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 }
 
-/* Waits for something of @fds, at least two of them, of which the second is made the operator's: 0, or
- * -errno.
+/*
+ * Waits until one of @fds, at least two, is ready; sets the second to the operator's cancel_fd. 0, or -errno.
  */
 static int channel_poll(const struct channel *c, struct pollfd *fds, nfds_t n_fds, int timeout_ms)
 {
@@ -160,7 +160,7 @@ static int channel_poll(const struct channel *c, struct pollfd *fds, nfds_t n_fd
 	}
 }
 
-/* Waits for @events on the socket: what happened as poll() says it, or -errno. */
+/* Waits for @events on the socket. Returns poll()'s events, or -errno. */
 static int channel_wait(const struct channel *c, short events, int timeout_ms)
 {
 	struct pollfd fds[2] = { { .fd = c->fd, .events = events } };
@@ -192,7 +192,7 @@ static int channel_finish_connect(struct channel *c)
 	return getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0 ? -errno : -error;
 }
 
-/* Before a byte of the guest's is sent. */
+/* Checks who listens, before a byte of the guest's is sent. */
 static int channel_check_listener(struct channel *c, int family, const char *address, struct error *err)
 {
 	uid_t uid = 0;
@@ -202,8 +202,8 @@ static int channel_check_listener(struct channel *c, int family, const char *add
 		return 0;
 	channel_close(c);
 	return error_add(err, ret,
-			 "who listens on %s is the user with id %u, neither root nor this Ferry's: have "
-			 "\"ferry receive\", or the tunnel to it, run as one of these",
+			 "the listener on %s is the user with id %u, neither root nor this Ferry's own: run "
+			 "\"ferry receive\", or the tunnel to it, as one of these",
 			 address, (unsigned int)uid);
 }
 
@@ -279,7 +279,7 @@ void channel_unlisten(struct channel_listener *l)
 	channel_close(&l->socket);
 }
 
-/* Whether the connection @fd is one to be heard: what can be known of who has made it. */
+/* Whether the connection @fd comes from our own user or root, as far as that can be known: not over TCP. */
 static bool channel_is_stranger(struct channel_listener *l, int fd)
 {
 	uid_t uid = 0;
@@ -291,7 +291,7 @@ static bool channel_is_stranger(struct channel_listener *l, int fd)
 	return true;
 }
 
-/* A connection, -EAGAIN where there is none after all, or -errno. */
+/* Takes one connection: its descriptor, -EAGAIN where there is none after all, or -errno. */
 static int channel_take_one(struct channel_listener *l)
 {
 	int ret = channel_wait(&l->socket, POLLIN, -1), fd;
@@ -306,7 +306,7 @@ static int channel_take_one(struct channel_listener *l)
 		return -EAGAIN;
 	}
 	switch (errno) {
-	case EAGAIN: /* it has gone again */
+	case EAGAIN: /* the client has gone again */
 	case EINTR:
 	case ECONNABORTED:
 		return -EAGAIN;

@@ -20,8 +20,8 @@ struct channel {
 
 /*
  * Addresses: "unix:PATH", "tcp:HOST:PORT" with HOST a literal loopback address ("127.0.0.1", "[::1]"): there
- * is no authentication yet. Anything else is -EINVAL with what would be right. Who listens on a unix socket
- * has to be root or our own user: -EPERM.
+ * is no authentication yet. Anything else is -EINVAL with what would be right. -EPERM where the listener on a
+ * unix socket is neither of our own user nor of root.
  */
 int __must_check channel_connect(struct channel *c, const char *address, int cancel_fd, struct error *err);
 
@@ -34,9 +34,9 @@ struct channel_listener {
 };
 
 /*
- * Listens. What an earlier run has left of a unix socket is replaced, see socket_file.h. channel_take() waits
- * for a connection without end but @cancel_fd; of a unix socket it takes those of our own user and of root,
- * and no other ends the wait. channel_unlisten() removes a unix socket's file.
+ * Listens. A unix socket that an earlier run has left is replaced, see socket_file.h. channel_take() waits
+ * for a connection until @cancel_fd ends the wait; on a unix socket it takes connections of our own user and
+ * of root, and turns others away. channel_unlisten() removes a unix socket's file.
  */
 int __must_check channel_listen(struct channel_listener *l, const char *address, int cancel_fd,
 				struct error *err);
@@ -57,8 +57,8 @@ ssize_t __must_check channel_readv(struct channel *c, struct iovec *iov, int n, 
 /* Without waiting: -ECANCELED, -EPIPE if the peer has said something or has gone, 0 otherwise. */
 int __must_check channel_check(struct channel *c);
 
-/* Waits until @fd, of something that is done here meanwhile, is readable: 0, or -EPIPE the peer has gone,
- * -ETIMEDOUT, -ECANCELED. */
+/* Waits until @fd is readable, because work that is done here meanwhile has ended: 0, or -EPIPE the peer has
+ * gone, -ETIMEDOUT, -ECANCELED. */
 int __must_check channel_await(struct channel *c, int fd, int timeout_ms);
 
 /*

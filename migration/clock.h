@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The two hosts' times of day: by their difference the guest's clock jumps when it moves. */
+/* The two hosts' times of day: the guest's clock jumps by their difference when the guest moves. */
 #ifndef FERRY_MIGRATION_CLOCK_H
 #define FERRY_MIGRATION_CLOCK_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Beyond this a guest notices: it is logged at both ends. Clocks that are kept by NTP are within it. */
+/*
+ * A larger difference is one that a guest notices, so both ends log it. Clocks that NTP keeps differ by less.
+ */
 #define CLOCK_NOTICED_NS UINT64_C(1000000000)
 
 struct clock_skew {

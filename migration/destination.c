@@ -17,7 +17,7 @@
 #define DESTINATION_TIMEOUT_MS 60000
 /* For the source to take in a refusal and hang up. */
 #define DESTINATION_LINGER_MS 2000
-/* For all of a HELLO, which is the first thing that a source says: who does not keeps others waiting. */
+/* Time for all of a HELLO, which a source says first: a client that is slower keeps others waiting. */
 #define DESTINATION_HELLO_MS 10000
 
 #define DESTINATION_MAX_DEVICES 64u
@@ -126,7 +126,8 @@ static int destination_take_hello(struct destination *d, struct error *err)
 	return ret < 0 ? ret : destination_read_size(d, err);
 }
 
-/* Hears who has connected: 0 a source, with its HELLO; else it has been told and forgotten. */
+/* Takes the HELLO of a client that has connected: 0, or -errno; then the client has been told why, and its
+ * connection closed. */
 static int destination_meet(struct destination *d, struct error *err)
 {
 	int ret;
@@ -305,7 +306,7 @@ int destination_ready(struct destination *d, struct error *err)
 	return ret < 0 ? ret : stream_send(&d->stream, STREAM_READY, d->arrived, NULL, 0, err);
 }
 
-/* How it has ended. */
+/* Takes the result of the work beside the guest's coming. */
 static int destination_end_work(struct incoming *in, struct error *err)
 {
 	const struct destination_work *work = in->work;
@@ -316,7 +317,7 @@ static int destination_end_work(struct incoming *in, struct error *err)
 	return ret < 0 ? ret : 0;
 }
 
-/* Where it has failed the source is to know before it has sent everything. */
+/* A source is to learn of a failure before it has sent everything. */
 static int destination_look_at_work(struct incoming *in, struct error *err)
 {
 	struct pollfd fd = { .events = POLLIN };

@@ -22,8 +22,10 @@ struct ram_pass {
 /* Sends everything that is marked, once. */
 int __must_check ram_send(struct ram_pass *pass, struct error *err);
 
-/* Takes one RAM or ZERO frame whose header has been received straight into guest memory. Addresses and
- * lengths are checked. @left: bytes that may still come before the round ends, for it brings each page once.
+/*
+ * Takes one RAM or ZERO frame whose header has been received straight into guest memory. Addresses and
+ * lengths are checked. @left: bytes that may still come before the round ends, because a round brings each
+ * page once.
  */
 int __must_check ram_receive(struct stream *s, const struct stream_frame *frame, struct memory *m,
 			     uint64_t *left, struct error *err);

@@ -11,8 +11,8 @@
  * connections survive. */
 #define SOURCE_STOPPED_TIMEOUT_MS 10000
 
-/* For what stands behind a device, a disk's storage, to let go of it while the guest stands still. It has
- * answered a moment ago, and the guest's connections are to survive. */
+/* Time for a disk's storage to answer while the guest stands still. The storage has answered a moment ago,
+ * and the guest's connections are to survive. */
 #define SOURCE_SETTLE_NS UINT64_C(3000000000)
 /* Between looks at whether anybody still wants the migration. */
 #define SOURCE_SETTLE_STEP_NS UINT64_C(100000000)
@@ -62,7 +62,8 @@ static int source_connect(struct source *s, struct error *err)
 	return ret < 0 ? ret : stream_init(&s->stream, &s->channel, SOURCE_RUNNING_TIMEOUT_MS, err);
 }
 
-/* The destination has looked at it, too, and takes the guest nevertheless. @from: when it was asked. */
+/* Logs a difference of the clocks; the destination has seen it, too, and takes the guest nevertheless. @from:
+ * when the destination was asked. */
 static void source_check_clock(uint64_t clock, uint64_t from)
 {
 	struct clock_skew skew = clock_compare(clock, from, clock_now());
@@ -263,7 +264,7 @@ static int source_commit(struct source *s, struct error *err)
 
 	if (ret < 0)
 		return ret;
-	/* Nobody can call it off any more, and an answer that comes in pieces is no answer. */
+	/* From here on nobody can call the migration off, and an answer that comes in pieces is no answer. */
 	s->channel.cancel_fd = -1;
 	s->channel.deadline_ns = end_of(SOURCE_STOPPED_TIMEOUT_MS);
 	ret = stream_send(&s->stream, STREAM_COMMIT, 0, NULL, 0, err);

@@ -55,7 +55,7 @@ int __must_check source_check(struct source *s, struct error *err);
 int __must_check source_send_tree(struct source *s, enum stream_type type, uint64_t arg,
 				  struct state_writer *w, struct error *err);
 
-/* Waits for who stands behind the devices, until @deadline_ns: -ETIMEDOUT, and the device by name. */
+/* Waits until the devices have settled, or @deadline_ns: then -ETIMEDOUT, with the device's name in @err. */
 int __must_check source_settle(struct source *s, uint64_t deadline_ns, struct error *err);
 
 /* source_rounds.c */

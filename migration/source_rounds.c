@@ -22,8 +22,8 @@
  * STATE. */
 #define SOURCE_WARM_ROUNDS 8u
 
-/* Within which devices' answers cost nothing: a guest leaves little in it. After a longer wait another round
- * follows, unless they take long each time. */
+/* A device's answer within this time costs nothing, because a guest writes little memory in it. After a
+ * longer wait another round follows, unless devices take long each time. */
 #define SOURCE_PROMPT_NS   UINT64_C(10000000)
 #define SOURCE_SLOW_ROUNDS 4u
 
@@ -90,7 +90,7 @@ static int source_live_round(struct source *s, struct error *err)
 					err);
 	if (ret < 0)
 		return ret;
-	/* For what has nothing to do with the link. */
+	/* Time for what has nothing to do with the link. */
 	ns = now_ns() - start_ns;
 	s->pass.wire_ns += ns - min_u64(ns, waited_ns);
 	if (s->pass.wire_bytes >= SOURCE_BANDWIDTH_SAMPLE || s->bandwidth == 0) {
@@ -242,11 +242,12 @@ static int source_decide(struct source *s, bool warm_pending, struct error *err)
 	return source_stalled_policies[s->config->stalled](s, err);
 }
 
-/* Before the stop, for nobody can be asked to hurry after it. 1: go on at once, 0: after another round. */
+/* Waits for the devices before the stop, while waiting costs no downtime. 1: stop at once, 0: after another
+ * round, or -errno. */
 static int source_ask(struct source *s, struct error *err)
 {
 	uint64_t start_ns = now_ns();
-	/* Longer than a device waits, which has more to say about it. */
+	/* Longer than a device waits, because a device's own error says more. */
 	int ret = source_settle(s, end_of(2 * SOURCE_RUNNING_TIMEOUT_MS), err);
 
 	if (ret < 0)

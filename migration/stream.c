@@ -195,7 +195,7 @@ int stream_await(struct stream *s, int fd, int timeout_ms, struct error *err)
 	return ret < 0 ? stream_fault(ret, err) : 0;
 }
 
-/* The frame is there, its payload of @len bytes is not. */
+/* Checks a frame whose header is there and whose payload of @len bytes is not. */
 static int stream_expect_frame(struct stream *s, enum stream_type want, struct stream_frame *frame,
 			       uint32_t len, int timeout_ms, struct error *err)
 {

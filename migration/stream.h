@@ -110,8 +110,8 @@ int __must_check stream_receive(struct stream *s, struct stream_frame *frame, in
 				struct error *err);
 int __must_check stream_read(struct stream *s, void *dst, uint32_t len, struct error *err);
 
-/* Waits for what is done here meanwhile, whose end makes @fd readable. Bounded, called off, and ended by a
- * peer that goes, as the stream's other waits are. */
+/* Waits for work that is done here meanwhile, whose end makes @fd readable. The wait is bounded, called off,
+ * and ended by a peer that goes, as the stream's other waits are. */
 int __must_check stream_await(struct stream *s, int fd, int timeout_ms, struct error *err);
 
 /*
@@ -120,7 +120,7 @@ int __must_check stream_await(struct stream *s, int fd, int timeout_ms, struct e
  */
 int __must_check stream_expect(struct stream *s, enum stream_type want, void *payload, uint32_t len,
 			       int timeout_ms, struct error *err);
-/* The same for one without payload, with its arg. */
+/* stream_expect() for a frame without payload, with its arg in *@arg. */
 int __must_check stream_expect_arg(struct stream *s, enum stream_type want, uint64_t *arg, int timeout_ms,
 				   struct error *err);
 

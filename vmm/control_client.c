@@ -57,11 +57,11 @@ int control_connect(struct control_client *c, const char *runtime_dir, const cha
 		goto disconnect;
 	ret = socket_file_check_peer(c->fd, &uid);
 	if (ret < 0) {
-		error_add(err, ret,
-			  "who answers for the VM named %s (socket %s) is the user with id %u, neither root "
-			  "nor "
-			  "you: nothing was asked; where that is right, say it as that user",
-			  name, addr.sun_path, (unsigned int)uid);
+		error_add(
+			err, ret,
+			"the owner of the VM named %s (socket %s) is the user with id %u, "
+			"neither root nor you: nothing was asked; if that user is the right one, call as it",
+			name, addr.sun_path, (unsigned int)uid);
 		goto disconnect;
 	}
 	return 0;

@@ -60,16 +60,19 @@ struct device_ops {
 	 */
 	int (*warm_load)(struct device *dev, struct state_node *node);
 
-	/* Stops touching guest memory and takes in what the host's device has finished. vCPUs are stopped.
-	 * Can be undone by resume. Begins to, where settle() says when it is done. */
+	/*
+	 * Stops touching guest memory and takes in what the host's device has finished. vCPUs are stopped.
+	 * Can be undone by resume. A device that has settle() only begins here, and settle() says when it is
+	 * done.
+	 */
 	void (*pause)(struct device *dev);
 
 	/*
-	 * For a device behind which there is somebody who may not answer, a disk's storage: waits, until
-	 * @until_ns at most, for what the device has asked of it. While vCPUs run, for what is under way when
-	 * it is first called; so it is found out before the stop whether anybody answers. After pause(), for
-	 * all: 0 is the end of pause(). -EAGAIN, without a reason: not yet; called again it goes on waiting.
-	 * Else -errno with the reason. At any time the migration can be given up instead: then resume() goes
+	 * For a device whose storage or other party may never answer: waits for its answers, until @until_ns
+	 * (now_ns()) at most. While vCPUs run it waits for what is under way at the first call, so that a
+	 * party that does not answer is found before the stop. After pause() it waits for everything, and 0
+	 * says that pause() is done. -EAGAIN, without a reason: not yet; called again it goes on waiting.
+	 * Else -errno with the reason. The migration can be given up at any time instead: resume() then goes
 	 * on with what is under way.
 	 */
 	int (*settle)(struct device *dev, uint64_t until_ns, struct error *err);

@@ -12,14 +12,14 @@ _Static_assert(offsetof(struct virtio_blk_config, max_discard_sectors) == 36, "v
 _Static_assert(offsetof(struct virtio_blk_config, write_zeroes_may_unmap) == 56, "virtio_blk_config");
 _Static_assert(BLK_CONFIG_LEN <= VIRTIO_PCI_MAX_CONFIG, "virtio_blk_config");
 
-/* Of every disk, so that what a host offers depends on its storage as little as can be. */
+/* Features of every disk, so that what a host offers depends on its storage as little as can be. */
 #define BLK_FEATURES                                                                                         \
 	(VIRTIO_BIT(VIRTIO_F_VERSION_1) | VIRTIO_BIT(VIRTIO_RING_F_INDIRECT_DESC) |                          \
 	 VIRTIO_BIT(VIRTIO_RING_F_EVENT_IDX) | VIRTIO_BIT(VIRTIO_BLK_F_SIZE_MAX) |                           \
 	 VIRTIO_BIT(VIRTIO_BLK_F_SEG_MAX) | VIRTIO_BIT(VIRTIO_BLK_F_BLK_SIZE) |                              \
 	 VIRTIO_BIT(VIRTIO_BLK_F_TOPOLOGY) | VIRTIO_BIT(VIRTIO_BLK_F_FLUSH))
 
-/* By whether it is only read. */
+/* Features that depend on whether the disk is only read. */
 static const uint64_t blk_features[] = {
 	[false] = BLK_FEATURES | VIRTIO_BIT(VIRTIO_BLK_F_DISCARD) | VIRTIO_BIT(VIRTIO_BLK_F_WRITE_ZEROES),
 	[true] = BLK_FEATURES | VIRTIO_BIT(VIRTIO_BLK_F_RO),

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Work of the disk's threads that the migration's thread has done and does not wait for without an end. */
+/* Jobs that the migration's thread gives to the disk's threads, and waits for with a deadline. */
 #include "devices/blk_priv.h"
 
 #include <errno.h>

@@ -18,9 +18,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* The unit of nearly every file system and of every disk whose sectors are not of 512 bytes. */
+/* Block length of nearly every file system, and of every disk whose sectors are not of 512 bytes. */
 #define BLK_USUAL_BLOCK 4096u
-/* More is no block of a disk: twice this must fit the way around, see transfer.c. */
+/* Larger alignments are no block of a disk. Twice this must fit the bounce buffer, see transfer.c. */
 #define BLK_MAX_ALIGN KIB(64)
 
 _Static_assert(2 * BLK_MAX_ALIGN <= BLK_BOUNCE_LEN, "both edges of a request have room");
@@ -39,7 +39,7 @@ static uint64_t blk_read_number(const char *path)
 	return number;
 }
 
-/* No ioctl() tells. A partition has what its disk has. */
+/* Reads the unit of a discard from sysfs, for no ioctl() tells it. A partition has what its disk has. */
 static uint64_t blk_discard_unit(const struct statx *stx)
 {
 	static const char *const places[] = { "queue", "../queue" };

@@ -6,11 +6,11 @@
  * be more than the sector that a guest may write. The rest goes through a buffer that is aligned; where a
  * write begins or ends within a block of the storage, the block is read first and written back whole.
  *
- * That is done by direct I/O too, and not through the page cache by a second descriptor: the kernel does not
- * promise that a cached page and a direct write beside it see each other, and another host sees neither.
- * Nothing is lost by it: requests come one at a time, on one thread, so no other write of the guest's is in
- * the same block meanwhile, and nobody else writes a file that is locked. A block of the storage is written
- * as a whole or not at all, as on a disk that shows sectors of 512 bytes over larger ones of its own.
+ * The detour uses direct I/O, too, and not the page cache by a second descriptor: the kernel does not promise
+ * that a cached page and a direct write beside it see each other, and another host sees neither. Nothing is
+ * lost by it: requests come one at a time, on one thread, so no other write of the guest's is in the same
+ * block meanwhile, and nobody else writes a file that is locked. A block of the storage is written as a whole
+ * or not at all, as on a disk that shows sectors of 512 bytes over larger ones of its own.
  */
 #define _GNU_SOURCE
 #include "devices/blk_priv.h"
@@ -59,10 +59,8 @@ unsigned int blk_iov_cut(struct iovec **iov, unsigned int *n, size_t len, struct
 	return n_piece;
 }
 
-/*
- * The storage takes less than it says. All that was written so far went around the page cache, which has
- * nothing of the file, so the file can go through it from here on.
- */
+/* Leaves direct I/O for a storage that takes less than it says. All that was written so far went around the
+ * page cache, which has nothing of the file, so the file can go through it from here on. */
 static int blk_file_end_direct(struct blk_file *f)
 {
 	int flags = fcntl(f->fd, F_GETFL);
@@ -77,8 +75,7 @@ static int blk_file_end_direct(struct blk_file *f)
 	return 0;
 }
 
-/* As much as the host takes in one go: bytes, or -errno. The end of the file is where there should be more.
- */
+/* Transfers as much as the host takes in one go. Returns bytes, or -errno; -EIO at the end of the file. */
 static ssize_t blk_file_move(struct blk_file *f, bool write, const struct iovec *iov, unsigned int n,
 			     uint64_t offset)
 {
@@ -138,7 +135,7 @@ static int blk_file_read_edges(struct blk_file *f, uint64_t from, uint64_t to, u
 	return ret;
 }
 
-/* By way of memory that is aligned as direct I/O wants it, in whole blocks. */
+/* Transfers whole blocks by way of the bounce buffer, which is aligned as direct I/O wants it. */
 static int blk_file_bounce(struct blk_file *f, bool write, struct iovec *iov, unsigned int n, uint64_t offset)
 {
 	uint64_t left = 0, block = f->limits.offset_align;

@@ -23,7 +23,7 @@ struct net_arrival {
 	struct net_ring rings[2 * NET_MAX_PAIRS + 1]; /* by slot */
 };
 
-/* Reading: changes nothing of the NIC's */
+/* Reading: nothing of the NIC changes */
 
 /* The statistics that the guest has been told of, if it has asked. */
 static int net_read_stats_types(struct net *net, struct net_warm *warm, const struct cvq_limits *limits,

@@ -12,12 +12,12 @@
 
 /* A terminal at the other end of a slow connection has answered by then. */
 #define TERMINAL_QUIET_MS 200
-/* In all, also where something is typed all the time or what was written does not go out. */
+/* Limit of the wait in all, also where something is typed all the time or output does not go out. */
 #define TERMINAL_LAST_MS 600
 /* Nothing tells a process that it is in the foreground again. */
 #define TERMINAL_LOOK_S 1
 
-/* Where it is nobody's controlling terminal, no job has it. */
+/* No job has a terminal that is not our controlling terminal: then tcgetpgrp() fails. */
 static bool terminal_in_foreground(const struct terminal *t)
 {
 	pid_t foreground = tcgetpgrp(t->fd);
@@ -48,7 +48,7 @@ static void terminal_try(struct terminal *t)
 	 * then. */
 	raw.c_cc[VMIN] = 0;
 	raw.c_cc[VTIME] = 0;
-	/* First, so that the guard never finds a terminal that is raw and not known to be. */
+	/* @taken is set first, so that the guard never finds a terminal that is raw and not known to be. */
 	if (atomic_exchange(&t->taken, true)) {
 		tcsetattr(t->fd, TCSANOW, &raw);
 		return;
@@ -83,7 +83,8 @@ static void terminal_crashed(int signo)
 
 	if (t)
 		terminal_restore(t);
-	/* Default by now: it ends the process when the handler returns. */
+	/* SA_RESETHAND has made the signal's action the default: it ends the process when the handler
+	 * returns. */
 	raise(signo);
 }
 
@@ -165,7 +166,7 @@ void terminal_take(struct terminal *t)
 
 	if (t->fd < 0)
 		return;
-	/* Ctrl-Z while a guest arrived: nobody wants it to stop now. */
+	/* Ctrl-Z that came while the guest arrived is dropped: nobody wants the guest to stop now. */
 	while (read(t->signals.fd, &info, sizeof(info)) == sizeof(info))
 		;
 	t->wanted = true;
@@ -185,8 +186,8 @@ bool terminal_check(struct terminal *t)
 	return false;
 }
 
-/* Until it is quiet, and all has gone out. What does not go out is discarded, too: it would be answered
- * later. */
+/* Discards input until the terminal is quiet and all output has gone out. Output that does not go out is
+ * discarded, too: the terminal would answer it later. */
 static void terminal_discard(struct terminal *t)
 {
 	uint64_t end_ns = end_of(TERMINAL_LAST_MS);

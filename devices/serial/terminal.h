@@ -43,13 +43,13 @@ int __must_check terminal_open(struct terminal *t, struct loop *loop, int fd,
  */
 void terminal_take(struct terminal *t);
 
-/* Whether its input is the guest's. Where it was, and the process is in the background now, it is no more. */
+/* Whether the terminal's input is the guest's. Ends that where the process is in the background by now. */
 bool terminal_check(struct terminal *t);
 
 /*
- * Gives it back as it was found, unless another job has it. What was typed and not read is discarded, and
- * with it the terminal's answers to what the guest has asked it for: they would be commands to the shell.
- * Those may be under way, so a moment passes, but not much more than half a second.
+ * Gives the terminal back as it was found, unless another job has it. What was typed and not read is
+ * discarded, and with it the terminal's answers to what the guest has asked it for: they would be commands to
+ * the shell. Those may be under way, so a moment passes, but not much more than half a second.
  */
 void terminal_close(struct terminal *t);
 

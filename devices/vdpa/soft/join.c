@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A TAP interface's way into a bridge and out of it: see the header. */
+/* Makes a TAP interface a port of a bridge, and undoes that: see the header. */
 #include "devices/vdpa/soft/join.h"
 
 #include <errno.h>
@@ -103,7 +103,7 @@ static int join_find_bridge(int fd, const char *name, struct soft_link *bridge, 
 	return 0;
 }
 
-/* Exclusive use of it is not taken for granted: a port is one of the bridge that is meant. */
+/* Refuses a TAP that is a port of another bridge, and names that. */
 static int join_check_master(int fd, const struct soft_link *tap, const struct soft_link *bridge,
 			     struct error *err)
 {

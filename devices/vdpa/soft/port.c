@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The port of the vDPA NIC in software, whichever it is: when it is listened to, and what its link does. */
+/* The port of the vDPA NIC in software, TAP or hub: when its sources are watched, and what the guest's link
+ * does. */
 #include "devices/soft_priv.h"
 
 #include <errno.h>
@@ -100,7 +101,7 @@ void soft_port_look(struct soft_vdpa *sv)
 
 void soft_port_drain(struct soft_vdpa *sv)
 {
-	/* No more than ports hold: what comes meanwhile is new. */
+	/* A drain ends after as many packets as ports hold: further ones are new. */
 	unsigned int n = 1024;
 	int ret;
 
