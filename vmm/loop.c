@@ -9,11 +9,11 @@
 
 #include "vmm/log.h"
 
+/* With the lock held, which is given up meanwhile. */
 static void loop_run_calls(struct loop *loop)
 {
 	struct loop_call *call;
 
-	pthread_mutex_lock(&loop->lock);
 	while ((call = loop->calls)) {
 		loop->calls = call->next;
 		pthread_mutex_unlock(&loop->lock);
@@ -22,7 +22,6 @@ static void loop_run_calls(struct loop *loop)
 		call->done = true;
 		pthread_cond_broadcast(&loop->called);
 	}
-	pthread_mutex_unlock(&loop->lock);
 }
 
 static void loop_woken(struct loop_source *src, uint32_t events)
@@ -34,7 +33,9 @@ static void loop_woken(struct loop_source *src, uint32_t events)
 	/* Only empties the counter: what it announces is under the lock. */
 	if (read(src->fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
 		return;
+	pthread_mutex_lock(&loop->lock);
 	loop_run_calls(loop);
+	pthread_mutex_unlock(&loop->lock);
 }
 
 int loop_init(struct loop *loop)
@@ -119,11 +120,12 @@ int loop_run(struct loop *loop)
 		pthread_mutex_unlock(&loop->lock);
 	}
 	pthread_mutex_lock(&loop->lock);
+	/* Before "running" falls: who waits for that with a deadline waits for these calls as well. Later
+	 * ones run on their own threads. */
+	loop_run_calls(loop);
 	loop->running = false;
 	pthread_cond_broadcast(&loop->called);
 	pthread_mutex_unlock(&loop->lock);
-	/* A call that came in before "running" fell is answered here; later ones run on their own threads. */
-	loop_run_calls(loop);
 	return ret;
 }
 

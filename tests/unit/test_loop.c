@@ -294,6 +294,45 @@ static void waiting_for_a_thread_that_is_stuck_has_an_end(void **state)
 	close(s.go_fd);
 }
 
+struct stuck_source {
+	struct loop_source src;
+	struct stuck stuck;
+};
+
+static void source_stuck(struct loop_source *src, uint32_t events)
+{
+	call_stuck(&container_of(src, struct stuck_source, src)->stuck);
+}
+
+/* A call that a thread still has when it is to end is its work, too. */
+static void waiting_for_the_last_calls_has_an_end(void **state)
+{
+	struct stuck_source first = { .stuck = { .begun_fd = eventfd(0, 0), .go_fd = eventfd(0, 0) },
+				      .src = { .fd = eventfd(1, 0), .fn = source_stuck } };
+	struct stuck last = { .begun_fd = eventfd(0, 0), .go_fd = eventfd(0, 0) };
+	const int fds[] = { first.src.fd, first.stuck.begun_fd, first.stuck.go_fd, last.begun_fd,
+			    last.go_fd };
+	struct loop_call call;
+	struct loop loop;
+	uint64_t count;
+
+	assert_int_equal(loop_init(&loop), 0);
+	assert_int_equal(loop_add(&loop, &first.src, EPOLLIN), 0);
+	assert_int_equal(loop_start(&loop, "loop"), 0);
+	assert_int_equal(read(first.stuck.begun_fd, &count, sizeof(count)), sizeof(count));
+	loop_post(&loop, &call, call_stuck, &last);
+	loop_stop(&loop);
+	loop_signal(first.stuck.go_fd);
+	assert_int_equal(read(last.begun_fd, &count, sizeof(count)), sizeof(count));
+	assert_false(loop_join_until(&loop, end_of(10)));
+	loop_signal(last.go_fd);
+	assert_true(loop_join_until(&loop, UINT64_MAX));
+	assert_true(loop_wait_until(&loop, &call, 0));
+	loop_exit(&loop);
+	for (unsigned int i = 0; i < ARRAY_SIZE(fds); i++)
+		close(fds[i]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -306,6 +345,7 @@ int main(void)
 		cmocka_unit_test(test_call_threads),
 		cmocka_unit_test(test_call_at_end),
 		cmocka_unit_test(waiting_for_a_thread_that_is_stuck_has_an_end),
+		cmocka_unit_test(waiting_for_the_last_calls_has_an_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
