@@ -25,26 +25,20 @@ bool blk_features_ok(struct virtio_pci *v, uint64_t features)
 	return true;
 }
 
-int blk_find_ring(struct blk *blk, struct error *err)
+int blk_find_ring(const struct blk *blk, uint64_t features, const struct virtio_pci_place *place,
+		  struct vring *vring, struct error *err)
 {
-	const struct virtio_queue *vq = &blk->virtio.queues[0];
 	struct vring_setup setup = {
-		.size = vq->size,
-		.desc = vq->desc,
-		.avail = vq->driver,
-		.used = vq->device,
-		.event_idx = virtio_has(blk->features, VIRTIO_RING_F_EVENT_IDX),
-		.indirect = virtio_has(blk->features, VIRTIO_RING_F_INDIRECT_DESC),
+		.size = (uint16_t)place->size,
+		.desc = place->desc,
+		.avail = place->driver,
+		.used = place->device,
+		.event_idx = virtio_has(features, VIRTIO_RING_F_EVENT_IDX),
+		.indirect = virtio_has(features, VIRTIO_RING_F_INDIRECT_DESC),
 	};
-	int ret;
+	int ret = vring_init(vring, &blk->vm->memory, &setup);
 
-	if (!vq->enabled)
-		return 0;
-	ret = vring_init(&blk->vring, &blk->vm->memory, &setup);
-	if (ret < 0)
-		return error_add(err, ret, "the driver's ring is not in guest memory, or misaligned");
-	blk->has_ring = true;
-	return 0;
+	return ret < 0 ? error_add(err, ret, "the driver's ring is not in guest memory, or misaligned") : 0;
 }
 
 void blk_attach(struct blk *blk)
@@ -87,11 +81,14 @@ static void blk_start_call(void *arg)
 static int blk_driver_ok(struct virtio_pci *v)
 {
 	struct blk *blk = container_of(v, struct blk, virtio);
+	const struct virtio_pci_place place = virtio_pci_place(&v->queues[0]);
 	struct error err = { 0 };
-	int ret;
+	int ret = 0;
 
 	blk->features = v->accepted;
-	ret = blk_find_ring(blk, &err);
+	if (place.enabled)
+		ret = blk_find_ring(blk, blk->features, &place, &blk->vring, &err);
+	blk->has_ring = place.enabled && ret == 0;
 	if (ret < 0) {
 		log_limited(&v->log_limit, LOG_WARN, "%s: cannot start the disk for the guest: %s", blk->name,
 			    err.text);

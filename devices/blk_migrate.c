@@ -257,21 +257,46 @@ static void blk_save(struct device *dev, struct state_writer *w)
 	}
 }
 
-static int blk_load_ring(struct blk *blk, struct state_node *node)
+/* A guest's state as it comes to a destination. */
+struct blk_arrival {
+	uint64_t fingerprint;
+	struct virtio_pci_loaded virtio;
+	bool started, broken, has_ring;
+	struct vring vring;
+};
+
+static int blk_read_ring(struct blk *blk, struct blk_arrival *a, struct state_node *node)
 {
 	struct state_node ring;
 
-	if (blk_find_ring(blk, node->err) < 0)
+	if (blk_find_ring(blk, a->virtio.accepted, &a->virtio.queues[0], &a->vring, node->err) < 0)
 		return -EINVAL;
-	if (!blk->has_ring)
-		return 0;
-	if (state_child(&ring, node, "ring") < 0 || vring_load(&blk->vring, &ring) < 0 ||
+	a->has_ring = true;
+	if (state_child(&ring, node, "ring") < 0 || vring_load(&a->vring, &ring) < 0 ||
 	    state_finish(&ring) < 0)
 		return -EINVAL;
-	if (blk->vring.n_in_flight > 0)
+	if (a->vring.n_in_flight > 0)
 		return error_add(node->err, -EINVAL, "%s: %u requests are in flight where none can be",
-				 blk->name, blk->vring.n_in_flight);
+				 blk->name, a->vring.n_in_flight);
 	return 0;
+}
+
+/* Changes nothing of the disk's. */
+static int blk_read_arrival(struct blk *blk, struct blk_arrival *a, struct state_node *node)
+{
+	struct state_node virtio;
+
+	if (state_get_u64(node, "fingerprint", 0, UINT64_MAX, &a->fingerprint) < 0)
+		return -EINVAL;
+	if (state_child(&virtio, node, "virtio") < 0 ||
+	    virtio_pci_get(&blk->virtio, &virtio, &a->virtio) < 0 || state_finish(&virtio) < 0)
+		return -EINVAL;
+	a->started = a->virtio.status & VIRTIO_CONFIG_S_DRIVER_OK;
+	/* A driver that had to reset its device still has to. */
+	a->broken = a->started && a->virtio.status & VIRTIO_CONFIG_S_NEEDS_RESET;
+	if (a->started && !a->broken && a->virtio.queues[0].enabled && blk_read_ring(blk, a, node) < 0)
+		return -EINVAL;
+	return state_finish(node);
 }
 
 static int blk_take_job(struct blk *blk, struct error *err)
@@ -301,23 +326,22 @@ static int blk_take(struct blk *blk, uint64_t fingerprint, struct error *err)
 static int blk_load(struct device *dev, struct state_node *node)
 {
 	struct blk *blk = container_of(dev, struct blk, device);
-	struct state_node virtio;
-	uint64_t fingerprint;
-	int ret;
+	struct blk_arrival a = { 0 };
+	int ret = blk_read_arrival(blk, &a, node);
 
-	if (state_get_u64(node, "fingerprint", 0, UINT64_MAX, &fingerprint) < 0)
-		return -EINVAL;
-	if (state_child(&virtio, node, "virtio") < 0 || virtio_pci_load(&blk->virtio, &virtio) < 0 ||
-	    state_finish(&virtio) < 0)
-		return -EINVAL;
-	blk->started = blk->virtio.status & VIRTIO_CONFIG_S_DRIVER_OK;
-	/* A driver that had to reset its device still has to. */
-	blk->broken = blk->started && blk->virtio.status & VIRTIO_CONFIG_S_NEEDS_RESET;
-	blk->features = blk->started ? blk->virtio.accepted : 0;
-	if (blk->started && !blk->broken && blk_load_ring(blk, node) < 0)
-		return -EINVAL;
-	ret = state_finish(node);
-	return ret < 0 ? ret : blk_take(blk, fingerprint, node->err);
+	if (ret == 0)
+		ret = blk_take(blk, a.fingerprint, node->err);
+	if (ret < 0) {
+		vring_exit(&a.vring);
+		return ret;
+	}
+	virtio_pci_set(&blk->virtio, &a.virtio);
+	blk->started = a.started;
+	blk->broken = a.broken;
+	blk->features = a.started ? a.virtio.accepted : 0;
+	blk->has_ring = a.has_ring;
+	blk->vring = a.vring;
+	return 0;
 }
 
 static int blk_lock_job(struct blk *blk, struct error *err)

@@ -133,8 +133,9 @@ struct blk {
 	struct log_limit log_limit;
 };
 
-/* blk.c. blk_find_ring() finds the driver's ring where it has been put, at index 0; no queue is no error. */
-int __must_check blk_find_ring(struct blk *blk, struct error *err);
+/* blk.c. blk_find_ring() makes @vring of the ring that a driver with @features has put at @place. */
+int __must_check blk_find_ring(const struct blk *blk, uint64_t features, const struct virtio_pci_place *place,
+			       struct vring *vring, struct error *err);
 /* Serves the ring, beginning with what is there; and ends that. */
 void blk_attach(struct blk *blk);
 void blk_detach(struct blk *blk);

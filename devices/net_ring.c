@@ -54,12 +54,7 @@ void net_take_ring(struct net *net, struct net_queue *q, struct net_ring *ring)
 /* Where its driver has put it now. */
 static int net_find_queue(struct net *net, struct net_queue *q, struct error *err)
 {
-	const struct virtio_queue *vq = &net->virtio.queues[q->guest_index];
-	const struct virtio_pci_place place = { .size = vq->size,
-						.enabled = vq->enabled,
-						.desc = vq->desc,
-						.driver = vq->driver,
-						.device = vq->device };
+	const struct virtio_pci_place place = virtio_pci_place(&net->virtio.queues[q->guest_index]);
 	struct net_ring ring;
 	int ret = net_find_ring(net, net->features, q->guest_index, &place, &ring, err);
 

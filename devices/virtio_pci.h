@@ -20,7 +20,7 @@ struct virtio_ops {
 	/* Bytes of device configuration; @offset + @len is within config_len. */
 	void (*config_read)(struct virtio_pci *v, uint32_t offset, void *data, uint32_t len);
 	/* Whether the driver's set of features, a subset of the offered, holds together. A plain predicate:
-	 * asked by virtio_pci_load() too. */
+	 * asked by virtio_pci_get() too. */
 	bool (*features_ok)(struct virtio_pci *v, uint64_t features);
 	/* DRIVER_OK, which the status shows already: features and queues are final, vectors are not. Rings
 	 * are where the driver said, unchecked. -errno makes the transport set DEVICE_NEEDS_RESET. */
@@ -126,7 +126,6 @@ void virtio_pci_unmap_doorbell(struct virtio_pci *v, unsigned int index);
  * accepts. Starts nothing.
  *
  * virtio_pci_get() reads, and changes nothing; virtio_pci_set() takes over what it has read.
- * virtio_pci_load() is both, for a device that has nothing else to read.
  */
 struct virtio_pci_loaded {
 	uint64_t offered, accepted;
@@ -141,11 +140,21 @@ struct virtio_pci_loaded {
 	struct pci_loaded pci;
 };
 
+/* Where the driver has put a queue now, as if it had been read. */
+static inline struct virtio_pci_place virtio_pci_place(const struct virtio_queue *q)
+{
+	return (struct virtio_pci_place){ .size = q->size,
+					  .enabled = q->enabled,
+					  .vector = q->vector,
+					  .desc = q->desc,
+					  .driver = q->driver,
+					  .device = q->device };
+}
+
 void virtio_pci_save(struct virtio_pci *v, struct state_writer *w);
 int __must_check virtio_pci_get(struct virtio_pci *v, struct state_node *node,
 				struct virtio_pci_loaded *loaded);
 void virtio_pci_set(struct virtio_pci *v, const struct virtio_pci_loaded *loaded);
-int __must_check virtio_pci_load(struct virtio_pci *v, struct state_node *node);
 
 /* Between virtio_pci*.c. Access to the common configuration structure; a reset, with the lock held, and its
  * end, if it has come by now; what the driver may have written. */

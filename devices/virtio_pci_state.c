@@ -188,13 +188,3 @@ int virtio_pci_get(struct virtio_pci *v, struct state_node *parent, struct virti
 	pthread_mutex_unlock(&v->lock);
 	return ret;
 }
-
-int virtio_pci_load(struct virtio_pci *v, struct state_node *parent)
-{
-	struct virtio_pci_loaded l;
-	int ret = virtio_pci_get(v, parent, &l);
-
-	if (ret == 0)
-		virtio_pci_set(v, &l);
-	return ret;
-}

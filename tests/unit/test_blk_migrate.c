@@ -500,6 +500,10 @@ static void test_tampered(void **state)
 		if (read_tree(&p->b, changes[i].describe ? blk_device_ops.accept : blk_device_ops.load, t.fdt,
 			      t.len, &err) == 0)
 			fail_msg("%s %s %u was taken", changes[i].node, changes[i].name, changes[i].value);
+		/* All of it is read before any of it is taken over. */
+		assert_int_equal(p->b.blk->virtio.status, 0);
+		assert_false(p->b.blk->virtio.queues[0].enabled);
+		assert_false(p->b.blk->started || p->b.blk->has_ring);
 		free(t.fdt);
 		blk_device_ops.release(&p->b.blk->device);
 		give_up(p);

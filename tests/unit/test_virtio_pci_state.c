@@ -15,12 +15,17 @@ static void save(struct fixture *x, void **fdt, uint32_t *len)
 
 static int load(struct fixture *x, const void *fdt, uint32_t len, struct error *err)
 {
+	struct virtio_pci_loaded loaded;
 	struct state_node root;
 	int ret = state_open(&root, fdt, len, err);
 
 	if (ret == 0)
-		ret = virtio_pci_load(&x->v, &root);
-	return ret == 0 ? state_finish(&root) : ret;
+		ret = virtio_pci_get(&x->v, &root, &loaded);
+	if (ret == 0)
+		ret = state_finish(&root);
+	if (ret == 0)
+		virtio_pci_set(&x->v, &loaded);
+	return ret;
 }
 
 static void test_state_round_trip(void **state)
