@@ -16,7 +16,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* What opening it, or @request of it, fails with; @error 0: another file is opened in its place. */
+/* The failure of opening /dev/kvm, or of its @request; @error 0: another file is opened in its place. */
 static const struct fake_kvm {
 	const char *name;
 	unsigned long request;

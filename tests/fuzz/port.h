@@ -9,7 +9,7 @@
 /* A packet, header first, for the device that was opened last or for all. */
 void fuzz_port_send(const void *packet, uint32_t len);
 
-/* What its operations answer from now on, one of FUZZ_PORT_WAYS; 0: as they should. */
+/* Sets how the port's operations answer from now on, one of FUZZ_PORT_WAYS; 0: as they should. */
 #define FUZZ_PORT_WAYS 8u
 void fuzz_port_fail(unsigned int way);
 

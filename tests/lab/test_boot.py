@@ -37,7 +37,7 @@ def test_bzimage_4_cpus_reboot(fresh):
 
 
 @pytest.mark.parametrize("way", ["k", "t", "p"])
-def test_reboot_by_other_ways_than_acpi(fresh, way):
+def test_a_reboot_by_other_ways_than_acpi_is_a_reset(fresh, way):
     """The keyboard controller, a triple fault, and PCI's reset control register."""
     vm = fresh(kernel="vmlinux", cpus=2, cmdline=f"reboot={way}")
     vm.guest.leave("reboot -f")
@@ -111,7 +111,7 @@ def test_memlock_limit(lab, vm):
     assert "memlock" in process.output().lower() and any(c.isdigit() for c in process.output())
 
 
-def test_memlock_limit_of_a_receiver(lab, vm):
+def test_a_receiver_says_that_its_memlock_limit_is_low(lab, vm):
     """It is said before a source comes."""
     process = lab.spawn("ulimit -l 8192; exec setpriv --bounding-set -sys_resource ferry receive --name x --runtime-dir /run/memlock "
                         f"--from unix:/run/memlock-in --serial none --net vdpa={lab.nodes[vm.other()]}")
@@ -120,7 +120,7 @@ def test_memlock_limit_of_a_receiver(lab, vm):
 
 
 @pytest.mark.parametrize("options, left", [("", "nothing"), ("--core ferry", "a core file")])
-def test_what_a_crash_leaves(lab, options, left):
+def test_a_crash_leaves_no_core_file_unless_asked(lab, options, left):
     """Of a guest nothing, and anything only if it is asked for."""
     said = lab.run("ulimit -c unlimited; mkdir -p /run/core; ferry receive --name x --runtime-dir /run/core --from unix:/run/core/in "
                    f"--serial none {options} & pid=$!; until [ -S /run/core/in ]; do usleep 20000; done; kill -ABRT $pid; wait $pid; "

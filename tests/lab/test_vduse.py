@@ -112,7 +112,7 @@ def test_another_address_is_refused(guest, device, lab):
 
 
 @pytest.mark.long
-def test_a_device_without_an_address(device, fresh):
+def test_a_device_without_an_address_gets_one(device, fresh):
     """As "vdpa dev add" makes it without "mac": the guest's interface comes up with one of Ferry's choice, and a destination that
     can be told it no more than this one says so."""
     for name in ("vduse0", "vduse1"):

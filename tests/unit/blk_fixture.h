@@ -281,7 +281,7 @@ static inline int begin(struct disk_guest *g, uint32_t type, uint64_t sector, ui
 	return submit(g, segs, answers ? 1 : n - 1, answers ? n - 1 : 1, false);
 }
 
-/* Its status, when it is answered. */
+/* Makes a request, waits for the answer, and returns its status. */
 static inline int request(struct disk_guest *g, uint32_t type, uint64_t sector, uint64_t at, uint32_t len)
 {
 	begin(g, type, sector, at, len);
@@ -382,7 +382,7 @@ static inline void assert_refused(struct disk_guest *g, int (*fn)(struct device 
 	free(t.fdt);
 }
 
-/* What the storage answers at once. */
+/* Settles with storage that answers at once. */
 static inline void settle(struct disk_guest *g)
 {
 	struct error err = { 0 };

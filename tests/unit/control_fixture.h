@@ -161,7 +161,7 @@ static inline int raw_connect(struct fixture *f)
 	return fd;
 }
 
-/* All that comes until the server hangs up. */
+/* Reads all that comes until the server hangs up. */
 static inline size_t raw_drain(int fd, char *buf, size_t size)
 {
 	size_t len = 0;

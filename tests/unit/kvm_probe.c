@@ -63,7 +63,7 @@ static int probe_ioctl(const struct probe_vm *p, int fd, unsigned long request, 
 
 #define PROBE_IOCTL(p, fd, request, arg) probe_ioctl(p, fd, request, #request, arg)
 
-/* What no Ferry runs without: vmm/vm.c and vmm/x86/cpu.c. */
+/* Capabilities that no Ferry runs without: vmm/vm.c and vmm/x86/cpu.c. */
 static void probe_caps(const struct probe_vm *p)
 {
 	static const struct {
@@ -213,7 +213,7 @@ static void __attribute__((noreturn)) probe_child(int report)
 	struct kvm_msi msi = { .address_lo = PROBE_APIC, .data = PROBE_VECTOR };
 	uint32_t word;
 
-	/* Its default action: a KVM_RUN that does not come back ends here. */
+	/* The default action of SIGALRM ends a KVM_RUN that does not come back. */
 	alarm(PROBE_S);
 	p.kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 	if (p.kvm < 0) {

@@ -223,7 +223,7 @@ static inline uint16_t host_config16(struct vdpa *vdpa, uint32_t offset)
 	return get_le16(value);
 }
 
-/* What is logged meanwhile. */
+/* Keeps what is logged meanwhile. */
 struct host_log {
 	int saved, file;
 };

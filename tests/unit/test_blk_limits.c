@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the disk finds out about real storage, and a real block device of 4096-byte sectors where one can be
- * made. */
+/* The limits that the disk finds out about real storage, and a real block device of 4096-byte sectors where
+ * one can be made. */
 #define _GNU_SOURCE
 #include "tests/unit/blk_fixture.h"
 
@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
-/* What the kernel answers to statx(): UINT32_MAX in @mem leaves the answer out, as kernels before 6.1 do. */
+/* The answer of the kernel to statx(): UINT32_MAX in @mem leaves the answer out, as kernels before 6.1 do. */
 static struct {
 	uint32_t mem, offset;
 } answer;
@@ -182,7 +182,7 @@ static void a_sparse_file_over_larger_sectors_takes_any_sector(void **state)
 		unlink(file);
 		skip();
 	}
-	/* What is mounted is not written by anybody else. Some kernels see to that themselves. */
+	/* A device that is mounted is not written by anybody else. Some kernels see to that themselves. */
 	assert_int_equal(blk_check(path, false, &err), -EBUSY);
 	assert_int_equal(blk_check(path, true, &err), 0);
 	make_disk(disk, DISK_LEN);

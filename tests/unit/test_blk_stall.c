@@ -189,7 +189,7 @@ static void whether_storage_answers_is_seen_while_the_guest_runs(void **state)
 		{ WRITE, VIRTIO_BLK_T_OUT, UINT64_C(8000000000), UINT64_C(10000000000),
 		  "not answered for 10 s" },
 		{ READ, -1, UINT64_C(8000000000), UINT64_C(10000000000), "not answered for 10 s" },
-		/* Which takes as long as there is much to be written. */
+		/* Writing back takes longer, the more there is to write. */
 		{ SYNC, -1, UINT64_C(50000000000), UINT64_C(60000000000), "not answered for 60 s" },
 		{ SYNC, VIRTIO_BLK_T_FLUSH, UINT64_C(50000000000), UINT64_C(60000000000),
 		  "not answered for 60 s" },
@@ -233,7 +233,7 @@ static void whether_storage_answers_is_seen_while_the_guest_runs(void **state)
 	assert_works(&p->b);
 }
 
-/* What the host has cached is much: the guest's requests do not wait until all of it is written. */
+/* The host may have cached much: the guest's requests do not wait until all of it is written. */
 static void requests_go_on_beside_writing_back(void **state)
 {
 	struct pair *p = *state;
@@ -297,7 +297,7 @@ static void a_reset_waits_for_storage_and_keeps_no_vcpu(void **state)
 	reg_write(g, g->common + VIRTIO_PCI_COMMON_STATUS, 1, 1);
 	reg_write(g, g->common + VIRTIO_PCI_COMMON_STATUS, 0, 1);
 	assert_int_equal(disk_status(g), DRIVER_OK);
-	/* Its host takes the bus away, too: a kernel that is replaced by another. */
+	/* A kernel that is replaced by another takes bus mastering away, too. */
 	fake_config_write(g->host, 1, PCI_COMMAND, 2, 0);
 	assert_int_equal(disk_status(g), DRIVER_OK);
 	blk_device_ops.pause(&g->blk->device);
@@ -347,7 +347,7 @@ static void the_end_does_not_wait_for_storage(void **state)
 	begin(&p->a, VIRTIO_BLK_T_OUT, 0, 0, 4096);
 	wait_stuck(1);
 	assert_false(blk_destroy(p->a.blk, end_of(10)));
-	/* What it used is still there for it. */
+	/* Everything that the thread uses is still there. */
 	open_all();
 	assert_true(blk_destroy(p->a.blk, UINT64_MAX));
 	p->a.blk = NULL;
@@ -366,7 +366,7 @@ static void a_destination_says_that_its_storage_does_not_answer(void **state)
 	t = write_tree(&p->a, blk_device_ops.save);
 	shut(READ, 0);
 	assert_refused(&p->b, blk_device_ops.load, t, "does not answer");
-	/* Which had its lock by then, and gives it back when it can. */
+	/* The destination has its lock by then, and gives it back when it can. */
 	blk_device_ops.release(&p->b.blk->device);
 	assert_int_equal(blk_device_ops.reclaim(&p->a.blk->device, &err), -EAGAIN);
 	open_all();

@@ -64,7 +64,7 @@ static void stop(struct server *s)
 	rmdir(s->dir);
 }
 
-/* What @command prints, to stdout and stderr. */
+/* Keeps in @said what @command prints, to stdout and stderr. */
 static void run(int (*command)(int argc, char **argv), char **argv, char *said, size_t size)
 {
 	FILE *file = tmpfile();

@@ -223,7 +223,7 @@ static void test_refusals(void **state)
 	}
 }
 
-static void test_clock_skew_and_core_files(void **state)
+static void test_clock_skew_and_core_files_have_defaults(void **state)
 {
 	struct line l;
 
@@ -310,9 +310,12 @@ static void test_help(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_run),      cmocka_unit_test(test_defaults),
-		cmocka_unit_test(test_refusals), cmocka_unit_test(test_clock_skew_and_core_files),
-		cmocka_unit_test(test_size),     cmocka_unit_test(test_name),
+		cmocka_unit_test(test_run),
+		cmocka_unit_test(test_defaults),
+		cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_clock_skew_and_core_files_have_defaults),
+		cmocka_unit_test(test_size),
+		cmocka_unit_test(test_name),
 		cmocka_unit_test(test_help),
 	};
 

@@ -20,8 +20,8 @@ static void limit_files(uint64_t soft, uint64_t hard)
 	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
 }
 
-/* What a child that calls @fn, with or without its guard, ends with: an exit code, or a signal as shells say
- * it. */
+/* Tells what a child that calls @fn, with or without its guard, ends with: an exit code, or a signal as
+ * shells say it. */
 static int in_child(int (*fn)(void), bool guarded)
 {
 	int status;
@@ -121,7 +121,7 @@ static int memory_beyond_the_limit(void)
 	limit_files(FILE_LIMIT, MIB(64));
 	if (memory_init(&m, MIB(16), &err) < 0 || getrlimit(RLIMIT_FSIZE, &limit) < 0)
 		return 1;
-	/* What others set is as it was. */
+	/* The limits that others have set are as they were. */
 	return limit.rlim_cur == FILE_LIMIT && limit.rlim_max == MIB(64) ? 0 : 2;
 }
 

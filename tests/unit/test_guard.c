@@ -262,7 +262,7 @@ static void a_signal_that_is_repeated_shortens_the_wait(void **state)
 	assert_says(f, 'b');
 	assert_says(f, 'a');
 	assert_int_equal(waitpid(patient, &status, WNOHANG), 0);
-	/* It has a bound of its own. */
+	/* An undo that is stuck has a bound of its own. */
 	assert_ended_by(patient, SIGTERM);
 	assert_says(f, 'b');
 	assert_says(f, 'a');

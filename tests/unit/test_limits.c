@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the host has, and what a guest whose size a peer has named may take of it. */
+/* The memory that the host has, and how much of it a guest whose size a peer has named may take. */
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>
@@ -30,7 +30,7 @@ static void get_memory(struct limits_memory *m, const char *text)
 	close(fd);
 }
 
-static void test_memory(void **state)
+static void test_memory_is_read_or_asked_of_the_kernel(void **state)
 {
 	struct limits_memory m;
 	struct sysinfo info;
@@ -56,7 +56,7 @@ static void test_memory(void **state)
 	assert_in_range(m.available, 1, m.total);
 }
 
-static void test_guests_that_fit(void **state)
+static void test_a_guest_is_bound_by_what_the_host_has(void **state)
 {
 	static const struct limits_memory host = { .total = GIB(8), .available = GIB(2) };
 	static const struct {
@@ -107,11 +107,11 @@ static int check_memlock(uint64_t most, uint64_t size)
 	return WEXITSTATUS(status);
 }
 
-static void test_locked_memory(void **state)
+static void test_a_guest_beyond_the_memlock_limit_is_told(void **state)
 {
 	struct rlimit limit;
 
-	/* What every user has. */
+	/* A limit that every user has. */
 	assert_int_equal(getrlimit(RLIMIT_MEMLOCK, &limit), 0);
 	if (limit.rlim_max < MIB(1) && geteuid() != 0)
 		skip();
@@ -123,9 +123,9 @@ static void test_locked_memory(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_memory),
-		cmocka_unit_test(test_guests_that_fit),
-		cmocka_unit_test(test_locked_memory),
+		cmocka_unit_test(test_memory_is_read_or_asked_of_the_kernel),
+		cmocka_unit_test(test_a_guest_is_bound_by_what_the_host_has),
+		cmocka_unit_test(test_a_guest_beyond_the_memlock_limit_is_told),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -203,7 +203,7 @@ static void check_unread(struct fixture *f)
 	n--;
 	if (isatty(STDERR_FILENO))
 		assert_int_equal(tcflow(STDERR_FILENO, TCOON), 0);
-	/* It is said without another message. */
+	/* The number is said without another message. */
 	read_until(f, "because nobody read them\n");
 	/* Then things are as before. That may have been the first loss of several, so it takes a few
 	 * attempts. */
@@ -214,7 +214,7 @@ static void check_unread(struct fixture *f)
 	log_stop();
 	assert_int_equal(check_numbers(f->text, &n_missing), n);
 	assert_true(n_missing > MANY / 2);
-	/* Others share the open file. */
+	/* The flags are as before, because other processes share the open file. */
 	assert_int_equal(fcntl(STDERR_FILENO, F_GETFL), flags);
 }
 

@@ -126,7 +126,7 @@ static void test_nobody_runs_it(void **state)
 }
 
 /* A name that is too long is no kernel that is too old. */
-static void test_name_too_long(void **state)
+static void test_a_name_that_is_too_long_is_refused(void **state)
 {
 	char name[512] = { 0 };
 
@@ -172,7 +172,7 @@ static void test_core_files_are_without_it(void **state)
 	memory_exit(&m);
 }
 
-/* What a peer says it needs costs nothing before it is compared. */
+/* The memory that a peer asks for costs nothing before the guest is compared. */
 static void test_a_frame_has_no_memory(void **state)
 {
 	struct error err = { 0 };
@@ -186,7 +186,7 @@ static void test_a_frame_has_no_memory(void **state)
 	assert_null(memory_at(&m, 0, 1));
 	assert_int_equal(memory_write(&m, GIB(4), "a", 1), -EFAULT);
 	memory_exit(&m);
-	/* What fails leaves a frame. */
+	/* A memory_fill() that fails leaves a frame. */
 	memory_frame(&m, (uint64_t)1 << 62);
 	assert_true(memory_fill(&m, &err) < 0);
 	assert_int_equal(m.fd, -1);
@@ -373,7 +373,7 @@ int main(void)
 		cmocka_unit_test(test_nobody_cuts_it_short),
 		cmocka_unit_test(test_core_files_are_without_it),
 		cmocka_unit_test(test_a_frame_has_no_memory),
-		cmocka_unit_test(test_name_too_long),
+		cmocka_unit_test(test_a_name_that_is_too_long_is_refused),
 		cmocka_unit_test(test_nobody_runs_it),
 	};
 

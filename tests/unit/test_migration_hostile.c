@@ -512,7 +512,8 @@ static void test_bad_devices(void **state)
 	}
 }
 
-/* What fits test_bad_hello()'s and test_bad_devices()' destination, from a host whose clock is @clock. */
+/* A HELLO that fits test_bad_hello()'s and test_bad_devices()' destination, from a host whose clock is
+ * @clock. */
 static void write_hello(struct state_writer *w, uint64_t clock)
 {
 	assert_int_equal(state_open_writer(w), 0);
@@ -541,7 +542,7 @@ static void refuse_all(struct fake_guest *g)
 	g->devices[1].refuse_accept = "no such disk";
 }
 
-/* What is logged, as warnings and up. */
+/* Keeps what is logged, warnings and errors. */
 struct captured {
 	int file, stderr_fd;
 	char text[4096];
@@ -567,7 +568,7 @@ static void capture_end(struct captured *c)
 #define SECONDS(n) ((n)*INT64_C(1000000000))
 
 /* The guest's clock is this host's from then on. */
-static void test_clocks_that_differ(void **state)
+static void test_clocks_that_differ_are_logged_or_refused(void **state)
 {
 	static const struct {
 		int64_t ahead; /* the source's clock */
@@ -607,7 +608,7 @@ static void test_clocks_that_differ(void **state)
 }
 
 /* A clock that nobody can have. */
-static void test_clock_out_of_range(void **state)
+static void test_a_clock_out_of_range_is_refused(void **state)
 {
 	static const uint64_t clocks[] = { 0, (uint64_t)INT64_MAX + 1, UINT64_MAX };
 
@@ -622,7 +623,7 @@ static void test_clock_out_of_range(void **state)
 }
 
 /* The other end's log has it as well. */
-static void test_the_source_says_so_too(void **state)
+static void test_the_source_logs_that_clocks_differ(void **state)
 {
 	struct departure s;
 
@@ -650,8 +651,9 @@ static void test_the_source_says_so_too(void **state)
 	departure_exit(&s);
 }
 
-/* All reasons at once: of whoever builds VMs here, of the clocks, the CPUs and the devices. */
-static void test_every_difference(void **state)
+/* All reasons are told at once: those of the code that builds the VM, of the clocks, the CPUs and the
+ * devices. */
+static void test_every_difference_is_told_at_once(void **state)
 {
 	struct arrival a = { .prepare = refuse_all, .reason = "the guest has 4194304 MiB of memory" };
 	struct state_writer w;
@@ -668,7 +670,7 @@ static void test_every_difference(void **state)
 }
 
 /* And of what builds VMs alone. */
-static void test_a_reason_of_the_host(void **state)
+static void test_a_reason_of_the_host_is_told(void **state)
 {
 	struct arrival a = { .clock_skew_ns = UINT64_MAX, .reason = "64 vCPUs are too many" };
 	struct state_writer w;
@@ -680,7 +682,7 @@ static void test_a_reason_of_the_host(void **state)
 	assert_answer(&f, "64 vCPUs are too many", 0);
 }
 
-/* One that hangs up, one that talks, one that says nothing for long, and then the guest. */
+/* One client hangs up, one talks, one says nothing for long, and then the guest comes. */
 static void strangers_do_not_end_the_wait(void **state)
 {
 	static const char garbage[] = "GET / HTTP/1.1\r\n\r\n";
@@ -718,11 +720,11 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(strangers_do_not_end_the_wait),
-		cmocka_unit_test(test_clocks_that_differ),
-		cmocka_unit_test(test_clock_out_of_range),
-		cmocka_unit_test(test_the_source_says_so_too),
-		cmocka_unit_test(test_every_difference),
-		cmocka_unit_test(test_a_reason_of_the_host),
+		cmocka_unit_test(test_clocks_that_differ_are_logged_or_refused),
+		cmocka_unit_test(test_a_clock_out_of_range_is_refused),
+		cmocka_unit_test(test_the_source_logs_that_clocks_differ),
+		cmocka_unit_test(test_every_difference_is_told_at_once),
+		cmocka_unit_test(test_a_reason_of_the_host_is_told),
 		cmocka_unit_test(test_guest_ends_in_a_wait),
 		cmocka_unit_test(test_hostile_destination),
 		cmocka_unit_test(test_bad_hello),

@@ -486,7 +486,7 @@ static unsigned int count_descriptors(void)
 	return n;
 }
 
-/* What is asked for ahead of building it. */
+/* The number is asked for before the NIC is built. */
 static void test_a_nic_takes_no_more_descriptors_than_it_says(void **state)
 {
 	struct fixture *f = *state;

@@ -4,7 +4,7 @@
 
 #include "tests/unit/net_fixture.h"
 
-/* What no interface can have. */
+/* Addresses that no interface can have. */
 static const uint8_t bad_macs[][6] = {
 	{ 0, 0, 0, 0, 0, 0 },
 	{ 0x01, 0, 0x5e, 0, 0, 1 },
@@ -89,7 +89,7 @@ static void a_device_that_cannot_be_told_starts_all_the_same(void **state)
 }
 
 /* Without VIRTIO_NET_F_MAC the driver takes one of its own, and the field says nothing. */
-static void a_device_that_leaves_it_to_the_driver(void **state)
+static void a_device_without_the_feature_leaves_the_address_to_the_driver(void **state)
 {
 	struct fake_vdpa_spec spec = with_mac(&fake_vdpa_default, bad_macs[1]);
 	struct fixture *f = *state;
@@ -232,7 +232,7 @@ static void a_stream_cannot_bring_what_no_interface_has(void **state)
 }
 
 /* Zero stands for none where the guest was not offered one; a group's address stands for nothing. */
-static void a_stream_without_an_address(void **state)
+static void a_stream_brings_no_address_where_none_was_offered(void **state)
 {
 	struct fake_vdpa_spec spec = fake_vdpa_default;
 	struct fixture *f = *state;
@@ -258,12 +258,12 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(a_device_without_an_address_gets_one),
 		T(a_device_that_cannot_be_told_starts_all_the_same),
-		T(a_device_that_leaves_it_to_the_driver),
+		T(a_device_without_the_feature_leaves_the_address_to_the_driver),
 		T(an_address_of_ferrys_choice_moves_with_the_guest),
 		T(a_destination_without_an_address_must_be_told_the_guests),
 		T(a_guest_cannot_set_what_no_interface_has),
 		T(a_stream_cannot_bring_what_no_interface_has),
-		T(a_stream_without_an_address),
+		T(a_stream_brings_no_address_where_none_was_offered),
 	};
 
 	log_level = LOG_ERROR;

@@ -52,7 +52,7 @@ static void rebuild_b(struct pair *p)
 
 /* A NIC in software is not made with "vdpa dev add": what the operator can do about it is in Ferry's own
  * options. */
-static void test_a_smaller_device_at_the_destination(void **state)
+static void test_a_smaller_device_is_refused_with_ferrys_own_options(void **state)
 {
 	struct pair *p = *state;
 
@@ -462,7 +462,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_exchange, build, demolish),
 		cmocka_unit_test_setup_teardown(test_migrate, build, demolish),
-		cmocka_unit_test_setup_teardown(test_a_smaller_device_at_the_destination, build, demolish),
+		cmocka_unit_test_setup_teardown(test_a_smaller_device_is_refused_with_ferrys_own_options,
+						build, demolish),
 		cmocka_unit_test_setup_teardown(test_pieces, build, demolish),
 		cmocka_unit_test_setup_teardown(test_ring_reset, build, demolish),
 		cmocka_unit_test_setup_teardown(test_faults_ahead, build, demolish),

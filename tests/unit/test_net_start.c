@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What a device finds when it starts: the receive buffers that there are, before DRIVER_OK and without a kick
- * (which the fake device asserts at every start), and kicks after it. */
+/* The state that a device finds when it starts: the receive buffers that there are, before DRIVER_OK and
+ * without a kick (which the fake device asserts at every start), and kicks after it. */
 #include "tests/unit/net_fixture.h"
 
 #include <pthread.h>
@@ -111,8 +111,8 @@ static void assert_told(struct fixture *f, unsigned int n_buffers, unsigned int 
 	assert_int_equal(kicks(f->a, 2), n_kicks);
 }
 
-/* What the device holds back for the ring it may look at only when another one of them is kicked: after a
- * reset of the ring, and when all of its buffers are used. */
+/* Packets that the device holds back for the ring it may look at only when another one of them is kicked:
+ * after a reset of the ring, and when all of its buffers are used. */
 static void a_ring_that_has_run_low_is_told_by_all_receive_queues(void **state)
 {
 	struct fixture *f = *state;
@@ -264,8 +264,8 @@ static void a_packet_that_comes_during_the_replay_arrives(void **state)
 	assert_each_once(f->a, f->va, 0, N_BUFFERS - 1);
 }
 
-/* It may be of a kind that the guest has told the device not to bring: its buffer goes to the device again.
- */
+/* Such a packet may be of a kind that the guest has told the device not to bring: its buffer goes to the
+ * device again. */
 static void a_packet_that_came_before_offloads_were_off_is_dropped(void **state)
 {
 	struct fixture *f = *state;

@@ -76,7 +76,7 @@ static void test_not_accepted(void **state)
 
 /* Compared before the guest has memory; and who has begun to give that to the device, which is slow, goes on.
  */
-static void test_accepted_before_there_is_memory(void **state)
+static void test_a_nic_compares_before_there_is_memory(void **state)
 {
 	struct fixture *f = *state;
 	struct net_guest *g = calloc(1, sizeof(*g));
@@ -331,7 +331,7 @@ static void damage(uint8_t *data, int len, unsigned int how)
 		data[0] ^= 0x80;
 }
 
-/* What a load does to the device, the transport and the rings. */
+/* Counts what a load does to the device, the transport and the rings. */
 struct touched {
 	unsigned int n_resets, n_commands, n_regions;
 	uint8_t device_status, status;
@@ -421,7 +421,7 @@ static void a_damaged_state_is_refused_before_anything_is_done(void **state)
 		free(trees[i].fdt);
 }
 
-/* What nobody asked for, behind all that is good: in the tree, and in each of its nodes. */
+/* Something that nobody asked for, behind all that is good: in the tree, and in each of its nodes. */
 static void a_state_with_something_left_over_does_nothing(void **state)
 {
 	struct fixture *f = *state;
@@ -507,7 +507,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_not_accepted),
-		TEST(test_accepted_before_there_is_memory),
+		TEST(test_a_nic_compares_before_there_is_memory),
 		TEST(test_a_host_that_has_less),
 		TEST(test_a_host_that_has_more),
 		TEST(test_refused_commands),

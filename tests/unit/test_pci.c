@@ -23,7 +23,7 @@ static void test_mechanism(void **state)
 
 /* reboot=p: Linux asks for a hard reset first, then for the reset. A byte at the address register alone does
  * it. */
-static void test_reset_control(void **state)
+static void test_the_reset_control_byte_resets(void **state)
 {
 	struct fixture *x = *state;
 
@@ -343,7 +343,7 @@ int main(void)
 	log_level = LOG_WARN;
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_mechanism, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_reset_control, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_the_reset_control_byte_resets, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_nobody_answers, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_header, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_full_bus, setup, teardown),

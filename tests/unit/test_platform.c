@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What a guest finds on the board, and how it ends the VM with it. */
+/* The registers that a guest finds on the board, and how it ends the VM with them. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

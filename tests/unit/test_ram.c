@@ -274,7 +274,8 @@ static void test_forged(void **state)
 	}
 }
 
-/* What a round brings is counted, in frames of either kind: once it is all of memory there is no more. */
+/* The bytes that a round brings are counted, in frames of either kind: once they are all of memory no more
+ * are taken. */
 static void a_round_brings_no_more_than_all_memory(void **state)
 {
 	struct stream_frame frame = { .type = STREAM_RAM, .len = 8192 };

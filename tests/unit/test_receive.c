@@ -187,7 +187,7 @@ static void receiver_hello(struct receiver *r, uint64_t mem, uint32_t cpus)
 	free(tree);
 }
 
-/* What it has done by its end, which is the one of a guest that was not taken over. */
+/* Checks what the receiver has done by its end, which is that of a guest that was not taken over. */
 static void receiver_end(struct receiver *r, const char *letters)
 {
 	char text[32] = "";
@@ -220,7 +220,7 @@ static void a_guest_that_is_refused_has_cost_nothing(void **state)
 	receiver_end(&r, "fa");
 }
 
-/* Whatever takes longer for a larger guest begins after the source has its answer, or beside it. */
+/* Work that takes longer for a larger guest begins after the source has its answer, or beside it. */
 static void ready_does_not_wait_for_what_grows_with_the_guest(void **state)
 {
 	char text[ERROR_TEXT_MAX + 1], letters[8] = "";
@@ -240,7 +240,7 @@ static void ready_does_not_wait_for_what_grows_with_the_guest(void **state)
 	receiver_end(&r, "d");
 }
 
-/* What fails there reaches the source by name. */
+/* A failure of that work reaches the source by name. */
 static void what_fails_after_ready_is_refused_by_name(void **state)
 {
 	char text[ERROR_TEXT_MAX + 1];

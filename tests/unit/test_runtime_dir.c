@@ -90,7 +90,7 @@ static void one_that_others_can_write_to_is_refused(void **state)
 	}
 }
 
-static void another_users_is_refused(void **state)
+static void another_users_directory_is_refused(void **state)
 {
 	if (geteuid() != 0)
 		skip();
@@ -99,7 +99,7 @@ static void another_users_is_refused(void **state)
 	assert_refused("belongs to the user with id 65534");
 }
 
-/* Whoever can read the directory can have a lock on it, and it is nothing to us. */
+/* Any user who can read the directory can lock it, which is nothing to us. */
 static void a_lock_on_the_directory_itself_is_not_waited_for(void **state)
 {
 	struct error err = { 0 };
@@ -138,7 +138,7 @@ static void the_lock_is_waited_for_with_an_end_and_a_cancel(void **state)
 	err = (struct error){ 0 };
 	assert_int_equal(runtime_dir_lock(fd, dir, cancel_fd, &lock_fd, &err), -ECANCELED);
 	close(held);
-	/* What a dead process has left of it is no obstacle. */
+	/* A lock file that a dead process has left is no obstacle. */
 	assert_int_equal(runtime_dir_lock(fd, dir, -1, &lock_fd, &err), 0);
 	runtime_dir_unlock(fd, lock_fd);
 	close(fd);
@@ -172,7 +172,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		DIR_TEST(one_that_is_made_is_its_owners_alone),
 		DIR_TEST(one_that_others_can_write_to_is_refused),
-		DIR_TEST(another_users_is_refused),
+		DIR_TEST(another_users_directory_is_refused),
 		DIR_TEST(a_lock_on_the_directory_itself_is_not_waited_for),
 		DIR_TEST(the_lock_is_waited_for_with_an_end_and_a_cancel),
 		DIR_TEST(a_lock_that_was_removed_is_taken_anew),

@@ -118,7 +118,7 @@ static void test_early_input(void **state)
 	close(client);
 }
 
-/* What a handler may do besides reading: write, and as a console does, with interrupts off for a moment. */
+/* A handler may do more than read: write, and as a console does, with interrupts off for a moment. */
 static void answer(struct fixture *f, unsigned int how)
 {
 	if (how & 1)

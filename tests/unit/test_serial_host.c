@@ -323,7 +323,7 @@ static void test_no_descriptors(void **state)
 	dispatch(f);
 	assert_int_equal(epoll_wait(f->vm.loop.epoll_fd, &event, 1, 0), 0);
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
-	/* It is taken without anybody else coming. */
+	/* The first client is taken without anybody else coming. */
 	say(f, "hello");
 	assert_int_equal(loop_start(&f->vm.loop, "serial"), 0);
 	f->running = true;
@@ -334,7 +334,7 @@ static void test_no_descriptors(void **state)
 /* A user who has no files. */
 #define NOBODY 65534
 
-/* What the loop has to do until it has nothing to do: an input that has ended does not keep it busy. */
+/* Runs the loop until it has nothing to do: an input that has ended does not keep it busy. */
 static void assert_comes_to_rest(struct fixture *f)
 {
 	struct epoll_event event;
@@ -429,7 +429,7 @@ static void look_for_end(void *arg)
 	f->ended = f->serial->eof;
 }
 
-/* Whoever wrote to it has gone, and somebody else comes. */
+/* The writer of the FIFO has gone, and another comes. */
 static void a_fifo_is_heard_again(void **state)
 {
 	struct fixture *f = *state;
@@ -491,7 +491,7 @@ static void a_stopped_terminal_holds_up_nobody_and_comes_back(void **state)
 	cfmakeraw(&before);
 	assert_int_equal(tcsetattr(slave, TCSANOW, &before), 0);
 	assert_int_equal(tcflow(slave, TCOOFF), 0);
-	/* Another user's: it cannot be opened anew. */
+	/* The terminal is another user's, so it cannot be opened anew. */
 	assert_int_equal(fchmod(slave, 0), 0);
 	setfsuid(NOBODY);
 	check_unread_stdout(f, slave);
@@ -643,7 +643,7 @@ static void play_jobs(struct fixture *f, int master, int slave)
 	uint8_t heard;
 	pid_t job;
 
-	/* Who writes from the background is stopped there, as a rule. */
+	/* With TOSTOP a job that writes from the background is stopped. */
 	assert_int_equal(tcgetattr(slave, &tostop), 0);
 	tostop.c_lflag |= TOSTOP;
 	assert_int_equal(tcsetattr(slave, TCSANOW, &tostop), 0);
@@ -671,7 +671,7 @@ static void play_jobs(struct fixture *f, int master, int slave)
 	assert_int_equal(tcsetpgrp(slave, job), 0);
 	write_all(master, "s", 1);
 	stop(f);
-	/* It is another job's now, which has set it as it likes. */
+	/* Another job has the terminal now, and its settings stay. */
 	assert_int_equal(lflags(slave), 0);
 	kill(job, SIGKILL);
 	waitpid(job, NULL, 0);
@@ -803,7 +803,7 @@ int main(void)
 	};
 
 	signal(SIGPIPE, SIG_IGN);
-	/* They are replaced by what the tests need, and put back. */
+	/* The tests replace stdin, stdout and stderr, and put them back: all three must be open. */
 	if (log_keep_stdio() < 0)
 		return 1;
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -121,7 +121,7 @@ static void what_a_living_process_has_stays(void **state)
 		if (types[i] != SOCK_DGRAM) {
 			assert_int_equal(listen(fd, 1), 0);
 			assert_refused(-EADDRINUSE);
-			/* It has not noticed. */
+			/* The listener has not noticed. */
 			assert_int_equal(accept4(fd, NULL, NULL, 0), -1);
 			assert_int_equal(errno, EAGAIN);
 		}

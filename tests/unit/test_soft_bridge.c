@@ -68,7 +68,7 @@ static void test_a_port_of_something_else_is_refused(void **state)
 	host_must_refuse("t0", "lo", 1, "lo is not a bridge");
 	host_must_refuse("t0", "uplink", 1, "uplink is not a bridge of Linux, it is of type tun");
 	host_must_refuse("t0", "t0", 1, "t0 is not a bridge");
-	/* One that Ferry made goes again. */
+	/* A TAP that Ferry made goes again. */
 	host_must_refuse("t1", "nobridge", 1, "there is no bridge nobridge");
 	assert_false(host_has("t1"));
 }

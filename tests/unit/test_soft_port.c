@@ -196,7 +196,7 @@ static void test_a_port_that_is_gone_is_left_alone(void **state)
 		soft_settle(r);
 	}
 	assert_int_equal(soft_rig_reap(r, 0), 8);
-	/* What the guest sets has all its effect: there are no packets. */
+	/* The guest may set anything: there are no packets. */
 	assert_int_equal(command(r, MQ, 0, "\2\0", 2), VIRTIO_NET_OK);
 	assert_int_equal(command(r, VIRTIO_NET_CTRL_GUEST_OFFLOADS, 0, "\0\0\0\0\0\0\0\0", 8), VIRTIO_NET_OK);
 	soft_rig_reset(r);
@@ -257,7 +257,7 @@ static void test_pairs_that_are_refused_stay_as_they_were(void **state)
 	assert_int_equal(command(r, MQ, 0, "\4\0", 2), VIRTIO_NET_ERR);
 	assert_memory_equal(&device(r)->steering, &before, sizeof(before));
 	assert_int_equal(arrives(r, frame, len, NULL), 1);
-	/* That does not need the port. */
+	/* A hash alone does not need the port. */
 	assert_int_equal(command(r, MQ, 2, hash, sizeof(hash)), VIRTIO_NET_OK);
 	port.pairs = 0;
 	assert_int_equal(command(r, MQ, 0, "\4\0", 2), VIRTIO_NET_OK);
@@ -326,7 +326,7 @@ static void test_a_hub_deletes_sockets_that_nobody_has(void **state)
 	fd = open(file.sun_path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
 	assert_true(fd >= 0);
 	close(fd);
-	/* It is taken for one that has just come, for a while. */
+	/* For a while the socket is taken for one of a port that has just come. */
 	do {
 		soft_rig_send(r, 0, NULL, frame, len);
 		assert_int_equal(soft_net_receive(&r->net, NULL, in, sizeof(in), 2000), len);

@@ -241,8 +241,8 @@ static void test_link(void **state)
 	close(fd);
 }
 
-/* What a destination says whose MTU is another one than the guest's. */
-static void test_mtu_advice(void **state)
+/* The advice of a destination whose MTU is another one than the guest's. */
+static void test_the_advice_on_the_mtu_is_about_the_tap(void **state)
 {
 	struct soft_rig *r = *state;
 
@@ -278,7 +278,7 @@ static void test_a_renamed_interface_keeps_its_link(void **state)
 	fd = packet_socket_on("web1-eth0");
 	assert_int_equal(arrives(r, fd, 1), 0);
 	sends(r, fd, 0, 2);
-	/* One that has the name now is another's affair. */
+	/* An interface that has the name now is none of Ferry's. */
 	host_add_tap("ferry0", 0);
 	host_set("ferry0", soft_link_raise);
 	host_set("ferry0", soft_link_lower);
@@ -340,7 +340,7 @@ static void test_a_deleted_interface_is_gone_for_good(void **state)
 		soft_rig_post(r, 0, 8, 2048);
 		host_delete("ferry0");
 		await_link(r, 0);
-		/* Another interface, not for this guest, though its administrator gave it the name. */
+		/* A new interface with the name is another one, not for this guest. */
 		fd = host_open_tap("ferry0", 0);
 		host_set("ferry0", soft_link_raise);
 		for (unsigned int i = 0; i < 20; i++) {
@@ -587,7 +587,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_both_ways, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_offloads, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_link, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_mtu_advice, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_the_advice_on_the_mtu_is_about_the_tap, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_renamed_interface_keeps_its_link, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_an_interface_in_another_namespace_keeps_its_link, setup,
 						teardown),

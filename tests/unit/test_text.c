@@ -52,7 +52,7 @@ static void what_a_terminal_obeys_becomes_question_marks(void **state)
 		text_clean(text, len);
 		assert_int_equal(len, strlen(cases[i].shown));
 		assert_memory_equal(text, cases[i].shown, len);
-		/* What has been cleaned is clean. */
+		/* Text that has been cleaned is clean. */
 		text_clean(text, len);
 		assert_memory_equal(text, cases[i].shown, len);
 		free(text);

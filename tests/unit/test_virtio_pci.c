@@ -563,7 +563,7 @@ static void an_address_may_be_accessed_as_one(void **state)
 
 /* Every width at every place of the BAR's registers, also those that KVM makes of an access across pages:
  * each either meets a field or is said once, nothing is written beyond it, and what is set stays set. */
-static void any_width_at_any_place(void **state)
+static void an_access_of_any_width_at_any_place_does_no_harm(void **state)
 {
 	const struct log_limit fresh = { 0 };
 	struct fixture *x = *state;
@@ -697,7 +697,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_config, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_widths, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_address_may_be_accessed_as_one, setup, teardown),
-		cmocka_unit_test_setup_teardown(any_width_at_any_place, setup, teardown),
+		cmocka_unit_test_setup_teardown(an_access_of_any_width_at_any_place_does_no_harm, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(test_limit, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_many_queues, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_host_lacks, setup, teardown),

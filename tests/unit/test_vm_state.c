@@ -407,7 +407,7 @@ static void test_refusals_of_description(void **state)
 }
 
 /* A host that lacks much says all of it, and leaves room for what devices have to say. */
-static void test_many_missing_features(void **state)
+static void test_all_missing_features_are_told(void **state)
 {
 	struct fixture *f = make(busy_code, sizeof(busy_code));
 	struct error err;
@@ -417,7 +417,7 @@ static void test_many_missing_features(void **state)
 
 	describe(f, &fdt);
 	regs = find_leaf(fdt, 7, 0);
-	/* All there are, of two registers. */
+	/* All features that there are, of two registers. */
 	n += (unsigned int)__builtin_popcount(~regs[1] & 0xfdf52bffu);
 	regs[1] |= 0xfdf52bffu;
 	n += (unsigned int)__builtin_popcount(~regs[2] & 0x1b415f6eu);
@@ -444,7 +444,7 @@ static void *describe_sized(struct fixture *f, uint64_t mem, uint32_t cpus)
 }
 
 /* The largest guest there can be costs no memory and one vCPU before its description is accepted. */
-static void test_compared_before_anything_is_taken(void **state)
+static void test_a_guest_is_compared_before_anything_is_taken(void **state)
 {
 	struct fixture *f = make(busy_code, sizeof(busy_code)), frame;
 	void *fdt = describe_sized(f, GIB(4096), 64);
@@ -464,8 +464,8 @@ static void test_compared_before_anything_is_taken(void **state)
 	destroy(f);
 }
 
-/* What is made after that is as the source's, too. */
-static void test_vcpus_that_are_made_later(void **state)
+/* vCPUs that are made after the comparison are as the source's, too. */
+static void test_vcpus_made_later_are_as_the_sources(void **state)
 {
 	struct fixture *f = make(busy_code, sizeof(busy_code)), filled;
 	void *fdt = describe_sized(f, MEM, 3);
@@ -503,9 +503,9 @@ int main(void)
 		cmocka_unit_test(test_move_interrupts),
 		cmocka_unit_test(test_refusals_of_state),
 		cmocka_unit_test(test_refusals_of_description),
-		cmocka_unit_test(test_many_missing_features),
-		cmocka_unit_test(test_compared_before_anything_is_taken),
-		cmocka_unit_test(test_vcpus_that_are_made_later),
+		cmocka_unit_test(test_all_missing_features_are_told),
+		cmocka_unit_test(test_a_guest_is_compared_before_anything_is_taken),
+		cmocka_unit_test(test_vcpus_made_later_are_as_the_sources),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
