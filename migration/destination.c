@@ -287,13 +287,14 @@ int destination_compare(struct destination *d, struct vm *vm, struct error *err)
 		ret = destination_check_clock(d, &root);
 	refused |= ret > 0;
 	if (ret >= 0)
-		ret = state_child(&node, &root, "vm");
+		ret = state_child(&node, &root, "devices");
 	if (ret < 0)
 		return ret;
-	refused |= vm_accept(vm, &node) < 0 || state_finish(&node) < 0;
-	ret = state_child(&node, &root, "devices");
+	/* Before the CPUs, of which there can be more to say than a refusal holds. */
+	refused |= destination_check_devices(vm, &node) < 0;
+	ret = state_child(&node, &root, "vm");
 	if (ret == 0)
-		ret = destination_check_devices(vm, &node);
+		refused |= vm_accept(vm, &node) < 0 || state_finish(&node) < 0;
 	if (ret == 0)
 		ret = state_finish(&root);
 	return ret == 0 && refused ? -ENOTSUP : ret;

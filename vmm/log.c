@@ -190,15 +190,18 @@ void log_limited(struct log_limit *limit, enum log_level level, const char *fmt,
 
 int error_add(struct error *err, int ret, const char *fmt, ...)
 {
+	static const char cut[] = "...";
 	size_t len = strlen(err->text);
 	va_list ap;
 
 	if (len > 0)
 		len += (size_t)snprintf(err->text + len, sizeof(err->text) - len, "; ");
+	if (len < sizeof(err->text)) {
+		va_start(ap, fmt);
+		len += (size_t)vsnprintf(err->text + len, sizeof(err->text) - len, fmt, ap);
+		va_end(ap);
+	}
 	if (len >= sizeof(err->text))
-		return ret;
-	va_start(ap, fmt);
-	vsnprintf(err->text + len, sizeof(err->text) - len, fmt, ap);
-	va_end(ap);
+		memcpy(err->text + sizeof(err->text) - sizeof(cut), cut, sizeof(cut));
 	return ret;
 }

@@ -65,7 +65,7 @@ void log_limited(struct log_limit *limit, enum log_level level, const char *fmt,
  * Why something failed, in words for a person: what was being done, to what, what can be done about it. A
  * function that takes one fills it where it finds the fault and does not log; the caller logs it, or sends it
  * to the peer. Starts zeroed. Several faults are joined by "; ", so that a peer learns all reasons at once.
- * Text that does not fit is cut.
+ * Text that does not fit is cut, and ends in "...".
  */
 #define ERROR_TEXT_MAX 1024u
 

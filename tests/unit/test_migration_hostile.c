@@ -669,6 +669,34 @@ static void test_every_difference_is_told_at_once(void **state)
 	assert_answer(&f, "dev1: no such disk", 0);
 }
 
+static char lacking[2 * ERROR_TEXT_MAX];
+
+static void refuse_at_length(struct fake_guest *g)
+{
+	refuse_all(g);
+	for (size_t i = 0; i < sizeof(lacking) - 1; i++)
+		lacking[i] = "avx512f, "[i % 9];
+	g->refuse_accept = lacking;
+}
+
+/* Where that is too much for a refusal, it says so, and is still heard of each kind. */
+static void a_long_list_of_features_hides_no_device(void **state)
+{
+	struct arrival a = { .prepare = refuse_at_length, .reason = "the guest has 4194304 MiB of memory" };
+	struct state_writer w;
+	struct feeder f;
+
+	write_hello(&w, clock_now() - SECONDS(3600));
+	assert_false(feed_hello_to(&a, &w, STREAM_VERSION, &f));
+	assert_int_equal(get_le32(f.answers), STREAM_REFUSED);
+	assert_answer(&f, "the guest has 4194304 MiB of memory", 0);
+	assert_answer(&f, "the source's clock is", 0);
+	assert_answer(&f, "dev0: no such NIC", 0);
+	assert_answer(&f, "dev1: no such disk", 0);
+	assert_answer(&f, "avx512f, avx512f", 0);
+	assert_answer(&f, "...", 0);
+}
+
 /* And of what builds VMs alone. */
 static void test_a_reason_of_the_host_is_told(void **state)
 {
@@ -724,6 +752,7 @@ int main(void)
 		cmocka_unit_test(test_a_clock_out_of_range_is_refused),
 		cmocka_unit_test(test_the_source_logs_that_clocks_differ),
 		cmocka_unit_test(test_every_difference_is_told_at_once),
+		cmocka_unit_test(a_long_list_of_features_hides_no_device),
 		cmocka_unit_test(test_a_reason_of_the_host_is_told),
 		cmocka_unit_test(test_guest_ends_in_a_wait),
 		cmocka_unit_test(test_hostile_destination),
