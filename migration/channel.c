@@ -325,6 +325,11 @@ static int channel_take_one(struct channel_listener *l)
 	}
 }
 
+bool channel_is_pending(const struct channel_listener *l)
+{
+	return channel_wait(&l->socket, POLLIN, 0) > 0;
+}
+
 int channel_take(struct channel_listener *l, struct channel *c, struct error *err)
 {
 	int ret;

@@ -41,6 +41,8 @@ struct channel_listener {
 int __must_check channel_listen(struct channel_listener *l, const char *address, int cancel_fd,
 				struct error *err);
 int __must_check channel_take(struct channel_listener *l, struct channel *c, struct error *err);
+/* Whether a connection waits to be taken. */
+bool channel_is_pending(const struct channel_listener *l);
 void channel_unlisten(struct channel_listener *l);
 void channel_close(struct channel *c);
 

@@ -132,7 +132,6 @@ static int destination_meet(struct destination *d, struct error *err)
 {
 	int ret;
 
-	d->accepted = clock_now();
 	/* For the HELLO as a whole, however it comes. */
 	d->channel.deadline_ns = end_of(DESTINATION_HELLO_MS);
 	ret = stream_init(&d->stream, &d->channel, DESTINATION_TIMEOUT_MS, err);
@@ -152,18 +151,24 @@ int destination_accept(struct destination *d, const struct destination_config *c
 {
 	struct channel_listener listener;
 	struct log_limit limit = { 0 };
+	uint64_t last;
 	int ret;
 
 	ret = channel_listen(&listener, config->from, config->cancel_fd, err);
 	if (ret < 0)
 		return ret;
+	last = clock_now();
 	for (;;) {
+		bool waited = channel_is_pending(&listener);
 		struct error reason = { 0 };
 
 		*d = (struct destination){ .channel.fd = -1, .clock_skew_ns = config->clock_skew_ns };
 		ret = channel_take(&listener, &d->channel, err);
 		if (ret < 0)
 			break;
+		/* One that had to wait may have come, and said its HELLO, as soon as the last was heard. */
+		d->accepted = waited ? last : clock_now();
+		last = clock_now();
 		ret = destination_meet(d, &reason);
 		if (ret == 0)
 			break;

@@ -21,7 +21,8 @@ struct destination {
 	uint64_t mem;
 	unsigned int cpus;
 	uint64_t clock_skew_ns;
-	uint64_t accepted, arrived; /* this host's clock (clock.h) at the connection, and with the HELLO */
+	uint64_t accepted, arrived; /* this host's clock (clock.h): the HELLO was said after the one, came
+				       with the other */
 	void *tree;                 /* STATE_MAX bytes, for the payload in hand */
 };
 

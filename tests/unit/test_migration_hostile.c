@@ -414,19 +414,28 @@ static void work_for_nothing_is_counted(void **state)
 	proxy_free(&p);
 }
 
+#define HELLO_MAX 4096u
+
 /* A HELLO with the tree of @w, which ends here. */
-static bool feed_hello_to(struct arrival *a, struct state_writer *w, uint64_t version, struct feeder *f)
+static uint32_t put_hello(uint8_t frame[HELLO_MAX], struct state_writer *w, uint64_t version)
 {
-	uint8_t frame[4096];
 	uint32_t len;
 	void *tree;
 
 	assert_int_equal(state_close(w, &tree, &len), 0);
-	assert_true(16 + len <= sizeof(frame));
+	assert_true(16 + len <= HELLO_MAX);
 	stream_header_put((struct stream_header *)(void *)frame, STREAM_HELLO, len, version);
 	memcpy(frame + 16, tree, len);
 	free(tree);
-	return feed_to(a, frame, 16 + len, f);
+	return 16 + len;
+}
+
+static bool feed_hello_to(struct arrival *a, struct state_writer *w, uint64_t version, struct feeder *f)
+{
+	uint8_t frame[HELLO_MAX];
+	uint32_t len = put_hello(frame, w, version);
+
+	return feed_to(a, frame, len, f);
 }
 
 static bool feed_hello(struct state_writer *w, uint64_t version, struct feeder *f)
@@ -710,31 +719,50 @@ static void test_a_reason_of_the_host_is_told(void **state)
 	assert_answer(&f, "64 vCPUs are too many", 0);
 }
 
+static void connect_to(struct channel *c)
+{
+	struct error err;
+
+	do {
+		err = (struct error){ 0 };
+		sched_yield();
+	} while (channel_connect(c, address, -1, &err) < 0);
+}
+
+static void say(struct channel *c, const void *bytes, size_t len)
+{
+	struct iovec iov = { (void *)(uintptr_t)bytes, len };
+
+	assert_int_equal(channel_writev(c, &iov, 1, 30000, NULL), 0);
+}
+
+static const char garbage[] = "GET / HTTP/1.1\r\n\r\n";
+
+static uint32_t hear_type(struct channel *c)
+{
+	uint8_t answer[2048];
+	struct iovec iov = { answer, sizeof(answer) };
+
+	assert_true(channel_readv(c, &iov, 1, 30000) >= 16);
+	return get_le32(answer);
+}
+
 /* One client hangs up, one talks, one says nothing for long, and then the guest comes. */
 static void strangers_do_not_end_the_wait(void **state)
 {
-	static const char garbage[] = "GET / HTTP/1.1\r\n\r\n";
 	struct departure s;
 	struct arrival a;
 	struct channel c;
-	struct error err;
 
 	departure_init(&s);
 	arrival_start(&a, NULL);
 	for (unsigned int i = 0; i < 3; i++) {
-		struct iovec iov = { (void *)(uintptr_t)garbage, sizeof(garbage) };
-		char answer[512];
-
-		do {
-			err = (struct error){ 0 };
-			sched_yield();
-		} while (channel_connect(&c, address, -1, &err) < 0);
+		connect_to(&c);
 		if (i == 1)
-			assert_int_equal(channel_writev(&c, &iov, 1, 1000, NULL), 0);
-		iov = (struct iovec){ answer, sizeof(answer) };
+			say(&c, garbage, sizeof(garbage));
 		/* Told why, within the time that a source has for its first word. */
 		if (i > 0)
-			assert_true(channel_readv(&c, &iov, 1, 30000) > 16);
+			assert_int_equal(hear_type(&c), STREAM_REFUSED);
 		channel_close(&c);
 	}
 	assert_int_equal(departure_go(&s), SOURCE_MOVED);
@@ -744,10 +772,36 @@ static void strangers_do_not_end_the_wait(void **state)
 	departure_exit(&s);
 }
 
+/* A stranger was heard meanwhile, for as long as it liked: that is not taken for a clock that is behind. */
+static void time_in_the_queue_is_no_difference_of_clocks(void **state)
+{
+	struct arrival a = { .clock_skew_ns = 1, .cancel_fd = eventfd(0, EFD_CLOEXEC) };
+	struct channel stranger, source;
+	struct state_writer w;
+	uint8_t hello[HELLO_MAX];
+	uint32_t len;
+
+	pthread_create(&a.thread, NULL, arrival_run, &a);
+	connect_to(&stranger);
+	say(&stranger, garbage, sizeof(garbage));
+	assert_int_equal(hear_type(&stranger), STREAM_REFUSED);
+	/* It does not hang up yet. */
+	write_hello(&w, clock_now());
+	len = put_hello(hello, &w, STREAM_VERSION);
+	connect_to(&source);
+	say(&source, hello, len);
+	channel_close(&stranger);
+	assert_int_equal(hear_type(&source), STREAM_READY);
+	channel_close(&source);
+	arrival_join(&a);
+	arrival_exit(&a);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(strangers_do_not_end_the_wait),
+		cmocka_unit_test(time_in_the_queue_is_no_difference_of_clocks),
 		cmocka_unit_test(test_clocks_that_differ_are_logged_or_refused),
 		cmocka_unit_test(test_a_clock_out_of_range_is_refused),
 		cmocka_unit_test(test_the_source_logs_that_clocks_differ),
