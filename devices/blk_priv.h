@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the files of the disk share: blk.c (building it, its life), blk_io.c (requests), blk_file.c (the
- * host's file), blk/transfer.c (its bytes), blk/limits.c (what it says of itself),
+ * Declarations that the files of the disk share: blk.c (building it, its life), blk_io.c (requests),
+ * blk_file.c (the host's file), blk/transfer.c (its bytes), blk/limits.c (what it says of itself),
  * blk/config_space.c (what the guest sees), blk/job.c (work for the migration's thread), blk_migrate.c.
  *
  * Unless said otherwise everything here runs on the disk's thread, which the storage can keep for ever. So

@@ -93,8 +93,8 @@ void net_queue_publish(struct net_queue *q)
 
 int net_fill(struct net *net, struct error *err)
 {
-	/* Guests with fewer offloads than the device begins with: see net_drop_early(). Buffers that the
-	 * device has to have again would come behind the others. */
+	/* A guest with fewer offloads than the device begins with may have buffers back from
+	 * net_drop_early(), behind the others: not in order, so such a device gets none early. */
 	bool early = !virtio_has(net->features, VIRTIO_F_IN_ORDER) || !net->target.offloads_set;
 
 	for (unsigned int i = 0; early && !net->passing && i < net->n_data; i += 2) {

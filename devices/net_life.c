@@ -36,8 +36,8 @@ unsigned int net_n_data(const struct net *net, uint64_t features)
 	return net_has_pairs(features) ? 2 * net->max_pairs : 2;
 }
 
-/* "Virtqueues": its index follows the most pairs there can be, and the device may have more than the guest
- * sees. */
+/* Index of the control queue on the device (section "Virtqueues"): it follows the most pairs there can be,
+ * and the device may have more than the guest sees. */
 static unsigned int net_device_ctrl(const struct net *net, uint64_t features)
 {
 	return net_has_pairs(features) ? 2 * net->device_max_pairs : 2;

@@ -21,7 +21,7 @@
 #define CONTROL_REPLY_TIMEOUT 2000   /* ms, for a client to take its final reply */
 #define CONTROL_STACK         MIB(1) /* a migration runs on it; musl's default is 128 KiB */
 
-/* Until a client is taken that came while the process was short of descriptors or memory. */
+/* Time between attempts to take a client while the process is short of descriptors or memory. */
 #define CONTROL_RETRY_NS UINT64_C(100000000)
 
 /*
@@ -204,7 +204,8 @@ static void *control_thread(void *arg)
 	return NULL;
 }
 
-/* Of a call that runs. What else its client says stays unread: a connection carries one call. */
+/* The client of a call that runs has hung up. Anything else that it says stays unread: a connection carries
+ * one call. */
 static void control_hung_up(struct loop_source *src, uint32_t events)
 {
 	struct control_call *call = container_of(src, struct control_call, src);
@@ -225,7 +226,7 @@ static int control_start_thread(struct control_call *call)
 	return ret;
 }
 
-/* The call is whole. */
+/* Starts a call that is whole. */
 static int control_start_call(struct control_call *call)
 {
 	struct control *control = call->control;
@@ -462,12 +463,12 @@ static int control_open(struct control *control, const struct control_config *co
 	return ret < 0 ? error_add(err, ret, "cannot watch the control socket: %s", strerror(-ret)) : 0;
 }
 
-/* After its last call has ended, or before the first. */
+/* Frees @control after its last call has ended, or before the first. */
 static void control_free(struct control *control)
 {
 	const int fds[] = { control->listener.fd, control->timer.fd, control->dir_fd };
 
-	/* While we listen nobody takes the file for a dead process's. */
+	/* The file goes before the listener, for while we listen nobody takes it for a dead process's. */
 	socket_file_remove(&control->file);
 	guard_del(&control->undo);
 	for (unsigned int i = 0; i < ARRAY_SIZE(fds); i++) {

@@ -19,7 +19,7 @@ static int control_reach(const struct control_client *c, const struct sockaddr_u
 	const struct timeval timeout = { .tv_sec = CONTROL_CONNECT_TIMEOUT_S };
 	int ret;
 
-	/* Where as many clients wait as can, connect() waits for room. */
+	/* connect() waits for room where as many clients wait as can. */
 	if (setsockopt(c->fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)) < 0)
 		return error_add(err, -errno, "cannot limit the wait for the VM: %s", strerror(errno));
 	if (connect(c->fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0)

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the VM and a migration know of a device. The two wings, devices/ and migration/, meet here.
+ * A device as the VM and a migration know it: devices/ and migration/ meet here.
  *
  * All operations are called on the migration's thread (or the main thread, at boot), never on a vCPU's, and
- *never two at once for one device. A device whose work is done by a thread of its own hands the call over to
- *it (loop_call()). An operation that is NULL has nothing to do and succeeds.
+ * never two at once for one device. A device with a thread of its own hands the call over to it (loop_call(),
+ * or a job with a deadline where that thread may be kept by the host). An operation that is NULL has nothing
+ * to do and succeeds.
  *
  * At the source, in this order:
  *

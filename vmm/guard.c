@@ -16,7 +16,9 @@
 
 /* Time for a start-up to notice that it is to end, and to take down what it has. */
 #define GUARD_START_MS 2000u
-/* The same for a VM that runs: its vCPUs stop, a migration is called off, storage completes what it has. */
+/*
+ * Time for a VM that runs to end: its vCPUs stop, a migration is called off, storage completes what it has.
+ */
 #define GUARD_END_MS 10000u
 /* A terminal that closes, timeout(1) and service managers send several signals at once, and mean one. */
 #define GUARD_SAME_MS 1000u

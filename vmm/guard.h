@@ -58,7 +58,9 @@ struct guard {
  */
 int __must_check guard_init(struct guard *guard, struct error *err);
 
-/* The start-up is over: an end has more to take down from here on, and gets more time. Any thread. */
+/*
+ * Says that the start-up is over: an end has more to take down from here on, and gets more time. Any thread.
+ */
 void guard_started(struct guard *guard);
 
 /* The signal that came, 0 if none did. Any thread. */

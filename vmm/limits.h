@@ -15,7 +15,8 @@ struct limits_memory {
 
 #define LIMITS_MEMINFO "/proc/meminfo"
 
-/* As @path, LIMITS_MEMINFO, has it; of a host that does not show it the total, for both. */
+/* Reads @m from @path, LIMITS_MEMINFO. Where that lacks the total it is sysinfo()'s; where it lacks what is
+ * available, that is the total. */
 void limits_get_memory(struct limits_memory *m, const char *path);
 
 /* How a guest has its memory. */
@@ -24,7 +25,8 @@ enum limits_use {
 	LIMITS_PINNED /* all of it from the start, for good */
 };
 
-/* Whether a guest of @size bytes, which nobody here has asked for by a size, is more than @m has for one. */
+/* Whether @m has room for a guest of @size bytes, where no --mem says that it is wanted: 0, or -ENOMEM with
+ * the reason. */
 int limits_check_memory(const struct limits_memory *m, uint64_t size, enum limits_use use, struct error *err);
 
 /* Bytes that this process has pinned for devices, 0 if that cannot be told. */
@@ -33,7 +35,8 @@ uint64_t limits_pinned(void);
 /* Raises RLIMIT_MEMLOCK to @needed, as far as that is allowed; returns what it is then. */
 uint64_t limits_raise_memlock(uint64_t needed);
 
-/* Whether @size bytes could be pinned, as some devices need it; what can be done, where not. */
+/* Whether @size bytes could be pinned, as some devices need it: raises RLIMIT_MEMLOCK as
+ * limits_raise_memlock() does. 0, or -EPERM with what can be done. */
 int limits_check_memlock(uint64_t size, struct error *err);
 
 #endif

@@ -41,7 +41,7 @@ int __must_check log_keep_stdio(void);
 int __must_check log_start(void);
 /* Waits OUTPUT_LAST_MS at most until what has been said is written. Any thread. */
 void log_flush(void);
-/* The same, and ends it. When no other thread logs any more. */
+/* log_flush(), and ends the thread. Called when no other thread logs any more. */
 void log_stop(void);
 
 /*

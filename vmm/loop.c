@@ -153,7 +153,9 @@ int loop_start(struct loop *loop, const char *name)
 	return ret;
 }
 
-/* Under the lock, which it lets go: until something is done, or @until_ns. False if that has passed. */
+/*
+ * Waits until something is done, or @until_ns; lets go of the lock meanwhile. False if @until_ns has passed.
+ */
 static bool loop_wait_done(struct loop *loop, uint64_t until_ns)
 {
 	struct timespec ts = { .tv_sec = (time_t)(until_ns / 1000000000u),

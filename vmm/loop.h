@@ -65,7 +65,7 @@ void loop_del(struct loop *loop, struct loop_source *src);
 /* Runs the loop on a thread of its own, called @name (15 characters at most); ends it and waits for it. */
 int __must_check loop_start(struct loop *loop, const char *name);
 void loop_join(struct loop *loop);
-/* The same no longer than until @until_ns: false if the thread is still in what it does, where it may use all
+/* loop_join() until @until_ns at most: false if the thread is still in what it does, where it may use all
  * that it could use before. */
 bool loop_join_until(struct loop *loop, uint64_t until_ns);
 
@@ -86,7 +86,7 @@ void loop_call(struct loop *loop, void (*fn)(void *arg), void *arg);
  * the one to the end of the other. */
 void loop_post(struct loop *loop, struct loop_call *call, void (*fn)(void *arg), void *arg);
 void loop_wait(struct loop *loop, struct loop_call *call);
-/* The same no longer than until @until_ns: false if @call is not done, and still the loop's. */
+/* loop_wait() until @until_ns at most: false if @call is not done, and still the loop's. */
 bool loop_wait_until(struct loop *loop, struct loop_call *call, uint64_t until_ns);
 
 #endif

@@ -10,15 +10,13 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-/* Linux 6.3. */
+/* Since Linux 6.3; not in every libc yet. */
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 8u
 #endif
 
-/*
- * The limit on a file's size counts for a memfd too, though this one is no file to anybody who set it: raised
- * where that is allowed, for as long as the call takes.
- */
+/* Sets the length of a memfd. RLIMIT_FSIZE counts for a memfd, too, though whoever set it meant files on
+ * disk: so the limit is raised, where that is allowed, for as long as the call takes. */
 static int memory_set_size(int fd, uint64_t len)
 {
 	const struct rlimit none = { RLIM_INFINITY, RLIM_INFINITY };
@@ -31,7 +29,7 @@ static int memory_set_size(int fd, uint64_t len)
 	if (setrlimit(RLIMIT_FSIZE, &none) < 0 && setrlimit(RLIMIT_FSIZE, &most) < 0)
 		return ret;
 	ret = ftruncate(fd, (off_t)len) < 0 ? -errno : 0;
-	/* Lowering it is always allowed. */
+	/* Lowering a limit is always allowed. */
 	return setrlimit(RLIMIT_FSIZE, &limit) < 0 ? -errno : ret;
 }
 
@@ -39,13 +37,14 @@ int memory_create_file(const char *name, uint64_t len)
 {
 	int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL), ret;
 
-	/* A kernel that does not know the last of them, if nothing else is wrong: the second answer counts.
+	/*
+	 * EINVAL can mean that the kernel does not know MFD_NOEXEC_SEAL: the answer without that flag counts.
 	 */
 	if (fd < 0 && errno == EINVAL)
 		fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (fd < 0)
 		return -errno;
-	/* An access behind the end of a file that has become shorter is a SIGBUS. */
+	/* The seals keep the file's length: an access behind the end of a shorter file is a SIGBUS. */
 	ret = memory_set_size(fd, len);
 	if (ret == 0 && fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
 		ret = -errno;

@@ -52,8 +52,9 @@ size_t output_put(struct output *output, const void *data, size_t len, enum outp
 void output_flush(struct output *output, int timeout_ms);
 
 /*
- * The same, and ends the thread. A write that cannot be ended, to a file on a file system that stands still,
- * keeps its thread and @output until the process ends. Nobody else uses @output any more; NULL is fine.
+ * output_flush(), and ends the thread. A write that cannot be ended, to a file on a file system that stands
+ * still, keeps its thread and @output until the process ends. Nobody else uses @output any more; NULL is
+ * fine.
  */
 void output_close(struct output *output, int timeout_ms);
 
