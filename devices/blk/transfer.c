@@ -17,6 +17,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/resource.h>
 
 void blk_iov_skip(struct iovec **iov, unsigned int *n, size_t len)
 {
@@ -75,6 +76,24 @@ static int blk_file_end_direct(struct blk_file *f)
 	return 0;
 }
 
+static uint64_t blk_iov_len(const struct iovec *iov, unsigned int n)
+{
+	uint64_t len = 0;
+
+	for (unsigned int i = 0; i < n; i++)
+		len += iov[i].iov_len;
+	return len;
+}
+
+/* Tells whether the kernel cuts a write at the limit on the size of files, which leaves it misaligned. */
+static bool blk_file_cuts(const struct blk_file *f, const struct iovec *iov, unsigned int n, uint64_t offset)
+{
+	struct rlimit limit;
+
+	return !f->is_device && getrlimit(RLIMIT_FSIZE, &limit) == 0 &&
+	       limit.rlim_cur < offset + blk_iov_len(iov, n);
+}
+
 /* Transfers as much as the host takes in one go. Returns bytes, or -errno; -EIO at the end of the file. */
 static ssize_t blk_file_move(struct blk_file *f, bool write, const struct iovec *iov, unsigned int n,
 			     uint64_t offset)
@@ -89,7 +108,9 @@ static ssize_t blk_file_move(struct blk_file *f, bool write, const struct iovec 
 		if (moved == 0)
 			return -EIO;
 		/* Offset, count and lengths have been checked: with direct I/O, EINVAL is about alignment
-		 * alone. */
+		 * alone, that of the storage or of what a limit has left. */
+		if (errno == EINVAL && f->direct && write && blk_file_cuts(f, iov, n, offset))
+			return -EFBIG;
 		if (errno == EINVAL && f->direct && blk_file_end_direct(f) == 0)
 			continue;
 		if (errno != EINTR)
@@ -138,11 +159,9 @@ static int blk_file_read_edges(struct blk_file *f, uint64_t from, uint64_t to, u
 /* Transfers whole blocks by way of the bounce buffer, which is aligned as direct I/O wants it. */
 static int blk_file_bounce(struct blk_file *f, bool write, struct iovec *iov, unsigned int n, uint64_t offset)
 {
-	uint64_t left = 0, block = f->limits.offset_align;
+	uint64_t left = blk_iov_len(iov, n), block = f->limits.offset_align;
 	int ret = 0;
 
-	for (unsigned int i = 0; i < n; i++)
-		left += iov[i].iov_len;
 	while (ret == 0 && left > 0) {
 		uint64_t from = offset % block, start = offset - from;
 		uint64_t to = from + min_u64(left, BLK_BOUNCE_LEN - from);

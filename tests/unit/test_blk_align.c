@@ -36,10 +36,24 @@ static bool refuses(int fd, const struct iovec *iov, int n, off_t offset)
 	return bits % takes != 0;
 }
 
+/* The kernel cuts a write at the limit on the size of files before it looks at the alignment. */
+static bool refuses_rest(int fd, const struct iovec *iov, int n, off_t offset)
+{
+	uint64_t end = (uint64_t)offset;
+	struct rlimit limit;
+
+	for (int i = 0; i < n; i++)
+		end += iov[i].iov_len;
+	return fcntl(fd, F_GETFL) & O_DIRECT && getrlimit(RLIMIT_FSIZE, &limit) == 0 &&
+	       limit.rlim_cur > (uint64_t)offset && limit.rlim_cur < end && limit.rlim_cur % takes != 0;
+}
+
 ssize_t pwritev(int fd, const struct iovec *iov, int n, off_t offset)
 {
 	errno = fail_write ? fail_write : EINVAL;
-	return fail_write || refuses(fd, iov, n, offset) ? -1 : syscall(SYS_pwritev, fd, iov, n, offset, 0);
+	return fail_write || refuses(fd, iov, n, offset) || refuses_rest(fd, iov, n, offset)
+		       ? -1
+		       : syscall(SYS_pwritev, fd, iov, n, offset, 0);
 }
 
 ssize_t preadv(int fd, const struct iovec *iov, int n, off_t offset)
@@ -354,6 +368,29 @@ static void a_write_beyond_the_file_size_limit_is_an_error_of_its_own(void **sta
 	disk_guest_exit(&g);
 }
 
+/* Then what the kernel says is that it is not aligned: no reason to do without direct I/O from there on. */
+static void a_limit_within_a_block_says_nothing_of_the_storage(void **state)
+{
+	struct rlimit limit = { 0 }, low;
+	struct disk_guest g;
+	bool direct;
+
+	storage(4096, 4096, false);
+	start(&g);
+	direct = g.blk->file.direct;
+	signal(SIGXFSZ, SIG_IGN);
+	getrlimit(RLIMIT_FSIZE, &limit);
+	low = (struct rlimit){ .rlim_cur = MIB(1) + 1024, .rlim_max = limit.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &low), 0);
+	assert_int_equal(request(&g, VIRTIO_BLK_T_OUT, MIB(1) / 512, 0, 8192), VIRTIO_BLK_S_IOERR);
+	assert_int_equal(request(&g, VIRTIO_BLK_T_OUT, MIB(1) / 512, 1, 512), VIRTIO_BLK_S_IOERR);
+	assert_int_equal(g.blk->file.direct, direct);
+	assert_int_equal(request(&g, VIRTIO_BLK_T_OUT, MIB(1) / 512 - 8, 0, 4096), VIRTIO_BLK_S_OK);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	signal(SIGXFSZ, SIG_DFL);
+	disk_guest_exit(&g);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -374,6 +411,8 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(a_write_beyond_the_file_size_limit_is_an_error_of_its_own,
 						setup, teardown),
+		cmocka_unit_test_setup_teardown(a_limit_within_a_block_says_nothing_of_the_storage, setup,
+						teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
