@@ -39,6 +39,8 @@ static int blk_file_size(struct blk_file *f, struct error *err)
 		if (ioctl(f->fd, BLKGETSIZE64, &f->len) < 0 || ioctl(f->fd, BLKSSZGET, &block_len) < 0)
 			return blk_file_fail(f, "ask for the size of", -errno, err);
 		f->block_len = (uint32_t)block_len;
+		/* A loop device can be longer than its blocks: nobody can read the rest. */
+		f->len -= f->len % f->block_len;
 	} else {
 		return error_add(err, -EINVAL, "the disk %s is %s: a raw file or a block device is needed",
 				 f->path, S_ISDIR(st.st_mode) ? "a directory" : "not a file");

@@ -14,8 +14,9 @@
 /* The storage: what it says of itself, and what it takes. In the place of what asks the host, and of libc's.
  */
 static struct blk_limits said;
-static _Atomic uint32_t takes;                /* offsets, lengths and memory of direct I/O */
-static _Atomic bool is_device;                /* a block device with sectors of @takes bytes */
+static _Atomic uint32_t takes; /* offsets, lengths and memory of direct I/O */
+static _Atomic bool is_device; /* a block device with sectors of @takes bytes */
+static _Atomic uint64_t device_len;
 static _Atomic int fail_write, fail_allocate; /* errno */
 static _Atomic unsigned int n_discards, n_allocations;
 
@@ -92,7 +93,7 @@ int ioctl(int fd, unsigned long request, ...)
 	if (!is_device)
 		return (int)syscall(SYS_ioctl, fd, request, arg);
 	if (request == BLKGETSIZE64) {
-		*(uint64_t *)arg = DISK_LEN;
+		*(uint64_t *)arg = device_len;
 		return 0;
 	}
 	if (request == BLKSSZGET) {
@@ -124,6 +125,7 @@ static void storage(uint32_t says, uint32_t does, bool device)
 				    .offset_align = says };
 	takes = does;
 	is_device = device;
+	device_len = DISK_LEN;
 }
 
 static int setup(void **state)
@@ -286,6 +288,19 @@ static void a_device_of_larger_sectors_says_what_it_is_and_serves_any(void **sta
 	disk_guest_exit(&g);
 }
 
+static void a_device_that_ends_within_a_block_is_used_up_to_that(void **state)
+{
+	struct disk_guest g;
+
+	storage(4096, 4096, true);
+	device_len = DISK_LEN - 512;
+	start(&g);
+	assert_int_equal(reg_read(&g, g.config, 8), (DISK_LEN - 4096) / 512);
+	assert_int_equal(request(&g, VIRTIO_BLK_T_OUT, (DISK_LEN - 4096) / 512 - 1, 0, 512), VIRTIO_BLK_S_OK);
+	assert_int_equal(request(&g, VIRTIO_BLK_T_OUT, (DISK_LEN - 4096) / 512, 0, 512), VIRTIO_BLK_S_IOERR);
+	disk_guest_exit(&g);
+}
+
 /* Parts of blocks stay on a device, which knows whole ones only; whole ones go. */
 static void a_discard_that_is_not_aligned_does_what_is_whole(void **state)
 {
@@ -405,6 +420,8 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(a_device_of_larger_sectors_says_what_it_is_and_serves_any,
 						setup, teardown),
+		cmocka_unit_test_setup_teardown(a_device_that_ends_within_a_block_is_used_up_to_that, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(a_discard_that_is_not_aligned_does_what_is_whole, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(an_error_of_the_storage_is_that_requests_alone, setup,
