@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the rooms of the software vDPA device share: soft_vdpa.c (operations), soft_life.c
+ * Declarations that the files of the software vDPA device share: soft_vdpa.c (operations), soft_life.c
  * (life cycle and thread), soft_ring.c
  * (its queues: start, notifications, coalescing), soft_data.c (packets between rings and port), soft_rx.c
  * (which packets the guest gets), soft_rss.c (and in which queue), soft_ctrl.c (control commands),

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The subcommands, and the start of a VM in the order in which it happens. The one file that sees trunk and
- * wings. */
+/* The subcommands, and the start of a VM in the order in which it happens. The one file of vmm/ that includes
+ * devices/ and migration/. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <poll.h>
