@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Declarations that the files of the software vDPA device share: soft_vdpa.c (operations), soft_life.c
- * (life cycle and thread), soft_ring.c
- * (its queues: start, notifications, coalescing), soft_data.c (packets between rings and port), soft_rx.c
- * (which packets the guest gets), soft_rss.c (and in which queue), soft_ctrl.c (control commands),
- * soft_stats.c, and the ports soft_tap.c and soft_hub.c. Everything here runs on the device's thread.
+ * Declarations that the files of the software vDPA device share: soft_vdpa.c (operations), soft_life.c (life
+ * cycle and thread), soft_ring.c (its queues: start, notifications, coalescing), soft_data.c (packets between
+ * rings and port), soft_rx.c (which packets the guest gets), soft_rss.c (and in which queue), soft_ctrl.c
+ * (control commands), soft_stats.c, vdpa/soft/port.c (when the port is watched), and the ports soft_tap.c and
+ * soft_hub.c. Everything here runs on the device's thread.
  */
 #ifndef FERRY_DEVICES_SOFT_PRIV_H
 #define FERRY_DEVICES_SOFT_PRIV_H
