@@ -280,5 +280,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_signal_that_is_repeated_shortens_the_wait, setup, teardown),
 	};
 
+	/* nohup and the like ignore it for all that they start, and Ferry keeps to that. */
+	signal(SIGHUP, SIG_DFL);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
