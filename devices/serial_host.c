@@ -42,11 +42,14 @@ static void serial_watch(struct serial *s, struct serial_end *e, uint32_t events
 		loop_del(&s->vm->loop, &e->src);
 	e->watched = watch && loop_add(&s->vm->loop, &e->src, events) == 0;
 	e->events = events;
+	if (watch && !e->watched)
+		serial_retry(s);
 }
 
 static void serial_open_end(struct serial *s, struct serial_end *e, int fd, bool is_client)
 {
 	struct stat st;
+	int ret = -EBADF;
 
 	e->src.fd = fd;
 	e->is_client = is_client;
@@ -54,9 +57,12 @@ static void serial_open_end(struct serial *s, struct serial_end *e, int fd, bool
 		st.st_mode = 0;
 	e->is_fifo = S_ISFIFO(st.st_mode);
 	e->is_socket = S_ISSOCK(st.st_mode);
-	e->watched = fd >= 0 && loop_add(&s->vm->loop, &e->src, 0) == 0;
+	if (fd >= 0)
+		ret = loop_add(&s->vm->loop, &e->src, 0);
+	e->watched = ret == 0;
 	e->events = 0;
-	e->always_ready = !e->watched;
+	/* Any other error is a shortage: see serial_watch(). */
+	e->always_ready = ret == -EPERM;
 }
 
 static void serial_close_end(struct serial *s, struct serial_end *e)
@@ -348,7 +354,11 @@ static void serial_tried_again(struct loop_source *src, uint32_t events)
 	uint64_t n;
 	int ret;
 
-	if (read(src->fd, &n, sizeof(n)) != sizeof(n) || s->listener.fd < 0 || s->input.src.fd >= 0)
+	if (read(src->fd, &n, sizeof(n)) != sizeof(n))
+		return;
+	serial_flush(s);
+	serial_feed(s);
+	if (s->listener.fd < 0 || s->input.src.fd >= 0)
 		return;
 	ret = loop_add(&s->vm->loop, &s->listener, EPOLLIN | EPOLLET);
 	if (ret < 0 && ret != -EEXIST)

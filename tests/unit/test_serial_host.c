@@ -4,15 +4,31 @@
 #include "devices/serial_priv.h"
 #include "tests/unit/serial_fixture.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/epoll.h>
 #include <sys/fsuid.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <termios.h>
+
+static _Atomic bool no_watches; /* the limit on what may be watched is reached */
+static _Atomic unsigned int n_not_watched;
+
+int epoll_ctl(int epoll, int op, int fd, struct epoll_event *ev)
+{
+	if (no_watches && op == EPOLL_CTL_ADD) {
+		n_not_watched++;
+		errno = ENOSPC;
+		return -1;
+	}
+	return (int)syscall(SYS_epoll_ctl, epoll, op, fd, ev);
+}
 
 static void test_socket(void **state)
 {
@@ -355,6 +371,29 @@ static void end_of_one(struct fixture *f)
 	f->serial = NULL;
 	f->vm.pio = (struct bus){ 0 };
 	f->vm.devices = NULL;
+}
+
+static void a_client_that_cannot_be_watched_yet_is_heard_later(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t deadline_ns = end_of(30000);
+	int client;
+
+	start(f);
+	no_watches = true;
+	client = join(f);
+	write_all(client, "ls\n", 3);
+	/* Both directions, and once more when something is to be read. */
+	while (n_not_watched < 3) {
+		assert_true(now_ns() < deadline_ns);
+		poll(NULL, 0, 1);
+	}
+	no_watches = false;
+	hear_text(f, "ls\n");
+	say(f, "hello\n");
+	read_text(client, "hello\n");
+	close(client);
+	stop(f);
 }
 
 static void an_input_that_has_ended_keeps_nobody_busy(void **state)
@@ -789,6 +828,7 @@ int main(void)
 		T(test_terminal),
 		T(test_terminal_of_a_destination),
 		T(test_no_descriptors),
+		T(a_client_that_cannot_be_watched_yet_is_heard_later),
 		T(an_input_that_has_ended_keeps_nobody_busy),
 		T(input_that_another_process_took_is_not_waited_for),
 		T(a_fifo_is_heard_again),
