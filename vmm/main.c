@@ -22,6 +22,7 @@
 #include "vmm/control.h"
 #include "vmm/guard.h"
 #include "vmm/limits.h"
+#include "vmm/runtime_dir.h"
 #include "vmm/shortage.h"
 #include "vmm/x86/acpi.h"
 #include "vmm/x86/boot.h"
@@ -244,9 +245,26 @@ static void app_foresee_memlock(const struct vm_config *config)
 	struct error err = { 0 };
 
 	limits_get_memory(&host, LIMITS_MEMINFO);
-	if (config->from && app_memory_use(config) == LIMITS_PINNED &&
+	if (app_memory_use(config) == LIMITS_PINNED &&
 	    limits_check_memlock(config->mem ? config->mem : host.available, &err) < 0)
 		log_warn("%s", err.text);
+}
+
+/* What a guest that comes will need: else its source would be the one to find out that it is not to be had.
+ */
+static int app_foresee(const struct vm_config *config, struct error *err)
+{
+	int dir_fd, ret = runtime_dir_open(config->runtime_dir, &dir_fd, err);
+
+	if (ret < 0)
+		return ret;
+	close(dir_fd);
+	ret = vm_check_host(err);
+	if (ret == 0)
+		app_foresee_memlock(config);
+	for (unsigned int i = 0; ret == 0 && i < config->n_disks; i++)
+		ret = blk_check(config->disks[i].path, config->disks[i].read_only, err);
+	return ret;
 }
 
 /* Checks the limit of file descriptors for all at once: guest and devices open theirs one by one, and the
@@ -274,9 +292,8 @@ static int app_claim(struct app *app, struct error *err)
 		if (ret == 0 && app->backends[i]->undo)
 			guard_add(&app->guard, app->backends[i]->undo);
 	}
-	app_foresee_memlock(&app->config);
-	for (unsigned int i = 0; ret == 0 && app->config.from && i < app->config.n_disks; i++)
-		ret = blk_check(app->config.disks[i].path, app->config.disks[i].read_only, err);
+	if (ret == 0 && app->config.from)
+		ret = app_foresee(&app->config, err);
 	return ret < 0 ? ret : app_check_descriptors(app, err);
 }
 

@@ -73,6 +73,18 @@ int vm_check_caps(const struct vm *vm, const struct vm_cap *caps, unsigned int n
 	return ret;
 }
 
+int vm_check_host(struct error *err)
+{
+	struct vm vm = { .kvm_fd = -1 };
+	int ret = vm_open_kvm(&vm, err);
+
+	if (ret == 0)
+		ret = vm_check_caps(&vm, vm_caps, ARRAY_SIZE(vm_caps), err);
+	if (vm.kvm_fd >= 0)
+		close(vm.kvm_fd);
+	return ret;
+}
+
 static int vm_create(struct vm *vm, unsigned int cpus, struct error *err)
 {
 	int max, ret;

@@ -170,6 +170,9 @@ void vm_irq_mask(struct vm *vm, struct vm_irq *irq);
 /* Sets the level of an interrupt line of the IOAPIC (0 to 23). Any thread. */
 void vm_irq_line(struct vm *vm, unsigned int gsi, bool high);
 
+/* Whether a VM can be had on this host: KVM is there, and has what Ferry needs. Nothing is kept. */
+int __must_check vm_check_host(struct error *err);
+
 /* What a host's KVM must offer: every capability missing is named in @err. */
 struct vm_cap {
 	int cap;

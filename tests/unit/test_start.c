@@ -34,9 +34,14 @@ int ferry_main(int argc, char **argv);
 
 static char dir[] = "/tmp/ferry-start-XXXXXX";
 static char fifo[64], runtime[64], control[80], serial[64], source[64], source_address[80];
-static bool kernel_stalls;
+static bool kernel_stalls, no_kvm;
 
 /* In the place of the program's own: no KVM, and a kernel's file that may be on a mount that has stalled. */
+
+int vm_check_host(struct error *err)
+{
+	return no_kvm ? error_add(err, -ENOENT, "no KVM here") : 0;
+}
 
 int vm_frame(struct vm *vm, uint64_t mem, unsigned int cpus, struct error *err)
 {
@@ -93,7 +98,7 @@ static int setup(void **state)
 	snprintf(source_address, sizeof(source_address), "unix:%s", source);
 	assert_int_equal(mkfifo(fifo, 0600), 0);
 	assert_int_equal(mkdir(runtime, 0700), 0);
-	kernel_stalls = false;
+	kernel_stalls = no_kvm = false;
 	return 0;
 }
 
@@ -254,6 +259,26 @@ static void a_receive_ends_by_a_signal_while_a_source_says_nothing(void **state)
 	}
 }
 
+static void assert_fails_at_once(pid_t pid)
+{
+	int status;
+
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), VM_EXIT_ERROR);
+	assert_int_equal(access(source, F_OK), -1);
+}
+
+/* Before it waits for a guest that it could not take. */
+static void a_receive_says_at_once_what_cannot_be_had(void **state)
+{
+	assert_int_equal(chmod(runtime, 0777), 0);
+	assert_fails_at_once(start_receive());
+	assert_int_equal(chmod(runtime, 0700), 0);
+	no_kvm = true;
+	assert_fails_at_once(start_receive());
+}
+
 #define START_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -264,6 +289,7 @@ int main(void)
 		START_TEST(a_guest_that_runs_ends_by_a_signal),
 		START_TEST(a_receive_ends_by_a_signal_while_nobody_comes),
 		START_TEST(a_receive_ends_by_a_signal_while_a_source_says_nothing),
+		START_TEST(a_receive_says_at_once_what_cannot_be_had),
 	};
 
 	/* nohup and the like ignore it for all that they start, and Ferry keeps to that. */
