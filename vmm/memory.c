@@ -10,6 +10,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "vmm/shortage.h"
+
 /* Since Linux 6.3; not in every libc yet. */
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 8u
@@ -128,8 +130,8 @@ int memory_fill(struct memory *m, struct error *err)
 	for (unsigned int i = 0; ret == 0 && i < m->n_regions; i++)
 		ret = memory_map_region(m, &m->regions[i]);
 	if (ret < 0) {
-		error_add(err, ret, "cannot map %llu bytes of guest memory: %s", (unsigned long long)m->size,
-			  strerror(-ret));
+		error_add(err, ret, "cannot map %llu bytes of guest memory: %s%s",
+			  (unsigned long long)m->size, strerror(-ret), shortage_advice(ret));
 		memory_empty(m);
 	}
 	return ret;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Where a limit of the process or of the host runs short: file descriptors and threads. */
+/* Where a limit of the process or of the host runs short: file descriptors, threads and addresses. */
 #define _GNU_SOURCE
 #include "vmm/shortage.h"
 
@@ -10,6 +10,8 @@
 
 const char *shortage_advice(int ret)
 {
+	struct rlimit limit;
+
 	switch (ret) {
 	case -EMFILE:
 		return " (raise \"ulimit -n\", or LimitNOFILE= in the systemd unit)";
@@ -18,6 +20,11 @@ const char *shortage_advice(int ret)
 	case -EAGAIN:
 		return " (raise \"ulimit -u\", or the control group's pids.max, TasksMax= in the systemd "
 		       "unit)";
+	case -ENOMEM:
+		/* Else it is the host that has no more. */
+		if (getrlimit(RLIMIT_AS, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY)
+			return "";
+		return " (raise \"ulimit -v\", or LimitAS= in the systemd unit)";
 	default:
 		return "";
 	}

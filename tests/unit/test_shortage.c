@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "vmm/shortage.h"
@@ -58,12 +59,35 @@ static void each_shortage_has_its_own_advice(void **state)
 	assert_string_equal(shortage_advice(-ENOENT), "");
 }
 
+/* In a child: a sanitizer needs more addresses than are left. */
+static void a_limit_of_addresses_is_named_where_there_is_one(void **state)
+{
+	struct rlimit limit;
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		if (getrlimit(RLIMIT_AS, &limit) < 0)
+			_exit(1);
+		if (limit.rlim_cur == RLIM_INFINITY && shortage_advice(-ENOMEM)[0])
+			_exit(2);
+		limit.rlim_cur = min_u64(limit.rlim_max, GIB(1));
+		if (setrlimit(RLIMIT_AS, &limit) < 0)
+			_exit(3);
+		_exit(strstr(shortage_advice(-ENOMEM), "ulimit -v") ? 0 : 4);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_limit_is_raised_to_what_is_allowed),
 		cmocka_unit_test(too_many_descriptors_are_counted_with_what_is_open),
 		cmocka_unit_test(each_shortage_has_its_own_advice),
+		cmocka_unit_test(a_limit_of_addresses_is_named_where_there_is_one),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
