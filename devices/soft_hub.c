@@ -7,6 +7,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/inotify.h>
@@ -15,6 +16,8 @@
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "vmm/socket_file.h"
 
 #define HUB_MAX_PEERS 32u
 #define HUB_NAME      "port-" /* how the names of sockets begin */
@@ -29,6 +32,7 @@ struct soft_hub {
 	int inotify;  /* says that ports came or went */
 	bool changed; /* the folder, since it was read */
 	struct sockaddr_un self;
+	struct socket_file file; /* of @self */
 	char folder[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
 	unsigned int n_peers;
 	struct sockaddr_un peers[HUB_MAX_PEERS];
@@ -127,7 +131,7 @@ static int hub_set_pairs(struct soft_port *port, unsigned int n_pairs)
 
 static void hub_undo(struct guard_undo *undo)
 {
-	unlink(container_of(undo, struct soft_hub, port.undo)->self.sun_path);
+	socket_file_remove(&container_of(undo, struct soft_hub, port.undo)->file);
 }
 
 static void hub_close(struct soft_port *port)
@@ -135,10 +139,9 @@ static void hub_close(struct soft_port *port)
 	struct soft_hub *hub = container_of(port, struct soft_hub, port);
 
 	guard_del(&port->undo);
+	socket_file_remove(&hub->file);
 	if (port->sources[0].event.fd >= 0)
 		close(port->sources[0].event.fd);
-	if (hub->self.sun_path[0])
-		unlink(hub->self.sun_path);
 	if (hub->inotify >= 0)
 		close(hub->inotify);
 	free(hub);
@@ -152,6 +155,17 @@ static const struct soft_port_ops hub_ops = {
 	.close = hub_close,
 };
 
+/* Processes of other PID namespaces may have our number: what has the name later may be another's. */
+static void hub_know_file(struct soft_hub *hub)
+{
+	struct stat st;
+
+	if (lstat(hub->self.sun_path, &st) < 0)
+		return;
+	hub->file = (struct socket_file){ .dir_fd = AT_FDCWD, .dev = st.st_dev, .ino = st.st_ino };
+	strcpy(hub->file.name, hub->self.sun_path);
+}
+
 /* A name that nobody has: bind() refuses one that is taken. */
 static int hub_bind(struct soft_hub *hub, int fd)
 {
@@ -160,8 +174,10 @@ static int hub_bind(struct soft_hub *hub, int fd)
 	for (unsigned int i = 0; i < 1000; i++) {
 		snprintf(self->sun_path, sizeof(self->sun_path), "%.*s/" HUB_NAME "%d-%u",
 			 (int)(sizeof(self->sun_path) - HUB_NAME_MAX), hub->folder, (int)getpid(), i);
-		if (bind(fd, (struct sockaddr *)self, sizeof(*self)) == 0)
+		if (bind(fd, (struct sockaddr *)self, sizeof(*self)) == 0) {
+			hub_know_file(hub);
 			return 0;
+		}
 		if (errno != EADDRINUSE)
 			break;
 	}

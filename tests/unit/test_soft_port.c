@@ -337,6 +337,34 @@ static void test_a_hub_deletes_sockets_that_nobody_has(void **state)
 	unlink(file.sun_path);
 }
 
+static void test_a_hub_leaves_a_socket_that_has_its_name_by_now(void **state)
+{
+	char folder[] = "/tmp/ferry-hub-XXXXXX";
+	struct net_config config = { .hub = folder, .n_queues = 1 };
+	struct sockaddr_un own = { .sun_family = AF_UNIX };
+	socklen_t len = sizeof(own);
+	struct soft_port *hub = NULL;
+	struct error err = { 0 };
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	assert_non_null(mkdtemp(folder));
+	for (unsigned int taken = 0; taken < 2; taken++) {
+		len = sizeof(own);
+		assert_int_equal(soft_hub_open(&hub, &config, &err), 0);
+		assert_int_equal(getsockname(hub->sources[0].event.fd, (struct sockaddr *)&own, &len), 0);
+		if (taken) {
+			assert_int_equal(unlink(own.sun_path), 0);
+			assert_int_equal(bind(fd, (struct sockaddr *)&own, sizeof(own)), 0);
+		}
+		hub->undo.fn(&hub->undo);
+		hub->ops->close(hub);
+		assert_int_equal(access(own.sun_path, F_OK), taken ? 0 : -1);
+	}
+	unlink(own.sun_path);
+	close(fd);
+	rmdir(folder);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -355,6 +383,7 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(test_a_reply_that_does_not_fit_is_an_error, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_hub_deletes_sockets_that_nobody_has, setup, teardown),
+		cmocka_unit_test(test_a_hub_leaves_a_socket_that_has_its_name_by_now),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
