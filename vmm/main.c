@@ -3,7 +3,6 @@
  * devices/ and migration/. */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +15,7 @@
 #include "devices/serial.h"
 #include "devices/soft_vdpa.h"
 #include "migration/destination.h"
-#include "migration/source.h"
+#include "migration/methods.h"
 #include "vmm/client.h"
 #include "vmm/config.h"
 #include "vmm/control.h"
@@ -29,10 +28,6 @@
 #include "vmm/x86/cpu.h"
 #include "vmm/x86/layout.h"
 #include "vmm/x86/platform.h"
-
-/* A guest that has moved may have done so within this host: taking its old home down, which unpins and unmaps
- * all of its memory, must not compete with its first moments. */
-#define APP_SETTLE_MS 500
 
 /* A kernel that starts touches most of what it then has, page by page: entering memory that is there anyway
  * takes a fraction of the faults' time. In a guest larger than this that fraction would be of memory that it
@@ -73,8 +68,7 @@ struct app {
 	struct blk *disks[CONFIG_MAX_DISKS];
 	struct control *control;
 	struct app_work work;
-	/* COMMIT went out and nothing came back: the guest may run elsewhere, only the operator can know. */
-	_Atomic bool outcome_unknown;
+	struct methods methods;
 };
 
 /* Called once: the guard's word stays, so it is not watched any longer. */
@@ -84,106 +78,6 @@ static void app_stopped(struct loop_source *src, uint32_t events)
 
 	loop_del(&app->vm.loop, src);
 	vm_end(&app->vm, VM_EXIT_ERROR);
-}
-
-static void app_migrate_progress(void *opaque, const struct report *report)
-{
-	char json[REPORT_JSON_MAX];
-
-	report_json(report, json);
-	control_reply(opaque, json, true);
-}
-
-static const struct {
-	const char *name;
-	enum source_stalled stalled;
-} app_stalled[] = {
-	{ "throttle", SOURCE_THROTTLE },
-	{ "stop", SOURCE_STOP },
-	{ "cancel", SOURCE_CANCEL },
-};
-
-static void app_migrate(struct control_call *call, void *opaque)
-{
-	struct app *app = opaque;
-	struct report report = { 0 };
-	struct error err = { 0 };
-	struct source_config config = { .cancel_fd = control_call_fd(call),
-					.progress = app_migrate_progress,
-					.opaque = call };
-	char to[CONTROL_MESSAGE_MAX], stalled[16] = "throttle", json[REPORT_JSON_MAX];
-	uint64_t downtime_ms = CLIENT_DOWNTIME_MS;
-	unsigned int i;
-
-	if (app->outcome_unknown) {
-		control_fail(
-			call, CLIENT_ERROR_UNKNOWN,
-			"the guest is paused here after a migration whose outcome is unknown; if it does "
-			"not run at the destination, \"ferry resume\" first");
-		return;
-	}
-	if (!control_get_string(call, "to", to, sizeof(to))) {
-		control_fail(call, "org.varlink.service.InvalidParameter",
-			     "\"to\" is missing: the address to migrate to");
-		return;
-	}
-	config.to = to;
-	if (control_get_number(call, "downtimeMs", &downtime_ms) &&
-	    (downtime_ms < 1 || downtime_ms > CLIENT_DOWNTIME_MAX_MS)) {
-		control_fail(call, "org.varlink.service.InvalidParameter", "\"downtimeMs\" is out of range");
-		return;
-	}
-	config.downtime_limit_ns = downtime_ms * 1000000;
-	control_get_string(call, "stalled", stalled, sizeof(stalled));
-	for (i = 0; i < ARRAY_SIZE(app_stalled) && strcmp(app_stalled[i].name, stalled) != 0; i++)
-		;
-	if (i == ARRAY_SIZE(app_stalled)) {
-		control_fail(call, "org.varlink.service.InvalidParameter",
-			     "\"stalled\" is throttle, stop or cancel");
-		return;
-	}
-	config.stalled = app_stalled[i].stalled;
-
-	switch (source_migrate(&app->vm, &config, &report, &err)) {
-	case SOURCE_MOVED:
-		log_info("the guest has moved to %s", to);
-		report_json(&report, json);
-		control_reply(call, json, false);
-		poll(&(struct pollfd){ .fd = app->guard.stop_fd, .events = POLLIN }, 1, APP_SETTLE_MS);
-		vm_end(&app->vm, VM_EXIT_POWER_OFF);
-		break;
-	case SOURCE_FAILED:
-		log_warn("migration to %s failed, %s: %s", to,
-			 vm_ended(&app->vm) ? "and the VM ends here" : "the guest goes on here", err.text);
-		control_fail(call, "org.ferry.MigrationFailed", err.text);
-		break;
-	case SOURCE_UNKNOWN:
-		app->outcome_unknown = true;
-		log_error("migration to %s: %s", to, err.text);
-		control_fail(call, CLIENT_ERROR_UNKNOWN, err.text);
-		break;
-	}
-}
-
-/* The operator's word that the guest does not run at the destination. */
-static void app_resume(struct control_call *call, void *opaque)
-{
-	struct app *app = opaque;
-	struct error err = { 0 };
-
-	if (!atomic_exchange(&app->outcome_unknown, false)) {
-		control_fail(call, "org.ferry.NotPaused",
-			     "the guest is not paused after a migration with unknown outcome");
-		return;
-	}
-	if (source_resume(&app->vm, &err) < 0) {
-		app->outcome_unknown = true;
-		log_error("the guest cannot go on here, and stays paused: %s", err.text);
-		control_fail(call, "org.ferry.ResumeFailed", err.text);
-		return;
-	}
-	log_info("the guest goes on here, on the operator's word");
-	control_reply(call, "{}", false);
 }
 
 /*
@@ -208,19 +102,14 @@ static int app_wait_mapped(struct app *app, struct error *err)
 	return app->n_nets > 0 ? net_wait_mapped(app->nets[app->n_nets - 1], err) : 0;
 }
 
-static const struct control_method app_methods[] = {
-	{ "org.ferry.Migrate", app_migrate },
-	{ "org.ferry.Resume", app_resume },
-};
-
 static int app_listen(struct app *app, struct error *err)
 {
 	const struct control_config config = {
 		.runtime_dir = app->config.runtime_dir,
 		.name = app->config.name,
-		.methods = app_methods,
-		.n_methods = ARRAY_SIZE(app_methods),
-		.opaque = app,
+		.methods = methods_all,
+		.n_methods = METHODS_N,
+		.opaque = &app->methods,
 		.guard = &app->guard,
 	};
 
@@ -309,6 +198,7 @@ static int app_frame(struct app *app, uint64_t mem, unsigned int cpus, struct er
 		return ret;
 	app->vm.memory.dumped = app->config.core == CORE_GUEST;
 	app->vm.stop_fd = app->guard.stop_fd;
+	app->methods.vm = &app->vm;
 	app->stop = (struct loop_source){ .fd = app->guard.stop_fd, .fn = app_stopped };
 	ret = loop_add(&app->vm.loop, &app->stop, EPOLLIN);
 	if (ret < 0)
