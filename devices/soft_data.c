@@ -347,6 +347,7 @@ static void soft_receive_burst(struct soft_source *from, uint32_t *used)
 		struct soft_queue *q = NULL;
 		bool room = soft_has_room(sv, source, vring_has_avail) ||
 			    soft_has_room(sv, source, vring_enable_kicks);
+		bool gone;
 		int len;
 
 		/* A packet that finds no buffer waits in the port; a kick makes it be looked for again. But
@@ -359,13 +360,15 @@ static void soft_receive_burst(struct soft_source *from, uint32_t *used)
 		len = sv->port->ops->receive(sv->port, source, buf, size);
 		if (len == 0)
 			return;
-		if (len < 0) {
+		/* No packet's error: the look at the port says what has become of it. */
+		gone = len == -ENODEV || len == -ENETDOWN;
+		if (len < 0 && !gone) {
 			sv->queues[virtio_net_rx(source)].counters[SOFT_DROPS]++;
 			log_limited(&sv->log_limit, LOG_WARN, "%s: cannot read a packet: %s", sv->name,
 				    strerror(-len));
 			n_failed++;
 		}
-		if (len == -ENODEV || len == -ENETDOWN || n_failed == SOFT_BURST) {
+		if (gone || n_failed == SOFT_BURST) {
 			soft_port_rest(from);
 			soft_port_look(sv);
 			return;
