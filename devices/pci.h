@@ -95,7 +95,7 @@ void pci_add_window(struct pci_device *dev, uint8_t cap);
 
 /*
  * MSI-X with @n vectors: table at @table_offset and pending bits at @pba_offset of @bar, which the device's
- * BAR handler passes to pci_msix_read() and pci_msix_write() with offsets relative to the table.
+ * BAR handler passes to pci_msix_table_read() and pci_msix_table_write() with offsets relative to the table.
  */
 int __must_check pci_add_msix(struct pci_device *dev, unsigned int n, unsigned int bar, uint32_t table_offset,
 			      uint32_t pba_offset, struct error *err);
