@@ -8,10 +8,10 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "vmm/mac.h"
 #include "vmm/shortage.h"
 
-/* An address of six bytes as text. */
-#define MAC_FORMAT     "%02x:%02x:%02x:%02x:%02x:%02x"
+/* MAC_ARGS() of an address that is a number. */
 #define MAC_BYTE(a, i) ((unsigned int)((a) >> 8 * (5 - (i))) & 0xff)
 #define MAC_BYTES(a)                                                                                         \
 	MAC_BYTE(a, 0), MAC_BYTE(a, 1), MAC_BYTE(a, 2), MAC_BYTE(a, 3), MAC_BYTE(a, 4), MAC_BYTE(a, 5)
