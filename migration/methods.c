@@ -6,7 +6,7 @@
 #include <poll.h>
 
 #include "migration/source.h"
-#include "vmm/client.h"
+#include "vmm/control/commands.h"
 
 /* A guest that has moved may have done so within this host: taking its old home down, which unpins and unmaps
  * all of its memory, must not compete with its first moments. */

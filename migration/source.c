@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The source of a migration: its stages in order, the switchover, the way back. */
-#include "migration/source_priv.h"
+#include "migration/outgoing.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -10,15 +10,15 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-#include "devices/blk.h"
-#include "devices/net.h"
-#include "devices/serial.h"
-#include "devices/soft_vdpa.h"
+#include "devices/blk/blk.h"
+#include "devices/net/net.h"
+#include "devices/serial/serial.h"
+#include "devices/vdpa/soft/soft.h"
 #include "migration/destination.h"
 #include "migration/methods.h"
-#include "vmm/client.h"
+#include "vmm/control/commands.h"
 #include "vmm/config.h"
-#include "vmm/control.h"
+#include "vmm/control/server.h"
 #include "vmm/guard.h"
 #include "vmm/limits.h"
 #include "vmm/runtime_dir.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The disk as a driver is shown it (virtio 1.4, "Block Device / Device configuration layout"): features and
  * configuration; and whether a guest that has been shown them elsewhere finds them kept here. */
-#include "devices/blk_priv.h"
+#include "devices/blk/blk_priv.h"
 
 #include <errno.h>
 

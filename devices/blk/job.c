@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Jobs that the migration's thread gives to the disk's threads, and waits for with a deadline. */
-#include "devices/blk_priv.h"
+#include "devices/blk/blk_priv.h"
 
 #include <errno.h>
 

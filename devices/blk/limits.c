@@ -7,7 +7,7 @@
  * <sys/stat.h> must not be here.
  */
 #define _GNU_SOURCE
-#include "devices/blk_priv.h"
+#include "devices/blk/blk_priv.h"
 
 #include <fcntl.h>
 #include <inttypes.h>

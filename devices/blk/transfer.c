@@ -13,7 +13,7 @@
  * or not at all, as on a disk that shows sectors of 512 bytes over larger ones of its own.
  */
 #define _GNU_SOURCE
-#include "devices/blk_priv.h"
+#include "devices/blk/blk_priv.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* A NIC's state as it comes to a destination: all of it is read and checked before any of it reaches the
  * device, the transport or a ring. */
-#include "devices/net_priv.h"
+#include "devices/net/net_priv.h"
 
 #include <errno.h>
 #include <stdlib.h>

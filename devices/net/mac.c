@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The address that a NIC's device gives it, and the one that a NIC gets whose device has none. */
-#include "devices/net_priv.h"
+#include "devices/net/net_priv.h"
 
 #include <errno.h>
 

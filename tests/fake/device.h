@@ -7,7 +7,7 @@
 #ifndef FERRY_TESTS_FAKE_DEVICE_H
 #define FERRY_TESTS_FAKE_DEVICE_H
 
-#include "devices/virtio.h"
+#include "devices/virtio/virtio.h"
 
 #define FAKE_DEVICE_MAX_TABLE 256u
 

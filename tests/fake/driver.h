@@ -7,7 +7,7 @@
 #ifndef FERRY_TESTS_FAKE_DRIVER_H
 #define FERRY_TESTS_FAKE_DRIVER_H
 
-#include "devices/vring.h"
+#include "devices/virtio/vring.h"
 
 /* How long a test waits for what must come: longer than a machine with other things to do stands still. */
 #define FAKE_PATIENCE_MS 60000

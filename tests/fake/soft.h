@@ -7,7 +7,7 @@
 #ifndef FERRY_TESTS_FAKE_SOFT_H
 #define FERRY_TESTS_FAKE_SOFT_H
 
-#include "devices/soft_vdpa.h"
+#include "devices/vdpa/soft/soft.h"
 #include "tests/fake/driver.h"
 
 #define SOFT_RIG_PAIRS 4u

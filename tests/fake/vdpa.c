@@ -11,7 +11,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "devices/cvq.h"
+#include "devices/net/cvq/cvq.h"
 
 #define BIT VIRTIO_BIT
 

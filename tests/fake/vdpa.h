@@ -12,7 +12,7 @@
 
 #include <pthread.h>
 
-#include "devices/vdpa.h"
+#include "devices/vdpa/vdpa.h"
 #include "tests/fake/device.h"
 #include "tests/fake/model_nic.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * A VM without KVM: buses, and the vm_*() functions that devices call, so that a unit test needs no /dev/kvm.
- * Linked into a test as an object, where it takes the place of vmm/vm.c and vmm/vm_irq.c. With it the guest's
+ * Linked into a test as an object, where it takes the place of vmm/vm.c and vmm/irq.c. With it the guest's
  * way to configuration space and to trees of saved state.
  */
 #ifndef FERRY_TESTS_FAKE_VM_H

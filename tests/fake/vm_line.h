@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * A VM that has one interrupt line and an end, for a test that plays the guest of the UART. Linked into a
- * test as an object, where it takes the place of vmm/vm.c and vmm/vm_irq.c. Any thread; who waits in vain
+ * test as an object, where it takes the place of vmm/vm.c and vmm/irq.c. Any thread; who waits in vain
  * waits for ever.
  */
 #ifndef FERRY_TESTS_FAKE_VM_LINE_H

@@ -8,8 +8,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "devices/cvq.h"
-#include "devices/vring.h"
+#include "devices/net/cvq/cvq.h"
+#include "devices/virtio/vring.h"
 
 #define SIZE 8u
 

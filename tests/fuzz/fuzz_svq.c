@@ -10,8 +10,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "devices/ring.h"
-#include "devices/svq.h"
+#include "devices/virtio/ring.h"
+#include "devices/virtio/svq.h"
 
 #define MAX_SEGS  40u
 #define IOVA      UINT64_C(0x40000000)

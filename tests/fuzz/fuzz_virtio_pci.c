@@ -11,7 +11,7 @@
 #include <linux/pci_regs.h>
 #include <stdlib.h>
 
-#include "devices/soft_vdpa.h"
+#include "devices/vdpa/soft/soft.h"
 #include "tests/fuzz/loop.h"
 #include "tests/fuzz/port.h"
 

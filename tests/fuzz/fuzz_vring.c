@@ -11,8 +11,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "devices/vring.h"
-#include "devices/vring_priv.h"
+#include "devices/virtio/vring.h"
+#include "devices/virtio/vring_priv.h"
 
 #define MAX_SIZE 16u
 #define BLOCK    64u

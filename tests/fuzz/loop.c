@@ -204,7 +204,7 @@ int __wrap_poll(struct pollfd *fds, nfds_t n, int timeout_ms)
 
 	if (!time_on)
 		return __real_poll(fds, n, timeout_ms);
-	/* pci_msix.c asks without waiting. */
+	/* msix.c asks without waiting. */
 	if (timeout_ms != 0)
 		fuzz_loops_settle();
 	ret = __real_poll(fds, n, 0);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A network of nobody else, in the place of devices/soft_hub.c: what is sent is looked at, what is received
- * comes from the fuzzer. */
+/* A network of nobody else, in the place of devices/vdpa/soft/hub.c: what is sent is looked at, what is
+ * received comes from the fuzzer. */
 #ifndef FERRY_TESTS_FUZZ_PORT_H
 #define FERRY_TESTS_FUZZ_PORT_H
 
-#include "devices/soft_priv.h"
+#include "devices/vdpa/soft/device.h"
 
 /* A packet, header first, for the device that was opened last or for all. */
 void fuzz_port_send(const void *packet, uint32_t len);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The port of the vDPA NIC in software, TAP or hub: when its sources are watched, and what the guest's link
  * does. */
-#include "devices/soft_priv.h"
+#include "devices/vdpa/soft/device.h"
 
 #include <errno.h>
 #include <sys/timerfd.h>

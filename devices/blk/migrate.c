@@ -1,0 +1,413 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The disk's part in a migration. Its bytes stay where they are, on storage that both hosts see; what moves
+ * is the right to touch them, and the ring.
+ *
+ * The lock: the destination opens without it; the source gives it up in save(), when all is written back and
+ * nothing will be; the destination takes it in load(), so before PREPARED; a source whose migration has
+ * failed takes it again in reclaim(), and without it the guest does not go on.
+ *
+ * Caches: a disk that is written goes around the page cache where its storage allows that, so neither host
+ * has anything that the other does not see. Elsewhere the source writes back, ahead of time in settle() and
+ * the rest in pause(), and the destination forgets what its page cache has from an earlier time (a probe,
+ * an earlier stay of this guest), ahead of time in warm_load() and once more in load(), when nobody writes.
+ * Then both must see the same beginning: a fingerprint of it goes with the state.
+ *
+ * Storage may never answer: a file system is frozen, a server has gone. A thread that asks it then stays in
+ * the kernel, and no signal gets it out. So only the disk's own threads ask, and here only their answers are
+ * waited for, until some time. What is asked for too late is done when it is done, and does no harm: a pause
+ * that was given up leaves the request in flight where it is.
+ */
+#include "devices/blk/blk_priv.h"
+
+#include <errno.h>
+
+/* Deadlines with vCPUs running. For a request: longer than a disk tries to read a bad sector. For all that
+ * the host has cached, or a flush of the guest's: as long as a migration waits for anything. */
+#define BLK_ANSWER_MS 10000u
+#define BLK_SYNC_MS   60000u
+/* Deadline at a destination while the guest runs at the source. */
+#define BLK_WARM_MS 10000
+/* Deadlines while the guest stands still: little is asked for, and storage has answered a moment ago. A
+ * source waits 10 s for load(). */
+#define BLK_TAKE_MS 5000
+#define BLK_LOCK_MS 1000
+
+static void blk_describe(struct device *dev, struct state_writer *w)
+{
+	const struct blk *blk = container_of(dev, struct blk, device);
+
+	/* Fixed when the disk was built, or accepted. */
+	state_put_u64(w, "sectors", blk->n_sectors);
+	state_put_u32(w, "block-len", blk->file.block_len);
+	state_put_u32(w, "read-only", blk->file.read_only);
+	state_put_u32(w, "queue-size", blk->virtio.queues[0].max_size);
+	state_put_u64(w, "offered", blk->offered);
+	state_put_blob(w, "config", blk->config, sizeof(blk->config));
+}
+
+/* What the source has shown its guest. */
+struct blk_description {
+	uint64_t n_sectors, offered;
+	uint32_t block_len, read_only, queue_size;
+	uint8_t config[BLK_CONFIG_LEN];
+};
+
+static int blk_compare(struct blk *blk, const struct blk_description *d, struct error *err)
+{
+	const struct blk_file *f = &blk->file;
+	int ret = 0;
+
+	if (d->n_sectors != blk->n_sectors)
+		ret = error_add(err, -ENOTSUP,
+				"%s: the guest's disk has %llu bytes, %s has %llu: it is not the same",
+				blk->name, (unsigned long long)d->n_sectors << BLK_SECTOR_SHIFT, f->path,
+				(unsigned long long)f->len);
+	if (d->block_len != f->block_len)
+		ret = error_add(err, -ENOTSUP, "%s: the guest's disk has blocks of %u bytes, %s of %u",
+				blk->name, d->block_len, f->path, f->block_len);
+	if (d->read_only != f->read_only)
+		return error_add(err, -ENOTSUP, "%s: the guest's disk is %s, %s is given here %s \",ro\"",
+				 blk->name, d->read_only ? "only read" : "written", f->path,
+				 f->read_only ? "with" : "without");
+	if (d->queue_size > BLK_RING_SIZE || !is_power_of_2(d->queue_size))
+		ret = error_add(err, -ENOTSUP, "%s: the queue has up to %u entries, here it takes %u",
+				blk->name, d->queue_size, BLK_RING_SIZE);
+	if (blk_features_kept(d->offered & ~blk->offered, blk->name, err) < 0)
+		ret = -ENOTSUP;
+	if (ret == 0 && !blk_config_kept(f, d->offered, d->config))
+		ret = error_add(err, -ENOTSUP, "%s: the guest has been shown other limits than %s has here",
+				blk->name, f->path);
+	return ret;
+}
+
+static int blk_accept(struct device *dev, struct state_node *node)
+{
+	struct blk *blk = container_of(dev, struct blk, device);
+	struct blk_description d;
+	uint16_t queue_size;
+	int ret;
+
+	if (state_get_u64(node, "sectors", 1, UINT64_MAX >> BLK_SECTOR_SHIFT, &d.n_sectors) < 0 ||
+	    state_get_u32(node, "block-len", BLK_SECTOR, UINT32_MAX, &d.block_len) < 0 ||
+	    state_get_u32(node, "read-only", 0, 1, &d.read_only) < 0 ||
+	    state_get_u32(node, "queue-size", 1, VIRTIO_RING_MAX_SIZE, &d.queue_size) < 0 ||
+	    state_get_u64(node, "offered", 0, UINT64_MAX, &d.offered) < 0 ||
+	    state_get_bytes(node, "config", d.config, sizeof(d.config)) < 0 || state_finish(node) < 0)
+		return -EINVAL;
+	ret = blk_compare(blk, &d, node->err);
+	if (ret < 0)
+		return ret;
+	blk->offered = d.offered;
+	/* The guest goes on by what it has read. */
+	memcpy(blk->config, d.config, sizeof(blk->config));
+	queue_size = (uint16_t)d.queue_size;
+	virtio_pci_limit(&blk->virtio, 1, &queue_size, d.offered);
+	return 0;
+}
+
+/* Sends the state once: a destination does the same with it each time, see warm_load. */
+static int blk_warm_save(struct device *dev, struct state_writer *w, bool first)
+{
+	/* An answer that the migration before this one has not waited for says nothing about now. */
+	if (first)
+		container_of(dev, struct blk, device)->asking = false;
+	return first;
+}
+
+static int blk_read_beginning(struct blk *blk, struct error *err)
+{
+	int ret = blk_file_fingerprint(&blk->file, &blk->fingerprint);
+
+	return ret < 0 ? error_add(err, ret, "%s: cannot read the beginning of %s: %s", blk->name,
+				   blk->file.path, strerror(-ret))
+		       : 0;
+}
+
+static int blk_warm_job(struct blk *blk, struct error *err)
+{
+	blk_file_drop_cache(&blk->file);
+	return blk_read_beginning(blk, err);
+}
+
+/* Also finds out, while the guest runs at the source, whether its storage answers here. */
+static int blk_warm_load(struct device *dev, struct state_node *node)
+{
+	struct blk *blk = container_of(dev, struct blk, device);
+	int ret = state_finish(node);
+
+	return ret < 0 ? ret : blk_job_run(&blk->job, blk_warm_job, end_of(BLK_WARM_MS), node->err);
+}
+
+/* Writes back beside the guest's requests. A failure is found again in pause(), or by the guest. */
+static int blk_sync_job(struct blk *blk, struct error *err)
+{
+	if (blk_file_write_back(&blk->file) < 0)
+		log_limited(&blk->log_limit, LOG_DEBUG, "%s: writing back ahead of time failed", blk->name);
+	return 0;
+}
+
+/* Finds out whether storage answers: in its turn behind the request that the thread is at, and through the
+ * storage. */
+static int blk_answer_job(struct blk *blk, struct error *err)
+{
+	return blk_read_beginning(blk, err);
+}
+
+static int blk_rest_job(struct blk *blk, struct error *err)
+{
+	int ret = blk_file_write_back(&blk->file);
+
+	if (ret < 0)
+		return error_add(err, ret, "%s: cannot write back what the guest has written to %s: %s",
+				 blk->name, blk->file.path, strerror(-ret));
+	return blk_read_beginning(blk, err);
+}
+
+/* Returns -EAGAIN, or -ETIMEDOUT with the reason once @max_ms have passed. */
+static int blk_still_asking(struct blk *blk, unsigned int max_ms, struct error *err)
+{
+	if (now_ns() - blk->asked_ns < max_ms * UINT64_C(1000000))
+		return -EAGAIN;
+	blk->asking = false;
+	return error_add(err, -ETIMEDOUT,
+			 "%s: the storage of %s has not answered for %u s: it is frozen, out of reach or too "
+			 "slow, and the guest's requests wait for it",
+			 blk->name, blk->file.path, max_ms / 1000);
+}
+
+static int blk_settle_running(struct blk *blk, uint64_t until_ns, struct error *err)
+{
+	if (!blk->asking) {
+		blk->asking = true;
+		blk->asked_ns = now_ns();
+		/* A job that is still under way tells as much. */
+		if (blk_job_done(&blk->sync_job, 0))
+			blk_job_post(&blk->sync_job, blk_sync_job);
+		if (blk_job_done(&blk->job, 0))
+			blk_job_post(&blk->job, blk_answer_job);
+	}
+	if (!blk_job_done(&blk->job, until_ns))
+		return blk_still_asking(blk, blk->file.flushing ? BLK_SYNC_MS : BLK_ANSWER_MS, err);
+	if (!blk_job_done(&blk->sync_job, until_ns))
+		return blk_still_asking(blk, BLK_SYNC_MS, err);
+	blk->asking = false;
+	return blk->job.ret < 0 ? error_add(err, blk->job.ret, "%s", blk->job.err.text) : 0;
+}
+
+static int blk_settle(struct device *dev, uint64_t until_ns, struct error *err)
+{
+	struct blk *blk = container_of(dev, struct blk, device);
+
+	if (!blk->paused)
+		return blk_settle_running(blk, until_ns, err);
+	if (!blk_job_done(&blk->job, until_ns))
+		return -EAGAIN;
+	if (!blk->resting) {
+		blk->resting = true;
+		blk_job_post(&blk->job, blk_rest_job);
+		if (!blk_job_done(&blk->job, until_ns))
+			return -EAGAIN;
+	}
+	/* A guest whose writes were lost is not moved on to where it would never hear of it. */
+	return blk->job.ret < 0 ? error_add(err, blk->job.ret, "%s", blk->job.err.text) : 0;
+}
+
+static void blk_pause(struct device *dev)
+{
+	struct blk *blk = container_of(dev, struct blk, device);
+
+	blk->paused = true;
+	blk->asking = false;
+	blk->resting = blk_job_done(&blk->job, 0);
+	if (blk->resting)
+		blk_job_post(&blk->job, blk_rest_job);
+}
+
+static int blk_unlock_job(struct blk *blk, struct error *err)
+{
+	blk_file_unlock(&blk->file);
+	return 0;
+}
+
+/* On the caller's thread: the disk's own has nothing to do since settle(). */
+static void blk_save(struct device *dev, struct state_writer *w)
+{
+	struct blk *blk = container_of(dev, struct blk, device);
+	struct error err = { 0 };
+	int ret;
+
+	state_put_u64(w, "fingerprint", blk->fingerprint);
+	state_begin(w, "virtio");
+	virtio_pci_save(&blk->virtio, w);
+	state_end(w);
+	if (blk->has_ring && !blk->broken) {
+		state_begin(w, "ring");
+		vring_save(&blk->vring, w);
+		state_end(w);
+	}
+	/* Where the state of another disk could not be written this one keeps its lock. */
+	if (w->ret < 0)
+		return;
+	blk->let_go = true;
+	ret = blk_job_run(&blk->job, blk_unlock_job, end_of(BLK_LOCK_MS), &err);
+	if (ret < 0) {
+		log_error("%s", err.text);
+		state_fail(w, ret);
+	}
+}
+
+/* A guest's state as it comes to a destination. */
+struct blk_arrival {
+	uint64_t fingerprint;
+	struct virtio_pci_loaded virtio;
+	bool started, broken, has_ring;
+	struct vring vring;
+};
+
+static int blk_read_ring(struct blk *blk, struct blk_arrival *a, struct state_node *node)
+{
+	struct state_node ring;
+
+	if (blk_find_ring(blk, a->virtio.accepted, &a->virtio.queues[0], &a->vring, node->err) < 0)
+		return -EINVAL;
+	a->has_ring = true;
+	if (state_child(&ring, node, "ring") < 0 || vring_load(&a->vring, &ring) < 0 ||
+	    state_finish(&ring) < 0)
+		return -EINVAL;
+	if (a->vring.n_in_flight > 0)
+		return error_add(node->err, -EINVAL, "%s: %u requests are in flight where none can be",
+				 blk->name, a->vring.n_in_flight);
+	return 0;
+}
+
+/* Changes nothing of the disk's. */
+static int blk_read_arrival(struct blk *blk, struct blk_arrival *a, struct state_node *node)
+{
+	struct state_node virtio;
+
+	if (state_get_u64(node, "fingerprint", 0, UINT64_MAX, &a->fingerprint) < 0)
+		return -EINVAL;
+	if (state_child(&virtio, node, "virtio") < 0 ||
+	    virtio_pci_get(&blk->virtio, &virtio, &a->virtio) < 0 || state_finish(&virtio) < 0)
+		return -EINVAL;
+	a->started = a->virtio.status & VIRTIO_CONFIG_S_DRIVER_OK;
+	/* A driver that had to reset its device still has to. */
+	a->broken = a->started && a->virtio.status & VIRTIO_CONFIG_S_NEEDS_RESET;
+	if (a->started && !a->broken && a->virtio.queues[0].enabled && blk_read_ring(blk, a, node) < 0)
+		return -EINVAL;
+	return state_finish(node);
+}
+
+static int blk_take_job(struct blk *blk, struct error *err)
+{
+	int ret = blk_file_lock(&blk->file, err);
+
+	if (ret < 0)
+		return ret;
+	blk_file_drop_cache(&blk->file);
+	return blk_read_beginning(blk, err);
+}
+
+/* Compares the beginnings: an operator can name another disk of the same size. */
+static int blk_take(struct blk *blk, uint64_t fingerprint, struct error *err)
+{
+	int ret = blk_job_run(&blk->job, blk_take_job, end_of(BLK_TAKE_MS), err);
+
+	if (ret == 0 && blk->fingerprint != fingerprint)
+		ret = error_add(err, -ENOTSUP,
+				"%s: %s does not begin as the guest's disk does: it is another one, or this "
+				"host does not see what the source has written",
+				blk->name, blk->file.path);
+	return ret;
+}
+
+/* On the caller's thread: the disk's own has nothing to do before resume(). */
+static int blk_load(struct device *dev, struct state_node *node)
+{
+	struct blk *blk = container_of(dev, struct blk, device);
+	struct blk_arrival a = { 0 };
+	int ret = blk_read_arrival(blk, &a, node);
+
+	if (ret == 0)
+		ret = blk_take(blk, a.fingerprint, node->err);
+	if (ret < 0) {
+		vring_exit(&a.vring);
+		return ret;
+	}
+	virtio_pci_set(&blk->virtio, &a.virtio);
+	blk->started = a.started;
+	blk->broken = a.broken;
+	blk->features = a.started ? a.virtio.accepted : 0;
+	blk->has_ring = a.has_ring;
+	blk->vring = a.vring;
+	return 0;
+}
+
+static int blk_lock_job(struct blk *blk, struct error *err)
+{
+	return blk_file_lock(&blk->file, err);
+}
+
+static int blk_reclaim(struct device *dev, struct error *err)
+{
+	struct blk *blk = container_of(dev, struct blk, device);
+	int ret = 0;
+
+	if (blk->let_go)
+		ret = blk_job_run(&blk->job, blk_lock_job, end_of(BLK_LOCK_MS), err);
+	if (ret == 0)
+		blk->let_go = false;
+	return ret;
+}
+
+static int blk_attach_job(struct blk *blk, struct error *err)
+{
+	blk_attach(blk);
+	return 0;
+}
+
+static void blk_resume(struct device *dev, bool arrived)
+{
+	struct blk *blk = container_of(dev, struct blk, device);
+
+	blk->paused = false;
+	/* The thread is idle since load(). */
+	if (arrived && blk->started && !blk->broken)
+		blk_job_post(&blk->job, blk_attach_job);
+	loop_signal(blk->virtio.queues[0].kick_fd);
+	/* A signal may have been on its way when state was saved; one too many does no harm. */
+	virtio_pci_notify_queue(&blk->virtio, 0);
+}
+
+static int blk_release_job(struct blk *blk, struct error *err)
+{
+	blk_detach(blk);
+	blk_file_close(&blk->file);
+	return 0;
+}
+
+static void blk_release(struct device *dev)
+{
+	struct blk *blk = container_of(dev, struct blk, device);
+	struct error err = { 0 };
+
+	/* Where the storage answers too late, the lock is given back when it does, behind the requests
+	 * before: also a lock that a late load() takes. */
+	if (blk_job_run(&blk->release_job, blk_release_job, end_of(BLK_LOCK_MS), &err) < 0)
+		log_warn("%s", err.text);
+}
+
+const struct device_ops blk_device_ops = {
+	.describe = blk_describe,
+	.accept = blk_accept,
+	.warm_save = blk_warm_save,
+	.warm_load = blk_warm_load,
+	.pause = blk_pause,
+	.settle = blk_settle,
+	.save = blk_save,
+	.load = blk_load,
+	.reclaim = blk_reclaim,
+	.resume = blk_resume,
+	.release = blk_release,
+};

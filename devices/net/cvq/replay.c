@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The commands that bring a device from one recorded state to another. Each stage writes its next command, or
+ * returns 0 when it has no more; @index is the stage's own.
+ */
+#include "devices/net/cvq/cvq_priv.h"
+
+static uint32_t cvq_replay_mac(struct cvq_replay *r, uint8_t *cmd)
+{
+	if (r->index++ > 0 || !r->to->mac_set)
+		return 0;
+	if (r->from->mac_set && memcmp(r->from->mac, r->to->mac, sizeof(r->to->mac)) == 0)
+		return 0;
+	return cvq_command(cmd, VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_ADDR_SET, r->to->mac,
+			   sizeof(r->to->mac));
+}
+
+static uint32_t cvq_replay_offloads(struct cvq_replay *r, uint8_t *cmd)
+{
+	uint8_t mask[8];
+
+	if (r->index++ > 0 || !r->to->offloads_set)
+		return 0;
+	if (r->from->offloads_set && r->from->offloads == r->to->offloads)
+		return 0;
+	put_le64(mask, r->to->offloads);
+	return cvq_command(cmd, VIRTIO_NET_CTRL_GUEST_OFFLOADS, VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET, mask,
+			   sizeof(mask));
+}
+
+static uint32_t cvq_replay_rx_modes(struct cvq_replay *r, uint8_t *cmd)
+{
+	while (r->index < CVQ_N_RX_MODES) {
+		uint8_t mode = (uint8_t)r->index++, on = r->to->rx_mode[mode] == CVQ_ON;
+
+		/* CVQ_OFF is sent too: the specification gives these modes no default. */
+		if (r->to->rx_mode[mode] != CVQ_NEVER && r->to->rx_mode[mode] != r->from->rx_mode[mode])
+			return cvq_command(cmd, VIRTIO_NET_CTRL_RX, mode, &on, 1);
+	}
+	return 0;
+}
+
+/* MAC_TABLE_SET's payload. */
+static uint32_t cvq_put_mac_table(const struct cvq_store *store, uint8_t *p)
+{
+	uint32_t unicast_len = 6 * store->n_unicast, multicast_len = 6 * store->n_multicast;
+
+	put_le32(p, store->n_unicast);
+	memcpy(p + 4, store->macs, unicast_len);
+	put_le32(p + 4 + unicast_len, store->n_multicast);
+	memcpy(p + 8 + unicast_len, (const uint8_t *)store->macs + unicast_len, multicast_len);
+	return 8 + unicast_len + multicast_len;
+}
+
+static uint32_t cvq_replay_mac_table(struct cvq_replay *r, uint8_t *cmd)
+{
+	const struct cvq_store *from = r->from, *to = r->to;
+
+	/* Two tables that were never set and that are empty are the same: this default is specified. */
+	if (r->index++ > 0 || (from->n_unicast == to->n_unicast && from->n_multicast == to->n_multicast &&
+			       memcmp(from->macs, to->macs, 6 * (to->n_unicast + to->n_multicast)) == 0))
+		return 0;
+	cmd[0] = VIRTIO_NET_CTRL_MAC;
+	cmd[1] = VIRTIO_NET_CTRL_MAC_TABLE_SET;
+	return 2 + cvq_put_mac_table(to, cmd + 2);
+}
+
+/* The next id from @index on that is in @a and not in @b. */
+static uint32_t cvq_replay_vlans(struct cvq_replay *r, const uint64_t *a, const uint64_t *b, uint8_t command,
+				 uint8_t *cmd)
+{
+	while (r->index < CVQ_N_VLANS) {
+		uint64_t word = (a[r->index / 64] & ~b[r->index / 64]) >> r->index % 64;
+		uint8_t vid[2];
+
+		if (word == 0) {
+			r->index = (r->index / 64 + 1) * 64;
+			continue;
+		}
+		r->index += (unsigned int)__builtin_ctzll(word);
+		put_le16(vid, (uint16_t)r->index++);
+		return cvq_command(cmd, VIRTIO_NET_CTRL_VLAN, command, vid, sizeof(vid));
+	}
+	return 0;
+}
+
+static uint32_t cvq_replay_vlan_del(struct cvq_replay *r, uint8_t *cmd)
+{
+	return cvq_replay_vlans(r, r->from->vlans, r->to->vlans, VIRTIO_NET_CTRL_VLAN_DEL, cmd);
+}
+
+static uint32_t cvq_replay_vlan_add(struct cvq_replay *r, uint8_t *cmd)
+{
+	return cvq_replay_vlans(r, r->to->vlans, r->from->vlans, VIRTIO_NET_CTRL_VLAN_ADD, cmd);
+}
+
+/* The MQ command that came as number @rank, from 0, of those after @sequence. NULL: fewer came. */
+static const struct cvq_mq_slot *cvq_mq_after(const struct cvq_store *store, uint64_t sequence,
+					      unsigned int rank)
+{
+	for (unsigned int i = 0; i < CVQ_N_MQ_COMMANDS; i++) {
+		const struct cvq_mq_slot *slot = &store->mq[i];
+		unsigned int n_before = 0;
+
+		for (unsigned int j = 0; j < CVQ_N_MQ_COMMANDS; j++)
+			n_before +=
+				store->mq[j].sequence > sequence && store->mq[j].sequence < slot->sequence;
+		if (slot->sequence > sequence && n_before == rank)
+			return slot;
+	}
+	return NULL;
+}
+
+/*
+ * What came after @from, in its order: the last of them decides on the steering mode, and some devices forget
+ * the hash configuration when the number of pairs is set. Each overwrites the same fields whenever it comes,
+ * so that earlier instances do not matter.
+ */
+static uint32_t cvq_replay_mq(struct cvq_replay *r, uint8_t *cmd)
+{
+	const struct cvq_mq_slot *slot = cvq_mq_after(r->to, r->from->mq_sequence, r->index);
+
+	/* One pair is what a device has that got no MQ command yet. */
+	if (slot == &r->to->mq[VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET] && r->index == 0 &&
+	    r->from->mq_sequence == 0 && get_le16(slot->data) == 1)
+		slot = cvq_mq_after(r->to, 0, ++r->index);
+	r->index++;
+	return slot ? cvq_command(cmd, VIRTIO_NET_CTRL_MQ, (uint8_t)(slot - r->to->mq), slot->data, slot->len)
+		    : 0;
+}
+
+static uint32_t cvq_replay_tunnel(struct cvq_replay *r, uint8_t *cmd)
+{
+	uint8_t types[4];
+
+	if (r->index++ > 0 || r->from->tunnel_types == r->to->tunnel_types)
+		return 0;
+	put_le32(types, r->to->tunnel_types);
+	return cvq_command(cmd, VIRTIO_NET_CTRL_HASH_TUNNEL, VIRTIO_NET_CTRL_HASH_TUNNEL_SET, types,
+			   sizeof(types));
+}
+
+/* No number of pairs may be set while there is a context ("RSS Context" has it so): then all begin anew. */
+static bool cvq_replays_pairs(const struct cvq_replay *r)
+{
+	return r->to->mq[VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET].sequence > r->from->mq_sequence;
+}
+
+static bool cvq_keeps_context(const struct cvq_replay *r, unsigned int i)
+{
+	return r->from->contexts[i].len && r->to->contexts[i].len && !cvq_replays_pairs(r);
+}
+
+static uint32_t cvq_replay_context_del(struct cvq_replay *r, uint8_t *cmd)
+{
+	while (r->index < CVQ_MAX_CONTEXTS) {
+		unsigned int i = r->index++;
+		uint8_t id[2];
+
+		if (!r->from->contexts[i].len || cvq_keeps_context(r, i))
+			continue;
+		put_le16(id, (uint16_t)(i + 1));
+		return cvq_command(cmd, VIRTIO_NET_CTRL_RSS_CTX, VIRTIO_NET_CTRL_RSS_CTX_DEL, id, sizeof(id));
+	}
+	return 0;
+}
+
+static uint32_t cvq_replay_context_set(struct cvq_replay *r, uint8_t *cmd)
+{
+	while (r->index < CVQ_MAX_CONTEXTS) {
+		unsigned int i = r->index++;
+		const struct cvq_context *from = &r->from->contexts[i], *to = &r->to->contexts[i];
+		bool kept = cvq_keeps_context(r, i);
+
+		if (!to->len || (kept && from->len == to->len && memcmp(from->data, to->data, to->len) == 0))
+			continue;
+		return cvq_put_context(cmd, kept ? VIRTIO_NET_CTRL_RSS_CTX_MOD : VIRTIO_NET_CTRL_RSS_CTX_ADD,
+				       i + 1, to->data, to->len);
+	}
+	return 0;
+}
+
+/* A value that was never set is the default, which is 0. */
+static bool cvq_coal_equal(const struct cvq_coal *a, const struct cvq_coal *b)
+{
+	return memcmp(a->value, b->value, sizeof(a->value)) == 0;
+}
+
+/* Whether TX_SET or RX_SET is part of the replay. */
+static bool cvq_replays_coal(const struct cvq_replay *r, enum cvq_kind kind)
+{
+	return r->to->coal[kind].set && !cvq_coal_equal(&r->from->coal[kind], &r->to->coal[kind]);
+}
+
+static uint32_t cvq_replay_coal(struct cvq_replay *r, uint8_t *cmd)
+{
+	while (r->index < CVQ_N_KINDS) {
+		enum cvq_kind kind = r->index++;
+
+		if (cvq_replays_coal(r, kind))
+			return cvq_command(cmd, VIRTIO_NET_CTRL_NOTF_COAL, (uint8_t)kind,
+					   r->to->coal[kind].value, sizeof(r->to->coal[kind].value));
+	}
+	return 0;
+}
+
+/* What holds for a queue. */
+static const struct cvq_coal *cvq_coal_of(const struct cvq_store *store, unsigned int queue)
+{
+	return store->coal_queue[queue].set ? &store->coal_queue[queue] : &store->coal[cvq_kind_of(queue)];
+}
+
+/*
+ * Behind what holds for all of a kind, which overwrites it. And only once the queues are enabled: a device
+ * refuses it for one that is not, and enabling undoes it. Ferry's devices have their queues enabled before
+ * the first command, so that the end of the list is late enough.
+ */
+static uint32_t cvq_replay_coal_queues(struct cvq_replay *r, uint8_t *cmd)
+{
+	while (r->index < CVQ_MAX_QUEUES) {
+		unsigned int queue = r->index++;
+		enum cvq_kind kind = cvq_kind_of(queue);
+		const struct cvq_coal *now =
+			cvq_replays_coal(r, kind) ? &r->to->coal[kind] : cvq_coal_of(r->from, queue);
+		const struct cvq_coal *then = cvq_coal_of(r->to, queue);
+		uint8_t p[12] = { 0 };
+
+		if (cvq_coal_equal(now, then))
+			continue;
+		put_le16(p, (uint16_t)queue);
+		memcpy(p + 4, then->value, sizeof(then->value));
+		return cvq_command(cmd, VIRTIO_NET_CTRL_NOTF_COAL, VIRTIO_NET_CTRL_NOTF_COAL_VQ_SET, p,
+				   sizeof(p));
+	}
+	return 0;
+}
+
+/*
+ * The address before VLANs: mlx5_vdpa makes a filter of both when a VLAN is added. Filters before steering,
+ * so that nothing arrives that the guest does not want; tunnels and contexts behind the steering that they
+ * belong to. What goes is taken out before what comes, for devices whose tables are small.
+ */
+static uint32_t (*const cvq_stages[])(struct cvq_replay *r, uint8_t *cmd) = {
+	cvq_replay_mac,      cvq_replay_offloads,    cvq_replay_rx_modes,    cvq_replay_mac_table,
+	cvq_replay_vlan_del, cvq_replay_vlan_add,    cvq_replay_context_del, cvq_replay_mq,
+	cvq_replay_tunnel,   cvq_replay_context_set, cvq_replay_coal,        cvq_replay_coal_queues,
+};
+
+void cvq_hold_back(struct cvq_store *to, const struct cvq_store *from)
+{
+	static const uint8_t modes[] = { VIRTIO_NET_CTRL_RX_PROMISC, VIRTIO_NET_CTRL_RX_ALLUNI };
+
+	if (to->mac_set != from->mac_set || memcmp(to->mac, from->mac, sizeof(to->mac)) != 0)
+		memcpy(to->vlans, from->vlans, sizeof(to->vlans));
+	to->mac_set = from->mac_set;
+	memcpy(to->mac, from->mac, sizeof(to->mac));
+	memmove(to->macs, to->macs + to->n_unicast, 6 * to->n_multicast);
+	to->n_unicast = 0;
+	/* One that was never set stays so: what a device does then, no command can bring back. */
+	for (unsigned int i = 0; i < ARRAY_SIZE(modes); i++) {
+		if (to->rx_mode[modes[i]] == CVQ_ON)
+			to->rx_mode[modes[i]] = CVQ_OFF;
+	}
+}
+
+void cvq_replay_init(struct cvq_replay *replay, const struct cvq_store *from, const struct cvq_store *to)
+{
+	*replay = (struct cvq_replay){ .from = from, .to = to };
+}
+
+uint32_t cvq_replay_next(struct cvq_replay *replay, uint8_t *cmd)
+{
+	for (; replay->stage < ARRAY_SIZE(cvq_stages); replay->stage++, replay->index = 0) {
+		uint32_t len = cvq_stages[replay->stage](replay, cmd);
+
+		if (len > 0)
+			return len;
+	}
+	return 0;
+}

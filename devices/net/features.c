@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Features: which a guest is offered on a device, what each needs, and their names. */
+#include "devices/net/net_priv.h"
+
+#include <errno.h>
+
+/*
+ * Features that change how packets look or what the configuration holds: there is nothing to carry for them
+ * but the bit.
+ *
+ * Those from 64 on are never offered: vhost-vdpa's ioctls carry features 0 to 63 only (the one for more is
+ * vhost-net's alone), and so does struct vdpa. The commands that they permit are in cvq's table all the same,
+ * RSS contexts and the two offloads of UDP tunnels; what is missing for them here is struct cvq_limits'
+ * features_high, and the vnet header of 24 bytes.
+ */
+#define NET_STATELESS                                                                                        \
+	(VIRTIO_BIT(VIRTIO_NET_F_CSUM) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_CSUM) |                               \
+	 VIRTIO_BIT(VIRTIO_NET_F_MTU) | VIRTIO_BIT(VIRTIO_NET_F_MAC) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_TSO4) | \
+	 VIRTIO_BIT(VIRTIO_NET_F_GUEST_TSO6) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_ECN) |                          \
+	 VIRTIO_BIT(VIRTIO_NET_F_GUEST_UFO) | VIRTIO_BIT(VIRTIO_NET_F_HOST_TSO4) |                           \
+	 VIRTIO_BIT(VIRTIO_NET_F_HOST_TSO6) | VIRTIO_BIT(VIRTIO_NET_F_HOST_ECN) |                            \
+	 VIRTIO_BIT(VIRTIO_NET_F_HOST_UFO) | VIRTIO_BIT(VIRTIO_NET_F_MRG_RXBUF) |                            \
+	 VIRTIO_BIT(VIRTIO_NET_F_STATUS) | VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) |                                \
+	 VIRTIO_BIT(VIRTIO_NET_F_GUEST_USO4) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_USO6) |                         \
+	 VIRTIO_BIT(VIRTIO_NET_F_HOST_USO) | VIRTIO_BIT(VIRTIO_NET_F_SPEED_DUPLEX) |                         \
+	 VIRTIO_BIT(VIRTIO_NET_F_GUEST_HDRLEN) | VIRTIO_BIT(VIRTIO_F_VERSION_1))
+
+/* Features of the rings between guest and Ferry: the device has no part in them. */
+#define NET_RING_FEATURES                                                                                    \
+	(VIRTIO_BIT(VIRTIO_RING_F_INDIRECT_DESC) | VIRTIO_BIT(VIRTIO_RING_F_EVENT_IDX) |                     \
+	 VIRTIO_BIT(VIRTIO_F_RING_RESET))
+
+/* What the lists of a NIC's rings may take of a VM's state, which has STATE_MAX for everything. */
+#define NET_MAX_RING_STATE (STATE_MAX / 4)
+/* Rings so long fit into it, however many there are: split, and without an order. */
+#define NET_MIN_RING_LIMIT 2048u
+_Static_assert(2 * NET_MIN_RING_LIMIT * (2 * NET_MAX_PAIRS + 1) <= NET_MAX_RING_STATE, "as it says");
+
+/* "Feature bit requirements" of the network device, and what drivers take for granted beyond them: a bit, and
+ * the bits of which one at least must be there too. */
+static const struct net_dependency {
+	unsigned int bit;
+	uint64_t any_of;
+} net_dependencies[] = {
+	{ VIRTIO_NET_F_GUEST_TSO4, VIRTIO_BIT(VIRTIO_NET_F_GUEST_CSUM) },
+	{ VIRTIO_NET_F_GUEST_TSO6, VIRTIO_BIT(VIRTIO_NET_F_GUEST_CSUM) },
+	{ VIRTIO_NET_F_GUEST_ECN, VIRTIO_BIT(VIRTIO_NET_F_GUEST_TSO4) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_TSO6) },
+	{ VIRTIO_NET_F_GUEST_UFO, VIRTIO_BIT(VIRTIO_NET_F_GUEST_CSUM) },
+	{ VIRTIO_NET_F_GUEST_USO4, VIRTIO_BIT(VIRTIO_NET_F_GUEST_CSUM) },
+	{ VIRTIO_NET_F_GUEST_USO6, VIRTIO_BIT(VIRTIO_NET_F_GUEST_CSUM) },
+	{ VIRTIO_NET_F_HOST_TSO4, VIRTIO_BIT(VIRTIO_NET_F_CSUM) },
+	{ VIRTIO_NET_F_HOST_TSO6, VIRTIO_BIT(VIRTIO_NET_F_CSUM) },
+	{ VIRTIO_NET_F_HOST_ECN, VIRTIO_BIT(VIRTIO_NET_F_HOST_TSO4) | VIRTIO_BIT(VIRTIO_NET_F_HOST_TSO6) },
+	{ VIRTIO_NET_F_HOST_UFO, VIRTIO_BIT(VIRTIO_NET_F_CSUM) },
+	{ VIRTIO_NET_F_HOST_USO, VIRTIO_BIT(VIRTIO_NET_F_CSUM) },
+	{ VIRTIO_NET_F_CTRL_GUEST_OFFLOADS, VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) },
+	{ VIRTIO_NET_F_CTRL_RX, VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) },
+	{ VIRTIO_NET_F_CTRL_VLAN, VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) },
+	{ VIRTIO_NET_F_CTRL_RX_EXTRA, VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) },
+	{ VIRTIO_NET_F_GUEST_ANNOUNCE, VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) },
+	{ VIRTIO_NET_F_GUEST_ANNOUNCE, VIRTIO_BIT(VIRTIO_NET_F_STATUS) },
+	{ VIRTIO_NET_F_MQ, VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) },
+	{ VIRTIO_NET_F_CTRL_MAC_ADDR, VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) },
+	{ VIRTIO_NET_F_HASH_REPORT, VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) },
+	{ VIRTIO_NET_F_RSS, VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) },
+	{ VIRTIO_NET_F_NOTF_COAL, VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) },
+	{ VIRTIO_NET_F_VQ_NOTF_COAL, VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) },
+	/* Linux does not check this one: it would send STATS_QUERY without a control queue. */
+	{ VIRTIO_NET_F_DEVICE_STATS, VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) },
+	{ VIRTIO_NET_F_HASH_TUNNEL, VIRTIO_BIT(VIRTIO_NET_F_RSS) | VIRTIO_BIT(VIRTIO_NET_F_HASH_REPORT) },
+};
+
+uint64_t net_consistent(uint64_t features)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(net_dependencies); i++) {
+		const struct net_dependency *d = &net_dependencies[i];
+
+		if (!(features & d->any_of))
+			features &= ~VIRTIO_BIT(d->bit);
+	}
+	return features;
+}
+
+bool net_features_ok(struct virtio_pci *v, uint64_t features)
+{
+	return net_consistent(features) == features;
+}
+
+uint64_t net_offer(const struct net *net)
+{
+	uint64_t f = net->vdpa->features & (NET_STATELESS | cvq_features());
+
+	/* Announcements are Ferry's own, whatever the device knows of them. */
+	f |= VIRTIO_BIT(VIRTIO_NET_F_GUEST_ANNOUNCE);
+	if (net->vdpa->n_vqs < 3)
+		f &= ~VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ);
+	if (net->device_max_pairs == 1)
+		f &= ~VIRTIO_BIT(VIRTIO_NET_F_MQ);
+	/* Which tunnels there are cannot be known without the field. */
+	if (net->vdpa->config_len < NET_CONFIG_LEN)
+		f &= ~VIRTIO_BIT(VIRTIO_NET_F_HASH_TUNNEL);
+	return net_consistent(f | NET_RING_FEATURES);
+}
+
+/* Whether what is in flight in rings of such a kind can be carried. */
+static bool net_rings_fit(const struct net *net, const uint16_t *sizes, uint64_t features)
+{
+	struct vring_setup setup = { .packed = virtio_has(features, VIRTIO_F_RING_PACKED),
+				     .in_order = virtio_has(features, VIRTIO_F_IN_ORDER) };
+	uint64_t bytes = 0;
+
+	for (unsigned int i = 0; i < net->n_slots; i++) {
+		setup.size = sizes[i];
+		bytes += vring_state_bytes(&setup);
+	}
+	return bytes <= NET_MAX_RING_STATE;
+}
+
+uint64_t net_offer_rings(const struct net *net, const struct net_config *config, uint16_t *sizes)
+{
+	/*
+	 * In order: the device has to be so by itself. Chains can be kept back until older ones are done, but
+	 * a packet in several buffers would have others between them then.
+	 */
+	const uint64_t in_order = net->vdpa->in_order ? VIRTIO_BIT(VIRTIO_F_IN_ORDER) : 0;
+	const uint64_t packed = VIRTIO_BIT(VIRTIO_F_RING_PACKED);
+	uint64_t features = in_order;
+
+	while (!net_rings_fit(net, sizes, 0)) {
+		for (unsigned int i = 0; i < net->n_slots; i++)
+			sizes[i] = sizes[i] > NET_MIN_RING_LIMIT ? sizes[i] / 2 : sizes[i];
+	}
+	/* A guest may accept both. What fits is the same on hosts of a kind, whatever is wanted of it there.
+	 */
+	if (net_rings_fit(net, sizes, packed | in_order))
+		features |= packed;
+	else if (!net_rings_fit(net, sizes, in_order))
+		features = 0;
+	if (config->in_order_text && !config->any_order && !(features & in_order))
+		log_warn("%s: in-order=on has no effect: %s", net->name,
+			 in_order ? "what is in flight in so long rings would not fit into the state"
+				  : "the device does not say that it keeps an order");
+	if (config->split_only)
+		features &= ~packed;
+	return config->any_order ? features & ~in_order : features;
+}
+
+/* Names for messages, as in the specification. */
+static const struct net_feature_name {
+	unsigned int bit;
+	const char *name;
+} net_feature_names[] = {
+	{ VIRTIO_NET_F_CSUM, "CSUM" },
+	{ VIRTIO_NET_F_GUEST_CSUM, "GUEST_CSUM" },
+	{ VIRTIO_NET_F_CTRL_GUEST_OFFLOADS, "CTRL_GUEST_OFFLOADS" },
+	{ VIRTIO_NET_F_MTU, "MTU" },
+	{ VIRTIO_NET_F_MAC, "MAC" },
+	{ VIRTIO_NET_F_GUEST_TSO4, "GUEST_TSO4" },
+	{ VIRTIO_NET_F_GUEST_TSO6, "GUEST_TSO6" },
+	{ VIRTIO_NET_F_GUEST_ECN, "GUEST_ECN" },
+	{ VIRTIO_NET_F_GUEST_UFO, "GUEST_UFO" },
+	{ VIRTIO_NET_F_HOST_TSO4, "HOST_TSO4" },
+	{ VIRTIO_NET_F_HOST_TSO6, "HOST_TSO6" },
+	{ VIRTIO_NET_F_HOST_ECN, "HOST_ECN" },
+	{ VIRTIO_NET_F_HOST_UFO, "HOST_UFO" },
+	{ VIRTIO_NET_F_MRG_RXBUF, "MRG_RXBUF" },
+	{ VIRTIO_NET_F_STATUS, "STATUS" },
+	{ VIRTIO_NET_F_CTRL_VQ, "CTRL_VQ" },
+	{ VIRTIO_NET_F_CTRL_RX, "CTRL_RX" },
+	{ VIRTIO_NET_F_CTRL_VLAN, "CTRL_VLAN" },
+	{ VIRTIO_NET_F_CTRL_RX_EXTRA, "CTRL_RX_EXTRA" },
+	{ VIRTIO_NET_F_GUEST_ANNOUNCE, "GUEST_ANNOUNCE" },
+	{ VIRTIO_NET_F_MQ, "MQ" },
+	{ VIRTIO_NET_F_CTRL_MAC_ADDR, "CTRL_MAC_ADDR" },
+	{ VIRTIO_NET_F_DEVICE_STATS, "DEVICE_STATS" },
+	{ VIRTIO_NET_F_HASH_TUNNEL, "HASH_TUNNEL" },
+	{ VIRTIO_NET_F_VQ_NOTF_COAL, "VQ_NOTF_COAL" },
+	{ VIRTIO_NET_F_NOTF_COAL, "NOTF_COAL" },
+	{ VIRTIO_NET_F_GUEST_USO4, "GUEST_USO4" },
+	{ VIRTIO_NET_F_GUEST_USO6, "GUEST_USO6" },
+	{ VIRTIO_NET_F_HOST_USO, "HOST_USO" },
+	{ VIRTIO_NET_F_HASH_REPORT, "HASH_REPORT" },
+	{ VIRTIO_NET_F_GUEST_HDRLEN, "GUEST_HDRLEN" },
+	{ VIRTIO_NET_F_RSS, "RSS" },
+	{ VIRTIO_NET_F_SPEED_DUPLEX, "SPEED_DUPLEX" },
+	{ VIRTIO_F_VERSION_1, "VERSION_1" },
+	{ VIRTIO_F_RING_PACKED, "RING_PACKED" },
+	{ VIRTIO_F_IN_ORDER, "IN_ORDER" },
+	{ VIRTIO_F_RING_RESET, "RING_RESET" },
+};
+
+/* Bits of the rings and of the transport are not the NIC's. */
+static const char *net_feature_prefix(unsigned int bit)
+{
+	return bit >= VIRTIO_TRANSPORT_F_START && bit < VIRTIO_TRANSPORT_F_END ? "VIRTIO_F_"
+									       : "VIRTIO_NET_F_";
+}
+
+int net_check_features(struct net *net, const char *guest, uint64_t want, uint64_t have, struct error *err)
+{
+	uint64_t missing = want & ~have;
+	int ret = 0;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(net_feature_names); i++) {
+		if (!virtio_has(missing, net_feature_names[i].bit))
+			continue;
+		missing &= ~VIRTIO_BIT(net_feature_names[i].bit);
+		ret = error_add(err, -ENOTSUP, "%s: the guest %s %s%s, which %s does not offer", net->name,
+				guest, net_feature_prefix(net_feature_names[i].bit),
+				net_feature_names[i].name, net->vdpa->name);
+	}
+	if (missing)
+		ret = error_add(err, -ENOTSUP, "%s: the guest %s features 0x%llx, which %s does not offer",
+				net->name, guest, (unsigned long long)missing, net->vdpa->name);
+	return ret;
+}

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The data queues: chains from the guest's ring into the shadow ring and back, in batches, at most one kick
+ * and one interrupt for each. */
+#include "devices/net/net_priv.h"
+
+#include <assert.h>
+#include <errno.h>
+
+/* Chains that one queue may move before the others have their turn. */
+#define NET_BUDGET 256u
+
+void net_queue_kick_device(struct net_queue *q)
+{
+	if (q->net->ready)
+		loop_signal(q->device_kick);
+}
+
+void net_kick_receivers(struct net *net)
+{
+	if (net->passing)
+		return;
+	for (unsigned int i = 0; i < net->n_data; i += 2)
+		net_queue_kick_device(&net->queues[i]);
+}
+
+/* Gives a chain to the device: 0, -ENOSPC when the shadow ring has no room now. */
+static int net_queue_submit(struct net_queue *q, const struct vring_chain *chain)
+{
+	if (chain->n_read + chain->n_write == 0) {
+		vring_push(&q->vring, chain->head, 0);
+		return 0;
+	}
+	return svq_add(&q->svq, chain->segs, chain->n_read, chain->n_write,
+		       net_token(NET_OWNER_GUEST, chain->head));
+}
+
+/* Gives held chains to the device, but for as many as scratch buffers may still need: 0, -ENOSPC, -EINVAL. */
+static int net_queue_submit_held(struct net_queue *q)
+{
+	uint32_t next = q->n_scratch;
+	int ret = 0;
+
+	if (q->n_held <= q->n_scratch)
+		return 0;
+	assert(q->held);
+	while (ret == 0 && next < q->n_held) {
+		struct vring_chain chain;
+
+		ret = vring_reread(&q->vring, q->held[next], &chain);
+		if (ret == 1)
+			ret = net_queue_submit(q, &chain);
+		if (ret == 0)
+			next++;
+	}
+	memmove(&q->held[q->n_scratch], &q->held[next], (q->n_held - next) * sizeof(q->held[0]));
+	q->n_held -= next - q->n_scratch;
+	return ret;
+}
+
+/* Takes a chain from the guest: 1 done, 0 there is none, -ENOSPC, -EINVAL. */
+static int net_queue_take(struct net_queue *q)
+{
+	struct vring_chain chain;
+	int ret = vring_pop(&q->vring, &chain);
+
+	if (ret <= 0)
+		return ret;
+	if (q->n_held < q->n_scratch) {
+		q->held[q->n_held++] = chain.head;
+		return 1;
+	}
+	ret = net_queue_submit(q, &chain);
+	if (ret < 0) {
+		vring_unpop(&q->vring);
+		return ret;
+	}
+	return 1;
+}
+
+void net_queue_publish(struct net_queue *q)
+{
+	unsigned int n_had = svq_n_visible(&q->svq);
+
+	if (!svq_publish(&q->svq))
+		return;
+	/* A device that wants to be told of a ring which has run low may have a packet of any queue for it.
+	 */
+	if (net_is_rx(q) && n_had < NET_ENOUGH_BUFFERS)
+		net_kick_receivers(q->net);
+	else
+		net_queue_kick_device(q);
+}
+
+int net_fill(struct net *net, struct error *err)
+{
+	/* A guest with fewer offloads than the device begins with may have buffers back from
+	 * net_drop_early(), behind the others: not in order, so such a device gets none early. */
+	bool early = !virtio_has(net->features, VIRTIO_F_IN_ORDER) || !net->target.offloads_set;
+
+	for (unsigned int i = 0; early && !net->passing && i < net->n_data; i += 2) {
+		struct net_queue *q = &net->queues[i];
+		unsigned int left = q->held ? q->vring.setup.size : 0;
+
+		/* Chains without segments take no room in the shadow ring, and a guest can add them for ever.
+		 */
+		if (left > 0 && net_queue_submit_held(q) == 0) {
+			while (left > 0 && net_queue_take(q) == 1)
+				left--;
+		}
+		net_queue_publish(q);
+	}
+	return 0;
+}
+
+static void net_queue_publish_used(struct net_queue *q)
+{
+	if (vring_publish(&q->vring))
+		virtio_pci_notify_queue(&q->net->virtio, q->guest_index);
+}
+
+/*
+ * A kick is asked for when there was nothing left after the last one was passed on: what the guest adds while
+ * the device is told of the rest comes without one, and a kick is dear to its vCPU.
+ */
+void net_queue_forward(struct net_queue *q)
+{
+	unsigned int n = 0, n_shown = 0;
+	int ret;
+
+	if (!q->attached || !q->net->running)
+		return;
+	ret = net_queue_submit_held(q);
+	while (ret == 0) {
+		vring_disable_kicks(&q->vring);
+		do {
+			ret = net_queue_take(q);
+		} while (ret == 1 && ++n < NET_BUDGET);
+		if (n == NET_BUDGET) {
+			/* Goes on when the other queues have had their turn. */
+			loop_signal(q->kick.fd);
+			break;
+		}
+		if (ret < 0 || (n == n_shown && !vring_enable_kicks(&q->vring)))
+			break;
+		net_queue_publish(q);
+		n_shown = n;
+	}
+	q->full = ret == -ENOSPC;
+	if (ret == -EINVAL) {
+		net_break(q->net, "queue %u: %s", q->guest_index, q->vring.broken);
+		return;
+	}
+	net_queue_publish(q);
+	net_queue_publish_used(q);
+}
+
+static void net_queue_used(struct net_queue *q, const struct svq_used *used)
+{
+	uint32_t n = (uint32_t)used->token;
+
+	switch ((enum net_owner)(used->token >> 32)) {
+	case NET_OWNER_GUEST:
+		for (uint16_t i = 0; i < used->n_written; i++)
+			memory_mark_dirty(&q->net->vm->memory, used->written[i].addr, used->written[i].len);
+		if (!net_scratch_passes(q)) {
+			q->held[q->n_held++] = (uint16_t)n;
+			break;
+		}
+		vring_push(&q->vring, (uint16_t)n, used->len);
+		break;
+	case NET_OWNER_SCRATCH:
+		net_scratch_used(q, n, used->len);
+		break;
+	case NET_OWNER_ANNOUNCE:
+		net_announce_used(q->net);
+		break;
+	}
+}
+
+/* Takes what the device has used: how much, or -EINVAL. */
+static int net_queue_take_used(struct net_queue *q)
+{
+	struct svq_used used;
+	int ret, n = 0;
+
+	while ((ret = svq_get_used(&q->svq, &used)) == 1) {
+		net_queue_used(q, &used);
+		if (q->net->broken)
+			return -EINVAL;
+		n++;
+	}
+	if (ret < 0)
+		net_break(q->net, "queue %u: %s", q->guest_index, q->svq.broken);
+	return ret < 0 ? ret : n;
+}
+
+void net_drop_early(struct net *net)
+{
+	if (!net->store.offloads_set || net->passing)
+		return;
+	for (unsigned int i = 0; i < net->n_data; i += 2) {
+		struct net_queue *q = &net->queues[i];
+
+		q->drop_left = q->svq.n_in_flight;
+		if (q->held && net_queue_take_used(q) < 0)
+			return;
+		q->drop_left = 0;
+	}
+}
+
+/* As with kicks: a call is asked for when there was nothing left after the guest was told of the rest. */
+void net_queue_complete(struct net_queue *q)
+{
+	int n;
+
+	if (!q->net->started || q->net->broken || q->net->passing)
+		return;
+	do {
+		svq_disable_calls(&q->svq);
+		n = net_queue_take_used(q);
+		if (n < 0)
+			return;
+		if (q->held)
+			net_queue_publish_used(q);
+	} while (n > 0 || svq_enable_calls(&q->svq));
+	net_queue_publish(q);
+	if (q->full || q->n_held > q->n_scratch)
+		net_queue_forward(q);
+}
+
+void net_queue_kicked(struct loop_source *src, uint32_t events)
+{
+	net_queue_forward(container_of(src, struct net_queue, kick));
+}
+
+void net_queue_called(struct loop_source *src, uint32_t events)
+{
+	struct net_queue *q = container_of(src, struct net_queue, call);
+
+	/* A queue without a vector. */
+	if (q->net->passing)
+		virtio_pci_notify_queue(&q->net->virtio, q->guest_index);
+	/* While paused for a migration the guest's rings are still: what completes now is taken in when they
+	 * go on, or never. */
+	if (q->net->running || !q->held)
+		net_queue_complete(q);
+}
+
+void net_queue_hold_in_flight(struct net_queue *q)
+{
+	for (int head = vring_next_in_flight(&q->vring, -1); head >= 0;
+	     head = vring_next_in_flight(&q->vring, head))
+		q->held[q->n_held++] = (uint16_t)head;
+}

@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The NIC's part in a migration: what a destination must match, what a source sends ahead while the guest
+ * runs, and with it; net/arrive.c has what a destination does with that. */
+#include "devices/net/net_priv.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+
+#define NET_CONFIG_FIELD(field) ((unsigned int)offsetof(struct virtio_net_config, field))
+
+static int net_describe_call(struct net *net, void *arg)
+{
+	struct state_writer *w = arg;
+	uint8_t sizes[2 * (2 * NET_MAX_PAIRS + 1)];
+
+	for (unsigned int i = 0; i < net->virtio.n_queues; i++)
+		put_le16(sizes + 2 * i, net->virtio.queues[i].max_size);
+	state_put_u32(w, "queue-pairs", net->max_pairs);
+	state_put_blob(w, "queue-sizes", sizes, 2 * net->virtio.n_queues);
+	state_put_u64(w, "offered", net->offered);
+	state_put_u64(w, "negotiated", net->active ? net->features : 0);
+	state_put_blob(w, "provisioned-mac", net->provisioned_mac, 6);
+	pthread_mutex_lock(&net->config_lock);
+	state_put_blob(w, "config", net->config, NET_CONFIG_LEN);
+	pthread_mutex_unlock(&net->config_lock);
+	return 0;
+}
+
+static void net_describe(struct device *dev, struct state_writer *w)
+{
+	net_call(container_of(dev, struct net, device), net_describe_call, w);
+}
+
+/* What the source has shown its guest. */
+struct net_description {
+	uint32_t n_pairs;
+	uint64_t offered, negotiated;
+	const uint8_t *sizes;
+	uint32_t n_queues;
+	uint8_t config[NET_CONFIG_LEN];
+	uint8_t mac[6];
+};
+
+static int net_read_description(const struct net *net, struct net_description *d, struct state_node *node)
+{
+	uint32_t len;
+
+	if (state_get_u32(node, "queue-pairs", 1, NET_MAX_PAIRS, &d->n_pairs) < 0 ||
+	    state_get_u64(node, "offered", 0, UINT64_MAX, &d->offered) < 0 ||
+	    state_get_u64(node, "negotiated", 0, UINT64_MAX, &d->negotiated) < 0 ||
+	    state_get_blob(node, "queue-sizes", 4, 2 * (2 * NET_MAX_PAIRS + 1), &d->sizes, &len) < 0 ||
+	    state_get_bytes(node, "provisioned-mac", d->mac, sizeof(d->mac)) < 0 ||
+	    state_get_bytes(node, "config", d->config, NET_CONFIG_LEN) < 0)
+		return -EINVAL;
+	d->n_queues = len / 2;
+	if (len % 2 != 0 ||
+	    d->n_queues != 2 * d->n_pairs + (virtio_has(d->offered, VIRTIO_NET_F_CTRL_VQ) ? 1u : 0u))
+		return error_add(node->err, -EINVAL, "%u queue pairs with %u bytes of queue sizes",
+				 d->n_pairs, len);
+	if (net_check_mac(net, "provisioned ", d->mac, d->offered, node->err) < 0 ||
+	    net_check_mac(net, "", d->config + NET_CONFIG_FIELD(mac), d->offered, node->err) < 0)
+		return -EINVAL;
+	for (unsigned int i = 0; i < d->n_queues; i++) {
+		if (!is_power_of_2(get_le16(d->sizes + 2 * i)))
+			return error_add(node->err, -EINVAL,
+					 "queue %u has up to %u entries, not a power of two", i,
+					 get_le16(d->sizes + 2 * i));
+	}
+	/* As the number of queues says. */
+	put_le16(d->config + NET_CONFIG_FIELD(max_virtqueue_pairs), (uint16_t)d->n_pairs);
+	return state_finish(node);
+}
+
+/* The source's features without those for which this device's limits are too small. */
+static uint64_t net_fitting_features(struct net *net, const struct net_description *d)
+{
+	uint64_t f = d->offered & net->possible;
+
+	if (d->config[NET_CONFIG_FIELD(rss_max_key_size)] > net->config[NET_CONFIG_FIELD(rss_max_key_size)] ||
+	    get_le32(d->config + NET_CONFIG_FIELD(supported_hash_types)) &
+		    ~get_le32(net->config + NET_CONFIG_FIELD(supported_hash_types)))
+		f &= ~(VIRTIO_BIT(VIRTIO_NET_F_RSS) | VIRTIO_BIT(VIRTIO_NET_F_HASH_REPORT));
+	if (get_le16(d->config + NET_CONFIG_FIELD(rss_max_indirection_table_length)) >
+	    get_le16(net->config + NET_CONFIG_FIELD(rss_max_indirection_table_length)))
+		f &= ~VIRTIO_BIT(VIRTIO_NET_F_RSS);
+	if (get_le32(d->config + NET_CONFIG_TUNNEL_TYPES) & ~get_le32(net->config + NET_CONFIG_TUNNEL_TYPES))
+		f &= ~VIRTIO_BIT(VIRTIO_NET_F_HASH_TUNNEL);
+	/* If the driver uses it, net_check_queues() says what can be done. */
+	if (!virtio_has(d->negotiated, VIRTIO_NET_F_MTU) &&
+	    get_le16(d->config + NET_CONFIG_FIELD(mtu)) != get_le16(net->config + NET_CONFIG_FIELD(mtu)))
+		f &= ~VIRTIO_BIT(VIRTIO_NET_F_MTU);
+	return net_consistent(f);
+}
+
+/*
+ * What the guest's driver has accepted must be here, and what it can count: its queues. The rest of what it
+ * was offered it cannot have kept: a driver reads the register before it accepts, and may accept less the
+ * next time.
+ */
+static int net_check_offered(struct net *net, const struct net_description *d, uint64_t offered,
+			     struct error *err)
+{
+	uint64_t ctrl_vq = d->offered & VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ);
+	uint64_t unused = d->offered & ~(d->negotiated | ctrl_vq);
+	struct error withdrawn = { 0 };
+	int ret = net_check_features(net, "uses", d->negotiated, offered, err);
+
+	if (net_check_features(net, "has been shown", ctrl_vq & ~d->negotiated, offered, err) < 0)
+		ret = -ENOTSUP;
+	if (ret == 0 &&
+	    net_check_features(net, "has been shown but does not use", unused, offered, &withdrawn) < 0)
+		log_limited(&net->log_limit, LOG_INFO, "%s", withdrawn.text);
+	return ret;
+}
+
+/* The control queue's ring is between the guest and Ferry: a command takes two descriptors of the device's,
+ * however many it had. One reason for all queues: with many of them there would be no room for others. */
+static int net_check_sizes(struct net *net, const struct net_description *d, struct error *err)
+{
+	const char *advice = net->vdpa->advice.ring;
+	unsigned int first = 0, n = 0;
+	char others[32] = "";
+
+	for (unsigned int i = 0; i < 2 * d->n_pairs && i < 2 * net->device_max_pairs; i++) {
+		if (get_le16(d->sizes + 2 * i) > net->queues[i].device_size && n++ == 0)
+			first = i;
+	}
+	if (n == 0)
+		return 0;
+	if (n > 1)
+		snprintf(others, sizeof(others), ", and %u like it", n - 1);
+	return error_add(err, -ENOTSUP, "%s: queue %u has up to %u entries, %s takes %u%s%s%s%s", net->name,
+			 first, get_le16(d->sizes + 2 * first), net->vdpa->name,
+			 net->queues[first].device_size, others, advice ? " (" : "", advice ? advice : "",
+			 advice ? ")" : "");
+}
+
+/* The queues that it was shown, and its MTU. */
+static int net_check_queues(struct net *net, const struct net_description *d, struct error *err)
+{
+	uint16_t here = get_le16(net->config + NET_CONFIG_FIELD(mtu));
+	uint16_t there = get_le16(d->config + NET_CONFIG_FIELD(mtu));
+	int ret = net_check_sizes(net, d, err);
+
+	if (d->n_pairs > net->device_max_pairs)
+		ret = error_add(err, -ENOTSUP, "%s: the guest's NIC has %u queue pairs, %s has %u (%s)",
+				net->name, d->n_pairs, net->vdpa->name, net->device_max_pairs,
+				net->vdpa->advice.pairs);
+	if (virtio_has(d->negotiated, VIRTIO_NET_F_MTU) && here != there)
+		ret = error_add(err, -ENOTSUP, "%s: the guest's MTU is %u, %s has %u (%s)", net->name, there,
+				net->vdpa->name, here, net->vdpa->advice.mtu);
+	return ret;
+}
+
+static int net_accept_call(struct net *net, void *arg)
+{
+	struct state_node *node = arg;
+	struct net_description d = { 0 };
+	uint16_t sizes[2 * NET_MAX_PAIRS + 1];
+	uint64_t offered;
+	int ret;
+
+	ret = net_read_description(net, &d, node);
+	if (ret < 0)
+		return ret;
+	offered = net_fitting_features(net, &d);
+	ret = net_check_offered(net, &d, offered, node->err);
+	if (net_check_queues(net, &d, node->err) < 0)
+		ret = -ENOTSUP;
+	if (net_check_reach(net, node->err) < 0)
+		ret = -ERANGE;
+	if (ret < 0)
+		return ret;
+	for (unsigned int i = 0; i < d.n_queues; i++)
+		sizes[i] = get_le16(d.sizes + 2 * i);
+	net->max_pairs = d.n_pairs;
+	net->offered = offered;
+	memcpy(net->provisioned_mac, d.mac, sizeof(d.mac));
+	net->chosen_mac = false;
+	pthread_mutex_lock(&net->config_lock);
+	memcpy(net->config, d.config, NET_CONFIG_LEN);
+	pthread_mutex_unlock(&net->config_lock);
+	net_config_set_status(net);
+	virtio_pci_limit(&net->virtio, 2 * d.n_pairs + (virtio_has(offered, VIRTIO_NET_F_CTRL_VQ) ? 1 : 0),
+			 sizes, offered);
+	return 0;
+}
+
+static int net_accept(struct device *dev, struct state_node *node)
+{
+	return net_call(container_of(dev, struct net, device), net_accept_call, node);
+}
+
+static void net_put_warm(struct net *net, struct state_writer *w)
+{
+	uint8_t mac[6];
+
+	state_put_u32(w, "active", net->active && !net->broken);
+	if (!net->active || net->broken)
+		return;
+	net_config_get_mac(net, mac);
+	state_put_u64(w, "generation", net->generation);
+	state_put_u64(w, "features", net->features);
+	state_put_blob(w, "mac", mac, sizeof(mac));
+	if (net->stats.types)
+		state_put_u64(w, "statistics", net->stats.types);
+	state_begin(w, "cvq");
+	cvq_save(&net->store, w);
+	state_end(w);
+}
+
+struct net_warm_save {
+	struct state_writer *w;
+	bool first;
+};
+
+static int net_warm_save_call(struct net *net, void *arg)
+{
+	struct net_warm_save *save = arg;
+
+	if (!save->first && net->warm_saved == net->changes)
+		return 0;
+	net->warm_saved = net->changes;
+	net_put_warm(net, save->w);
+	return 1;
+}
+
+static int net_warm_save(struct device *dev, struct state_writer *w, bool first)
+{
+	struct net_warm_save save = { .w = w, .first = first };
+
+	return net_call(container_of(dev, struct net, device), net_warm_save_call, &save);
+}
+
+static int net_pause_call(struct net *net, void *arg)
+{
+	/* net_track() came first. */
+	assert(!net->passing || net->broken);
+	net_ctrl_limit(net, net->patience.still);
+	net->paused = true;
+	if (!net->running)
+		return 0;
+	net->running = false;
+	if (net->ctrl_queue)
+		net_ctrl_drain(net);
+	net_stats_read(net);
+	for (unsigned int i = 0; i < net->n_data; i++)
+		net_queue_complete(&net->queues[i]);
+	return 0;
+}
+
+static void net_pause(struct device *dev)
+{
+	net_call(container_of(dev, struct net, device), net_pause_call, NULL);
+}
+
+/* Every queue slot by number, whether or not the negotiated features let it exist. */
+static int net_save_call(struct net *net, void *arg)
+{
+	struct state_writer *w = arg;
+
+	state_put_u32(w, "announcing", net->announcing);
+	state_begin(w, "warm");
+	net_put_warm(net, w);
+	state_end(w);
+	net_stats_save(net, w);
+	state_begin(w, "virtio");
+	virtio_pci_save(&net->virtio, w);
+	state_end(w);
+	for (unsigned int i = 0; i < net->n_slots; i++) {
+		struct net_queue *q = &net->queues[i];
+
+		if (!q->held || net->broken)
+			continue;
+		state_begin_indexed(w, "ring", q->guest_index);
+		vring_save(&q->vring, w);
+		state_end(w);
+	}
+	return 0;
+}
+
+static void net_save(struct device *dev, struct state_writer *w)
+{
+	net_call(container_of(dev, struct net, device), net_save_call, w);
+}
+
+static int net_resume_call(struct net *net, void *arg)
+{
+	bool arrived = *(bool *)arg;
+
+	net->paused = false;
+	if (!net->active || net->broken) {
+		/* A command may have come when it was not looked at. */
+		if (net->ctrl_queue)
+			net_ctrl_run(net);
+		return 0;
+	}
+	if (arrived) {
+		net_attach(net);
+	} else {
+		net->running = true;
+		net_serve_all(net);
+		if (net->ctrl_queue)
+			net_ctrl_rearm(net);
+	}
+	/* A signal may have been on its way when state was saved. One too many does no harm, but one for each
+	 * queue is work for a guest that has waited long enough. */
+	for (unsigned int i = 0; i < net->n_slots; i++) {
+		struct net_queue *q = &net->queues[i];
+
+		if (q->held && vring_interrupt_due(&q->vring))
+			virtio_pci_notify_queue(&net->virtio, q->guest_index);
+	}
+	if (arrived) {
+		virtio_pci_notify_config(&net->virtio);
+		net_announce_start(net);
+		net_return_later(net);
+	}
+	return 0;
+}
+
+static void net_resume(struct device *dev, bool arrived)
+{
+	net_call(container_of(dev, struct net, device), net_resume_call, &arrived);
+}
+
+static int net_release_call(struct net *net, void *arg)
+{
+	net_announce_stop(net);
+	net_detach(net);
+	net_stop(net);
+	return 0;
+}
+
+static void net_release(struct device *dev)
+{
+	net_call(container_of(dev, struct net, device), net_release_call, NULL);
+}
+
+const struct device_ops net_device_ops = {
+	.describe = net_describe,
+	.accept = net_accept,
+	.track = net_track,
+	.warm_save = net_warm_save,
+	.warm_load = net_warm_load,
+	.pause = net_pause,
+	.save = net_save,
+	.load = net_load,
+	.resume = net_resume,
+	.release = net_release,
+};

@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* From the guest's own rings to shadow rings and back, under a running guest. */
+#include "devices/net/net_priv.h"
+
+#include <errno.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+/* Between tries to go back to passthrough: soon, and ever less often while the rings do not allow it. */
+#define NET_RETURN_FIRST_MS 100u
+#define NET_RETURN_MAX_MS   10000u
+
+/* The data queues of a suspended device to the other kind of rings, and on. On an error only a reset helps.
+ */
+static int net_move(struct net *net, bool pass, struct error *err)
+{
+	const struct vdpa_ops *ops = net->vdpa->ops;
+	int ret = 0;
+
+	net->passing = pass;
+	for (unsigned int i = 0; ret == 0 && i < net->n_data; i++) {
+		net_scratch_stop(&net->queues[i]);
+		svq_exit(&net->queues[i].svq);
+		/* The simulator reads addresses when a queue is enabled that was not. */
+		ret = ops->enable_vring(net->vdpa, net->queues[i].device_index, false, err);
+	}
+	/* The window is there before rings are in it, and gone before the guest's can name it. */
+	if (ret == 0 && !pass)
+		ret = net_map(net, err);
+	for (unsigned int i = 0; ret == 0 && i < net->n_data; i++)
+		ret = net_set_queue(net, &net->queues[i], err);
+	if (ret == 0)
+		ret = pass ? net_map(net, err) : net_fill(net, err);
+	if (ret == 0)
+		ret = ops->resume(net->vdpa, err);
+	/* mlx5 stops its control queue at a suspension and does not start it again at the end of it. */
+	if (ret == 0 && net->ctrl_queue)
+		ret = ops->enable_vring(net->vdpa, net->ctrl_queue->device_index, true, err);
+	return ret;
+}
+
+/* The other way: from the beginning. The rings are at rest. */
+static int net_move_by_reset(struct net *net, bool pass, struct error *err)
+{
+	int ret = net_reset_device(net, err);
+
+	return ret < 0 ? ret : net_start_again(net, pass, err);
+}
+
+static int net_move_either_way(struct net *net, bool pass, struct error *err)
+{
+	struct error why = { 0 };
+
+	if (net_move(net, pass, &why) == 0)
+		return 0;
+	log_limited(&net->log_limit, LOG_INFO,
+		    "%s: starting the device anew, for it does not change rings while suspended: %s",
+		    net->name, why.text);
+	return net_move_by_reset(net, pass, err);
+}
+
+/* A device that was suspended for nothing. */
+static void net_unsuspend(struct net *net)
+{
+	struct error err = { 0 };
+	int ret = net->vdpa->ops->resume(net->vdpa, &err);
+
+	if (ret == 0 && net->ctrl_queue)
+		ret = net->vdpa->ops->enable_vring(net->vdpa, net->ctrl_queue->device_index, true, &err);
+	if (ret < 0)
+		net_break(net, "cannot go on with the device: %s", err.text);
+}
+
+/* Where a suspended device has left the guest's rings: with nothing in flight, or it cannot be told what is.
+ */
+static int net_take_bases(struct net *net, struct error *err)
+{
+	uint16_t bases[2 * NET_MAX_PAIRS];
+
+	for (unsigned int i = 0; i < net->n_data; i++) {
+		struct net_queue *q = &net->queues[i];
+		uint16_t used = vring_guest_used(&q->vring);
+		int ret = net->vdpa->ops->get_vring_base(net->vdpa, q->device_index, &bases[i], err);
+
+		if (ret < 0)
+			return ret;
+		if (bases[i] != used)
+			return error_add(
+				err, -EBUSY,
+				"%s: suspended, the device has taken %u buffers of queue %u that it has "
+				"not used: which, it does not tell",
+				net->vdpa->name, (uint16_t)(bases[i] - used), i);
+	}
+	for (unsigned int i = 0; i < net->n_data; i++)
+		vring_start_at(&net->queues[i].vring, bases[i]);
+	return 0;
+}
+
+static int net_leave_suspended(struct net *net, struct error *err)
+{
+	int ret = net->vdpa->ops->suspend(net->vdpa, err);
+
+	if (ret < 0)
+		return ret;
+	ret = net_take_bases(net, err);
+	if (ret < 0) {
+		net_unsuspend(net);
+		return ret;
+	}
+	ret = net_move_either_way(net, false, err);
+	if (ret < 0)
+		net_break(net, "cannot go over to shadow rings: %s", err->text);
+	return ret;
+}
+
+static int net_check_order(struct net *net, struct error *err)
+{
+	for (unsigned int i = 0; i < net->n_data; i++) {
+		if (!vring_used_in_order(&net->queues[i].vring))
+			return error_add(
+				err, -EBUSY,
+				"%s: the device does not use the buffers of queue %u in order, and cannot be "
+				"suspended: what it has cannot be told",
+				net->vdpa->name, i);
+	}
+	return 0;
+}
+
+/*
+ * Of a device that cannot be suspended, and has used its buffers in order: what it has not used is in the
+ * available ring, behind what it has. Packets that it has sent and not yet said so go out twice, which
+ * Ethernet allows.
+ */
+static int net_leave_by_reset(struct net *net, struct error *err)
+{
+	int ret = net_check_order(net, err);
+
+	if (ret == 0)
+		ret = net_reset_device(net, err);
+	if (ret < 0)
+		return ret;
+	ret = net_check_order(net, err);
+	for (unsigned int i = 0; ret == 0 && i < net->n_data; i++)
+		vring_start_at(&net->queues[i].vring, vring_guest_used(&net->queues[i].vring));
+	if (ret == 0)
+		ret = net_start_again(net, false, err);
+	if (ret < 0)
+		net_break(net, "cannot go over to shadow rings: %s", err->text);
+	return ret;
+}
+
+int net_leave(struct net *net, uint64_t *still_ns, struct error *err)
+{
+	uint64_t start_ns, ns;
+	int ret;
+
+	if (!net->passing || net->broken)
+		return 0;
+	if (net->ctrl_queue)
+		net_ctrl_drain(net);
+	net_stats_read(net);
+	net_close_doorbells(net);
+	start_ns = now_ns();
+	ret = net->vdpa->can_suspend ? net_leave_suspended(net, err) : net_leave_by_reset(net, err);
+	if (ret < 0) {
+		if (net->passing && !net->broken)
+			net_pass_go(net);
+		return ret;
+	}
+	for (unsigned int i = 0; i < net->n_data; i++)
+		net_attach_ring(net, &net->queues[i]);
+	net_serve_all(net);
+	/* Kicks that came while the device was suspended may be lost on it. */
+	net_kick_receivers(net);
+	ns = now_ns() - start_ns;
+	/* What it used last, it may not have told. */
+	for (unsigned int i = 0; i < net->n_data; i++)
+		virtio_pci_notify_queue(&net->virtio, net->queues[i].guest_index);
+	log_limited(&net->log_limit, LOG_INFO, "%s: shadow rings: the network stood still for %llu us",
+		    net->name, (unsigned long long)(ns / 1000));
+	if (still_ns)
+		*still_ns = ns;
+	return 0;
+}
+
+/* Whether nothing but the guest's own is at the device's data queues. */
+static bool net_is_idle_enough(const struct net *net)
+{
+	return !net->ctrl.busy && net->announce.n_left == 0 && !net->announce.in_flight &&
+	       net_can_rewind(net);
+}
+
+/* -EAGAIN: not now. */
+static int net_return_suspended(struct net *net, struct error *err)
+{
+	if (net->vdpa->ops->suspend(net->vdpa, err) < 0)
+		return -EAGAIN;
+	for (unsigned int i = 0; i < net->n_data; i++)
+		net_queue_complete(&net->queues[i]);
+	if (net->broken)
+		return -EIO;
+	if (!net_is_idle_enough(net)) {
+		net_unsuspend(net);
+		return error_add(err, -EAGAIN, "what is in flight is not in order");
+	}
+	net_rewind(net);
+	net_detach_data(net);
+	return net_move_either_way(net, true, err);
+}
+
+static int net_return_by_reset(struct net *net, struct error *err)
+{
+	int ret = net_restart(net, true, err);
+
+	if (ret == 0 && net->passing)
+		net_detach_data(net);
+	return ret;
+}
+
+/* A device that does not begin where the guest's rings are, as those that begin at 0 only: not again for this
+ * driver. */
+static void net_stay(struct net *net, const char *why)
+{
+	struct error err = { 0 };
+
+	log_limited(&net->log_limit, LOG_WARN, "%s: %s: stays on shadow rings: %s", net->name,
+		    net->vdpa->name, why);
+	net->stays = true;
+	if (net_move_by_reset(net, false, &err) < 0) {
+		net_break(net, "cannot go back to shadow rings: %s", err.text);
+		return;
+	}
+	for (unsigned int i = 0; i < net->n_data; i++) {
+		if (!net->queues[i].attached)
+			net_attach_ring(net, &net->queues[i]);
+	}
+}
+
+static void net_return(struct net *net)
+{
+	struct error err = { 0 };
+	int ret;
+
+	if (!net_is_idle_enough(net))
+		return;
+	net_stats_read(net);
+	ret = net->vdpa->can_suspend ? net_return_suspended(net, &err) : net_return_by_reset(net, &err);
+	if (ret < 0 && ret != -EAGAIN && !net->broken)
+		net_stay(net, err.text);
+	if (net->broken)
+		return;
+	if (net->passing) {
+		net_pass_go(net);
+		log_limited(&net->log_limit, LOG_INFO, "%s: passthrough", net->name);
+	} else {
+		net_serve_all(net);
+	}
+}
+
+static void net_return_arm(struct net *net, unsigned int ms)
+{
+	struct itimerspec when = { .it_value = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000l } };
+
+	net->pass_wait_ms = ms;
+	timerfd_settime(net->pass_timer.fd, 0, &when, NULL);
+}
+
+void net_return_later(struct net *net)
+{
+	const char *why;
+
+	if (!net->may_pass || net->passing || net->tracking || !net->running)
+		return;
+	why = net_pass_misfit(net, net->features);
+	if (why)
+		log_limited(&net->log_limit, LOG_INFO, "%s: %s: stays on shadow rings: %s", net->name,
+			    net->vdpa->name, why);
+	else
+		net_return_arm(net, NET_RETURN_FIRST_MS);
+}
+
+/* Tries it now, and later again unless a ring is missing: that one's enabling comes here. */
+static void net_return_now(struct net *net)
+{
+	if (net->passing || !net->running || !net_can_pass(net))
+		return;
+	net_return(net);
+	if (!net->passing && net->running)
+		net_return_arm(net, (unsigned int)min_u64(2ull * net->pass_wait_ms, NET_RETURN_MAX_MS));
+}
+
+void net_return_timer(struct loop_source *src, uint32_t events)
+{
+	struct net *net = container_of(src, struct net, pass_timer);
+	uint64_t count;
+
+	if (read(src->fd, &count, sizeof(count)) != sizeof(count))
+		return;
+	net_ctrl_limit(net, net->patience.call);
+	net_return_now(net);
+}
+
+struct net_track {
+	bool on;
+	uint64_t *still_ns;
+	struct error *err;
+};
+
+static int net_track_call(struct net *net, void *arg)
+{
+	const struct net_track *track = arg;
+	int ret = 0;
+
+	net_ctrl_limit(net, net->patience.call);
+	net->tracking = track->on;
+	if (track->on) {
+		ret = net_leave(net, track->still_ns, track->err);
+		net->tracking = ret == 0;
+	} else {
+		net->pass_wait_ms = NET_RETURN_FIRST_MS / 2;
+		net_return_now(net);
+	}
+	return ret;
+}
+
+int net_track(struct device *dev, bool on, uint64_t *still_ns, struct error *err)
+{
+	struct net_track track = { on, still_ns, err };
+
+	return net_call(container_of(dev, struct net, device), net_track_call, &track);
+}

@@ -1,0 +1,522 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Building the NIC, and what the guest sees of it: configuration and status. */
+#define _GNU_SOURCE
+#include "devices/net/net_priv.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "vmm/shortage.h"
+#include "vmm/state.h"
+
+#define NET_PCI_CLASS 0x020000u /* Ethernet */
+
+_Static_assert(offsetof(struct virtio_net_config, mac) == 0, "virtio_net_config");
+_Static_assert(offsetof(struct virtio_net_config, status) == 6, "virtio_net_config");
+_Static_assert(offsetof(struct virtio_net_config, max_virtqueue_pairs) == 8, "virtio_net_config");
+_Static_assert(offsetof(struct virtio_net_config, duplex) + 1 ==
+		       offsetof(struct virtio_net_config, speed) + NET_CONFIG_SPEED_LEN,
+	       "virtio_net_config");
+_Static_assert(offsetof(struct virtio_net_config, rss_max_key_size) == 17, "virtio_net_config");
+_Static_assert(offsetof(struct virtio_net_config, supported_hash_types) + 4 == NET_CONFIG_TUNNEL_TYPES,
+	       "virtio_net_config");
+_Static_assert(2 * NET_MAX_PAIRS <= CVQ_MAX_QUEUES, "every data queue's coalescing and counters");
+_Static_assert(CVQ_MAX_STATS_COMMAND <= NET_CTRL_ASK_BYTES, "a question of Ferry's own");
+
+void net_config_get_mac(struct net *net, uint8_t mac[6])
+{
+	pthread_mutex_lock(&net->config_lock);
+	memcpy(mac, net->config, 6);
+	pthread_mutex_unlock(&net->config_lock);
+}
+
+void net_config_set_mac(struct net *net, const uint8_t mac[6])
+{
+	pthread_mutex_lock(&net->config_lock);
+	memcpy(net->config, mac, 6);
+	pthread_mutex_unlock(&net->config_lock);
+}
+
+/* What the guest is to see of the device's link and of announcements. */
+void net_config_set_status(struct net *net)
+{
+	uint8_t *speed = net->config + offsetof(struct virtio_net_config, speed);
+	uint16_t status = net->link_up ? VIRTIO_NET_S_LINK_UP : 0;
+	bool changed;
+
+	if (net->announcing || net->device_announcing)
+		status |= VIRTIO_NET_S_ANNOUNCE;
+	pthread_mutex_lock(&net->config_lock);
+	changed = get_le16(net->config + offsetof(struct virtio_net_config, status)) != status;
+	put_le16(net->config + offsetof(struct virtio_net_config, status), status);
+	if (virtio_has(net->vdpa->features, VIRTIO_NET_F_SPEED_DUPLEX)) {
+		changed |= memcmp(speed, net->link_speed, NET_CONFIG_SPEED_LEN) != 0;
+		memcpy(speed, net->link_speed, NET_CONFIG_SPEED_LEN);
+	}
+	pthread_mutex_unlock(&net->config_lock);
+	if (changed && net->active)
+		virtio_pci_notify_config(&net->virtio);
+}
+
+/* The fields that a device changes by itself: its status, and the speed of its link. */
+static void net_take_device_config(struct net *net, const uint8_t config[NET_CONFIG_LEN])
+{
+	const uint8_t *status = config + offsetof(struct virtio_net_config, status);
+
+	memcpy(net->link_speed, config + offsetof(struct virtio_net_config, speed), NET_CONFIG_SPEED_LEN);
+	net->link_up = !virtio_has(net->vdpa->features, VIRTIO_NET_F_STATUS) ||
+		       get_le16(status) & VIRTIO_NET_S_LINK_UP;
+	net->device_announcing =
+		virtio_has(net->features & net->vdpa->features, VIRTIO_NET_F_GUEST_ANNOUNCE) &&
+		get_le16(status) & VIRTIO_NET_S_ANNOUNCE;
+}
+
+void net_device_config_changed(struct loop_source *src, uint32_t events)
+{
+	struct net *net = container_of(src, struct net, config_call);
+	struct error err = { 0 };
+	uint64_t count;
+	uint8_t config[NET_CONFIG_LEN] = { 0 }, device_status;
+
+	if (read(src->fd, &count, sizeof(count)) < 0)
+		return;
+	if (net->vdpa->ops->get_config(net->vdpa, 0, config,
+				       (uint32_t)min_u64(net->vdpa->config_len, NET_CONFIG_LEN), &err) < 0) {
+		log_limited(&net->log_limit, LOG_WARN, "%s: %s", net->name, err.text);
+		return;
+	}
+	net_take_device_config(net, config);
+	net_config_set_status(net);
+	if (net->started && !net->broken &&
+	    net->vdpa->ops->get_status(net->vdpa, &device_status, &err) == 0 &&
+	    device_status & VIRTIO_CONFIG_S_NEEDS_RESET)
+		net_break(net, "the device needs a reset");
+}
+
+static void net_config_read(struct virtio_pci *v, uint32_t offset, void *data, uint32_t len)
+{
+	struct net *net = container_of(v, struct net, virtio);
+
+	pthread_mutex_lock(&net->config_lock);
+	memcpy(data, net->config + offset, len);
+	pthread_mutex_unlock(&net->config_lock);
+}
+
+struct net_thread_call {
+	struct net *net;
+	int (*fn)(struct net *net, void *arg);
+	void *arg;
+	int ret;
+};
+
+static void net_thread_call(void *arg)
+{
+	struct net_thread_call *call = arg;
+
+	call->ret = call->fn(call->net, call->arg);
+}
+
+int net_call(struct net *net, int (*fn)(struct net *net, void *arg), void *arg)
+{
+	struct net_thread_call call = { .net = net, .fn = fn, .arg = arg };
+
+	loop_call(&net->loop, net_thread_call, &call);
+	return call.ret;
+}
+
+static int net_driver_ok_call(struct net *net, void *arg)
+{
+	struct error err = { 0 };
+	int ret;
+
+	net_ctrl_limit(net, net->patience.call);
+	net_plan(net, net->virtio.accepted);
+	net->generation++;
+	net->changes++;
+	net->active = true;
+	net->stays = false;
+	ret = net_find_rings(net, &err);
+	net->passing = ret == 0 && net_can_pass(net);
+	net_target_default(net);
+	if (ret == 0)
+		ret = net_start(net, net->virtio.accepted, net_fill, &err);
+	if (ret == 0)
+		ret = net_ctrl_apply(net, &err);
+	if (ret < 0) {
+		log_limited(&net->stop_limit, LOG_ERROR, "%s: cannot start the NIC for the guest: %s",
+			    net->name, err.text);
+		net_stop(net);
+		net->broken = true;
+	}
+	/* Broken or not: a driver that waits for the answer to a command gets one. */
+	net_attach(net);
+	net_return_later(net);
+	return ret;
+}
+
+static int net_driver_ok(struct virtio_pci *v)
+{
+	return net_call(container_of(v, struct net, virtio), net_driver_ok_call, NULL);
+}
+
+static int net_reset_call(struct net *net, void *arg)
+{
+	net_announce_stop(net);
+	net_detach(net);
+	net_stop(net);
+	cvq_reset(&net->store);
+	memset(&net->stats, 0, sizeof(net->stats));
+	net->active = false;
+	net->broken = false;
+	net->announcing = false;
+	net->features = 0;
+	net->changes++;
+	net_config_set_mac(net, net->provisioned_mac);
+	net_config_set_status(net);
+	return 0;
+}
+
+static void net_reset(struct virtio_pci *v)
+{
+	net_call(container_of(v, struct net, virtio), net_reset_call, NULL);
+}
+
+static int net_queue_reset_call(struct net *net, void *arg)
+{
+	net_ctrl_limit(net, net->patience.call);
+	net_reset_ring(net, *(unsigned int *)arg);
+	return 0;
+}
+
+static void net_queue_reset(struct virtio_pci *v, unsigned int index)
+{
+	net_call(container_of(v, struct net, virtio), net_queue_reset_call, &index);
+}
+
+static int net_queue_enable_call(struct net *net, void *arg)
+{
+	net_enable_ring(net, *(unsigned int *)arg);
+	return 0;
+}
+
+static void net_queue_enable(struct virtio_pci *v, unsigned int index)
+{
+	net_call(container_of(v, struct net, virtio), net_queue_enable_call, &index);
+}
+
+static int net_queue_vector_call(struct net *net, void *arg)
+{
+	net_pass_vector(net, *(unsigned int *)arg);
+	return 0;
+}
+
+static void net_queue_vector(struct virtio_pci *v, unsigned int index)
+{
+	net_call(container_of(v, struct net, virtio), net_queue_vector_call, &index);
+}
+
+static const struct virtio_ops net_virtio_ops = {
+	.config_read = net_config_read,
+	.features_ok = net_features_ok,
+	.driver_ok = net_driver_ok,
+	.reset = net_reset,
+	.queue_reset = net_queue_reset,
+	.queue_enable = net_queue_enable,
+	.queue_vector = net_queue_vector,
+};
+
+/* Reads what the device is, and decides what the guest sees. */
+static int net_probe(struct net *net, struct error *err)
+{
+	struct vdpa *vdpa = net->vdpa;
+	uint32_t len = (uint32_t)min_u64(vdpa->config_len, NET_CONFIG_LEN);
+	uint8_t *table;
+	int ret;
+
+	if (!virtio_has(vdpa->features, VIRTIO_F_VERSION_1))
+		return error_add(err, -ENOTSUP, "%s: the device is a legacy one (no VIRTIO_F_VERSION_1)",
+				 vdpa->name);
+	if (vdpa->n_vqs < 2)
+		return error_add(err, -EINVAL, "%s: the device has %u virtqueues, a NIC needs 2", vdpa->name,
+				 vdpa->n_vqs);
+	ret = vdpa->ops->get_config(vdpa, 0, net->config, len, err);
+	if (ret < 0)
+		return ret;
+	net->device_max_pairs = 1;
+	if (vdpa->features & (VIRTIO_BIT(VIRTIO_NET_F_MQ) | VIRTIO_BIT(VIRTIO_NET_F_RSS)))
+		net->device_max_pairs =
+			get_le16(net->config + offsetof(struct virtio_net_config, max_virtqueue_pairs));
+	if (net->device_max_pairs < 1 || net->device_max_pairs > NET_MAX_PAIRS)
+		return error_add(err, -EINVAL, "%s: the device has %u queue pairs, Ferry takes 1 to %u",
+				 vdpa->name, net->device_max_pairs, NET_MAX_PAIRS);
+	if (vdpa->n_vqs < 2 * net->device_max_pairs + 1 && net->device_max_pairs > 1) {
+		/* With MQ or RSS the control queue would have an index that this device node does not reach.
+		 */
+		log_warn("%s: %u queue pairs but only %u virtqueues: used with one pair, without MQ and RSS",
+			 vdpa->name, net->device_max_pairs, vdpa->n_vqs);
+		vdpa->features &= ~(VIRTIO_BIT(VIRTIO_NET_F_MQ) | VIRTIO_BIT(VIRTIO_NET_F_RSS));
+		net->device_max_pairs = 1;
+	}
+	/* A table that the guest can set must be one that can be carried. */
+	table = net->config + offsetof(struct virtio_net_config, rss_max_indirection_table_length);
+	put_le16(table, (uint16_t)min_u64(get_le16(table), CVQ_MAX_RSS_TABLE));
+	net->max_pairs = net->device_max_pairs;
+	put_le16(net->config + offsetof(struct virtio_net_config, max_virtqueue_pairs),
+		 (uint16_t)net->max_pairs);
+	net_take_device_config(net, net->config);
+	net_config_set_status(net);
+	net->possible = net_offer(net);
+	return net_choose_mac(net, err);
+}
+
+/* A queue's shadow ring, its tables and its scratch buffers, from @len on; returns where they end. */
+static uint64_t net_window_queue(struct net *net, unsigned int i, uint64_t len)
+{
+	net->queues[i].ring_offset = len;
+	len += svq_bytes(net->ring_size);
+	net->queues[i].table_offset = len;
+	if (virtio_has(net->vdpa->features, VIRTIO_RING_F_INDIRECT_DESC))
+		len += svq_table_bytes(net->ring_size);
+	net->queues[i].scratch_offset = len;
+	return len + (i % 2 == 0 && i < 2 * net->max_pairs ? net_scratch_bytes() : 0);
+}
+
+int net_check_reach(const struct net *net, struct error *err)
+{
+	uint64_t last = net->window.iova + net->window.len - 1;
+
+	if (last <= net->vdpa->iova_last && net->vdpa->iova_first == 0)
+		return 0;
+	return error_add(err, -ERANGE,
+			 "%s: the device reaches addresses 0x%llx to 0x%llx, this guest needs 0 to 0x%llx: "
+			 "give the guest less memory",
+			 net->vdpa->name, (unsigned long long)net->vdpa->iova_first,
+			 (unsigned long long)net->vdpa->iova_last, (unsigned long long)last);
+}
+
+/* The window: the data queues and the announcement; the control queue with its commands and acks. */
+static int net_window_init(struct net *net, struct error *err)
+{
+	struct net_window *w = &net->window;
+	unsigned int i = 0;
+	uint64_t len = 0;
+
+	for (; i < 2 * net->max_pairs; i++)
+		len = net_window_queue(net, i, len);
+	net->announce.offset = len;
+	w->data_len = len = len + PAGE_SIZE;
+	if (i < net->n_slots)
+		len = net_window_queue(net, i, len);
+	net->ctrl.cmd_offset = len;
+	net->ctrl.ack_offset = len + NET_CTRL_CMD_BYTES;
+	net->ctrl.reply_offset = net->ctrl.ack_offset + NET_CTRL_ACK_BYTES;
+	net->ctrl.ask_offset = net->ctrl.reply_offset + NET_CTRL_REPLY_BYTES;
+	w->len = net->ctrl.ask_offset + NET_CTRL_ASK_BYTES + NET_CTRL_REPLY_BYTES;
+	w->iova = align_up(memory_end(&net->vm->memory), MIB(2));
+	w->fd = memory_create_file("ferry-window", w->len);
+	if (w->fd < 0)
+		return error_add(err, w->fd, "cannot create shadow memory: %s", strerror(-w->fd));
+	w->hva = mmap(NULL, w->len, PROT_READ | PROT_WRITE, MAP_SHARED, w->fd, 0);
+	if (w->hva == MAP_FAILED) {
+		w->hva = NULL;
+		return error_add(err, -errno, "cannot map shadow memory: %s", strerror(errno));
+	}
+	memory_hide(&net->vm->memory, w->hva, w->len);
+	return 0;
+}
+
+/* The largest ring of each queue that the guest sees; all shadow rings get room for the largest of them. */
+static int net_ring_sizes(struct net *net, uint16_t *sizes, struct error *err)
+{
+	for (unsigned int i = 0; i < net->n_slots; i++) {
+		int ret = net->vdpa->ops->vring_size(net->vdpa, i, &sizes[i], err);
+
+		if (ret < 0)
+			return ret;
+		if (!is_power_of_2(sizes[i]) || sizes[i] > VIRTIO_RING_MAX_SIZE)
+			return error_add(err, -EINVAL, "%s: queue %u has a ring of %u entries",
+					 net->vdpa->name, i, sizes[i]);
+		net->queues[i].device_size = sizes[i];
+		if (sizes[i] > net->ring_size)
+			net->ring_size = sizes[i];
+	}
+	return 0;
+}
+
+static int net_events_init(struct net *net, struct error *err)
+{
+	net->config_call = (struct loop_source){ .fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
+						 .fn = net_device_config_changed };
+	net->ctrl.timer =
+		(struct loop_source){ .fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK),
+				      .fn = net_ctrl_timed_out };
+	net->announce.timer =
+		(struct loop_source){ .fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK),
+				      .fn = net_announce_timer };
+	net->pass_timer =
+		(struct loop_source){ .fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK),
+				      .fn = net_return_timer };
+	for (unsigned int i = 0; i < net->n_slots; i++) {
+		net->queues[i].call.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		net->queues[i].device_kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		if (net->queues[i].call.fd < 0 || net->queues[i].device_kick < 0)
+			return error_add(err, -errno, "cannot create an eventfd: %s%s", strerror(errno),
+					 shortage_advice(-errno));
+	}
+	if (net->config_call.fd < 0 || net->ctrl.timer.fd < 0 || net->announce.timer.fd < 0 ||
+	    net->pass_timer.fd < 0)
+		return error_add(err, -errno, "cannot create an eventfd or timerfd: %s%s", strerror(errno),
+				 shortage_advice(-errno));
+	if (loop_add(&net->loop, &net->config_call, EPOLLIN) < 0 ||
+	    loop_add(&net->loop, &net->ctrl.timer, EPOLLIN) < 0 ||
+	    loop_add(&net->loop, &net->announce.timer, EPOLLIN) < 0 ||
+	    loop_add(&net->loop, &net->pass_timer, EPOLLIN) < 0)
+		return error_add(err, -ENOMEM, "cannot watch an eventfd or timerfd");
+	return 0;
+}
+
+static void net_close(int fd)
+{
+	if (fd >= 0)
+		close(fd);
+}
+
+static void net_free(struct net *net)
+{
+	for (unsigned int i = 0; i < net->n_slots; i++) {
+		net_close(net->queues[i].call.fd);
+		net_close(net->queues[i].device_kick);
+	}
+	net_close(net->config_call.fd);
+	net_close(net->ctrl.timer.fd);
+	net_close(net->announce.timer.fd);
+	net_close(net->pass_timer.fd);
+	if (net->vdpa)
+		net->vdpa->ops->close(net->vdpa);
+	if (net->window.hva)
+		munmap(net->window.hva, net->window.len);
+	net_close(net->window.fd);
+	loop_exit(&net->loop);
+	pthread_mutex_destroy(&net->config_lock);
+	free(net);
+}
+
+static struct net *net_alloc(struct vm *vm, struct vdpa *vdpa, unsigned int index)
+{
+	struct net *net = calloc(1, sizeof(*net));
+
+	if (!net)
+		return NULL;
+	net->vm = vm;
+	net->vdpa = vdpa;
+	net->patience = net_patience;
+	net->window.fd = -1;
+	net->config_call.fd = net->ctrl.timer.fd = net->announce.timer.fd = net->pass_timer.fd = -1;
+	for (unsigned int i = 0; i < ARRAY_SIZE(net->queues); i++) {
+		net->queues[i].net = net;
+		net->queues[i].call.fd = net->queues[i].device_kick = -1;
+	}
+	snprintf(net->name, sizeof(net->name), "net%u", index);
+	net->device = (struct device){ .ops = &net_device_ops, .name = net->name };
+	pthread_mutex_init(&net->config_lock, NULL);
+	if (loop_init(&net->loop) < 0) {
+		pthread_mutex_destroy(&net->config_lock);
+		free(net);
+		return NULL;
+	}
+	return net;
+}
+
+int net_create(struct net **out, struct vm *vm, struct pci_bus *bus, struct vdpa *vdpa, unsigned int index,
+	       const struct net_config *config, struct error *err)
+{
+	uint16_t sizes[2 * NET_MAX_PAIRS + 1];
+	struct net *net = net_alloc(vm, vdpa, index);
+	int ret;
+
+	if (!net) {
+		vdpa->ops->close(vdpa);
+		return error_add(err, -ENOMEM, "out of memory for a NIC");
+	}
+	net->shared_switch = config->shared_switch;
+	ret = net_probe(net, err);
+	if (ret < 0)
+		goto free_net;
+	net->n_slots = 2 * net->max_pairs + (virtio_has(net->possible, VIRTIO_NET_F_CTRL_VQ) ? 1 : 0);
+	ret = net_ring_sizes(net, sizes, err);
+	if (ret == 0)
+		ret = net_choose_mode(net, config, err);
+	if (ret < 0)
+		goto free_net;
+	net->possible |= net_offer_rings(net, config, sizes);
+	net->offered = net_offer_now(net);
+	ret = net_window_init(net, err);
+	if (ret == 0)
+		ret = net_events_init(net, err);
+	if (ret < 0)
+		goto free_net;
+	ret = virtio_pci_init(&net->virtio, bus, &net_virtio_ops, VIRTIO_ID_NET, NET_PCI_CLASS,
+			      NET_CONFIG_LEN, net->offered, net->n_slots, sizes, err);
+	if (ret < 0)
+		goto free_net;
+	ret = loop_start(&net->loop, net->name);
+	if (ret < 0) {
+		error_add(err, ret, "cannot start the thread of %s: %s%s", net->name, strerror(-ret),
+			  shortage_advice(ret));
+		goto exit_virtio;
+	}
+	vm_add_device(vm, &net->device);
+	*out = net;
+	return 0;
+
+exit_virtio:
+	virtio_pci_exit(&net->virtio);
+free_net:
+	net_free(net);
+	return ret;
+}
+
+static void net_map_call(void *arg)
+{
+	struct net *net = arg;
+
+	net->map_ret = net_check_reach(net, &net->map_error);
+	if (net->map_ret == 0)
+		net->map_ret = net_map(net, &net->map_error);
+}
+
+void net_map_begin(struct net *net)
+{
+	loop_post(&net->loop, &net->mapping, net_map_call, net);
+}
+
+int net_wait_mapped(struct net *net, struct error *err)
+{
+	loop_wait(&net->loop, &net->mapping);
+	return net->map_ret < 0 ? error_add(err, net->map_ret, "%s", net->map_error.text) : 0;
+}
+
+void net_destroy(struct net *net)
+{
+	loop_join(&net->loop);
+	net_announce_stop(net);
+	net_detach(net);
+	net_stop(net);
+	virtio_pci_exit(&net->virtio);
+	net_free(net);
+}
+
+unsigned int net_descriptors(const struct vdpa *vdpa)
+{
+	/* Of each queue the guest's kick, the device's kick and call, and an interrupt. */
+	const unsigned int of_queue = 4;
+	/* The loop and its wake-up, timers, the window, the interrupt of the config space. */
+	const unsigned int of_nic = 12;
+
+	return (unsigned int)min_u64(vdpa->n_vqs, 2 * NET_MAX_PAIRS + 1) * of_queue + of_nic;
+}

@@ -1,0 +1,462 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Declarations that the files of the NIC share: net.c (building it, what the guest sees), features.c,
+ * backend.c (starting and stopping the vDPA device), queue.c (the guest's rings), forward.c (data
+ * queues), passthrough.c (data queues that are the device's own), mode.c (going over to them and back),
+ * ctrl.c (control queue), replay.c (Ferry's own commands on it), scratch.c (Ferry's own buffers:
+ * receive buffers of a warm destination, announcements), stats.c (device statistics), migrate.c,
+ * net/arrive.c (state that comes to a destination), net/mac.c (the NIC's address).
+ *
+ * Unless said otherwise everything here runs on the NIC's thread; others come in through loop_call().
+ */
+#ifndef FERRY_DEVICES_NET_NET_PRIV_H
+#define FERRY_DEVICES_NET_NET_PRIV_H
+
+#include "devices/net/cvq/cvq.h"
+#include "devices/net/net.h"
+#include "devices/virtio/svq.h"
+#include "devices/virtio/pci.h"
+#include "devices/virtio/vring.h"
+
+/* The part of struct virtio_net_config that Ferry shows: up to supported_tunnel_types,
+ * which linux/virtio_net.h lacks. */
+#define NET_CONFIG_LEN          28u
+#define NET_CONFIG_TUNNEL_TYPES 24u
+#define NET_CONFIG_SPEED_LEN    5u /* speed and duplex */
+
+#define NET_MAX_PAIRS 64u
+
+/* Longest packet with its header that a device writes: 64 KiB of GSO, VLAN tags and the largest vnet header.
+ * In whole pages. */
+#define NET_MAX_PACKET (17u * 4096u)
+
+/* Receive buffers that surely take the longest packet: no buffer that drivers use for such packets is under 1
+ * KiB. */
+#define NET_ENOUGH_BUFFERS 64u
+
+/* Of a queue's eventfds. Each signal is an event, so that nobody has to empty the counter in a packet's way.
+ */
+#define NET_QUEUE_EVENTS (EPOLLIN | EPOLLET)
+
+/* Room in the window for commands: the longest one and some more, then an ack for each of a batch. */
+#define NET_CTRL_CMD_BYTES align_up(CVQ_MAX_COMMAND + KIB(16), PAGE_SIZE)
+#define NET_CTRL_ACK_BYTES PAGE_SIZE
+#define NET_CTRL_BATCH_MAX 512u
+/* The answer to the guest's command; and a question of Ferry's own with its answer. */
+#define NET_CTRL_REPLY_BYTES align_up(CVQ_MAX_REPLY, PAGE_SIZE)
+#define NET_CTRL_ASK_BYTES   PAGE_SIZE
+
+/* How long a device may take for one answer that can be done without: what it does not say is guessed. */
+#define NET_CTRL_ASK_MS 1000
+/* How long a replay looks for answers before it asks for a call: about what one takes to come. */
+#define NET_CTRL_LOOK_NS 100000
+
+/* Whose element it is that completes: the token's upper half. The lower half is the guest's head or the
+ * number of a buffer. */
+enum net_owner { NET_OWNER_GUEST, NET_OWNER_SCRATCH, NET_OWNER_ANNOUNCE };
+
+/* The control queue's tokens: commands of a batch count from 0, the guest's is alone. */
+#define NET_CTRL_TOKEN_ASK UINT64_MAX
+
+static inline uint64_t net_token(enum net_owner owner, uint32_t n)
+{
+	return (uint64_t)owner << 32 | n;
+}
+
+/*
+ * How long a device may take for all that one call asks of it, however many commands that are and whenever it
+ * answers each: somebody waits for the NIC's thread meanwhile. In milliseconds.
+ */
+struct net_patience {
+	unsigned int call;  /* a vCPU in a register write, or a migration's begin or end under the guest */
+	unsigned int still; /* pause(): the guest stands still for it */
+	unsigned int warm;  /* warm_load(): nobody waits but a source whose guest runs */
+	unsigned int load;  /* load(): a source whose guest stands still */
+};
+
+extern const struct net_patience net_patience;
+
+/* Shadow memory: a memfd mapped for the device above guest RAM. The data queues' part comes first, then the
+ * control queue's, in whole pages. */
+struct net_window {
+	int fd;
+	uint8_t *hva;
+	uint64_t iova;
+	uint64_t len;
+	uint64_t data_len;
+};
+
+/* A queue: the guest's ring on one side, the shadow ring on the other. */
+struct net_queue {
+	struct net *net;
+	unsigned int guest_index;
+	unsigned int device_index;
+	uint16_t device_size;    /* of the ring at the device's queue with this slot's number */
+	struct loop_source kick; /* from the guest; fd is the transport's */
+	struct loop_source call; /* from the device */
+	int device_kick;         /* to the device */
+	void *doorbell;          /* the device's, while it is in the guest's reach */
+	uint64_t ring_offset;    /* of the shadow ring in the window */
+	uint64_t table_offset;   /* and of its tables, if the device takes some */
+
+	struct svq svq;
+	struct vring vring;
+	bool attached; /* the guest's ring is served */
+	bool full;     /* a chain waits in the guest's ring for room in the shadow ring */
+	/* Chains taken from the guest's ring, first come first, that the device does not have: [ring size].
+	 */
+	uint16_t *held;
+	uint32_t n_held;
+
+	/* Receive queues of a destination, see scratch.c. */
+	uint64_t scratch_offset; /* in the window */
+	uint32_t n_scratch;      /* scratch buffers that the device has; as many chains are held for what they
+				    catch */
+	uint8_t *gather;         /* a packet that comes in several buffers: NET_MAX_PACKET bytes */
+	uint32_t gathered;       /* bytes of it so far */
+	uint32_t gather_left;    /* buffers of it still to come */
+	uint32_t drop_left;      /* the guest's own buffers that hold the rest of a packet that was dropped */
+};
+
+struct net_ctrl {
+	bool busy; /* a guest's command is at the device */
+	bool pass; /* and its answer is the guest's: CVQ_PASS */
+	/* Its chain. No other is popped while it is there, so that the segments stay. */
+	struct vring_chain chain;
+	uint64_t end_ns; /* of the device's time for the call in hand: net_ctrl_limit() */
+	bool asking; /* the device owes an answer to Ferry's own question, whether or not it is waited for */
+	/* The one copy of it that is checked, sent and recorded: the device could write to the one in the
+	 * window. */
+	uint8_t cmd[CVQ_MAX_COMMAND];
+	uint32_t cmd_len;
+	uint8_t reply[CVQ_MAX_REPLY]; /* likewise */
+	struct loop_source timer;
+	uint64_t cmd_offset; /* in the window: room for commands */
+	uint64_t ack_offset; /* acks of a batch, one byte each */
+	uint64_t reply_offset;
+	uint64_t ask_offset;
+};
+
+struct net_announce {
+	uint64_t offset; /* of the frame in the window */
+	unsigned int n_left;
+	bool in_flight; /* the device has the frame */
+	struct loop_source timer;
+};
+
+struct net {
+	struct virtio_pci virtio;
+	struct device device;
+	char name[16];
+	struct vm *vm;
+	struct vdpa *vdpa;
+	struct loop loop; /* the NIC's thread */
+	struct net_patience patience;
+	struct net_window window;
+	bool mapped;              /* what stays mapped, see net_map() */
+	bool window_mapped;       /* and what the guest's rings must not reach */
+	bool maps_stale;          /* and to be made anew, since a reset */
+	struct loop_call mapping; /* the first time */
+	int map_ret;
+	struct error map_error;
+	uint64_t ctrl_asid; /* address space of the control queue; 0: the same as for all */
+
+	/* Passthrough. */
+	bool may_pass; /* the device can serve the guest's data queues, if the guest's features fit */
+	bool passing;  /* it does: nothing of Ferry's touches them */
+	bool tracking; /* it may not: a migration has to know what is written */
+	bool stays;    /* on shadow rings, until the driver begins anew */
+	unsigned int pass_wait_ms; /* for the next try to go over to it */
+	struct loop_source pass_timer;
+
+	unsigned int max_pairs;        /* as the guest sees it */
+	unsigned int device_max_pairs; /* as the device has it */
+	uint64_t possible;             /* features that a guest which has them can go on with */
+	uint64_t offered;
+	unsigned int
+		n_slots;    /* queues that were built: 2 * max_pairs, and the control queue if there is one */
+	uint16_t ring_size; /* for which each shadow ring has room */
+
+	pthread_mutex_t config_lock; /* config */
+	uint8_t config[NET_CONFIG_LEN];
+	uint8_t provisioned_mac[6];
+	bool chosen_mac; /* by Ferry: the device has none that an interface can have */
+	bool link_up;
+	uint8_t link_speed[NET_CONFIG_SPEED_LEN]; /* the device's, where it tells */
+	bool announcing;                          /* Ferry has raised the status bit ANNOUNCE */
+	bool device_announcing;                   /* the device has */
+	struct loop_source config_call;
+
+	/* The driver's and the device's life. */
+	bool active;              /* the guest's driver is at DRIVER_OK */
+	bool running;             /* data queues are served */
+	bool paused;              /* for a migration: guest memory is left alone */
+	bool started;             /* the device is at DRIVER_OK, or on its way there */
+	bool ready;               /* it is there, and may be kicked */
+	bool shared_switch;       /* what attracts traffic waits for the guest: cvq_hold_back() */
+	bool broken;              /* the device or the driver broke the rules; until the driver's reset */
+	uint64_t features;        /* negotiated with the guest */
+	uint64_t device_features; /* and with the device */
+	uint64_t generation;      /* counts activations: state of another one cannot be reached by commands */
+	uint64_t changes;         /* of anything that warm_save tells */
+	uint64_t warm_saved;      /* @changes when it was last told */
+
+	/* Which of the slots exist depends on negotiated features, and so does the control queue's index:
+	 * net_plan(). */
+	unsigned int n_data;          /* data queues: the first slots */
+	struct net_queue *ctrl_queue; /* NULL if there is none */
+	struct net_queue queues[2 * NET_MAX_PAIRS + 1];
+	struct net_ctrl ctrl;
+	struct net_announce announce;
+	uint32_t header_len; /* of the vnet header */
+
+	struct cvq_limits limits;
+	struct cvq_store store;  /* what the device has accepted */
+	struct cvq_store target; /* what it is to be brought to: net_ctrl_apply() */
+	struct cvq_stats stats;
+	uint64_t device_stats; /* types that the device counts; 0: not asked yet */
+	struct log_limit log_limit;
+	struct log_limit replay_limit; /* each start of the device */
+	struct log_limit stop_limit;   /* why the NIC stopped is not lost behind what the guest did before */
+};
+
+static inline bool net_is_rx(const struct net_queue *q)
+{
+	return q->guest_index % 2 == 0;
+}
+
+/* Runs @fn on the NIC's thread and gives its result. Any thread. */
+int net_call(struct net *net, int (*fn)(struct net *net, void *arg), void *arg);
+
+/* net.c: the configuration that the guest sees. Those that change it tell the guest, where it can see the
+ * change. */
+void net_config_set_mac(struct net *net, const uint8_t mac[6]);
+void net_config_get_mac(struct net *net, uint8_t mac[6]);
+void net_config_set_status(struct net *net);
+void net_device_config_changed(struct loop_source *src, uint32_t events);
+
+/* features.c. @features without those whose requirements are missing. */
+uint64_t net_consistent(uint64_t features);
+bool net_features_ok(struct virtio_pci *v, uint64_t features);
+/* What the guest is offered; and of its rings, @sizes are the largest of all queues: packed ones and ones in
+ * order, unless they are not wanted, or so long that what is in flight could not be carried. Where not even
+ * that of split rings could, @sizes become smaller. */
+uint64_t net_offer(const struct net *net);
+uint64_t net_offer_rings(const struct net *net, const struct net_config *config, uint16_t *sizes);
+/* -ENOTSUP, naming every feature of @want that is not in @have; @guest: what the guest has to do with it. */
+int __must_check net_check_features(struct net *net, const char *guest, uint64_t want, uint64_t have,
+				    struct error *err);
+
+/* backend.c. What a set of negotiated features means: the number of data queues, and limits of commands.
+ * net_plan() lays out queues, limits and header for it. */
+unsigned int net_n_data(const struct net *net, uint64_t features);
+struct cvq_limits net_limits(const struct net *net, uint64_t features);
+void net_plan(struct net *net, uint64_t features);
+uint64_t net_device_features(const struct net *net, uint64_t features);
+/* Guest memory and the control queue's part of the window where it has an address space of its own, always;
+ * the rest of the window, unless the device serves the guest's rings. */
+int __must_check net_map(struct net *net, struct error *err);
+/* net.c: whether the device reaches all of this guest's memory, and the window above. */
+int __must_check net_check_reach(const struct net *net, struct error *err);
+/* Gives the device a queue's ring, its shadow or the guest's own, and enables it. */
+int __must_check net_set_queue(struct net *net, struct net_queue *q, struct error *err);
+/*
+ * Device to DRIVER_OK on shadow rings with @features; net->store is what such a device has by itself. @fill
+ * gives it receive buffers before that, so that it never meets a ring without any: net_fill(), or
+ * net_scratch_post() where the guest has not arrived. Kicks come after DRIVER_OK ("Driver Requirements:
+ * Device Initialization").
+ */
+int __must_check net_start(struct net *net, uint64_t features,
+			   int (*fill)(struct net *net, struct error *err), struct error *err);
+/* Status 0: the device lets go of its rings, and is not kicked. */
+int __must_check net_reset_device(struct net *net, struct error *err);
+/* Resets the device, and takes down what was made for it. The second alone: where it has been reset. */
+void net_stop(struct net *net);
+void net_take_down(struct net *net);
+/* net->target for a driver that has just begun: all defaults. */
+void net_target_default(struct net *net);
+/* Every queue that exists with the negotiated features, data queues first; NULL: there is no such one. */
+struct net_queue *net_nth_queue(struct net *net, unsigned int n);
+/* The device, or the guest's driver, broke the rules: the NIC stops until the driver resets it. */
+void net_break(struct net *net, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/*
+ * passthrough.c. net_choose_mode() decides whether the device may serve the guest's data queues, and says so,
+ * or why not. net_offer_now() is what a guest is offered then.
+ */
+int __must_check net_choose_mode(struct net *net, const struct net_config *config, struct error *err);
+uint64_t net_offer_now(const struct net *net);
+/* Why a guest with @features has shadow rings on a device that could serve its rings; NULL: it need not. */
+const char *net_pass_misfit(const struct net *net, uint64_t features);
+/* Whether the device is to have the rings that the guest's driver has set up. */
+bool net_can_pass(const struct net *net);
+struct vdpa_vring net_pass_vring(struct net_queue *q);
+/* The guest has given a queue another vector. */
+void net_pass_vector(struct net *net, unsigned int guest_index);
+/* The device has the guest's rings: its doorbells, where it has some, come into the guest's reach, and it
+ * looks at all rings. net_close_doorbells() comes before it loses them. */
+void net_pass_go(struct net *net);
+void net_close_doorbells(struct net *net);
+
+/*
+ * mode.c. net_leave() takes the data queues from the device: shadow rings serve them then. On an error
+ * the device goes on with them, or the NIC is broken. @still_ns: how long no packet moved. net_return_later()
+ * brings them back once that can be done.
+ */
+int __must_check net_leave(struct net *net, uint64_t *still_ns, struct error *err);
+void net_return_later(struct net *net);
+void net_return_timer(struct loop_source *src, uint32_t events);
+int net_track(struct device *dev, bool on, uint64_t *still_ns, struct error *err);
+
+/* queue.c. A ring of the guest's, that nothing serves yet; @held is NULL where the driver has not enabled
+ * it. net_drop_ring() frees it, net_take_ring() makes it the queue's. */
+struct net_ring {
+	struct vring vring;
+	uint16_t *held;
+};
+
+int __must_check net_find_ring(const struct net *net, uint64_t features, unsigned int guest_index,
+			       const struct virtio_pci_place *place, struct net_ring *ring,
+			       struct error *err);
+void net_drop_ring(struct net_ring *ring);
+void net_take_ring(struct net *net, struct net_queue *q, struct net_ring *ring);
+/* Finds the guest's rings where its driver has put them, at index 0. net_attach() serves them,
+ * net_detach() ends that and frees. */
+int __must_check net_find_rings(struct net *net, struct error *err);
+void net_attach(struct net *net);
+void net_attach_ring(struct net *net, struct net_queue *q);
+void net_detach(struct net *net);
+/* Stops serving the data queues alone; their rings stay. */
+void net_detach_data(struct net *net);
+/* The queue that the guest knows by this number, or NULL. */
+struct net_queue *net_guest_queue(struct net *net, unsigned int guest_index);
+/*
+ * Takes everything that the device has back from it, by a start from the beginning that brings it to the
+ * state it had; its counters go on, if they were read before. What is in flight in the guest's rings is given
+ * to it again. With @pass it then serves the guest's rings, if they allow that. net_start_again() is what
+ * follows its reset.
+ */
+int __must_check net_restart(struct net *net, bool pass, struct error *err);
+int __must_check net_start_again(struct net *net, bool pass, struct error *err);
+/* Whether the device could have the data queues as they are now, and makes them so: it begins at what was
+ * used. */
+bool net_can_rewind(const struct net *net);
+void net_rewind(struct net *net);
+/* The driver resets one of its rings, and enables it again where it has put it now. */
+void net_reset_ring(struct net *net, unsigned int guest_index);
+void net_enable_ring(struct net *net, unsigned int guest_index);
+/* Serves every queue, whether or not it was kicked or called. */
+void net_serve_all(struct net *net);
+
+/* forward.c. */
+void net_queue_kicked(struct loop_source *src, uint32_t events);
+void net_queue_called(struct loop_source *src, uint32_t events);
+void net_queue_forward(struct net_queue *q);
+void net_queue_complete(struct net_queue *q);
+/* Shows the device what was added, with a kick if it wants one and may have it. */
+void net_queue_publish(struct net_queue *q);
+/* Gives a device that is about to start the receive buffers that the guest has made available. Returns 0: a
+ * ring that is broken says so once it is served. */
+int __must_check net_fill(struct net *net, struct error *err);
+/* Takes back, for the device to have again, the buffers of packets that came before the device knew which
+ * offloads the guest has turned off. */
+void net_drop_early(struct net *net);
+/*
+ * Kicks all receive queues. A NIC may hold back a packet of one queue that it steers into the ring of another
+ * without buffers for it, and look at it again at the first one's kick only, as QEMU's does: until then it
+ * takes nothing more from that queue of its TAP.
+ */
+void net_kick_receivers(struct net *net);
+/* Holds every chain that is in flight according to a loaded state, to be given to this host's device. */
+void net_queue_hold_in_flight(struct net_queue *q);
+/* Kicks the device. Does nothing before the device is at DRIVER_OK. */
+void net_queue_kick_device(struct net_queue *q);
+
+/* ctrl.c. */
+void net_ctrl_kicked(struct loop_source *src, uint32_t events);
+void net_ctrl_called(struct loop_source *src, uint32_t events);
+void net_ctrl_timed_out(struct loop_source *src, uint32_t events);
+void net_ctrl_run(struct net *net);
+void net_ctrl_complete(struct net *net);
+/* Waits for the command that is at the device, if any, and completes it. */
+void net_ctrl_drain(struct net *net);
+/* Gives a command that is still at the device its full time again. */
+void net_ctrl_rearm(struct net *net);
+/* Takes the command that is at the device, if any, back from it: the NIC is broken. */
+void net_ctrl_abandon(struct net *net);
+
+/* A command's place in the window, and that of its answer with its length. */
+struct net_ctrl_place {
+	uint64_t cmd, reply;
+	uint32_t reply_len;
+};
+/* 0 or -ENOSPC. Not visible to the device before net_ctrl_publish(). */
+int __must_check net_ctrl_post(struct net *net, const uint8_t *cmd, uint32_t len, struct net_ctrl_place place,
+			       uint64_t token);
+void net_ctrl_publish(struct net *net);
+/* As svq_get_used(), without late answers to Ferry's own questions. */
+int __must_check net_ctrl_get_used(struct net *net, struct svq_used *used);
+/* Gives the device @ms milliseconds for everything that the call in hand asks of it, and so bounds the waits
+ * for it. Called at the beginning of every call that asks the device something. */
+void net_ctrl_limit(struct net *net, unsigned int ms);
+/* Waits for the device's call on the control queue, until @end_ns or the end of the call's time: 0,
+ * -ETIMEDOUT, or -ECANCELED where the process is to end. */
+int __must_check net_ctrl_wait(struct net *net, uint64_t end_ns);
+
+/*
+ * replay.c. Brings the device from net->store to net->target, as many commands in flight as the ring
+ * takes; then they are equal. Names the command that was refused. Blocks the NIC's thread, for as long as
+ * net_ctrl_limit() allows: nothing of the guest's is served meanwhile.
+ */
+int __must_check net_ctrl_apply(struct net *net, struct error *err);
+/*
+ * Asks the device something of Ferry's own, @len bytes at @cmd, and waits until @end_ns. Its answer of up
+ * to @max bytes, ack first, is in net->ctrl.reply then, and its length in @reply_len. Not while a guest's
+ * command is at the device.
+ */
+int __must_check net_ctrl_ask(struct net *net, const uint8_t *cmd, uint32_t len, uint32_t max,
+			      uint64_t end_ns, uint32_t *reply_len, struct error *err);
+
+/* stats.c. Reads the counters that the guest knows of, before the device that has counted is let go. */
+void net_stats_read(struct net *net);
+/* The device has been started again for the same driver: no counter that the guest knows of goes back. */
+void net_stats_go_on(struct net *net);
+/* Whether this device counts what the guest has been told of. */
+int __must_check net_stats_check(struct net *net, struct error *err);
+void net_stats_save(struct net *net, struct state_writer *w);
+/* Asks the device what it counts from, as far as the guest knows of it: its counters go on from there. */
+int __must_check net_stats_rebase(struct net *net, uint64_t end_ns, struct error *err);
+
+/* scratch.c. */
+uint64_t net_scratch_bytes(void); /* in the window, for each receive queue */
+int __must_check net_scratch_post(struct net *net, struct error *err);
+void net_scratch_used(struct net_queue *q, uint32_t n, uint32_t len);
+/* Whether a guest's own buffer that was used belongs to the guest now; else the device is to have it again.
+ */
+bool net_scratch_passes(struct net_queue *q);
+void net_scratch_stop(struct net_queue *q);
+/* Tells the network where the guest is now: RARP frames, and the guest is asked to announce itself if it can.
+ */
+void net_announce_start(struct net *net);
+void net_announce_timer(struct loop_source *src, uint32_t events);
+void net_announce_used(struct net *net);
+void net_announce_stop(struct net *net);
+
+/*
+ * net/mac.c. The address that the guest is shown, by the device's configuration in net->config: one of
+ * Ferry's choice where the device has none that an interface can have. net_check_mac() checks one that a peer
+ * sends; @which is a word for the message, with a space behind it, or ""; @offered are features that the
+ * guest was offered.
+ */
+int __must_check net_choose_mac(struct net *net, struct error *err);
+int __must_check net_check_mac(const struct net *net, const char *which, const uint8_t *mac, uint64_t offered,
+			       struct error *err);
+
+/* net/arrive.c: operations of a destination. */
+int net_warm_load(struct device *dev, struct state_node *node);
+int net_load(struct device *dev, struct state_node *node);
+
+/* migrate.c. */
+extern const struct device_ops net_device_ops;
+
+#endif

@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Buffers of Ferry's own at the device. Receive buffers of a destination whose guest has not arrived:
+ * recycled, so that nothing stale queues up before the device, and what the last of them catch is copied into
+ * guest buffers. And the frames that tell the network where the guest is now.
+ */
+#include "devices/net/net_priv.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+/* Each receive queue's, together enough for the longest packet in mergeable buffers. */
+#define NET_SCRATCH_PAGES 20u
+_Static_assert(NET_SCRATCH_PAGES *PAGE_SIZE >= NET_MAX_PACKET,
+	       "a packet must fit, or it would stay before the device");
+
+/* As QEMU does: five times, at growing distance, for switches that lose the first. */
+#define NET_ANNOUNCE_ROUNDS  5u
+#define NET_ANNOUNCE_STEP_MS 50u
+
+#define NET_RARP_LEN 60u /* least Ethernet frame without checksum */
+
+uint64_t net_scratch_bytes(void)
+{
+	return NET_SCRATCH_PAGES * PAGE_SIZE;
+}
+
+/* Length of a buffer: the device may fill one alone only if the driver has mergeable buffers ("Setting Up
+ * Receive Buffers"). */
+static uint32_t net_scratch_len(const struct net *net)
+{
+	const uint64_t big = VIRTIO_BIT(VIRTIO_NET_F_GUEST_TSO4) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_TSO6) |
+			     VIRTIO_BIT(VIRTIO_NET_F_GUEST_UFO) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_USO4) |
+			     VIRTIO_BIT(VIRTIO_NET_F_GUEST_USO6) | VIRTIO_BIT(VIRTIO_NET_F_MTU);
+
+	if (!virtio_has(net->features, VIRTIO_NET_F_MRG_RXBUF) && net->features & big)
+		return NET_MAX_PACKET;
+	return PAGE_SIZE;
+}
+
+static int net_scratch_add(struct net_queue *q, uint32_t n)
+{
+	uint32_t len = net_scratch_len(q->net);
+	struct virtio_seg seg = { q->net->window.iova + q->scratch_offset + (uint64_t)n * len, len };
+
+	return svq_add(&q->svq, &seg, 0, 1, net_token(NET_OWNER_SCRATCH, n));
+}
+
+int net_scratch_post(struct net *net, struct error *err)
+{
+	uint32_t n_each = (uint32_t)(net_scratch_bytes() / net_scratch_len(net));
+
+	/*
+	 * A packet may take more of the guest's chains than of these, or fewer: those that remain would come
+	 * behind what the device has by then. Where they must not, the device has nothing before the guest
+	 * has come, and drops what it gets.
+	 */
+	if (virtio_has(net->features, VIRTIO_F_IN_ORDER))
+		return 0;
+	for (unsigned int i = 0; i < net->n_data; i += 2) {
+		struct net_queue *q = &net->queues[i];
+
+		q->gather = malloc(NET_MAX_PACKET);
+		if (!q->gather)
+			return error_add(err, -ENOMEM, "out of memory for receive buffers");
+		for (uint32_t n = 0; n < n_each && net_scratch_add(q, n) == 0; n++)
+			q->n_scratch++;
+		net_queue_publish(q);
+	}
+	return 0;
+}
+
+void net_scratch_stop(struct net_queue *q)
+{
+	free(q->gather);
+	q->gather = NULL;
+	q->n_scratch = 0;
+	q->gathered = 0;
+	q->gather_left = 0;
+	q->drop_left = 0;
+}
+
+/* Copies @len bytes of the gathered packet from @from on into the chain's writable segments; returns how many
+ * fitted. */
+static uint32_t net_scratch_fill(struct net_queue *q, const struct vring_chain *chain, uint32_t from)
+{
+	uint32_t done = 0;
+
+	for (uint16_t i = 0; i < chain->n_write && from + done < q->gathered; i++) {
+		const struct virtio_seg *seg = &chain->segs[chain->n_read + i];
+		uint32_t len = (uint32_t)min_u64(seg->len, q->gathered - from - done);
+
+		/* vring has bounded the segment against guest memory. */
+		if (memory_write(&q->net->vm->memory, seg->addr, q->gather + from + done, len) < 0)
+			break;
+		done += len;
+	}
+	return done;
+}
+
+/* How many of the held chains take the gathered packet; 0 if they do not suffice. */
+static uint32_t net_scratch_chains(struct net_queue *q)
+{
+	bool merge = virtio_has(q->net->features, VIRTIO_NET_F_MRG_RXBUF);
+	uint64_t room = 0;
+
+	for (uint32_t n = 0; n < q->n_held; n++) {
+		struct vring_chain chain;
+
+		if (vring_reread(&q->vring, q->held[n], &chain) < 0)
+			return 0;
+		room += chain.write_len;
+		if (room >= q->gathered)
+			return n + 1;
+		if (!merge)
+			return 0;
+	}
+	return 0;
+}
+
+/*
+ * Hands the gathered packet to the guest; @n_more buffers of its own with the rest follow. False: it does not
+ * fit and is dropped, as a NIC without buffers does.
+ */
+static bool net_scratch_deliver(struct net_queue *q, uint32_t n_more)
+{
+	uint32_t n_chains = q->gathered >= q->net->header_len ? net_scratch_chains(q) : 0;
+	uint32_t from = 0;
+
+	if (n_chains == 0)
+		return false;
+	if (virtio_has(q->net->features, VIRTIO_NET_F_MRG_RXBUF))
+		put_le16(q->gather + offsetof(struct virtio_net_hdr_v1, num_buffers),
+			 (uint16_t)(n_chains + n_more));
+	for (uint32_t n = 0; n < n_chains; n++) {
+		struct vring_chain chain;
+		uint32_t done = 0;
+
+		if (vring_reread(&q->vring, q->held[n], &chain) == 1)
+			done = net_scratch_fill(q, &chain, from);
+		vring_push(&q->vring, q->held[n], done);
+		from += done;
+	}
+	q->n_held -= n_chains;
+	memmove(q->held, q->held + n_chains, q->n_held * sizeof(q->held[0]));
+	return true;
+}
+
+/* Buffers of the packet that begins with @data, never more than the ring has. */
+static uint32_t net_scratch_n_buffers(const struct net_queue *q, const uint8_t *data, uint32_t len)
+{
+	uint16_t n;
+
+	if (!virtio_has(q->net->features, VIRTIO_NET_F_MRG_RXBUF) || len < sizeof(struct virtio_net_hdr_v1))
+		return 1;
+	n = get_le16(data + offsetof(struct virtio_net_hdr_v1, num_buffers));
+	return n >= 1 && n <= q->svq.size ? n : 1;
+}
+
+void net_scratch_used(struct net_queue *q, uint32_t n, uint32_t len)
+{
+	const uint8_t *data = q->net->window.hva + q->scratch_offset + (uint64_t)n * net_scratch_len(q->net);
+
+	if (!q->attached) {
+		/* What arrives before the guest does is stale. The element just completed left room. */
+		if (net_scratch_add(q, n) < 0)
+			q->n_scratch--;
+		return;
+	}
+	q->n_scratch--;
+	if (q->gather_left == 0) {
+		q->gathered = 0;
+		q->gather_left = net_scratch_n_buffers(q, data, len);
+	}
+	q->gather_left--;
+	len = (uint32_t)min_u64(len, NET_MAX_PACKET - q->gathered);
+	memcpy(q->gather + q->gathered, data, len);
+	q->gathered += len;
+	if (q->gather_left == 0)
+		net_scratch_deliver(q, 0);
+}
+
+bool net_scratch_passes(struct net_queue *q)
+{
+	if (q->gather_left > 0) {
+		/* The device had no more scratch buffers for this packet. */
+		if (!net_scratch_deliver(q, q->gather_left))
+			q->drop_left = q->gather_left;
+		q->gather_left = 0;
+	}
+	if (q->drop_left == 0)
+		return true;
+	q->drop_left--;
+	return false;
+}
+
+/* Reverse ARP request for our own address (RFC 903): every switch on the way learns the port from its source.
+ */
+static void net_announce_frame(struct net *net, uint8_t *p)
+{
+	uint8_t mac[6];
+
+	net_config_get_mac(net, mac);
+	memset(p, 0, net->header_len + NET_RARP_LEN);
+	p += net->header_len;
+	memset(p, 0xff, 6);
+	memcpy(p + 6, mac, 6);
+	/* Ethertype 0x8035, hardware type 1, protocol type 0x0800, lengths 6 and 4, operation 3. */
+	memcpy(p + 12, (const uint8_t[]){ 0x80, 0x35, 0x00, 0x01, 0x08, 0x00, 6, 4, 0x00, 0x03 }, 10);
+	memcpy(p + 22, mac, 6);
+	memcpy(p + 32, mac, 6);
+}
+
+static void net_announce_send(struct net *net)
+{
+	struct net_queue *q = &net->queues[virtio_net_tx(0)];
+	struct virtio_seg seg = { net->window.iova + net->announce.offset, net->header_len + NET_RARP_LEN };
+
+	if (!net->running || net->announce.in_flight)
+		return;
+	net_announce_frame(net, net->window.hva + net->announce.offset);
+	/* No room means that the guest is sending, which announces it as well. */
+	net->announce.in_flight = svq_add(&q->svq, &seg, 1, 0, net_token(NET_OWNER_ANNOUNCE, 0)) == 0;
+	net_queue_publish(q);
+}
+
+static void net_announce_arm(struct net *net)
+{
+	uint64_t ms = NET_ANNOUNCE_STEP_MS * (NET_ANNOUNCE_ROUNDS - net->announce.n_left);
+	struct itimerspec when = { .it_value = { .tv_sec = (time_t)(ms / 1000),
+						 .tv_nsec = (long)(ms % 1000 * 1000000) } };
+
+	timerfd_settime(net->announce.timer.fd, 0, &when, NULL);
+}
+
+void net_announce_start(struct net *net)
+{
+	if (net->broken || !net->started)
+		return;
+	if (virtio_has(net->features, VIRTIO_NET_F_MAC)) {
+		net_announce_send(net);
+		net->announce.n_left = NET_ANNOUNCE_ROUNDS - 1;
+		net_announce_arm(net);
+	}
+	if (virtio_has(net->features, VIRTIO_NET_F_GUEST_ANNOUNCE)) {
+		net->announcing = true;
+		net->changes++;
+		net_config_set_status(net);
+	}
+}
+
+void net_announce_timer(struct loop_source *src, uint32_t events)
+{
+	struct net *net = container_of(src, struct net, announce.timer);
+	uint64_t count;
+
+	if (read(src->fd, &count, sizeof(count)) < 0 || net->announce.n_left == 0)
+		return;
+	net_announce_send(net);
+	if (--net->announce.n_left > 0)
+		net_announce_arm(net);
+}
+
+void net_announce_used(struct net *net)
+{
+	net->announce.in_flight = false;
+}
+
+void net_announce_stop(struct net *net)
+{
+	struct itimerspec never = { 0 };
+
+	net->announce.n_left = 0;
+	net->announce.in_flight = false;
+	timerfd_settime(net->announce.timer.fd, 0, &never, NULL);
+}

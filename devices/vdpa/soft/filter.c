@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Which packets the vDPA NIC in software gives to its guest: modes, MAC addresses, VLANs. */
+#include "devices/vdpa/soft/device.h"
+
+#include <stdlib.h>
+
+#define ETHERTYPE_VLAN 0x8100u
+
+static int soft_compare(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+void soft_filter_reset(struct soft_filter *f)
+{
+	memset(f, 0, sizeof(*f));
+	/* The specification has no default. A guest without the commands, or that has not sent them yet, gets
+	 * everything. */
+	f->mode[VIRTIO_NET_CTRL_RX_PROMISC] = true;
+}
+
+static uint32_t soft_take_macs(uint64_t *table, const uint8_t *macs, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++)
+		table[i] = soft_mac_key(macs + 6 * i);
+	qsort(table, n, sizeof(*table), soft_compare);
+	return n;
+}
+
+void soft_filter_set_macs(struct soft_filter *f, const uint8_t *unicast, uint32_t n_unicast,
+			  const uint8_t *multicast, uint32_t n_multicast)
+{
+	f->n_unicast = soft_take_macs(f->unicast, unicast, n_unicast);
+	f->n_multicast = soft_take_macs(f->multicast, multicast, n_multicast);
+}
+
+static bool soft_has_mac(const uint64_t *table, uint32_t n, uint64_t mac)
+{
+	return bsearch(&mac, table, n, sizeof(*table), soft_compare);
+}
+
+static bool soft_vlan_passes(const struct soft_vdpa *sv, const uint8_t *frame, uint32_t len)
+{
+	unsigned int vid;
+
+	if (!virtio_has(sv->features, VIRTIO_NET_F_CTRL_VLAN) || len < 16 ||
+	    (frame[12] << 8 | frame[13]) != ETHERTYPE_VLAN)
+		return true;
+	vid = (unsigned int)(frame[14] << 8 | frame[15]) & 0xfff;
+	return sv->filter.vlans[vid / 64] >> vid % 64 & 1;
+}
+
+bool soft_filter_passes(const struct soft_vdpa *sv, const uint8_t *frame, uint32_t len)
+{
+	static const uint8_t broadcast[6] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
+	const struct soft_filter *f = &sv->filter;
+	uint64_t mac = soft_mac_key(frame);
+
+	if (f->mode[VIRTIO_NET_CTRL_RX_PROMISC])
+		return true;
+	if (!soft_vlan_passes(sv, frame, len))
+		return false;
+	if (memcmp(frame, broadcast, sizeof(broadcast)) == 0)
+		return !f->mode[VIRTIO_NET_CTRL_RX_NOBCAST];
+	if (soft_multicast(frame))
+		return !f->mode[VIRTIO_NET_CTRL_RX_NOMULTI] &&
+		       (f->mode[VIRTIO_NET_CTRL_RX_ALLMULTI] ||
+			soft_has_mac(f->multicast, f->n_multicast, mac));
+	return !f->mode[VIRTIO_NET_CTRL_RX_NOUNI] &&
+	       (f->mode[VIRTIO_NET_CTRL_RX_ALLUNI] || memcmp(frame, sv->config, 6) == 0 ||
+		soft_has_mac(f->unicast, f->n_unicast, mac));
+}

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A hub without a process of its own, as the port of the vDPA NIC in software: a folder in which every port
+ * is a datagram socket, and each packet goes to all others. For tests: no privileges are needed.
+ */
+#include "devices/vdpa/soft/device.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/inotify.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "vmm/socket_file.h"
+
+#define HUB_MAX_PEERS 32u
+#define HUB_NAME      "port-" /* how the names of sockets begin */
+#define HUB_NAME_MAX  32u
+#define HUB_MTU       1500u
+
+/* A socket gets its name before it can be reached, but not so long before. */
+#define HUB_NEW_SECONDS 1
+
+struct soft_hub {
+	struct soft_port port;
+	int inotify;  /* says that ports came or went */
+	bool changed; /* the folder, since it was read */
+	struct sockaddr_un self;
+	struct socket_file file; /* of @self */
+	char folder[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
+	unsigned int n_peers;
+	struct sockaddr_un peers[HUB_MAX_PEERS];
+};
+
+/* Nothing stands between guests: each may send what any takes; the others drop it. */
+#define HUB_OFFLOADS                                                                                         \
+	(VIRTIO_BIT(VIRTIO_NET_F_CSUM) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_CSUM) |                               \
+	 VIRTIO_BIT(VIRTIO_NET_F_GUEST_TSO4) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_TSO6) |                         \
+	 VIRTIO_BIT(VIRTIO_NET_F_GUEST_ECN) | VIRTIO_BIT(VIRTIO_NET_F_HOST_TSO4) |                           \
+	 VIRTIO_BIT(VIRTIO_NET_F_HOST_TSO6) | VIRTIO_BIT(VIRTIO_NET_F_HOST_ECN))
+
+/* Sets @peer to the entry @name of the folder: whether that is a port, and not our own. */
+static bool hub_is_peer(const struct soft_hub *hub, const char *name, struct sockaddr_un *peer)
+{
+	struct stat st;
+	int len;
+
+	if (strncmp(name, HUB_NAME, strlen(HUB_NAME)) != 0)
+		return false;
+	*peer = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	len = snprintf(peer->sun_path, sizeof(peer->sun_path), "%s/%s", hub->folder, name);
+	return len > 0 && (size_t)len < sizeof(peer->sun_path) &&
+	       strcmp(peer->sun_path, hub->self.sun_path) != 0 && lstat(peer->sun_path, &st) == 0 &&
+	       S_ISSOCK(st.st_mode);
+}
+
+/* Finds the other ports. Those that were known stay, to be looked for again, where the folder cannot be read.
+ */
+static void hub_look(struct soft_hub *hub)
+{
+	DIR *dir = opendir(hub->folder);
+	struct dirent *entry;
+
+	hub->changed = !dir;
+	if (!dir)
+		return;
+	hub->n_peers = 0;
+	while (hub->n_peers < HUB_MAX_PEERS && (entry = readdir(dir)))
+		hub->n_peers += hub_is_peer(hub, entry->d_name, &hub->peers[hub->n_peers]);
+	closedir(dir);
+}
+
+/* Deletes a socket that nobody has, because its owner was killed. A port that has just come looks the same
+ * for a moment, so it is given some time. */
+static void hub_refused(const struct sockaddr_un *peer)
+{
+	struct stat st;
+
+	if (lstat(peer->sun_path, &st) == 0 && S_ISSOCK(st.st_mode) &&
+	    time(NULL) > st.st_ctime + HUB_NEW_SECONDS)
+		unlink(peer->sun_path);
+}
+
+static int hub_send(struct soft_port *port, unsigned int pair, const struct iovec *iov, unsigned int n)
+{
+	struct soft_hub *hub = container_of(port, struct soft_hub, port);
+	struct msghdr msg = { .msg_iov = (struct iovec *)iov,
+			      .msg_iovlen = n,
+			      .msg_namelen = sizeof(struct sockaddr_un) };
+	char events[1024];
+
+	while (read(hub->inotify, events, sizeof(events)) > 0)
+		hub->changed = true;
+	if (hub->changed)
+		hub_look(hub);
+	for (unsigned int i = 0; i < hub->n_peers; i++) {
+		msg.msg_name = &hub->peers[i];
+		/* A peer that does not read loses packets, as on any network. */
+		if (sendmsg(port->sources[0].event.fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 &&
+		    errno == ECONNREFUSED)
+			hub_refused(&hub->peers[i]);
+	}
+	return 0;
+}
+
+static int hub_receive(struct soft_port *port, unsigned int source, void *buf, uint32_t size)
+{
+	ssize_t n = recv(port->sources[0].event.fd, buf, size, MSG_DONTWAIT | MSG_TRUNC);
+
+	if (n < 0)
+		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+	/* A datagram can be empty, or longer than any packet: 1 is too short for one. */
+	return n == 0 || n > size ? 1 : (int)n;
+}
+
+static int hub_set_offloads(struct soft_port *port, uint64_t offloads)
+{
+	return 0;
+}
+
+static int hub_set_pairs(struct soft_port *port, unsigned int n_pairs)
+{
+	return 0;
+}
+
+static void hub_undo(struct guard_undo *undo)
+{
+	socket_file_remove(&container_of(undo, struct soft_hub, port.undo)->file);
+}
+
+static void hub_close(struct soft_port *port)
+{
+	struct soft_hub *hub = container_of(port, struct soft_hub, port);
+
+	guard_del(&port->undo);
+	socket_file_remove(&hub->file);
+	if (port->sources[0].event.fd >= 0)
+		close(port->sources[0].event.fd);
+	if (hub->inotify >= 0)
+		close(hub->inotify);
+	free(hub);
+}
+
+static const struct soft_port_ops hub_ops = {
+	.receive = hub_receive,
+	.send = hub_send,
+	.set_offloads = hub_set_offloads,
+	.set_pairs = hub_set_pairs,
+	.close = hub_close,
+};
+
+/* Processes of other PID namespaces may have our number: what has the name later may be another's. */
+static void hub_know_file(struct soft_hub *hub)
+{
+	struct stat st;
+
+	if (lstat(hub->self.sun_path, &st) < 0)
+		return;
+	hub->file = (struct socket_file){ .dir_fd = AT_FDCWD, .dev = st.st_dev, .ino = st.st_ino };
+	strcpy(hub->file.name, hub->self.sun_path);
+}
+
+/* A name that nobody has: bind() refuses one that is taken. */
+static int hub_bind(struct soft_hub *hub, int fd)
+{
+	struct sockaddr_un *self = &hub->self;
+
+	for (unsigned int i = 0; i < 1000; i++) {
+		snprintf(self->sun_path, sizeof(self->sun_path), "%.*s/" HUB_NAME "%d-%u",
+			 (int)(sizeof(self->sun_path) - HUB_NAME_MAX), hub->folder, (int)getpid(), i);
+		if (bind(fd, (struct sockaddr *)self, sizeof(*self)) == 0) {
+			hub_know_file(hub);
+			return 0;
+		}
+		if (errno != EADDRINUSE)
+			break;
+	}
+	self->sun_path[0] = '\0';
+	return -errno;
+}
+
+static int hub_join(struct soft_hub *hub, const struct net_config *config, struct error *err)
+{
+	int size = 1 << 20, fd, ret;
+
+	strcpy(hub->folder, config->hub);
+	if (mkdir(hub->folder, 0700) < 0 && errno != EEXIST)
+		return error_add(err, -errno, "cannot make the hub's folder %s: %s", hub->folder,
+				 strerror(errno));
+	hub->inotify = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+	if (hub->inotify < 0 || inotify_add_watch(hub->inotify, hub->folder, IN_CREATE | IN_DELETE) < 0)
+		return error_add(
+			err, -errno, "cannot watch the hub's folder %s: %s%s", hub->folder, strerror(errno),
+			errno == EMFILE ? " (raise \"ulimit -n\", or fs.inotify.max_user_instances)" : "");
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	hub->port.sources[0].event.fd = fd;
+	if (fd < 0)
+		return error_add(err, -errno, "cannot create a socket: %s", strerror(errno));
+	/* Less is granted to some: then long packets are lost, not more. */
+	if (setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)) < 0)
+		log_debug("%s: cannot have larger buffers: %s", hub->folder, strerror(errno));
+	ret = hub_bind(hub, fd);
+	if (ret < 0)
+		return error_add(err, ret, "cannot join the hub %s: %s", hub->folder, strerror(-ret));
+	hub->port.undo.fn = hub_undo;
+	hub_look(hub);
+	return 0;
+}
+
+int soft_hub_open(struct soft_port **port, const struct net_config *config, struct error *err)
+{
+	struct soft_hub *hub = calloc(1, sizeof(*hub));
+	int ret;
+
+	if (!hub)
+		return error_add(err, -ENOMEM, "no memory for the hub %s", config->hub);
+	hub->port = (struct soft_port){
+		.ops = &hub_ops,
+		.n_sources = 1,
+		.features = HUB_OFFLOADS,
+		.mtu = HUB_MTU,
+		.mtu_advice = "a hub has no other: the NIC here has to be one of tap= or vdpa=",
+	};
+	hub->port.sources[0].event.fd = hub->port.link.fd = hub->port.raised.fd = hub->inotify = -1;
+	hub->port.name = hub->folder;
+	hub->self.sun_family = AF_UNIX;
+	ret = hub_join(hub, config, err);
+	if (ret < 0) {
+		hub_close(&hub->port);
+		return ret;
+	}
+	*port = &hub->port;
+	return 0;
+}

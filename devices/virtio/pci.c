@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* virtio over PCI: the function with its capabilities, its BAR, and its interrupts. */
+#include "devices/virtio/pci.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <linux/pci_regs.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "vmm/loop.h"
+#include "vmm/shortage.h"
+
+#define VIRTIO_PCI_VENDOR    0x1af4
+#define VIRTIO_PCI_DEVICE    0x1040 /* + device type */
+#define VIRTIO_PCI_SUBSYSTEM 0x0040 /* + device type; from 0x40 on it is a modern device's */
+
+/* The one BAR. MSI-X has pages of its own, and so has each queue's notification: it can become a doorbell. */
+#define VIRTIO_PCI_BAR 0u
+#define BAR_LEN        MIB(1)
+#define BAR_COMMON     0x0000u
+#define BAR_ISR        0x0100u
+#define BAR_CONFIG     0x0200u
+#define BAR_MSIX       0x1000u
+#define BAR_PBA        0x2000u
+#define BAR_NOTIFY     0x3000u
+#define NOTIFY_BYTES   4096u /* notify_off_multiplier */
+
+#define COMMON_BYTES (VIRTIO_PCI_COMMON_Q_RESET + 2u)
+#define ISR_BYTES    1u
+
+_Static_assert(BAR_NOTIFY + VIRTIO_PCI_MAX_QUEUES * NOTIFY_BYTES == BAR_LEN, "a page for each queue");
+_Static_assert(BAR_CONFIG + VIRTIO_PCI_MAX_CONFIG == BAR_MSIX, "configuration ends at the next page");
+_Static_assert((VIRTIO_PCI_MAX_QUEUES + 1) * 16 <= BAR_PBA - BAR_MSIX, "a vector for each queue");
+
+/* Interrupts. All atomics are sequentially consistent: this is no hot path, one is sent a batch at most. */
+
+void virtio_pci_notify_queue(struct virtio_pci *v, unsigned int index)
+{
+	uint16_t vector = v->queues[index].vector;
+
+	if (vector == VIRTIO_MSI_NO_VECTOR)
+		atomic_fetch_or(&v->isr, VIRTIO_PCI_ISR_QUEUE);
+	pci_msix_notify(&v->pci, vector);
+}
+
+void virtio_pci_notify_config(struct virtio_pci *v)
+{
+	v->config_changed = true;
+	atomic_fetch_or(&v->isr, VIRTIO_PCI_ISR_CONFIG);
+	pci_msix_notify(&v->pci, v->config_vector);
+}
+
+void virtio_pci_needs_reset(struct virtio_pci *v)
+{
+	uint8_t before = atomic_fetch_or(&v->status, VIRTIO_CONFIG_S_NEEDS_RESET);
+
+	/* Before DRIVER_OK a device does not interrupt; the driver finds the bit. */
+	if ((before & VIRTIO_CONFIG_S_DRIVER_OK) && !(before & VIRTIO_CONFIG_S_NEEDS_RESET))
+		virtio_pci_notify_config(v);
+}
+
+int virtio_pci_queue_call(const struct virtio_pci *v, unsigned int index)
+{
+	uint16_t vector = v->queues[index].vector;
+
+	return vector < v->pci.n_vectors ? v->pci.vectors[vector].irq.fd : -1;
+}
+
+/* The BAR. @offset counts from the region. */
+
+static void isr_read(struct virtio_pci *v, uint64_t offset, void *data, unsigned int len)
+{
+	uint8_t isr = atomic_exchange(&v->isr, 0);
+
+	memset(data, 0, len);
+	memcpy(data, &isr, sizeof(isr));
+}
+
+static void config_read(struct virtio_pci *v, uint64_t offset, void *data, unsigned int len)
+{
+	if (offset >= v->config_len || len > v->config_len - offset)
+		return;
+	pthread_mutex_lock(&v->lock);
+	v->ops->config_read(v, (uint32_t)offset, data, len);
+	pthread_mutex_unlock(&v->lock);
+}
+
+static void msix_read(struct virtio_pci *v, uint64_t offset, void *data, unsigned int len)
+{
+	pci_msix_table_read(&v->pci, offset, data, len);
+}
+
+static void msix_write(struct virtio_pci *v, uint64_t offset, const void *data, unsigned int len)
+{
+	pci_msix_table_write(&v->pci, offset, data, len);
+}
+
+static void pba_read(struct virtio_pci *v, uint64_t offset, void *data, unsigned int len)
+{
+	pci_msix_pba_read(&v->pci, offset, data, len);
+}
+
+/* What does not meet the ioeventfd: another width, or by way of the window in configuration space. */
+static void notify_write(struct virtio_pci *v, uint64_t offset, const void *data, unsigned int len)
+{
+	if (offset / NOTIFY_BYTES < v->n_queues)
+		loop_signal(v->queues[offset / NOTIFY_BYTES].kick_fd);
+}
+
+static const struct bar_region {
+	uint32_t offset, len;
+	void (*read)(struct virtio_pci *v, uint64_t offset, void *data, unsigned int len);
+	void (*write)(struct virtio_pci *v, uint64_t offset, const void *data, unsigned int len);
+} bar_regions[] = {
+	{ BAR_COMMON, COMMON_BYTES, virtio_pci_common_read, virtio_pci_common_write },
+	{ BAR_ISR, ISR_BYTES, isr_read, NULL },
+	{ BAR_CONFIG, VIRTIO_PCI_MAX_CONFIG, config_read, NULL },
+	{ BAR_MSIX, BAR_PBA - BAR_MSIX, msix_read, msix_write },
+	{ BAR_PBA, BAR_NOTIFY - BAR_PBA, pba_read, NULL },
+	{ BAR_NOTIFY, BAR_LEN - BAR_NOTIFY, NULL, notify_write },
+};
+
+static const struct bar_region *bar_find(uint64_t offset)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(bar_regions); i++) {
+		if (offset >= bar_regions[i].offset && offset - bar_regions[i].offset < bar_regions[i].len)
+			return &bar_regions[i];
+	}
+	return NULL;
+}
+
+static void bar_read(void *opaque, uint64_t offset, void *data, unsigned int len)
+{
+	const struct bar_region *region = bar_find(offset);
+
+	if (region && region->read)
+		region->read(opaque, offset - region->offset, data, len);
+}
+
+static void bar_write(void *opaque, uint64_t offset, const void *data, unsigned int len)
+{
+	const struct bar_region *region = bar_find(offset);
+
+	if (region && region->write)
+		region->write(opaque, offset - region->offset, data, len);
+}
+
+static const struct bus_ops bar_ops = { .read = bar_read, .write = bar_write };
+
+/* Building */
+
+static uint8_t add_capability(struct virtio_pci *v, uint8_t type, uint32_t offset, uint32_t len,
+			      uint8_t cap_len)
+{
+	/* The longest; what follows struct virtio_pci_cap in others is set by the caller. */
+	uint8_t cap[sizeof(struct virtio_pci_cfg_cap)] = { PCI_CAP_ID_VNDR };
+
+	cap[offsetof(struct virtio_pci_cap, cap_len)] = cap_len;
+	cap[offsetof(struct virtio_pci_cap, cfg_type)] = type;
+	cap[offsetof(struct virtio_pci_cap, bar)] = VIRTIO_PCI_BAR;
+	put_le32(cap + offsetof(struct virtio_pci_cap, offset), offset);
+	put_le32(cap + offsetof(struct virtio_pci_cap, length), len);
+	return pci_add_capability(&v->pci, cap, cap_len);
+}
+
+static void add_capabilities(struct virtio_pci *v)
+{
+	const uint8_t len = sizeof(struct virtio_pci_cap);
+
+	add_capability(v, VIRTIO_PCI_CAP_COMMON_CFG, BAR_COMMON, COMMON_BYTES, len);
+	v->notify_cap = add_capability(v, VIRTIO_PCI_CAP_NOTIFY_CFG, BAR_NOTIFY, v->n_queues * NOTIFY_BYTES,
+				       sizeof(struct virtio_pci_notify_cap));
+	put_le32(
+		&v->pci.config[v->notify_cap + offsetof(struct virtio_pci_notify_cap, notify_off_multiplier)],
+		NOTIFY_BYTES);
+	add_capability(v, VIRTIO_PCI_CAP_ISR_CFG, BAR_ISR, ISR_BYTES, len);
+	if (v->config_len > 0)
+		add_capability(v, VIRTIO_PCI_CAP_DEVICE_CFG, BAR_CONFIG, v->config_len, len);
+	pci_add_window(&v->pci,
+		       add_capability(v, VIRTIO_PCI_CAP_PCI_CFG, 0, 0, sizeof(struct virtio_pci_cfg_cap)));
+}
+
+/*
+ * A driver resets its device before it takes bus mastering away. A kernel that another one takes the place of
+ * (kexec) does not: it takes it away, and what the device still wrote would be in memory that is used anew.
+ */
+static void master_lost(struct pci_device *pci)
+{
+	struct virtio_pci *v = container_of(pci, struct virtio_pci, pci);
+
+	pthread_mutex_lock(&v->lock);
+	if (v->status != 0)
+		virtio_pci_reset(v);
+	pthread_mutex_unlock(&v->lock);
+}
+
+static uint64_t notify_addr(const struct virtio_pci *v, unsigned int queue)
+{
+	return v->pci.bar_base[VIRTIO_PCI_BAR] + BAR_NOTIFY + queue * NOTIFY_BYTES;
+}
+
+int virtio_pci_map_doorbell(struct virtio_pci *v, unsigned int index, void *page)
+{
+	return vm_map_page(v->pci.vm, notify_addr(v, index), page);
+}
+
+void virtio_pci_unmap_doorbell(struct virtio_pci *v, unsigned int index)
+{
+	vm_unmap_page(v->pci.vm, notify_addr(v, index));
+}
+
+static void remove_queues(struct virtio_pci *v)
+{
+	for (unsigned int i = 0; i < v->n_built; i++) {
+		vm_del_ioeventfd(v->pci.vm, notify_addr(v, i), v->queues[i].kick_fd);
+		close(v->queues[i].kick_fd);
+	}
+	free(v->queues);
+	v->queues = NULL;
+	v->n_built = 0;
+}
+
+static int add_queue(struct virtio_pci *v, unsigned int index, uint16_t max_size, struct error *err)
+{
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	int ret;
+
+	if (fd < 0)
+		return error_add(err, -errno, "cannot make an eventfd for queue %u: %s%s", index,
+				 strerror(errno), shortage_advice(-errno));
+	ret = vm_add_ioeventfd(v->pci.vm, notify_addr(v, index), fd);
+	if (ret < 0) {
+		close(fd);
+		return error_add(err, ret, "cannot have KVM signal the kicks of queue %u: %s", index,
+				 strerror(-ret));
+	}
+	v->queues[index] = (struct virtio_queue){ .max_size = max_size, .size = max_size, .kick_fd = fd };
+	v->queues[index].vector = VIRTIO_MSI_NO_VECTOR;
+	v->n_built++;
+	return 0;
+}
+
+static int add_queues(struct virtio_pci *v, unsigned int n, const uint16_t *max_sizes, struct error *err)
+{
+	int ret = 0;
+
+	v->queues = calloc(n, sizeof(*v->queues));
+	if (!v->queues)
+		return error_add(err, -ENOMEM, "no memory for %u virtqueues", n);
+	for (unsigned int i = 0; i < n && ret == 0; i++)
+		ret = add_queue(v, i, max_sizes[i], err);
+	if (ret < 0)
+		remove_queues(v);
+	return ret;
+}
+
+int virtio_pci_init(struct virtio_pci *v, struct pci_bus *bus, const struct virtio_ops *ops,
+		    unsigned int device_type, uint32_t class_code, uint32_t config_len, uint64_t offered,
+		    unsigned int n_queues, const uint16_t *max_sizes, struct error *err)
+{
+	const struct pci_ids ids = {
+		.vendor = VIRTIO_PCI_VENDOR,
+		.device = (uint16_t)(VIRTIO_PCI_DEVICE + device_type),
+		.subsystem_vendor = VIRTIO_PCI_VENDOR,
+		.subsystem = (uint16_t)(VIRTIO_PCI_SUBSYSTEM + device_type),
+		.revision = 1,
+		.class_code = class_code,
+	};
+	int ret;
+
+	assert(n_queues > 0 && n_queues <= VIRTIO_PCI_MAX_QUEUES && config_len <= VIRTIO_PCI_MAX_CONFIG);
+	*v = (struct virtio_pci){ .ops = ops, .device_type = device_type, .config_len = config_len };
+	v->offered = offered;
+	v->config_vector = VIRTIO_MSI_NO_VECTOR;
+	v->n_queues = n_queues;
+	ret = pci_add(bus, &v->pci, &ids, err);
+	if (ret < 0)
+		return ret;
+	ret = pci_add_bar(bus, &v->pci, VIRTIO_PCI_BAR, BAR_LEN, &bar_ops, v, err);
+	if (ret < 0)
+		goto remove_pci;
+	ret = pci_add_msix(&v->pci, n_queues + 1, VIRTIO_PCI_BAR, BAR_MSIX, BAR_PBA, err);
+	if (ret < 0)
+		goto remove_pci;
+	ret = add_queues(v, n_queues, max_sizes, err);
+	if (ret < 0)
+		goto remove_pci;
+	add_capabilities(v);
+	pthread_mutex_init(&v->lock, NULL);
+	v->pci.master_lost = master_lost;
+	return 0;
+
+remove_pci:
+	pci_remove(&v->pci);
+	return ret;
+}
+
+void virtio_pci_exit(struct virtio_pci *v)
+{
+	remove_queues(v);
+	pci_remove(&v->pci);
+	pthread_mutex_destroy(&v->lock);
+}
+
+void virtio_pci_limit(struct virtio_pci *v, unsigned int n_queues, const uint16_t *max_sizes,
+		      uint64_t offered)
+{
+	assert(n_queues > 0 && n_queues <= v->n_queues);
+	pthread_mutex_lock(&v->lock);
+	v->offered = offered;
+	v->n_queues = n_queues;
+	for (unsigned int i = 0; i < n_queues; i++) {
+		assert(max_sizes[i] <= VIRTIO_RING_MAX_SIZE);
+		v->queues[i].max_size = max_sizes[i];
+		v->queues[i].size = max_sizes[i];
+	}
+	put_le32(&v->pci.config[v->notify_cap + offsetof(struct virtio_pci_cap, length)],
+		 n_queues * NOTIFY_BYTES);
+	pci_msix_limit(&v->pci, n_queues + 1);
+	pthread_mutex_unlock(&v->lock);
+}

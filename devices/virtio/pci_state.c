@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* virtio over PCI: what of the transport moves with a guest. */
+#include "devices/virtio/pci.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+void virtio_pci_save(struct virtio_pci *v, struct state_writer *w)
+{
+	state_begin(w, "virtio-pci");
+	pthread_mutex_lock(&v->lock);
+	virtio_pci_end_reset(v);
+	state_put_u64(w, "offered", v->offered);
+	state_put_u64(w, "accepted", v->accepted);
+	state_put_u32(w, "status", v->status);
+	state_put_u32(w, "isr", v->isr);
+	state_put_u32(w, "device-feature-select", v->device_feature_select);
+	state_put_u32(w, "driver-feature-select", v->driver_feature_select);
+	state_put_u32(w, "config-vector", v->config_vector);
+	state_put_u32(w, "config-generation", v->config_generation);
+	state_put_u32(w, "queue-select", v->queue_select);
+	state_put_u32(w, "queues", v->n_queues);
+	for (unsigned int i = 0; i < v->n_queues; i++) {
+		const struct virtio_queue *q = &v->queues[i];
+
+		state_begin_indexed(w, "queue", i);
+		state_put_u32(w, "max-size", q->max_size);
+		state_put_u32(w, "size", q->size);
+		state_put_u32(w, "enabled", q->enabled);
+		state_put_u32(w, "vector", q->vector);
+		state_put_u64(w, "desc", q->desc);
+		state_put_u64(w, "driver", q->driver);
+		state_put_u64(w, "device", q->device);
+		state_end(w);
+	}
+	pthread_mutex_unlock(&v->lock);
+	pci_save(&v->pci, w);
+	state_end(w);
+}
+
+static bool vector_valid(const struct virtio_pci *v, uint32_t vector)
+{
+	return vector < v->pci.n_vectors || vector == VIRTIO_MSI_NO_VECTOR;
+}
+
+static int load_queue(const struct virtio_pci *v, unsigned int index, struct virtio_pci_loaded *l,
+		      struct state_node *parent)
+{
+	uint16_t max_size = v->queues[index].max_size;
+	struct virtio_pci_place *q = &l->queues[index];
+	struct state_node node;
+	uint32_t n;
+	int ret = state_child_indexed(&node, parent, "queue", index);
+
+	if (ret == 0)
+		ret = state_get_u32(&node, "max-size", max_size, max_size, &n);
+	if (ret == 0)
+		ret = state_get_u32(&node, "size", max_size > 0, max_size, &q->size);
+	if (ret == 0)
+		ret = state_get_u32(&node, "enabled", 0, max_size > 0, &q->enabled);
+	if (ret == 0)
+		ret = state_get_u32(&node, "vector", 0, VIRTIO_MSI_NO_VECTOR, &q->vector);
+	if (ret == 0)
+		ret = state_get_u64(&node, "desc", 0, UINT64_MAX, &q->desc);
+	if (ret == 0)
+		ret = state_get_u64(&node, "driver", 0, UINT64_MAX, &q->driver);
+	if (ret == 0)
+		ret = state_get_u64(&node, "device", 0, UINT64_MAX, &q->device);
+	if (ret == 0)
+		ret = state_finish(&node);
+	if (ret < 0)
+		return ret;
+	if (q->size > 0 && !virtio_pci_size_valid(q->size, l->accepted))
+		return error_add(node.err, -EINVAL, "queue %u has %u entries, not a power of two", index,
+				 q->size);
+	if (!vector_valid(v, q->vector))
+		return error_add(node.err, -EINVAL, "queue %u has vector %u of %u", index, q->vector,
+				 v->pci.n_vectors);
+	if (q->enabled && !(l->status & VIRTIO_CONFIG_S_FEATURES_OK))
+		return error_add(node.err, -EINVAL, "queue %u is enabled at status 0x%x", index, l->status);
+	return 0;
+}
+
+static int load_registers(struct virtio_pci *v, struct virtio_pci_loaded *l, struct state_node *node)
+{
+	uint32_t n;
+	const struct {
+		const char *name;
+		uint32_t min, max;
+		uint32_t *value;
+	} registers[] = {
+		{ "status", 0, UINT8_MAX, &l->status },
+		{ "isr", 0, VIRTIO_PCI_ISR_QUEUE | VIRTIO_PCI_ISR_CONFIG, &l->isr },
+		{ "device-feature-select", 0, UINT32_MAX, &l->device_feature_select },
+		{ "driver-feature-select", 0, UINT32_MAX, &l->driver_feature_select },
+		{ "config-vector", 0, VIRTIO_MSI_NO_VECTOR, &l->config_vector },
+		{ "config-generation", 0, UINT8_MAX, &l->config_generation },
+		{ "queue-select", 0, UINT16_MAX, &l->queue_select },
+		{ "queues", v->n_queues, v->n_queues, &n },
+	};
+	int ret = state_get_u64(node, "offered", 0, UINT64_MAX, &l->offered);
+
+	if (ret == 0)
+		ret = state_get_u64(node, "accepted", 0, UINT64_MAX, &l->accepted);
+	for (unsigned int i = 0; i < ARRAY_SIZE(registers) && ret == 0; i++)
+		ret = state_get_u32(node, registers[i].name, registers[i].min, registers[i].max,
+				    registers[i].value);
+	return ret;
+}
+
+static int check_registers(struct virtio_pci *v, const struct virtio_pci_loaded *l, struct error *err)
+{
+	uint64_t missing = 0;
+
+	/* Without a driver nobody has seen any. With one that has accepted only the accepted matter, which it
+	 * can have again after a reset; between the two it may have seen all. */
+	if (l->status & VIRTIO_CONFIG_S_FEATURES_OK)
+		missing = l->accepted & ~v->offered;
+	else if (l->status & VIRTIO_CONFIG_S_DRIVER)
+		missing = l->offered & ~v->offered;
+	if (missing)
+		return error_add(err, -EINVAL,
+				 "features 0x%" PRIx64 " that the guest's driver %s are not offered here",
+				 missing,
+				 l->status & VIRTIO_CONFIG_S_FEATURES_OK ? "has accepted" : "may accept now");
+	if (!virtio_pci_status_legal((uint8_t)l->status))
+		return error_add(err, -EINVAL, "device status 0x%x does not exist", l->status);
+	/* Before FEATURES_OK the register holds whatever the driver has written. */
+	if ((l->status & VIRTIO_CONFIG_S_FEATURES_OK) &&
+	    ((l->accepted & ~l->offered) || !virtio_pci_features_valid(v, l->accepted)))
+		return error_add(err, -EINVAL,
+				 "the driver cannot have accepted features 0x%" PRIx64 " of 0x%" PRIx64
+				 " offered",
+				 l->accepted, l->offered);
+	if (!vector_valid(v, l->config_vector))
+		return error_add(err, -EINVAL, "configuration changes have vector %u of %u", l->config_vector,
+				 v->pci.n_vectors);
+	return 0;
+}
+
+void virtio_pci_set(struct virtio_pci *v, const struct virtio_pci_loaded *l)
+{
+	pthread_mutex_lock(&v->lock);
+	pci_set(&v->pci, &l->pci);
+	v->offered &= l->offered;
+	v->accepted = l->accepted;
+	v->status = (uint8_t)l->status;
+	v->isr = (uint8_t)l->isr;
+	v->device_feature_select = l->device_feature_select;
+	v->driver_feature_select = l->driver_feature_select;
+	v->config_vector = (uint16_t)l->config_vector;
+	v->config_generation = (uint8_t)l->config_generation;
+	v->queue_select = (uint16_t)l->queue_select;
+	for (unsigned int i = 0; i < v->n_queues; i++) {
+		struct virtio_queue *q = &v->queues[i];
+		const struct virtio_pci_place *place = &l->queues[i];
+
+		q->size = (uint16_t)place->size;
+		q->enabled = place->enabled;
+		q->vector = (uint16_t)place->vector;
+		q->desc = place->desc;
+		q->driver = place->driver;
+		q->device = place->device;
+	}
+	/* The next look at the generation sees another one, whatever was read at the source. */
+	v->config_changed = true;
+	pthread_mutex_unlock(&v->lock);
+}
+
+int virtio_pci_get(struct virtio_pci *v, struct state_node *parent, struct virtio_pci_loaded *l)
+{
+	struct state_node node;
+	int ret;
+
+	*l = (struct virtio_pci_loaded){ 0 };
+	pthread_mutex_lock(&v->lock);
+	ret = state_child(&node, parent, "virtio-pci");
+	if (ret == 0)
+		ret = load_registers(v, l, &node);
+	if (ret == 0)
+		ret = check_registers(v, l, node.err);
+	for (unsigned int i = 0; i < v->n_queues && ret == 0; i++)
+		ret = load_queue(v, i, l, &node);
+	if (ret == 0)
+		ret = pci_get(&v->pci, &node, &l->pci);
+	if (ret == 0)
+		ret = state_finish(&node);
+	pthread_mutex_unlock(&v->lock);
+	return ret;
+}

@@ -1,0 +1,525 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The disk as a guest's driver sees it: every request, right and wrong, on a file of the host. */
+#define _GNU_SOURCE
+#include "tests/unit/devices/blk/blk_fixture.h"
+
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+/* What the disk asks of the host, in its order: W write, F flush, H hole, Z zeroes. In the place of libc's.
+ */
+static char calls[256];
+static _Atomic unsigned int n_calls;
+static _Atomic int fail_flush, fail_write, fail_allocate; /* errno */
+
+static void note(char call)
+{
+	calls[n_calls++ % sizeof(calls)] = call;
+}
+
+static void forget_calls(void)
+{
+	memset(calls, 0, sizeof(calls));
+	n_calls = 0;
+}
+
+int fdatasync(int fd)
+{
+	note('F');
+	errno = fail_flush;
+	return fail_flush ? -1 : (int)syscall(SYS_fdatasync, fd);
+}
+
+ssize_t pwritev(int fd, const struct iovec *iov, int n, off_t offset)
+{
+	note('W');
+	errno = fail_write;
+	return fail_write ? -1 : syscall(SYS_pwritev, fd, iov, n, offset, 0);
+}
+
+int fallocate(int fd, int mode, off_t offset, off_t len)
+{
+	note(mode & 2 ? 'H' : 'Z');
+	errno = fail_allocate;
+	return fail_allocate ? -1 : (int)syscall(SYS_fallocate, fd, mode, offset, len);
+}
+
+static char path[64];
+
+/* In the place of what asks the host. Of this machine's storage nothing is known: direct I/O of its own may
+ * want more. */
+static bool no_direct;
+
+void blk_limits_ask(int fd, bool is_device, uint32_t block_len, struct blk_limits *l)
+{
+	*l = (struct blk_limits){ .block_len = block_len,
+				  .physical_len = 4096,
+				  .discard_len = 4096,
+				  .can_direct = !no_direct,
+				  .mem_align = 4096,
+				  .offset_align = 4096 };
+}
+
+static int setup_with(void **state, bool direct)
+{
+	struct disk_guest *g = calloc(1, sizeof(*g));
+
+	snprintf(path, sizeof(path), "/var/tmp/ferry-blk-%d", (int)getpid());
+	no_direct = !direct;
+	make_disk(path, DISK_LEN);
+	fail_flush = fail_write = fail_allocate = 0;
+	disk_guest_init(g, path, false, false);
+	/* The machine's folder can be one that does without. */
+	assert_false(no_direct && g->blk->file.direct);
+	disk_start(g, ALL);
+	forget_calls();
+	*state = g;
+	return 0;
+}
+
+static int setup(void **state)
+{
+	return setup_with(state, true);
+}
+
+static int setup_cached(void **state)
+{
+	return setup_with(state, false);
+}
+
+static int teardown(void **state)
+{
+	struct disk_guest *g = *state;
+
+	disk_guest_exit(g);
+	free(g);
+	unlink(path);
+	return 0;
+}
+
+static void test_what_the_guest_sees(void **state)
+{
+	struct disk_guest *g = *state;
+	char id[VIRTIO_BLK_ID_BYTES + 1] = { 0 };
+
+	assert_int_equal(fake_config_read(g->host, 1, PCI_VENDOR_ID, 4), 0x10421af4);
+	assert_int_equal(disk_offered(g),
+			 VIRTIO_BIT(VIRTIO_F_VERSION_1) | VIRTIO_BIT(28) | VIRTIO_BIT(29) |
+				 VIRTIO_BIT(VIRTIO_BLK_F_SIZE_MAX) | VIRTIO_BIT(VIRTIO_BLK_F_SEG_MAX) |
+				 VIRTIO_BIT(VIRTIO_BLK_F_BLK_SIZE) | VIRTIO_BIT(VIRTIO_BLK_F_TOPOLOGY) |
+				 VIRTIO_BIT(VIRTIO_BLK_F_FLUSH) | VIRTIO_BIT(VIRTIO_BLK_F_DISCARD) |
+				 VIRTIO_BIT(VIRTIO_BLK_F_WRITE_ZEROES));
+	assert_int_equal(reg_read(g, g->config, 4), DISK_LEN / 512);
+	assert_int_equal(reg_read(g, g->config + 4, 4), 0);
+	assert_int_equal(reg_read(g, g->config + 8, 4), MIB(1));
+	assert_int_equal(reg_read(g, g->config + 12, 4), 254);
+	assert_int_equal(reg_read(g, g->config + 20, 4), 512);
+	assert_int_equal(reg_read(g, g->config + 40, 4), 16);
+	assert_int_equal(reg_read(g, g->config + 48, 4), BLK_MAX_WRITE_ZEROES_SECTORS);
+	assert_int_equal(reg_read(g, g->config + 56, 1), 1);
+
+	assert_int_equal(request(g, VIRTIO_BLK_T_GET_ID, 0, 0, 20), VIRTIO_BLK_S_OK);
+	memcpy(id, bytes_at(g, DATA, 20), 20);
+	assert_string_equal(id, "disk0");
+	assert_int_equal(request(g, VIRTIO_BLK_T_GET_ID, 0, 0, 19), VIRTIO_BLK_S_IOERR);
+}
+
+static void assert_round_trip(struct disk_guest *g, uint64_t sector, uint64_t at, uint32_t len)
+{
+	uint8_t *back = malloc(len);
+
+	fill(g, at, len, (unsigned int)(sector + at));
+	assert_int_equal(request(g, VIRTIO_BLK_T_OUT, sector, at, len), VIRTIO_BLK_S_OK);
+	host_read(path, sector * 512, back, len);
+	assert_memory_equal(back, bytes_at(g, DATA + at, len), len);
+	memset(bytes_at(g, DATA + at, len), 0, len);
+	assert_int_equal(request(g, VIRTIO_BLK_T_IN, sector, at, len), VIRTIO_BLK_S_OK);
+	assert_memory_equal(back, bytes_at(g, DATA + at, len), len);
+	free(back);
+}
+
+static void test_read_and_write(void **state)
+{
+	struct disk_guest *g = *state;
+
+	assert_round_trip(g, 0, 0, 512);
+	assert_round_trip(g, 7, 4096, 4096);
+	assert_round_trip(g, DISK_LEN / 512 - 1, 512, 512);
+	assert_round_trip(g, 9, 0, MIB(2));
+	/* Where direct I/O cannot go: buffers at odd places, longer than the way around. */
+	assert_round_trip(g, 3, 1, 512);
+	assert_round_trip(g, 3, 3, MIB(1));
+	assert_int_equal(request(g, VIRTIO_BLK_T_IN, 0, 0, 0), VIRTIO_BLK_S_OK);
+}
+
+/* Header, data and status cut anywhere, in direct and indirect descriptors. */
+static void test_any_layout(void **state)
+{
+	struct disk_guest *g = *state;
+	uint8_t back[1024];
+	uint32_t len;
+
+	for (unsigned int i = 0; i < 2; i++) {
+		struct virtio_seg header = new_header(g, VIRTIO_BLK_T_OUT, 40), status = new_status(g);
+		uint8_t *p = bytes_at(g, header.addr, 32);
+		struct virtio_seg out[] = { { header.addr, 7 },
+					    { header.addr + 7, 9 + 3 },
+					    { DATA, 500 },
+					    { DATA + 500, 521 },
+					    status };
+
+		fill(g, 0, 1024, 77 + i);
+		memcpy(p + 16, bytes_at(g, DATA, 3), 3);
+		/* The data is 3 bytes behind the header and 1021 at DATA. */
+		submit(g, out, 4, 1, i);
+		assert_int_equal(finish_in(g, &len, FAKE_PATIENCE_MS), VIRTIO_BLK_S_OK);
+		assert_int_equal(len, 1);
+		host_read(path, 40 * 512, back, sizeof(back));
+		assert_memory_equal(back, p + 16, 3);
+		assert_memory_equal(back + 3, bytes_at(g, DATA, 1021), 1021);
+
+		header = new_header(g, VIRTIO_BLK_T_IN, 40);
+		status = new_status(g);
+		struct virtio_seg in[] = {
+			header, { DATA + 4096, 1 }, { DATA + 8192, 1000 }, { DATA + 16384, 24 }
+		};
+
+		submit(g, in, 1, 3, i);
+		assert_int_equal(finish_in(g, &len, FAKE_PATIENCE_MS), VIRTIO_BLK_S_OK);
+		assert_int_equal(len, 1025);
+		assert_memory_equal(back, bytes_at(g, DATA + 4096, 1), 1);
+		assert_memory_equal(back + 1, bytes_at(g, DATA + 8192, 1000), 1000);
+		assert_memory_equal(back + 1001, bytes_at(g, DATA + 16384, 23), 23);
+	}
+}
+
+static void test_bounds(void **state)
+{
+	static const struct {
+		uint64_t sector;
+		uint32_t len;
+	} wrong[] = {
+		{ DISK_LEN / 512, 512 },
+		{ DISK_LEN / 512 - 1, 1024 },
+		{ UINT64_MAX, 512 },
+		{ UINT64_MAX - 1, 1024 },
+		{ UINT64_MAX / 512 + 1, 512 },
+		{ (uint64_t)1 << 55, 512 },
+		{ 0, DISK_LEN + 512 },
+		{ 0, 511 },
+		{ 0, 513 },
+		{ 0, 1 },
+	};
+	struct disk_guest *g = *state;
+	uint8_t back[512], zero[512] = { 0 };
+
+	fill(g, 0, DISK_LEN + 512, 5);
+	for (unsigned int i = 0; i < ARRAY_SIZE(wrong); i++) {
+		assert_int_equal(request(g, VIRTIO_BLK_T_OUT, wrong[i].sector, 0, wrong[i].len),
+				 VIRTIO_BLK_S_IOERR);
+		assert_int_equal(request(g, VIRTIO_BLK_T_IN, wrong[i].sector, 0, wrong[i].len),
+				 VIRTIO_BLK_S_IOERR);
+	}
+	host_read(path, 0, back, 512);
+	assert_memory_equal(back, zero, 512);
+	host_read(path, DISK_LEN - 512, back, 512);
+	assert_memory_equal(back, zero, 512);
+	assert_int_equal(n_calls, 0);
+}
+
+static void test_discard_and_zeroes(void **state)
+{
+	static const int errors[] = { 0, EOPNOTSUPP };
+	static const uint32_t types[] = { VIRTIO_BLK_T_DISCARD, VIRTIO_BLK_T_WRITE_ZEROES,
+					  VIRTIO_BLK_T_WRITE_ZEROES };
+	struct disk_guest *g = *state;
+	uint8_t *back = malloc(MIB(2)), *zero = calloc(1, MIB(2));
+
+	for (unsigned int i = 0; i < 6; i++) {
+		bool stays = i / 3 == 1 && types[i % 3] == VIRTIO_BLK_T_DISCARD;
+
+		fail_allocate = 0;
+		fill(g, MIB(1), MIB(2), i);
+		assert_int_equal(request(g, VIRTIO_BLK_T_OUT, 0, MIB(1), MIB(2)), VIRTIO_BLK_S_OK);
+		fail_allocate = errors[i / 3];
+		forget_calls();
+		assert_int_equal(request_range(g, types[i % 3], 8, 2000, i % 3 == 2), VIRTIO_BLK_S_OK);
+		if (!fail_allocate && types[i % 3] == VIRTIO_BLK_T_DISCARD)
+			assert_string_equal(calls, "H");
+		host_read(path, 0, back, MIB(2));
+		assert_memory_equal(back, bytes_at(g, DATA + MIB(1), 4096), 4096);
+		assert_memory_equal(back + 2008 * 512, bytes_at(g, DATA + MIB(1) + 2008 * 512, 4096), 4096);
+		if (stays)
+			assert_memory_equal(back, bytes_at(g, DATA + MIB(1), MIB(2)), MIB(2));
+		else
+			assert_memory_equal(back + 4096, zero, 2000 * 512);
+	}
+	fail_allocate = EIO;
+	assert_int_equal(request_range(g, VIRTIO_BLK_T_DISCARD, 8, 8, 0), VIRTIO_BLK_S_IOERR);
+	assert_int_equal(request_range(g, VIRTIO_BLK_T_WRITE_ZEROES, 8, 8, 0), VIRTIO_BLK_S_IOERR);
+	free(back);
+	free(zero);
+}
+
+static void test_wrong_ranges(void **state)
+{
+	const uint32_t discard = VIRTIO_BLK_T_DISCARD, zeroes = VIRTIO_BLK_T_WRITE_ZEROES;
+	struct disk_guest *g = *state;
+	uint8_t *p = bytes_at(g, DATA, 32 * BLK_RANGE_LEN);
+
+	assert_int_equal(request_range(g, discard, 0, 8, 1), VIRTIO_BLK_S_UNSUPP);
+	assert_int_equal(request_range(g, zeroes, 0, 8, 2), VIRTIO_BLK_S_UNSUPP);
+	assert_int_equal(request_range(g, discard, 0, UINT32_MAX, 0), VIRTIO_BLK_S_IOERR);
+	assert_int_equal(request_range(g, zeroes, 0, BLK_MAX_WRITE_ZEROES_SECTORS + 1, 0),
+			 VIRTIO_BLK_S_IOERR);
+	assert_int_equal(request_range(g, discard, DISK_LEN / 512 - 1, 2, 0), VIRTIO_BLK_S_IOERR);
+	assert_int_equal(request_range(g, zeroes, UINT64_MAX, 1, 0), VIRTIO_BLK_S_IOERR);
+	assert_int_equal(request_range(g, zeroes, UINT64_MAX - 7, 8, 0), VIRTIO_BLK_S_IOERR);
+	assert_int_equal(request(g, discard, 0, 0, 15), VIRTIO_BLK_S_IOERR);
+	assert_int_equal(request(g, discard, 0, 0, 17), VIRTIO_BLK_S_IOERR);
+	memset(p, 0, 32 * BLK_RANGE_LEN);
+	assert_int_equal(request(g, discard, 0, 0, 17 * BLK_RANGE_LEN), VIRTIO_BLK_S_IOERR);
+	assert_int_equal(request(g, zeroes, 0, 0, 2 * BLK_RANGE_LEN), VIRTIO_BLK_S_IOERR);
+	assert_int_equal(n_calls, 0);
+	/* Nothing at all, and as many as there may be. */
+	assert_int_equal(request(g, discard, 0, 0, 0), VIRTIO_BLK_S_OK);
+	for (unsigned int i = 0; i < 16; i++) {
+		put_le64(p + i * BLK_RANGE_LEN, i * 8);
+		put_le32(p + i * BLK_RANGE_LEN + 8, 8);
+	}
+	assert_int_equal(request(g, discard, 0, 0, 16 * BLK_RANGE_LEN), VIRTIO_BLK_S_OK);
+	assert_string_equal(calls, "HHHHHHHHHHHHHHHH");
+}
+
+static void test_flush(void **state)
+{
+	struct disk_guest *g = *state;
+
+	assert_int_equal(request(g, VIRTIO_BLK_T_OUT, 0, 0, 512), VIRTIO_BLK_S_OK);
+	assert_int_equal(request(g, VIRTIO_BLK_T_OUT, 1, 0, 512), VIRTIO_BLK_S_OK);
+	assert_int_equal(request(g, VIRTIO_BLK_T_FLUSH, 0, 0, 0), VIRTIO_BLK_S_OK);
+	assert_int_equal(request(g, VIRTIO_BLK_T_OUT, 2, 0, 512), VIRTIO_BLK_S_OK);
+	assert_string_equal(calls, "WWFW");
+	fail_flush = EIO;
+	assert_int_equal(request(g, VIRTIO_BLK_T_FLUSH, 0, 0, 0), VIRTIO_BLK_S_IOERR);
+	fail_flush = 0;
+	fail_write = ENOSPC;
+	assert_int_equal(request(g, VIRTIO_BLK_T_OUT, 0, 0, 512), VIRTIO_BLK_S_IOERR);
+	fail_write = 0;
+	assert_int_equal(request(g, VIRTIO_BLK_T_OUT, 0, 0, 512), VIRTIO_BLK_S_OK);
+
+	/* Several at once keep their order. */
+	forget_calls();
+	for (unsigned int i = 0; i < 12; i++) {
+		struct virtio_seg header =
+			new_header(g, i % 3 == 2 ? VIRTIO_BLK_T_FLUSH : VIRTIO_BLK_T_OUT, i);
+		struct virtio_seg segs[] = { header, { DATA, 512 }, new_status(g) };
+
+		if (i % 3 == 2)
+			segs[1] = segs[2];
+		submit(g, segs, i % 3 == 2 ? 1 : 2, 1, false);
+	}
+	for (unsigned int i = 0; i < 12; i++)
+		assert_int_equal(finish(g), VIRTIO_BLK_S_OK);
+	assert_string_equal(calls, "WWFWWFWWFWWF");
+}
+
+/* A driver that does not know of flushes takes what is completed for stable. */
+static void test_without_flush(void **state)
+{
+	struct disk_guest *g = *state;
+
+	disk_start(g, ~VIRTIO_BIT(VIRTIO_BLK_F_FLUSH));
+	assert_int_equal(request(g, VIRTIO_BLK_T_OUT, 0, 0, 512), VIRTIO_BLK_S_OK);
+	assert_string_equal(calls, "WF");
+	fail_flush = EIO;
+	assert_int_equal(request(g, VIRTIO_BLK_T_OUT, 0, 0, 512), VIRTIO_BLK_S_IOERR);
+	/* And what has not been negotiated does not exist. */
+	fail_flush = 0;
+	disk_start(g, ~(VIRTIO_BIT(VIRTIO_BLK_F_DISCARD) | VIRTIO_BIT(29)));
+	assert_int_equal(request_range(g, VIRTIO_BLK_T_DISCARD, 0, 8, 0), VIRTIO_BLK_S_UNSUPP);
+	assert_int_equal(request_range(g, VIRTIO_BLK_T_WRITE_ZEROES, 0, 8, 0), VIRTIO_BLK_S_OK);
+}
+
+static void test_hostile(void **state)
+{
+	static const uint32_t types[] = { 2, 3, 5, 6, 7, 9, 10, 12, 14, 0x80000000, UINT32_MAX };
+	struct disk_guest *g = *state;
+	struct virtio_seg header, status;
+	uint32_t len;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(types); i++)
+		assert_int_equal(request(g, types[i], 0, 0, 512), VIRTIO_BLK_S_UNSUPP);
+	/* No status: given back, untouched. */
+	header = new_header(g, VIRTIO_BLK_T_FLUSH, 0);
+	assert_true(fake_driver_add(&g->ring, &header, 1, 0) >= 0);
+	publish(g);
+	assert_true(finish_in(g, &len, FAKE_PATIENCE_MS) >= 0);
+	assert_int_equal(len, 0);
+	/* A short header, and none. */
+	header = new_header(g, VIRTIO_BLK_T_FLUSH, 0);
+	status = new_status(g);
+	struct virtio_seg segs[] = { { header.addr, 15 }, status };
+	submit(g, segs, 1, 1, false);
+	assert_int_equal(finish(g), VIRTIO_BLK_S_IOERR);
+	submit(g, &segs[1], 0, 1, false);
+	assert_int_equal(finish(g), VIRTIO_BLK_S_IOERR);
+	/* The kind of buffer that does not go with the type. */
+	segs[0] = new_header(g, VIRTIO_BLK_T_OUT, 0);
+	segs[1] = (struct virtio_seg){ DATA, 513 };
+	submit(g, segs, 1, 1, false);
+	assert_int_equal(finish(g), VIRTIO_BLK_S_OK);
+	assert_int_equal(n_calls, 0);
+
+	/* What breaks the ring stops the disk, until its driver's reset. */
+	segs[0].addr = GUEST_MEM;
+	submit(g, segs, 1, 1, false);
+	assert_int_equal(finish_in(g, &len, 50), TIMED_OUT);
+	assert_int_equal(disk_status(g), BROKEN);
+	disk_start(g, ALL);
+	assert_round_trip(g, 0, 0, 512);
+}
+
+/* Not in guest memory, or nowhere: a disk that nobody can ask, until the reset. */
+static void test_ring_outside(void **state)
+{
+	struct disk_guest *g = *state;
+
+	for (unsigned int i = 0; i < 2; i++) {
+		disk_negotiate(g, ALL);
+		set_up_ring(g, BLK_RING_SIZE, i == 0 ? GUEST_MEM : RING, i == 0);
+		reg_write(g, g->common + VIRTIO_PCI_COMMON_STATUS, DRIVER_OK, 1);
+		assert_int_equal(disk_status(g), i == 0 ? BROKEN : DRIVER_OK);
+		reg_write(g, g->notify, 0, 2);
+	}
+	disk_start(g, ALL);
+	assert_round_trip(g, 0, 0, 512);
+}
+
+static void test_marks_what_it_reads(void **state)
+{
+	struct disk_guest *g = *state;
+	struct memory *m = &g->host->vm.memory;
+	uint64_t *bitmap = calloc(memory_bitmap_words(m), sizeof(*bitmap));
+
+	assert_int_equal(memory_log_start(m), 0);
+	assert_int_equal(request(g, VIRTIO_BLK_T_IN, 0, 4096 + 512, 8192), VIRTIO_BLK_S_OK);
+	memory_log_take(m, bitmap);
+	for (uint64_t page = DATA >> PAGE_SHIFT; page < (DATA + 0x10000) >> PAGE_SHIFT; page++) {
+		bool touched = page >= (DATA >> PAGE_SHIFT) + 1 && page <= (DATA >> PAGE_SHIFT) + 3;
+
+		assert_int_equal(bitmap[page / 64] >> page % 64 & 1, touched);
+	}
+	assert_true(bitmap[(STATUSES >> PAGE_SHIFT) / 64] >> (STATUSES >> PAGE_SHIFT) % 64 & 1);
+	assert_false(bitmap[(HEADERS >> PAGE_SHIFT) / 64] >> (HEADERS >> PAGE_SHIFT) % 64 & 1);
+	free(bitmap);
+	memory_log_stop(m);
+}
+
+static void test_read_only(void **state)
+{
+	struct disk_guest *g = *state, ro = { 0 };
+	uint8_t back[512], zero[512] = { 0 };
+
+	disk_guest_exit(g);
+	disk_guest_init(&ro, path, true, false);
+	disk_start(&ro, ALL);
+	assert_true(virtio_has(ro.features, VIRTIO_BLK_F_RO));
+	assert_false(virtio_has(ro.features, VIRTIO_BLK_F_DISCARD));
+	fill(&ro, 0, 512, 1);
+	assert_int_equal(request(&ro, VIRTIO_BLK_T_OUT, 0, 0, 512), VIRTIO_BLK_S_IOERR);
+	assert_int_equal(request(&ro, VIRTIO_BLK_T_OUT, 0, 0, 0), VIRTIO_BLK_S_IOERR);
+	assert_int_equal(request_range(&ro, VIRTIO_BLK_T_DISCARD, 0, 8, 0), VIRTIO_BLK_S_UNSUPP);
+	assert_int_equal(request(&ro, VIRTIO_BLK_T_FLUSH, 0, 0, 0), VIRTIO_BLK_S_OK);
+	assert_int_equal(request(&ro, VIRTIO_BLK_T_IN, 0, 0, 512), VIRTIO_BLK_S_OK);
+	assert_memory_equal(bytes_at(&ro, DATA, 512), zero, 512);
+	host_read(path, 0, back, 512);
+	assert_memory_equal(back, zero, 512);
+	disk_guest_exit(&ro);
+	disk_guest_init(g, path, false, false);
+}
+
+/* A file that has become shorter behind our back is an error, not a signal nor zeroes. */
+static void test_shrunk(void **state)
+{
+	struct disk_guest *g = *state;
+
+	assert_int_equal(truncate(path, MIB(1)), 0);
+	assert_int_equal(request(g, VIRTIO_BLK_T_IN, MIB(1) / 512 - 1, 0, 1024), VIRTIO_BLK_S_IOERR);
+	assert_int_equal(request(g, VIRTIO_BLK_T_IN, 0, 0, 1024), VIRTIO_BLK_S_OK);
+}
+
+static void assert_not_opened(const char *at, bool read_only, const char *reason)
+{
+	struct disk_guest g;
+	struct error err;
+
+	assert_true(disk_guest_try(&g, at, read_only, false, &err) < 0);
+	if (!strstr(err.text, reason) || strchr(err.text, '\n'))
+		fail_msg("'%s' is not in: %s", reason, err.text);
+	disk_guest_exit(&g);
+}
+
+static void test_locks(void **state)
+{
+	struct disk_guest *g = *state, readers[2];
+
+	assert_not_opened(path, false, "is locked by another process that uses it");
+	assert_not_opened(path, true, "is locked by another process that writes it");
+	/* For a guest that is still to come. */
+	disk_guest_init(&readers[0], path, false, true);
+	disk_guest_exit(&readers[0]);
+	disk_guest_exit(g);
+	disk_guest_init(&readers[0], path, true, false);
+	disk_guest_init(&readers[1], path, true, false);
+	assert_not_opened(path, false, "is locked");
+	disk_guest_exit(&readers[0]);
+	assert_not_opened(path, false, "is locked");
+	disk_guest_exit(&readers[1]);
+	disk_guest_init(g, path, false, false);
+}
+
+static void test_no_disk(void **state)
+{
+	char fifo[80];
+
+	assert_not_opened("/nowhere/disk", false, "cannot open the disk /nowhere/disk: No such file");
+	assert_not_opened("/var/tmp", false, "the disk /var/tmp is a directory");
+	assert_not_opened("/var/tmp", true, "the disk /var/tmp is a directory");
+	assert_not_opened("/dev/null", false, "/dev/null is not a file");
+	snprintf(fifo, sizeof(fifo), "%s-fifo", path);
+	assert_int_equal(mkfifo(fifo, 0600), 0);
+	assert_not_opened(fifo, true, "is not a file");
+	unlink(fifo);
+	assert_int_equal(truncate(path, 0), 0);
+	assert_not_opened(path, false, "is empty");
+	assert_int_equal(truncate(path, 513), 0);
+	assert_not_opened(path, false, "has 513 bytes, which is not a multiple of 512");
+}
+
+#define BOTH(test)                                                                                           \
+	cmocka_unit_test_setup_teardown(test, setup, teardown),                                              \
+		cmocka_unit_test_setup_teardown(test, setup_cached, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_what_the_guest_sees, setup, teardown),
+		BOTH(test_read_and_write),
+		BOTH(test_any_layout),
+		BOTH(test_bounds),
+		BOTH(test_discard_and_zeroes),
+		BOTH(test_wrong_ranges),
+		BOTH(test_flush),
+		cmocka_unit_test_setup_teardown(test_without_flush, setup, teardown),
+		BOTH(test_hostile),
+		cmocka_unit_test_setup_teardown(test_ring_outside, setup, teardown),
+		BOTH(test_marks_what_it_reads),
+		BOTH(test_read_only),
+		BOTH(test_shrunk),
+		BOTH(test_locks),
+		cmocka_unit_test_setup_teardown(test_no_disk, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

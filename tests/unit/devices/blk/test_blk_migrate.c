@@ -1,0 +1,551 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The disk handed over with its guest, and kept where that fails: its lock, its caches, its state. */
+#define _GNU_SOURCE
+#include <libfdt.h>
+#include <sys/syscall.h>
+
+#include "tests/unit/devices/blk/blk_fixture.h"
+
+static _Atomic int fail_flush; /* errno */
+static _Atomic unsigned int n_flushes, n_drops;
+
+/* In the place of libc's. */
+int fdatasync(int fd)
+{
+	n_flushes++;
+	errno = fail_flush;
+	return fail_flush ? -1 : (int)syscall(SYS_fdatasync, fd);
+}
+
+int posix_fadvise(int fd, off_t offset, off_t len, int advice)
+{
+	n_drops += advice == POSIX_FADV_DONTNEED && offset == 0 && len == 0;
+	return 0;
+}
+
+static char path[64];
+
+struct pair {
+	struct disk_guest a, b; /* source and destination */
+};
+
+static int setup(void **state)
+{
+	struct pair *p = calloc(1, sizeof(*p));
+
+	snprintf(path, sizeof(path), "/var/tmp/ferry-blk-migrate-%d", (int)getpid());
+	make_disk(path, DISK_LEN);
+	fail_flush = 0;
+	n_flushes = n_drops = 0;
+	disk_guest_init(&p->a, path, false, false);
+	disk_start(&p->a, ALL);
+	disk_guest_init(&p->b, path, false, true);
+	*state = p;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct pair *p = *state;
+
+	disk_guest_exit(&p->a);
+	disk_guest_exit(&p->b);
+	free(p);
+	unlink(path);
+	return 0;
+}
+
+static struct tree write_warm(struct disk_guest *g, bool first)
+{
+	struct state_writer w;
+	struct tree t;
+
+	assert_int_equal(state_open_writer(&w), 0);
+	assert_int_equal(blk_device_ops.warm_save(&g->blk->device, &w, first), first);
+	assert_int_equal(state_close(&w, &t.fdt, &t.len), 0);
+	return t;
+}
+
+static void warm(struct pair *p)
+{
+	assert_taken(&p->b, blk_device_ops.accept, write_tree(&p->a, blk_device_ops.describe));
+	assert_taken(&p->b, blk_device_ops.warm_load, write_warm(&p->a, true));
+	free(write_warm(&p->a, false).fdt);
+}
+
+static struct tree stop(struct pair *p)
+{
+	rest(&p->a);
+	copy_guest(&p->b, &p->a);
+	return write_tree(&p->a, blk_device_ops.save);
+}
+
+static void migrate(struct pair *p)
+{
+	warm(p);
+	assert_taken(&p->b, blk_device_ops.load, stop(p));
+	blk_device_ops.resume(&p->b.blk->device, true);
+	blk_device_ops.release(&p->a.blk->device);
+}
+
+static void give_up(struct pair *p)
+{
+	struct error err = { 0 };
+
+	if (blk_device_ops.reclaim(&p->a.blk->device, &err) < 0)
+		fail_msg("%s", err.text);
+	blk_device_ops.resume(&p->a.blk->device, false);
+}
+
+/* Writes through one guest, reads what the file has. */
+static void assert_works(struct disk_guest *g, uint64_t sector)
+{
+	uint8_t back[4096];
+
+	fill(g, 0, sizeof(back), (unsigned int)sector);
+	assert_int_equal(request(g, VIRTIO_BLK_T_OUT, sector, 0, sizeof(back)), VIRTIO_BLK_S_OK);
+	assert_int_equal(request(g, VIRTIO_BLK_T_IN, sector, 8192, sizeof(back)), VIRTIO_BLK_S_OK);
+	assert_memory_equal(bytes_at(g, DATA, 4096), bytes_at(g, DATA + 8192, 4096), 4096);
+	host_read(path, sector * 512, back, sizeof(back));
+	assert_memory_equal(bytes_at(g, DATA, 4096), back, 4096);
+}
+
+static void assert_locked_out(const char *reason)
+{
+	struct disk_guest other;
+	struct error err;
+
+	assert_true(disk_guest_try(&other, path, false, false, &err) < 0);
+	assert_non_null(strstr(err.text, reason));
+	disk_guest_exit(&other);
+}
+
+static void test_hand_over(void **state)
+{
+	struct pair *p = *state;
+	unsigned int before;
+	struct tree t;
+
+	assert_works(&p->a, 5);
+	before = n_flushes;
+	warm(p);
+	assert_int_equal(n_drops, 1);
+	settle(&p->a);
+	assert_int_equal(n_flushes, before + 1);
+	assert_locked_out("is locked");
+	t = stop(p);
+	/* All is on the storage before anybody else can have it; what is cached there is forgotten after. */
+	assert_int_equal(n_flushes, before + 2);
+	assert_taken(&p->b, blk_device_ops.load, t);
+	assert_int_equal(n_drops, 2);
+	assert_locked_out("is locked");
+	blk_device_ops.resume(&p->b.blk->device, true);
+	blk_device_ops.release(&p->a.blk->device);
+	assert_locked_out("is locked");
+	assert_works(&p->b, 6);
+	/* And on. */
+	disk_guest_exit(&p->a);
+	p->a = p->b;
+	disk_guest_init(&p->b, path, false, true);
+	migrate(p);
+	assert_works(&p->b, 7);
+	disk_start(&p->b, ALL);
+	assert_works(&p->b, 8);
+}
+
+/* What waits in the ring goes with it, untouched; and nothing waits for all of it to be done. */
+static void test_waiting_requests(void **state)
+{
+	struct pair *p = *state;
+	unsigned int n = 60;
+	struct tree t;
+
+	warm(p);
+	for (unsigned int i = 0; i < n; i++) {
+		struct virtio_seg segs[] = { new_header(&p->a, VIRTIO_BLK_T_OUT, i * 8),
+					     { DATA, 4096 },
+					     { 0, 0 } };
+
+		segs[2] = new_status(&p->a);
+		if (i == 20) {
+			rest(&p->a);
+			/* Paused is paused, kicked or not. */
+			reg_write(&p->a, p->a.notify, 0, 2);
+		}
+		submit(&p->a, segs, 2, 1, false);
+	}
+	rest(&p->a);
+	assert_int_equal(p->a.blk->vring.n_in_flight, 0);
+	copy_guest(&p->b, &p->a);
+	t = write_tree(&p->a, blk_device_ops.save);
+	assert_taken(&p->b, blk_device_ops.load, t);
+	blk_device_ops.resume(&p->b.blk->device, true);
+	blk_device_ops.release(&p->a.blk->device);
+	for (unsigned int i = 0; i < n; i++)
+		assert_int_equal(finish(&p->b), VIRTIO_BLK_S_OK);
+	assert_works(&p->b, 1);
+}
+
+static void test_given_up(void **state)
+{
+	struct pair *p = *state;
+	struct error err = { 0 };
+	struct tree t;
+
+	/* Stopped, nothing sent. */
+	rest(&p->a);
+	assert_locked_out("is locked");
+	give_up(p);
+	assert_works(&p->a, 1);
+	/* Saved, nothing arrived. */
+	warm(p);
+	free(stop(p).fdt);
+	give_up(p);
+	assert_locked_out("is locked");
+	assert_works(&p->a, 2);
+	/* The destination has it, and cannot be asked to let go: the guest does not run here. */
+	t = stop(p);
+	assert_taken(&p->b, blk_device_ops.load, t);
+	assert_int_equal(blk_device_ops.reclaim(&p->a.blk->device, &err), -EAGAIN);
+	assert_non_null(strstr(err.text, "is locked by another process"));
+	/* It ends. */
+	blk_device_ops.release(&p->b.blk->device);
+	give_up(p);
+	assert_works(&p->a, 3);
+	disk_guest_exit(&p->b);
+	disk_guest_init(&p->b, path, false, true);
+	migrate(p);
+	assert_works(&p->b, 4);
+}
+
+static void test_somebody_else(void **state)
+{
+	struct pair *p = *state;
+	struct disk_guest third;
+	struct tree t;
+
+	warm(p);
+	t = stop(p);
+	disk_guest_init(&third, path, false, false);
+	assert_refused(&p->b, blk_device_ops.load, t, "is locked by another process that uses it");
+	disk_guest_exit(&third);
+	give_up(p);
+	assert_works(&p->a, 1);
+}
+
+/* Of the same size, and not the same: found out while the source can still go on. */
+static void test_another_disk(void **state)
+{
+	struct pair *p = *state;
+	char other[80];
+
+	snprintf(other, sizeof(other), "%s-other", path);
+	make_disk(other, DISK_LEN);
+	disk_guest_exit(&p->b);
+	disk_guest_init(&p->b, other, false, true);
+	assert_works(&p->a, 100);
+	warm(p);
+	assert_refused(&p->b, blk_device_ops.load, stop(p), "does not begin as the guest's disk does");
+	blk_device_ops.release(&p->b.blk->device);
+	unlink(other);
+	give_up(p);
+	assert_works(&p->a, 1);
+}
+
+/* The kernel tells once that something is lost: whoever asked, the guest hears of it, and stays. */
+static void test_lost_writes(void **state)
+{
+	struct pair *p = *state;
+	struct error err = { 0 };
+
+	warm(p);
+	fail_flush = EIO;
+	settle(&p->a);
+	fail_flush = 0;
+	assert_int_equal(request(&p->a, VIRTIO_BLK_T_FLUSH, 0, 0, 0), VIRTIO_BLK_S_IOERR);
+	assert_int_equal(request(&p->a, VIRTIO_BLK_T_FLUSH, 0, 0, 0), VIRTIO_BLK_S_OK);
+
+	fail_flush = ENOSPC;
+	blk_device_ops.pause(&p->a.blk->device);
+	assert_int_equal(blk_device_ops.settle(&p->a.blk->device, end_of(3000), &err), -EIO);
+	assert_non_null(strstr(err.text, "cannot write back what the guest has written"));
+	fail_flush = 0;
+	assert_locked_out("is locked");
+	give_up(p);
+	assert_int_equal(request(&p->a, VIRTIO_BLK_T_FLUSH, 0, 0, 0), VIRTIO_BLK_S_IOERR);
+	assert_works(&p->a, 1);
+	migrate(p);
+	assert_works(&p->b, 2);
+}
+
+static void test_not_accepted(void **state)
+{
+	struct pair *p = *state;
+
+	disk_guest_exit(&p->b);
+	disk_guest_init(&p->b, path, true, true);
+	assert_refused(&p->b, blk_device_ops.accept, write_tree(&p->a, blk_device_ops.describe),
+		       "disk0: the guest's disk is written, ");
+	disk_guest_exit(&p->b);
+	assert_int_equal(truncate(path, DISK_LEN + 512), 0);
+	disk_guest_init(&p->b, path, false, true);
+	assert_refused(&p->b, blk_device_ops.accept, write_tree(&p->a, blk_device_ops.describe),
+		       "disk0: the guest's disk has 4194304 bytes, ");
+	disk_guest_exit(&p->b);
+	assert_int_equal(truncate(path, DISK_LEN), 0);
+	disk_guest_init(&p->b, path, false, true);
+	p->b.blk->offered &= ~VIRTIO_BIT(VIRTIO_BLK_F_DISCARD);
+	assert_refused(&p->b, blk_device_ops.accept, write_tree(&p->a, blk_device_ops.describe),
+		       "shown VIRTIO_BLK_F_DISCARD, which is not offered here");
+	p->b.blk->offered = p->a.blk->offered;
+	p->b.blk->file.block_len = 4096;
+	assert_refused(&p->b, blk_device_ops.accept, write_tree(&p->a, blk_device_ops.describe),
+		       "has blocks of 512 bytes");
+	p->b.blk->file.block_len = 512;
+	migrate(p);
+	assert_works(&p->b, 1);
+}
+
+/* A byte of the configuration that the source has shown its guest, and whether it can be kept here. */
+static void what_the_guest_has_read_stays_or_is_refused(void **state)
+{
+	static const struct {
+		unsigned int at;
+		uint8_t value;
+		bool taken;
+	} bytes[] = {
+		{ 10, 0, true },    /* size_max: 0 is less than here */
+		{ 11, 1, false },   /* more */
+		{ 12, 10, true },   /* seg_max: 10 */
+		{ 12, 255, false }, /* 255 */
+		{ 24, 0, true },    /* physical_block_exp, of storage that looks otherwise there */
+		{ 24, 11, true },   /* the largest */
+		{ 24, 12, false },  /* and no shift by more */
+		{ 26, 9, true },    /* min_io_size */
+		{ 44, 1, true },    /* discard_sector_alignment */
+		{ 47, 1, false },   /* 2^24 sectors and more */
+		{ 42, 0, true },    /* max_discard_seg: as here */
+		{ 42, 1, false },   /* 2^16 more */
+		{ 56, 0, false },   /* write_zeroes_may_unmap */
+		{ 32, 1, false },   /* writeback, and what else no Ferry shows */
+		{ 28, 1, false },   /* opt_io_size */
+		{ 57, 1, false },
+	};
+	struct pair *p = *state;
+	uint8_t config[BLK_CONFIG_LEN];
+
+	memcpy(config, p->a.blk->config, sizeof(config));
+	for (unsigned int i = 0; i < ARRAY_SIZE(bytes); i++) {
+		struct tree t;
+
+		p->a.blk->config[bytes[i].at] = bytes[i].value;
+		t = write_tree(&p->a, blk_device_ops.describe);
+		if (bytes[i].taken) {
+			assert_taken(&p->b, blk_device_ops.accept, t);
+			assert_memory_equal(p->b.blk->config, p->a.blk->config, sizeof(config));
+		} else {
+			assert_refused(&p->b, blk_device_ops.accept, t, "other limits");
+		}
+		memcpy(p->a.blk->config, config, sizeof(config));
+	}
+}
+
+/* Without the features that came later: it keeps what it knows, here as there. */
+static void a_guest_of_an_older_ferry_is_taken_as_it_is(void **state)
+{
+	const uint64_t later = VIRTIO_BIT(VIRTIO_BLK_F_SIZE_MAX) | VIRTIO_BIT(VIRTIO_BLK_F_TOPOLOGY);
+	struct pair *p = *state;
+	uint16_t size = BLK_RING_SIZE;
+
+	p->a.blk->offered &= ~later;
+	virtio_pci_limit(&p->a.blk->virtio, 1, &size, p->a.blk->offered);
+	memset(p->a.blk->config + 8, 0, 4);
+	memset(p->a.blk->config + 24, 0, 8);
+	disk_start(&p->a, ALL);
+	assert_int_equal(p->a.features & later, 0);
+	migrate(p);
+	assert_int_equal(disk_offered(&p->b), p->a.features);
+	assert_int_equal(reg_read(&p->b, p->b.config + 8, 4), 0);
+	assert_int_equal(reg_read(&p->b, p->b.config + 24, 8), 0);
+	assert_works(&p->b, 1);
+}
+
+static void test_read_only(void **state)
+{
+	struct pair *p = *state;
+
+	disk_guest_exit(&p->a);
+	disk_guest_exit(&p->b);
+	disk_guest_init(&p->a, path, true, false);
+	disk_guest_init(&p->b, path, true, true);
+	disk_start(&p->a, ALL);
+	migrate(p);
+	assert_int_equal(request(&p->b, VIRTIO_BLK_T_IN, 0, 0, 4096), VIRTIO_BLK_S_OK);
+	assert_int_equal(request(&p->b, VIRTIO_BLK_T_OUT, 0, 0, 4096), VIRTIO_BLK_S_IOERR);
+}
+
+/* A driver that is not there, or that broke the rules, moves as it is. */
+static void test_other_drivers(void **state)
+{
+	struct virtio_seg segs[] = { { GUEST_MEM, 16 }, { DATA, 1 } };
+	struct pair *p = *state;
+	uint32_t len;
+
+	submit(&p->a, segs, 1, 1, false);
+	assert_int_equal(finish_in(&p->a, &len, 50), TIMED_OUT);
+	migrate(p);
+	assert_int_equal(disk_status(&p->b), BROKEN);
+	disk_start(&p->b, ALL);
+	assert_works(&p->b, 1);
+	disk_reset(&p->b);
+
+	disk_guest_exit(&p->a);
+	p->a = p->b;
+	disk_guest_init(&p->b, path, false, true);
+	migrate(p);
+	assert_int_equal(disk_status(&p->b), 0);
+	disk_start(&p->b, ALL);
+	assert_works(&p->b, 2);
+}
+
+static void test_same_bytes(void **state)
+{
+	struct pair *p = *state;
+	struct tree a, again, b;
+
+	assert_works(&p->a, 1);
+	warm(p);
+	a = stop(p);
+	again = write_tree(&p->a, blk_device_ops.save);
+	assert_int_equal(a.len, again.len);
+	assert_memory_equal(a.fdt, again.fdt, a.len);
+	assert_taken(&p->b, blk_device_ops.load, again);
+	b = write_tree(&p->b, blk_device_ops.save);
+	assert_int_equal(a.len, b.len);
+	assert_memory_equal(a.fdt, b.fdt, a.len);
+	free(a.fdt);
+	free(b.fdt);
+}
+
+static void test_cut_off(void **state)
+{
+	int (*const ops[])(struct device *, struct state_node *) = {
+		blk_device_ops.accept,
+		blk_device_ops.warm_load,
+		blk_device_ops.load,
+	};
+	struct pair *p = *state;
+	struct tree trees[3];
+	struct error err;
+
+	trees[0] = write_tree(&p->a, blk_device_ops.describe);
+	trees[1] = write_warm(&p->a, true);
+	trees[2] = stop(p);
+	for (unsigned int i = 0; i < 3; i++) {
+		for (uint32_t len = 0; len < trees[i].len; len++) {
+			/* Exact, so that the sanitizer sees the end. */
+			void *cut = malloc(len ? len : 1);
+
+			memcpy(cut, trees[i].fdt, len);
+			assert_true(read_tree(&p->b, ops[i], cut, len, &err) < 0);
+			free(cut);
+		}
+		assert_taken(&p->b, ops[i], trees[i]);
+	}
+	blk_device_ops.resume(&p->b.blk->device, true);
+	assert_works(&p->b, 1);
+}
+
+/* Changes a number in the tree's node at @node. */
+static void tamper(struct tree *t, const char *node, const char *name, uint32_t v)
+{
+	int offset = fdt_path_offset(t->fdt, node);
+
+	assert_true(offset >= 0);
+	assert_int_equal(fdt_setprop_inplace_u32(t->fdt, offset, name, v), 0);
+}
+
+static void test_tampered(void **state)
+{
+	static const struct {
+		bool describe;
+		const char *node, *name;
+		uint32_t value;
+	} changes[] = {
+		{ true, "/", "block-len", 511 },
+		{ true, "/", "block-len", 1024 },
+		{ true, "/", "read-only", 2 },
+		{ true, "/", "queue-size", 0 },
+		{ true, "/", "queue-size", 100 },
+		{ true, "/", "queue-size", 512 },
+		{ true, "/", "queue-size", 65536 },
+		{ false, "/ring", "last-avail", 5 },
+		{ false, "/ring", "used-idx", 5 },
+		{ false, "/ring", "used-idx", 65536 },
+		{ false, "/virtio/virtio-pci", "status", 0x100 },
+		{ false, "/virtio/virtio-pci", "status", 4 },
+		{ false, "/virtio/virtio-pci", "status", 0 },
+		{ false, "/virtio/virtio-pci/queue@0", "enabled", 0 },
+		{ false, "/virtio/virtio-pci/queue@0", "size", 3 },
+	};
+	struct pair *p = *state;
+	struct error err;
+	struct tree t;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(changes); i++) {
+		disk_guest_exit(&p->b);
+		disk_guest_init(&p->b, path, false, true);
+		t = changes[i].describe ? write_tree(&p->a, blk_device_ops.describe) : stop(p);
+		tamper(&t, changes[i].node, changes[i].name, changes[i].value);
+		if (read_tree(&p->b, changes[i].describe ? blk_device_ops.accept : blk_device_ops.load, t.fdt,
+			      t.len, &err) == 0)
+			fail_msg("%s %s %u was taken", changes[i].node, changes[i].name, changes[i].value);
+		/* All of it is read before any of it is taken over. */
+		assert_int_equal(p->b.blk->virtio.status, 0);
+		assert_false(p->b.blk->virtio.queues[0].enabled);
+		assert_false(p->b.blk->started || p->b.blk->has_ring);
+		free(t.fdt);
+		blk_device_ops.release(&p->b.blk->device);
+		give_up(p);
+		assert_works(&p->a, i);
+	}
+}
+
+/* No Ferry writes that: a request is answered before the ring is saved. */
+static void test_in_flight(void **state)
+{
+	struct pair *p = *state;
+	struct vring_chain chain;
+	struct virtio_seg segs[] = { new_header(&p->a, VIRTIO_BLK_T_FLUSH, 0), new_status(&p->a) };
+
+	warm(p);
+	rest(&p->a);
+	submit(&p->a, segs, 1, 1, false);
+	assert_int_equal(vring_pop(&p->a.blk->vring, &chain), 1);
+	copy_guest(&p->b, &p->a);
+	assert_refused(&p->b, blk_device_ops.load, write_tree(&p->a, blk_device_ops.save),
+		       "disk0: 1 requests are in flight");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_hand_over, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_waiting_requests, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_given_up, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_somebody_else, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_another_disk, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_lost_writes, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_not_accepted, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_the_guest_has_read_stays_or_is_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_guest_of_an_older_ferry_is_taken_as_it_is, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_read_only, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_other_drivers, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_same_bytes, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_cut_off, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_tampered, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_in_flight, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

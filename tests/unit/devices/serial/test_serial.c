@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The UART's registers, and its saved state. */
+#include "tests/unit/devices/serial/serial_fixture.h"
+
+#include <errno.h>
+
+/* What Linux' autoconfig() and THRE test look for. */
+static void test_registers(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t both[2];
+
+	f->config.serial = SERIAL_NONE;
+	start(f);
+	out(f, IER, 0xff);
+	assert_int_equal(in(f, IER), 0x0f);
+	out(f, IER, 0);
+	assert_int_equal(in(f, IER), 0);
+	out(f, MCR, 0x1a);
+	assert_int_equal(in(f, MSR) & 0xf0, 0x90);
+	out(f, MCR, 0x0b);
+	assert_int_equal(in(f, MSR), 0xb0);
+	out(f, IIR, 1);
+	assert_int_equal(in(f, IIR), 0xc1);
+	out(f, IIR, 0);
+	assert_int_equal(in(f, IIR), 0x01);
+	out(f, SCR, 0xa5);
+	assert_int_equal(in(f, SCR), 0xa5);
+	out(f, LCR, 0x83);
+	out(f, DATA, 0x0c);
+	out(f, IER, 0x01);
+	bus_read(&f->vm.pio, LAYOUT_SERIAL_PORT, both, 2);
+	assert_memory_equal(both, "\x0c\x01", 2);
+	out(f, LCR, 0x03);
+	assert_int_equal(in(f, IER), 0);
+	assert_int_equal(in(f, LSR), 0x60);
+	assert_int_equal(in(f, DATA), 0);
+
+	assert_false(fake_line_is_high());
+	for (int i = 0; i < 2; i++) {
+		out(f, IER, 2);
+		assert_true(fake_line_is_high());
+		assert_int_equal(in(f, IIR), 0x02);
+		assert_int_equal(in(f, IIR), 0x01);
+		assert_false(fake_line_is_high());
+		out(f, IER, 0);
+	}
+	out(f, IER, 2);
+	in(f, IIR);
+	out(f, DATA, 'x');
+	assert_int_equal(in(f, IIR), 0x02);
+}
+
+static void test_loopback(void **state)
+{
+	struct fixture *f = *state;
+
+	f->config.serial = SERIAL_NONE;
+	start(f);
+	out(f, MCR, 0x10);
+	for (unsigned int i = 0; i < 1000; i++)
+		out(f, DATA, (uint8_t)i);
+	for (unsigned int i = 0; i < 64; i++) {
+		assert_int_equal(in(f, LSR), 0x61);
+		assert_int_equal(in(f, DATA), i);
+	}
+	assert_int_equal(in(f, LSR), 0x60);
+	out(f, DATA, 'x');
+	out(f, IIR, 3);
+	assert_int_equal(in(f, LSR), 0x60);
+}
+
+static void save(struct fixture *f, void **fdt, uint32_t *len)
+{
+	struct state_writer w;
+
+	assert_int_equal(state_open_writer(&w), 0);
+	f->vm.devices->ops->save(f->vm.devices, &w);
+	assert_int_equal(state_close(&w, fdt, len), 0);
+}
+
+static int restore(struct fixture *f, const void *fdt, uint32_t len)
+{
+	struct state_node root;
+	int ret;
+
+	memset(&f->err, 0, sizeof(f->err));
+	assert_int_equal(state_open(&root, fdt, len, &f->err), 0);
+	ret = f->vm.devices->ops->load(f->vm.devices, &root);
+	return ret < 0 ? ret : state_finish(&root);
+}
+
+static void restart(struct fixture *f)
+{
+	stop(f);
+	loop_exit(&f->vm.loop);
+	memset(&f->vm, 0, sizeof(f->vm));
+	assert_int_equal(loop_init(&f->vm.loop), 0);
+	fake_line_reset();
+	start(f);
+}
+
+/* A guest that has not yet opened the port loses nothing by clearing it. */
+static void test_early_input(void **state)
+{
+	struct fixture *f = *state;
+	int client;
+
+	start(f);
+	client = join(f);
+	write_all(client, "early", 5);
+	say(f, "x");
+	read_text(client, "x");
+	out(f, IIR, 7);
+	out(f, IER, 1);
+	assert_int_equal(in(f, LSR), 0x60);
+	hear_text(f, "early");
+	close(client);
+}
+
+/* A handler may do more than read: write, and as a console does, with interrupts off for a moment. */
+static void answer(struct fixture *f, unsigned int how)
+{
+	if (how & 1)
+		out(f, IER, 0);
+	if (how & 2)
+		say(f, "x");
+	if (how & 7)
+		out(f, IER, how & 4 ? 3 : 1);
+}
+
+/* An IOAPIC takes COM1's line by its edges: a reason for an interrupt that rose without one is never seen. */
+static void a_guest_that_sees_edges_alone_hears_all(void **state)
+{
+	static uint8_t typed[6000], heard[6000 + 32];
+	struct fixture *f = *state;
+	unsigned int edges = 0, n = 0, iir, seed = 1;
+	int client;
+
+	for (unsigned int i = 0; i < sizeof(typed); i++)
+		typed[i] = (uint8_t)(i * 7 + i / 256);
+	start(f);
+	client = join(f);
+	write_all(client, typed, sizeof(typed));
+	out(f, MCR, 0x0b);
+	out(f, IER, 1);
+	while (n < sizeof(typed)) {
+		edges = fake_line_wait_edge(edges);
+		while (!((iir = in(f, IIR)) & 1)) {
+			for (unsigned int i = (unsigned int)rand_r(&seed) % 32; i > 0 && (in(f, LSR) & 1);
+			     i--)
+				heard[n++] = in(f, DATA);
+			answer(f, (unsigned int)rand_r(&seed) % 16);
+		}
+	}
+	assert_int_equal(n, sizeof(typed));
+	assert_memory_equal(heard, typed, sizeof(typed));
+	close(client);
+}
+
+static void test_state(void **state)
+{
+	struct fixture *f = *state;
+	const struct device_ops *ops;
+	void *first, *second;
+	uint32_t len, len2;
+	int client;
+
+	start(f);
+	ops = f->vm.devices->ops;
+	out(f, LCR, 0x83);
+	out(f, DATA, 0x12);
+	out(f, IER, 0x34);
+	out(f, LCR, 0x03);
+	out(f, IIR, 1);
+	out(f, MCR, 0x0b);
+	out(f, SCR, 0x99);
+	client = join(f);
+	write_all(client, "typed", 5);
+	out(f, IER, 0x03);
+	fake_line_wait_high();
+	/* The line may be up for the transmitter: wait for what was typed. */
+	while (!(in(f, LSR) & 1))
+		;
+	ops->pause(f->vm.devices);
+	save(f, &first, &len);
+	/* Input while paused is held back: saving again gives the same. */
+	write_all(client, "later", 5);
+	say(f, "x");
+	read_text(client, "x");
+	ops->resume(f->vm.devices, false);
+	close(client);
+
+	restart(f);
+	assert_int_equal(restore(f, first, len), 0);
+	save(f, &second, &len2);
+	assert_int_equal(len, len2);
+	assert_memory_equal(first, second, len);
+	assert_false(fake_line_is_high());
+	f->vm.devices->ops->resume(f->vm.devices, true);
+	assert_true(fake_line_is_high());
+	assert_int_equal(in(f, IIR), 0xc4);
+	assert_int_equal(in(f, SCR), 0x99);
+	hear_text(f, "typed");
+	free(first);
+	free(second);
+}
+
+static void test_paused(void **state)
+{
+	struct fixture *f = *state;
+	const struct device_ops *ops;
+	void *first, *second;
+	uint32_t len, len2;
+	int client;
+
+	start(f);
+	ops = f->vm.devices->ops;
+	out(f, IER, 1);
+	out(f, MCR, 0x0b);
+	client = join(f);
+	say(f, "w");
+	read_text(client, "w");
+	ops->pause(f->vm.devices);
+	save(f, &first, &len);
+	write_all(client, "held", 4);
+	/* The answer to what the guest says shows that the main thread has seen the input too. */
+	say(f, "x");
+	read_text(client, "x");
+	save(f, &second, &len2);
+	assert_int_equal(len, len2);
+	assert_memory_equal(first, second, len);
+	assert_false(fake_line_is_high());
+	ops->resume(f->vm.devices, false);
+	hear_text(f, "held");
+	close(client);
+	free(first);
+	free(second);
+}
+
+static void test_state_refused(void **state)
+{
+	static const struct {
+		const char *name;
+		uint32_t bad;
+	} t[] = { { "ier", 0x10 },  { "lcr", 0x100 }, { "mcr", 0x20 }, { "scr", 0x100 },
+		  { "dll", 0x100 }, { "dlm", 0x100 }, { "fifo", 2 },   { "thr-pending", 2 },
+		  { "rx", 65 },     { "more", 0 } };
+	struct fixture *f = *state;
+	uint8_t rx[65] = { 0 };
+
+	f->config.serial = SERIAL_NONE;
+	start(f);
+	/* Round ARRAY_SIZE(t): nothing is wrong. */
+	for (unsigned int bad = 0; bad <= ARRAY_SIZE(t); bad++) {
+		struct state_writer w;
+		void *fdt;
+		uint32_t len;
+
+		assert_int_equal(state_open_writer(&w), 0);
+		for (unsigned int i = 0; i < ARRAY_SIZE(t) - 2; i++)
+			state_put_u32(&w, t[i].name, i == bad ? t[i].bad : 1);
+		state_put_blob(&w, "rx", rx, bad == ARRAY_SIZE(t) - 2 ? 65 : 64);
+		if (bad == ARRAY_SIZE(t) - 1)
+			state_put_u32(&w, t[bad].name, 0);
+		assert_int_equal(state_close(&w, &fdt, &len), 0);
+		assert_int_equal(restore(f, fdt, len), bad == ARRAY_SIZE(t) ? 0 : -EINVAL);
+		if (bad < ARRAY_SIZE(t))
+			assert_non_null(strstr(f->err.text, t[bad].name));
+		/* Nothing of it is there before it is all good. */
+		assert_int_equal(in(f, SCR), bad == ARRAY_SIZE(t));
+		free(fdt);
+	}
+}
+
+#define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(test_registers),
+		T(test_loopback),
+		T(test_early_input),
+		T(test_state),
+		T(test_paused),
+		T(test_state_refused),
+		T(a_guest_that_sees_edges_alone_hears_all),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,488 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The vDPA NIC in software: rings, mappings, life, and what each control command does to packets. */
+#include "tests/unit/devices/vdpa/soft/soft_fixture.h"
+
+/* Everything but what changes the place of the control queue and the header. */
+#define PLAIN (~(BIT(VIRTIO_NET_F_MQ) | BIT(VIRTIO_NET_F_RSS) | BIT(VIRTIO_NET_F_HASH_REPORT)))
+
+static const uint8_t own[6] = SOFT_RIG_MAC, other[6] = { 0x52, 0x54, 0, 0, 0, 2 },
+		     third[6] = { 0x52, 0x54, 0, 0, 0, 3 }, group[6] = { 0x33, 0x33, 0, 0, 0, 1 },
+		     group2[6] = { 0x33, 0x33, 0, 0, 0, 2 }, all[6] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
+
+static uint32_t make_frame(uint8_t *frame, const uint8_t *to, uint8_t mark)
+{
+	memset(frame, mark, 200);
+	memcpy(frame, to, 6);
+	memcpy(frame + 6, third, 6);
+	frame[12] = 0x88;
+	frame[13] = 0xb5;
+	return 200;
+}
+
+/* An Ethernet frame from the network for @to, and whether the guest gets it at pair 0. */
+static bool gets(struct soft_rig *r, const uint8_t *to)
+{
+	uint8_t frame[256], in[256];
+	uint32_t len = make_frame(frame, to, 7);
+	int got;
+
+	soft_rig_post(r, 0, 1, 1024);
+	soft_net_send(&r->net, NULL, frame, len);
+	soft_settle(r);
+	got = soft_rig_received(r, 0, NULL, in, sizeof(in));
+	if (got >= 0) {
+		assert_int_equal(got, len);
+		assert_memory_equal(in, frame, len);
+	}
+	return got >= 0;
+}
+
+static bool gets_vlan(struct soft_rig *r, uint16_t vid)
+{
+	uint8_t frame[256], in[256];
+	uint32_t len = make_frame(frame, own, 9);
+
+	frame[12] = 0x81;
+	frame[13] = 0;
+	frame[14] = (uint8_t)(0x20 | vid >> 8);
+	frame[15] = (uint8_t)vid;
+	soft_rig_post(r, 0, 1, 1024);
+	soft_net_send(&r->net, NULL, frame, len);
+	soft_settle(r);
+	return soft_rig_received(r, 0, NULL, in, sizeof(in)) == (int)len;
+}
+
+static int rx_mode(struct soft_rig *r, uint8_t cmd, uint8_t on)
+{
+	return command(r, VIRTIO_NET_CTRL_RX, cmd, &on, 1);
+}
+
+/* Data */
+
+static void test_both_ways(void **state)
+{
+	struct soft_rig *r = *state;
+	uint8_t frame[256], in[256];
+	uint32_t len = make_frame(frame, other, 5);
+
+	soft_rig_start(r, PLAIN);
+	assert_true(gets(r, own));
+	assert_int_equal(soft_rig_calls(r, 0), 1);
+	soft_rig_send(r, 0, NULL, frame, len);
+	assert_int_equal(soft_net_receive(&r->net, NULL, in, sizeof(in), 2000), len);
+	assert_memory_equal(in, frame, len);
+	soft_settle(r);
+	assert_int_equal(soft_rig_reap(r, 0), 1);
+}
+
+/* Small rings, many rounds: indexes wrap, with and without event_idx. */
+static void test_wrap(void **state)
+{
+	struct soft_rig *r = *state;
+
+	for (unsigned int event_idx = 0; event_idx < 2; event_idx++) {
+		r->size = 8;
+		r->base[0] = r->base[1] = 65530;
+		soft_rig_start(r, event_idx ? PLAIN : PLAIN & ~BIT(VIRTIO_RING_F_EVENT_IDX));
+		for (unsigned int i = 0; i < 100; i++) {
+			uint8_t frame[256], in[256];
+			uint32_t len = make_frame(frame, other, (uint8_t)i);
+
+			assert_true(gets(r, own));
+			soft_rig_send(r, 0, NULL, frame, len);
+			assert_int_equal(soft_net_receive(&r->net, NULL, in, sizeof(in), 2000), len);
+			assert_memory_equal(in, frame, len);
+			soft_settle(r);
+			assert_int_equal(soft_rig_reap(r, 0), 1);
+		}
+		soft_rig_reset(r);
+	}
+}
+
+static void test_merged(void **state)
+{
+	struct soft_rig *r = *state;
+	static uint8_t frame[9000], in[9000];
+
+	soft_rig_start(r, PLAIN);
+	memset(frame, 3, sizeof(frame));
+	memcpy(frame, own, 6);
+	/* The first is so small that the header lies in two. */
+	soft_rig_post(r, 0, 20, 512);
+	soft_net_send(&r->net, NULL, frame, sizeof(frame));
+	soft_settle(r);
+	assert_int_equal(soft_rig_received(r, 0, NULL, in, sizeof(in)), sizeof(frame));
+	assert_memory_equal(in, frame, sizeof(frame));
+	soft_rig_reset(r);
+
+	/* Without the feature it has to fit in one; what does not is dropped, and the buffer stays. */
+	soft_rig_start(r, PLAIN & ~BIT(VIRTIO_NET_F_MRG_RXBUF));
+	soft_rig_post(r, 0, 2, 1024);
+	soft_net_send(&r->net, NULL, frame, sizeof(frame));
+	soft_net_send(&r->net, NULL, frame, 300);
+	soft_settle(r);
+	assert_int_equal(soft_rig_received(r, 0, NULL, in, sizeof(in)), 300);
+}
+
+/* More pieces than a port takes at once. */
+static void test_pieces(void **state)
+{
+	struct soft_rig *r = *state;
+	struct virtio_seg segs[64];
+	uint8_t frame[256], in[256];
+	uint32_t len = make_frame(frame, other, 5);
+
+	soft_rig_start(r, PLAIN);
+	memset(segs, 0, sizeof(segs));
+	assert_int_equal(memory_write(&r->mem, 0x800000, "\0\0\0\0\0\0\0\0\0\0\0", 12), 0);
+	assert_int_equal(memory_write(&r->mem, 0x80000c, frame, len), 0);
+	for (unsigned int i = 0; i < 64; i++)
+		segs[i] = (struct virtio_seg){ 0x800000 + i, i < 63 ? 1 : len + 12 - 63 };
+	assert_true(fake_driver_add(&r->queues[1], segs, 64, 0) >= 0);
+	fake_driver_publish(&r->queues[1]);
+	soft_rig_kick(r, 1);
+	assert_int_equal(soft_net_receive(&r->net, NULL, in, sizeof(in), 2000), len);
+	assert_memory_equal(in, frame, len);
+	/* 75 pieces behind the header, through a table. */
+	r->size = 256;
+	soft_rig_reset(r);
+	soft_rig_start(r, PLAIN);
+	for (unsigned int i = 0; i < 100; i++) {
+		fake_driver_write_table(&r->queues[1], 0x900000, i, 0x800000 + i, i < 99 ? 1 : len + 12 - 99,
+					i < 99 ? 1 : 0, (uint16_t)(i + 1));
+	}
+	fake_driver_write_desc(&r->queues[1], 0, 0x900000, 1600, 4, 0);
+	fake_driver_offer(&r->queues[1], 0);
+	fake_driver_publish(&r->queues[1]);
+	soft_rig_kick(r, 1);
+	assert_int_equal(soft_net_receive(&r->net, NULL, in, sizeof(in), 2000), len);
+	assert_memory_equal(in, frame, len);
+}
+
+/* A packet that finds no buffer waits for one. */
+static void test_no_buffers(void **state)
+{
+	struct soft_rig *r = *state;
+	uint8_t frame[256], in[256];
+	uint32_t len = make_frame(frame, own, 1);
+
+	soft_rig_start(r, PLAIN);
+	/* Before there has been any nothing waits. */
+	for (unsigned int i = 0; i < 100; i++) {
+		soft_net_send(&r->net, NULL, frame, len);
+		soft_settle(r);
+	}
+	soft_rig_post(r, 0, 1, 1024);
+	soft_settle(r);
+	assert_int_equal(soft_rig_received(r, 0, NULL, in, sizeof(in)), -1);
+	assert_true(len == make_frame(frame, own, 2));
+	soft_net_send(&r->net, NULL, frame, len);
+	soft_settle(r);
+	assert_int_equal(soft_rig_received(r, 0, NULL, in, sizeof(in)), len);
+	assert_memory_equal(in, frame, len);
+	/* Then it does. */
+	assert_true(len == make_frame(frame, own, 3));
+	soft_net_send(&r->net, NULL, frame, len);
+	soft_settle(r);
+	soft_rig_post(r, 0, 1, 1024);
+	soft_settle(r);
+	assert_int_equal(soft_rig_received(r, 0, NULL, in, sizeof(in)), len);
+	assert_memory_equal(in, frame, len);
+}
+
+static void assert_broken(struct soft_rig *r)
+{
+	struct error err = { 0 };
+	uint8_t status;
+
+	soft_settle(r);
+	assert_int_equal(r->vdpa->ops->get_status(r->vdpa, &status, &err), 0);
+	assert_int_equal(status, 0xf | VIRTIO_CONFIG_S_NEEDS_RESET);
+	soft_rig_reset(r);
+	soft_rig_start(r, PLAIN);
+	assert_true(gets(r, own));
+	soft_rig_reset(r);
+}
+
+/* Hostile rings: the device asks for a reset, and works after it. */
+static void test_hostile(void **state)
+{
+	struct soft_rig *r = *state;
+
+	soft_rig_start(r, PLAIN);
+	fake_driver_write_desc(&r->queues[1], 0, UINT64_C(0xfff000), 0x2000, 0,
+			       0); /* beyond what is mapped */
+	fake_driver_offer(&r->queues[1], 0);
+	fake_driver_publish(&r->queues[1]);
+	soft_rig_kick(r, 1);
+	assert_broken(r);
+
+	soft_rig_start(r, PLAIN);
+	fake_driver_set_avail_idx(&r->queues[1], 1000);
+	soft_rig_kick(r, 1);
+	assert_broken(r);
+
+	soft_rig_start(r, PLAIN);
+	fake_driver_offer(&r->queues[0], 900);
+	fake_driver_publish(&r->queues[0]);
+	soft_rig_kick(r, 0);
+	soft_net_send(&r->net, NULL, "01234567890123456789", 20);
+	assert_broken(r);
+}
+
+static void test_malformed(void **state)
+{
+	struct soft_rig *r = *state;
+	struct virtio_net_hdr_v1 hdr = { .gso_type = 77 };
+	uint8_t frame[256], in[256];
+	struct virtio_seg seg = { 0x800000, 20 };
+	uint32_t len = make_frame(frame, other, 5);
+
+	soft_rig_start(r, PLAIN);
+	soft_rig_send(r, 0, &hdr, frame, len);                        /* unknown segmentation */
+	assert_true(fake_driver_add(&r->queues[1], &seg, 1, 0) >= 0); /* no frame */
+	assert_true(fake_driver_add(&r->queues[1], &seg, 0, 1) >= 0); /* writable */
+	soft_rig_send(r, 0, NULL, frame, len);
+	assert_int_equal(soft_net_receive(&r->net, NULL, in, sizeof(in), 2000), len);
+	assert_int_equal(soft_net_receive(&r->net, NULL, in, sizeof(in), 0), -1);
+	soft_settle(r);
+	assert_int_equal(soft_rig_reap(r, 0), 4);
+	/* From the network as well: too short, too long, not what the guest takes. */
+	hdr.gso_type = VIRTIO_NET_HDR_GSO_UDP;
+	soft_rig_post(r, 0, 2, 1024);
+	soft_net_send(&r->net, NULL, frame, 3);
+	soft_net_send(&r->net, &hdr, frame, len);
+	soft_net_send(&r->net, NULL, frame, 100);
+	soft_settle(r);
+	assert_int_equal(soft_rig_received(r, 0, NULL, in, sizeof(in)), 100);
+	assert_int_equal(soft_rig_received(r, 0, NULL, in, sizeof(in)), -1);
+}
+
+/* Life */
+
+static void test_refusals(void **state)
+{
+	struct soft_rig *r = *state;
+	const struct vdpa_ops *ops = r->vdpa->ops;
+	struct vdpa_vring vring = { .size = 48 };
+	struct vdpa_region regions[] = { { 0x10000000, 0x1000, r->mem.regions[0].hva, 1 },
+					 { 0x1000, 0x1000, r->mem.regions[0].hva, 0 } };
+	struct error err = { 0 };
+	uint16_t size;
+	unsigned int number;
+
+	assert_int_equal(ops->set_features(r->vdpa, BIT(VIRTIO_F_VERSION_1) | BIT(40), &err), -EINVAL);
+	assert_int_equal(ops->set_status(r->vdpa, 15, &err), -EIO);
+	assert_int_equal(ops->set_vring(r->vdpa, 0, &vring, &err), -EINVAL);
+	assert_int_equal(ops->vring_size(r->vdpa, 9, &size, &err), -EINVAL);
+	assert_int_equal(ops->enable_vring(r->vdpa, 9, true, &err), -EINVAL);
+	assert_int_equal(ops->set_group_asid(r->vdpa, 2, 0, &err), -EINVAL);
+	assert_int_equal(ops->set_group_asid(r->vdpa, 0, 2, &err), -EINVAL);
+	assert_int_equal(ops->suspend(r->vdpa, &err), -EINVAL);
+	assert_int_equal(ops->vring_group(r->vdpa, 8, &number, &err), 0);
+	assert_int_equal(number, 1);
+	assert_int_equal(ops->vring_group(r->vdpa, 7, &number, &err), 0);
+	assert_int_equal(number, 0);
+	/* The second lies in what is mapped: then the first is not mapped either. */
+	assert_int_equal(ops->map(r->vdpa, regions, 2, &err), -EINVAL);
+	assert_int_equal(ops->unmap(r->vdpa, regions, 1, &err), -ENOENT);
+	assert_int_equal(ops->map(r->vdpa, regions, 1, &err), 0);
+	assert_int_equal(ops->unmap(r->vdpa, regions, 1, &err), 0);
+	regions[0].asid = 2;
+	assert_int_equal(ops->map(r->vdpa, regions, 1, &err), -EINVAL);
+	regions[0].asid = 0;
+	regions[0].iova = UINT64_MAX - 10;
+	assert_int_equal(ops->map(r->vdpa, regions, 1, &err), -EINVAL);
+}
+
+/* A ring whose memory goes while it is served. */
+static void test_unmapped(void **state)
+{
+	struct soft_rig *r = *state;
+	struct vdpa_region region = { 0, MIB(16), r->mem.regions[0].hva, 0 };
+	struct error err = { 0 };
+	uint8_t status;
+
+	soft_rig_start(r, PLAIN);
+	assert_int_equal(r->vdpa->ops->unmap(r->vdpa, &region, 1, &err), 0);
+	assert_int_equal(r->vdpa->ops->get_status(r->vdpa, &status, &err), 0);
+	assert_true(status & VIRTIO_CONFIG_S_NEEDS_RESET);
+	soft_rig_kick(r, 0);
+	soft_rig_kick(r, 2);
+	soft_settle(r);
+	assert_int_equal(r->vdpa->ops->set_status(r->vdpa, 0, &err), 0);
+	assert_int_equal(r->vdpa->ops->set_status(r->vdpa, 1, &err), 0);
+	assert_int_equal(r->vdpa->ops->map(r->vdpa, &region, 1, &err), 0);
+}
+
+/* The control queue in an address space of its own sees nothing of the other. */
+static void test_spaces(void **state)
+{
+	struct soft_rig *r = *state;
+	struct vdpa_region regions[] = { { 0x100000, 0x100000, r->mem.regions[0].hva + 0x100000, 1 },
+					 { 0xe00000, 0x200000, r->mem.regions[0].hva + 0xe00000, 1 } };
+	struct error err = { 0 };
+
+	assert_int_equal(r->vdpa->ops->map(r->vdpa, regions, 2, &err), 0);
+	assert_int_equal(r->vdpa->ops->set_group_asid(r->vdpa, 1, 1, &err), 0);
+	soft_rig_start(r, ALL);
+	assert_int_equal(rx_mode(r, VIRTIO_NET_CTRL_RX_PROMISC, 1), VIRTIO_NET_OK);
+	assert_int_equal(r->vdpa->ops->set_group_asid(r->vdpa, 1, 0, &err), -EBUSY);
+	/* Commands and replies are not reachable any more, the ring is. */
+	assert_int_equal(r->vdpa->ops->unmap(r->vdpa, regions + 1, 1, &err), 0);
+	{
+		struct virtio_seg segs[2] = { { 0xe00000, 3 }, { 0xf00000, 1 } };
+
+		assert_true(fake_driver_add(&r->queues[8], segs, 1, 1) >= 0);
+		fake_driver_publish(&r->queues[8]);
+		soft_rig_kick(r, 8);
+	}
+	assert_broken(r);
+	/* A reset has put it back to the other. */
+	soft_rig_start(r, PLAIN);
+	assert_int_equal(rx_mode(r, VIRTIO_NET_CTRL_RX_PROMISC, 1), VIRTIO_NET_OK);
+}
+
+/* Suspended: nothing moves and the base says where it stopped; then other rings go on from there. */
+static void test_suspend(void **state)
+{
+	struct soft_rig *r = *state;
+	const struct vdpa_ops *ops = r->vdpa->ops;
+	struct error err = { 0 };
+	uint8_t frame[256], in[256];
+	uint32_t len = make_frame(frame, own, 4);
+	uint16_t base;
+
+	soft_rig_start(r, PLAIN);
+	for (unsigned int i = 0; i < 5; i++)
+		assert_true(gets(r, own));
+	assert_int_equal(ops->get_vring_base(r->vdpa, 0, &base, &err), -EBUSY);
+	soft_rig_post(r, 0, 1, 1024);
+	assert_int_equal(ops->suspend(r->vdpa, &err), 0);
+	soft_net_send(&r->net, NULL, frame, len);
+	soft_rig_send(r, 0, NULL, frame, len);
+	soft_settle(r);
+	assert_int_equal(soft_rig_received(r, 0, NULL, in, sizeof(in)), -1);
+	assert_int_equal(soft_net_receive(&r->net, NULL, in, sizeof(in), 0), -1);
+	assert_int_equal(ops->get_vring_base(r->vdpa, 0, &base, &err), 0);
+	assert_int_equal(base, 5);
+	r->base[0] = base;
+	soft_rig_set_vring(r, 0);
+	assert_int_equal(ops->resume(r->vdpa, &err), 0);
+	soft_settle(r);
+	assert_int_equal(soft_rig_received(r, 0, NULL, in, sizeof(in)), len);
+	assert_int_equal(soft_net_receive(&r->net, NULL, in, sizeof(in), 2000), len);
+	assert_int_equal(ops->resume(r->vdpa, &err), -EINVAL);
+}
+
+/* Filters */
+
+static void test_rx_modes(void **state)
+{
+	struct soft_rig *r = *state;
+
+	soft_rig_start(r, PLAIN);
+	assert_true(gets(r, other)); /* before any command, promiscuous */
+	assert_int_equal(rx_mode(r, VIRTIO_NET_CTRL_RX_PROMISC, 0), VIRTIO_NET_OK);
+	assert_false(gets(r, other));
+	assert_false(gets(r, group));
+	assert_true(gets(r, own) && gets(r, all));
+	assert_int_equal(rx_mode(r, VIRTIO_NET_CTRL_RX_ALLMULTI, 1), VIRTIO_NET_OK);
+	assert_true(gets(r, group));
+	assert_int_equal(rx_mode(r, VIRTIO_NET_CTRL_RX_NOMULTI, 1), VIRTIO_NET_OK);
+	assert_false(gets(r, group));
+	assert_int_equal(rx_mode(r, VIRTIO_NET_CTRL_RX_ALLUNI, 1), VIRTIO_NET_OK);
+	assert_true(gets(r, other));
+	assert_int_equal(rx_mode(r, VIRTIO_NET_CTRL_RX_NOUNI, 1), VIRTIO_NET_OK);
+	assert_false(gets(r, other) || gets(r, own));
+	assert_int_equal(rx_mode(r, VIRTIO_NET_CTRL_RX_NOBCAST, 1), VIRTIO_NET_OK);
+	assert_false(gets(r, all));
+	assert_int_equal(rx_mode(r, VIRTIO_NET_CTRL_RX_PROMISC, 1), VIRTIO_NET_OK);
+	assert_true(gets(r, all) && gets(r, own) && gets(r, group));
+	assert_int_equal(rx_mode(r, 6, 1), VIRTIO_NET_ERR);
+	assert_int_equal(command(r, VIRTIO_NET_CTRL_RX, 0, "\0\0", 2), VIRTIO_NET_ERR);
+	soft_rig_reset(r);
+	soft_rig_start(r, PLAIN & ~BIT(VIRTIO_NET_F_CTRL_RX_EXTRA));
+	assert_int_equal(rx_mode(r, VIRTIO_NET_CTRL_RX_ALLUNI, 1), VIRTIO_NET_ERR);
+}
+
+static void test_macs(void **state)
+{
+	struct soft_rig *r = *state;
+	uint8_t table[8 + 4 * 6] = { 2 };
+	uint8_t mac[6];
+	struct error err = { 0 };
+
+	soft_rig_start(r, PLAIN);
+	assert_int_equal(rx_mode(r, VIRTIO_NET_CTRL_RX_PROMISC, 0), VIRTIO_NET_OK);
+	memcpy(table + 4, third, 6);
+	memcpy(table + 10, other, 6);
+	put_le32(table + 16, 2);
+	memcpy(table + 20, group2, 6);
+	memcpy(table + 26, group, 6);
+	assert_int_equal(command(r, VIRTIO_NET_CTRL_MAC, 0, table, sizeof(table)), VIRTIO_NET_OK);
+	assert_true(gets(r, other) && gets(r, third) && gets(r, group) && gets(r, group2));
+	/* What is refused changes nothing. */
+	assert_int_equal(command(r, VIRTIO_NET_CTRL_MAC, 0, table, sizeof(table) - 1), VIRTIO_NET_ERR);
+	table[3] = 0xff;
+	assert_int_equal(command(r, VIRTIO_NET_CTRL_MAC, 0, table, sizeof(table)), VIRTIO_NET_ERR);
+	assert_true(gets(r, other));
+	memset(table, 0, 8);
+	assert_int_equal(command(r, VIRTIO_NET_CTRL_MAC, 0, table, 8), VIRTIO_NET_OK);
+	assert_false(gets(r, other) || gets(r, group));
+
+	assert_int_equal(command(r, VIRTIO_NET_CTRL_MAC, 1, other, 6), VIRTIO_NET_OK);
+	assert_true(gets(r, other));
+	assert_false(gets(r, own));
+	assert_int_equal(r->vdpa->ops->get_config(r->vdpa, 0, mac, 6, &err), 0);
+	assert_memory_equal(mac, other, 6);
+	assert_int_equal(command(r, VIRTIO_NET_CTRL_MAC, 1, group, 6), VIRTIO_NET_ERR);
+	soft_rig_reset(r);
+	soft_rig_start(r, PLAIN);
+	assert_int_equal(rx_mode(r, VIRTIO_NET_CTRL_RX_PROMISC, 0), VIRTIO_NET_OK);
+	assert_true(gets(r, own));
+	assert_false(gets(r, other));
+}
+
+static void test_vlans(void **state)
+{
+	struct soft_rig *r = *state;
+
+	soft_rig_start(r, PLAIN);
+	assert_int_equal(rx_mode(r, VIRTIO_NET_CTRL_RX_PROMISC, 0), VIRTIO_NET_OK);
+	assert_false(gets_vlan(r, 100));
+	assert_true(gets(r, own));
+	assert_int_equal(command(r, VIRTIO_NET_CTRL_VLAN, 0, "\x64\0", 2), VIRTIO_NET_OK);
+	assert_int_equal(command(r, VIRTIO_NET_CTRL_VLAN, 0, "\x64\0", 2), VIRTIO_NET_OK);
+	assert_true(gets_vlan(r, 100));
+	assert_false(gets_vlan(r, 101) || gets_vlan(r, 0x164));
+	assert_int_equal(command(r, VIRTIO_NET_CTRL_VLAN, 1, "\x64\0", 2), VIRTIO_NET_OK);
+	assert_false(gets_vlan(r, 100));
+	assert_int_equal(command(r, VIRTIO_NET_CTRL_VLAN, 0, "\0\x10", 2), VIRTIO_NET_ERR);
+	soft_rig_reset(r);
+	soft_rig_start(r, PLAIN & ~BIT(VIRTIO_NET_F_CTRL_VLAN));
+	assert_int_equal(rx_mode(r, VIRTIO_NET_CTRL_RX_PROMISC, 0), VIRTIO_NET_OK);
+	assert_true(gets_vlan(r, 100));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_both_ways, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_wrap, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_merged, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_pieces, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_no_buffers, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_hostile, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_malformed, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_refusals, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_unmapped, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_spaces, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_suspend, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_rx_modes, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_macs, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_vlans, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

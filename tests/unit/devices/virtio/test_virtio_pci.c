@@ -1,0 +1,708 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* virtio over PCI: found and driven as Linux does it, and as no driver should. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "tests/unit/devices/virtio/virtio_pci_fixture.h"
+#include "vmm/shortage.h"
+
+static bool kicked(struct fixture *x, unsigned int queue)
+{
+	uint64_t n;
+
+	return read(x->v.queues[queue].kick_fd, &n, sizeof(n)) == sizeof(n);
+}
+
+static void test_identity(void **state)
+{
+	struct fixture *x = *state;
+
+	assert_int_equal(fake_config_read(x->f, SLOT, PCI_VENDOR_ID, 2), 0x1af4);
+	assert_int_equal(fake_config_read(x->f, SLOT, PCI_DEVICE_ID, 2), 0x1041);
+	assert_int_equal(fake_config_read(x->f, SLOT, PCI_SUBSYSTEM_VENDOR_ID, 2), 0x1af4);
+	assert_true(fake_config_read(x->f, SLOT, PCI_SUBSYSTEM_ID, 2) >= 0x40);
+	assert_int_equal(config_u32(x, PCI_CLASS_REVISION), 0x02000001);
+	assert_int_equal(x->notify_multiplier, 4096);
+	assert_int_equal(x->notify_len, N_QUEUES * 4096);
+	assert_int_equal(x->config_len, CONFIG_LEN);
+	assert_int_equal(
+		fake_config_read(x->f, SLOT, fake_config_capability(x->f, SLOT, PCI_CAP_ID_MSIX, 0) + 2, 2),
+		N_QUEUES);
+}
+
+static void test_start(void **state)
+{
+	struct fixture *x = *state;
+
+	wr(x, VIRTIO_PCI_COMMON_DFSELECT, 4, 0);
+	assert_int_equal(rd(x, VIRTIO_PCI_COMMON_DF, 4), (uint32_t)OFFERED);
+	wr(x, VIRTIO_PCI_COMMON_DFSELECT, 4, 1);
+	assert_int_equal(rd(x, VIRTIO_PCI_COMMON_DF, 4), (uint32_t)(OFFERED >> 32));
+	for (unsigned int i = 2; i < 5; i++) {
+		wr(x, VIRTIO_PCI_COMMON_DFSELECT, 4, i == 4 ? UINT32_MAX : i);
+		assert_int_equal(rd(x, VIRTIO_PCI_COMMON_DF, 4), 0);
+	}
+	assert_int_equal(rd(x, VIRTIO_PCI_COMMON_NUMQ, 2), N_QUEUES);
+	start(x);
+	assert_int_equal(status(x), 15);
+	assert_int_equal(x->n_driver_ok, 1);
+	assert_int_equal(x->status_at_driver_ok, 15);
+	assert_true(x->v.accepted == ACCEPTED);
+	for (unsigned int i = 0; i < 3; i++) {
+		assert_true(x->v.queues[i].enabled);
+		assert_true(x->v.queues[i].desc == 0x100000000u + 0x10000u * i);
+		assert_true(x->v.queues[i].driver == 0x100004000u + 0x10000u * i);
+		assert_true(x->v.queues[i].device == 0x100008000u + 0x10000u * i);
+		wr(x, VIRTIO_PCI_COMMON_Q_SELECT, 2, i);
+		assert_int_equal(rd(x, VIRTIO_PCI_COMMON_Q_NOFF, 2), i);
+		assert_int_equal(rd(x, VIRTIO_PCI_COMMON_Q_AVAILHI, 4), 1);
+	}
+	assert_int_equal(x->v.queues[1].size, 128);
+	assert_false(x->v.queues[4].enabled);
+	/* Once. */
+	set_status(x, 15);
+	assert_int_equal(x->n_driver_ok, 1);
+	assert_int_equal(x->v.log_limit.n_logged, 0);
+}
+
+static void test_features_refused(void **state)
+{
+	static const uint64_t wrong[] = {
+		0,
+		ACCEPTED & ~VIRTIO_BIT(VIRTIO_F_VERSION_1),
+		ACCEPTED | BAD_FEATURE,
+		ACCEPTED | VIRTIO_BIT(0),
+		ACCEPTED | VIRTIO_BIT(63),
+		UINT64_MAX,
+	};
+	struct fixture *x = *state;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(wrong); i++) {
+		to_features_ok(x, wrong[i]);
+		assert_int_equal(status(x), 3);
+		/* Another try without a reset. */
+		accept_features(x, ACCEPTED);
+		set_status(x, 11);
+		assert_int_equal(status(x), 11);
+	}
+	/* They are final now. */
+	accept_features(x, ACCEPTED | VIRTIO_BIT(0));
+	wr(x, VIRTIO_PCI_COMMON_GFSELECT, 4, 0);
+	assert_int_equal(rd(x, VIRTIO_PCI_COMMON_GF, 4), (uint32_t)ACCEPTED);
+	/* Bits beyond 64 do not exist and do not shift in. */
+	to_features_ok(x, ACCEPTED);
+	set_status(x, 0);
+	wr(x, VIRTIO_PCI_COMMON_GFSELECT, 4, 2);
+	wr(x, VIRTIO_PCI_COMMON_GF, 4, 0xffffffff);
+	wr(x, VIRTIO_PCI_COMMON_GFSELECT, 4, 0x80000000);
+	wr(x, VIRTIO_PCI_COMMON_GF, 4, 0xffffffff);
+	assert_int_equal(rd(x, VIRTIO_PCI_COMMON_GF, 4), 0);
+	assert_true(x->v.accepted == 0);
+}
+
+static void test_status_transitions(void **state)
+{
+	static const uint8_t path[] = { 0, 1, 3, 11, 15 };
+	struct fixture *x = *state;
+
+	for (unsigned int from = 0; from < ARRAY_SIZE(path); from++) {
+		/* NEEDS_RESET, 0x40, is the device's own. */
+		for (unsigned int to = 1; to < 256; to += (to + 1) & 0x40 ? 0x41 : 1) {
+			bool legal = to == path[from] ||
+				     (from + 1 < ARRAY_SIZE(path) && to == path[from + 1]) ||
+				     (from == 0 && to == 3) || to == (path[from] | 0x80u);
+
+			set_status(x, 0);
+			accept_features(x, ACCEPTED);
+			for (unsigned int i = 1; i <= from; i++)
+				set_status(x, path[i]);
+			assert_int_equal(status(x), path[from]);
+			set_status(x, to);
+			assert_int_equal(status(x), legal ? to : path[from]);
+		}
+	}
+	/* A driver that has given up can only reset. */
+	set_status(x, 0);
+	set_status(x, 0x80);
+	set_status(x, 0x81);
+	assert_int_equal(status(x), 0x80);
+	set_status(x, 0);
+	assert_int_equal(status(x), 0);
+}
+
+/* A vCPU comes back from an illegal write though nobody reads what is said of it: stderr is a pipe that is
+ * full. */
+static void an_illegal_write_does_not_wait_for_who_reads_of_it(void **state)
+{
+	struct fixture *x = *state;
+	char filler[4096] = { 0 };
+	int fds[2], saved = dup(STDERR_FILENO);
+
+	assert_int_equal(pipe2(fds, O_NONBLOCK), 0);
+	while (write(fds[1], filler, sizeof(filler)) > 0)
+		;
+	assert_int_equal(fcntl(fds[1], F_SETFL, 0), 0);
+	dup2(fds[1], STDERR_FILENO);
+	alarm(120);
+	assert_int_equal(log_start(), 0);
+	for (unsigned int i = 0; i < 100; i++)
+		set_status(x, 0x44);
+	assert_int_equal(status(x), 0);
+	log_stop();
+	alarm(0);
+	dup2(saved, STDERR_FILENO);
+	close(saved);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+static void test_queue_sizes(void **state)
+{
+	static const struct {
+		uint32_t value;
+		uint16_t size;
+	} sizes[] = {
+		{ 1, 1 },   { 2, 2 },     { 256, 256 }, { 0, 256 },
+		{ 3, 256 }, { 255, 256 }, { 512, 256 }, { 0x8000, 256 },
+	};
+	struct fixture *x = *state;
+
+	to_features_ok(x, ACCEPTED);
+	for (unsigned int i = 0; i < ARRAY_SIZE(sizes); i++) {
+		wr(x, VIRTIO_PCI_COMMON_Q_SIZE, 2, 256);
+		wr(x, VIRTIO_PCI_COMMON_Q_SIZE, 2, sizes[i].value);
+		assert_int_equal(rd(x, VIRTIO_PCI_COMMON_Q_SIZE, 2), sizes[i].size);
+	}
+	wr(x, VIRTIO_PCI_COMMON_Q_SELECT, 2, 4);
+	assert_int_equal(rd(x, VIRTIO_PCI_COMMON_Q_SIZE, 2), 1);
+	wr(x, VIRTIO_PCI_COMMON_Q_SIZE, 2, 2);
+	assert_int_equal(rd(x, VIRTIO_PCI_COMMON_Q_SIZE, 2), 1);
+}
+
+/* One that has no size, and those that are not there at all. */
+static void test_no_such_queue(void **state)
+{
+	static const uint16_t selects[] = { 3, N_QUEUES, N_QUEUES + 1, 0x7fff, 0xffff };
+	struct fixture *x = *state;
+
+	to_features_ok(x, ACCEPTED);
+	for (unsigned int i = 0; i < ARRAY_SIZE(selects); i++) {
+		wr(x, VIRTIO_PCI_COMMON_Q_SELECT, 2, selects[i]);
+		assert_int_equal(rd(x, VIRTIO_PCI_COMMON_Q_SELECT, 2), selects[i]);
+		wr(x, VIRTIO_PCI_COMMON_Q_SIZE, 2, 16);
+		wr(x, VIRTIO_PCI_COMMON_Q_MSIX, 2, 1);
+		write_addr(x, VIRTIO_PCI_COMMON_Q_DESCLO, UINT64_MAX);
+		wr(x, VIRTIO_PCI_COMMON_Q_ENABLE, 2, 1);
+		assert_int_equal(rd(x, VIRTIO_PCI_COMMON_Q_SIZE, 2), 0);
+		assert_int_equal(rd(x, VIRTIO_PCI_COMMON_Q_MSIX, 2), 0xffff);
+		assert_int_equal(rd(x, VIRTIO_PCI_COMMON_Q_ENABLE, 2), 0);
+		assert_int_equal(rd(x, VIRTIO_PCI_COMMON_Q_DESCLO, 4), 0);
+		assert_int_equal(rd(x, VIRTIO_PCI_COMMON_Q_NOFF, 2), 0);
+	}
+}
+
+static void test_queue_enable(void **state)
+{
+	struct fixture *x = *state;
+
+	/* Before FEATURES_OK. */
+	set_status(x, 0);
+	set_status(x, 3);
+	enable_queue(x, 0);
+	assert_false(x->v.queues[0].enabled);
+
+	to_features_ok(x, ACCEPTED);
+	wr(x, VIRTIO_PCI_COMMON_Q_ENABLE, 2, 2);
+	assert_int_equal(rd(x, VIRTIO_PCI_COMMON_Q_ENABLE, 2), 0);
+	set_up_queue(x, 0, 64);
+	enable_queue(x, 0);
+	/* Everything but the vector is fixed now; it cannot be taken back but by reset. */
+	wr(x, VIRTIO_PCI_COMMON_Q_SIZE, 2, 128);
+	write_addr(x, VIRTIO_PCI_COMMON_Q_DESCLO, 0x5000);
+	wr(x, VIRTIO_PCI_COMMON_Q_ENABLE, 2, 0);
+	wr(x, VIRTIO_PCI_COMMON_Q_MSIX, 2, 2);
+	assert_int_equal(rd(x, VIRTIO_PCI_COMMON_Q_SIZE, 2), 64);
+	assert_true(x->v.queues[0].desc == 0x100000000);
+	assert_int_equal(rd(x, VIRTIO_PCI_COMMON_Q_ENABLE, 2), 1);
+	assert_int_equal(rd(x, VIRTIO_PCI_COMMON_Q_MSIX, 2), 2);
+
+	/* Queues are final at DRIVER_OK. */
+	set_status(x, 15);
+	set_up_queue(x, 1, 64);
+	enable_queue(x, 1);
+	assert_false(x->v.queues[1].enabled);
+}
+
+static void reset_queue(struct fixture *x, unsigned int index, uint16_t value)
+{
+	wr(x, VIRTIO_PCI_COMMON_Q_SELECT, 2, index);
+	wr(x, VIRTIO_PCI_COMMON_Q_RESET, 2, value);
+	assert_int_equal(rd(x, VIRTIO_PCI_COMMON_Q_RESET, 2), 0);
+}
+
+static void test_queue_reset(void **state)
+{
+	struct fixture *x = *state;
+
+	for (unsigned int with = 0; with < 2; with++) {
+		to_features_ok(x, ACCEPTED | (with ? VIRTIO_BIT(VIRTIO_F_RING_RESET) : 0));
+		set_up_queue(x, 2, 64);
+		enable_queue(x, 2);
+		reset_queue(x, 2, 1); /* not before DRIVER_OK */
+		assert_int_equal(rd(x, VIRTIO_PCI_COMMON_Q_ENABLE, 2), 1);
+		set_status(x, 15);
+		reset_queue(x, 2, 1);
+		assert_int_equal(x->n_queue_reset, with);
+		assert_int_equal(rd(x, VIRTIO_PCI_COMMON_Q_ENABLE, 2), !with);
+	}
+	assert_int_equal(x->queue, 2);
+	assert_int_equal(rd(x, VIRTIO_PCI_COMMON_Q_SIZE, 2), 1024);
+	assert_int_equal(rd(x, VIRTIO_PCI_COMMON_Q_MSIX, 2), 0xffff);
+	assert_true(x->v.queues[2].desc == 0 && x->v.queues[2].driver == 0 && x->v.queues[2].device == 0);
+	/* What is not enabled needs no reset; what is not there cannot have one. */
+	reset_queue(x, 2, 1);
+	reset_queue(x, 3, 1);
+	reset_queue(x, N_QUEUES, 1);
+	assert_int_equal(x->n_queue_reset, 1);
+	/* Elsewhere now, and again. */
+	set_up_queue(x, 2, 32);
+	assert_int_equal(x->n_queue_enable, 0);
+	enable_queue(x, 2);
+	assert_int_equal(x->n_queue_enable, 1);
+	assert_int_equal(rd(x, VIRTIO_PCI_COMMON_Q_SIZE, 2), 32);
+	enable_queue(x, 2);
+	reset_queue(x, 2, 0);
+	reset_queue(x, 2, 3);
+	assert_int_equal(x->n_queue_enable, 1);
+	assert_int_equal(x->n_queue_reset, 1);
+	assert_int_equal(rd(x, VIRTIO_PCI_COMMON_Q_ENABLE, 2), 1);
+}
+
+/* A packed ring has any size. */
+static void test_packed_sizes(void **state)
+{
+	static const uint16_t sizes[] = { 1, 5, 255, 256 }, bad[] = { 0, 257, 512, 0xffff };
+	struct fixture *x = *state;
+
+	to_features_ok(x, ACCEPTED | VIRTIO_BIT(VIRTIO_F_RING_PACKED));
+	wr(x, VIRTIO_PCI_COMMON_Q_SELECT, 2, 0);
+	for (unsigned int i = 0; i < ARRAY_SIZE(sizes); i++) {
+		wr(x, VIRTIO_PCI_COMMON_Q_SIZE, 2, sizes[i]);
+		assert_int_equal(rd(x, VIRTIO_PCI_COMMON_Q_SIZE, 2), sizes[i]);
+		wr(x, VIRTIO_PCI_COMMON_Q_SIZE, 2, bad[i]);
+		assert_int_equal(rd(x, VIRTIO_PCI_COMMON_Q_SIZE, 2), sizes[i]);
+	}
+}
+
+static void test_vectors(void **state)
+{
+	static const uint16_t wrong[] = { N_QUEUES + 1, N_QUEUES + 2, 0x7fff, 0xfffe, 0xffff };
+	struct fixture *x = *state;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(wrong); i++) {
+		wr(x, VIRTIO_PCI_COMMON_MSIX, 2, N_QUEUES);
+		assert_int_equal(rd(x, VIRTIO_PCI_COMMON_MSIX, 2), N_QUEUES);
+		wr(x, VIRTIO_PCI_COMMON_MSIX, 2, wrong[i]);
+		assert_int_equal(rd(x, VIRTIO_PCI_COMMON_MSIX, 2), 0xffff);
+		wr(x, VIRTIO_PCI_COMMON_Q_MSIX, 2, 0);
+		assert_int_equal(rd(x, VIRTIO_PCI_COMMON_Q_MSIX, 2), 0);
+		wr(x, VIRTIO_PCI_COMMON_Q_MSIX, 2, wrong[i]);
+		assert_int_equal(rd(x, VIRTIO_PCI_COMMON_Q_MSIX, 2), 0xffff);
+	}
+}
+
+static void test_interrupts(void **state)
+{
+	struct fixture *x = *state;
+
+	start(x);
+	virtio_pci_notify_queue(&x->v, 1);
+	assert_int_equal(taken(x, 2), 1);
+	assert_int_equal(fake_vm_mmio_read(x->f, x->isr, 1), 0);
+	virtio_pci_notify_config(&x->v);
+	assert_int_equal(taken(x, 0), 1);
+	assert_int_equal(fake_vm_mmio_read(x->f, x->isr, 1), VIRTIO_PCI_ISR_CONFIG);
+	assert_int_equal(fake_vm_mmio_read(x->f, x->isr, 1), 0);
+	/* Two queues on one vector, and a queue on none. */
+	wr(x, VIRTIO_PCI_COMMON_Q_SELECT, 2, 0);
+	wr(x, VIRTIO_PCI_COMMON_Q_MSIX, 2, 2);
+	virtio_pci_notify_queue(&x->v, 0);
+	assert_int_equal(taken(x, 2), 1);
+	wr(x, VIRTIO_PCI_COMMON_Q_MSIX, 2, 0xffff);
+	virtio_pci_notify_queue(&x->v, 0);
+	for (unsigned int i = 0; i <= N_QUEUES; i++)
+		assert_int_equal(taken(x, i), 0);
+	assert_int_equal(fake_vm_mmio_read(x->f, x->isr, 4), VIRTIO_PCI_ISR_QUEUE);
+}
+
+static void test_kicks(void **state)
+{
+	struct fixture *x = *state;
+	unsigned int window, doorbells = x->f->n_doorbells;
+	uint32_t len;
+
+	assert_int_equal(doorbells, N_QUEUES);
+	for (unsigned int i = 0; i < N_QUEUES; i++) {
+		/* KVM's way, then ours: other widths, another place in the page. */
+		fake_vm_mmio_write(x->f, x->notify + 4096 * i, i, 2);
+		assert_true(kicked(x, i));
+		fake_vm_mmio_write(x->f, x->notify + 4096 * i, i, 4);
+		assert_true(kicked(x, i));
+		fake_vm_mmio_write(x->f, x->notify + 4096 * i + 4095, i, 1);
+		assert_true(kicked(x, i));
+		assert_false(kicked(x, i));
+	}
+	/* Beyond the last, to the end of the BAR. */
+	for (uint64_t at = x->notify + 4096 * N_QUEUES; at < x->v.pci.bar_base[0] + x->v.pci.bar_len[0];
+	     at += 4096)
+		fake_vm_mmio_write(x->f, at, 0, 4);
+	for (unsigned int i = 0; i < N_QUEUES; i++)
+		assert_false(kicked(x, i));
+
+	/* Through configuration space: the notification, and registers. */
+	find_structure(x, VIRTIO_PCI_CAP_PCI_CFG, &len, &window);
+	fake_config_write(x->f, SLOT, window + 8, 4, (uint32_t)(x->notify - x->v.pci.bar_base[0]) + 4096);
+	fake_config_write(x->f, SLOT, window + 12, 4, 2);
+	fake_config_write(x->f, SLOT, window + 16, 2, 1);
+	assert_true(kicked(x, 1));
+	fake_config_write(x->f, SLOT, window + 8, 4, VIRTIO_PCI_COMMON_STATUS);
+	fake_config_write(x->f, SLOT, window + 12, 4, 1);
+	fake_config_write(x->f, SLOT, window + 16, 1, 1);
+	assert_int_equal(status(x), 1);
+	assert_int_equal(fake_config_read(x->f, SLOT, window + 16, 1), 1);
+}
+
+static void test_driver_ok_fails(void **state)
+{
+	struct fixture *x = *state;
+
+	x->driver_ok = -EFAULT;
+	start(x);
+	assert_int_equal(status(x), 0x4f);
+	assert_int_equal(taken(x, 0), 1);
+	x->driver_ok = 0;
+	start(x);
+	assert_int_equal(status(x), 15);
+}
+
+static void test_needs_reset(void **state)
+{
+	struct fixture *x = *state;
+
+	/* Before DRIVER_OK without an interrupt. */
+	to_features_ok(x, ACCEPTED);
+	start_msix(x);
+	wr(x, VIRTIO_PCI_COMMON_MSIX, 2, 0);
+	virtio_pci_needs_reset(&x->v);
+	assert_int_equal(status(x), 0x4b);
+	assert_int_equal(taken(x, 0), 0);
+	start(x);
+	assert_int_equal(status(x), 15);
+	assert_int_equal(taken(x, 0), 0);
+
+	virtio_pci_needs_reset(&x->v);
+	assert_int_equal(status(x), 0x4f);
+	assert_int_equal(taken(x, 0), 1);
+	virtio_pci_needs_reset(&x->v);
+	assert_int_equal(taken(x, 0), 0);
+	/* The driver cannot clear it but by reset. */
+	set_status(x, 15);
+	assert_int_equal(status(x), 0x4f);
+	set_status(x, 0);
+	assert_int_equal(status(x), 0);
+}
+
+static void test_reset(void **state)
+{
+	struct fixture *x = *state;
+
+	start(x);
+	virtio_pci_notify_config(&x->v);
+	x->n_reset = 0;
+	set_status(x, 0);
+	assert_int_equal(x->n_reset, 1);
+	assert_int_equal(status(x), 0);
+	assert_int_equal(rd(x, VIRTIO_PCI_COMMON_DFSELECT, 4), 0);
+	assert_int_equal(rd(x, VIRTIO_PCI_COMMON_GFSELECT, 4), 0);
+	assert_int_equal(rd(x, VIRTIO_PCI_COMMON_GF, 4), 0);
+	assert_int_equal(rd(x, VIRTIO_PCI_COMMON_MSIX, 2), 0xffff);
+	assert_int_equal(rd(x, VIRTIO_PCI_COMMON_Q_SELECT, 2), 0);
+	assert_int_equal(fake_vm_mmio_read(x->f, x->isr, 1), 0);
+	for (unsigned int i = 0; i < N_QUEUES; i++) {
+		wr(x, VIRTIO_PCI_COMMON_Q_SELECT, 2, i);
+		assert_int_equal(rd(x, VIRTIO_PCI_COMMON_Q_SIZE, 2), max_sizes[i]);
+		assert_int_equal(rd(x, VIRTIO_PCI_COMMON_Q_MSIX, 2), 0xffff);
+		assert_int_equal(rd(x, VIRTIO_PCI_COMMON_Q_ENABLE, 2), 0);
+		assert_int_equal(rd(x, VIRTIO_PCI_COMMON_Q_DESCLO, 4), 0);
+		assert_int_equal(rd(x, VIRTIO_PCI_COMMON_Q_USEDHI, 4), 0);
+	}
+	start(x);
+	assert_int_equal(x->n_driver_ok, 2);
+}
+
+/* A kernel that starts another one takes bus mastering away, and nothing else. */
+static void test_master_lost(void **state)
+{
+	const unsigned int on = PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
+	struct fixture *x = *state;
+
+	x->n_reset = 0;
+	fake_config_write(x->f, SLOT, PCI_COMMAND, 2, on);
+	fake_config_write(x->f, SLOT, PCI_COMMAND, 2, PCI_COMMAND_MEMORY);
+	/* Nobody uses it. */
+	assert_int_equal(x->n_reset, 0);
+	/* A driver that never asked for it is served all the same. */
+	start(x);
+	x->n_reset = 0;
+	fake_config_write(x->f, SLOT, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_INTX_DISABLE);
+	fake_config_write(x->f, SLOT, PCI_COMMAND, 2, on);
+	fake_config_write(x->f, SLOT, PCI_COMMAND, 2, on | PCI_COMMAND_INTX_DISABLE);
+	fake_config_write(x->f, SLOT, PCI_COMMAND + 1, 1, 0);
+	assert_int_equal(x->n_reset, 0);
+	assert_int_equal(status(x), 15);
+	fake_config_write(x->f, SLOT, PCI_COMMAND, 1, PCI_COMMAND_MEMORY);
+	assert_int_equal(x->n_reset, 1);
+	assert_int_equal(status(x), 0);
+	fake_config_write(x->f, SLOT, PCI_COMMAND, 2, on);
+	start(x);
+	assert_int_equal(x->n_driver_ok, 2);
+}
+
+static void test_config(void **state)
+{
+	struct fixture *x = *state;
+	uint32_t generation = rd(x, VIRTIO_PCI_COMMON_CFGGENERATION, 1);
+
+	assert_int_equal(fake_vm_mmio_read(x->f, x->config, 4), 0xa3a2a1a0);
+	assert_int_equal(fake_vm_mmio_read(x->f, x->config + 5, 1), 0xa5);
+	assert_int_equal(fake_vm_mmio_read(x->f, x->config + CONFIG_LEN - 2, 2), 0xb7b6);
+	/* Past the end, and writes. */
+	assert_int_equal(fake_vm_mmio_read(x->f, x->config + CONFIG_LEN - 2, 4), 0xffffffff);
+	assert_int_equal(fake_vm_mmio_read(x->f, x->config + CONFIG_LEN, 1), 0xff);
+	fake_vm_mmio_write(x->f, x->config, 0, 4);
+	assert_int_equal(fake_vm_mmio_read(x->f, x->config, 4), 0xa3a2a1a0);
+
+	assert_int_equal(rd(x, VIRTIO_PCI_COMMON_CFGGENERATION, 1), generation);
+	virtio_pci_notify_config(&x->v);
+	assert_int_equal(rd(x, VIRTIO_PCI_COMMON_CFGGENERATION, 1), generation + 1);
+	assert_int_equal(rd(x, VIRTIO_PCI_COMMON_CFGGENERATION, 1), generation + 1);
+	/* However often it changes unseen: never the same, also around the end of 8 bits. */
+	for (unsigned int i = 0; i < 600; i++) {
+		generation = rd(x, VIRTIO_PCI_COMMON_CFGGENERATION, 1);
+		for (unsigned int n = 0; n < 256; n++)
+			virtio_pci_notify_config(&x->v);
+		assert_int_not_equal(rd(x, VIRTIO_PCI_COMMON_CFGGENERATION, 1), generation);
+	}
+}
+
+/* Accesses that no field answers change nothing and read as all ones. */
+static void test_widths(void **state)
+{
+	struct fixture *x = *state;
+
+	to_features_ok(x, ACCEPTED);
+	assert_int_equal(rd(x, VIRTIO_PCI_COMMON_STATUS, 4), 0xffffffff);
+	assert_int_equal(rd(x, VIRTIO_PCI_COMMON_DF + 1, 2), 0xffff);
+	assert_true(fake_vm_mmio_read(x->f, x->common + VIRTIO_PCI_COMMON_DFSELECT, 8) == UINT64_MAX);
+	assert_true(fake_vm_mmio_read(x->f, x->common + VIRTIO_PCI_COMMON_Q_DESCHI, 8) == UINT64_MAX);
+	wr(x, VIRTIO_PCI_COMMON_STATUS, 4, 0);
+	wr(x, VIRTIO_PCI_COMMON_STATUS - 1, 2, 0);
+	wr(x, VIRTIO_PCI_COMMON_NUMQ, 2, 100);
+	wr(x, VIRTIO_PCI_COMMON_DF, 4, 100);
+	wr(x, VIRTIO_PCI_COMMON_CFGGENERATION, 1, 100);
+	wr(x, VIRTIO_PCI_COMMON_Q_NOFF, 2, 100);
+	assert_int_equal(status(x), 11);
+	assert_int_equal(rd(x, VIRTIO_PCI_COMMON_NUMQ, 2), N_QUEUES);
+	/* Behind the end of the structure. */
+	assert_int_equal(rd(x, 56, 2), 0xffff);
+	assert_int_equal(rd(x, 60, 2), 0xffff);
+}
+
+static const unsigned int wide_fields[] = { VIRTIO_PCI_COMMON_Q_DESCLO, VIRTIO_PCI_COMMON_Q_AVAILLO,
+					    VIRTIO_PCI_COMMON_Q_USEDLO };
+
+/* Rings above 4 GiB and above 2^32 of them, written and read as one or as two. */
+static void an_address_may_be_accessed_as_one(void **state)
+{
+	struct fixture *x = *state;
+
+	to_features_ok(x, ACCEPTED);
+	for (unsigned int queue = 0; queue < 2; queue++) {
+		const struct virtio_queue *q = &x->v.queues[queue];
+		const uint64_t *const addrs[] = { &q->desc, &q->driver, &q->device };
+
+		wr(x, VIRTIO_PCI_COMMON_Q_SELECT, 2, queue);
+		for (unsigned int i = 0; i < ARRAY_SIZE(wide_fields); i++) {
+			const uint64_t at = x->common + wide_fields[i];
+			const uint64_t addr = UINT64_C(0x123456789abc0000) + 0x1000u * i + queue;
+
+			fake_vm_mmio_write(x->f, at, addr, 8);
+			assert_true(*addrs[i] == addr);
+			assert_true(fake_vm_mmio_read(x->f, at, 8) == addr);
+			assert_int_equal(rd(x, wide_fields[i], 4), 0x9abc0000u + 0x1000u * i + queue);
+			assert_int_equal(rd(x, wide_fields[i] + 4, 4), 0x12345678);
+			wr(x, wide_fields[i] + 4, 4, 0);
+			assert_true(fake_vm_mmio_read(x->f, at, 8) == (uint32_t)addr);
+		}
+		enable_queue(x, queue);
+		/* Final: neither half changes any more. */
+		for (unsigned int i = 0; i < ARRAY_SIZE(wide_fields); i++) {
+			const uint64_t addr = *addrs[i];
+
+			fake_vm_mmio_write(x->f, x->common + wide_fields[i], UINT64_MAX, 8);
+			assert_true(*addrs[i] == addr);
+		}
+	}
+	/* No such queue. */
+	wr(x, VIRTIO_PCI_COMMON_Q_SELECT, 2, N_QUEUES);
+	fake_vm_mmio_write(x->f, x->common + VIRTIO_PCI_COMMON_Q_DESCLO, 1, 8);
+	assert_true(fake_vm_mmio_read(x->f, x->common + VIRTIO_PCI_COMMON_Q_DESCLO, 8) == 0);
+}
+
+/* Every width at every place of the BAR's registers, also those that KVM makes of an access across pages:
+ * each either meets a field or is said once, nothing is written beyond it, and what is set stays set. */
+static void an_access_of_any_width_at_any_place_does_no_harm(void **state)
+{
+	const struct log_limit fresh = { 0 };
+	struct fixture *x = *state;
+	int said = dup(STDERR_FILENO), unheard = open("/dev/null", O_WRONLY);
+	uint64_t bar;
+
+	assert_true(dup2(unheard, STDERR_FILENO) >= 0);
+	to_features_ok(x, ACCEPTED);
+	set_up_queue(x, 0, 256);
+	bar = x->v.pci.bar_base[0];
+	for (uint64_t at = 0; at < 0x3000; at++) {
+		for (unsigned int len = 1; len <= 8; len++) {
+			uint8_t data[16];
+			bool natural = len == 1 || (len == 2 && at % 2 == 0) || (len == 4 && at % 4 == 0);
+
+			memset(data, 0xee, sizeof(data));
+			memcpy(&x->v.log_limit, &fresh, sizeof(fresh));
+			bus_read(&x->f->vm.mmio, bar + at, data, len);
+			for (unsigned int i = len; i < sizeof(data); i++)
+				assert_int_equal(data[i], 0xee);
+			if (at < VIRTIO_PCI_COMMON_Q_RESET && !natural && len != 8)
+				assert_int_equal(x->v.log_limit.n_logged, 1);
+			/* But for the registers' own widths. */
+			if (at < VIRTIO_PCI_COMMON_Q_RESET && !natural && len != 8)
+				bus_write(&x->f->vm.mmio, bar + at, data, len);
+		}
+	}
+	assert_true(dup2(said, STDERR_FILENO) >= 0);
+	close(said);
+	close(unheard);
+	assert_int_equal(status(x), 11);
+	assert_true(x->v.queues[0].desc == 0x100000000u);
+	assert_true(x->v.queues[0].driver == 0x100004000u);
+	assert_true(x->v.queues[0].device == 0x100008000u);
+	assert_int_equal(x->v.queues[0].size, 256);
+}
+
+static void test_limit(void **state)
+{
+	static const uint16_t lower[] = { 128, 256, 64 };
+	struct fixture *x = *state;
+	unsigned int cap;
+
+	virtio_pci_limit(&x->v, 3, lower, OFFERED & ~VIRTIO_BIT(5));
+	find_structure(x, VIRTIO_PCI_CAP_NOTIFY_CFG, &x->notify_len, &cap);
+	assert_int_equal(x->notify_len, 3 * 4096);
+	assert_int_equal(rd(x, VIRTIO_PCI_COMMON_NUMQ, 2), 3);
+	assert_int_equal(rd(x, VIRTIO_PCI_COMMON_DF, 4), (uint32_t)(OFFERED & ~VIRTIO_BIT(5)));
+	assert_int_equal(rd(x, VIRTIO_PCI_COMMON_Q_SIZE, 2), 128);
+	wr(x, VIRTIO_PCI_COMMON_Q_SIZE, 2, 256);
+	assert_int_equal(rd(x, VIRTIO_PCI_COMMON_Q_SIZE, 2), 128);
+	wr(x, VIRTIO_PCI_COMMON_Q_SELECT, 2, 4);
+	assert_int_equal(rd(x, VIRTIO_PCI_COMMON_Q_SIZE, 2), 0);
+	wr(x, VIRTIO_PCI_COMMON_MSIX, 2, 4);
+	assert_int_equal(rd(x, VIRTIO_PCI_COMMON_MSIX, 2), 0xffff);
+	fake_vm_mmio_write(x->f, x->notify + 3 * 4096, 3, 4);
+	assert_false(kicked(x, 3));
+	to_features_ok(x, ACCEPTED);
+	assert_int_equal(status(x), 3);
+	set_status(x, 0);
+	assert_int_equal(rd(x, VIRTIO_PCI_COMMON_NUMQ, 2), 3);
+	assert_int_equal(rd(x, VIRTIO_PCI_COMMON_Q_SIZE, 2), 128);
+}
+
+/* 64 pairs and a control queue; the addresses are those of a small device. */
+static void test_many_queues(void **state)
+{
+	struct fixture *x = *state, *y;
+	struct error err = { 0 };
+	uint16_t sizes[129];
+
+	/* Two for each queue, in the device and in its interrupts. */
+	shortage_raise_descriptors();
+	if (shortage_check_descriptors(2 * ARRAY_SIZE(sizes) + 1, &err) < 0)
+		skip();
+	for (unsigned int i = 0; i < ARRAY_SIZE(sizes); i++)
+		sizes[i] = 256;
+	y = build(ARRAY_SIZE(sizes), sizes, OFFERED);
+	assert_true(y->common == x->common && y->notify == x->notify && y->isr == x->isr &&
+		    y->config == x->config);
+	to_features_ok(y, ACCEPTED);
+	set_up_queue(y, 128, 256);
+	enable_queue(y, 128);
+	assert_true(y->v.queues[128].enabled);
+	start_msix(y);
+	virtio_pci_notify_queue(&y->v, 128);
+	assert_int_equal(taken(y, 129), 1);
+	fake_vm_mmio_write(y->f, y->notify + 128 * 4096, 128, 2);
+	assert_true(kicked(y, 128));
+	destroy(y);
+}
+
+static void test_host_lacks(void **state)
+{
+	struct fixture *x = *state;
+	struct virtio_pci other;
+	struct error err = { 0 };
+
+	x->f->max_doorbells = x->f->n_doorbells + 3;
+	assert_true(virtio_pci_init(&other, &x->bus, &ops, VIRTIO_ID_NET, 0x020000, CONFIG_LEN, OFFERED,
+				    N_QUEUES, max_sizes, &err) < 0);
+	assert_non_null(strstr(err.text, "queue 3"));
+	assert_int_equal(x->f->n_doorbells, N_QUEUES);
+	x->f->max_irqs = x->f->n_irqs + 2;
+	assert_true(virtio_pci_init(&other, &x->bus, &ops, VIRTIO_ID_NET, 0x020000, CONFIG_LEN, OFFERED,
+				    N_QUEUES, max_sizes, &err) < 0);
+	assert_int_equal(x->f->n_irqs, N_QUEUES + 1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_identity, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_start, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_features_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_status_transitions, setup, teardown),
+		cmocka_unit_test_setup_teardown(an_illegal_write_does_not_wait_for_who_reads_of_it, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_queue_sizes, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_no_such_queue, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_queue_enable, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_queue_reset, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_packed_sizes, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_vectors, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_interrupts, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_kicks, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_driver_ok_fails, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_needs_reset, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_reset, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_master_lost, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_config, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_widths, setup, teardown),
+		cmocka_unit_test_setup_teardown(an_address_may_be_accessed_as_one, setup, teardown),
+		cmocka_unit_test_setup_teardown(an_access_of_any_width_at_any_place_does_no_harm, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_limit, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_many_queues, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_host_lacks, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * "ferry receive" as a whole, without KVM: in which order it compares, answers, and takes. What KVM would be
+ * asked writes a letter for the test to read.
+ */
+#define _GNU_SOURCE
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "devices/pci/pci.h"
+#include "migration/stream.h"
+#include "vmm/vm.h"
+
+int ferry_main(int argc, char **argv);
+
+/* Of the child: what it has done, and what it waits for before its vm_equip() ends, with "1" well. */
+static int done[2], go[2];
+
+static void say(char letter)
+{
+	if (write(done[1], &letter, 1) != 1)
+		_exit(99);
+}
+
+/* In the place of the program's own. */
+
+int vm_check_host(struct error *err)
+{
+	return 0;
+}
+
+int vm_frame(struct vm *vm, uint64_t mem, unsigned int cpus, struct error *err)
+{
+	say('f');
+	*vm = (struct vm){ .kvm_fd = -1, .fd = -1, .stop_fd = -1, .paused = true };
+	vm->devices_tail = &vm->devices;
+	memory_frame(&vm->memory, mem);
+	pthread_mutex_init(&vm->lock, NULL);
+	pthread_cond_init(&vm->cond, NULL);
+	pthread_cond_init(&vm->parked, NULL);
+	return loop_init(&vm->loop);
+}
+
+int vm_accept(struct vm *vm, struct state_node *node)
+{
+	uint64_t mem;
+	uint32_t cpus;
+
+	say('a');
+	if (vm->memory.fd >= 0 || vm->memory.regions[0].hva)
+		say('!');
+	if (state_get_u64(node, "memory", 0, UINT64_MAX, &mem) < 0)
+		return -EINVAL;
+	return state_get_u32(node, "cpus", 0, UINT32_MAX, &cpus);
+}
+
+int vm_fill(struct vm *vm, struct error *err)
+{
+	say('m');
+	return memory_fill(&vm->memory, err);
+}
+
+int vm_equip(struct vm *vm, struct error *err)
+{
+	char well = '0';
+
+	say('e');
+	if (read(go[0], &well, 1) != 1)
+		_exit(97);
+	say('d');
+	return well == '1' ? 0 : error_add(err, -ENOMEM, "KVM has no memory for its tables");
+}
+
+void vm_prefault_present(struct vm *vm, uint64_t max)
+{
+}
+
+struct receiver {
+	char dir[32], address[128];
+	struct sockaddr_un source;
+	pid_t pid;
+	int fd; /* the source's end of the connection */
+};
+
+static void receiver_start(struct receiver *r, const char *mem)
+{
+	char *argv[] = {
+		"ferry",  "receive",  "--name",   "web1", "--runtime-dir",      r->dir,
+		"--from", r->address, "--serial", "none", mem ? "--mem" : NULL, (char *)(uintptr_t)mem
+	};
+
+	strcpy(r->dir, "/tmp/ferry-receive-XXXXXX");
+	assert_non_null(mkdtemp(r->dir));
+	r->source = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	snprintf(r->source.sun_path, sizeof(r->source.sun_path), "%s/source", r->dir);
+	snprintf(r->address, sizeof(r->address), "unix:%s", r->source.sun_path);
+	assert_int_equal(pipe2(done, O_CLOEXEC), 0);
+	assert_int_equal(pipe2(go, O_CLOEXEC), 0);
+	r->pid = fork();
+	if (r->pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		close(go[1]);
+		_exit(ferry_main(mem ? 12 : 10, argv));
+	}
+	assert_true(r->pid > 0);
+	close(done[1]);
+	r->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	while (connect(r->fd, (struct sockaddr *)&r->source, sizeof(r->source)) < 0) {
+		assert_int_equal(waitpid(r->pid, NULL, WNOHANG), 0);
+		sched_yield();
+	}
+}
+
+static void receiver_say(struct receiver *r, enum stream_type type, uint64_t arg, const void *payload,
+			 uint32_t len)
+{
+	struct stream_header header;
+
+	stream_header_put(&header, type, len, arg);
+	assert_int_equal(write(r->fd, &header, sizeof(header)), sizeof(header));
+	assert_int_equal(write(r->fd, payload, len), len);
+}
+
+/* The type of the next frame, with its payload as text. */
+static uint32_t receiver_hear(struct receiver *r, char text[ERROR_TEXT_MAX + 1])
+{
+	struct stream_header header;
+	uint32_t len;
+
+	assert_int_equal(recv(r->fd, &header, sizeof(header), MSG_WAITALL), sizeof(header));
+	len = get_le32(&header.len);
+	assert_in_range(len, 0, ERROR_TEXT_MAX);
+	if (len > 0)
+		assert_int_equal(recv(r->fd, text, len, MSG_WAITALL), len);
+	text[len] = '\0';
+	return get_le32(&header.type);
+}
+
+/* As a source's bus without devices describes itself. */
+static void describe_pci(struct state_writer *w)
+{
+	static struct vm vm;
+	static struct pci_bus bus;
+	struct error err = { 0 };
+
+	vm = (struct vm){ .devices_tail = &vm.devices };
+	assert_int_equal(pci_bus_init(&bus, &vm, &err), 0);
+	vm.devices->ops->describe(vm.devices, w);
+	pci_bus_exit(&bus);
+}
+
+static void receiver_hello(struct receiver *r, uint64_t mem, uint32_t cpus)
+{
+	static const char *const devices[] = { "serial", "pci" };
+	struct state_writer w;
+	uint32_t len;
+	void *tree;
+
+	assert_int_equal(state_open_writer(&w), 0);
+	state_begin(&w, "vm");
+	state_put_u64(&w, "memory", mem);
+	state_put_u32(&w, "cpus", cpus);
+	state_end(&w);
+	state_begin(&w, "devices");
+	state_put_u32(&w, "count", ARRAY_SIZE(devices));
+	for (unsigned int i = 0; i < ARRAY_SIZE(devices); i++) {
+		state_begin_indexed(&w, "device", i);
+		state_put_string(&w, "name", devices[i]);
+		state_begin(&w, "config");
+		if (strcmp(devices[i], "pci") == 0)
+			describe_pci(&w);
+		state_end(&w);
+		state_end(&w);
+	}
+	state_end(&w);
+	assert_int_equal(state_close(&w, &tree, &len), 0);
+	receiver_say(r, STREAM_HELLO, STREAM_VERSION, tree, len);
+	free(tree);
+}
+
+/* Checks what the receiver has done by its end, which is that of a guest that was not taken over. */
+static void receiver_end(struct receiver *r, const char *letters)
+{
+	char text[32] = "";
+	ssize_t n, total = 0;
+	int status;
+
+	close(r->fd);
+	while ((n = read(done[0], text + total, sizeof(text) - 1 - (size_t)total)) > 0)
+		total += n;
+	assert_int_equal(waitpid(r->pid, &status, 0), r->pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), VM_EXIT_ERROR);
+	assert_string_equal(text, letters);
+	close(done[0]);
+	close(go[0]);
+	close(go[1]);
+	assert_int_equal(rmdir(r->dir), 0);
+}
+
+/* The largest guest there can be, where the operator has asked for another: nothing was had for it. */
+static void a_guest_that_is_refused_has_cost_nothing(void **state)
+{
+	char text[ERROR_TEXT_MAX + 1];
+	struct receiver r;
+
+	receiver_start(&r, "512M");
+	receiver_hello(&r, GIB(4096), 64);
+	assert_int_equal(receiver_hear(&r, text), STREAM_REFUSED);
+	assert_non_null(strstr(text, "the guest has 4194304 MiB of memory, --mem says 512 MiB"));
+	receiver_end(&r, "fa");
+}
+
+/* Work that takes longer for a larger guest begins after the source has its answer, or beside it. */
+static void ready_does_not_wait_for_what_grows_with_the_guest(void **state)
+{
+	char text[ERROR_TEXT_MAX + 1], letters[8] = "";
+	struct receiver r;
+
+	receiver_start(&r, NULL);
+	receiver_hello(&r, MIB(16), 1);
+	/* With vm_equip() held up. */
+	assert_int_equal(receiver_hear(&r, text), STREAM_READY);
+	receiver_say(&r, STREAM_ROUND, 0, NULL, 0);
+	receiver_say(&r, STREAM_SYNC, 0, NULL, 0);
+	for (unsigned int i = 0; i < 4; i++)
+		assert_int_equal(read(done[0], &letters[i], 1), 1);
+	assert_string_equal(letters, "fame");
+	assert_int_equal(write(go[1], "1", 1), 1);
+	assert_int_equal(receiver_hear(&r, text), STREAM_SYNC_OK);
+	receiver_end(&r, "d");
+}
+
+/* A failure of that work reaches the source by name. */
+static void what_fails_after_ready_is_refused_by_name(void **state)
+{
+	char text[ERROR_TEXT_MAX + 1];
+	struct receiver r;
+
+	receiver_start(&r, "16M");
+	receiver_hello(&r, MIB(16), 1);
+	assert_int_equal(receiver_hear(&r, text), STREAM_READY);
+	receiver_say(&r, STREAM_ROUND, 0, NULL, 0);
+	receiver_say(&r, STREAM_SYNC, 0, NULL, 0);
+	assert_int_equal(write(go[1], "0", 1), 1);
+	assert_int_equal(receiver_hear(&r, text), STREAM_REFUSED);
+	assert_string_equal(text, "KVM has no memory for its tables");
+	receiver_end(&r, "famed");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_guest_that_is_refused_has_cost_nothing),
+		cmocka_unit_test(ready_does_not_wait_for_what_grows_with_the_guest),
+		cmocka_unit_test(what_fails_after_ready_is_refused_by_name),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The control socket with honest and hostile clients. */
+#define _GNU_SOURCE
+#include "tests/unit/vmm/control/control_fixture.h"
+
+static void test_call(void **state)
+{
+	struct fixture *f = *state;
+	struct control_client c;
+	struct error err = { 0 };
+	const char *parameters;
+	char text[64];
+	uint64_t n;
+
+	assert_int_equal(control_connect(&c, f->dir, "web1", &err), 0);
+	assert_int_equal(
+		control_send(&c, "org.ferry.Echo",
+			     "{\"n\":18446744073709551615,\"text\":\"a\\n\\\"\\u00e9\\ud83d\\ude00\"}", false,
+			     &err),
+		0);
+	assert_int_equal(control_receive(&c, &parameters, &err), 0);
+	assert_true(json_object_string(parameters, "text", text, sizeof(text)));
+	assert_string_equal(text, "a\n\"\303\251\360\237\230\200");
+	assert_true(json_object_number(parameters, "n", &n));
+	assert_true(n == UINT64_MAX);
+	assert_string_equal(c.error, "");
+	/* One call a connection. */
+	assert_int_equal(control_receive(&c, &parameters, &err), -EPIPE);
+	control_disconnect(&c);
+}
+
+static void test_progress(void **state)
+{
+	struct fixture *f = *state;
+
+	for (int more = 0; more < 2; more++) {
+		struct control_client c;
+		struct error err = { 0 };
+		const char *parameters;
+		uint64_t n;
+
+		assert_int_equal(control_connect(&c, f->dir, "web1", &err), 0);
+		assert_int_equal(control_send(&c, "org.ferry.Progress", "{}", more, &err), 0);
+		for (unsigned int i = 0; more && i < N_PROGRESS; i++) {
+			assert_int_equal(control_receive(&c, &parameters, &err), 1);
+			assert_true(json_object_number(parameters, "round", &n));
+			assert_int_equal(n, i);
+		}
+		assert_int_equal(control_receive(&c, &parameters, &err), 0);
+		assert_true(json_object_number(parameters, "round", &n));
+		assert_int_equal(n, 99);
+		control_disconnect(&c);
+	}
+}
+
+static void test_failures(void **state)
+{
+	struct fixture *f = *state;
+	struct control_client c;
+	struct error err = { 0 };
+	const char *parameters;
+	static char huge[CONTROL_MESSAGE_MAX + 1];
+
+	assert_int_equal(control_connect(&c, f->dir, "web1", &err), 0);
+	assert_int_equal(control_send(&c, "org.ferry.Echo", "{\"text\":7}", false, &err), 0);
+	assert_int_equal(control_receive(&c, &parameters, &err), -EREMOTEIO);
+	assert_string_equal(err.text, "no \"text\"");
+	assert_string_equal(c.error, "org.ferry.InvalidParameter");
+	control_disconnect(&c);
+	err = (struct error){ 0 };
+	assert_int_equal(control_connect(&c, f->dir, "web1", &err), 0);
+	assert_int_equal(control_send(&c, "org.ferry.None", "{}", false, &err), 0);
+	assert_int_equal(control_receive(&c, &parameters, &err), -EREMOTEIO);
+	assert_string_equal(c.error, "org.varlink.service.MethodNotFound");
+	memset(huge, ' ', sizeof(huge) - 1);
+	assert_int_equal(control_send(&c, "org.ferry.Echo", huge, false, &err), -EMSGSIZE);
+	control_disconnect(&c);
+}
+
+static void test_who_is_running(void **state)
+{
+	struct fixture *f = *state;
+	struct control_client c;
+	struct control *second;
+	struct error err = { 0 };
+	struct stat st;
+	char path[256], dir[200];
+	int fd;
+
+	assert_int_equal(stat(f->path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0600);
+	assert_int_equal(stat(f->dir, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0700);
+	assert_int_equal(control_connect(&c, f->dir, "web2", &err), -ENOENT);
+	assert_non_null(strstr(err.text, "no VM named web2 is running (no socket "));
+	assert_int_equal(create(f, "web1", &second, &err), -EADDRINUSE);
+	snprintf(path, sizeof(path), "a VM named web1 is running already (socket %s)", f->path);
+	assert_string_equal(err.text, path);
+	/* What a dead one left. */
+	assert_int_equal(rename(f->path, strcat(strcpy(path, f->path), ".old")), 0);
+	assert_int_equal(create(f, "web1", &second, &err), 0);
+	control_destroy(f->control);
+	f->control = second;
+	assert_int_equal(access(f->path, F_OK), 0);
+	unlink(path);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/web2.sock", f->dir);
+	assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	close(fd);
+	err = (struct error){ 0 };
+	assert_int_equal(control_connect(&c, f->dir, "web2", &err), -ECONNREFUSED);
+	assert_non_null(strstr(err.text, "no VM named web2 is running"));
+	assert_int_equal(create(f, "web2", &second, &err), 0);
+	assert_int_equal(control_connect(&c, f->dir, "web2", &err), 0);
+	control_disconnect(&c);
+	control_destroy(second);
+	assert_int_equal(access(addr.sun_path, F_OK), -1);
+	/* A file is nobody's socket, and stays. */
+	fd = open(addr.sun_path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+	close(fd);
+	assert_int_equal(create(f, "web2", &second, &err), -EEXIST);
+	assert_non_null(strstr(err.text, "is not a socket"));
+	assert_int_equal(unlink(addr.sun_path), 0);
+	/* Directories that cannot be. */
+	snprintf(dir, sizeof(dir), "%s/none/run", f->dir);
+	assert_int_equal(create_in(f, dir, "x", &second, &err), -ENOENT);
+	assert_non_null(strstr(err.text, "cannot create the runtime directory"));
+	memset(dir, 'd', 180);
+	memcpy(dir, "/tmp/", 5);
+	dir[180] = '\0';
+	assert_int_equal(create_in(f, dir, "x", &second, &err), -ENAMETOOLONG);
+	assert_non_null(strstr(err.text, "the kernel allows 107"));
+	assert_int_equal(control_connect(&c, dir, "x", &err), -ENAMETOOLONG);
+}
+
+static void test_malformed_calls(void **state)
+{
+	static const char *const calls[] = {
+		"",
+		"{",
+		"}",
+		"[]",
+		"7",
+		"\"x\"",
+		"{}",
+		"{} {}",
+		"{}x",
+		"null",
+		"{\"method\"}",
+		"{\"method\":}",
+		"{\"method\":7}",
+		"{\"method\":[]}",
+		"{\"method\":\"a\" \"b\"}",
+		"{\"method\":\"org.ferry.Echo\":\"x\"}",
+		"{\"method\" \"org.ferry.Echo\"}",
+		"{\"method\":\"org.ferry.Echo\"",
+		"{\"method\":\"org.ferry.Echo",
+		"{method:\"org.ferry.Echo\"}",
+		"{\"method\":\"org.ferry.Echo\"}}",
+		"[{\"method\":\"org.ferry.Echo\"}]",
+		"{\"x\":\"\\u0000\",\"method\":\"org.ferry.Echo\"}",
+		"{\"x\":\"\\ud800\",\"method\":\"org.ferry.Echo\"}",
+		"{\"x\":\"\\udc00\\ud800\",\"method\":\"org.ferry.Echo\"}",
+		"{\"x\":\"\\ud800\\u0041\",\"method\":\"org.ferry.Echo\"}",
+		"{\"x\":\"\\uzzzz\",\"method\":\"org.ferry.Echo\"}",
+		"{\"x\":\"\\q\",\"method\":\"org.ferry.Echo\"}",
+		"{\"x\":\"a\nb\",\"method\":\"org.ferry.Echo\"}",
+		"{\"x\":\"\377\",\"method\":\"org.ferry.Echo\"}",
+		"{\"x\":\"\300\200\",\"method\":\"org.ferry.Echo\"}",
+		"{\"x\":\"\355\240\200\",\"method\":\"org.ferry.Echo\"}",
+		"{\"x\":\"\364\220\200\200\",\"method\":\"org.ferry.Echo\"}",
+		"{\"x\":\"\303\",\"method\":\"org.ferry.Echo\"}",
+		"{\"\200\":1,\"method\":\"org.ferry.Echo\"}",
+		"{\"a\":[1:2],\"method\":\"org.ferry.Echo\"}",
+		"{\"a\":[\"b\":2],\"method\":\"org.ferry.Echo\"}",
+		"{\"a\":{1:2},\"method\":\"org.ferry.Echo\"}",
+		"{\"a\":tru,\"method\":\"org.ferry.Echo\"}",
+		"{\"a\":-,\"method\":\"org.ferry.Echo\"}",
+		"{\"a\":01,\"method\":\"org.ferry.Echo\"}",
+		"{\"a\":1.,\"method\":\"org.ferry.Echo\"}",
+		"{\"a\":1e+,\"method\":\"org.ferry.Echo\"}",
+		"{\"a\":.5,\"method\":\"org.ferry.Echo\"}",
+		"{\"a\":1:2,\"method\":\"org.ferry.Echo\"}",
+	};
+	struct fixture *f = *state;
+	char buf[512];
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(calls); i++) {
+		int fd = raw_connect(f);
+
+		assert_true(send(fd, calls[i], strlen(calls[i]) + 1, MSG_NOSIGNAL) > 0);
+		raw_drain(fd, buf, sizeof(buf));
+		if (!strstr(buf, "org.ferry.InvalidCall"))
+			fail_msg("%s: %s", calls[i], buf);
+		close(fd);
+	}
+}
+
+static void test_long_and_deep_calls(void **state)
+{
+	static char call[CONTROL_MESSAGE_MAX];
+	struct fixture *f = *state;
+	char buf[512];
+	int fd = raw_connect(f);
+
+	memset(call, '[', sizeof(call));
+	assert_int_equal(send(fd, call, sizeof(call), MSG_NOSIGNAL), sizeof(call));
+	raw_drain(fd, buf, sizeof(buf));
+	assert_non_null(strstr(buf, "the call is too long"));
+	close(fd);
+	/* Deeper, and wider, than there are tokens. */
+	memcpy(call, "{\"a\":", 5);
+	call[sizeof(call) - 1] = '\0';
+	for (int i = 0; i < 3; i++) {
+		memset(call + 5, "[{,"[i], sizeof(call) - 6);
+		for (size_t j = 5; i == 2 && j < sizeof(call) - 1; j += 2)
+			call[j] = j == 5 ? '[' : '1';
+		fd = raw_connect(f);
+		assert_int_equal(send(fd, call, sizeof(call), MSG_NOSIGNAL), sizeof(call));
+		raw_drain(fd, buf, sizeof(buf));
+		assert_non_null(strstr(buf, "org.ferry.InvalidCall"));
+		close(fd);
+	}
+	/* A method's name without bound. */
+	memset(call, 'm', sizeof(call));
+	memcpy(call, "{\"method\":\"", 11);
+	memcpy(call + 4000, "\"}", 3);
+	fd = raw_connect(f);
+	assert_int_equal(send(fd, call, 4003, MSG_NOSIGNAL), 4003);
+	raw_drain(fd, buf, sizeof(buf));
+	assert_non_null(strstr(buf, "org.ferry.InvalidCall"));
+	close(fd);
+}
+
+static void test_hung_up_in_the_middle(void **state)
+{
+	static const char call[] = "{\"method\":\"org.ferry.Echo\",\"parameters\":{\"text\":\"x\"}}";
+	struct fixture *f = *state;
+	char buf[512];
+
+	for (size_t len = 0; len < sizeof(call); len++) {
+		int fd = raw_connect(f);
+
+		if (len > 0)
+			assert_int_equal(send(fd, call, len, MSG_NOSIGNAL), len);
+		shutdown(fd, SHUT_WR);
+		assert_int_equal(raw_drain(fd, buf, sizeof(buf)), 0);
+		close(fd);
+	}
+	/* In pieces it is a call as good as any. */
+	int fd = raw_connect(f);
+
+	for (size_t len = 0; len < sizeof(call); len++)
+		assert_int_equal(send(fd, call + len, 1, MSG_NOSIGNAL), 1);
+	raw_drain(fd, buf, sizeof(buf));
+	assert_string_equal(buf, "{\"parameters\":{\"text\":\"x\",\"n\":0}}");
+	close(fd);
+}
+
+static void test_too_many_calls(void **state)
+{
+	struct fixture *f = *state;
+	struct control_client c[CONTROL_MAX_CALLS], one_more;
+	struct error err = { 0 };
+	const char *parameters;
+
+	for (unsigned int round = 0; round < 3; round++) {
+		for (unsigned int i = 0; i < CONTROL_MAX_CALLS; i++) {
+			assert_int_equal(control_connect(&c[i], f->dir, "web1", &err), 0);
+			assert_int_equal(control_send(&c[i], "org.ferry.Hold", "{}", true, &err), 0);
+			assert_int_equal(control_receive(&c[i], &parameters, &err), 1);
+		}
+		assert_int_equal(atomic_load(&f->n_running), CONTROL_MAX_CALLS);
+		assert_int_equal(control_connect(&one_more, f->dir, "web1", &err), 0);
+		assert_int_equal(control_send(&one_more, "org.ferry.Echo", "{}", false, &err), 0);
+		err = (struct error){ 0 };
+		assert_int_equal(control_receive(&one_more, &parameters, &err), -EREMOTEIO);
+		assert_string_equal(one_more.error, "org.ferry.Busy");
+		control_disconnect(&one_more);
+		for (unsigned int i = 0; i < CONTROL_MAX_CALLS; i++) {
+			shutdown(c[i].fd, SHUT_WR);
+			assert_int_equal(control_receive(&c[i], &parameters, &err), -EREMOTEIO);
+			assert_string_equal(c[i].error, "org.ferry.Cancelled");
+			assert_int_equal(control_receive(&c[i], &parameters, &err), -EPIPE);
+			control_disconnect(&c[i]);
+		}
+		assert_int_equal(atomic_load(&f->n_running), 0);
+	}
+}
+
+/* Progress does not wait for who does not read; what is read are whole messages, and the last one is there.
+ */
+static void test_client_that_does_not_read(void **state)
+{
+	struct fixture *f = *state;
+	struct control_client c;
+	struct error err = { 0 };
+	const char *parameters;
+	eventfd_t count;
+	unsigned int n = 0;
+	int ret;
+
+	assert_int_equal(control_connect(&c, f->dir, "web1", &err), 0);
+	assert_int_equal(control_send(&c, "org.ferry.Flood", "{}", true, &err), 0);
+	assert_int_equal(eventfd_read(f->flooded_fd, &count), 0);
+	while ((ret = control_receive(&c, &parameters, &err)) == 1)
+		n++;
+	assert_int_equal(ret, 0);
+	assert_true(n > 0 && n < N_FLOOD);
+	control_disconnect(&c);
+	/* One that never does holds up neither the call nor the end: teardown is next. */
+	assert_int_equal(control_connect(&c, f->dir, "web1", &err), 0);
+	assert_int_equal(control_send(&c, "org.ferry.Flood", "{}", true, &err), 0);
+	assert_int_equal(eventfd_read(f->flooded_fd, &count), 0);
+	control_destroy(f->control);
+	f->control = NULL;
+	control_disconnect(&c);
+}
+
+static void *destroy_later(void *arg)
+{
+	struct fixture *f = arg;
+
+	control_destroy(f->control);
+	f->control = NULL;
+	return NULL;
+}
+
+static void test_destroyed_while_calls_run(void **state)
+{
+	struct fixture *f = *state;
+	struct control_client c[4];
+	struct error err = { 0 };
+	const char *parameters;
+	pthread_t thread;
+	int silent = raw_connect(f);
+	char buf[64];
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(c); i++) {
+		assert_int_equal(control_connect(&c[i], f->dir, "web1", &err), 0);
+		assert_int_equal(control_send(&c[i], "org.ferry.Hold", "{}", true, &err), 0);
+		assert_int_equal(control_receive(&c[i], &parameters, &err), 1);
+	}
+	assert_int_equal(pthread_create(&thread, NULL, destroy_later, f), 0);
+	assert_int_equal(raw_drain(silent, buf, sizeof(buf)), 0);
+	for (unsigned int i = 0; i < ARRAY_SIZE(c); i++) {
+		/* The client is there still, and hears how it has ended. */
+		assert_int_equal(control_receive(&c[i], &parameters, &err), -EREMOTEIO);
+		assert_string_equal(c[i].error, "org.ferry.Cancelled");
+		control_disconnect(&c[i]);
+	}
+	pthread_join(thread, NULL);
+	assert_int_equal(atomic_load(&f->n_running), 0);
+	assert_int_equal(access(f->path, F_OK), -1);
+	close(silent);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_call, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_progress, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_failures, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_who_is_running, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_malformed_calls, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_long_and_deep_calls, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_hung_up_in_the_middle, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_too_many_calls, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_client_that_does_not_read, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_destroyed_while_calls_run, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

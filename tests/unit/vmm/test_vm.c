@@ -1,0 +1,436 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A running VM on the host's real KVM: guests of a few instructions. Skipped where KVM cannot run a guest. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
+
+#include "tests/unit/vmm/vm_fixture.h"
+
+static void test_start_state(void **state)
+{
+	/* mov eax, ebx; out PROBE_IO, eax; hlt */
+	static const uint8_t code[] = { 0x89, 0xd8, 0xe7, 0x10, 0xf4 };
+	struct fixture *f = make(code, sizeof(code));
+
+	vm_resume(&f->vm);
+	assert_int_equal(next_value(&f->probe), 0x1234);
+	destroy(f);
+}
+
+static void test_pause_resume(void **state)
+{
+	struct fixture *f = make(counter_code, sizeof(counter_code));
+
+	vm_resume(&f->vm);
+	for (uint32_t i = 1; i <= 50; i++) {
+		uint32_t stopped;
+
+		wait_for(&f->probe.written);
+		vm_pause(&f->vm);
+		vm_pause(&f->vm);
+		stopped = f->probe.value;
+		assert_int_equal(f->vm.n_parked, 1);
+		assert_in_range(guest_u32(f, 0x200000), stopped, stopped + 1);
+		sched_yield();
+		assert_int_equal(f->probe.value, stopped);
+		while (sem_trywait(&f->probe.written) == 0)
+			;
+		vm_resume(&f->vm);
+		assert_true(next_value(&f->probe) > stopped);
+	}
+	destroy(f);
+}
+
+static void wait_progress(struct fixture *f)
+{
+	uint32_t v = guest_u32(f, 0x200000);
+	uint64_t end = now_ns() + WAIT_S * 1000000000ull;
+
+	while (guest_u32(f, 0x200000) == v)
+		assert_true(now_ns() < end);
+}
+
+static void test_pause_busy(void **state)
+{
+	struct fixture *f = make(busy_code, sizeof(busy_code));
+
+	vm_resume(&f->vm);
+	for (unsigned int i = 0; i < 20; i++) {
+		uint32_t v;
+
+		wait_progress(f);
+		vm_pause(&f->vm);
+		v = guest_u32(f, 0x200000);
+		usleep(1000); /* there is no event for what must not happen */
+		assert_int_equal(guest_u32(f, 0x200000), v);
+		vm_resume(&f->vm);
+	}
+	/* Kicks by themselves disturb nothing. */
+	for (unsigned int i = 0; i < 100; i++)
+		vcpu_kick(&f->vm.vcpus[0]);
+	wait_progress(f);
+	destroy(f);
+}
+
+/* The register of a read that was being served when the pause came holds its value when the pause returns. */
+static void test_pause_in_access(void **state)
+{
+	/* again: mov eax, [PROBE_MEM]; inc ecx; jmp again */
+	static const uint8_t code[] = { 0xa1, 0x00, 0x00, 0x00, 0xd0, 0x41, 0xeb, 0xf8 };
+	struct fixture *f = make(code, sizeof(code));
+	struct kvm_regs regs;
+
+	f->probe.pause_at = 7;
+	vm_resume(&f->vm);
+	wait_for(&f->probe.reading);
+	vm_pause(&f->vm);
+	assert_int_equal(ioctl(f->vm.vcpus[0].fd, KVM_GET_REGS, &regs), 0);
+	assert_int_equal(f->probe.n_reads, 7);
+	assert_int_equal(regs.rax, 7);
+	assert_in_range(regs.rcx, 6, 7);
+	destroy(f);
+}
+
+static void test_throttle(void **state)
+{
+	struct fixture *f = make(busy_code, sizeof(busy_code));
+	uint64_t end = now_ns() + WAIT_S * 1000000000ull;
+	bool seen = false;
+
+	vm_resume(&f->vm);
+	assert_int_equal(vm_throttle(&f->vm, 80), 0);
+	while (!seen) {
+		pthread_mutex_lock(&f->vm.lock);
+		seen = f->vm.throttled && f->vm.n_parked == 1;
+		pthread_mutex_unlock(&f->vm.lock);
+		assert_true(now_ns() < end);
+	}
+	for (unsigned int i = 0; i < 5; i++) {
+		uint32_t v;
+
+		assert_int_equal(vm_throttle(&f->vm, 50 + i), 0);
+		wait_progress(f);
+		vm_pause(&f->vm);
+		v = guest_u32(f, 0x200000);
+		usleep(2 * VM_THROTTLE_PERIOD_NS / 1000);
+		assert_int_equal(guest_u32(f, 0x200000), v);
+		vm_resume(&f->vm);
+	}
+	assert_int_equal(vm_throttle(&f->vm, 0), 0);
+	assert_false(f->vm.throttled);
+	wait_progress(f);
+	assert_int_equal(vm_throttle(&f->vm, 99), 0);
+	vm_end(&f->vm, VM_EXIT_POWER_OFF);
+	assert_int_equal(vm_throttle(&f->vm, 0), 0);
+	destroy(f);
+}
+
+/* How a guest ends its VM, and the first reason stays. */
+static void test_ends(void **state)
+{
+	static const struct {
+		enum vm_exit exit;
+		uint16_t port;
+		uint8_t value;
+		uint16_t flag; /* what kind of reset the guest wants */
+	} cases[] = {
+		{ VM_EXIT_POWER_OFF, LAYOUT_SLEEP_CONTROL, 0x20 | LAYOUT_SLP_TYP_S5 << 2, 0xffff },
+		{ VM_EXIT_RESET, LAYOUT_RESET_PORT, LAYOUT_RESET_VALUE, 0xffff },
+		{ VM_EXIT_RESET, LAYOUT_KBC_PORT, 0xfe, 0xffff },
+		{ VM_EXIT_CRASHED, LAYOUT_PVPANIC_PORT, 1, 0 },
+		/* Triple faults: out of the blue, and as a restart's last resort. */
+		{ VM_EXIT_CRASHED, 0, 0, 0xffff },
+		{ VM_EXIT_RESET, 0, 0, 0x0000 },
+		{ VM_EXIT_RESET, 0, 0, 0x1234 },
+	};
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++) {
+		uint16_t port = cases[i].port;
+		/* S1, another reset value and "crash kernel loaded" first: they end nothing. Then the case's,
+		 * then ud2 without an IDT. */
+		const uint8_t code[] = {
+			0x66, 0xba,           0x00, 0x06, 0xb0, 0x24,          0xee,
+			0x66, 0xba,           0x02, 0x06, 0xb0, 0x00,          0xee,
+			0x66, 0xba,           0x05, 0x05, 0xb0, 0x02,          0xee,
+			0xec, 0xe7,           0x10, 0x66, 0xba, (uint8_t)port, (uint8_t)(port >> 8),
+			0xb0, cases[i].value, 0xee, 0x0f, 0x01, 0x1d,          0x00,
+			0x00, 0x30,           0x00, 0x0f, 0x0b
+		};
+		struct fixture *f = make(code, sizeof(code));
+
+		if (cases[i].flag != 0xffff)
+			assert_int_equal(memory_write(&f->vm.memory, LAYOUT_RESET_FLAG, &cases[i].flag, 2),
+					 0);
+		log_level = (enum log_level) - 1;
+		vm_resume(&f->vm);
+		assert_int_equal(loop_run(&f->vm.loop), 0);
+		log_level = LOG_INFO;
+		assert_int_equal(next_value(&f->probe) & 0xff, 3);
+		assert_int_equal(f->vm.exit, cases[i].exit);
+		assert_true(vm_ended(&f->vm));
+		vm_end(&f->vm, VM_EXIT_ERROR);
+		assert_int_equal(f->vm.exit, cases[i].exit);
+		vm_pause(&f->vm); /* comes back although the vCPU has gone */
+		vm_stop(&f->vm);
+		vm_pause(&f->vm);
+		destroy(f);
+	}
+}
+
+/* String I/O: rep outsd of three values, and one to a port where nobody answers. */
+static void test_string_io(void **state)
+{
+	/* mov esi, 0x200000; mov ecx, 3; mov edx, PROBE_IO; cld; rep outsd; in al, 0x99; out PROBE_IO, eax;
+	 * hlt */
+	static const uint8_t code[] = { 0xbe, 0x00, 0x00, 0x20, 0x00, 0xb9, 0x03, 0x00, 0x00,
+					0x00, 0xba, 0x10, 0x00, 0x00, 0x00, 0xfc, 0xf3, 0x6f,
+					0x31, 0xc0, 0xe4, 0x99, 0xe7, 0x10, 0xf4 };
+	const uint32_t values[] = { 11, 22, 33 };
+	struct fixture *f = make(code, sizeof(code));
+
+	assert_int_equal(memory_write(&f->vm.memory, 0x200000, values, sizeof(values)), 0);
+	vm_resume(&f->vm);
+	for (unsigned int i = 0; i < 3; i++)
+		wait_for(&f->probe.written);
+	assert_int_equal(next_value(&f->probe), 0xff);
+	destroy(f);
+}
+
+static void test_topology(void **state)
+{
+	/* mov eax, 1; cpuid; mov [0x200008], ebx; mov eax, 0xb; mov ecx, 1; cpuid; mov [0x200000], ebx;
+	 * mov [0x200004], ecx; out PROBE_IO, eax; hlt: the first vCPU, the others wait for a SIPI */
+	static const uint8_t code[] = { 0xb8, 0x01, 0x00, 0x00, 0x00, 0x0f, 0xa2, 0x89, 0x1d, 0x08,
+					0x00, 0x20, 0x00, 0xb8, 0x0b, 0x00, 0x00, 0x00, 0xb9, 0x01,
+					0x00, 0x00, 0x00, 0x0f, 0xa2, 0x89, 0x1d, 0x00, 0x00, 0x20,
+					0x00, 0x89, 0x0d, 0x04, 0x00, 0x20, 0x00, 0xe7, 0x10, 0xf4 };
+	struct fixture *f = make_sized(code, sizeof(code), MEM, 3, false);
+
+	vm_resume(&f->vm);
+	assert_int_equal(next_value(&f->probe), 2); /* bits of an id */
+	vm_pause(&f->vm);
+	assert_int_equal(f->vm.n_parked, 3);
+	assert_int_equal(guest_u32(f, 0x200000), 3);       /* cores */
+	assert_int_equal(guest_u32(f, 0x200004), 0x201);   /* level 1, of cores */
+	assert_int_equal(guest_u32(f, 0x200008) >> 16, 4); /* ids of the socket; this one's is 0 */
+	destroy(f);
+}
+
+/* Linux 6.11. */
+#ifndef KVM_CAP_PRE_FAULT_MEMORY
+#define KVM_CAP_PRE_FAULT_MEMORY 236
+#endif
+
+/* What is entered ahead of time is there, what was not asked for is not, and the guest runs. Where KVM has no
+ * such call it still runs. */
+static void test_prefault(void **state)
+{
+	/* again: in eax, PROBE_IO; out PROBE_IO, eax; jmp again */
+	static const uint8_t code[] = { 0xe5, 0x10, 0xe7, 0x10, 0xeb, 0xfa };
+	struct fixture *f = make(code, sizeof(code));
+	int fd = f->vm.memory.fd;
+
+	vm_prefault(&f->vm, MIB(8), MIB(4));
+	if (ioctl(f->vm.fd, KVM_CHECK_EXTENSION, KVM_CAP_PRE_FAULT_MEMORY) > 0) {
+		assert_int_equal(lseek(fd, MIB(4), SEEK_DATA), MIB(8));
+		assert_int_equal(lseek(fd, MIB(8), SEEK_HOLE), MIB(12));
+	}
+	vm_resume(&f->vm);
+	wait_for(&f->probe.written);
+	vm_pause(&f->vm);
+	destroy(f);
+}
+
+/* Only what is there already, up to the bound: no hole is filled. */
+static void test_prefault_present(void **state)
+{
+	static const uint8_t code[] = { 0xe5, 0x10, 0xe7, 0x10, 0xeb, 0xfa };
+	const uint64_t size = MEMORY_LOW_MAX + MIB(4);
+	struct fixture *f = make_sized(code, sizeof(code), size, 1, false);
+	static const uint64_t bounds[] = { 0, PAGE_SIZE, UINT64_MAX };
+	int fd = f->vm.memory.fd;
+
+	assert_int_equal(memory_write(&f->vm.memory, MIB(8), "here", 4), 0);
+	assert_int_equal(memory_write(&f->vm.memory, GIB(4) + MIB(4) - 4, "here", 4), 0);
+	for (unsigned int i = 0; i < ARRAY_SIZE(bounds); i++) {
+		vm_prefault_present(&f->vm, bounds[i]);
+		assert_int_equal(lseek(fd, MIB(8), SEEK_HOLE), MIB(8) + PAGE_SIZE);
+		assert_int_equal(lseek(fd, MIB(9), SEEK_DATA), size - PAGE_SIZE);
+	}
+	vm_resume(&f->vm);
+	wait_for(&f->probe.written);
+	vm_pause(&f->vm);
+	destroy(f);
+}
+
+#define DIRTY_HIGH GIB(4)
+
+/* Pages written by the guest, below and above the hole; the log empties itself. */
+static void test_dirty_log(void **state)
+{
+	/* 64-bit. again: in eax, PROBE_IO; mov [0x205000], eax; mov [0x40003000], eax; out PROBE_IO, eax; jmp
+	 * again */
+	static const uint8_t code[] = { 0xe5, 0x10, 0x89, 0x04, 0x25, 0x00, 0x50, 0x20, 0x00, 0x89,
+					0x04, 0x25, 0x00, 0x30, 0x00, 0x40, 0xe7, 0x10, 0xeb, 0xec };
+	const uint64_t size = MEMORY_LOW_MAX + MIB(4), high = MEMORY_LOW_MAX / PAGE_SIZE;
+	const uint64_t pml4[] = { LAYOUT_PAGE_TABLE + 0x1000 + 3 };
+	const uint64_t pdpt[] = { LAYOUT_PAGE_TABLE + 0x2000 + 3, LAYOUT_PAGE_TABLE + 0x3000 + 3 };
+	const uint64_t pd0[] = { 0x83, MIB(2) + 0x83 }, pd1[] = { DIRTY_HIGH + 0x83 };
+	struct fixture *f = make_sized(code, sizeof(code), size, 1, true);
+	uint64_t *bitmap = calloc(memory_bitmap_words(&f->vm.memory), 8);
+	struct memory *m = &f->vm.memory;
+
+	assert_int_equal(memory_write(m, LAYOUT_PAGE_TABLE, pml4, sizeof(pml4)), 0);
+	assert_int_equal(memory_write(m, LAYOUT_PAGE_TABLE + 0x1000, pdpt, sizeof(pdpt)), 0);
+	assert_int_equal(memory_write(m, LAYOUT_PAGE_TABLE + 0x2000, pd0, sizeof(pd0)), 0);
+	assert_int_equal(memory_write(m, LAYOUT_PAGE_TABLE + 0x3000, pd1, sizeof(pd1)), 0);
+	vm_resume(&f->vm);
+	wait_for(&f->probe.written);
+	for (unsigned int round = 0; round < 3; round++) {
+		assert_int_equal(vm_dirty_log_start(&f->vm), 0);
+		while (sem_trywait(&f->probe.written) == 0)
+			;
+		wait_for(&f->probe.written);
+		wait_for(&f->probe.written);
+		vm_pause(&f->vm);
+		memset(bitmap, 0, memory_bitmap_words(m) * 8);
+		bitmap[0] = 1;
+		assert_int_equal(vm_dirty_log(&f->vm, bitmap), 0);
+		assert_int_equal(bitmap[0] & 1, 1);
+		assert_true(bitmap[0x205 / 64] >> 0x205 % 64 & 1);
+		assert_true(bitmap[(high + 3) / 64] >> (high + 3) % 64 & 1);
+		assert_false(bitmap[0x206 / 64] >> 0x206 % 64 & 1);
+		assert_false(bitmap[(high + 4) / 64] >> (high + 4) % 64 & 1);
+		memset(bitmap, 0, memory_bitmap_words(m) * 8);
+		assert_int_equal(vm_dirty_log(&f->vm, bitmap), 0);
+		for (uint64_t i = 0; i < memory_bitmap_words(m); i++)
+			assert_int_equal(bitmap[i], 0);
+		vm_dirty_log_stop(&f->vm);
+		vm_resume(&f->vm);
+	}
+	free(bitmap);
+	destroy(f);
+}
+
+static bool is_pending(const struct vm_irq *irq)
+{
+	struct pollfd p = { .fd = irq->fd, .events = POLLIN };
+
+	return poll(&p, 1, 0) == 1;
+}
+
+static void test_irqfd(void **state)
+{
+	struct fixture *f = make_irq();
+	struct vm_irq irqs[3];
+
+	vm_resume(&f->vm);
+	assert_int_equal(next_value(&f->probe), 1);
+	for (unsigned int i = 0; i < ARRAY_SIZE(irqs); i++) {
+		assert_int_equal(vm_irq_init(&f->vm, &irqs[i]), 0);
+		assert_int_equal(irqs[i].gsi, 24 + i);
+		assert_int_equal(set_msi(&f->vm, &irqs[i], LAYOUT_LAPIC, 0x40 + i), 0);
+		assert_int_equal(vm_irq_unmask(&f->vm, &irqs[i]), 0);
+	}
+	for (unsigned int i = 0; i < ARRAY_SIZE(irqs); i++) {
+		signal_irq(&irqs[i]);
+		assert_int_equal(next_value(&f->probe), 0x40 + i);
+	}
+	/* Another message, while connected. */
+	assert_int_equal(set_msi(&f->vm, &irqs[0], LAYOUT_LAPIC, 0x42), 0);
+	assert_int_equal(set_msi(&f->vm, &irqs[0], LAYOUT_LAPIC, 0x42), 0);
+	signal_irq(&irqs[0]);
+	assert_int_equal(next_value(&f->probe), 0x42);
+	/* Masked: stays pending; two become one at unmasking. */
+	vm_irq_mask(&f->vm, &irqs[0]);
+	vm_irq_mask(&f->vm, &irqs[0]);
+	assert_false(is_pending(&irqs[0]));
+	signal_irq(&irqs[0]);
+	signal_irq(&irqs[0]);
+	assert_true(is_pending(&irqs[0]));
+	signal_irq(&irqs[1]);
+	assert_int_equal(next_value(&f->probe), 0x41);
+	assert_int_equal(vm_irq_unmask(&f->vm, &irqs[0]), 0);
+	assert_int_equal(next_value(&f->probe), 0x42);
+	/* What has been delivered is not delivered again. */
+	vm_irq_mask(&f->vm, &irqs[0]);
+	assert_false(is_pending(&irqs[0]));
+	assert_int_equal(vm_irq_unmask(&f->vm, &irqs[0]), 0);
+	signal_irq(&irqs[1]);
+	assert_int_equal(next_value(&f->probe), 0x41);
+	/* The one in the middle goes, the others keep theirs; its number is used again. */
+	vm_irq_exit(&f->vm, &irqs[1]);
+	assert_int_equal(irqs[1].fd, -1);
+	vm_irq_exit(&f->vm, &irqs[1]);
+	signal_irq(&irqs[2]);
+	assert_int_equal(next_value(&f->probe), 0x42);
+	assert_int_equal(vm_irq_init(&f->vm, &irqs[1]), 0);
+	assert_int_equal(irqs[1].gsi, 25);
+	for (unsigned int i = 0; i < ARRAY_SIZE(irqs); i++)
+		vm_irq_exit(&f->vm, &irqs[i]);
+	destroy(f);
+}
+
+static void test_irq_numbers_end(void **state)
+{
+	struct fixture *f = make(busy_code, sizeof(busy_code));
+	struct vm_irq *irqs = calloc(VM_MAX_GSI, sizeof(*irqs));
+	unsigned int n = 0;
+
+	while (n < VM_MAX_GSI && vm_irq_init(&f->vm, &irqs[n]) == 0)
+		n++;
+	/* Files of the process may end before. */
+	assert_true(n == VM_MAX_GSI - 24 || n > 100);
+	assert_int_equal(irqs[n].fd, -1);
+	while (n > 0)
+		vm_irq_exit(&f->vm, &irqs[--n]);
+	free(irqs);
+	destroy(f);
+}
+
+static void test_ioeventfd(void **state)
+{
+	/* mov word [0xd0001000], ax; out PROBE_IO, eax; hlt */
+	static const uint8_t code[] = { 0x66, 0xa3, 0x00, 0x10, 0x00, 0xd0, 0xe7, 0x10, 0xf4 };
+	struct fixture *f = make(code, sizeof(code));
+	struct vm_irq doorbell;
+	uint64_t v;
+
+	assert_int_equal(vm_irq_init(&f->vm, &doorbell), 0);
+	assert_int_equal(vm_add_ioeventfd(&f->vm, 0xd0001000, doorbell.fd), 0);
+	assert_int_equal(vm_add_ioeventfd(&f->vm, 0xd0001000, doorbell.fd), -EEXIST);
+	vm_resume(&f->vm);
+	wait_for(&f->probe.written);
+	assert_int_equal(read(doorbell.fd, &v, sizeof(v)), sizeof(v));
+	assert_int_equal(v, 1);
+	vm_del_ioeventfd(&f->vm, 0xd0001000, doorbell.fd);
+	vm_irq_exit(&f->vm, &doorbell);
+	destroy(f);
+}
+
+static void test_too_many_cpus(void **state)
+{
+	struct error err = { 0 };
+	struct vm vm;
+
+	need_kvm();
+	assert_true(vm_init(&vm, MEM, 100000, &err) < 0);
+	assert_non_null(strstr(err.text, "vCPUs"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_start_state),     cmocka_unit_test(test_pause_resume),
+		cmocka_unit_test(test_pause_busy),      cmocka_unit_test(test_pause_in_access),
+		cmocka_unit_test(test_throttle),        cmocka_unit_test(test_ends),
+		cmocka_unit_test(test_string_io),       cmocka_unit_test(test_topology),
+		cmocka_unit_test(test_prefault),        cmocka_unit_test(test_prefault_present),
+		cmocka_unit_test(test_dirty_log),       cmocka_unit_test(test_irqfd),
+		cmocka_unit_test(test_irq_numbers_end), cmocka_unit_test(test_ioeventfd),
+		cmocka_unit_test(test_too_many_cpus),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The control socket's client, for the subcommands. */
+#include "vmm/control/socket.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "vmm/socket_file.h"
+
+/* A VM whose loop runs takes its clients at once. */
+#define CONTROL_CONNECT_TIMEOUT_S 10
+
+static int control_reach(const struct control_client *c, const struct sockaddr_un *addr, const char *name,
+			 struct error *err)
+{
+	const struct timeval timeout = { .tv_sec = CONTROL_CONNECT_TIMEOUT_S };
+	int ret;
+
+	/* connect() waits for room where as many clients wait as can. */
+	if (setsockopt(c->fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)) < 0)
+		return error_add(err, -errno, "cannot limit the wait for the VM: %s", strerror(errno));
+	if (connect(c->fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0)
+		return 0;
+	ret = -errno;
+	if (ret == -ENOENT)
+		error_add(err, ret, "no VM named %s is running (no socket %s)", name, addr->sun_path);
+	else if (ret == -ECONNREFUSED)
+		error_add(err, ret, "no VM named %s is running (nobody listens on socket %s)", name,
+			  addr->sun_path);
+	else if (ret == -EAGAIN)
+		error_add(err, ret, "the VM named %s takes no calls (socket %s): is its process stopped?",
+			  name, addr->sun_path);
+	else
+		error_add(err, ret, "cannot reach the VM named %s (socket %s): %s%s", name, addr->sun_path,
+			  strerror(-ret), ret == -EACCES ? "; it belongs to another user" : "");
+	return ret;
+}
+
+int control_connect(struct control_client *c, const char *runtime_dir, const char *name, struct error *err)
+{
+	struct sockaddr_un addr;
+	uid_t uid = 0;
+	int ret;
+
+	*c = (struct control_client){ .fd = -1 };
+	ret = control_address(&addr, runtime_dir, name, err);
+	if (ret < 0)
+		return ret;
+	c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (c->fd < 0)
+		return error_add(err, -errno, "cannot create a socket: %s", strerror(errno));
+	ret = control_reach(c, &addr, name, err);
+	if (ret < 0)
+		goto disconnect;
+	ret = socket_file_check_peer(c->fd, &uid);
+	if (ret < 0) {
+		error_add(
+			err, ret,
+			"the owner of the VM named %s (socket %s) is the user with id %u, "
+			"neither root nor you: nothing was asked; if that user is the right one, call as it",
+			name, addr.sun_path, (unsigned int)uid);
+		goto disconnect;
+	}
+	return 0;
+
+disconnect:
+	control_disconnect(c);
+	return ret;
+}
+
+int control_send(struct control_client *c, const char *method, const char *parameters, bool more,
+		 struct error *err)
+{
+	char text[CONTROL_MESSAGE_MAX];
+	int len = snprintf(text, sizeof(text), "{\"method\":\"%s\",\"parameters\":%s%s}", method, parameters,
+			   more ? ",\"more\":true" : "");
+	int ret;
+
+	if (len < 0 || (size_t)len >= sizeof(text))
+		return error_add(err, -EMSGSIZE, "the call of %s is longer than %u bytes", method,
+				 CONTROL_MESSAGE_MAX);
+	ret = control_send_bytes(c->fd, text, (size_t)len + 1, CONTROL_READ_TIMEOUT);
+	/* A VM that has no place for the call has said so before it hung up: the reason is to be received. */
+	if (ret < 0 && ret != -EPIPE && ret != -ECONNRESET)
+		return error_add(err, ret, "cannot send the call to the VM: %s", strerror(-ret));
+	return 0;
+}
+
+/* Reads on until there is a whole message at c->message. */
+static int control_receive_message(struct control_client *c, struct error *err)
+{
+	memmove(c->message, c->message + c->taken, c->len - c->taken);
+	c->len -= c->taken;
+	c->taken = 0;
+	while (!memchr(c->message, '\0', c->len)) {
+		int n;
+
+		if (c->len == sizeof(c->message))
+			return error_add(err, -EMSGSIZE, "the VM's answer is longer than %zu bytes",
+					 sizeof(c->message));
+		n = control_recv_bytes(c->fd, c->message + c->len, sizeof(c->message) - c->len, UINT64_MAX);
+		if (n == 0 || n == -ECONNRESET)
+			return error_add(err, -EPIPE, "the VM ended before it answered");
+		if (n < 0)
+			return error_add(err, n, "cannot read the VM's answer: %s", strerror(-n));
+		c->len += (uint32_t)n;
+	}
+	c->taken = (uint32_t)strlen(c->message) + 1;
+	return 0;
+}
+
+int control_receive(struct control_client *c, const char **parameters, struct error *err)
+{
+	struct json json;
+	const jsmntok_t *object;
+	char reason[ERROR_TEXT_MAX];
+	int ret;
+
+	c->error[0] = '\0';
+	ret = control_receive_message(c, err);
+	if (ret < 0)
+		return ret;
+	if (!json_parse(&json, c->message, c->taken - 1))
+		return error_add(err, -EPROTO, "the VM's answer is not what Ferry speaks");
+	object = json_find(&json, json.tokens, "parameters", JSMN_OBJECT);
+	if (json_find(&json, json.tokens, "error", JSMN_STRING)) {
+		if (!json_string(&json, json.tokens, "error", c->error, sizeof(c->error)))
+			snprintf(c->error, sizeof(c->error), "an error with a long name");
+		if (!json_string(&json, object, "reason", reason, sizeof(reason)))
+			snprintf(reason, sizeof(reason), "%s", c->error);
+		return error_add(err, -EREMOTEIO, "%s", reason);
+	}
+	ret = json_true(&json, "continues") ? 1 : 0;
+	*parameters = "{}";
+	if (object) {
+		c->message[object->end] = '\0';
+		*parameters = c->message + object->start;
+	}
+	return ret;
+}
+
+void control_disconnect(struct control_client *c)
+{
+	if (c->fd >= 0)
+		close(c->fd);
+	c->fd = -1;
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Reading JSON objects of hostile origin, and writing strings. Any thread. */
+#ifndef FERRY_VMM_CONTROL_JSON_H
+#define FERRY_VMM_CONTROL_JSON_H
+
+#define JSMN_HEADER
+#define JSMN_STRICT
+#define JSMN_PARENT_LINKS
+#include <jsmn.h>
+
+#include "vmm/util.h"
+
+/* A message with more values is refused. */
+#define JSON_MAX_TOKENS 256
+
+struct json {
+	const char *text; /* must outlive it */
+	int n;
+	jsmntok_t tokens[JSON_MAX_TOKENS]; /* the first is the object */
+};
+
+/* Whether @len bytes of @text are one object: keys with one value each, well-formed strings, numbers. */
+bool json_parse(struct json *json, const char *text, size_t len);
+
+/* The value of a member of @object, NULL if there is none of this name and type. */
+const jsmntok_t *json_find(const struct json *json, const jsmntok_t *object, const char *name,
+			   jsmntype_t type);
+
+/* The value of a member, unescaped into @buf; false if it is not there, or does not fit. @object may be NULL.
+ */
+bool json_string(const struct json *json, const jsmntok_t *object, const char *name, char *buf, size_t size);
+bool json_number(const struct json *json, const jsmntok_t *object, const char *name, uint64_t *v);
+
+/* Whether the message has a member that is true. */
+bool json_true(const struct json *json, const char *name);
+
+/* The same out of an object as text. */
+bool json_object_string(const char *object, const char *name, char *buf, size_t size);
+bool json_object_number(const char *object, const char *name, uint64_t *v);
+
+/* Text as a JSON string with its quotes, at least 3 bytes; cut if it does not fit. */
+void json_quote(const char *text, char *buf, size_t size);
+
+#endif

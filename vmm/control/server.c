@@ -1,0 +1,546 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The control socket's server: the loop takes calls in, and each that is whole gets a thread. */
+#define _GNU_SOURCE
+#include "vmm/control/socket.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "vmm/runtime_dir.h"
+#include "vmm/shortage.h"
+#include "vmm/socket_file.h"
+
+#define CONTROL_REPLY_TIMEOUT 2000   /* ms, for a client to take its final reply */
+#define CONTROL_STACK         MIB(1) /* a migration runs on it; musl's default is 128 KiB */
+
+/* Time between attempts to take a client while the process is short of descriptors or memory. */
+#define CONTROL_RETRY_NS UINT64_C(100000000)
+
+/*
+ *	FREE     -> READING  a client is accepted; what it says is taken in on the loop's thread
+ *	READING  -> FREE     it hung up, took too long, or gave way to another
+ *	READING  -> RUNNING  its call is whole and has a thread; the loop still watches for its hanging up
+ *	RUNNING  -> ENDED    the call is answered, and the connection closed
+ *	ENDED    -> FREE     the thread has been joined
+ */
+enum control_call_state { CALL_FREE, CALL_READING, CALL_RUNNING, CALL_ENDED };
+
+struct control_call {
+	struct control *control;
+	enum control_call_state state; /* control's lock */
+	pthread_t thread;
+	struct loop_source src; /* the connection: watched and closed on the loop's thread */
+	int hangup_fd;          /* eventfd, of RUNNING: the client has hung up, or all ends */
+
+	/* The loop's, while READING. */
+	uint64_t start_ns;
+	size_t len;
+
+	/* The thread's own. */
+	bool more;
+	bool answered;
+	const jsmntok_t *parameters;
+	struct json json;
+	char message[CONTROL_MESSAGE_MAX];
+};
+
+struct control {
+	struct loop *loop;
+	struct loop_source listener;
+	struct loop_source timer; /* a client's time is up, or the listener is to be watched again */
+	uint64_t retry_ns;        /* when; 0: it is */
+	int dir_fd;
+	struct socket_file file;
+	struct guard_undo undo; /* removes @file */
+	struct log_limit limit;
+	const struct control_method *methods;
+	unsigned int n_methods;
+	void *opaque;
+	pthread_mutex_t lock; /* states */
+	struct control_call calls[CONTROL_MAX_CLIENTS];
+};
+
+bool control_get_string(struct control_call *call, const char *name, char *buf, size_t size)
+{
+	return json_string(&call->json, call->parameters, name, buf, size);
+}
+
+bool control_get_number(struct control_call *call, const char *name, uint64_t *v)
+{
+	return json_number(&call->json, call->parameters, name, v);
+}
+
+int control_call_fd(const struct control_call *call)
+{
+	return call->hangup_fd;
+}
+
+static void control_answer(struct control_call *call, const char *text, size_t len, bool continues)
+{
+	/* Progress that a client does not read is dropped: it must not hold up what it reports on. */
+	int ret = control_send_bytes(call->src.fd, text, len, continues ? 0 : CONTROL_REPLY_TIMEOUT);
+
+	/* A message cut short would make what follows a part of it. */
+	if (ret < 0 && ret != -ETIMEDOUT)
+		shutdown(call->src.fd, SHUT_RDWR);
+}
+
+void control_reply(struct control_call *call, const char *parameters, bool continues)
+{
+	char text[CONTROL_MESSAGE_MAX];
+	int len = snprintf(text, sizeof(text), "{\"parameters\":%s%s}", parameters,
+			   continues ? ",\"continues\":true" : "");
+
+	assert(!call->answered && len > 0 && (size_t)len < sizeof(text));
+	call->answered = !continues;
+	if (!continues || call->more)
+		control_answer(call, text, (size_t)len + 1, continues);
+}
+
+void control_fail(struct control_call *call, const char *error, const char *reason)
+{
+	char text[CONTROL_MESSAGE_MAX], quoted[CONTROL_MESSAGE_MAX - 256];
+	int len;
+
+	assert(!call->answered && strlen(error) < 128);
+	call->answered = true;
+	json_quote(reason, quoted, sizeof(quoted));
+	len = snprintf(text, sizeof(text), "{\"error\":\"%s\",\"parameters\":{\"reason\":%s}}", error,
+		       quoted);
+	control_answer(call, text, (size_t)len + 1, false);
+}
+
+static void control_dispatch(struct control_call *call)
+{
+	const struct control *control = call->control;
+	struct json *json = &call->json;
+	char method[128];
+
+	if (!json_parse(json, call->message, strlen(call->message)) ||
+	    !json_string(json, json->tokens, "method", method, sizeof(method))) {
+		control_fail(call, "org.ferry.InvalidCall", "not a JSON object with a method");
+		return;
+	}
+	call->parameters = json_find(json, json->tokens, "parameters", JSMN_OBJECT);
+	call->more = json_true(json, "more");
+	for (unsigned int i = 0; i < control->n_methods; i++) {
+		if (strcmp(control->methods[i].name, method) != 0)
+			continue;
+		control->methods[i].fn(call, control->opaque);
+		assert(call->answered);
+		return;
+	}
+	control_fail(call, "org.varlink.service.MethodNotFound", method);
+}
+
+/* Tells a client that has no call running, as far as it takes that at once. */
+static void control_turn_away(int fd, const char *error, const char *reason)
+{
+	char text[256];
+	int len = snprintf(text, sizeof(text), "{\"error\":\"%s\",\"parameters\":{\"reason\":\"%s\"}}", error,
+			   reason);
+
+	assert(len > 0 && (size_t)len < sizeof(text));
+	control_send_bytes(fd, text, (size_t)len + 1, 0);
+}
+
+static void control_set_state(struct control_call *call, enum control_call_state state)
+{
+	pthread_mutex_lock(&call->control->lock);
+	call->state = state;
+	pthread_mutex_unlock(&call->control->lock);
+}
+
+static bool control_is_reading(struct control_call *call)
+{
+	bool reading;
+
+	pthread_mutex_lock(&call->control->lock);
+	reading = call->state == CALL_READING;
+	pthread_mutex_unlock(&call->control->lock);
+	return reading;
+}
+
+/* On the loop's thread. */
+static void control_close(struct control_call *call)
+{
+	loop_del(call->control->loop, &call->src);
+	close(call->src.fd);
+	call->src.fd = -1;
+}
+
+static void control_drop(struct control_call *call)
+{
+	control_close(call);
+	control_set_state(call, CALL_FREE);
+}
+
+static void control_ended(void *arg)
+{
+	struct control_call *call = arg;
+
+	control_close(call);
+	pthread_mutex_lock(&call->control->lock);
+	close(call->hangup_fd);
+	call->hangup_fd = -1;
+	call->state = CALL_ENDED;
+	pthread_mutex_unlock(&call->control->lock);
+}
+
+static void *control_thread(void *arg)
+{
+	struct control_call *call = arg;
+
+	control_dispatch(call);
+	loop_call(call->control->loop, control_ended, call);
+	return NULL;
+}
+
+/* The client of a call that runs has hung up. Anything else that it says stays unread: a connection carries
+ * one call. */
+static void control_hung_up(struct loop_source *src, uint32_t events)
+{
+	struct control_call *call = container_of(src, struct control_call, src);
+
+	loop_del(call->control->loop, src);
+	loop_signal(call->hangup_fd);
+}
+
+static int control_start_thread(struct control_call *call)
+{
+	pthread_attr_t attr;
+	int ret;
+
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, CONTROL_STACK);
+	ret = -pthread_create(&call->thread, &attr, control_thread, call);
+	pthread_attr_destroy(&attr);
+	return ret;
+}
+
+/* Starts a call that is whole. */
+static int control_start_call(struct control_call *call)
+{
+	struct control *control = call->control;
+	int ret;
+
+	call->hangup_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (call->hangup_fd < 0)
+		return -errno;
+	loop_del(control->loop, &call->src);
+	call->src.fn = control_hung_up;
+	call->more = call->answered = false;
+	call->parameters = NULL;
+	ret = loop_add(control->loop, &call->src, EPOLLRDHUP);
+	if (ret == 0) {
+		control_set_state(call, CALL_RUNNING);
+		ret = control_start_thread(call);
+	}
+	if (ret < 0) {
+		control_set_state(call, CALL_READING);
+		close(call->hangup_fd);
+		call->hangup_fd = -1;
+	}
+	return ret;
+}
+
+static unsigned int control_count(struct control *control, enum control_call_state state)
+{
+	unsigned int n = 0;
+
+	pthread_mutex_lock(&control->lock);
+	for (unsigned int i = 0; i < CONTROL_MAX_CLIENTS; i++)
+		n += control->calls[i].state == state;
+	pthread_mutex_unlock(&control->lock);
+	return n;
+}
+
+/* More bytes of a call have come, or the client has hung up. */
+static void control_readable(struct loop_source *src, uint32_t events)
+{
+	struct control_call *call = container_of(src, struct control_call, src);
+	size_t room = sizeof(call->message) - call->len;
+	ssize_t n = recv(src->fd, call->message + call->len, room, MSG_DONTWAIT);
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		control_drop(call);
+	} else if (!memchr(call->message + call->len, '\0', (size_t)n)) {
+		call->len += (size_t)n;
+		if (call->len < sizeof(call->message))
+			return;
+		control_turn_away(src->fd, "org.ferry.InvalidCall", "the call is too long");
+		control_drop(call);
+	} else if (control_count(call->control, CALL_RUNNING) == CONTROL_MAX_CALLS) {
+		control_turn_away(src->fd, "org.ferry.Busy", "no room for another call");
+		control_drop(call);
+	} else if (control_start_call(call) < 0) {
+		control_turn_away(src->fd, "org.ferry.Busy",
+				  "the VM is short of descriptors or threads for another call");
+		control_drop(call);
+	}
+}
+
+/*
+ * A place for a client. Where all are taken one gives way that has not said its call yet: whoever has been
+ * silent for longest, or else slow for longest.
+ */
+static struct control_call *control_make_room(struct control *control)
+{
+	struct control_call *free_call = NULL, *last = NULL;
+
+	pthread_mutex_lock(&control->lock);
+	for (unsigned int i = 0; i < CONTROL_MAX_CLIENTS; i++) {
+		struct control_call *call = &control->calls[i];
+
+		/* The thread has made its last call. */
+		if (call->state == CALL_ENDED) {
+			pthread_join(call->thread, NULL);
+			call->state = CALL_FREE;
+		}
+		if (call->state == CALL_FREE)
+			free_call = call;
+		else if (call->state == CALL_READING &&
+			 (!last || (call->len > 0) < (last->len > 0) ||
+			  ((call->len > 0) == (last->len > 0) && call->start_ns < last->start_ns)))
+			last = call;
+	}
+	pthread_mutex_unlock(&control->lock);
+	if (free_call)
+		return free_call;
+	/* Fewer calls run than there are places. */
+	control_turn_away(last->src.fd, "org.ferry.Busy", "another client needed the place");
+	control_drop(last);
+	return last;
+}
+
+/* The timer, for what is next to be looked at. */
+static void control_arm(struct control *control)
+{
+	uint64_t next_ns = control->retry_ns ? control->retry_ns : UINT64_MAX;
+	struct itimerspec at = { 0 };
+
+	pthread_mutex_lock(&control->lock);
+	for (unsigned int i = 0; i < CONTROL_MAX_CLIENTS; i++) {
+		const struct control_call *call = &control->calls[i];
+
+		if (call->state == CALL_READING)
+			next_ns = min_u64(next_ns, call->start_ns + CONTROL_READ_TIMEOUT * UINT64_C(1000000));
+	}
+	pthread_mutex_unlock(&control->lock);
+	if (next_ns != UINT64_MAX)
+		at.it_value = (struct timespec){ .tv_sec = (time_t)(next_ns / 1000000000u),
+						 .tv_nsec = (long)(next_ns % 1000000000u) };
+	timerfd_settime(control->timer.fd, TFD_TIMER_ABSTIME, &at, NULL);
+}
+
+static void control_take(struct control *control, int fd)
+{
+	struct control_call *call;
+	uid_t uid;
+
+	if (socket_file_check_peer(fd, &uid) < 0) {
+		control_turn_away(fd, "org.varlink.service.PermissionDenied", "another user's VM");
+		close(fd);
+		return;
+	}
+	call = control_make_room(control);
+	call->src = (struct loop_source){ .fd = fd, .fn = control_readable };
+	call->len = 0;
+	call->start_ns = now_ns();
+	if (loop_add(control->loop, &call->src, EPOLLIN) < 0) {
+		control_turn_away(fd, "org.ferry.Busy", "the VM is short of memory for another call");
+		close(fd);
+		call->src.fd = -1;
+		return;
+	}
+	control_set_state(call, CALL_READING);
+}
+
+/* Takes one client at a time: its call may have come by now, and is read before the next client is taken. */
+static void control_accepted(struct loop_source *src, uint32_t events)
+{
+	struct control *control = container_of(src, struct control, listener);
+	int fd = accept4(src->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	if (fd >= 0) {
+		control_take(control, fd);
+	} else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
+		log_limited(&control->limit, LOG_ERROR, "cannot take a control client: %s%s", strerror(errno),
+			    shortage_advice(-errno));
+		/* The client waits on, and must not keep the loop busy meanwhile. */
+		loop_del(control->loop, src);
+		control->retry_ns = now_ns() + CONTROL_RETRY_NS;
+	}
+	control_arm(control);
+}
+
+static void control_listen_again(struct control *control)
+{
+	control->retry_ns = 0;
+	if (loop_add(control->loop, &control->listener, EPOLLIN) < 0)
+		control->retry_ns = now_ns() + CONTROL_RETRY_NS;
+}
+
+static void control_timer(struct loop_source *src, uint32_t events)
+{
+	struct control *control = container_of(src, struct control, timer);
+	uint64_t expired, now = now_ns();
+
+	if (read(src->fd, &expired, sizeof(expired)) != sizeof(expired))
+		return;
+	for (unsigned int i = 0; i < CONTROL_MAX_CLIENTS; i++) {
+		struct control_call *call = &control->calls[i];
+
+		/* No other thread takes a call to or from this state. */
+		if (control_is_reading(call) &&
+		    now - call->start_ns >= CONTROL_READ_TIMEOUT * UINT64_C(1000000))
+			control_drop(call);
+	}
+	if (control->retry_ns && now >= control->retry_ns)
+		control_listen_again(control);
+	control_arm(control);
+}
+
+static void control_remove_file(struct guard_undo *undo)
+{
+	socket_file_remove(&container_of(undo, struct control, undo)->file);
+}
+
+static int control_bind(struct control *control, const struct control_config *config,
+			const struct sockaddr_un *addr, struct error *err)
+{
+	int lock_fd, ret;
+
+	ret = runtime_dir_lock(control->dir_fd, config->runtime_dir, config->guard->stop_fd, &lock_fd, err);
+	if (ret < 0)
+		return ret;
+	ret = socket_file_bind(&control->file, control->listener.fd, control->dir_fd, addr->sun_path);
+	if (ret == 0) {
+		guard_add(config->guard, &control->undo);
+		ret = listen(control->listener.fd, CONTROL_MAX_CLIENTS) < 0 ? -errno : 0;
+	}
+	runtime_dir_unlock(control->dir_fd, lock_fd);
+	if (ret == -EADDRINUSE)
+		error_add(err, ret, "a VM named %s is running already (socket %s)", config->name,
+			  addr->sun_path);
+	else if (ret < 0)
+		error_add(err, ret, "cannot listen on the control socket %s: %s", addr->sun_path,
+			  socket_file_error(ret));
+	return ret;
+}
+
+static int control_open(struct control *control, const struct control_config *config, struct error *err)
+{
+	struct sockaddr_un addr;
+	int ret;
+
+	ret = control_address(&addr, config->runtime_dir, config->name, err);
+	if (ret == 0)
+		ret = runtime_dir_open(config->runtime_dir, &control->dir_fd, err);
+	if (ret < 0)
+		return ret;
+	control->listener.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	control->timer.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (control->listener.fd < 0 || control->timer.fd < 0)
+		return error_add(err, -errno, "cannot create the control socket: %s%s", strerror(errno),
+				 shortage_advice(-errno));
+	ret = control_bind(control, config, &addr, err);
+	if (ret < 0)
+		return ret;
+	ret = loop_add(control->loop, &control->timer, EPOLLIN);
+	if (ret == 0)
+		ret = loop_add(control->loop, &control->listener, EPOLLIN);
+	return ret < 0 ? error_add(err, ret, "cannot watch the control socket: %s", strerror(-ret)) : 0;
+}
+
+/* Frees @control after its last call has ended, or before the first. */
+static void control_free(struct control *control)
+{
+	const int fds[] = { control->listener.fd, control->timer.fd, control->dir_fd };
+
+	/* The file goes before the listener, for while we listen nobody takes it for a dead process's. */
+	socket_file_remove(&control->file);
+	guard_del(&control->undo);
+	for (unsigned int i = 0; i < ARRAY_SIZE(fds); i++) {
+		if (fds[i] >= 0)
+			close(fds[i]);
+	}
+	pthread_mutex_destroy(&control->lock);
+	free(control);
+}
+
+int control_create(struct control **out, struct loop *loop, const struct control_config *config,
+		   struct error *err)
+{
+	struct control *control = calloc(1, sizeof(*control));
+	int ret;
+
+	if (!control)
+		return error_add(err, -ENOMEM, "no memory for the control socket");
+	control->loop = loop;
+	control->methods = config->methods;
+	control->n_methods = config->n_methods;
+	control->opaque = config->opaque;
+	control->listener = (struct loop_source){ .fd = -1, .fn = control_accepted };
+	control->timer = (struct loop_source){ .fd = -1, .fn = control_timer };
+	control->undo.fn = control_remove_file;
+	control->dir_fd = -1;
+	pthread_mutex_init(&control->lock, NULL);
+	for (unsigned int i = 0; i < CONTROL_MAX_CLIENTS; i++) {
+		control->calls[i].control = control;
+		control->calls[i].src.fd = control->calls[i].hangup_fd = -1;
+	}
+	ret = control_open(control, config, err);
+	if (ret < 0) {
+		/* The loop forgets what is closed. */
+		control_free(control);
+		return ret;
+	}
+	*out = control;
+	return 0;
+}
+
+/* On the loop's thread: no call begins from here on, and those that run hear of their end. */
+static void control_stop(void *arg)
+{
+	struct control *control = arg;
+
+	loop_del(control->loop, &control->listener);
+	loop_del(control->loop, &control->timer);
+	for (unsigned int i = 0; i < CONTROL_MAX_CLIENTS; i++) {
+		if (control_is_reading(&control->calls[i]))
+			control_drop(&control->calls[i]);
+	}
+	pthread_mutex_lock(&control->lock);
+	for (unsigned int i = 0; i < CONTROL_MAX_CLIENTS; i++)
+		loop_signal(control->calls[i].hangup_fd);
+	pthread_mutex_unlock(&control->lock);
+}
+
+void control_destroy(struct control *control)
+{
+	bool began[CONTROL_MAX_CLIENTS];
+
+	loop_call(control->loop, control_stop, control);
+	/* A client that comes now finds nobody who listens; the file goes before the calls are waited for. */
+	socket_file_remove(&control->file);
+	pthread_mutex_lock(&control->lock);
+	for (unsigned int i = 0; i < CONTROL_MAX_CLIENTS; i++)
+		began[i] = control->calls[i].state != CALL_FREE;
+	pthread_mutex_unlock(&control->lock);
+	for (unsigned int i = 0; i < CONTROL_MAX_CLIENTS; i++) {
+		if (began[i])
+			pthread_join(control->calls[i].thread, NULL);
+	}
+	control_free(control);
+}
