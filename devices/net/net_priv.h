@@ -12,7 +12,8 @@
 #ifndef FERRY_DEVICES_NET_NET_PRIV_H
 #define FERRY_DEVICES_NET_NET_PRIV_H
 
-#include "devices/net/cvq/cvq.h"
+#include "devices/net/cvq/replay.h"
+#include "devices/net/cvq/state.h"
 #include "devices/net/net.h"
 #include "devices/virtio/svq.h"
 #include "devices/virtio/pci.h"

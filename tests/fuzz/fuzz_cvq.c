@@ -10,7 +10,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "devices/net/cvq/cvq.h"
+#include "devices/net/cvq/replay.h"
+#include "devices/net/cvq/state.h"
 #include "tests/fake/model_nic.h"
 
 #define MAX_COMMANDS 64u /* each costs a look at all of the state, in the end */

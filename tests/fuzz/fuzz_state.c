@@ -8,7 +8,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "devices/net/cvq/cvq.h"
+#include "devices/net/cvq/state.h"
 #include "devices/virtio/vring.h"
 
 #define SIZE 8u

@@ -3,7 +3,7 @@
  * The commands that bring a device from one recorded state to another. Each stage writes its next command, or
  * returns 0 when it has no more; @index is the stage's own.
  */
-#include "devices/net/cvq/cvq_priv.h"
+#include "devices/net/cvq/replay.h"
 
 static uint32_t cvq_replay_mac(struct cvq_replay *r, uint8_t *cmd)
 {

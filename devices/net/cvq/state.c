@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The record of control commands as saved state. */
-#include "devices/net/cvq/cvq_priv.h"
+#include "devices/net/cvq/state.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Device statistics (virtio 1.4, "Device Statistics"): counters that a guest reads, and that go on where they
  * were when it has moved to another device. */
-#include "devices/net/cvq/cvq_priv.h"
+#include "devices/net/cvq/stats.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -93,7 +93,6 @@ bool cvq_check_stats(const struct cvq_limits *limits, uint8_t *p, uint32_t *len,
 	return true;
 }
 
-/* Bytes of the answer to a request that was checked. */
 uint32_t cvq_stats_len(const uint8_t *p, uint32_t len)
 {
 	uint32_t total = 0;

@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "devices/net/cvq/cvq.h"
+#include "devices/net/cvq/replay.h"
 #include "tests/fake/model_nic.h"
 
 #define ALL_FEATURES (~(uint64_t)0)

@@ -4,6 +4,8 @@
 
 #include <errno.h>
 
+#include "devices/net/cvq/state.h"
+
 static void save(const struct cvq_store *store, void **fdt, uint32_t *len)
 {
 	struct state_writer w;

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The checks of control commands: what a payload of legal length has to be. */
+#ifndef FERRY_DEVICES_NET_CVQ_CHECKS_H
+#define FERRY_DEVICES_NET_CVQ_CHECKS_H
+
+#include "devices/net/cvq/store.h"
+#include "vmm/log.h"
+
+/* What a device, and the driver's negotiation with it, allows. From negotiated features and config space. */
+struct cvq_limits {
+	uint64_t features;      /* negotiated with the guest */
+	uint64_t features_high; /* those from 64 on: none where they cannot be negotiated, as with vhost-vdpa
+				 */
+	uint16_t max_pairs;     /* that there can be with them */
+	uint8_t rss_max_key;
+	uint16_t rss_max_table;
+	uint32_t hash_types;
+	uint32_t tunnel_types;
+	uint16_t device_ctrl; /* the control queue's index at the device; the guest's is 2 * max_pairs */
+	bool queue_disabled[CVQ_MAX_QUEUES]; /* by the guest: not to be named in commands on a queue */
+};
+
+/* Whether a bit is negotiated, also one from 64 on. */
+bool cvq_has(const struct cvq_limits *limits, unsigned int feature);
+
+/* Each gives every reason against a payload of legal length, and zeroes what is reserved in it. */
+bool cvq_check_mac_table(const struct cvq_limits *limits, uint8_t *p, uint32_t *len, struct error *err);
+bool cvq_check_mac(const struct cvq_limits *limits, uint8_t *p, uint32_t *len, struct error *err);
+bool cvq_check_vlan(const struct cvq_limits *limits, uint8_t *p, uint32_t *len, struct error *err);
+bool cvq_check_pairs(const struct cvq_limits *limits, uint8_t *p, uint32_t *len, struct error *err);
+bool cvq_check_rss(const struct cvq_limits *limits, uint8_t *p, uint32_t *len, struct error *err);
+bool cvq_check_hash_config(const struct cvq_limits *limits, uint8_t *p, uint32_t *len, struct error *err);
+bool cvq_check_context_id(const struct cvq_limits *limits, uint8_t *p, uint32_t *len, struct error *err);
+bool cvq_check_context(const struct cvq_limits *limits, uint8_t *p, uint32_t *len, struct error *err);
+bool cvq_check_offloads(const struct cvq_limits *limits, uint8_t *p, uint32_t *len, struct error *err);
+bool cvq_check_tunnel(const struct cvq_limits *limits, uint8_t *p, uint32_t *len, struct error *err);
+bool cvq_check_coal_queue(const struct cvq_limits *limits, uint8_t *p, uint32_t *len, struct error *err);
+
+#endif
