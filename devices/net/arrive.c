@@ -65,7 +65,7 @@ static int net_read_warm(struct net *net, struct net_warm *warm, struct state_no
 				 (unsigned long long)warm->features);
 	if (net_check_mac(net, "", warm->mac, net->offered, node->err) < 0)
 		return -EINVAL;
-	if (net->broken)
+	if (net_path_failed(&net->path))
 		return error_add(node->err, -EIO, "%s: %s has stopped working", net->name, net->vdpa->name);
 	limits = net_limits(net, warm->features);
 	if (net_read_stats_types(net, warm, &limits, node) < 0 || cvq_load(&warm->store, &limits, &cvq) < 0 ||
@@ -157,7 +157,7 @@ static int net_read_arrival(struct net *net, struct net_arrival *a, struct state
 /* A device with other features, or for a driver that has begun anew, cannot be reached by commands. */
 static int net_warm_start(struct net *net, const struct net_warm *warm, struct error *err)
 {
-	if (net->started && warm->generation == net->generation && warm->features == net->features)
+	if (net->started && warm->generation == net->generation && warm->features == net->path.features)
 		return 0;
 	net_stop(net);
 	net_plan(net, warm->features);
@@ -229,10 +229,16 @@ static int net_apply_arrival(struct net *net, struct net_arrival *a, struct erro
 		return ret;
 	virtio_pci_set(&net->virtio, &a->virtio);
 	net->announcing = a->announcing;
-	if (net->active)
+	if (net->active) {
 		net_take_rings(net, a);
-	else
-		net->active = net->broken = a->virtio.status & VIRTIO_CONFIG_S_DRIVER_OK;
+	} else if (a->virtio.status & VIRTIO_CONFIG_S_DRIVER_OK) {
+		/* As it was at the source: the driver has been told already. */
+		net->active = net->broken = true;
+		net_path_fail(&net->path, "stopped before the guest came here");
+	} else {
+		net->broken = false;
+		net->path.fault[0] = '\0';
+	}
 	return 0;
 }
 

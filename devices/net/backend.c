@@ -3,8 +3,6 @@
 #include "devices/net/net_priv.h"
 
 #include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -63,20 +61,20 @@ struct cvq_limits net_limits(const struct net *net, uint64_t features)
 
 void net_plan(struct net *net, uint64_t features)
 {
-	net->features = features;
-	net->n_data = net_n_data(net, features);
-	for (unsigned int i = 0; i < net->n_data; i++)
+	net->path.features = features;
+	net->path.n_data = net_n_data(net, features);
+	for (unsigned int i = 0; i < net->path.n_data; i++)
 		net_plan_queue(net, &net->queues[i], i, i);
 	net->ctrl_queue = NULL;
 	if (virtio_has(features, VIRTIO_NET_F_CTRL_VQ)) {
 		net->ctrl_queue = &net->queues[net->n_slots - 1];
-		net_plan_queue(net, net->ctrl_queue, net->n_data, net_device_ctrl(net, features));
+		net_plan_queue(net, net->ctrl_queue, net->path.n_data, net_device_ctrl(net, features));
 		net->ctrl_queue->kick.fn = net_ctrl_kicked;
 		net->ctrl_queue->call.fn = net_ctrl_called;
 	}
-	net->header_len = virtio_has(features, VIRTIO_NET_F_HASH_REPORT)
-				  ? sizeof(struct virtio_net_hdr_v1_hash)
-				  : sizeof(struct virtio_net_hdr_v1);
+	net->path.header_len = virtio_has(features, VIRTIO_NET_F_HASH_REPORT)
+				       ? sizeof(struct virtio_net_hdr_v1_hash)
+				       : sizeof(struct virtio_net_hdr_v1);
 	net->limits = net_limits(net, features);
 }
 
@@ -100,15 +98,15 @@ uint64_t net_device_features(const struct net *net, uint64_t features)
 /* Of the window, what only shadow rings need. */
 static struct vdpa_region net_window_region(const struct net *net)
 {
-	const struct net_window *w = &net->window;
+	const struct net_window *w = &net->path.window;
 
 	return (struct vdpa_region){ w->iova, net->ctrl_asid ? w->data_len : w->len, w->hva, 0 };
 }
 
 static unsigned int net_regions(struct net *net, struct vdpa_region regions[MEMORY_MAX_REGIONS + 2])
 {
-	const struct memory *m = &net->vm->memory;
-	const struct net_window *w = &net->window;
+	const struct memory *m = net->path.memory;
+	const struct net_window *w = &net->path.window;
 	unsigned int n = 0;
 
 	for (; n < m->n_regions; n++)
@@ -153,15 +151,15 @@ int net_map(struct net *net, struct error *err)
 
 struct net_queue *net_nth_queue(struct net *net, unsigned int n)
 {
-	if (n < net->n_data)
+	if (n < net->path.n_data)
 		return &net->queues[n];
-	return n == net->n_data ? net->ctrl_queue : NULL;
+	return n == net->path.n_data ? net->ctrl_queue : NULL;
 }
 
 static int net_shadow_ring(struct net *net, struct net_queue *q, struct vdpa_vring *vring, struct error *err)
 {
 	uint16_t size = net->queues[q->device_index].device_size;
-	uint8_t *mem = net->window.hva + q->ring_offset;
+	uint8_t *mem = net->path.window.hva + q->ring_offset;
 	int ret;
 
 	/* Sizes were asked for when the control queue was behind all pairs. Without MQ it is where a pair had
@@ -174,11 +172,11 @@ static int net_shadow_ring(struct net *net, struct net_queue *q, struct vdpa_vri
 					 net->vdpa->name, size);
 	}
 	memset(mem, 0, svq_bytes(size));
-	ret = svq_init(&q->svq, mem, net->window.iova + q->ring_offset, size,
+	ret = svq_init(&q->svq, mem, net->path.window.iova + q->ring_offset, size,
 		       virtio_has(net->device_features, VIRTIO_RING_F_EVENT_IDX));
 	if (ret == 0 && virtio_has(net->device_features, VIRTIO_RING_F_INDIRECT_DESC))
-		ret = svq_use_tables(&q->svq, net->window.hva + q->table_offset,
-				     net->window.iova + q->table_offset);
+		ret = svq_use_tables(&q->svq, net->path.window.hva + q->table_offset,
+				     net->path.window.iova + q->table_offset);
 	if (ret < 0)
 		return error_add(err, ret, "out of memory for a shadow ring of %u entries", size);
 	*vring = (struct vdpa_vring){
@@ -238,7 +236,7 @@ static int net_part_spaces(struct net *net, struct error *err)
 	if (!net->ctrl_asid || !net->ctrl_queue)
 		return 0;
 	ret = ops->vring_group(net->vdpa, net->ctrl_queue->device_index, &ctrl, err);
-	for (unsigned int i = 0; ret == 0 && i < net->n_data; i++) {
+	for (unsigned int i = 0; ret == 0 && i < net->path.n_data; i++) {
 		ret = ops->vring_group(net->vdpa, net->queues[i].device_index, &data, err);
 		if (ret == 0 && data == ctrl)
 			ret = error_add(err, -ENOTSUP,
@@ -256,12 +254,12 @@ static int net_store_default(struct net *net, struct error *err)
 	int ret;
 
 	cvq_reset(&net->store);
-	if (!virtio_has(net->features, VIRTIO_NET_F_MAC))
+	if (!virtio_has(net->path.features, VIRTIO_NET_F_MAC))
 		return 0;
 	ret = net->vdpa->ops->get_config(net->vdpa, 0, mac, sizeof(mac), err);
 	if (ret < 0)
 		return ret;
-	if (virtio_has(net->features, VIRTIO_NET_F_CTRL_MAC_ADDR)) {
+	if (virtio_has(net->path.features, VIRTIO_NET_F_CTRL_MAC_ADDR)) {
 		net->store.mac_set = true;
 		memcpy(net->store.mac, mac, sizeof(mac));
 		return 0;
@@ -280,8 +278,8 @@ static int net_store_default(struct net *net, struct error *err)
 void net_target_default(struct net *net)
 {
 	cvq_reset(&net->target);
-	if (virtio_has(net->features, VIRTIO_NET_F_MAC) &&
-	    virtio_has(net->features, VIRTIO_NET_F_CTRL_MAC_ADDR)) {
+	if (virtio_has(net->path.features, VIRTIO_NET_F_MAC) &&
+	    virtio_has(net->path.features, VIRTIO_NET_F_CTRL_MAC_ADDR)) {
 		net->target.mac_set = true;
 		net_config_get_mac(net, net->target.mac);
 	}
@@ -295,7 +293,7 @@ static int net_go_live(struct net *net, struct error *err)
 
 	if (ret < 0)
 		return ret;
-	net->ready = true;
+	net->path.live = true;
 	for (unsigned int i = 0; (q = net_nth_queue(net, i)); i++)
 		net_queue_kick_device(q);
 	return 0;
@@ -341,7 +339,7 @@ int net_start(struct net *net, uint64_t features, int (*fill)(struct net *net, s
 
 int net_reset_device(struct net *net, struct error *err)
 {
-	net->ready = false;
+	net->path.live = false;
 	return net->vdpa->ops->set_status(net->vdpa, 0, err);
 }
 
@@ -372,7 +370,7 @@ void net_take_down(struct net *net)
 	net->ctrl.busy = false;
 	net->ctrl.asking = false;
 	net->device_stats = 0;
-	net->started = net->ready = false;
+	net->started = net->path.live = false;
 	net->passing = false;
 	/* The reset may have taken the mappings from the device but not from vhost: only a new start for both
 	 * is the same for all. It waits for the next start, for it takes long and a guest may have just left.
@@ -380,22 +378,18 @@ void net_take_down(struct net *net)
 	net->maps_stale = net->mapped && !net->vdpa->maps_persist;
 }
 
-void net_break(struct net *net, const char *fmt, ...)
+void net_settle(struct net *net)
 {
 	struct error err = { 0 };
-	char reason[256];
-	va_list ap;
 
-	va_start(ap, fmt);
-	vsnprintf(reason, sizeof(reason), fmt, ap);
-	va_end(ap);
+	if (!net_path_failed(&net->path) || net->broken)
+		return;
 	log_limited(&net->stop_limit, LOG_WARN, "%s: stopped until the guest's driver resets it: %s",
-		    net->name, reason);
+		    net->name, net->path.fault);
 	net->broken = true;
-	net->running = false;
 	net->changes++;
 	net_close_doorbells(net);
-	/* Rings stay until the driver's reset: whoever called this is still holding on to them. */
+	/* Rings stay until the driver's reset, and so does what the control queue holds. */
 	if (net->started && net_reset_device(net, &err) < 0)
 		log_limited(&net->log_limit, LOG_ERROR, "%s: cannot reset the device: %s", net->name,
 			    err.text);

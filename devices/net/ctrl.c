@@ -11,13 +11,13 @@ int net_ctrl_post(struct net *net, const uint8_t *cmd, uint32_t len, struct net_
 		  uint64_t token)
 {
 	const struct virtio_seg segs[] = {
-		{ net->window.iova + place.cmd, len },
-		{ net->window.iova + place.reply, place.reply_len },
+		{ net->path.window.iova + place.cmd, len },
+		{ net->path.window.iova + place.reply, place.reply_len },
 	};
 
-	memcpy(net->window.hva + place.cmd, cmd, len);
+	memcpy(net->path.window.hva + place.cmd, cmd, len);
 	/* Neither answer, so that one which the device does not write counts as refused. */
-	memset(net->window.hva + place.reply, 0xff, place.reply_len);
+	memset(net->path.window.hva + place.reply, 0xff, place.reply_len);
 	return svq_add(&net->ctrl_queue->svq, segs, 1, 1, token);
 }
 
@@ -56,7 +56,7 @@ static void net_ctrl_answer(struct net *net, const uint8_t *reply, uint32_t len)
 		const struct virtio_seg *seg = &chain->segs[chain->n_read + i];
 		uint32_t n = (uint32_t)min_u64(seg->len, len - done);
 
-		if (memory_write(&net->vm->memory, seg->addr, reply + done, n) < 0)
+		if (memory_write(net->path.memory, seg->addr, reply + done, n) < 0)
 			break;
 		done += n;
 	}
@@ -93,7 +93,7 @@ static uint32_t net_ctrl_gather(struct net *net, const struct vring_chain *chain
 	if (chain->read_len > CVQ_MAX_COMMAND)
 		return 0;
 	for (uint16_t i = 0; i < chain->n_read; i++) {
-		if (memory_read(&net->vm->memory, chain->segs[i].addr, cmd + len, chain->segs[i].len) < 0)
+		if (memory_read(net->path.memory, chain->segs[i].addr, cmd + len, chain->segs[i].len) < 0)
 			return 0;
 		len += chain->segs[i].len;
 	}
@@ -120,7 +120,7 @@ static void net_ctrl_announce_ack(struct net *net)
 
 static enum cvq_verdict net_ctrl_judge(struct net *net, const struct vring_chain *chain, struct error *err)
 {
-	if (net->broken)
+	if (net_path_failed(&net->path))
 		return error_add(err, CVQ_REFUSE, "the NIC has stopped");
 	if (chain->n_write == 0)
 		return error_add(err, CVQ_REFUSE, "it has nowhere for an answer");
@@ -178,7 +178,7 @@ void net_ctrl_run(struct net *net)
 	int ret = 0;
 
 	/* Served while the NIC is broken, too: Linux spins until a command is answered. */
-	if (!q->attached || net->paused)
+	if (!q->attached || !net->path.open)
 		return;
 	while (!net->ctrl.busy && n < NET_CTRL_BUDGET) {
 		ret = net_ctrl_next(q, &chain);
@@ -191,8 +191,8 @@ void net_ctrl_run(struct net *net)
 	}
 	if (n == NET_CTRL_BUDGET)
 		loop_signal(q->kick.fd);
-	if (ret < 0 && !net->broken)
-		net_break(net, "control queue: %s", q->vring.broken);
+	if (ret < 0)
+		net_path_fail(&net->path, "control queue: %s", q->vring.broken);
 }
 
 /* What follows from a command that the device has accepted, before the guest sees the ack. */
@@ -226,7 +226,7 @@ static void net_ctrl_pass_answer(struct net *net, uint32_t used_len)
 	uint32_t len = used_len;
 
 	/* Once: the device could go on writing. */
-	memcpy(net->ctrl.reply, net->window.hva + net->ctrl.reply_offset, len);
+	memcpy(net->ctrl.reply, net->path.window.hva + net->ctrl.reply_offset, len);
 	if (len == 0)
 		net->ctrl.reply[len++] = VIRTIO_NET_ERR;
 	len = cvq_take_reply(&net->stats, &net->limits, net->ctrl.cmd, net->ctrl.cmd_len, net->ctrl.reply,
@@ -240,7 +240,7 @@ static void net_ctrl_pass_answer(struct net *net, uint32_t used_len)
 /* Records what the device has accepted; tells what it has refused. */
 static void net_ctrl_finish(struct net *net, const struct svq_used *used)
 {
-	uint8_t ack = *(volatile uint8_t *)(net->window.hva + net->ctrl.reply_offset);
+	uint8_t ack = *(volatile uint8_t *)(net->path.window.hva + net->ctrl.reply_offset);
 
 	if (net->ctrl.pass) {
 		net_ctrl_pass_answer(net, used->len);
@@ -275,7 +275,7 @@ static void net_ctrl_take_answer(struct net *net)
 	if (ret == 0)
 		return;
 	if (ret < 0) {
-		net_break(net, "control queue: %s", net->ctrl_queue->svq.broken);
+		net_path_fail(&net->path, "control queue: %s", net->ctrl_queue->svq.broken);
 		return;
 	}
 	net_ctrl_arm(net, 0);
@@ -285,7 +285,7 @@ static void net_ctrl_take_answer(struct net *net)
 
 void net_ctrl_complete(struct net *net)
 {
-	if (net->ctrl.busy && !net->broken)
+	if (net->ctrl.busy && !net_path_failed(&net->path))
 		net_ctrl_take_answer(net);
 }
 
@@ -296,7 +296,8 @@ void net_ctrl_kicked(struct loop_source *src, uint32_t events)
 
 	if (read(src->fd, &count, sizeof(count)) < 0)
 		return;
-	net_ctrl_run(q->net);
+	net_ctrl_run(net_of(q));
+	net_settle(net_of(q));
 }
 
 void net_ctrl_called(struct loop_source *src, uint32_t events)
@@ -304,10 +305,11 @@ void net_ctrl_called(struct loop_source *src, uint32_t events)
 	struct net_queue *q = container_of(src, struct net_queue, call);
 	uint64_t count;
 
-	if (read(src->fd, &count, sizeof(count)) < 0 || !q->net->running)
+	if (read(src->fd, &count, sizeof(count)) < 0 || !net_path_runs(q->path))
 		return;
-	net_ctrl_complete(q->net);
-	net_ctrl_run(q->net);
+	net_ctrl_complete(net_of(q));
+	net_ctrl_run(net_of(q));
+	net_settle(net_of(q));
 }
 
 void net_ctrl_abandon(struct net *net)
@@ -326,10 +328,12 @@ void net_ctrl_timed_out(struct loop_source *src, uint32_t events)
 	char name[CVQ_NAME_MAX];
 	uint64_t count;
 
-	if (read(src->fd, &count, sizeof(count)) < 0 || !net->ctrl.busy || !net->running)
+	if (read(src->fd, &count, sizeof(count)) < 0 || !net->ctrl.busy || !net_path_runs(&net->path))
 		return;
 	cvq_describe(net->ctrl.cmd, net->ctrl.cmd_len, name);
-	net_break(net, "the device did not answer %s within %u s", name, net->patience.call / 1000);
+	net_path_fail(&net->path, "the device did not answer %s within %u s", name,
+		      net->patience.call / 1000);
+	net_settle(net);
 }
 
 const struct net_patience net_patience = {
@@ -373,7 +377,7 @@ void net_ctrl_drain(struct net *net)
 {
 	uint64_t end_ns = end_of(NET_CTRL_ASK_MS);
 
-	for (net_ctrl_complete(net); net->ctrl.busy && !net->broken; net_ctrl_complete(net)) {
+	for (net_ctrl_complete(net); net->ctrl.busy && !net_path_failed(&net->path); net_ctrl_complete(net)) {
 		if (net_ctrl_wait(net, end_ns) < 0)
 			return;
 	}

@@ -9,17 +9,11 @@
 /* Chains that one queue may move before the others have their turn. */
 #define NET_BUDGET 256u
 
-void net_queue_kick_device(struct net_queue *q)
-{
-	if (q->net->ready)
-		loop_signal(q->device_kick);
-}
-
 void net_kick_receivers(struct net *net)
 {
 	if (net->passing)
 		return;
-	for (unsigned int i = 0; i < net->n_data; i += 2)
+	for (unsigned int i = 0; i < net->path.n_data; i += 2)
 		net_queue_kick_device(&net->queues[i]);
 }
 
@@ -37,10 +31,10 @@ static int net_queue_submit(struct net_queue *q, const struct vring_chain *chain
 /* Gives held chains to the device, but for as many as scratch buffers may still need: 0, -ENOSPC, -EINVAL. */
 static int net_queue_submit_held(struct net_queue *q)
 {
-	uint32_t next = q->n_scratch;
+	uint32_t next = q->scratch.n;
 	int ret = 0;
 
-	if (q->n_held <= q->n_scratch)
+	if (q->n_held <= q->scratch.n)
 		return 0;
 	assert(q->held);
 	while (ret == 0 && next < q->n_held) {
@@ -52,8 +46,8 @@ static int net_queue_submit_held(struct net_queue *q)
 		if (ret == 0)
 			next++;
 	}
-	memmove(&q->held[q->n_scratch], &q->held[next], (q->n_held - next) * sizeof(q->held[0]));
-	q->n_held -= next - q->n_scratch;
+	memmove(&q->held[q->scratch.n], &q->held[next], (q->n_held - next) * sizeof(q->held[0]));
+	q->n_held -= next - q->scratch.n;
 	return ret;
 }
 
@@ -65,7 +59,7 @@ static int net_queue_take(struct net_queue *q)
 
 	if (ret <= 0)
 		return ret;
-	if (q->n_held < q->n_scratch) {
+	if (q->n_held < q->scratch.n) {
 		q->held[q->n_held++] = chain.head;
 		return 1;
 	}
@@ -86,7 +80,7 @@ void net_queue_publish(struct net_queue *q)
 	/* A device that wants to be told of a ring which has run low may have a packet of any queue for it.
 	 */
 	if (net_is_rx(q) && n_had < NET_ENOUGH_BUFFERS)
-		net_kick_receivers(q->net);
+		net_kick_receivers(net_of(q));
 	else
 		net_queue_kick_device(q);
 }
@@ -95,9 +89,9 @@ int net_fill(struct net *net, struct error *err)
 {
 	/* A guest with fewer offloads than the device begins with may have buffers back from
 	 * net_drop_early(), behind the others: not in order, so such a device gets none early. */
-	bool early = !virtio_has(net->features, VIRTIO_F_IN_ORDER) || !net->target.offloads_set;
+	bool early = !virtio_has(net->path.features, VIRTIO_F_IN_ORDER) || !net->target.offloads_set;
 
-	for (unsigned int i = 0; early && !net->passing && i < net->n_data; i += 2) {
+	for (unsigned int i = 0; early && !net->passing && i < net->path.n_data; i += 2) {
 		struct net_queue *q = &net->queues[i];
 		unsigned int left = q->held ? q->vring.setup.size : 0;
 
@@ -115,7 +109,7 @@ int net_fill(struct net *net, struct error *err)
 static void net_queue_publish_used(struct net_queue *q)
 {
 	if (vring_publish(&q->vring))
-		virtio_pci_notify_queue(&q->net->virtio, q->guest_index);
+		virtio_pci_notify_queue(q->path->virtio, q->guest_index);
 }
 
 /*
@@ -127,7 +121,7 @@ void net_queue_forward(struct net_queue *q)
 	unsigned int n = 0, n_shown = 0;
 	int ret;
 
-	if (!q->attached || !q->net->running)
+	if (!q->attached || !net_path_runs(q->path))
 		return;
 	ret = net_queue_submit_held(q);
 	while (ret == 0) {
@@ -147,7 +141,7 @@ void net_queue_forward(struct net_queue *q)
 	}
 	q->full = ret == -ENOSPC;
 	if (ret == -EINVAL) {
-		net_break(q->net, "queue %u: %s", q->guest_index, q->vring.broken);
+		net_path_fail(q->path, "queue %u: %s", q->guest_index, q->vring.broken);
 		return;
 	}
 	net_queue_publish(q);
@@ -161,7 +155,7 @@ static void net_queue_used(struct net_queue *q, const struct svq_used *used)
 	switch ((enum net_owner)(used->token >> 32)) {
 	case NET_OWNER_GUEST:
 		for (uint16_t i = 0; i < used->n_written; i++)
-			memory_mark_dirty(&q->net->vm->memory, used->written[i].addr, used->written[i].len);
+			memory_mark_dirty(q->path->memory, used->written[i].addr, used->written[i].len);
 		if (!net_scratch_passes(q)) {
 			q->held[q->n_held++] = (uint16_t)n;
 			break;
@@ -172,7 +166,7 @@ static void net_queue_used(struct net_queue *q, const struct svq_used *used)
 		net_scratch_used(q, n, used->len);
 		break;
 	case NET_OWNER_ANNOUNCE:
-		net_announce_used(q->net);
+		net_announce_used(net_of(q));
 		break;
 	}
 }
@@ -185,12 +179,12 @@ static int net_queue_take_used(struct net_queue *q)
 
 	while ((ret = svq_get_used(&q->svq, &used)) == 1) {
 		net_queue_used(q, &used);
-		if (q->net->broken)
+		if (net_path_failed(q->path))
 			return -EINVAL;
 		n++;
 	}
 	if (ret < 0)
-		net_break(q->net, "queue %u: %s", q->guest_index, q->svq.broken);
+		net_path_fail(q->path, "queue %u: %s", q->guest_index, q->svq.broken);
 	return ret < 0 ? ret : n;
 }
 
@@ -198,13 +192,13 @@ void net_drop_early(struct net *net)
 {
 	if (!net->store.offloads_set || net->passing)
 		return;
-	for (unsigned int i = 0; i < net->n_data; i += 2) {
+	for (unsigned int i = 0; i < net->path.n_data; i += 2) {
 		struct net_queue *q = &net->queues[i];
 
-		q->drop_left = q->svq.n_in_flight;
+		q->scratch.to_drop = q->svq.n_in_flight;
 		if (q->held && net_queue_take_used(q) < 0)
 			return;
-		q->drop_left = 0;
+		q->scratch.to_drop = 0;
 	}
 }
 
@@ -213,7 +207,7 @@ void net_queue_complete(struct net_queue *q)
 {
 	int n;
 
-	if (!q->net->started || q->net->broken || q->net->passing)
+	if (q->svq.size == 0 || net_path_failed(q->path))
 		return;
 	do {
 		svq_disable_calls(&q->svq);
@@ -224,13 +218,16 @@ void net_queue_complete(struct net_queue *q)
 			net_queue_publish_used(q);
 	} while (n > 0 || svq_enable_calls(&q->svq));
 	net_queue_publish(q);
-	if (q->full || q->n_held > q->n_scratch)
+	if (q->full || q->n_held > q->scratch.n)
 		net_queue_forward(q);
 }
 
 void net_queue_kicked(struct loop_source *src, uint32_t events)
 {
-	net_queue_forward(container_of(src, struct net_queue, kick));
+	struct net_queue *q = container_of(src, struct net_queue, kick);
+
+	net_queue_forward(q);
+	net_settle(net_of(q));
 }
 
 void net_queue_called(struct loop_source *src, uint32_t events)
@@ -238,12 +235,13 @@ void net_queue_called(struct loop_source *src, uint32_t events)
 	struct net_queue *q = container_of(src, struct net_queue, call);
 
 	/* A queue without a vector. */
-	if (q->net->passing)
-		virtio_pci_notify_queue(&q->net->virtio, q->guest_index);
+	if (net_of(q)->passing)
+		virtio_pci_notify_queue(q->path->virtio, q->guest_index);
 	/* While paused for a migration the guest's rings are still: what completes now is taken in when they
 	 * go on, or never. */
-	if (q->net->running || !q->held)
+	if (net_path_runs(q->path) || !q->held)
 		net_queue_complete(q);
+	net_settle(net_of(q));
 }
 
 void net_queue_hold_in_flight(struct net_queue *q)

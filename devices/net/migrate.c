@@ -19,7 +19,7 @@ static int net_describe_call(struct net *net, void *arg)
 	state_put_u32(w, "queue-pairs", net->max_pairs);
 	state_put_blob(w, "queue-sizes", sizes, 2 * net->virtio.n_queues);
 	state_put_u64(w, "offered", net->offered);
-	state_put_u64(w, "negotiated", net->active ? net->features : 0);
+	state_put_u64(w, "negotiated", net->active ? net->path.features : 0);
 	state_put_blob(w, "provisioned-mac", net->provisioned_mac, 6);
 	pthread_mutex_lock(&net->config_lock);
 	state_put_blob(w, "config", net->config, NET_CONFIG_LEN);
@@ -196,12 +196,12 @@ static void net_put_warm(struct net *net, struct state_writer *w)
 {
 	uint8_t mac[6];
 
-	state_put_u32(w, "active", net->active && !net->broken);
-	if (!net->active || net->broken)
+	state_put_u32(w, "active", net->active && !net_path_failed(&net->path));
+	if (!net->active || net_path_failed(&net->path))
 		return;
 	net_config_get_mac(net, mac);
 	state_put_u64(w, "generation", net->generation);
-	state_put_u64(w, "features", net->features);
+	state_put_u64(w, "features", net->path.features);
 	state_put_blob(w, "mac", mac, sizeof(mac));
 	if (net->stats.types)
 		state_put_u64(w, "statistics", net->stats.types);
@@ -235,17 +235,19 @@ static int net_warm_save(struct device *dev, struct state_writer *w, bool first)
 
 static int net_pause_call(struct net *net, void *arg)
 {
+	bool runs;
+
 	/* net_track() came first. */
-	assert(!net->passing || net->broken);
+	assert(!net->passing || net_path_failed(&net->path));
 	net_ctrl_limit(net, net->patience.still);
-	net->paused = true;
-	if (!net->running)
+	runs = net_path_runs(&net->path);
+	net->path.open = false;
+	if (!runs)
 		return 0;
-	net->running = false;
 	if (net->ctrl_queue)
 		net_ctrl_drain(net);
 	net_stats_read(net);
-	for (unsigned int i = 0; i < net->n_data; i++)
+	for (unsigned int i = 0; i < net->path.n_data; i++)
 		net_queue_complete(&net->queues[i]);
 	return 0;
 }
@@ -271,7 +273,7 @@ static int net_save_call(struct net *net, void *arg)
 	for (unsigned int i = 0; i < net->n_slots; i++) {
 		struct net_queue *q = &net->queues[i];
 
-		if (!q->held || net->broken)
+		if (!q->held || net_path_failed(&net->path))
 			continue;
 		state_begin_indexed(w, "ring", q->guest_index);
 		vring_save(&q->vring, w);
@@ -289,8 +291,8 @@ static int net_resume_call(struct net *net, void *arg)
 {
 	bool arrived = *(bool *)arg;
 
-	net->paused = false;
-	if (!net->active || net->broken) {
+	net->path.open = net->active;
+	if (!net->active || net_path_failed(&net->path)) {
 		/* A command may have come when it was not looked at. */
 		if (net->ctrl_queue)
 			net_ctrl_run(net);
@@ -299,7 +301,6 @@ static int net_resume_call(struct net *net, void *arg)
 	if (arrived) {
 		net_attach(net);
 	} else {
-		net->running = true;
 		net_serve_all(net);
 		if (net->ctrl_queue)
 			net_ctrl_rearm(net);

@@ -18,7 +18,7 @@ static int net_move(struct net *net, bool pass, struct error *err)
 	int ret = 0;
 
 	net->passing = pass;
-	for (unsigned int i = 0; ret == 0 && i < net->n_data; i++) {
+	for (unsigned int i = 0; ret == 0 && i < net->path.n_data; i++) {
 		net_scratch_stop(&net->queues[i]);
 		svq_exit(&net->queues[i].svq);
 		/* The simulator reads addresses when a queue is enabled that was not. */
@@ -27,7 +27,7 @@ static int net_move(struct net *net, bool pass, struct error *err)
 	/* The window is there before rings are in it, and gone before the guest's can name it. */
 	if (ret == 0 && !pass)
 		ret = net_map(net, err);
-	for (unsigned int i = 0; ret == 0 && i < net->n_data; i++)
+	for (unsigned int i = 0; ret == 0 && i < net->path.n_data; i++)
 		ret = net_set_queue(net, &net->queues[i], err);
 	if (ret == 0)
 		ret = pass ? net_map(net, err) : net_fill(net, err);
@@ -68,7 +68,7 @@ static void net_unsuspend(struct net *net)
 	if (ret == 0 && net->ctrl_queue)
 		ret = net->vdpa->ops->enable_vring(net->vdpa, net->ctrl_queue->device_index, true, &err);
 	if (ret < 0)
-		net_break(net, "cannot go on with the device: %s", err.text);
+		net_path_fail(&net->path, "cannot go on with the device: %s", err.text);
 }
 
 /* Where a suspended device has left the guest's rings: with nothing in flight, or it cannot be told what is.
@@ -77,7 +77,7 @@ static int net_take_bases(struct net *net, struct error *err)
 {
 	uint16_t bases[2 * NET_MAX_PAIRS];
 
-	for (unsigned int i = 0; i < net->n_data; i++) {
+	for (unsigned int i = 0; i < net->path.n_data; i++) {
 		struct net_queue *q = &net->queues[i];
 		uint16_t used = vring_guest_used(&q->vring);
 		int ret = net->vdpa->ops->get_vring_base(net->vdpa, q->device_index, &bases[i], err);
@@ -91,7 +91,7 @@ static int net_take_bases(struct net *net, struct error *err)
 				"not used: which, it does not tell",
 				net->vdpa->name, (uint16_t)(bases[i] - used), i);
 	}
-	for (unsigned int i = 0; i < net->n_data; i++)
+	for (unsigned int i = 0; i < net->path.n_data; i++)
 		vring_start_at(&net->queues[i].vring, bases[i]);
 	return 0;
 }
@@ -109,13 +109,13 @@ static int net_leave_suspended(struct net *net, struct error *err)
 	}
 	ret = net_move_either_way(net, false, err);
 	if (ret < 0)
-		net_break(net, "cannot go over to shadow rings: %s", err->text);
+		net_path_fail(&net->path, "cannot go over to shadow rings: %s", err->text);
 	return ret;
 }
 
 static int net_check_order(struct net *net, struct error *err)
 {
-	for (unsigned int i = 0; i < net->n_data; i++) {
+	for (unsigned int i = 0; i < net->path.n_data; i++) {
 		if (!vring_used_in_order(&net->queues[i].vring))
 			return error_add(
 				err, -EBUSY,
@@ -140,12 +140,12 @@ static int net_leave_by_reset(struct net *net, struct error *err)
 	if (ret < 0)
 		return ret;
 	ret = net_check_order(net, err);
-	for (unsigned int i = 0; ret == 0 && i < net->n_data; i++)
+	for (unsigned int i = 0; ret == 0 && i < net->path.n_data; i++)
 		vring_start_at(&net->queues[i].vring, vring_guest_used(&net->queues[i].vring));
 	if (ret == 0)
 		ret = net_start_again(net, false, err);
 	if (ret < 0)
-		net_break(net, "cannot go over to shadow rings: %s", err->text);
+		net_path_fail(&net->path, "cannot go over to shadow rings: %s", err->text);
 	return ret;
 }
 
@@ -154,7 +154,7 @@ int net_leave(struct net *net, uint64_t *still_ns, struct error *err)
 	uint64_t start_ns, ns;
 	int ret;
 
-	if (!net->passing || net->broken)
+	if (!net->passing || net_path_failed(&net->path))
 		return 0;
 	if (net->ctrl_queue)
 		net_ctrl_drain(net);
@@ -163,18 +163,18 @@ int net_leave(struct net *net, uint64_t *still_ns, struct error *err)
 	start_ns = now_ns();
 	ret = net->vdpa->can_suspend ? net_leave_suspended(net, err) : net_leave_by_reset(net, err);
 	if (ret < 0) {
-		if (net->passing && !net->broken)
+		if (net->passing && !net_path_failed(&net->path))
 			net_pass_go(net);
 		return ret;
 	}
-	for (unsigned int i = 0; i < net->n_data; i++)
+	for (unsigned int i = 0; i < net->path.n_data; i++)
 		net_attach_ring(net, &net->queues[i]);
 	net_serve_all(net);
 	/* Kicks that came while the device was suspended may be lost on it. */
 	net_kick_receivers(net);
 	ns = now_ns() - start_ns;
 	/* What it used last, it may not have told. */
-	for (unsigned int i = 0; i < net->n_data; i++)
+	for (unsigned int i = 0; i < net->path.n_data; i++)
 		virtio_pci_notify_queue(&net->virtio, net->queues[i].guest_index);
 	log_limited(&net->log_limit, LOG_INFO, "%s: shadow rings: the network stood still for %llu us",
 		    net->name, (unsigned long long)(ns / 1000));
@@ -195,9 +195,9 @@ static int net_return_suspended(struct net *net, struct error *err)
 {
 	if (net->vdpa->ops->suspend(net->vdpa, err) < 0)
 		return -EAGAIN;
-	for (unsigned int i = 0; i < net->n_data; i++)
+	for (unsigned int i = 0; i < net->path.n_data; i++)
 		net_queue_complete(&net->queues[i]);
-	if (net->broken)
+	if (net_path_failed(&net->path))
 		return -EIO;
 	if (!net_is_idle_enough(net)) {
 		net_unsuspend(net);
@@ -227,10 +227,10 @@ static void net_stay(struct net *net, const char *why)
 		    net->vdpa->name, why);
 	net->stays = true;
 	if (net_move_by_reset(net, false, &err) < 0) {
-		net_break(net, "cannot go back to shadow rings: %s", err.text);
+		net_path_fail(&net->path, "cannot go back to shadow rings: %s", err.text);
 		return;
 	}
-	for (unsigned int i = 0; i < net->n_data; i++) {
+	for (unsigned int i = 0; i < net->path.n_data; i++) {
 		if (!net->queues[i].attached)
 			net_attach_ring(net, &net->queues[i]);
 	}
@@ -245,9 +245,9 @@ static void net_return(struct net *net)
 		return;
 	net_stats_read(net);
 	ret = net->vdpa->can_suspend ? net_return_suspended(net, &err) : net_return_by_reset(net, &err);
-	if (ret < 0 && ret != -EAGAIN && !net->broken)
+	if (ret < 0 && ret != -EAGAIN && !net_path_failed(&net->path))
 		net_stay(net, err.text);
-	if (net->broken)
+	if (net_path_failed(&net->path))
 		return;
 	if (net->passing) {
 		net_pass_go(net);
@@ -269,9 +269,9 @@ void net_return_later(struct net *net)
 {
 	const char *why;
 
-	if (!net->may_pass || net->passing || net->tracking || !net->running)
+	if (!net->may_pass || net->passing || net->tracking || !net_path_runs(&net->path))
 		return;
-	why = net_pass_misfit(net, net->features);
+	why = net_pass_misfit(net, net->path.features);
 	if (why)
 		log_limited(&net->log_limit, LOG_INFO, "%s: %s: stays on shadow rings: %s", net->name,
 			    net->vdpa->name, why);
@@ -282,10 +282,10 @@ void net_return_later(struct net *net)
 /* Tries it now, and later again unless a ring is missing: that one's enabling comes here. */
 static void net_return_now(struct net *net)
 {
-	if (net->passing || !net->running || !net_can_pass(net))
+	if (net->passing || !net_path_runs(&net->path) || !net_can_pass(net))
 		return;
 	net_return(net);
-	if (!net->passing && net->running)
+	if (!net->passing && net_path_runs(&net->path))
 		net_return_arm(net, (unsigned int)min_u64(2ull * net->pass_wait_ms, NET_RETURN_MAX_MS));
 }
 
@@ -298,6 +298,7 @@ void net_return_timer(struct loop_source *src, uint32_t events)
 		return;
 	net_ctrl_limit(net, net->patience.call);
 	net_return_now(net);
+	net_settle(net);
 }
 
 struct net_track {

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
-#include <sys/mman.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -72,7 +71,7 @@ static void net_take_device_config(struct net *net, const uint8_t config[NET_CON
 	net->link_up = !virtio_has(net->vdpa->features, VIRTIO_NET_F_STATUS) ||
 		       get_le16(status) & VIRTIO_NET_S_LINK_UP;
 	net->device_announcing =
-		virtio_has(net->features & net->vdpa->features, VIRTIO_NET_F_GUEST_ANNOUNCE) &&
+		virtio_has(net->path.features & net->vdpa->features, VIRTIO_NET_F_GUEST_ANNOUNCE) &&
 		get_le16(status) & VIRTIO_NET_S_ANNOUNCE;
 }
 
@@ -92,10 +91,11 @@ void net_device_config_changed(struct loop_source *src, uint32_t events)
 	}
 	net_take_device_config(net, config);
 	net_config_set_status(net);
-	if (net->started && !net->broken &&
+	if (net->started && !net_path_failed(&net->path) &&
 	    net->vdpa->ops->get_status(net->vdpa, &device_status, &err) == 0 &&
 	    device_status & VIRTIO_CONFIG_S_NEEDS_RESET)
-		net_break(net, "the device needs a reset");
+		net_path_fail(&net->path, "the device needs a reset");
+	net_settle(net);
 }
 
 static void net_config_read(struct virtio_pci *v, uint32_t offset, void *data, uint32_t len)
@@ -119,6 +119,7 @@ static void net_thread_call(void *arg)
 	struct net_thread_call *call = arg;
 
 	call->ret = call->fn(call->net, call->arg);
+	net_settle(call->net);
 }
 
 int net_call(struct net *net, int (*fn)(struct net *net, void *arg), void *arg)
@@ -151,6 +152,7 @@ static int net_driver_ok_call(struct net *net, void *arg)
 		log_limited(&net->stop_limit, LOG_ERROR, "%s: cannot start the NIC for the guest: %s",
 			    net->name, err.text);
 		net_stop(net);
+		net_path_fail(&net->path, "%s", err.text);
 		net->broken = true;
 	}
 	/* Broken or not: a driver that waits for the answer to a command gets one. */
@@ -173,8 +175,9 @@ static int net_reset_call(struct net *net, void *arg)
 	memset(&net->stats, 0, sizeof(net->stats));
 	net->active = false;
 	net->broken = false;
+	net->path.fault[0] = '\0';
 	net->announcing = false;
-	net->features = 0;
+	net->path.features = 0;
 	net->changes++;
 	net_config_set_mac(net, net->provisioned_mac);
 	net_config_set_status(net);
@@ -274,21 +277,9 @@ static int net_probe(struct net *net, struct error *err)
 	return net_choose_mac(net, err);
 }
 
-/* A queue's shadow ring, its tables and its scratch buffers, from @len on; returns where they end. */
-static uint64_t net_window_queue(struct net *net, unsigned int i, uint64_t len)
-{
-	net->queues[i].ring_offset = len;
-	len += svq_bytes(net->ring_size);
-	net->queues[i].table_offset = len;
-	if (virtio_has(net->vdpa->features, VIRTIO_RING_F_INDIRECT_DESC))
-		len += svq_table_bytes(net->ring_size);
-	net->queues[i].scratch_offset = len;
-	return len + (i % 2 == 0 && i < 2 * net->max_pairs ? net_scratch_bytes() : 0);
-}
-
 int net_check_reach(const struct net *net, struct error *err)
 {
-	uint64_t last = net->window.iova + net->window.len - 1;
+	uint64_t last = net->path.window.iova + net->path.window.len - 1;
 
 	if (last <= net->vdpa->iova_last && net->vdpa->iova_first == 0)
 		return 0;
@@ -299,35 +290,36 @@ int net_check_reach(const struct net *net, struct error *err)
 			 (unsigned long long)net->vdpa->iova_last, (unsigned long long)last);
 }
 
-/* The window: the data queues and the announcement; the control queue with its commands and acks. */
-static int net_window_init(struct net *net, struct error *err)
+/* A queue's shadow ring, its tables and its scratch buffers. */
+static void net_place_queue(struct net *net, unsigned int i)
 {
-	struct net_window *w = &net->window;
+	struct net_window *w = &net->path.window;
+	struct net_queue *q = &net->queues[i];
+
+	q->ring_offset = net_window_reserve(w, svq_bytes(net->ring_size));
+	if (virtio_has(net->vdpa->features, VIRTIO_RING_F_INDIRECT_DESC))
+		q->table_offset = net_window_reserve(w, svq_table_bytes(net->ring_size));
+	if (i % 2 == 0 && i < 2 * net->max_pairs)
+		q->scratch.offset = net_window_reserve(w, net_scratch_bytes());
+}
+
+/* The window: the data queues and the announcement; the control queue with its commands and acks. */
+static int net_lay_out(struct net *net, struct error *err)
+{
+	struct net_window *w = &net->path.window;
 	unsigned int i = 0;
-	uint64_t len = 0;
 
 	for (; i < 2 * net->max_pairs; i++)
-		len = net_window_queue(net, i, len);
-	net->announce.offset = len;
-	w->data_len = len = len + PAGE_SIZE;
+		net_place_queue(net, i);
+	net->announce.offset = net_window_reserve(w, PAGE_SIZE);
+	net_window_end_data(w);
 	if (i < net->n_slots)
-		len = net_window_queue(net, i, len);
-	net->ctrl.cmd_offset = len;
-	net->ctrl.ack_offset = len + NET_CTRL_CMD_BYTES;
-	net->ctrl.reply_offset = net->ctrl.ack_offset + NET_CTRL_ACK_BYTES;
-	net->ctrl.ask_offset = net->ctrl.reply_offset + NET_CTRL_REPLY_BYTES;
-	w->len = net->ctrl.ask_offset + NET_CTRL_ASK_BYTES + NET_CTRL_REPLY_BYTES;
-	w->iova = align_up(memory_end(&net->vm->memory), MIB(2));
-	w->fd = memory_create_file("ferry-window", w->len);
-	if (w->fd < 0)
-		return error_add(err, w->fd, "cannot create shadow memory: %s", strerror(-w->fd));
-	w->hva = mmap(NULL, w->len, PROT_READ | PROT_WRITE, MAP_SHARED, w->fd, 0);
-	if (w->hva == MAP_FAILED) {
-		w->hva = NULL;
-		return error_add(err, -errno, "cannot map shadow memory: %s", strerror(errno));
-	}
-	memory_hide(&net->vm->memory, w->hva, w->len);
-	return 0;
+		net_place_queue(net, i);
+	net->ctrl.cmd_offset = net_window_reserve(w, NET_CTRL_CMD_BYTES);
+	net->ctrl.ack_offset = net_window_reserve(w, NET_CTRL_ACK_BYTES);
+	net->ctrl.reply_offset = net_window_reserve(w, NET_CTRL_REPLY_BYTES);
+	net->ctrl.ask_offset = net_window_reserve(w, NET_CTRL_ASK_BYTES + NET_CTRL_REPLY_BYTES);
+	return net_window_init(w, net->path.memory, err);
 }
 
 /* The largest ring of each queue that the guest sees; all shadow rings get room for the largest of them. */
@@ -398,9 +390,7 @@ static void net_free(struct net *net)
 	net_close(net->pass_timer.fd);
 	if (net->vdpa)
 		net->vdpa->ops->close(net->vdpa);
-	if (net->window.hva)
-		munmap(net->window.hva, net->window.len);
-	net_close(net->window.fd);
+	net_window_exit(&net->path.window);
 	loop_exit(&net->loop);
 	pthread_mutex_destroy(&net->config_lock);
 	free(net);
@@ -415,10 +405,12 @@ static struct net *net_alloc(struct vm *vm, struct vdpa *vdpa, unsigned int inde
 	net->vm = vm;
 	net->vdpa = vdpa;
 	net->patience = net_patience;
-	net->window.fd = -1;
+	net->path = (struct net_path){ .memory = &vm->memory, .virtio = &net->virtio };
+	net->path.window.fd = -1;
 	net->config_call.fd = net->ctrl.timer.fd = net->announce.timer.fd = net->pass_timer.fd = -1;
 	for (unsigned int i = 0; i < ARRAY_SIZE(net->queues); i++) {
-		net->queues[i].net = net;
+		net->queues[i].path = &net->path;
+		net->queues[i].siblings = net->queues;
 		net->queues[i].call.fd = net->queues[i].device_kick = -1;
 	}
 	snprintf(net->name, sizeof(net->name), "net%u", index);
@@ -455,7 +447,7 @@ int net_create(struct net **out, struct vm *vm, struct pci_bus *bus, struct vdpa
 		goto free_net;
 	net->possible |= net_offer_rings(net, config, sizes);
 	net->offered = net_offer_now(net);
-	ret = net_window_init(net, err);
+	ret = net_lay_out(net, err);
 	if (ret == 0)
 		ret = net_events_init(net, err);
 	if (ret < 0)

@@ -15,9 +15,8 @@
 #include "devices/net/cvq/replay.h"
 #include "devices/net/cvq/state.h"
 #include "devices/net/net.h"
-#include "devices/virtio/svq.h"
+#include "devices/net/queue.h"
 #include "devices/virtio/pci.h"
-#include "devices/virtio/vring.h"
 
 /* The part of struct virtio_net_config that Ferry shows: up to supported_tunnel_types,
  * which linux/virtio_net.h lacks. */
@@ -35,10 +34,6 @@
  * KiB. */
 #define NET_ENOUGH_BUFFERS 64u
 
-/* Of a queue's eventfds. Each signal is an event, so that nobody has to empty the counter in a packet's way.
- */
-#define NET_QUEUE_EVENTS (EPOLLIN | EPOLLET)
-
 /* Room in the window for commands: the longest one and some more, then an ack for each of a batch. */
 #define NET_CTRL_CMD_BYTES align_up(CVQ_MAX_COMMAND + KIB(16), PAGE_SIZE)
 #define NET_CTRL_ACK_BYTES PAGE_SIZE
@@ -52,17 +47,8 @@
 /* How long a replay looks for answers before it asks for a call: about what one takes to come. */
 #define NET_CTRL_LOOK_NS 100000
 
-/* Whose element it is that completes: the token's upper half. The lower half is the guest's head or the
- * number of a buffer. */
-enum net_owner { NET_OWNER_GUEST, NET_OWNER_SCRATCH, NET_OWNER_ANNOUNCE };
-
 /* The control queue's tokens: commands of a batch count from 0, the guest's is alone. */
 #define NET_CTRL_TOKEN_ASK UINT64_MAX
-
-static inline uint64_t net_token(enum net_owner owner, uint32_t n)
-{
-	return (uint64_t)owner << 32 | n;
-}
 
 /*
  * How long a device may take for all that one call asks of it, however many commands that are and whenever it
@@ -76,48 +62,6 @@ struct net_patience {
 };
 
 extern const struct net_patience net_patience;
-
-/* Shadow memory: a memfd mapped for the device above guest RAM. The data queues' part comes first, then the
- * control queue's, in whole pages. */
-struct net_window {
-	int fd;
-	uint8_t *hva;
-	uint64_t iova;
-	uint64_t len;
-	uint64_t data_len;
-};
-
-/* A queue: the guest's ring on one side, the shadow ring on the other. */
-struct net_queue {
-	struct net *net;
-	unsigned int guest_index;
-	unsigned int device_index;
-	uint16_t device_size;    /* of the ring at the device's queue with this slot's number */
-	struct loop_source kick; /* from the guest; fd is the transport's */
-	struct loop_source call; /* from the device */
-	int device_kick;         /* to the device */
-	void *doorbell;          /* the device's, while it is in the guest's reach */
-	uint64_t ring_offset;    /* of the shadow ring in the window */
-	uint64_t table_offset;   /* and of its tables, if the device takes some */
-
-	struct svq svq;
-	struct vring vring;
-	bool attached; /* the guest's ring is served */
-	bool full;     /* a chain waits in the guest's ring for room in the shadow ring */
-	/* Chains taken from the guest's ring, first come first, that the device does not have: [ring size].
-	 */
-	uint16_t *held;
-	uint32_t n_held;
-
-	/* Receive queues of a destination, see scratch.c. */
-	uint64_t scratch_offset; /* in the window */
-	uint32_t n_scratch;      /* scratch buffers that the device has; as many chains are held for what they
-				    catch */
-	uint8_t *gather;         /* a packet that comes in several buffers: NET_MAX_PACKET bytes */
-	uint32_t gathered;       /* bytes of it so far */
-	uint32_t gather_left;    /* buffers of it still to come */
-	uint32_t drop_left;      /* the guest's own buffers that hold the rest of a packet that was dropped */
-};
 
 struct net_ctrl {
 	bool busy; /* a guest's command is at the device */
@@ -153,7 +97,7 @@ struct net {
 	struct vdpa *vdpa;
 	struct loop loop; /* the NIC's thread */
 	struct net_patience patience;
-	struct net_window window;
+	struct net_path path;     /* what the queues share */
 	bool mapped;              /* what stays mapped, see net_map() */
 	bool window_mapped;       /* and what the guest's rings must not reach */
 	bool maps_stale;          /* and to be made anew, since a reset */
@@ -190,13 +134,9 @@ struct net {
 
 	/* The driver's and the device's life. */
 	bool active;              /* the guest's driver is at DRIVER_OK */
-	bool running;             /* data queues are served */
-	bool paused;              /* for a migration: guest memory is left alone */
 	bool started;             /* the device is at DRIVER_OK, or on its way there */
-	bool ready;               /* it is there, and may be kicked */
 	bool shared_switch;       /* what attracts traffic waits for the guest: cvq_hold_back() */
 	bool broken;              /* the device or the driver broke the rules; until the driver's reset */
-	uint64_t features;        /* negotiated with the guest */
 	uint64_t device_features; /* and with the device */
 	uint64_t generation;      /* counts activations: state of another one cannot be reached by commands */
 	uint64_t changes;         /* of anything that warm_save tells */
@@ -204,12 +144,10 @@ struct net {
 
 	/* Which of the slots exist depends on negotiated features, and so does the control queue's index:
 	 * net_plan(). */
-	unsigned int n_data;          /* data queues: the first slots */
 	struct net_queue *ctrl_queue; /* NULL if there is none */
 	struct net_queue queues[2 * NET_MAX_PAIRS + 1];
 	struct net_ctrl ctrl;
 	struct net_announce announce;
-	uint32_t header_len; /* of the vnet header */
 
 	struct cvq_limits limits;
 	struct cvq_store store;  /* what the device has accepted */
@@ -221,9 +159,9 @@ struct net {
 	struct log_limit stop_limit;   /* why the NIC stopped is not lost behind what the guest did before */
 };
 
-static inline bool net_is_rx(const struct net_queue *q)
+static inline struct net *net_of(const struct net_queue *q)
 {
-	return q->guest_index % 2 == 0;
+	return container_of(q->path, struct net, path);
 }
 
 /* Runs @fn on the NIC's thread and gives its result. Any thread. */
@@ -278,8 +216,9 @@ void net_take_down(struct net *net);
 void net_target_default(struct net *net);
 /* Every queue that exists with the negotiated features, data queues first; NULL: there is no such one. */
 struct net_queue *net_nth_queue(struct net *net, unsigned int n);
-/* The device, or the guest's driver, broke the rules: the NIC stops until the driver resets it. */
-void net_break(struct net *net, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Ends every event and call of the NIC: where net_path_fail() was called meanwhile, the NIC stops until the
+ * driver's reset, before anything else of it runs. */
+void net_settle(struct net *net);
 
 /*
  * passthrough.c. net_choose_mode() decides whether the device may serve the guest's data queues, and says so,
@@ -370,8 +309,6 @@ void net_drop_early(struct net *net);
 void net_kick_receivers(struct net *net);
 /* Holds every chain that is in flight according to a loaded state, to be given to this host's device. */
 void net_queue_hold_in_flight(struct net_queue *q);
-/* Kicks the device. Does nothing before the device is at DRIVER_OK. */
-void net_queue_kick_device(struct net_queue *q);
 
 /* ctrl.c. */
 void net_ctrl_kicked(struct loop_source *src, uint32_t events);

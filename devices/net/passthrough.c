@@ -59,10 +59,9 @@ const char *net_pass_misfit(const struct net *net, uint64_t features)
 
 bool net_can_pass(const struct net *net)
 {
-	if (!net->may_pass || net->stays || net->tracking || net->paused ||
-	    net_pass_misfit(net, net->features))
+	if (!net->may_pass || net->stays || net->tracking || net_pass_misfit(net, net->path.features))
 		return false;
-	for (unsigned int i = 0; i < net->n_data; i++) {
+	for (unsigned int i = 0; i < net->path.n_data; i++) {
 		if (!net->queues[i].held)
 			return false;
 	}
@@ -72,7 +71,7 @@ bool net_can_pass(const struct net *net)
 /* Where a queue's interrupts go: to KVM, or through Ferry's hands where the driver has set no vector. */
 static int net_pass_call(struct net_queue *q)
 {
-	int fd = virtio_pci_queue_call(&q->net->virtio, q->guest_index);
+	int fd = virtio_pci_queue_call(q->path->virtio, q->guest_index);
 
 	return fd >= 0 ? fd : q->call.fd;
 }
@@ -94,20 +93,21 @@ struct vdpa_vring net_pass_vring(struct net_queue *q)
 
 void net_pass_vector(struct net *net, unsigned int guest_index)
 {
-	struct net_queue *q = net->passing && !net->broken ? net_guest_queue(net, guest_index) : NULL;
+	struct net_queue *q =
+		net->passing && !net_path_failed(&net->path) ? net_guest_queue(net, guest_index) : NULL;
 	struct error err = { 0 };
 
 	if (!q || q == net->ctrl_queue)
 		return;
 	if (net->vdpa->ops->set_vring_call(net->vdpa, q->device_index, net_pass_call(q), &err) < 0)
-		net_break(net, "the device does not take another interrupt for queue %u: %s", guest_index,
-			  err.text);
+		net_path_fail(&net->path, "the device does not take another interrupt for queue %u: %s",
+			      guest_index, err.text);
 }
 
 /* Without it the guest's kicks go through KVM and an eventfd, which is no error. */
 static void net_open_doorbell(struct net_queue *q)
 {
-	struct net *net = q->net;
+	struct net *net = net_of(q);
 	struct error err = { 0 };
 	void *page = NULL;
 	int ret = net->vdpa->ops->map_doorbell(net->vdpa, q->device_index, &page, &err);
@@ -129,7 +129,7 @@ static void net_open_doorbell(struct net_queue *q)
 
 void net_pass_go(struct net *net)
 {
-	for (unsigned int i = 0; i < net->n_data; i++) {
+	for (unsigned int i = 0; i < net->path.n_data; i++) {
 		struct net_queue *q = &net->queues[i];
 
 		if (net->vdpa->ops->map_doorbell && !q->doorbell)
@@ -140,7 +140,7 @@ void net_pass_go(struct net *net)
 
 void net_close_doorbells(struct net *net)
 {
-	for (unsigned int i = 0; i < net->n_data; i++) {
+	for (unsigned int i = 0; i < net->path.n_data; i++) {
 		struct net_queue *q = &net->queues[i];
 
 		if (!q->doorbell)

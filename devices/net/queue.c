@@ -23,7 +23,7 @@ int net_find_ring(const struct net *net, uint64_t features, unsigned int guest_i
 	*ring = (struct net_ring){ 0 };
 	if (!place->enabled)
 		return 0;
-	ret = vring_init(&ring->vring, &net->vm->memory, &setup);
+	ret = vring_init(&ring->vring, net->path.memory, &setup);
 	if (ret < 0)
 		return error_add(err, ret,
 				 "queue %u: the driver's ring is not in guest memory, or misaligned",
@@ -56,7 +56,7 @@ static int net_find_queue(struct net *net, struct net_queue *q, struct error *er
 {
 	const struct virtio_pci_place place = virtio_pci_place(&net->virtio.queues[q->guest_index]);
 	struct net_ring ring;
-	int ret = net_find_ring(net, net->features, q->guest_index, &place, &ring, err);
+	int ret = net_find_ring(net, net->path.features, q->guest_index, &place, &ring, err);
 
 	if (ret == 0)
 		net_take_ring(net, q, &ring);
@@ -79,7 +79,7 @@ void net_attach_ring(struct net *net, struct net_queue *q)
 		return;
 	q->attached = loop_add(&net->loop, &q->kick, NET_QUEUE_EVENTS) == 0;
 	if (!q->attached)
-		net_break(net, "cannot watch the kicks of queue %u", q->guest_index);
+		net_path_fail(&net->path, "cannot watch the kicks of queue %u", q->guest_index);
 }
 
 void net_attach(struct net *net)
@@ -88,7 +88,7 @@ void net_attach(struct net *net)
 
 	for (unsigned int i = 0; (q = net_nth_queue(net, i)); i++)
 		net_attach_ring(net, q);
-	net->running = !net->broken;
+	net->path.open = true;
 	if (net->passing)
 		net_pass_go(net);
 	net_serve_all(net);
@@ -112,7 +112,7 @@ void net_detach(struct net *net)
 {
 	struct net_queue *q;
 
-	net->running = false;
+	net->path.open = false;
 	for (unsigned int i = 0; (q = net_nth_queue(net, i)); i++)
 		net_detach_ring(net, q);
 }
@@ -130,11 +130,11 @@ struct net_queue *net_guest_queue(struct net *net, unsigned int guest_index)
 
 bool net_can_rewind(const struct net *net)
 {
-	for (unsigned int i = 0; i < net->n_data; i++) {
+	for (unsigned int i = 0; i < net->path.n_data; i++) {
 		const struct net_queue *q = &net->queues[i];
 
 		/* What a packet's first buffers have caught is not in the guest's yet. */
-		if (!q->held || q->gather_left > 0 || q->drop_left > 0 || !vring_can_rewind(&q->vring))
+		if (!q->held || q->scratch.left > 0 || q->scratch.to_drop > 0 || !vring_can_rewind(&q->vring))
 			return false;
 	}
 	return true;
@@ -142,7 +142,7 @@ bool net_can_rewind(const struct net *net)
 
 void net_rewind(struct net *net)
 {
-	for (unsigned int i = 0; i < net->n_data; i++) {
+	for (unsigned int i = 0; i < net->path.n_data; i++) {
 		vring_rewind(&net->queues[i].vring);
 		net->queues[i].n_held = 0;
 		net->queues[i].full = false;
@@ -151,7 +151,7 @@ void net_rewind(struct net *net)
 
 void net_detach_data(struct net *net)
 {
-	for (unsigned int i = 0; i < net->n_data; i++) {
+	for (unsigned int i = 0; i < net->path.n_data; i++) {
 		struct net_queue *q = &net->queues[i];
 
 		if (q->attached)
@@ -169,13 +169,13 @@ int net_start_again(struct net *net, bool pass, struct error *err)
 	net->passing = pass && net_can_rewind(net);
 	if (net->passing)
 		net_rewind(net);
-	for (unsigned int i = 0; i < net->n_data; i++) {
+	for (unsigned int i = 0; i < net->path.n_data; i++) {
 		net->queues[i].n_held = 0;
 		if (net->queues[i].held)
 			net_queue_hold_in_flight(&net->queues[i]);
 	}
 	net->target = net->store;
-	ret = net_start(net, net->features, net_fill, err);
+	ret = net_start(net, net->path.features, net_fill, err);
 	if (ret == 0)
 		ret = net_ctrl_apply(net, err);
 	if (ret == 0) {
@@ -192,7 +192,7 @@ int net_restart(struct net *net, bool pass, struct error *err)
 
 	if (ret < 0)
 		return ret;
-	for (unsigned int i = 0; i < net->n_data; i++) {
+	for (unsigned int i = 0; i < net->path.n_data; i++) {
 		if (net->queues[i].held)
 			net_queue_complete(&net->queues[i]);
 	}
@@ -214,14 +214,15 @@ void net_reset_ring(struct net *net, unsigned int guest_index)
 	if (!q || !q->held)
 		return;
 	/* Other rings go on with what the device has of them: through shadow rings, which know it. */
-	if (net->running && net_leave(net, NULL, &err) < 0 && !net->broken)
-		net_break(net, "cannot take queue %u back from the device: %s", guest_index, err.text);
-	if (net->running && net->ctrl_queue)
+	if (net_path_runs(&net->path) && net_leave(net, NULL, &err) < 0)
+		net_path_fail(&net->path, "cannot take queue %u back from the device: %s", guest_index,
+			      err.text);
+	if (net_path_runs(&net->path) && net->ctrl_queue)
 		net_ctrl_drain(net);
-	if (net->running && q != net->ctrl_queue)
+	if (net_path_runs(&net->path) && q != net->ctrl_queue)
 		net_queue_complete(q);
 	net_detach_ring(net, q);
-	if (!net->running)
+	if (!net_path_runs(&net->path))
 		return;
 	if (q != net->ctrl_queue) {
 		net->limits.queue_disabled[guest_index] = true;
@@ -231,7 +232,8 @@ void net_reset_ring(struct net *net, unsigned int guest_index)
 	}
 	net_stats_read(net);
 	if (net_restart(net, false, &err) < 0) {
-		net_break(net, "cannot take queue %u back from the device: %s", guest_index, err.text);
+		net_path_fail(&net->path, "cannot take queue %u back from the device: %s", guest_index,
+			      err.text);
 		return;
 	}
 	net_serve_all(net);
@@ -242,10 +244,10 @@ void net_enable_ring(struct net *net, unsigned int guest_index)
 	struct net_queue *q = net_guest_queue(net, guest_index);
 	struct error err = { 0 };
 
-	if (!q || net->broken)
+	if (!q || net_path_failed(&net->path))
 		return;
 	if (net_find_queue(net, q, &err) < 0) {
-		net_break(net, "%s", err.text);
+		net_path_fail(&net->path, "%s", err.text);
 		return;
 	}
 	net_attach_ring(net, q);
@@ -255,7 +257,7 @@ void net_enable_ring(struct net *net, unsigned int guest_index)
 
 void net_serve_all(struct net *net)
 {
-	for (unsigned int i = 0; i < net->n_data; i++) {
+	for (unsigned int i = 0; i < net->path.n_data; i++) {
 		net_queue_complete(&net->queues[i]);
 		net_queue_forward(&net->queues[i]);
 	}

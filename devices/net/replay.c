@@ -10,7 +10,7 @@
 /* The device writes it: one access, one value. */
 static uint8_t net_ctrl_ack(struct net *net, uint32_t n)
 {
-	return *(volatile uint8_t *)(net->window.hva + net->ctrl.ack_offset + n);
+	return *(volatile uint8_t *)(net->path.window.hva + net->ctrl.ack_offset + n);
 }
 
 /*
@@ -72,7 +72,7 @@ static void net_batch_retire(struct net *net, struct net_batch *batch, struct er
 		if (batch->refused || net_ctrl_ack(net, n) == VIRTIO_NET_OK)
 			continue;
 		batch->refused = true;
-		cvq_describe(net->window.hva + net->ctrl.cmd_offset + c->offset, c->len, name);
+		cvq_describe(net->path.window.hva + net->ctrl.cmd_offset + c->offset, c->len, name);
 		error_add(err, -EIO, "the device refused %s", name);
 	}
 }
@@ -231,7 +231,7 @@ int net_ctrl_ask(struct net *net, const uint8_t *cmd, uint32_t len, uint32_t max
 	if (ret < 0)
 		return error_add(err, ret, "the device did not answer %s: %s", name, strerror(-ret));
 	*reply_len = (uint32_t)ret;
-	memcpy(net->ctrl.reply, net->window.hva + place.reply, *reply_len);
+	memcpy(net->ctrl.reply, net->path.window.hva + place.reply, *reply_len);
 	if (*reply_len == 0 || net->ctrl.reply[0] != VIRTIO_NET_OK)
 		return error_add(err, -EIO, "the device refused %s", name);
 	return 0;

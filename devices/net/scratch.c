@@ -29,44 +29,44 @@ uint64_t net_scratch_bytes(void)
 
 /* Length of a buffer: the device may fill one alone only if the driver has mergeable buffers ("Setting Up
  * Receive Buffers"). */
-static uint32_t net_scratch_len(const struct net *net)
+static uint32_t net_scratch_len(const struct net_path *path)
 {
 	const uint64_t big = VIRTIO_BIT(VIRTIO_NET_F_GUEST_TSO4) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_TSO6) |
 			     VIRTIO_BIT(VIRTIO_NET_F_GUEST_UFO) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_USO4) |
 			     VIRTIO_BIT(VIRTIO_NET_F_GUEST_USO6) | VIRTIO_BIT(VIRTIO_NET_F_MTU);
 
-	if (!virtio_has(net->features, VIRTIO_NET_F_MRG_RXBUF) && net->features & big)
+	if (!virtio_has(path->features, VIRTIO_NET_F_MRG_RXBUF) && path->features & big)
 		return NET_MAX_PACKET;
 	return PAGE_SIZE;
 }
 
 static int net_scratch_add(struct net_queue *q, uint32_t n)
 {
-	uint32_t len = net_scratch_len(q->net);
-	struct virtio_seg seg = { q->net->window.iova + q->scratch_offset + (uint64_t)n * len, len };
+	uint32_t len = net_scratch_len(q->path);
+	struct virtio_seg seg = { q->path->window.iova + q->scratch.offset + (uint64_t)n * len, len };
 
 	return svq_add(&q->svq, &seg, 0, 1, net_token(NET_OWNER_SCRATCH, n));
 }
 
 int net_scratch_post(struct net *net, struct error *err)
 {
-	uint32_t n_each = (uint32_t)(net_scratch_bytes() / net_scratch_len(net));
+	uint32_t n_each = (uint32_t)(net_scratch_bytes() / net_scratch_len(&net->path));
 
 	/*
 	 * A packet may take more of the guest's chains than of these, or fewer: those that remain would come
 	 * behind what the device has by then. Where they must not, the device has nothing before the guest
 	 * has come, and drops what it gets.
 	 */
-	if (virtio_has(net->features, VIRTIO_F_IN_ORDER))
+	if (virtio_has(net->path.features, VIRTIO_F_IN_ORDER))
 		return 0;
-	for (unsigned int i = 0; i < net->n_data; i += 2) {
+	for (unsigned int i = 0; i < net->path.n_data; i += 2) {
 		struct net_queue *q = &net->queues[i];
 
-		q->gather = malloc(NET_MAX_PACKET);
-		if (!q->gather)
+		q->scratch.gather = malloc(NET_MAX_PACKET);
+		if (!q->scratch.gather)
 			return error_add(err, -ENOMEM, "out of memory for receive buffers");
 		for (uint32_t n = 0; n < n_each && net_scratch_add(q, n) == 0; n++)
-			q->n_scratch++;
+			q->scratch.n++;
 		net_queue_publish(q);
 	}
 	return 0;
@@ -74,12 +74,12 @@ int net_scratch_post(struct net *net, struct error *err)
 
 void net_scratch_stop(struct net_queue *q)
 {
-	free(q->gather);
-	q->gather = NULL;
-	q->n_scratch = 0;
-	q->gathered = 0;
-	q->gather_left = 0;
-	q->drop_left = 0;
+	free(q->scratch.gather);
+	q->scratch.gather = NULL;
+	q->scratch.n = 0;
+	q->scratch.gathered = 0;
+	q->scratch.left = 0;
+	q->scratch.to_drop = 0;
 }
 
 /* Copies @len bytes of the gathered packet from @from on into the chain's writable segments; returns how many
@@ -88,12 +88,12 @@ static uint32_t net_scratch_fill(struct net_queue *q, const struct vring_chain *
 {
 	uint32_t done = 0;
 
-	for (uint16_t i = 0; i < chain->n_write && from + done < q->gathered; i++) {
+	for (uint16_t i = 0; i < chain->n_write && from + done < q->scratch.gathered; i++) {
 		const struct virtio_seg *seg = &chain->segs[chain->n_read + i];
-		uint32_t len = (uint32_t)min_u64(seg->len, q->gathered - from - done);
+		uint32_t len = (uint32_t)min_u64(seg->len, q->scratch.gathered - from - done);
 
 		/* vring has bounded the segment against guest memory. */
-		if (memory_write(&q->net->vm->memory, seg->addr, q->gather + from + done, len) < 0)
+		if (memory_write(q->path->memory, seg->addr, q->scratch.gather + from + done, len) < 0)
 			break;
 		done += len;
 	}
@@ -103,7 +103,7 @@ static uint32_t net_scratch_fill(struct net_queue *q, const struct vring_chain *
 /* How many of the held chains take the gathered packet; 0 if they do not suffice. */
 static uint32_t net_scratch_chains(struct net_queue *q)
 {
-	bool merge = virtio_has(q->net->features, VIRTIO_NET_F_MRG_RXBUF);
+	bool merge = virtio_has(q->path->features, VIRTIO_NET_F_MRG_RXBUF);
 	uint64_t room = 0;
 
 	for (uint32_t n = 0; n < q->n_held; n++) {
@@ -112,7 +112,7 @@ static uint32_t net_scratch_chains(struct net_queue *q)
 		if (vring_reread(&q->vring, q->held[n], &chain) < 0)
 			return 0;
 		room += chain.write_len;
-		if (room >= q->gathered)
+		if (room >= q->scratch.gathered)
 			return n + 1;
 		if (!merge)
 			return 0;
@@ -126,13 +126,13 @@ static uint32_t net_scratch_chains(struct net_queue *q)
  */
 static bool net_scratch_deliver(struct net_queue *q, uint32_t n_more)
 {
-	uint32_t n_chains = q->gathered >= q->net->header_len ? net_scratch_chains(q) : 0;
+	uint32_t n_chains = q->scratch.gathered >= q->path->header_len ? net_scratch_chains(q) : 0;
 	uint32_t from = 0;
 
 	if (n_chains == 0)
 		return false;
-	if (virtio_has(q->net->features, VIRTIO_NET_F_MRG_RXBUF))
-		put_le16(q->gather + offsetof(struct virtio_net_hdr_v1, num_buffers),
+	if (virtio_has(q->path->features, VIRTIO_NET_F_MRG_RXBUF))
+		put_le16(q->scratch.gather + offsetof(struct virtio_net_hdr_v1, num_buffers),
 			 (uint16_t)(n_chains + n_more));
 	for (uint32_t n = 0; n < n_chains; n++) {
 		struct vring_chain chain;
@@ -153,7 +153,7 @@ static uint32_t net_scratch_n_buffers(const struct net_queue *q, const uint8_t *
 {
 	uint16_t n;
 
-	if (!virtio_has(q->net->features, VIRTIO_NET_F_MRG_RXBUF) || len < sizeof(struct virtio_net_hdr_v1))
+	if (!virtio_has(q->path->features, VIRTIO_NET_F_MRG_RXBUF) || len < sizeof(struct virtio_net_hdr_v1))
 		return 1;
 	n = get_le16(data + offsetof(struct virtio_net_hdr_v1, num_buffers));
 	return n >= 1 && n <= q->svq.size ? n : 1;
@@ -161,38 +161,39 @@ static uint32_t net_scratch_n_buffers(const struct net_queue *q, const uint8_t *
 
 void net_scratch_used(struct net_queue *q, uint32_t n, uint32_t len)
 {
-	const uint8_t *data = q->net->window.hva + q->scratch_offset + (uint64_t)n * net_scratch_len(q->net);
+	const uint8_t *data =
+		q->path->window.hva + q->scratch.offset + (uint64_t)n * net_scratch_len(q->path);
 
 	if (!q->attached) {
 		/* What arrives before the guest does is stale. The element just completed left room. */
 		if (net_scratch_add(q, n) < 0)
-			q->n_scratch--;
+			q->scratch.n--;
 		return;
 	}
-	q->n_scratch--;
-	if (q->gather_left == 0) {
-		q->gathered = 0;
-		q->gather_left = net_scratch_n_buffers(q, data, len);
+	q->scratch.n--;
+	if (q->scratch.left == 0) {
+		q->scratch.gathered = 0;
+		q->scratch.left = net_scratch_n_buffers(q, data, len);
 	}
-	q->gather_left--;
-	len = (uint32_t)min_u64(len, NET_MAX_PACKET - q->gathered);
-	memcpy(q->gather + q->gathered, data, len);
-	q->gathered += len;
-	if (q->gather_left == 0)
+	q->scratch.left--;
+	len = (uint32_t)min_u64(len, NET_MAX_PACKET - q->scratch.gathered);
+	memcpy(q->scratch.gather + q->scratch.gathered, data, len);
+	q->scratch.gathered += len;
+	if (q->scratch.left == 0)
 		net_scratch_deliver(q, 0);
 }
 
 bool net_scratch_passes(struct net_queue *q)
 {
-	if (q->gather_left > 0) {
+	if (q->scratch.left > 0) {
 		/* The device had no more scratch buffers for this packet. */
-		if (!net_scratch_deliver(q, q->gather_left))
-			q->drop_left = q->gather_left;
-		q->gather_left = 0;
+		if (!net_scratch_deliver(q, q->scratch.left))
+			q->scratch.to_drop = q->scratch.left;
+		q->scratch.left = 0;
 	}
-	if (q->drop_left == 0)
+	if (q->scratch.to_drop == 0)
 		return true;
-	q->drop_left--;
+	q->scratch.to_drop--;
 	return false;
 }
 
@@ -203,8 +204,8 @@ static void net_announce_frame(struct net *net, uint8_t *p)
 	uint8_t mac[6];
 
 	net_config_get_mac(net, mac);
-	memset(p, 0, net->header_len + NET_RARP_LEN);
-	p += net->header_len;
+	memset(p, 0, net->path.header_len + NET_RARP_LEN);
+	p += net->path.header_len;
 	memset(p, 0xff, 6);
 	memcpy(p + 6, mac, 6);
 	/* Ethertype 0x8035, hardware type 1, protocol type 0x0800, lengths 6 and 4, operation 3. */
@@ -216,11 +217,12 @@ static void net_announce_frame(struct net *net, uint8_t *p)
 static void net_announce_send(struct net *net)
 {
 	struct net_queue *q = &net->queues[virtio_net_tx(0)];
-	struct virtio_seg seg = { net->window.iova + net->announce.offset, net->header_len + NET_RARP_LEN };
+	struct virtio_seg seg = { net->path.window.iova + net->announce.offset,
+				  net->path.header_len + NET_RARP_LEN };
 
-	if (!net->running || net->announce.in_flight)
+	if (!net_path_runs(&net->path) || net->announce.in_flight)
 		return;
-	net_announce_frame(net, net->window.hva + net->announce.offset);
+	net_announce_frame(net, net->path.window.hva + net->announce.offset);
 	/* No room means that the guest is sending, which announces it as well. */
 	net->announce.in_flight = svq_add(&q->svq, &seg, 1, 0, net_token(NET_OWNER_ANNOUNCE, 0)) == 0;
 	net_queue_publish(q);
@@ -237,14 +239,14 @@ static void net_announce_arm(struct net *net)
 
 void net_announce_start(struct net *net)
 {
-	if (net->broken || !net->started)
+	if (net_path_failed(&net->path) || !net->started)
 		return;
-	if (virtio_has(net->features, VIRTIO_NET_F_MAC)) {
+	if (virtio_has(net->path.features, VIRTIO_NET_F_MAC)) {
 		net_announce_send(net);
 		net->announce.n_left = NET_ANNOUNCE_ROUNDS - 1;
 		net_announce_arm(net);
 	}
-	if (virtio_has(net->features, VIRTIO_NET_F_GUEST_ANNOUNCE)) {
+	if (virtio_has(net->path.features, VIRTIO_NET_F_GUEST_ANNOUNCE)) {
 		net->announcing = true;
 		net->changes++;
 		net_config_set_status(net);

@@ -20,7 +20,7 @@ void net_stats_read(struct net *net)
 	struct error err = { 0 };
 	uint32_t len, reply_len;
 
-	if (!net->ctrl_queue || net->broken || net->ctrl.busy)
+	if (!net->ctrl_queue || net_path_failed(&net->path) || net->ctrl.busy)
 		return;
 	len = cvq_stats_request(&net->stats, &net->limits, cmd);
 	if (len == 0)
@@ -63,7 +63,7 @@ int net_stats_check(struct net *net, struct error *err)
 
 void net_stats_save(struct net *net, struct state_writer *w)
 {
-	if (!net->active || net->broken || net->stats.types == 0)
+	if (!net->active || net_path_failed(&net->path) || net->stats.types == 0)
 		return;
 	state_begin(w, "statistics");
 	cvq_stats_save(&net->stats, &net->limits, w);

@@ -224,13 +224,13 @@ static void check(const struct rig *r)
 	const struct net *net = r->host->net;
 
 	assert(virtio_pci_status_legal(net->virtio.status));
-	if (!net->active || net->broken)
+	if (!net->active || net_path_failed(&net->path))
 		return;
-	for (unsigned int i = 0; i < net->n_data; i++) {
+	for (unsigned int i = 0; i < net->path.n_data; i++) {
 		const struct net_queue *q = &net->queues[i];
-		unsigned int own = q->n_scratch + (i == 1 && net->announce.in_flight);
+		unsigned int own = q->scratch.n + (i == 1 && net->announce.in_flight);
 
-		if (!q->held || !net->running)
+		if (!q->held || !net_path_runs(&net->path))
 			continue;
 		assert(q->svq.n_in_flight >= own);
 		assert(q->vring.n_in_flight - n_done(&q->vring) == q->n_held + (q->svq.n_in_flight - own));

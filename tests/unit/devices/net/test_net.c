@@ -32,7 +32,7 @@ static void test_nobody_cuts_the_window_short(void **state)
 {
 	const int want = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
 	struct fixture *f = *state;
-	int fd = f->a->net->window.fd;
+	int fd = f->a->net->path.window.fd;
 
 	assert_int_equal(fcntl(fd, F_GET_SEALS) & want, want);
 	assert_int_equal(ftruncate(fd, 0), -1);

@@ -323,7 +323,7 @@ static void test_vectors(void **state)
 static void test_window_is_out_of_reach(void **state)
 {
 	struct pair *p = *state;
-	struct net_window *w = &p->a.net->window;
+	struct net_window *w = &p->a.net->path.window;
 	const uint64_t addrs[] = { w->iova, w->iova + w->data_len };
 
 	assert_true(w->data_len > 0 && w->data_len < w->len);
