@@ -57,85 +57,66 @@ bool cvq_check_pairs(const struct cvq_limits *limits, uint8_t *p, uint32_t *len,
 	return true;
 }
 
-/*
- * Linux 6.12 and later send the hash key by the size of a struct that ends in a byte of padding, so one byte
- * follows it. Neither the device nor the record needs that.
- */
-static bool cvq_trim(uint32_t *len, uint32_t right)
-{
-	bool ok = *len == right || *len == right + 1;
-
-	if (ok)
-		*len = right;
-	return ok;
-}
-
 /* What RSS and hash configurations share. */
-static bool cvq_check_hash(const struct cvq_limits *limits, const char *name, uint32_t types,
-			   unsigned int key_len, struct error *err)
+static bool cvq_check_hash(const struct cvq_limits *limits, const char *name, const struct virtio_rss *rss,
+			   struct error *err)
 {
 	bool ok = true;
 
-	if (types & ~limits->hash_types)
-		ok = error_add(err, false, "%s: hash types 0x%x, this device has 0x%x", name, types,
+	if (rss->types & ~limits->hash_types)
+		ok = error_add(err, false, "%s: hash types 0x%x, this device has 0x%x", name, rss->types,
 			       limits->hash_types);
-	if (key_len > limits->rss_max_key)
-		ok = error_add(err, false, "%s: hash key of %u bytes, this device takes %u", name, key_len,
-			       limits->rss_max_key);
+	if (rss->key_len > limits->rss_max_key)
+		ok = error_add(err, false, "%s: hash key of %u bytes, this device takes %u", name,
+			       rss->key_len, limits->rss_max_key);
 	return ok;
 }
 
-/* @n entries of the table are inside the payload. */
-static bool cvq_check_rss_queues(const struct cvq_limits *limits, const uint8_t *p, uint32_t n,
+static bool cvq_check_rss_queues(const struct cvq_limits *limits, const struct virtio_rss *rss,
 				 struct error *err)
 {
-	unsigned int last = get_le16(p + VIRTIO_RSS_UNCLASSIFIED),
-		     max_tx_vq = get_le16(p + VIRTIO_RSS_MAX_TX_VQ(n));
 	bool ok = true;
 
-	for (uint32_t i = 0; i < n; i++) {
-		if (get_le16(p + VIRTIO_RSS_TABLE + 2 * i) > last)
-			last = get_le16(p + VIRTIO_RSS_TABLE + 2 * i);
-	}
 	/* Bit 15 is reserved; max_pairs, which is at most 0x8000, refuses it too. */
-	if (last >= limits->max_pairs)
-		ok = error_add(err, false, "MQ_RSS_CONFIG: receive queue %u, this device has %u", last,
-			       limits->max_pairs);
-	if (max_tx_vq < 1 || max_tx_vq > limits->max_pairs)
-		ok = error_add(err, false, "MQ_RSS_CONFIG: %u transmit queues, this device has %u", max_tx_vq,
-			       limits->max_pairs);
+	if (rss->last_rx >= limits->max_pairs)
+		ok = error_add(err, false, "MQ_RSS_CONFIG: receive queue %u, this device has %u",
+			       rss->last_rx, limits->max_pairs);
+	if (rss->max_tx_vq < 1 || rss->max_tx_vq > limits->max_pairs)
+		ok = error_add(err, false, "MQ_RSS_CONFIG: %u transmit queues, this device has %u",
+			       rss->max_tx_vq, limits->max_pairs);
 	return ok;
 }
 
 bool cvq_check_rss(const struct cvq_limits *limits, uint8_t *p, uint32_t *len, struct error *err)
 {
-	uint32_t n = get_le16(p + VIRTIO_RSS_MASK) + 1u, key_len;
+	struct virtio_rss rss;
 	bool ok = true;
 
-	if (!is_power_of_2(n) || *len < VIRTIO_RSS_FIXED + 2 * n)
-		return error_add(err, false, "MQ_RSS_CONFIG: table of %u entries in %u bytes", n, *len);
-	key_len = p[VIRTIO_RSS_KEY_LEN(n)];
-	if (!cvq_trim(len, VIRTIO_RSS_FIXED + 2 * n + key_len))
+	if (!virtio_rss_read(&rss, p, *len))
 		return error_add(err, false,
-				 "MQ_RSS_CONFIG: table of %u entries and key of %u bytes in %u bytes", n,
-				 key_len, *len);
-	if (n > limits->rss_max_table)
-		ok = error_add(err, false, "MQ_RSS_CONFIG: table of %u entries, this device takes %u", n,
-			       limits->rss_max_table);
-	ok &= cvq_check_hash(limits, "MQ_RSS_CONFIG", get_le32(p + VIRTIO_RSS_TYPES), key_len, err);
-	ok &= cvq_check_rss_queues(limits, p, n, err);
+				 "MQ_RSS_CONFIG: table of %u entries and key of %u bytes in %u bytes",
+				 rss.n_entries, rss.key_len, *len);
+	/* Neither the device nor the record needs a byte of padding. */
+	*len = rss.len;
+	if (rss.n_entries > limits->rss_max_table)
+		ok = error_add(err, false, "MQ_RSS_CONFIG: table of %u entries, this device takes %u",
+			       rss.n_entries, limits->rss_max_table);
+	ok &= cvq_check_hash(limits, "MQ_RSS_CONFIG", &rss, err);
+	ok &= cvq_check_rss_queues(limits, &rss, err);
 	return ok;
 }
 
 bool cvq_check_hash_config(const struct cvq_limits *limits, uint8_t *p, uint32_t *len, struct error *err)
 {
-	unsigned int key_len = p[VIRTIO_HASH_KEY_LEN];
+	struct virtio_rss rss;
 
 	/* Linux sends an RSS structure with one entry here and leaves its max_tx_vq set. */
 	memset(p + VIRTIO_HASH_RESERVED, 0, VIRTIO_HASH_KEY_LEN - VIRTIO_HASH_RESERVED);
-	if (!cvq_trim(len, VIRTIO_HASH_KEY + key_len))
-		return error_add(err, false, "MQ_HASH_CONFIG: key of %u bytes in %u bytes", key_len, *len);
-	return cvq_check_hash(limits, "MQ_HASH_CONFIG", get_le32(p + VIRTIO_RSS_TYPES), key_len, err);
+	if (!virtio_rss_read_hash(&rss, p, *len))
+		return error_add(err, false, "MQ_HASH_CONFIG: key of %u bytes in %u bytes", rss.key_len,
+				 *len);
+	*len = rss.len;
+	return cvq_check_hash(limits, "MQ_HASH_CONFIG", &rss, err);
 }
 
 /* DEL, and what the others begin with. How many the device takes it says itself: CAP_GET, or its refusal. */

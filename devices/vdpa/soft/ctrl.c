@@ -6,10 +6,9 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "devices/virtio/rss.h"
 #include "vmm/mac.h"
 
-#define MQ_RSS_FIXED     11u
-#define MQ_HASH_FIXED    13u
 #define MAC_TABLES_FIXED 8u
 #define CONFIG_STATUS    ((unsigned int)offsetof(struct virtio_net_config, status))
 
@@ -101,59 +100,43 @@ static int soft_pairs(struct soft_vdpa *sv, uint8_t command, const uint8_t *p, u
 	return soft_steer_as(sv, &next);
 }
 
-/* A key that is shorter than what is hashed counts as if zeros followed. */
-static void soft_set_hash(struct soft_steering *s, uint32_t types, const uint8_t *key, uint32_t key_len)
+/* The hash part of both configurations. A key that is shorter than what is hashed counts as if zeros
+ * followed. */
+static bool soft_take_hash(struct soft_steering *s, const struct virtio_rss *rss)
 {
-	s->hash_types = types;
+	if ((rss->types & ~SOFT_HASH_TYPES) || rss->key_len > SOFT_RSS_KEY)
+		return false;
+	s->hash_types = rss->types;
 	memset(s->key, 0, sizeof(s->key));
-	memcpy(s->key, key, key_len);
-}
-
-/* Linux counts a byte of padding to what follows the table. */
-static bool soft_fits(uint32_t len, uint32_t right)
-{
-	return len == right || len == right + 1;
+	memcpy(s->key, rss->key, rss->key_len);
+	return true;
 }
 
 static int soft_rss(struct soft_vdpa *sv, uint8_t command, const uint8_t *p, uint32_t len, uint32_t room)
 {
-	uint32_t types = get_le32(p), n = get_le16(p + 4) + 1u;
-	uint16_t unclassified = get_le16(p + 6), last = unclassified, n_tx;
-	struct soft_steering s = sv->steering;
-	const uint8_t *tail = p + 8 + 2 * n;
+	struct soft_steering next = sv->steering;
+	struct virtio_rss rss;
 
-	if ((types & ~SOFT_HASH_TYPES) || !is_power_of_2(n) || n > SOFT_RSS_TABLE ||
-	    len < MQ_RSS_FIXED + 2 * n)
+	if (!virtio_rss_read(&rss, p, len) || rss.n_entries > SOFT_RSS_TABLE || rss.last_rx >= sv->n_pairs ||
+	    rss.max_tx_vq < 1 || rss.max_tx_vq > sv->n_pairs || !soft_take_hash(&next, &rss))
 		return -1;
-	for (uint32_t i = 0; i < n; i++) {
-		if (get_le16(p + 8 + 2 * i) > last)
-			last = get_le16(p + 8 + 2 * i);
-	}
-	n_tx = get_le16(tail);
-	if (last >= sv->n_pairs || n_tx < 1 || n_tx > sv->n_pairs || tail[2] > SOFT_RSS_KEY ||
-	    !soft_fits(len, MQ_RSS_FIXED + 2 * n + tail[2]))
-		return -1;
-	soft_set_hash(&s, types, tail + 3, tail[2]);
-	for (uint32_t i = 0; i < n; i++)
-		s.table[i] = get_le16(p + 8 + 2 * i);
-	s.mask = (uint16_t)(n - 1);
-	s.unclassified = unclassified;
-	s.rss = true;
-	s.n_rx = last + 1u;
-	s.n_tx = n_tx;
-	return soft_steer_as(sv, &s);
+	for (uint32_t i = 0; i < rss.n_entries; i++)
+		next.table[i] = virtio_rss_entry(&rss, i);
+	next.mask = (uint16_t)(rss.n_entries - 1);
+	next.unclassified = rss.unclassified;
+	next.rss = true;
+	next.n_rx = rss.last_rx + 1u;
+	next.n_tx = rss.max_tx_vq;
+	return soft_steer_as(sv, &next);
 }
 
 /* What is reserved there is not looked at: Linux leaves the number of pairs in it. */
 static int soft_hash_config(struct soft_vdpa *sv, uint8_t command, const uint8_t *p, uint32_t len,
 			    uint32_t room)
 {
-	uint32_t types = get_le32(p), key_len = p[12];
+	struct virtio_rss rss;
 
-	if ((types & ~SOFT_HASH_TYPES) || key_len > SOFT_RSS_KEY || !soft_fits(len, MQ_HASH_FIXED + key_len))
-		return -1;
-	soft_set_hash(&sv->steering, types, p + 13, key_len);
-	return 0;
+	return virtio_rss_read_hash(&rss, p, len) && soft_take_hash(&sv->steering, &rss) ? 0 : -1;
 }
 
 static int soft_offloads(struct soft_vdpa *sv, uint8_t command, const uint8_t *p, uint32_t len, uint32_t room)
@@ -245,9 +228,9 @@ static const struct soft_row soft_rows[] = {
 	{ VIRTIO_NET_CTRL_ANNOUNCE, VIRTIO_NET_CTRL_ANNOUNCE_ACK, VIRTIO_NET_F_GUEST_ANNOUNCE, 0, 0,
 	  soft_announce_ack },
 	{ VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, VIRTIO_NET_F_MQ, 2, 2, soft_pairs },
-	{ VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_RSS_CONFIG, VIRTIO_NET_F_RSS, MQ_RSS_FIXED + 2,
+	{ VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_RSS_CONFIG, VIRTIO_NET_F_RSS, VIRTIO_RSS_MIN,
 	  SOFT_MAX_COMMAND, soft_rss },
-	{ VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_HASH_CONFIG, VIRTIO_NET_F_HASH_REPORT, MQ_HASH_FIXED,
+	{ VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_HASH_CONFIG, VIRTIO_NET_F_HASH_REPORT, VIRTIO_HASH_KEY,
 	  SOFT_MAX_COMMAND, soft_hash_config },
 	{ VIRTIO_NET_CTRL_GUEST_OFFLOADS, VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET,
 	  VIRTIO_NET_F_CTRL_GUEST_OFFLOADS, 8, 8, soft_offloads },
