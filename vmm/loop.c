@@ -17,7 +17,7 @@ static void loop_run_calls(struct loop *loop)
 	while ((call = loop->calls)) {
 		loop->calls = call->next;
 		pthread_mutex_unlock(&loop->lock);
-		call->fn(call->arg);
+		call->ret = call->fn(call->arg);
 		pthread_mutex_lock(&loop->lock);
 		call->done = true;
 		pthread_cond_broadcast(&loop->called);
@@ -27,12 +27,9 @@ static void loop_run_calls(struct loop *loop)
 static void loop_woken(struct loop_source *src, uint32_t events)
 {
 	struct loop *loop = container_of(src, struct loop, wake);
-	uint64_t count;
 
-	(void)events;
-	/* Only empties the counter: what it announces is under the lock. */
-	if (read(src->fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
-		return;
+	/* What the counter announces is under the lock. */
+	loop_take(src->fd);
 	pthread_mutex_lock(&loop->lock);
 	loop_run_calls(loop);
 	pthread_mutex_unlock(&loop->lock);
@@ -199,7 +196,7 @@ void loop_stop(struct loop *loop)
 	loop_signal(loop->wake.fd);
 }
 
-void loop_post(struct loop *loop, struct loop_call *call, void (*fn)(void *arg), void *arg)
+void loop_post(struct loop *loop, struct loop_call *call, int (*fn)(void *arg), void *arg)
 {
 	struct loop_call **tail;
 
@@ -207,7 +204,7 @@ void loop_post(struct loop *loop, struct loop_call *call, void (*fn)(void *arg),
 	pthread_mutex_lock(&loop->lock);
 	if (!loop->running || pthread_equal(loop->thread, pthread_self())) {
 		pthread_mutex_unlock(&loop->lock);
-		fn(arg);
+		call->ret = fn(arg);
 		call->done = true;
 		return;
 	}
@@ -230,16 +227,17 @@ bool loop_wait_until(struct loop *loop, struct loop_call *call, uint64_t until_n
 	return done;
 }
 
-void loop_wait(struct loop *loop, struct loop_call *call)
+int loop_wait(struct loop *loop, struct loop_call *call)
 {
 	while (!loop_wait_until(loop, call, UINT64_MAX))
 		;
+	return call->ret;
 }
 
-void loop_call(struct loop *loop, void (*fn)(void *arg), void *arg)
+int loop_call(struct loop *loop, int (*fn)(void *arg), void *arg)
 {
 	struct loop_call call;
 
 	loop_post(loop, &call, fn, arg);
-	loop_wait(loop, &call);
+	return loop_wait(loop, &call);
 }

@@ -21,15 +21,27 @@ static inline void loop_signal(int eventfd)
 		return;
 }
 
+/* Empties the counter of @fd, an eventfd or timerfd that does not block. False if there was nothing in it:
+ * who else reads @fd was faster, or what was signalled has been called off. Any thread. */
+static inline bool loop_take(int fd)
+{
+	uint64_t count;
+
+	return read(fd, &count, sizeof(count)) == sizeof(count);
+}
+
 /* Something to watch. Owned by the caller, must outlive loop_del(). @fn runs on the loop's thread. */
 struct loop_source {
 	int fd;
 	void (*fn)(struct loop_source *src, uint32_t events);
 };
 
+/* What one thread has another one's loop do. Owned by the caller, the loop's from loop_post() until it is
+ * done. */
 struct loop_call {
-	void (*fn)(void *arg);
+	int (*fn)(void *arg);
 	void *arg;
+	int ret; /* of @fn, once @done */
 	bool done;
 	struct loop_call *next;
 };
@@ -76,17 +88,18 @@ int __must_check loop_run(struct loop *loop);
 void loop_stop(struct loop *loop);
 
 /*
- * Runs @fn(@arg) on the loop's thread and waits for it. Where no thread runs the loop, or the caller is that
- * thread, @fn runs at once on the caller's. Calls are made in the order they came in. Any thread, holding no
- * lock that @fn or a source of this loop takes.
+ * Runs @fn(@arg) on the loop's thread, waits for it and returns what it returns. Where no thread runs the
+ * loop, or the caller is that thread, @fn runs at once on the caller's. Calls are made in the order they came
+ * in. Any thread, holding no lock that @fn or a source of this loop takes.
  */
-void loop_call(struct loop *loop, void (*fn)(void *arg), void *arg);
+int loop_call(struct loop *loop, int (*fn)(void *arg), void *arg);
 
 /* The two halves of loop_call(), for a caller with something else to do meanwhile: @call is the loop's from
  * the one to the end of the other. */
-void loop_post(struct loop *loop, struct loop_call *call, void (*fn)(void *arg), void *arg);
-void loop_wait(struct loop *loop, struct loop_call *call);
-/* loop_wait() until @until_ns at most: false if @call is not done, and still the loop's. */
+void loop_post(struct loop *loop, struct loop_call *call, int (*fn)(void *arg), void *arg);
+int loop_wait(struct loop *loop, struct loop_call *call);
+/* loop_wait() until @until_ns at most: false if @call is not done, and still the loop's; else @call->ret is
+ * there. */
 bool loop_wait_until(struct loop *loop, struct loop_call *call, uint64_t until_ns);
 
 #endif

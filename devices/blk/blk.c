@@ -69,12 +69,13 @@ void blk_detach(struct blk *blk)
 	blk->half_done = 0;
 }
 
-static void blk_start_call(void *arg)
+static int blk_start_call(void *arg)
 {
 	struct blk *blk = arg;
 
 	blk->n_callers--;
 	blk_attach(blk);
+	return 0;
 }
 
 /* The disk's thread has nothing of the driver's until it is given the ring, so a vCPU can look for that. */
@@ -101,12 +102,13 @@ static int blk_driver_ok(struct virtio_pci *v)
 	return 0;
 }
 
-static void blk_reset_call(void *arg)
+static int blk_reset_call(void *arg)
 {
 	struct blk *blk = arg;
 
 	blk->n_callers--;
 	blk_detach(blk);
+	return 0;
 }
 
 /* Begins a reset. Storage that does not answer keeps a request: the driver waits for that, and its vCPU does

@@ -81,7 +81,6 @@ struct blk_job {
 	int (*fn)(struct blk *blk, struct error *err);
 	struct loop_call call;
 	bool posted; /* and not yet seen to be done */
-	int ret;
 	struct error err;
 };
 

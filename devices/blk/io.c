@@ -406,9 +406,7 @@ void blk_kick_self(struct blk *blk)
 void blk_kicked(struct loop_source *src, uint32_t events)
 {
 	struct blk *blk = container_of(src, struct blk, kick);
-	uint64_t count;
 
-	if (read(src->fd, &count, sizeof(count)) < 0 || !blk->running)
-		return;
-	blk_serve(blk);
+	if (loop_take(src->fd) && blk->running)
+		blk_serve(blk);
 }

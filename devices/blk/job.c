@@ -11,14 +11,14 @@ void blk_job_init(struct blk *blk)
 	blk->sync_job = (struct blk_job){ .blk = blk, .loop = &blk->sync_loop };
 }
 
-static void blk_job_call(void *arg)
+static int blk_job_call(void *arg)
 {
 	struct blk_job *job = arg;
 
 	if (job->loop == &job->blk->loop)
 		job->blk->n_callers--;
 	job->err = (struct error){ 0 };
-	job->ret = job->fn(job->blk, &job->err);
+	return job->fn(job->blk, &job->err);
 }
 
 void blk_job_post(struct blk_job *job, int (*fn)(struct blk *blk, struct error *err))
@@ -45,5 +45,5 @@ int blk_job_run(struct blk_job *job, int (*fn)(struct blk *blk, struct error *er
 	if (!blk_job_done(job, until_ns))
 		return error_add(err, -ETIMEDOUT, "%s: the storage of %s does not answer", job->blk->name,
 				 job->blk->file.path);
-	return job->ret < 0 ? error_add(err, job->ret, "%s", job->err.text) : 0;
+	return job->call.ret < 0 ? error_add(err, job->call.ret, "%s", job->err.text) : 0;
 }

@@ -192,7 +192,7 @@ static int blk_settle_running(struct blk *blk, uint64_t until_ns, struct error *
 	if (!blk_job_done(&blk->sync_job, until_ns))
 		return blk_still_asking(blk, BLK_SYNC_MS, err);
 	blk->asking = false;
-	return blk->job.ret < 0 ? error_add(err, blk->job.ret, "%s", blk->job.err.text) : 0;
+	return blk->job.call.ret < 0 ? error_add(err, blk->job.call.ret, "%s", blk->job.err.text) : 0;
 }
 
 static int blk_settle(struct device *dev, uint64_t until_ns, struct error *err)
@@ -210,7 +210,7 @@ static int blk_settle(struct device *dev, uint64_t until_ns, struct error *err)
 			return -EAGAIN;
 	}
 	/* A guest whose writes were lost is not moved on to where it would never hear of it. */
-	return blk->job.ret < 0 ? error_add(err, blk->job.ret, "%s", blk->job.err.text) : 0;
+	return blk->job.call.ret < 0 ? error_add(err, blk->job.call.ret, "%s", blk->job.err.text) : 0;
 }
 
 static void blk_pause(struct device *dev)

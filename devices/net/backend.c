@@ -190,14 +190,6 @@ static int net_shadow_ring(struct net *net, struct net_queue *q, struct vdpa_vri
 	return 0;
 }
 
-static void net_forget_kicks(int kick_fd)
-{
-	uint64_t count;
-
-	if (read(kick_fd, &count, sizeof(count)) < 0)
-		return;
-}
-
 int net_set_queue(struct net *net, struct net_queue *q, struct error *err)
 {
 	struct vdpa_vring vring = { .kick_fd = -1, .call_fd = -1 };
@@ -209,7 +201,7 @@ int net_set_queue(struct net *net, struct net_queue *q, struct error *err)
 		ret = net_shadow_ring(net, q, &vring, err);
 	/* The kernel passes on at once what was signalled before, and the counter keeps it. */
 	if (ret == 0)
-		net_forget_kicks(vring.kick_fd);
+		loop_take(vring.kick_fd);
 	if (ret == 0)
 		ret = net->vdpa->ops->set_vring(net->vdpa, q->device_index, &vring, err);
 	if (ret == 0)

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <sys/timerfd.h>
 #include <unistd.h>
 
 int net_ctrl_post(struct net *net, const uint8_t *cmd, uint32_t len, struct net_ctrl_place place,
@@ -33,9 +32,7 @@ void net_ctrl_publish(struct net *net)
 
 static void net_ctrl_arm(struct net *net, unsigned int ms)
 {
-	struct itimerspec when = { .it_value = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000l } };
-
-	timerfd_settime(net->ctrl.timer.fd, 0, &when, NULL);
+	loop_timer_arm(&net->ctrl.timer, end_of((int)ms));
 }
 
 void net_ctrl_rearm(struct net *net)
@@ -278,7 +275,7 @@ static void net_ctrl_take_answer(struct net *net)
 		net_path_fail(&net->path, "control queue: %s", net->ctrl_queue->svq.broken);
 		return;
 	}
-	net_ctrl_arm(net, 0);
+	loop_timer_stop(&net->ctrl.timer);
 	net->ctrl.busy = false;
 	net_ctrl_finish(net, &used);
 }
@@ -292,9 +289,8 @@ void net_ctrl_complete(struct net *net)
 void net_ctrl_kicked(struct loop_source *src, uint32_t events)
 {
 	struct net_queue *q = container_of(src, struct net_queue, kick);
-	uint64_t count;
 
-	if (read(src->fd, &count, sizeof(count)) < 0)
+	if (!loop_take(src->fd))
 		return;
 	net_ctrl_run(net_of(q));
 	net_settle(net_of(q));
@@ -303,9 +299,8 @@ void net_ctrl_kicked(struct loop_source *src, uint32_t events)
 void net_ctrl_called(struct loop_source *src, uint32_t events)
 {
 	struct net_queue *q = container_of(src, struct net_queue, call);
-	uint64_t count;
 
-	if (read(src->fd, &count, sizeof(count)) < 0 || !net_path_runs(q->path))
+	if (!loop_take(src->fd) || !net_path_runs(q->path))
 		return;
 	net_ctrl_complete(net_of(q));
 	net_ctrl_run(net_of(q));
@@ -316,19 +311,18 @@ void net_ctrl_abandon(struct net *net)
 {
 	if (!net->ctrl.busy)
 		return;
-	net_ctrl_arm(net, 0);
+	loop_timer_stop(&net->ctrl.timer);
 	net->ctrl.busy = false;
 	/* Its chain is found again, and refused. */
 	loop_signal(net->ctrl_queue->kick.fd);
 }
 
-void net_ctrl_timed_out(struct loop_source *src, uint32_t events)
+void net_ctrl_timed_out(struct loop_timer *timer)
 {
-	struct net *net = container_of(src, struct net, ctrl.timer);
+	struct net *net = container_of(timer, struct net, ctrl.timer);
 	char name[CVQ_NAME_MAX];
-	uint64_t count;
 
-	if (read(src->fd, &count, sizeof(count)) < 0 || !net->ctrl.busy || !net_path_runs(&net->path))
+	if (!net->ctrl.busy || !net_path_runs(&net->path))
 		return;
 	cvq_describe(net->ctrl.cmd, net->ctrl.cmd_len, name);
 	net_path_fail(&net->path, "the device did not answer %s within %u s", name,
@@ -356,7 +350,6 @@ int net_ctrl_wait(struct net *net, uint64_t end_ns)
 		{ .fd = net->ctrl_queue->call.fd, .events = POLLIN },
 		{ .fd = net->vm->stop_fd, .events = POLLIN },
 	};
-	uint64_t count;
 	int n;
 
 	end_ns = min_u64(end_ns, net->ctrl.end_ns);
@@ -370,7 +363,8 @@ int net_ctrl_wait(struct net *net, uint64_t end_ns)
 		return -ETIMEDOUT;
 	if (fds[1].revents)
 		return -ECANCELED;
-	return read(fds[0].fd, &count, sizeof(count)) < 0 && errno != EAGAIN ? -errno : 0;
+	loop_take(fds[0].fd);
+	return 0;
 }
 
 void net_ctrl_drain(struct net *net)

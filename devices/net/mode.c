@@ -3,7 +3,6 @@
 #include "devices/net/net_priv.h"
 
 #include <errno.h>
-#include <sys/timerfd.h>
 #include <unistd.h>
 
 /* Between tries to go back to passthrough: soon, and ever less often while the rings do not allow it. */
@@ -259,10 +258,8 @@ static void net_return(struct net *net)
 
 static void net_return_arm(struct net *net, unsigned int ms)
 {
-	struct itimerspec when = { .it_value = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000l } };
-
 	net->pass_wait_ms = ms;
-	timerfd_settime(net->pass_timer.fd, 0, &when, NULL);
+	loop_timer_arm(&net->pass_timer, end_of((int)ms));
 }
 
 void net_return_later(struct net *net)
@@ -289,13 +286,10 @@ static void net_return_now(struct net *net)
 		net_return_arm(net, (unsigned int)min_u64(2ull * net->pass_wait_ms, NET_RETURN_MAX_MS));
 }
 
-void net_return_timer(struct loop_source *src, uint32_t events)
+void net_return_timer(struct loop_timer *timer)
 {
-	struct net *net = container_of(src, struct net, pass_timer);
-	uint64_t count;
+	struct net *net = container_of(timer, struct net, pass_timer);
 
-	if (read(src->fd, &count, sizeof(count)) != sizeof(count))
-		return;
 	net_ctrl_limit(net, net->patience.call);
 	net_return_now(net);
 	net_settle(net);

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
-#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "vmm/shortage.h"
@@ -79,10 +78,9 @@ void net_device_config_changed(struct loop_source *src, uint32_t events)
 {
 	struct net *net = container_of(src, struct net, config_call);
 	struct error err = { 0 };
-	uint64_t count;
 	uint8_t config[NET_CONFIG_LEN] = { 0 }, device_status;
 
-	if (read(src->fd, &count, sizeof(count)) < 0)
+	if (!loop_take(src->fd))
 		return;
 	if (net->vdpa->ops->get_config(net->vdpa, 0, config,
 				       (uint32_t)min_u64(net->vdpa->config_len, NET_CONFIG_LEN), &err) < 0) {
@@ -111,23 +109,22 @@ struct net_thread_call {
 	struct net *net;
 	int (*fn)(struct net *net, void *arg);
 	void *arg;
-	int ret;
 };
 
-static void net_thread_call(void *arg)
+static int net_thread_call(void *arg)
 {
-	struct net_thread_call *call = arg;
+	const struct net_thread_call *call = arg;
+	int ret = call->fn(call->net, call->arg);
 
-	call->ret = call->fn(call->net, call->arg);
 	net_settle(call->net);
+	return ret;
 }
 
 int net_call(struct net *net, int (*fn)(struct net *net, void *arg), void *arg)
 {
 	struct net_thread_call call = { .net = net, .fn = fn, .arg = arg };
 
-	loop_call(&net->loop, net_thread_call, &call);
-	return call.ret;
+	return loop_call(&net->loop, net_thread_call, &call);
 }
 
 static int net_driver_ok_call(struct net *net, void *arg)
@@ -342,17 +339,20 @@ static int net_ring_sizes(struct net *net, uint16_t *sizes, struct error *err)
 
 static int net_events_init(struct net *net, struct error *err)
 {
+	int ret;
+
 	net->config_call = (struct loop_source){ .fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
 						 .fn = net_device_config_changed };
-	net->ctrl.timer =
-		(struct loop_source){ .fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK),
-				      .fn = net_ctrl_timed_out };
-	net->announce.timer =
-		(struct loop_source){ .fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK),
-				      .fn = net_announce_timer };
-	net->pass_timer =
-		(struct loop_source){ .fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK),
-				      .fn = net_return_timer };
+	ret = net->config_call.fd < 0 ? -errno : loop_add(&net->loop, &net->config_call, EPOLLIN);
+	if (ret == 0)
+		ret = loop_timer_open(&net->ctrl.timer, &net->loop, net_ctrl_timed_out);
+	if (ret == 0)
+		ret = loop_timer_open(&net->announce.timer, &net->loop, net_announce_timer);
+	if (ret == 0)
+		ret = loop_timer_open(&net->pass_timer, &net->loop, net_return_timer);
+	if (ret < 0)
+		return error_add(err, ret, "cannot create an eventfd or timer: %s%s", strerror(-ret),
+				 shortage_advice(ret));
 	for (unsigned int i = 0; i < net->n_slots; i++) {
 		net->queues[i].call.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 		net->queues[i].device_kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -360,15 +360,6 @@ static int net_events_init(struct net *net, struct error *err)
 			return error_add(err, -errno, "cannot create an eventfd: %s%s", strerror(errno),
 					 shortage_advice(-errno));
 	}
-	if (net->config_call.fd < 0 || net->ctrl.timer.fd < 0 || net->announce.timer.fd < 0 ||
-	    net->pass_timer.fd < 0)
-		return error_add(err, -errno, "cannot create an eventfd or timerfd: %s%s", strerror(errno),
-				 shortage_advice(-errno));
-	if (loop_add(&net->loop, &net->config_call, EPOLLIN) < 0 ||
-	    loop_add(&net->loop, &net->ctrl.timer, EPOLLIN) < 0 ||
-	    loop_add(&net->loop, &net->announce.timer, EPOLLIN) < 0 ||
-	    loop_add(&net->loop, &net->pass_timer, EPOLLIN) < 0)
-		return error_add(err, -ENOMEM, "cannot watch an eventfd or timerfd");
 	return 0;
 }
 
@@ -385,9 +376,9 @@ static void net_free(struct net *net)
 		net_close(net->queues[i].device_kick);
 	}
 	net_close(net->config_call.fd);
-	net_close(net->ctrl.timer.fd);
-	net_close(net->announce.timer.fd);
-	net_close(net->pass_timer.fd);
+	loop_timer_close(&net->ctrl.timer);
+	loop_timer_close(&net->announce.timer);
+	loop_timer_close(&net->pass_timer);
 	if (net->vdpa)
 		net->vdpa->ops->close(net->vdpa);
 	net_window_exit(&net->path.window);
@@ -407,7 +398,7 @@ static struct net *net_alloc(struct vm *vm, struct vdpa *vdpa, unsigned int inde
 	net->patience = net_patience;
 	net->path = (struct net_path){ .memory = &vm->memory, .virtio = &net->virtio };
 	net->path.window.fd = -1;
-	net->config_call.fd = net->ctrl.timer.fd = net->announce.timer.fd = net->pass_timer.fd = -1;
+	net->config_call.fd = -1;
 	for (unsigned int i = 0; i < ARRAY_SIZE(net->queues); i++) {
 		net->queues[i].path = &net->path;
 		net->queues[i].siblings = net->queues;
@@ -473,13 +464,12 @@ free_net:
 	return ret;
 }
 
-static void net_map_call(void *arg)
+static int net_map_call(void *arg)
 {
 	struct net *net = arg;
+	int ret = net_check_reach(net, &net->map_error);
 
-	net->map_ret = net_check_reach(net, &net->map_error);
-	if (net->map_ret == 0)
-		net->map_ret = net_map(net, &net->map_error);
+	return ret < 0 ? ret : net_map(net, &net->map_error);
 }
 
 void net_map_begin(struct net *net)
@@ -489,8 +479,9 @@ void net_map_begin(struct net *net)
 
 int net_wait_mapped(struct net *net, struct error *err)
 {
-	loop_wait(&net->loop, &net->mapping);
-	return net->map_ret < 0 ? error_add(err, net->map_ret, "%s", net->map_error.text) : 0;
+	int ret = loop_wait(&net->loop, &net->mapping);
+
+	return ret < 0 ? error_add(err, ret, "%s", net->map_error.text) : 0;
 }
 
 void net_destroy(struct net *net)

@@ -17,6 +17,7 @@
 #include "devices/net/net.h"
 #include "devices/net/queue.h"
 #include "devices/virtio/pci.h"
+#include "vmm/loop_timer.h"
 
 /* The part of struct virtio_net_config that Ferry shows: up to supported_tunnel_types,
  * which linux/virtio_net.h lacks. */
@@ -75,7 +76,7 @@ struct net_ctrl {
 	uint8_t cmd[CVQ_MAX_COMMAND];
 	uint32_t cmd_len;
 	uint8_t reply[CVQ_MAX_REPLY]; /* likewise */
-	struct loop_source timer;
+	struct loop_timer timer;
 	uint64_t cmd_offset; /* in the window: room for commands */
 	uint64_t ack_offset; /* acks of a batch, one byte each */
 	uint64_t reply_offset;
@@ -86,7 +87,7 @@ struct net_announce {
 	uint64_t offset; /* of the frame in the window */
 	unsigned int n_left;
 	bool in_flight; /* the device has the frame */
-	struct loop_source timer;
+	struct loop_timer timer;
 };
 
 struct net {
@@ -102,7 +103,6 @@ struct net {
 	bool window_mapped;       /* and what the guest's rings must not reach */
 	bool maps_stale;          /* and to be made anew, since a reset */
 	struct loop_call mapping; /* the first time */
-	int map_ret;
 	struct error map_error;
 	uint64_t ctrl_asid; /* address space of the control queue; 0: the same as for all */
 
@@ -112,7 +112,7 @@ struct net {
 	bool tracking; /* it may not: a migration has to know what is written */
 	bool stays;    /* on shadow rings, until the driver begins anew */
 	unsigned int pass_wait_ms; /* for the next try to go over to it */
-	struct loop_source pass_timer;
+	struct loop_timer pass_timer;
 
 	unsigned int max_pairs;        /* as the guest sees it */
 	unsigned int device_max_pairs; /* as the device has it */
@@ -245,7 +245,7 @@ void net_close_doorbells(struct net *net);
  */
 int __must_check net_leave(struct net *net, uint64_t *still_ns, struct error *err);
 void net_return_later(struct net *net);
-void net_return_timer(struct loop_source *src, uint32_t events);
+void net_return_timer(struct loop_timer *timer);
 int net_track(struct device *dev, bool on, uint64_t *still_ns, struct error *err);
 
 /* queue.c. A ring of the guest's, that nothing serves yet; @held is NULL where the driver has not enabled
@@ -313,7 +313,7 @@ void net_queue_hold_in_flight(struct net_queue *q);
 /* ctrl.c. */
 void net_ctrl_kicked(struct loop_source *src, uint32_t events);
 void net_ctrl_called(struct loop_source *src, uint32_t events);
-void net_ctrl_timed_out(struct loop_source *src, uint32_t events);
+void net_ctrl_timed_out(struct loop_timer *timer);
 void net_ctrl_run(struct net *net);
 void net_ctrl_complete(struct net *net);
 /* Waits for the command that is at the device, if any, and completes it. */
@@ -376,7 +376,7 @@ void net_scratch_stop(struct net_queue *q);
 /* Tells the network where the guest is now: RARP frames, and the guest is asked to announce itself if it can.
  */
 void net_announce_start(struct net *net);
-void net_announce_timer(struct loop_source *src, uint32_t events);
+void net_announce_timer(struct loop_timer *timer);
 void net_announce_used(struct net *net);
 void net_announce_stop(struct net *net);
 

@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/timerfd.h>
 #include <unistd.h>
 
 /* Each receive queue's, together enough for the longest packet in mergeable buffers. */
@@ -231,10 +230,8 @@ static void net_announce_send(struct net *net)
 static void net_announce_arm(struct net *net)
 {
 	uint64_t ms = NET_ANNOUNCE_STEP_MS * (NET_ANNOUNCE_ROUNDS - net->announce.n_left);
-	struct itimerspec when = { .it_value = { .tv_sec = (time_t)(ms / 1000),
-						 .tv_nsec = (long)(ms % 1000 * 1000000) } };
 
-	timerfd_settime(net->announce.timer.fd, 0, &when, NULL);
+	loop_timer_arm(&net->announce.timer, end_of((int)ms));
 }
 
 void net_announce_start(struct net *net)
@@ -253,12 +250,11 @@ void net_announce_start(struct net *net)
 	}
 }
 
-void net_announce_timer(struct loop_source *src, uint32_t events)
+void net_announce_timer(struct loop_timer *timer)
 {
-	struct net *net = container_of(src, struct net, announce.timer);
-	uint64_t count;
+	struct net *net = container_of(timer, struct net, announce.timer);
 
-	if (read(src->fd, &count, sizeof(count)) < 0 || net->announce.n_left == 0)
+	if (net->announce.n_left == 0)
 		return;
 	net_announce_send(net);
 	if (--net->announce.n_left > 0)
@@ -272,9 +268,7 @@ void net_announce_used(struct net *net)
 
 void net_announce_stop(struct net *net)
 {
-	struct itimerspec never = { 0 };
-
 	net->announce.n_left = 0;
 	net->announce.in_flight = false;
-	timerfd_settime(net->announce.timer.fd, 0, &never, NULL);
+	loop_timer_stop(&net->announce.timer);
 }

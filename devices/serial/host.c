@@ -10,14 +10,13 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/timerfd.h>
 #include <unistd.h>
 
 /* Taken out of the ring at once, on the stack. */
 #define SERIAL_CHUNK  4096u
 #define SERIAL_ESCAPE 0x01u /* Ctrl-A */
 /* Time until descriptors or memory that were short are asked for again: nothing tells when there are some. */
-#define SERIAL_RETRY_S 1
+#define SERIAL_RETRY_MS 1000
 
 void serial_wake(struct serial *s)
 {
@@ -26,9 +25,7 @@ void serial_wake(struct serial *s)
 
 static void serial_retry(struct serial *s)
 {
-	const struct itimerspec soon = { .it_value.tv_sec = SERIAL_RETRY_S };
-
-	timerfd_settime(s->retry.fd, 0, &soon, NULL);
+	loop_timer_arm(&s->retry, end_of(SERIAL_RETRY_MS));
 }
 
 /* Asks for @events. A client that has ended its input is still watched for hanging up. */
@@ -288,11 +285,8 @@ void serial_take_terminal(struct serial *s)
 static void serial_woken(struct loop_source *src, uint32_t events)
 {
 	struct serial *s = container_of(src, struct serial, wake);
-	uint64_t count;
 
-	/* Only empties the counter: both are looked at. */
-	if (read(src->fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
-		return;
+	loop_take(src->fd);
 	/* Not before the loop runs: while the VM is set up, and that takes long, Ctrl-C is the operator's. */
 	if (s->terminal_due)
 		serial_take_terminal(s);
@@ -348,14 +342,11 @@ static void serial_accept(struct loop_source *src, uint32_t events)
 	serial_flush(s);
 }
 
-static void serial_tried_again(struct loop_source *src, uint32_t events)
+static void serial_tried_again(struct loop_timer *timer)
 {
-	struct serial *s = container_of(src, struct serial, retry);
-	uint64_t n;
+	struct serial *s = container_of(timer, struct serial, retry);
 	int ret;
 
-	if (read(src->fd, &n, sizeof(n)) != sizeof(n))
-		return;
 	serial_flush(s);
 	serial_feed(s);
 	if (s->listener.fd < 0 || s->input.src.fd >= 0)
@@ -459,13 +450,11 @@ int serial_host_open(struct serial *s, const struct vm_config *config, struct er
 	s->listener = (struct loop_source){ .fd = -1, .fn = serial_accept };
 	s->file_undo.fn = serial_remove_file;
 	ret = terminal_open(&s->terminal, &s->vm->loop, -1, serial_got_terminal);
-	s->retry = (struct loop_source){ .fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC),
-					 .fn = serial_tried_again };
 	s->wake = (struct loop_source){ .fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC), .fn = serial_woken };
 	if (ret == 0)
-		ret = s->wake.fd < 0 || s->retry.fd < 0 ? -errno : loop_add(&s->vm->loop, &s->wake, EPOLLIN);
+		ret = s->wake.fd < 0 ? -errno : loop_add(&s->vm->loop, &s->wake, EPOLLIN);
 	if (ret == 0)
-		ret = loop_add(&s->vm->loop, &s->retry, EPOLLIN);
+		ret = loop_timer_open(&s->retry, &s->vm->loop, serial_tried_again);
 	if (ret == 0 && config->serial == SERIAL_STDIO)
 		ret = serial_open_stdio(s);
 	if (ret < 0)
@@ -482,7 +471,7 @@ int serial_host_open(struct serial *s, const struct vm_config *config, struct er
 /* The guest's last words, as long as somebody takes them. */
 static void serial_drain(struct serial *s)
 {
-	uint64_t end_ns = end_of(OUTPUT_LAST_MS), n;
+	uint64_t end_ns = end_of(OUTPUT_LAST_MS);
 	struct pollfd p = { .fd = s->writer ? s->wake.fd : s->output.src.fd,
 			    .events = s->writer ? POLLIN : POLLOUT };
 
@@ -490,7 +479,7 @@ static void serial_drain(struct serial *s)
 	while ((s->writer || s->output.src.fd >= 0) && s->out_head != s->out_tail && now_ns() < end_ns) {
 		if (poll(&p, 1, ms_until(end_ns)) <= 0)
 			continue;
-		if (s->writer && read(s->wake.fd, &n, sizeof(n)) < 0)
+		if (s->writer && !loop_take(s->wake.fd))
 			continue;
 		serial_flush(s);
 	}
@@ -513,7 +502,7 @@ void serial_host_close(struct serial *s)
 	serial_close_end(s, &s->input);
 	serial_close_end(s, &s->output);
 	serial_close_source(s, &s->listener);
-	serial_close_source(s, &s->retry);
+	loop_timer_close(&s->retry);
 	serial_close_source(s, &s->wake);
 	socket_file_remove(&s->file);
 	guard_del(&s->file_undo);

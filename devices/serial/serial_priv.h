@@ -8,6 +8,7 @@
 
 #include "devices/serial/serial.h"
 #include "devices/serial/terminal.h"
+#include "vmm/loop_timer.h"
 #include "vmm/output.h"
 #include "vmm/socket_file.h"
 
@@ -51,9 +52,9 @@ struct serial {
 	struct serial_end input, output; /* @output: a client's */
 	struct output *writer;           /* to stdout; NULL: not on stdio */
 	struct loop_source listener;
-	struct loop_source wake;  /* eventfd: output to be written, or room for input or for output */
-	struct loop_source retry; /* timerfd: descriptors or memory were short */
-	const char *path;         /* of the listener */
+	struct loop_source wake; /* eventfd: output to be written, or room for input or for output */
+	struct loop_timer retry; /* descriptors or memory were short */
+	const char *path;        /* of the listener */
 	struct socket_file file;
 	struct guard_undo file_undo;
 	struct terminal terminal;

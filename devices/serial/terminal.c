@@ -7,7 +7,6 @@
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/signalfd.h>
-#include <sys/timerfd.h>
 #include <unistd.h>
 
 /* A terminal at the other end of a slow connection has answered by then. */
@@ -15,7 +14,7 @@
 /* Limit of the wait in all, also where something is typed all the time or output does not go out. */
 #define TERMINAL_LAST_MS 600
 /* Nothing tells a process that it is in the foreground again. */
-#define TERMINAL_LOOK_S 1
+#define TERMINAL_LOOK_MS 1000
 
 /* No job has a terminal that is not our controlling terminal: then tcgetpgrp() fails. */
 static bool terminal_in_foreground(const struct terminal *t)
@@ -27,10 +26,10 @@ static bool terminal_in_foreground(const struct terminal *t)
 
 static void terminal_look_again(struct terminal *t, bool later)
 {
-	const struct itimerspec never = { 0 };
-	const struct itimerspec soon = { .it_value.tv_sec = TERMINAL_LOOK_S };
-
-	timerfd_settime(t->timer.fd, 0, later ? &soon : &never, NULL);
+	if (later)
+		loop_timer_arm(&t->timer, end_of(TERMINAL_LOOK_MS));
+	else
+		loop_timer_stop(&t->timer);
 }
 
 static void terminal_try(struct terminal *t)
@@ -106,12 +105,9 @@ static void terminal_forget_crash(struct terminal *t)
 	atomic_store(&terminal_of_process, NULL);
 }
 
-static void terminal_timer(struct loop_source *src, uint32_t events)
+static void terminal_timer(struct loop_timer *timer)
 {
-	uint64_t n;
-
-	if (read(src->fd, &n, sizeof(n)) == sizeof(n))
-		terminal_try(container_of(src, struct terminal, timer));
+	terminal_try(container_of(timer, struct terminal, timer));
 }
 
 static void terminal_signalled(struct loop_source *src, uint32_t events)
@@ -138,7 +134,6 @@ int terminal_open(struct terminal *t, struct loop *loop, int fd, void (*got)(str
 				.fd = -1,
 				.got = got,
 				.signals = { .fd = -1, .fn = terminal_signalled },
-				.timer = { .fd = -1, .fn = terminal_timer },
 				.undo = { .fn = terminal_undo } };
 	if (fd < 0 || tcgetattr(fd, &t->before) < 0)
 		return 0;
@@ -151,10 +146,9 @@ int terminal_open(struct terminal *t, struct loop *loop, int fd, void (*got)(str
 	pthread_sigmask(SIG_BLOCK, &jobs, NULL);
 	t->fd = fd;
 	t->signals.fd = signalfd(-1, &taken, SFD_CLOEXEC | SFD_NONBLOCK);
-	t->timer.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-	ret = t->signals.fd < 0 || t->timer.fd < 0 ? -errno : loop_add(loop, &t->signals, EPOLLIN);
+	ret = t->signals.fd < 0 ? -errno : loop_add(loop, &t->signals, EPOLLIN);
 	if (ret == 0)
-		ret = loop_add(loop, &t->timer, EPOLLIN);
+		ret = loop_timer_open(&t->timer, loop, terminal_timer);
 	if (ret < 0)
 		terminal_close(t);
 	return ret;
@@ -204,15 +198,6 @@ static void terminal_discard(struct terminal *t)
 		tcflush(t->fd, TCOFLUSH);
 }
 
-static void terminal_close_source(struct terminal *t, struct loop_source *src)
-{
-	if (src->fd < 0)
-		return;
-	loop_del(t->loop, src);
-	close(src->fd);
-	src->fd = -1;
-}
-
 void terminal_close(struct terminal *t)
 {
 	if (t->fd >= 0 && terminal_check(t))
@@ -221,7 +206,11 @@ void terminal_close(struct terminal *t)
 		terminal_restore(t);
 	terminal_forget_crash(t);
 	guard_del(&t->undo);
-	terminal_close_source(t, &t->signals);
-	terminal_close_source(t, &t->timer);
+	if (t->signals.fd >= 0) {
+		loop_del(t->loop, &t->signals);
+		close(t->signals.fd);
+		t->signals.fd = -1;
+	}
+	loop_timer_close(&t->timer);
 	t->fd = -1;
 }

@@ -8,7 +8,7 @@
 #include <termios.h>
 
 #include "vmm/guard.h"
-#include "vmm/loop.h"
+#include "vmm/loop_timer.h"
 
 /* Signals of a crash: a shell behind a crashed program wants its terminal back, too. */
 #define TERMINAL_N_CRASHES 5
@@ -23,7 +23,7 @@ struct terminal {
 	void (*got)(struct terminal *t);
 	struct termios before; /* how it was found */
 	struct loop_source signals;
-	struct loop_source timer;
+	struct loop_timer timer;
 	struct guard_undo undo;
 	struct sigaction crashes[TERMINAL_N_CRASHES]; /* what was done about them before */
 };

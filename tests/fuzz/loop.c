@@ -145,23 +145,26 @@ void loop_stop(struct loop *loop)
 }
 
 /* @running: its thread is doing something, and may wait for another loop's meanwhile. */
-void loop_call(struct loop *loop, void (*fn)(void *arg), void *arg)
+int loop_call(struct loop *loop, int (*fn)(void *arg), void *arg)
 {
 	bool was = loop->running;
+	int ret;
 
 	loop->running = true;
-	fn(arg);
+	ret = fn(arg);
 	loop->running = was;
+	return ret;
 }
 
-void loop_post(struct loop *loop, struct loop_call *call, void (*fn)(void *arg), void *arg)
+void loop_post(struct loop *loop, struct loop_call *call, int (*fn)(void *arg), void *arg)
 {
 	*call = (struct loop_call){ .fn = fn, .arg = arg, .done = true };
-	loop_call(loop, fn, arg);
+	call->ret = loop_call(loop, fn, arg);
 }
 
-void loop_wait(struct loop *loop, struct loop_call *call)
+int loop_wait(struct loop *loop, struct loop_call *call)
 {
+	return call->ret;
 }
 
 static bool turn(struct loop *loop)

@@ -11,9 +11,9 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "vmm/loop_timer.h"
 #include "vmm/runtime_dir.h"
 #include "vmm/shortage.h"
 #include "vmm/socket_file.h"
@@ -55,8 +55,8 @@ struct control_call {
 struct control {
 	struct loop *loop;
 	struct loop_source listener;
-	struct loop_source timer; /* a client's time is up, or the listener is to be watched again */
-	uint64_t retry_ns;        /* when; 0: it is */
+	struct loop_timer timer; /* a client's time is up, or the listener is to be watched again */
+	uint64_t retry_ns;       /* when; 0: it is */
 	int dir_fd;
 	struct socket_file file;
 	struct guard_undo undo; /* removes @file */
@@ -183,7 +183,7 @@ static void control_drop(struct control_call *call)
 	control_set_state(call, CALL_FREE);
 }
 
-static void control_ended(void *arg)
+static int control_ended(void *arg)
 {
 	struct control_call *call = arg;
 
@@ -193,6 +193,7 @@ static void control_ended(void *arg)
 	call->hangup_fd = -1;
 	call->state = CALL_ENDED;
 	pthread_mutex_unlock(&call->control->lock);
+	return 0;
 }
 
 static void *control_thread(void *arg)
@@ -327,7 +328,6 @@ static struct control_call *control_make_room(struct control *control)
 static void control_arm(struct control *control)
 {
 	uint64_t next_ns = control->retry_ns ? control->retry_ns : UINT64_MAX;
-	struct itimerspec at = { 0 };
 
 	pthread_mutex_lock(&control->lock);
 	for (unsigned int i = 0; i < CONTROL_MAX_CLIENTS; i++) {
@@ -338,9 +338,9 @@ static void control_arm(struct control *control)
 	}
 	pthread_mutex_unlock(&control->lock);
 	if (next_ns != UINT64_MAX)
-		at.it_value = (struct timespec){ .tv_sec = (time_t)(next_ns / 1000000000u),
-						 .tv_nsec = (long)(next_ns % 1000000000u) };
-	timerfd_settime(control->timer.fd, TFD_TIMER_ABSTIME, &at, NULL);
+		loop_timer_arm(&control->timer, next_ns);
+	else
+		loop_timer_stop(&control->timer);
 }
 
 static void control_take(struct control *control, int fd)
@@ -391,13 +391,11 @@ static void control_listen_again(struct control *control)
 		control->retry_ns = now_ns() + CONTROL_RETRY_NS;
 }
 
-static void control_timer(struct loop_source *src, uint32_t events)
+static void control_timer(struct loop_timer *timer)
 {
-	struct control *control = container_of(src, struct control, timer);
-	uint64_t expired, now = now_ns();
+	struct control *control = container_of(timer, struct control, timer);
+	uint64_t now = now_ns();
 
-	if (read(src->fd, &expired, sizeof(expired)) != sizeof(expired))
-		return;
 	for (unsigned int i = 0; i < CONTROL_MAX_CLIENTS; i++) {
 		struct control_call *call = &control->calls[i];
 
@@ -450,23 +448,22 @@ static int control_open(struct control *control, const struct control_config *co
 	if (ret < 0)
 		return ret;
 	control->listener.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	control->timer.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-	if (control->listener.fd < 0 || control->timer.fd < 0)
-		return error_add(err, -errno, "cannot create the control socket: %s%s", strerror(errno),
-				 shortage_advice(-errno));
+	ret = control->listener.fd < 0 ? -errno
+				       : loop_timer_open(&control->timer, control->loop, control_timer);
+	if (ret < 0)
+		return error_add(err, ret, "cannot create the control socket: %s%s", strerror(-ret),
+				 shortage_advice(ret));
 	ret = control_bind(control, config, &addr, err);
 	if (ret < 0)
 		return ret;
-	ret = loop_add(control->loop, &control->timer, EPOLLIN);
-	if (ret == 0)
-		ret = loop_add(control->loop, &control->listener, EPOLLIN);
+	ret = loop_add(control->loop, &control->listener, EPOLLIN);
 	return ret < 0 ? error_add(err, ret, "cannot watch the control socket: %s", strerror(-ret)) : 0;
 }
 
 /* Frees @control after its last call has ended, or before the first. */
 static void control_free(struct control *control)
 {
-	const int fds[] = { control->listener.fd, control->timer.fd, control->dir_fd };
+	const int fds[] = { control->listener.fd, control->dir_fd };
 
 	/* The file goes before the listener, for while we listen nobody takes it for a dead process's. */
 	socket_file_remove(&control->file);
@@ -475,6 +472,7 @@ static void control_free(struct control *control)
 		if (fds[i] >= 0)
 			close(fds[i]);
 	}
+	loop_timer_close(&control->timer);
 	pthread_mutex_destroy(&control->lock);
 	free(control);
 }
@@ -492,7 +490,6 @@ int control_create(struct control **out, struct loop *loop, const struct control
 	control->n_methods = config->n_methods;
 	control->opaque = config->opaque;
 	control->listener = (struct loop_source){ .fd = -1, .fn = control_accepted };
-	control->timer = (struct loop_source){ .fd = -1, .fn = control_timer };
 	control->undo.fn = control_remove_file;
 	control->dir_fd = -1;
 	pthread_mutex_init(&control->lock, NULL);
@@ -511,12 +508,12 @@ int control_create(struct control **out, struct loop *loop, const struct control
 }
 
 /* On the loop's thread: no call begins from here on, and those that run hear of their end. */
-static void control_stop(void *arg)
+static int control_stop(void *arg)
 {
 	struct control *control = arg;
 
 	loop_del(control->loop, &control->listener);
-	loop_del(control->loop, &control->timer);
+	loop_timer_close(&control->timer);
 	for (unsigned int i = 0; i < CONTROL_MAX_CLIENTS; i++) {
 		if (control_is_reading(&control->calls[i]))
 			control_drop(&control->calls[i]);
@@ -525,6 +522,7 @@ static void control_stop(void *arg)
 	for (unsigned int i = 0; i < CONTROL_MAX_CLIENTS; i++)
 		loop_signal(control->calls[i].hangup_fd);
 	pthread_mutex_unlock(&control->lock);
+	return 0;
 }
 
 void control_destroy(struct control *control)

@@ -3,7 +3,6 @@
 #include "devices/vdpa/soft/device.h"
 
 #include <inttypes.h>
-#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "devices/virtio/rss.h"
@@ -335,22 +334,12 @@ void soft_ctrl_flush(struct soft_vdpa *sv)
 	soft_queue_publish(q, n);
 }
 
-void soft_ctrl_late(struct loop_source *src, uint32_t events)
+void soft_ctrl_late(struct loop_timer *timer)
 {
-	struct soft_vdpa *sv = container_of(src, struct soft_vdpa, answer_timer);
-	uint64_t count;
+	struct soft_vdpa *sv = container_of(timer, struct soft_vdpa, answer_timer);
 
-	if (read(src->fd, &count, sizeof(count)) < 0 || sv->faults.gone)
-		return;
-	soft_ctrl_flush(sv);
-}
-
-static void soft_ctrl_arm(struct soft_vdpa *sv, unsigned int ms)
-{
-	const struct itimerspec when = { .it_value = { .tv_sec = ms / 1000,
-						       .tv_nsec = ms % 1000 * 1000000L } };
-
-	timerfd_settime(sv->answer_timer.fd, 0, &when, NULL);
+	if (!sv->faults.gone)
+		soft_ctrl_flush(sv);
 }
 
 void soft_ctrl_serve(struct soft_queue *q)
@@ -371,7 +360,7 @@ void soft_ctrl_serve(struct soft_queue *q)
 	if (sv->faults.delay_ms == 0)
 		soft_ctrl_flush(sv);
 	else if (sv->n_answers > 0)
-		soft_ctrl_arm(sv, sv->faults.delay_ms);
+		loop_timer_arm(&sv->answer_timer, end_of((int)sv->faults.delay_ms));
 	if (q->vring.broken)
 		soft_break(sv, q->index, q->vring.broken);
 }
@@ -380,5 +369,5 @@ void soft_ctrl_reset(struct soft_vdpa *sv)
 {
 	sv->n_commands = sv->n_accepted = 0;
 	sv->n_answers = 0;
-	soft_ctrl_arm(sv, 0);
+	loop_timer_stop(&sv->answer_timer);
 }

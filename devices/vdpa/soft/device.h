@@ -13,7 +13,7 @@
 
 #include "devices/vdpa/soft/soft.h"
 #include "devices/virtio/vring.h"
-#include "vmm/loop.h"
+#include "vmm/loop_timer.h"
 
 #define SOFT_MAX_PAIRS      CONFIG_MAX_QUEUES
 #define SOFT_MAX_VQS        (2 * SOFT_MAX_PAIRS + 1)
@@ -164,8 +164,8 @@ struct soft_vdpa {
 	struct memory spaces[SOFT_N_SPACES]; /* what is mapped: regions alone, without a memfd or a log */
 	unsigned int space_of[SOFT_N_GROUPS];
 	struct soft_queue queues[SOFT_MAX_VQS];
-	struct loop_source timer; /* the next of the queues' deadlines */
-	struct loop_source rest;  /* timer: the port's sources that were let alone are watched again */
+	struct loop_timer timer; /* the next of the queues' deadlines */
+	struct loop_timer rest;  /* the port's sources that were let alone are watched again */
 
 	uint32_t header_len;
 	uint64_t offloads; /* that the guest takes */
@@ -175,7 +175,7 @@ struct soft_vdpa {
 	uint64_t n_commands, n_accepted;
 	struct soft_answer answers[CONFIG_MAX_RING]; /* of control commands, not given yet */
 	unsigned int n_answers;
-	struct loop_source answer_timer;
+	struct loop_timer answer_timer;
 
 	uint8_t packet[SOFT_PACKET_MAX];
 	uint8_t command[SOFT_MAX_COMMAND];
@@ -235,7 +235,7 @@ void soft_queue_again(struct soft_queue *q);
 void soft_queue_publish(struct soft_queue *q, uint32_t n);
 void soft_queue_set_coalesce(struct soft_queue *q, struct soft_coalesce coalesce);
 void soft_queue_flush(struct soft_queue *q);
-void soft_timer_fired(struct loop_source *src, uint32_t events);
+void soft_timer_fired(struct loop_timer *timer);
 /* Makes the next used entry of a wrong element, in the place of one that was pushed last. */
 void soft_queue_spoil(struct soft_queue *q);
 
@@ -248,7 +248,7 @@ void soft_port_watch(struct soft_vdpa *sv, bool watch);
 void soft_port_unwatch(struct soft_source *source);
 /* A source that does nothing but fail is let alone for a moment, so that it does not keep the thread busy. */
 void soft_port_rest(struct soft_source *source);
-void soft_port_rested(struct loop_source *src, uint32_t events);
+void soft_port_rested(struct loop_timer *timer);
 /* Forgets packets that came for a device that was not there. */
 void soft_port_drain(struct soft_vdpa *sv);
 /* Looks at the port's state; the guest's link follows it. */
@@ -276,7 +276,7 @@ void soft_ctrl_reset(struct soft_vdpa *sv);
 void soft_ctrl_serve(struct soft_queue *q);
 /* Answers that are held back are given. */
 void soft_ctrl_flush(struct soft_vdpa *sv);
-void soft_ctrl_late(struct loop_source *src, uint32_t events);
+void soft_ctrl_late(struct loop_timer *timer);
 
 /* stats.c: the reply of STATS_QUERY and STATS_GET, its length; or -1: an error. */
 int soft_stats_query(const struct soft_vdpa *sv, uint8_t *reply);

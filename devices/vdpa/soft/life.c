@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "vmm/mac.h"
@@ -180,16 +179,6 @@ static void soft_describe(struct soft_vdpa *sv)
 		sv->vdpa.features |= VIRTIO_BIT(VIRTIO_NET_F_MQ);
 }
 
-static int soft_watch_timer(struct soft_vdpa *sv, struct loop_source *timer,
-			    void (*fn)(struct loop_source *, uint32_t))
-{
-	*timer = (struct loop_source){ .fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK),
-				       .fn = fn };
-	if (timer->fd < 0)
-		return -errno;
-	return loop_add(&sv->loop, timer, EPOLLIN);
-}
-
 void soft_set_status_bits(struct soft_vdpa *sv, uint16_t set, uint16_t clear)
 {
 	uint8_t *p = sv->config + SOFT_CONFIG(status);
@@ -210,12 +199,12 @@ static void soft_link_raised(struct loop_source *src, uint32_t events)
 
 static int soft_start_thread(struct soft_vdpa *sv, struct error *err)
 {
-	int ret = soft_watch_timer(sv, &sv->timer, soft_timer_fired);
+	int ret = loop_timer_open(&sv->timer, &sv->loop, soft_timer_fired);
 
 	if (ret == 0)
-		ret = soft_watch_timer(sv, &sv->answer_timer, soft_ctrl_late);
+		ret = loop_timer_open(&sv->answer_timer, &sv->loop, soft_ctrl_late);
 	if (ret == 0)
-		ret = soft_watch_timer(sv, &sv->rest, soft_port_rested);
+		ret = loop_timer_open(&sv->rest, &sv->loop, soft_port_rested);
 	/* Sets timers. */
 	if (ret == 0)
 		soft_defaults(sv);
@@ -242,12 +231,9 @@ static void soft_free(struct soft_vdpa *sv)
 {
 	if (sv->port)
 		sv->port->ops->close(sv->port);
-	if (sv->timer.fd >= 0)
-		close(sv->timer.fd);
-	if (sv->answer_timer.fd >= 0)
-		close(sv->answer_timer.fd);
-	if (sv->rest.fd >= 0)
-		close(sv->rest.fd);
+	loop_timer_close(&sv->timer);
+	loop_timer_close(&sv->answer_timer);
+	loop_timer_close(&sv->rest);
 	loop_exit(&sv->loop);
 	free(sv);
 }
@@ -271,7 +257,7 @@ int soft_vdpa_open(struct vdpa **out, const struct net_config *config, struct er
 	snprintf(sv->name, sizeof(sv->name), "soft:%s", config->tap ? config->tap : config->hub);
 	sv->n_pairs = config->n_queues;
 	sv->ring_size = config->ring_size;
-	sv->timer.fd = sv->answer_timer.fd = sv->rest.fd = sv->config_call = -1;
+	sv->config_call = -1;
 	for (unsigned int i = 0; i < SOFT_MAX_VQS; i++)
 		sv->queues[i] = (struct soft_queue){ .sv = sv, .index = i };
 	ret = loop_init(&sv->loop);
@@ -305,11 +291,12 @@ struct soft_event {
 	uint16_t set, clear; /* bits of the configuration's status */
 };
 
-static void soft_faults_call(void *arg)
+static int soft_faults_call(void *arg)
 {
 	const struct soft_event *e = arg;
 
 	e->sv->faults = *e->faults;
+	return 0;
 }
 
 void soft_vdpa_misbehave(struct vdpa *vdpa, const struct soft_faults *faults)
@@ -319,11 +306,12 @@ void soft_vdpa_misbehave(struct vdpa *vdpa, const struct soft_faults *faults)
 	loop_call(&e.sv->loop, soft_faults_call, &e);
 }
 
-static void soft_status_call(void *arg)
+static int soft_status_call(void *arg)
 {
 	const struct soft_event *e = arg;
 
 	soft_set_status_bits(e->sv, e->set, e->clear);
+	return 0;
 }
 
 void soft_vdpa_set_link(struct vdpa *vdpa, bool up)

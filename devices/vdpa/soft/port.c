@@ -4,12 +4,11 @@
 #include "devices/vdpa/soft/device.h"
 
 #include <errno.h>
-#include <sys/timerfd.h>
 #include <unistd.h>
 
 /* How long a port that fails is let alone: short against what a driver or a peer waits for, long against the
  * time that the failures of a burst take. */
-#define SOFT_REST_NS 20000000
+#define SOFT_REST_MS 20
 
 void soft_port_unwatch(struct soft_source *source)
 {
@@ -20,18 +19,15 @@ void soft_port_unwatch(struct soft_source *source)
 
 void soft_port_rest(struct soft_source *source)
 {
-	const struct itimerspec when = { .it_value = { .tv_nsec = SOFT_REST_NS } };
-
 	soft_port_unwatch(source);
-	timerfd_settime(source->sv->rest.fd, 0, &when, NULL);
+	loop_timer_arm(&source->sv->rest, end_of(SOFT_REST_MS));
 }
 
-void soft_port_rested(struct loop_source *src, uint32_t events)
+void soft_port_rested(struct loop_timer *timer)
 {
-	struct soft_vdpa *sv = container_of(src, struct soft_vdpa, rest);
-	uint64_t count;
+	struct soft_vdpa *sv = container_of(timer, struct soft_vdpa, rest);
 
-	if (read(src->fd, &count, sizeof(count)) > 0 && soft_runs(sv))
+	if (soft_runs(sv))
 		soft_port_watch(sv, true);
 }
 

@@ -3,7 +3,6 @@
 #include "devices/vdpa/soft/device.h"
 
 #include <errno.h>
-#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "devices/virtio/ring.h"
@@ -65,7 +64,6 @@ static void soft_queue_call(struct soft_queue *q)
 /* One timer for the earliest of all deadlines. */
 static void soft_timer_arm(struct soft_vdpa *sv)
 {
-	struct itimerspec when = { 0 };
 	uint64_t first = 0;
 
 	for (unsigned int i = 0; i < sv->vdpa.n_vqs; i++) {
@@ -74,18 +72,17 @@ static void soft_timer_arm(struct soft_vdpa *sv)
 		if (deadline && (!first || deadline < first))
 			first = deadline;
 	}
-	when.it_value.tv_sec = (time_t)(first / 1000000000u);
-	when.it_value.tv_nsec = (long)(first % 1000000000u);
-	timerfd_settime(sv->timer.fd, TFD_TIMER_ABSTIME, &when, NULL);
+	if (first)
+		loop_timer_arm(&sv->timer, first);
+	else
+		loop_timer_stop(&sv->timer);
 }
 
-void soft_timer_fired(struct loop_source *src, uint32_t events)
+void soft_timer_fired(struct loop_timer *timer)
 {
-	struct soft_vdpa *sv = container_of(src, struct soft_vdpa, timer);
-	uint64_t count, now = now_ns();
+	struct soft_vdpa *sv = container_of(timer, struct soft_vdpa, timer);
+	uint64_t now = now_ns();
 
-	if (read(src->fd, &count, sizeof(count)) < 0)
-		return;
 	for (unsigned int i = 0; i < sv->vdpa.n_vqs; i++) {
 		struct soft_queue *q = &sv->queues[i];
 

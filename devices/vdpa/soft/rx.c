@@ -418,9 +418,8 @@ void soft_serve(struct soft_queue *q)
 void soft_kicked(struct loop_source *src, uint32_t events)
 {
 	struct soft_queue *q = container_of(src, struct soft_queue, kick);
-	uint64_t count;
 
-	if (read(src->fd, &count, sizeof(count)) < 0)
+	if (!loop_take(src->fd))
 		return;
 	q->counters[SOFT_NOTIFICATIONS] += !q->again;
 	q->again = false;

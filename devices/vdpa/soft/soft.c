@@ -17,17 +17,15 @@ struct soft_call {
 	int (*fn)(struct soft_vdpa *sv, void *arg, struct error *err);
 	void *arg;
 	struct error *err;
-	int ret;
 };
 
-static void soft_call_run(void *arg)
+static int soft_call_run(void *arg)
 {
 	struct soft_call *call = arg;
 
 	if (call->sv->faults.gone)
-		call->ret = error_add(call->err, -ENODEV, "%s: the device is gone", call->sv->name);
-	else
-		call->ret = call->fn(call->sv, call->arg, call->err);
+		return error_add(call->err, -ENODEV, "%s: the device is gone", call->sv->name);
+	return call->fn(call->sv, call->arg, call->err);
 }
 
 static int soft_call(struct vdpa *vdpa, int (*fn)(struct soft_vdpa *, void *, struct error *), void *arg,
@@ -35,8 +33,7 @@ static int soft_call(struct vdpa *vdpa, int (*fn)(struct soft_vdpa *, void *, st
 {
 	struct soft_call call = { .sv = soft_of(vdpa), .fn = fn, .arg = arg, .err = err };
 
-	loop_call(&call.sv->loop, soft_call_run, &call);
-	return call.ret;
+	return loop_call(&call.sv->loop, soft_call_run, &call);
 }
 
 /* Features, status, configuration */

@@ -22,10 +22,9 @@ struct counter {
 static void counter_event(struct loop_source *src, uint32_t events)
 {
 	struct counter *c = container_of(src, struct counter, src);
-	uint64_t v;
 
 	assert_true(events & EPOLLIN);
-	assert_int_equal(read(src->fd, &v, sizeof(v)), sizeof(v));
+	assert_true(loop_take(src->fd));
 	c->n_events++;
 	if (c->victim)
 		loop_del(c->loop, &c->victim->src);
@@ -42,9 +41,7 @@ static void counter_init(struct counter *c, struct loop *loop)
 
 static void counter_signal(struct counter *c)
 {
-	uint64_t one = 1;
-
-	assert_int_equal(write(c->src.fd, &one, sizeof(one)), sizeof(one));
+	loop_signal(c->src.fd);
 }
 
 static void test_events(void **state)
@@ -88,6 +85,20 @@ static void test_delete_in_round(void **state)
 	loop_exit(&loop);
 }
 
+static void taking_what_nobody_signalled_finds_nothing(void **state)
+{
+	int fd = eventfd(0, EFD_NONBLOCK);
+
+	assert_true(fd >= 0);
+	assert_false(loop_take(fd));
+	loop_signal(fd);
+	loop_signal(fd);
+	assert_true(loop_take(fd));
+	assert_false(loop_take(fd));
+	assert_false(loop_take(-1));
+	close(fd);
+}
+
 static void test_stop_before_run(void **state)
 {
 	struct loop loop;
@@ -117,40 +128,39 @@ struct call {
 	unsigned int n; /* not atomic: the loop's thread alone changes it */
 };
 
-static void call_count(void *arg)
+static int call_count(void *arg)
 {
 	struct call *c = arg;
 
 	c->ran_on = pthread_self();
 	c->n++;
+	return (int)c->n;
 }
 
 /* A call from a call runs at once, or it would wait for itself. */
-static void call_nested(void *arg)
+static int call_nested(void *arg)
 {
 	struct call *c = arg;
 
 	call_count(c);
-	loop_call(c->loop, call_count, c);
+	return -loop_call(c->loop, call_count, c);
 }
 
-static void test_call(void **state)
+static void a_call_returns_what_its_function_returns(void **state)
 {
 	struct call c = { 0 };
 	struct loop loop;
 
 	c.loop = &loop;
 	assert_int_equal(loop_init(&loop), 0);
-	loop_call(&loop, call_count, &c);
+	assert_int_equal(loop_call(&loop, call_count, &c), 1);
 	assert_true(pthread_equal(c.ran_on, pthread_self()));
 	assert_int_equal(loop_start(&loop, "loop"), 0);
-	loop_call(&loop, call_nested, &c);
+	assert_int_equal(loop_call(&loop, call_nested, &c), -3);
 	assert_false(pthread_equal(c.ran_on, pthread_self()));
-	assert_int_equal(c.n, 3);
 	loop_join(&loop);
-	loop_call(&loop, call_count, &c);
+	assert_int_equal(loop_call(&loop, call_count, &c), 4);
 	assert_true(pthread_equal(c.ran_on, pthread_self()));
-	assert_int_equal(c.n, 4);
 	loop_exit(&loop);
 }
 
@@ -166,14 +176,14 @@ static void test_post(void **state)
 	loop_post(&loop, &posted[0], call_count, &c);
 	assert_int_equal(c.n, 1);
 	assert_true(pthread_equal(c.ran_on, pthread_self()));
-	loop_wait(&loop, &posted[0]);
+	assert_int_equal(loop_wait(&loop, &posted[0]), 1);
 	assert_int_equal(loop_start(&loop, "loop"), 0);
 	for (unsigned int i = 0; i < ARRAY_SIZE(posted); i++)
 		loop_post(&loop, &posted[i], call_count, &c);
 	loop_call(&loop, call_count, &c);
 	assert_int_equal(c.n, 5);
 	for (unsigned int i = 0; i < ARRAY_SIZE(posted); i++)
-		loop_wait(&loop, &posted[i]);
+		assert_int_equal(loop_wait(&loop, &posted[i]), 2 + i);
 	assert_false(pthread_equal(c.ran_on, pthread_self()));
 	/* What nobody waits for is done all the same. */
 	loop_post(&loop, &posted[0], call_count, &c);
@@ -212,9 +222,10 @@ static void test_call_threads(void **state)
 	loop_exit(&loop);
 }
 
-static void call_atomic(void *arg)
+static int call_atomic(void *arg)
 {
 	__atomic_fetch_add((unsigned int *)arg, 1, __ATOMIC_RELAXED);
+	return 0;
 }
 
 struct late {
@@ -256,13 +267,14 @@ struct stuck {
 	int begun_fd, go_fd;
 };
 
-static void call_stuck(void *arg)
+static int call_stuck(void *arg)
 {
 	const struct stuck *s = arg;
 	uint64_t count;
 
 	loop_signal(s->begun_fd);
 	assert_int_equal(read(s->go_fd, &count, sizeof(count)), sizeof(count));
+	return 0;
 }
 
 /* The call stays the loop's, and so does all that its thread uses, until it comes back. */
@@ -288,7 +300,7 @@ static void waiting_for_a_thread_that_is_stuck_has_an_end(void **state)
 	assert_true(loop_wait_until(&loop, &stuck, UINT64_MAX));
 	assert_true(loop_join_until(&loop, UINT64_MAX));
 	assert_true(loop_wait_until(&loop, &behind, 0));
-	assert_int_equal(c.n, 1);
+	assert_int_equal(behind.ret, 1);
 	loop_exit(&loop);
 	close(s.begun_fd);
 	close(s.go_fd);
@@ -338,9 +350,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_events),
 		cmocka_unit_test(test_delete_in_round),
+		cmocka_unit_test(taking_what_nobody_signalled_finds_nothing),
 		cmocka_unit_test(test_stop_before_run),
 		cmocka_unit_test(test_start_join),
-		cmocka_unit_test(test_call),
+		cmocka_unit_test(a_call_returns_what_its_function_returns),
 		cmocka_unit_test(test_post),
 		cmocka_unit_test(test_call_threads),
 		cmocka_unit_test(test_call_at_end),

@@ -461,11 +461,12 @@ static void input_that_another_process_took_is_not_waited_for(void **state)
 	close(null);
 }
 
-static void look_for_end(void *arg)
+static int look_for_end(void *arg)
 {
 	struct fixture *f = arg;
 
 	f->ended = f->serial->eof;
+	return 0;
 }
 
 /* The writer of the FIFO has gone, and another comes. */
@@ -490,8 +491,9 @@ static void a_fifo_is_heard_again(void **state)
 	close(null);
 }
 
-static void nothing(void *arg)
+static int nothing(void *arg)
 {
+	return 0;
 }
 
 /* Nobody's terminal, or pipe, or socket: neither the guest nor the main loop waits, and the end comes. */

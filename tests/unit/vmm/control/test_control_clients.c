@@ -109,8 +109,9 @@ static void a_client_has_one_deadline_for_all_of_its_call(void **state)
 	close(slow);
 }
 
-static void nothing(void *arg)
+static int nothing(void *arg)
 {
+	return 0;
 }
 
 static void a_client_that_came_while_descriptors_were_short_is_taken(void **state)

@@ -365,11 +365,12 @@ static void test_a_deleted_interface_is_gone_for_good(void **state)
 }
 
 /* More messages about interfaces than the socket holds, the last of which matters. */
-static void overrun(void *arg)
+static int overrun(void *arg)
 {
 	for (unsigned int i = 0; i < 1000; i++)
 		host_set_mtu("ferry0", 1400 + i % 2);
 	host_set("ferry0", soft_link_lower);
+	return 0;
 }
 
 static void test_messages_that_are_lost_do_no_harm(void **state)
