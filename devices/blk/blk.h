@@ -6,7 +6,7 @@
 #ifndef FERRY_DEVICES_BLK_BLK_H
 #define FERRY_DEVICES_BLK_BLK_H
 
-#include "devices/pci/pci.h"
+#include "devices/pci/bus.h"
 
 struct blk;
 

@@ -6,7 +6,7 @@
 #ifndef FERRY_DEVICES_NET_NET_H
 #define FERRY_DEVICES_NET_NET_H
 
-#include "devices/pci/pci.h"
+#include "devices/pci/bus.h"
 #include "devices/vdpa/vdpa.h"
 #include "vmm/config.h"
 

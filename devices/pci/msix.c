@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* MSI-X: the table and the pending bits as the guest sees them, each vector an irqfd. */
-#include "devices/pci/pci.h"
+#include "devices/pci/msix.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -18,83 +18,89 @@
 _Static_assert(MSIX_ENTRY_BYTES == PCI_MSIX_ENTRY_SIZE, "as the specification has it");
 _Static_assert(4 * MSIX_ENTRY_CONTROL == PCI_MSIX_ENTRY_VECTOR_CTRL, "as the specification has it");
 
-static bool msix_vector_open(const struct pci_device *dev, const struct pci_msix_vector *v)
+static bool msix_vector_open(const struct pci_function *fn, const struct pci_msix_vector *v)
 {
-	uint16_t control = get_le16(&dev->config[dev->msix_cap + PCI_MSIX_FLAGS]);
+	uint16_t control = get_le16(&fn->config[fn->msix_cap + PCI_MSIX_FLAGS]);
 
 	return (control & PCI_MSIX_FLAGS_ENABLE) && !(control & PCI_MSIX_FLAGS_MASKALL) &&
 	       !(v->control & PCI_MSIX_ENTRY_CTRL_MASKBIT);
 }
 
 /* A message that KVM does not take is the guest's mistake. */
-static void msix_vector_refused(struct pci_device *dev, struct pci_msix_vector *v, int ret)
+static void msix_vector_refused(struct pci_function *fn, struct pci_msix_vector *v, int ret)
 {
 	log_limited(
-		&dev->log_limit, LOG_WARN,
+		&fn->log_limit, LOG_WARN,
 		"PCI slot %u: no interrupts from MSI-X vector %u: KVM refuses address 0x%llx, data 0x%x: %s",
-		dev->slot, (unsigned int)(v - dev->vectors), (unsigned long long)v->addr, v->data,
+		fn->slot, (unsigned int)(v - fn->vectors), (unsigned long long)v->addr, v->data,
 		strerror(-ret));
 	if (v->irq.attached)
-		vm_irq_mask(dev->vm, &v->irq);
+		vm_irq_mask(fn->vm, &v->irq);
 }
 
 /* Makes the way to KVM what the table says, its message being KVM's already. */
-static void msix_vector_connect(struct pci_device *dev, struct pci_msix_vector *v)
+static void msix_vector_connect(struct pci_function *fn, struct pci_msix_vector *v)
 {
 	int ret;
 
-	if (!msix_vector_open(dev, v)) {
+	if (!msix_vector_open(fn, v)) {
 		if (v->irq.attached)
-			vm_irq_mask(dev->vm, &v->irq);
+			vm_irq_mask(fn->vm, &v->irq);
 	} else if (!v->irq.attached) {
-		ret = vm_irq_unmask(dev->vm, &v->irq);
+		ret = vm_irq_unmask(fn->vm, &v->irq);
 		if (ret < 0)
-			msix_vector_refused(dev, v, ret);
+			msix_vector_refused(fn, v, ret);
 	}
 }
 
-static bool msix_vector_changed(const struct pci_device *dev, const struct pci_msix_vector *v)
+static bool msix_vector_changed(const struct pci_function *fn, const struct pci_msix_vector *v)
 {
-	return msix_vector_open(dev, v) && (v->irq.msi_addr != v->addr || v->irq.msi_data != v->data);
+	return msix_vector_open(fn, v) && (v->irq.msi_addr != v->addr || v->irq.msi_data != v->data);
 }
 
-static void msix_vector_update(struct pci_device *dev, struct pci_msix_vector *v)
+static void msix_vector_update(struct pci_function *fn, struct pci_msix_vector *v)
 {
 	struct vm_msi msi = { &v->irq, v->addr, v->data };
-	int ret = msix_vector_changed(dev, v) ? vm_irq_set_msis(dev->vm, &msi, 1) : 0;
+	int ret = msix_vector_changed(fn, v) ? vm_irq_set_msis(fn->vm, &msi, 1) : 0;
 
 	if (ret < 0)
-		msix_vector_refused(dev, v, ret);
+		msix_vector_refused(fn, v, ret);
 	else
-		msix_vector_connect(dev, v);
+		msix_vector_connect(fn, v);
 }
 
 /* All at once, for each change of KVM's table takes long. Where it refuses them, one by one finds the
  * culprit. */
-void pci_msix_update(struct pci_device *dev)
+static void msix_update(struct pci_function *fn)
 {
 	struct vm_msi msis[MSIX_MAX_VECTORS];
 	unsigned int n = 0;
 
-	for (unsigned int i = 0; i < dev->n_vectors; i++) {
-		struct pci_msix_vector *v = &dev->vectors[i];
+	for (unsigned int i = 0; i < fn->n_vectors; i++) {
+		struct pci_msix_vector *v = &fn->vectors[i];
 
-		if (msix_vector_changed(dev, v))
+		if (msix_vector_changed(fn, v))
 			msis[n++] = (struct vm_msi){ &v->irq, v->addr, v->data };
 	}
-	if (n > 0 && vm_irq_set_msis(dev->vm, msis, n) < 0)
-		log_limited(&dev->log_limit, LOG_DEBUG, "PCI slot %u: %u MSI-X messages one by one",
-			    dev->slot, n);
-	for (unsigned int i = 0; i < dev->n_vectors; i++)
-		msix_vector_update(dev, &dev->vectors[i]);
+	if (n > 0 && vm_irq_set_msis(fn->vm, msis, n) < 0)
+		log_limited(&fn->log_limit, LOG_DEBUG, "PCI slot %u: %u MSI-X messages one by one", fn->slot,
+			    n);
+	for (unsigned int i = 0; i < fn->n_vectors; i++)
+		msix_vector_update(fn, &fn->vectors[i]);
+}
+
+void pci_msix_config_written(struct pci_function *fn, uint8_t reg)
+{
+	if (fn->msix_cap != 0 && (reg & ~3u) == fn->msix_cap)
+		msix_update(fn);
 }
 
 /* Signals of a masked vector wait in its eventfd. */
-static bool msix_vector_pending(const struct pci_device *dev, const struct pci_msix_vector *v)
+static bool msix_vector_pending(const struct pci_function *fn, const struct pci_msix_vector *v)
 {
 	struct pollfd fd = { .fd = v->irq.fd, .events = POLLIN };
 
-	return !msix_vector_open(dev, v) && poll(&fd, 1, 0) == 1;
+	return !msix_vector_open(fn, v) && poll(&fd, 1, 0) == 1;
 }
 
 static uint32_t msix_entry_get(const struct pci_msix_vector *v, unsigned int dword)
@@ -117,16 +123,16 @@ static void msix_entry_set(struct pci_msix_vector *v, unsigned int dword, uint32
 }
 
 /* The entry that an access meets. Dwords and qwords, aligned, are what PCI allows: none crosses an entry. */
-static struct pci_msix_vector *msix_entry_at(struct pci_device *dev, uint64_t offset, unsigned int len)
+static struct pci_msix_vector *msix_entry_at(struct pci_function *fn, uint64_t offset, unsigned int len)
 {
 	if ((len == 4 || len == 8) && offset % len == 0)
-		return offset / MSIX_ENTRY_BYTES < dev->n_vectors ? &dev->vectors[offset / MSIX_ENTRY_BYTES]
-								  : NULL;
-	log_limited(&dev->log_limit, LOG_WARN,
+		return offset / MSIX_ENTRY_BYTES < fn->n_vectors ? &fn->vectors[offset / MSIX_ENTRY_BYTES]
+								 : NULL;
+	log_limited(&fn->log_limit, LOG_WARN,
 		    "PCI slot %u: the guest accesses %u bytes at 0x%llx of the MSI-X table, which takes "
 		    "aligned ones of "
 		    "4 or 8: ignored",
-		    dev->slot, len, (unsigned long long)offset);
+		    fn->slot, len, (unsigned long long)offset);
 	return NULL;
 }
 
@@ -135,59 +141,64 @@ static unsigned int msix_dword(uint64_t offset)
 	return (unsigned int)(offset % MSIX_ENTRY_BYTES) / 4;
 }
 
-void pci_msix_table_read(struct pci_device *dev, uint64_t offset, void *data, unsigned int len)
+void pci_msix_table_read(struct pci_function *fn, uint64_t offset, void *data, unsigned int len)
 {
-	struct pci_msix_vector *v = msix_entry_at(dev, offset, len);
+	struct pci_msix_vector *v = msix_entry_at(fn, offset, len);
 	uint8_t *out = data;
 
 	if (!v)
 		return;
-	pthread_mutex_lock(&dev->lock);
+	pthread_mutex_lock(&fn->lock);
 	for (unsigned int i = 0; i < len / 4; i++)
 		put_le32(out + 4 * i, msix_entry_get(v, msix_dword(offset) + i));
-	pthread_mutex_unlock(&dev->lock);
+	pthread_mutex_unlock(&fn->lock);
 }
 
-void pci_msix_table_write(struct pci_device *dev, uint64_t offset, const void *data, unsigned int len)
+void pci_msix_table_write(struct pci_function *fn, uint64_t offset, const void *data, unsigned int len)
 {
-	struct pci_msix_vector *v = msix_entry_at(dev, offset, len);
+	struct pci_msix_vector *v = msix_entry_at(fn, offset, len);
 	const uint8_t *in = data;
 
 	if (!v)
 		return;
-	pthread_mutex_lock(&dev->lock);
+	pthread_mutex_lock(&fn->lock);
 	for (unsigned int i = 0; i < len / 4; i++)
 		msix_entry_set(v, msix_dword(offset) + i, get_le32(in + 4 * i));
-	msix_vector_update(dev, v);
-	pthread_mutex_unlock(&dev->lock);
+	msix_vector_update(fn, v);
+	pthread_mutex_unlock(&fn->lock);
 }
 
-static uint8_t msix_pba_byte(const struct pci_device *dev, uint64_t byte)
+static uint8_t msix_pba_byte(const struct pci_function *fn, uint64_t byte)
 {
 	uint8_t bits = 0;
 
 	for (unsigned int i = 0; i < 8; i++) {
-		if (byte < dev->n_vectors && 8 * byte + i < dev->n_vectors &&
-		    msix_vector_pending(dev, &dev->vectors[8 * byte + i]))
+		if (byte < fn->n_vectors && 8 * byte + i < fn->n_vectors &&
+		    msix_vector_pending(fn, &fn->vectors[8 * byte + i]))
 			bits |= (uint8_t)(1u << i);
 	}
 	return bits;
 }
 
-void pci_msix_pba_read(struct pci_device *dev, uint64_t offset, void *data, unsigned int len)
+void pci_msix_pba_read(struct pci_function *fn, uint64_t offset, void *data, unsigned int len)
 {
 	uint8_t *out = data;
 
-	pthread_mutex_lock(&dev->lock);
+	pthread_mutex_lock(&fn->lock);
 	for (unsigned int i = 0; i < len; i++)
-		out[i] = msix_pba_byte(dev, offset + i);
-	pthread_mutex_unlock(&dev->lock);
+		out[i] = msix_pba_byte(fn, offset + i);
+	pthread_mutex_unlock(&fn->lock);
 }
 
-void pci_msix_notify(struct pci_device *dev, unsigned int n)
+void pci_msix_notify(struct pci_function *fn, unsigned int n)
 {
-	if (n < dev->n_vectors)
-		loop_signal(dev->vectors[n].irq.fd);
+	if (n < fn->n_vectors)
+		loop_signal(fn->vectors[n].irq.fd);
+}
+
+int pci_msix_fd(const struct pci_function *fn, unsigned int n)
+{
+	return n < fn->n_vectors ? fn->vectors[n].irq.fd : -1;
 }
 
 uint32_t pci_msix_table_bytes(unsigned int n)
@@ -200,147 +211,147 @@ uint32_t pci_msix_pba_bytes(unsigned int n)
 	return (uint32_t)align_up(n, 64) / 8;
 }
 
-static void msix_free_vectors(struct pci_device *dev, unsigned int first)
+static void msix_free_vectors(struct pci_function *fn, unsigned int first)
 {
-	for (unsigned int i = first; i < dev->n_vectors; i++)
-		vm_irq_exit(dev->vm, &dev->vectors[i].irq);
-	dev->n_vectors = first;
+	for (unsigned int i = first; i < fn->n_vectors; i++)
+		vm_irq_exit(fn->vm, &fn->vectors[i].irq);
+	fn->n_vectors = first;
 }
 
-void pci_msix_exit(struct pci_device *dev)
+void pci_msix_exit(struct pci_function *fn)
 {
-	msix_free_vectors(dev, 0);
-	free(dev->vectors);
-	dev->vectors = NULL;
+	msix_free_vectors(fn, 0);
+	free(fn->vectors);
+	fn->vectors = NULL;
 }
 
-int pci_add_msix(struct pci_device *dev, unsigned int n, unsigned int bar, uint32_t table_offset,
-		 uint32_t pba_offset, struct error *err)
+int pci_msix_init(struct pci_function *fn, unsigned int n, unsigned int bar, uint32_t table_offset,
+		  uint32_t pba_offset, struct error *err)
 {
 	uint8_t cap[PCI_CAP_MSIX_SIZEOF] = { PCI_CAP_ID_MSIX };
 	int ret;
 
 	assert(n > 0 && n <= MSIX_MAX_VECTORS && bar < PCI_N_BARS && !(table_offset & 7) &&
 	       !(pba_offset & 7));
-	dev->vectors = calloc(n, sizeof(*dev->vectors));
-	if (!dev->vectors)
+	fn->vectors = calloc(n, sizeof(*fn->vectors));
+	if (!fn->vectors)
 		return error_add(err, -ENOMEM, "no memory for %u interrupt vectors", n);
 	put_le16(cap + PCI_MSIX_FLAGS, (uint16_t)(n - 1));
 	put_le32(cap + PCI_MSIX_TABLE, table_offset | bar);
 	put_le32(cap + PCI_MSIX_PBA, pba_offset | bar);
-	dev->msix_cap = pci_add_capability(dev, cap, sizeof(cap));
-	put_le16(&dev->writable[dev->msix_cap + PCI_MSIX_FLAGS],
+	fn->msix_cap = pci_function_add_capability(fn, cap, sizeof(cap));
+	put_le16(&fn->writable[fn->msix_cap + PCI_MSIX_FLAGS],
 		 PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL);
 
 	for (unsigned int i = 0; i < n; i++) {
-		dev->vectors[i].control = PCI_MSIX_ENTRY_CTRL_MASKBIT;
-		ret = vm_irq_init(dev->vm, &dev->vectors[i].irq);
+		fn->vectors[i].control = PCI_MSIX_ENTRY_CTRL_MASKBIT;
+		ret = vm_irq_init(fn->vm, &fn->vectors[i].irq);
 		if (ret < 0) {
 			error_add(err, ret,
 				  "cannot make interrupt vector %u of %u for the device in PCI slot %u: %s",
-				  i, n, dev->slot, strerror(-ret));
+				  i, n, fn->slot, strerror(-ret));
 			goto free_vectors;
 		}
-		dev->n_vectors = i + 1;
+		fn->n_vectors = i + 1;
 	}
 	return 0;
 
 free_vectors:
-	pci_msix_exit(dev);
+	pci_msix_exit(fn);
 	return ret;
 }
 
-void pci_msix_limit(struct pci_device *dev, unsigned int n)
+void pci_msix_limit(struct pci_function *fn, unsigned int n)
 {
-	uint8_t *flags = &dev->config[dev->msix_cap + PCI_MSIX_FLAGS];
+	uint8_t *flags = &fn->config[fn->msix_cap + PCI_MSIX_FLAGS];
 
-	assert(n > 0 && n <= dev->n_vectors);
-	msix_free_vectors(dev, n);
+	assert(n > 0 && n <= fn->n_vectors);
+	msix_free_vectors(fn, n);
 	put_le16(flags, (uint16_t)((get_le16(flags) & ~(unsigned int)PCI_MSIX_FLAGS_QSIZE) | (n - 1)));
 }
 
-void pci_msix_save_table(struct pci_device *dev, struct state_writer *w)
+void pci_msix_save_table(struct pci_function *fn, struct state_writer *w)
 {
 	uint8_t table[MSIX_MAX_VECTORS * MSIX_ENTRY_BYTES];
-	uint32_t len = pci_msix_table_bytes(dev->n_vectors);
+	uint32_t len = pci_msix_table_bytes(fn->n_vectors);
 
 	for (uint32_t i = 0; i < len; i += 8)
-		pci_msix_table_read(dev, i, table + i, 8);
+		pci_msix_table_read(fn, i, table + i, 8);
 	state_put_blob(w, "msix-table", table, len);
 }
 
-void pci_msix_save(struct pci_device *dev, struct state_writer *w)
+void pci_msix_save(struct pci_function *fn, struct state_writer *w)
 {
 	uint8_t pending[MSIX_MAX_VECTORS / 8];
-	uint32_t len = pci_msix_pba_bytes(dev->n_vectors);
+	uint32_t len = pci_msix_pba_bytes(fn->n_vectors);
 
-	pci_msix_save_table(dev, w);
-	pci_msix_pba_read(dev, 0, pending, len);
+	pci_msix_save_table(fn, w);
+	pci_msix_pba_read(fn, 0, pending, len);
 	state_put_blob(w, "msix-pending", pending, len);
 }
 
-int pci_msix_get_table(const struct pci_device *dev, struct state_node *node, const uint8_t **table)
+int pci_msix_get_table(const struct pci_function *fn, struct state_node *node, const uint8_t **table)
 {
-	uint32_t len = pci_msix_table_bytes(dev->n_vectors);
+	uint32_t len = pci_msix_table_bytes(fn->n_vectors);
 	int ret = state_get_blob(node, "msix-table", len, len, table, &len);
 
-	for (unsigned int i = 0; i < dev->n_vectors && ret == 0; i++) {
+	for (unsigned int i = 0; i < fn->n_vectors && ret == 0; i++) {
 		uint32_t control = get_le32(*table + MSIX_ENTRY_BYTES * i + PCI_MSIX_ENTRY_VECTOR_CTRL);
 
 		if (control & ~(uint32_t)PCI_MSIX_ENTRY_CTRL_MASKBIT)
 			ret = error_add(node->err, -EINVAL, "MSI-X vector %u of PCI slot %u has control 0x%x",
-					i, dev->slot, control);
+					i, fn->slot, control);
 	}
 	return ret;
 }
 
 /* A table that KVM refuses is refused again, and spoken of, where the guest's state comes with it. */
-void pci_msix_set_ahead(struct pci_device *dev, const uint8_t *table)
+void pci_msix_set_ahead(struct pci_function *fn, const uint8_t *table)
 {
 	struct vm_msi msis[MSIX_MAX_VECTORS];
 	unsigned int n = 0;
 
-	pthread_mutex_lock(&dev->lock);
-	for (unsigned int i = 0; i < dev->n_vectors; i++) {
+	pthread_mutex_lock(&fn->lock);
+	for (unsigned int i = 0; i < fn->n_vectors; i++) {
 		const uint8_t *entry = table + MSIX_ENTRY_BYTES * i;
 
 		if (!(get_le32(entry + PCI_MSIX_ENTRY_VECTOR_CTRL) & PCI_MSIX_ENTRY_CTRL_MASKBIT))
-			msis[n++] = (struct vm_msi){ &dev->vectors[i].irq, get_le64(entry),
+			msis[n++] = (struct vm_msi){ &fn->vectors[i].irq, get_le64(entry),
 						     get_le32(entry + PCI_MSIX_ENTRY_DATA) };
 	}
-	if (n > 0 && vm_irq_set_msis(dev->vm, msis, n) < 0)
-		log_limited(&dev->log_limit, LOG_DEBUG, "PCI slot %u: %u MSI-X messages not ahead", dev->slot,
+	if (n > 0 && vm_irq_set_msis(fn->vm, msis, n) < 0)
+		log_limited(&fn->log_limit, LOG_DEBUG, "PCI slot %u: %u MSI-X messages not ahead", fn->slot,
 			    n);
-	pthread_mutex_unlock(&dev->lock);
+	pthread_mutex_unlock(&fn->lock);
 }
 
-int pci_msix_get(const struct pci_device *dev, struct state_node *node, const uint8_t **table,
+int pci_msix_get(const struct pci_function *fn, struct state_node *node, const uint8_t **table,
 		 const uint8_t **pending)
 {
-	uint32_t pending_len = pci_msix_pba_bytes(dev->n_vectors);
+	uint32_t pending_len = pci_msix_pba_bytes(fn->n_vectors);
 	uint32_t len;
-	int ret = pci_msix_get_table(dev, node, table);
+	int ret = pci_msix_get_table(fn, node, table);
 
 	if (ret == 0)
 		ret = state_get_blob(node, "msix-pending", pending_len, pending_len, pending, &len);
-	for (unsigned int i = dev->n_vectors; i < 8 * pending_len && ret == 0; i++) {
+	for (unsigned int i = fn->n_vectors; i < 8 * pending_len && ret == 0; i++) {
 		if ((*pending)[i / 8] >> i % 8 & 1)
 			ret = error_add(node->err, -EINVAL,
 					"MSI-X vector %u of PCI slot %u is pending, there are %u", i,
-					dev->slot, dev->n_vectors);
+					fn->slot, fn->n_vectors);
 	}
 	return ret;
 }
 
-void pci_msix_set(struct pci_device *dev, const uint8_t *table, const uint8_t *pending)
+void pci_msix_set(struct pci_function *fn, const uint8_t *table, const uint8_t *pending)
 {
-	for (unsigned int i = 0; i < dev->n_vectors; i++) {
+	for (unsigned int i = 0; i < fn->n_vectors; i++) {
 		const uint8_t *entry = table + MSIX_ENTRY_BYTES * i;
 
 		for (unsigned int d = 0; d < MSIX_ENTRY_DWORDS; d++)
-			msix_entry_set(&dev->vectors[i], d, get_le32(entry + 4 * d));
+			msix_entry_set(&fn->vectors[i], d, get_le32(entry + 4 * d));
 		if (pending[i / 8] >> i % 8 & 1)
-			pci_msix_notify(dev, i);
+			pci_msix_notify(fn, i);
 	}
-	pci_msix_update(dev);
+	msix_update(fn);
 }

@@ -63,9 +63,7 @@ void virtio_pci_needs_reset(struct virtio_pci *v)
 
 int virtio_pci_queue_call(const struct virtio_pci *v, unsigned int index)
 {
-	uint16_t vector = v->queues[index].vector;
-
-	return vector < v->pci.n_vectors ? v->pci.vectors[vector].irq.fd : -1;
+	return pci_msix_fd(&v->pci, v->queues[index].vector);
 }
 
 /* The BAR. @offset counts from the region. */
@@ -162,7 +160,7 @@ static uint8_t add_capability(struct virtio_pci *v, uint8_t type, uint32_t offse
 	cap[offsetof(struct virtio_pci_cap, bar)] = VIRTIO_PCI_BAR;
 	put_le32(cap + offsetof(struct virtio_pci_cap, offset), offset);
 	put_le32(cap + offsetof(struct virtio_pci_cap, length), len);
-	return pci_add_capability(&v->pci, cap, cap_len);
+	return pci_function_add_capability(&v->pci, cap, cap_len);
 }
 
 static void add_capabilities(struct virtio_pci *v)
@@ -178,15 +176,15 @@ static void add_capabilities(struct virtio_pci *v)
 	add_capability(v, VIRTIO_PCI_CAP_ISR_CFG, BAR_ISR, ISR_BYTES, len);
 	if (v->config_len > 0)
 		add_capability(v, VIRTIO_PCI_CAP_DEVICE_CFG, BAR_CONFIG, v->config_len, len);
-	pci_add_window(&v->pci,
-		       add_capability(v, VIRTIO_PCI_CAP_PCI_CFG, 0, 0, sizeof(struct virtio_pci_cfg_cap)));
+	pci_function_add_window(
+		&v->pci, add_capability(v, VIRTIO_PCI_CAP_PCI_CFG, 0, 0, sizeof(struct virtio_pci_cfg_cap)));
 }
 
 /*
  * A driver resets its device before it takes bus mastering away. A kernel that another one takes the place of
  * (kexec) does not: it takes it away, and what the device still wrote would be in memory that is used anew.
  */
-static void master_lost(struct pci_device *pci)
+static void master_lost(struct pci_function *pci)
 {
 	struct virtio_pci *v = container_of(pci, struct virtio_pci, pci);
 
@@ -275,13 +273,13 @@ int virtio_pci_init(struct virtio_pci *v, struct pci_bus *bus, const struct virt
 	v->offered = offered;
 	v->config_vector = VIRTIO_MSI_NO_VECTOR;
 	v->n_queues = n_queues;
-	ret = pci_add(bus, &v->pci, &ids, err);
+	ret = pci_bus_add(bus, &v->pci, &ids, err);
 	if (ret < 0)
 		return ret;
-	ret = pci_add_bar(bus, &v->pci, VIRTIO_PCI_BAR, BAR_LEN, &bar_ops, v, err);
+	ret = pci_bus_add_bar(bus, &v->pci, VIRTIO_PCI_BAR, BAR_LEN, &bar_ops, v, err);
 	if (ret < 0)
 		goto remove_pci;
-	ret = pci_add_msix(&v->pci, n_queues + 1, VIRTIO_PCI_BAR, BAR_MSIX, BAR_PBA, err);
+	ret = pci_msix_init(&v->pci, n_queues + 1, VIRTIO_PCI_BAR, BAR_MSIX, BAR_PBA, err);
 	if (ret < 0)
 		goto remove_pci;
 	ret = add_queues(v, n_queues, max_sizes, err);
@@ -293,14 +291,14 @@ int virtio_pci_init(struct virtio_pci *v, struct pci_bus *bus, const struct virt
 	return 0;
 
 remove_pci:
-	pci_remove(&v->pci);
+	pci_bus_remove(&v->pci);
 	return ret;
 }
 
 void virtio_pci_exit(struct virtio_pci *v)
 {
 	remove_queues(v);
-	pci_remove(&v->pci);
+	pci_bus_remove(&v->pci);
 	pthread_mutex_destroy(&v->lock);
 }
 

@@ -7,7 +7,9 @@
 #ifndef FERRY_DEVICES_VIRTIO_PCI_H
 #define FERRY_DEVICES_VIRTIO_PCI_H
 
-#include "devices/pci/pci.h"
+#include "devices/pci/bus.h"
+#include "devices/pci/msix.h"
+#include "devices/pci/state.h"
 #include "devices/virtio/virtio.h"
 
 struct virtio_pci;
@@ -53,7 +55,7 @@ struct virtio_queue {
 };
 
 struct virtio_pci {
-	struct pci_device pci;
+	struct pci_function pci;
 	const struct virtio_ops *ops;
 	unsigned int device_type;
 	uint32_t config_len;

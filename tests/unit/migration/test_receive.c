@@ -21,7 +21,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "devices/pci/pci.h"
+#include "devices/pci/bus.h"
 #include "migration/stream.h"
 #include "vmm/vm.h"
 

@@ -13,7 +13,9 @@
 #include <linux/pci_regs.h>
 #include <linux/virtio_pci.h>
 
-#include "devices/pci/pci.h"
+#include "devices/pci/bus.h"
+#include "devices/pci/msix.h"
+#include "devices/pci/state.h"
 #include "tests/fake/vm.h"
 #include "vmm/x86/layout.h"
 
@@ -26,7 +28,7 @@
 struct fixture {
 	struct fake_vm *f;
 	struct pci_bus bus;
-	struct pci_device dev;
+	struct pci_function dev;
 	unsigned int msix;
 	uint8_t memory[TABLE + 8]; /* registers of the device: plain memory */
 };
@@ -73,10 +75,10 @@ static inline struct fixture *build(unsigned int n_vectors)
 	assert_non_null(x);
 	x->f = fake_vm_new();
 	assert_int_equal(pci_bus_init(&x->bus, &x->f->vm, &err), 0);
-	assert_int_equal(pci_add(&x->bus, &x->dev, &ids, &err), 0);
-	assert_int_equal(pci_add_bar(&x->bus, &x->dev, 0, BAR_BYTES, &dev_ops, x, &err), 0);
-	assert_int_equal(pci_add_msix(&x->dev, n_vectors, 0, TABLE, PBA, &err), 0);
-	pci_add_window(&x->dev, pci_add_capability(&x->dev, &window, sizeof(window)));
+	assert_int_equal(pci_bus_add(&x->bus, &x->dev, &ids, &err), 0);
+	assert_int_equal(pci_bus_add_bar(&x->bus, &x->dev, 0, BAR_BYTES, &dev_ops, x, &err), 0);
+	assert_int_equal(pci_msix_init(&x->dev, n_vectors, 0, TABLE, PBA, &err), 0);
+	pci_function_add_window(&x->dev, pci_function_add_capability(&x->dev, &window, sizeof(window)));
 	x->msix = fake_config_capability(x->f, SLOT, PCI_CAP_ID_MSIX, 0);
 	assert_true(x->msix >= 0x40);
 	return x;
@@ -84,7 +86,7 @@ static inline struct fixture *build(unsigned int n_vectors)
 
 static inline void destroy(struct fixture *x)
 {
-	pci_remove(&x->dev);
+	pci_bus_remove(&x->dev);
 	pci_bus_exit(&x->bus);
 	assert_int_equal(x->f->n_irqs, 0);
 	free(x->f);

@@ -95,17 +95,17 @@ static void test_header(void **state)
 static void test_full_bus(void **state)
 {
 	struct fixture *x = *state;
-	struct pci_device *more = calloc(PCI_MAX_DEVICES, sizeof(*more));
+	struct pci_function *more = calloc(PCI_MAX_SLOTS, sizeof(*more));
 	struct error err = { 0 };
 	unsigned int n = 0;
 
-	while (pci_add(&x->bus, &more[n], &ids, &err) == 0)
+	while (pci_bus_add(&x->bus, &more[n], &ids, &err) == 0)
 		n++;
-	assert_int_equal(n, PCI_MAX_DEVICES - 2);
-	assert_int_equal(more[n - 1].slot, PCI_MAX_DEVICES - 1);
+	assert_int_equal(n, PCI_MAX_SLOTS - 2);
+	assert_int_equal(more[n - 1].slot, PCI_MAX_SLOTS - 1);
 	assert_non_null(strstr(err.text, "full"));
 	for (unsigned int i = 0; i < n; i++)
-		pci_remove(&more[i]);
+		pci_bus_remove(&more[i]);
 	free(more);
 }
 
@@ -114,7 +114,7 @@ static void test_full_bus(void **state)
 static void test_bar_size_and_place(void **state)
 {
 	struct fixture *x = *state;
-	struct pci_device other;
+	struct pci_function other;
 	struct error err = { 0 };
 
 	assert_int_equal(fake_config_read(x->f, SLOT, PCI_BASE_ADDRESS_0, 4), LAYOUT_PCI_MMIO);
@@ -124,13 +124,13 @@ static void test_bar_size_and_place(void **state)
 	assert_int_equal(x->dev.log_limit.n_logged, 0);
 
 	/* The next is aligned to its own size. */
-	assert_int_equal(pci_add(&x->bus, &other, &ids, &err), 0);
-	assert_int_equal(pci_add_bar(&x->bus, &other, 2, MIB(1), &dev_ops, x, &err), 0);
+	assert_int_equal(pci_bus_add(&x->bus, &other, &ids, &err), 0);
+	assert_int_equal(pci_bus_add_bar(&x->bus, &other, 2, MIB(1), &dev_ops, x, &err), 0);
 	assert_int_equal(fake_config_read(x->f, 2, PCI_BASE_ADDRESS_2, 4), LAYOUT_PCI_MMIO + MIB(1));
 	/* The hole ends. */
-	assert_true(pci_add_bar(&x->bus, &other, 3, GIB(1), &dev_ops, x, &err) < 0);
+	assert_true(pci_bus_add_bar(&x->bus, &other, 3, GIB(1), &dev_ops, x, &err) < 0);
 	assert_non_null(strstr(err.text, "slot 2"));
-	pci_remove(&other);
+	pci_bus_remove(&other);
 }
 
 static void test_bar_moved(void **state)
@@ -315,15 +315,15 @@ static void test_msix_refused(void **state)
 static void test_msix_no_irqs(void **state)
 {
 	struct fixture *x = *state;
-	struct pci_device other;
+	struct pci_function other;
 	struct error err = { 0 };
 
 	x->f->max_irqs = N_VECTORS + 3;
-	assert_int_equal(pci_add(&x->bus, &other, &ids, &err), 0);
-	assert_true(pci_add_msix(&other, 4, 0, 0, 0x800, &err) < 0);
+	assert_int_equal(pci_bus_add(&x->bus, &other, &ids, &err), 0);
+	assert_true(pci_msix_init(&other, 4, 0, 0, 0x800, &err) < 0);
 	assert_non_null(strstr(err.text, "vector 3 of 4"));
 	assert_int_equal(x->f->n_irqs, N_VECTORS);
-	pci_remove(&other);
+	pci_bus_remove(&other);
 }
 
 static void test_msix_limit(void **state)

@@ -263,14 +263,14 @@ static int accept_from(struct fixture *from, struct fixture *to, struct error *e
 static void test_accept(void **state)
 {
 	struct fixture *x = *state, *y = build(1);
-	struct pci_device other;
+	struct pci_function other;
 	struct error err = { 0 };
 
 	assert_int_equal(accept_from(x, y, &err), 0);
-	assert_int_equal(pci_add(&y->bus, &other, &ids, &err), 0);
+	assert_int_equal(pci_bus_add(&y->bus, &other, &ids, &err), 0);
 	assert_true(accept_from(x, y, &err) < 0);
 	assert_true(accept_from(y, x, &err) < 0);
-	pci_remove(&other);
+	pci_bus_remove(&other);
 	destroy(y);
 }
 

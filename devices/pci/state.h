@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What of a PCI function moves with a guest: configuration space and MSI-X; and what a destination compares.
+ */
+#ifndef FERRY_DEVICES_PCI_STATE_H
+#define FERRY_DEVICES_PCI_STATE_H
+
+#include "devices/pci/function.h"
+#include "vmm/state.h"
+
+/* What the function is, and where: slot, IDs and BARs as properties of the current node. pci_check_place()
+ * refuses what is not the same. */
+void pci_put_place(const struct pci_function *fn, struct state_writer *w);
+int __must_check pci_check_place(const struct pci_function *fn, struct state_node *node);
+
+/* What pci_get() has read, in the tree, which must outlive it. */
+struct pci_loaded {
+	const uint8_t *config, *table, *pending;
+};
+
+/*
+ * A node "pci" in the current one: place, config space, MSI-X table, and interrupts pending while masked.
+ * pci_get() reads it, refuses a function that is not the same or not at the same place, and changes nothing;
+ * pci_set() takes over what it has read, and connects the vectors. vCPUs are stopped.
+ */
+void pci_save(struct pci_function *fn, struct state_writer *w);
+int __must_check pci_get(const struct pci_function *fn, struct state_node *node, struct pci_loaded *loaded);
+void pci_set(struct pci_function *fn, const struct pci_loaded *loaded);
+
+#endif
