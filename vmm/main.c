@@ -14,6 +14,7 @@
 #include "devices/net/net.h"
 #include "devices/serial/serial.h"
 #include "devices/vdpa/soft/soft.h"
+#include "devices/vdpa/vhost.h"
 #include "migration/destination.h"
 #include "migration/methods.h"
 #include "vmm/control/commands.h"
@@ -177,7 +178,7 @@ static int app_claim(struct app *app, struct error *err)
 		const struct net_config *net = &app->config.nets[i];
 
 		ret = net->soft ? soft_vdpa_open(&app->backends[i], net, err)
-				: vhost_vdpa_open(&app->backends[i], net->vdpa, err);
+				: vhost_open(&app->backends[i], net->vdpa, err);
 		if (ret == 0 && app->backends[i]->undo)
 			guard_add(&app->guard, app->backends[i]->undo);
 	}

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A vDPA device as the NIC sees it. Each operation is one step of the vhost-vdpa interface
- * (linux/vhost.h); the NIC alone decides on their order. One owner thread at a time. All return 0 or -errno
- * with the reason in @err, unless they say otherwise.
+ * A vDPA device as the NIC sees it: one of the host's kernel (vhost.h), or one in software (soft/soft.h).
+ * Each operation is one step of the vhost-vdpa interface (linux/vhost.h); the NIC alone decides on their
+ * order. One thread at a time owns a device and calls its operations. Each returns 0, or -errno with the
+ * reason in @err, unless it says otherwise.
  */
 #ifndef FERRY_DEVICES_VDPA_VDPA_H
 #define FERRY_DEVICES_VDPA_VDPA_H
@@ -29,23 +30,27 @@ struct vdpa_region {
 };
 
 struct vdpa_ops {
-	/* The largest ring of queue @index, as it is where the driver has accepted several queue pairs if
-	 * they are offered: 0 or a power of two. */
+	/* Sets *@size to the largest ring of queue @index, 0 or a power of two, as the device has it with a
+	 * driver that has accepted several queue pairs if they are offered. */
 	int (*vring_size)(struct vdpa *vdpa, unsigned int index, uint16_t *size, struct error *err);
 	int (*set_features)(struct vdpa *vdpa, uint64_t features, struct error *err);
 	/* Sets the status byte and reads it back: -EIO if the device did not take it. 0 resets. */
 	int (*set_status)(struct vdpa *vdpa, uint8_t status, struct error *err);
 	int (*get_status)(struct vdpa *vdpa, uint8_t *status, struct error *err);
-	/* At most 256 bytes at once. Before set_features() the kernel makes the features 0 for it. */
+	/* Reads at most 256 bytes at once. The kernel takes the features for 0 if set_features() has not been
+	 * called before. */
 	int (*get_config)(struct vdpa *vdpa, uint32_t offset, void *buf, uint32_t len, struct error *err);
 	int (*set_config_call)(struct vdpa *vdpa, int fd, struct error *err);
 
-	/* One batch: every region is mapped readable and writable, or none is and the reason is given. */
+	/* Maps one batch of regions readable and writable: every one, or none. */
 	int (*map)(struct vdpa *vdpa, const struct vdpa_region *regions, unsigned int n, struct error *err);
 	int (*unmap)(struct vdpa *vdpa, const struct vdpa_region *regions, unsigned int n, struct error *err);
 
-	/* Size, base, addresses, call, kick. Before DRIVER_OK, or while suspended: then with -EINVAL where
-	 * the kernel is too old for it. The eventfds stay open until a reset. */
+	/*
+	 * Sets size, base, addresses and both eventfds. Called before DRIVER_OK, or while the device is
+	 * suspended: then -EINVAL says that the kernel is too old for it. The caller keeps the eventfds open
+	 * until a reset.
+	 */
 	int (*set_vring)(struct vdpa *vdpa, unsigned int index, const struct vdpa_vring *vring,
 			 struct error *err);
 	/*
@@ -53,10 +58,9 @@ struct vdpa_ops {
 	 * caller's to munmap(). -ENOTSUP, without a reason: there is none. NULL: none for any queue.
 	 */
 	int (*map_doorbell)(struct vdpa *vdpa, unsigned int index, void **page, struct error *err);
-	/* Once it is disabled and enabled again a device that is suspended takes what set_vring() has set
-	 * since. */
+	/* A suspended device takes what set_vring() has set when its queue is disabled and enabled again. */
 	int (*enable_vring)(struct vdpa *vdpa, unsigned int index, bool on, struct error *err);
-	/* Another call eventfd, at any time. */
+	/* Sets another call eventfd, at any time. */
 	int (*set_vring_call)(struct vdpa *vdpa, unsigned int index, int fd, struct error *err);
 
 	/* Only where @n_groups is above 1, between set_features() and DRIVER_OK. Every group is in address
@@ -74,16 +78,16 @@ struct vdpa_ops {
 	void (*close)(struct vdpa *vdpa);
 };
 
-/* For messages: what an operator does so that the device has another value. */
+/* What an operator does so that the device has another value, in words for messages. */
 struct vdpa_advice {
 	const char *mac, *mtu, *pairs;
 	const char *ring; /* NULL: nothing can be done */
 };
 
-/* Facts of a device, read when it is opened. */
+/* What is known of a device from when it is opened, and does not change. */
 struct vdpa {
 	const struct vdpa_ops *ops;
-	const char *name; /* for messages: the path of the node */
+	const char *name; /* for messages: the path of the node, or "soft:" and the port's name */
 	struct vdpa_advice advice;
 	uint64_t features;
 	uint32_t config_len;
@@ -93,21 +97,15 @@ struct vdpa {
 	unsigned int n_groups, n_asids; /* 0 or 1: all queues share one address space */
 	bool ctrl_apart;  /* the control queue alone is in its group, and there are two spaces */
 	bool can_suspend; /* and resume */
-	/* Every queue uses its elements in the order in which they were made available, negotiated or not;
-	 * and what comes before it has ever had a receive buffer is dropped. */
+	/* Every queue uses its elements in the order in which they were made available, also where the driver
+	 * has not negotiated that; and a packet is dropped that comes before the device has had a receive
+	 * buffer. */
 	bool in_order;
 	/*
-	 * Gives back what was changed on the host where the process ends without ops->close(): for
-	 * guard_add(), NULL if nothing was changed. ops->close() gives it back itself, and calls guard_del().
+	 * Undoes changes that were made to the host, for guard_add(), if the process ends without
+	 * ops->close(); NULL: there are none. ops->close() undoes them itself, and calls guard_del().
 	 */
 	struct guard_undo *undo;
 };
-
-/*
- * Opens /dev/vhost-vdpa-N, resets it, and takes ownership of it. A device that is not a NIC, in use, not
- * accessible, or whose driver lacks what Ferry needs is refused with what to do about it. Closed with
- * ops->close().
- */
-int __must_check vhost_vdpa_open(struct vdpa **vdpa, const char *path, struct error *err);
 
 #endif
