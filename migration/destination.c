@@ -500,7 +500,7 @@ static int destination_commit(struct incoming *in, const struct stream_frame *fr
 		if (dev->ops->resume)
 			dev->ops->resume(dev, true);
 	}
-	vm_resume(in->vm);
+	gate_resume(&in->vm->gate);
 	in->phase = DESTINATION_RUNNING;
 	put_le64(&in->timings.resume_ns, now_ns() - start_ns);
 	in->d->channel.cancel_fd = -1;

@@ -76,11 +76,12 @@ static void methods_migrate(struct control_call *call, void *opaque)
 		report_json(&report, json);
 		control_reply(call, json, false);
 		poll(&(struct pollfd){ .fd = m->vm->stop_fd, .events = POLLIN }, 1, METHODS_SETTLE_MS);
-		vm_end(m->vm, VM_EXIT_POWER_OFF);
+		gate_end(&m->vm->gate, VM_EXIT_POWER_OFF);
 		break;
 	case SOURCE_FAILED:
 		log_warn("migration to %s failed, %s: %s", to,
-			 vm_ended(m->vm) ? "and the VM ends here" : "the guest goes on here", err.text);
+			 gate_ended(&m->vm->gate) ? "and the VM ends here" : "the guest goes on here",
+			 err.text);
 		control_fail(call, "org.ferry.MigrationFailed", err.text);
 		break;
 	case SOURCE_UNKNOWN:

@@ -171,7 +171,7 @@ static int source_throttle(struct source *s, struct error *err)
 				 "kept back %u %% of the time; allow a longer downtime",
 				 s->report->throttle);
 	percent = source_throttle_steps[s->throttle_step++];
-	ret = vm_throttle(s->vm, percent);
+	ret = gate_throttle(&s->vm->gate, percent);
 	if (ret < 0)
 		return error_add(err, ret, "cannot keep vCPUs back: %s", strerror(-ret));
 	s->report->throttle = percent;

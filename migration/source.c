@@ -30,7 +30,7 @@ void source_progress(struct source *s)
 
 int source_check_vm(struct source *s, struct error *err)
 {
-	return vm_ended(s->vm) ? error_add(err, -ESHUTDOWN, "the guest has ended") : 0;
+	return gate_ended(&s->vm->gate) ? error_add(err, -ESHUTDOWN, "the guest has ended") : 0;
 }
 
 int source_check(struct source *s, struct error *err)
@@ -187,7 +187,7 @@ static int source_stop(struct source *s, struct error *err)
 	s->channel.deadline_ns =
 		s->paused_ns + SOURCE_STOPPED_TIMEOUT_MS * UINT64_C(1000000) + 4 * expected_ns;
 	s->vm_paused = true;
-	vm_pause(s->vm);
+	gate_pause(&s->vm->gate);
 	source_mark(s, REPORT_VCPUS_STOPPED);
 	s->devices_paused = true;
 	for (struct device *dev = s->vm->devices; dev; dev = dev->next) {
@@ -304,7 +304,7 @@ static int source_run(struct source *s, struct error *err)
 		ret = source_stages[i].fn(s, &reason);
 	}
 	/* The end of the guest ends its Ferry, which calls off what waits for an answer. */
-	if (ret == -ECANCELED && vm_ended(s->vm)) {
+	if (ret == -ECANCELED && gate_ended(&s->vm->gate)) {
 		reason = (struct error){ 0 };
 		ret = source_check_vm(s, &reason);
 	}
@@ -348,7 +348,7 @@ static int source_go_on(struct source *s, struct error *err)
 		}
 	}
 	if (s->vm_paused)
-		vm_resume(s->vm);
+		gate_resume(&s->vm->gate);
 	s->vm_paused = false;
 	return 0;
 }
@@ -365,7 +365,7 @@ static void source_untrack(struct source *s)
 static void source_end_throttle(struct source *s)
 {
 	s->report->throttle = 0;
-	if (s->throttle_step > 0 && vm_throttle(s->vm, 0) < 0)
+	if (s->throttle_step > 0 && gate_throttle(&s->vm->gate, 0) < 0)
 		log_error("cannot end keeping vCPUs back");
 }
 

@@ -78,7 +78,7 @@ static void app_stopped(struct loop_source *src, uint32_t events)
 	struct app *app = container_of(src, struct app, stop);
 
 	loop_del(&app->vm.loop, src);
-	vm_end(&app->vm, VM_EXIT_ERROR);
+	gate_end(&app->vm.gate, VM_EXIT_ERROR);
 }
 
 /*
@@ -261,7 +261,7 @@ static int app_boot(struct app *app, struct error *err)
 	if (ret < 0)
 		return ret;
 	vm_prefault_present(&app->vm, APP_PREFAULT_MAX);
-	vm_resume(&app->vm);
+	gate_resume(&app->vm.gate);
 	return app_wait_mapped(app, err);
 }
 
@@ -386,7 +386,7 @@ static void app_destroy(struct app *app)
 		close(app->work.done_fd);
 	/* vCPUs first: nothing else may be in a device when it goes. */
 	if (app->has_vm)
-		vm_stop(&app->vm);
+		gate_stop(&app->vm.gate);
 	storage_ns = end_of(APP_STORAGE_MS);
 	while (app->n_disks > 0)
 		in_use |= !blk_destroy(app->disks[--app->n_disks], storage_ns);
@@ -426,7 +426,7 @@ static int app_run(struct app *app)
 	}
 	if (ret < 0 && !guard_signal(&app->guard))
 		log_error("%s", err.text[0] ? err.text : strerror(-ret));
-	return ret < 0 ? VM_EXIT_ERROR : (int)app->vm.exit;
+	return ret < 0 ? VM_EXIT_ERROR : (int)app->vm.gate.exit;
 }
 
 static int app_main(struct app *app)

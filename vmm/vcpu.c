@@ -14,19 +14,12 @@
 #include "vmm/x86/cpu.h"
 #include "vmm/x86/platform.h"
 
-/* Only interrupts KVM_RUN; what to do then is in the VM's state. */
-static void vcpu_signalled(int signo)
-{
-}
-
 int vcpu_init(struct vcpu *vcpu, struct vm *vm, unsigned int index, struct error *err)
 {
-	struct sigaction action = { .sa_handler = vcpu_signalled };
 	void *run;
 	int ret;
 
 	*vcpu = (struct vcpu){ .vm = vm, .index = index, .fd = -1 };
-	sigaction(VCPU_SIGNAL, &action, NULL);
 	vcpu->fd = ioctl(vm->fd, KVM_CREATE_VCPU, index);
 	if (vcpu->fd < 0)
 		return error_add(err, -errno, "cannot create vCPU %u: %s%s", index, strerror(errno),
@@ -39,6 +32,7 @@ int vcpu_init(struct vcpu *vcpu, struct vm *vm, unsigned int index, struct error
 		goto exit_vcpu;
 	}
 	vcpu->run = run;
+	vcpu->thread.leave = &vcpu->run->immediate_exit;
 	ret = cpu_init_vcpu(vcpu, err);
 	if (ret < 0)
 		goto exit_vcpu;
@@ -47,20 +41,6 @@ int vcpu_init(struct vcpu *vcpu, struct vm *vm, unsigned int index, struct error
 exit_vcpu:
 	vcpu_exit(vcpu);
 	return ret;
-}
-
-void vcpu_join(struct vcpu *vcpu)
-{
-	struct vm *vm = vcpu->vm;
-	bool started;
-
-	/* First nobody kicks it any more: the thread's id ends with it. */
-	pthread_mutex_lock(&vm->lock);
-	started = vcpu->started;
-	vcpu->started = false;
-	pthread_mutex_unlock(&vm->lock);
-	if (started)
-		pthread_join(vcpu->thread, NULL);
 }
 
 void vcpu_exit(struct vcpu *vcpu)
@@ -73,13 +53,6 @@ void vcpu_exit(struct vcpu *vcpu)
 	vcpu->fd = -1;
 }
 
-void vcpu_kick(struct vcpu *vcpu)
-{
-	/* For a thread that is about to enter the guest: the signal alone would be lost on it. */
-	__atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
-	pthread_kill(vcpu->thread, VCPU_SIGNAL);
-}
-
 static void vcpu_crashed(struct vcpu *vcpu, const char *what)
 {
 	struct kvm_regs regs = { 0 };
@@ -87,7 +60,7 @@ static void vcpu_crashed(struct vcpu *vcpu, const char *what)
 	if (ioctl(vcpu->fd, KVM_GET_REGS, &regs) < 0)
 		regs.rip = 0;
 	log_error("vCPU %u at rip 0x%llx: %s", vcpu->index, (unsigned long long)regs.rip, what);
-	vm_end(vcpu->vm, VM_EXIT_CRASHED);
+	gate_end(&vcpu->vm->gate, VM_EXIT_CRASHED);
 }
 
 /* A string instruction arrives as @count accesses to one port. */
@@ -119,7 +92,7 @@ static void vcpu_exit_shutdown(struct vcpu *vcpu)
 	/* On AMD KVM has made the vCPU anew by now: how it came to this can no more be seen in its registers.
 	 */
 	if (platform_reset_wanted(vcpu->vm))
-		vm_end(vcpu->vm, VM_EXIT_RESET);
+		gate_end(&vcpu->vm->gate, VM_EXIT_RESET);
 	else
 		vcpu_crashed(vcpu, "triple fault");
 }
@@ -128,10 +101,10 @@ static void vcpu_exit_system_event(struct vcpu *vcpu)
 {
 	switch (vcpu->run->system_event.type) {
 	case KVM_SYSTEM_EVENT_SHUTDOWN:
-		vm_end(vcpu->vm, VM_EXIT_POWER_OFF);
+		gate_end(&vcpu->vm->gate, VM_EXIT_POWER_OFF);
 		break;
 	case KVM_SYSTEM_EVENT_RESET:
-		vm_end(vcpu->vm, VM_EXIT_RESET);
+		gate_end(&vcpu->vm->gate, VM_EXIT_RESET);
 		break;
 	default:
 		vcpu_crashed(vcpu, "the guest reported a crash to KVM");
@@ -198,63 +171,35 @@ static void vcpu_run(struct vcpu *vcpu)
 	}
 }
 
-/* Stays here while the VM stands still; false at its end. */
-static bool vcpu_park(struct vcpu *vcpu)
+/* Guests with kvm-clock are told that they stood still, so that their watchdogs do not take it for a lockup.
+ */
+static void vcpu_notify_paused(struct vcpu *vcpu)
 {
-	struct vm *vm = vcpu->vm;
-	bool go_on;
-
-	pthread_mutex_lock(&vm->lock);
-	/* Before looking: a kick that comes later has changed the state later, too, and makes KVM_RUN return.
-	 */
-	__atomic_store_n(&vcpu->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
-	if (vm->paused || vm->throttled || vm->ending) {
-		vm->n_parked++;
-		if (vm->n_parked == vm->n_started)
-			pthread_cond_broadcast(&vm->parked);
-		while ((vm->paused || vm->throttled) && !vm->ending)
-			pthread_cond_wait(&vm->cond, &vm->lock);
-		/* A thread that ends counts as parked for good. */
-		if (!vm->ending)
-			vm->n_parked--;
-	}
-	go_on = !vm->ending;
-	pthread_mutex_unlock(&vm->lock);
-	return go_on;
+	/* EINVAL where the guest has no kvm-clock: then there is nothing to tell. */
+	if (ioctl(vcpu->fd, KVM_KVMCLOCK_CTRL, 0) < 0)
+		return;
 }
 
 static void *vcpu_thread(void *arg)
 {
 	struct vcpu *vcpu = arg;
 
-	while (vcpu_park(vcpu))
+	while (gate_pass(&vcpu->vm->gate, &vcpu->thread)) {
+		if (vcpu->thread.was_paused)
+			vcpu_notify_paused(vcpu);
 		vcpu_run(vcpu);
+	}
 	return NULL;
 }
 
 int vcpu_start(struct vcpu *vcpu, struct error *err)
 {
-	struct vm *vm = vcpu->vm;
 	char name[16];
-	sigset_t set, old;
 	int ret;
 
-	/* Signals to the process are the main thread's. */
-	sigfillset(&set);
-	sigdelset(&set, VCPU_SIGNAL);
-	pthread_sigmask(SIG_SETMASK, &set, &old);
-	pthread_mutex_lock(&vm->lock);
-	ret = -pthread_create(&vcpu->thread, NULL, vcpu_thread, vcpu);
-	if (ret == 0) {
-		snprintf(name, sizeof(name), "vcpu%u", vcpu->index);
-		pthread_setname_np(vcpu->thread, name);
-		vcpu->started = true;
-		vm->n_started++;
-	}
-	pthread_mutex_unlock(&vm->lock);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (ret < 0)
-		return error_add(err, ret, "cannot start the thread of vCPU %u: %s%s", vcpu->index,
-				 strerror(-ret), shortage_advice(ret));
-	return 0;
+	snprintf(name, sizeof(name), "vcpu%u", vcpu->index);
+	ret = gate_start(&vcpu->vm->gate, &vcpu->thread, name, vcpu_thread, vcpu);
+	return ret < 0 ? error_add(err, ret, "cannot start the thread of vCPU %u: %s%s", vcpu->index,
+				   strerror(-ret), shortage_advice(ret))
+		       : 0;
 }

@@ -4,10 +4,9 @@
 #define FERRY_VMM_VCPU_H
 
 #include <linux/kvm.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdint.h>
 
+#include "vmm/gate.h"
 #include "vmm/log.h"
 
 struct vm;
@@ -18,24 +17,13 @@ struct vcpu {
 	int fd;
 	struct kvm_run *run; /* shared with KVM */
 	size_t run_size;
-	pthread_t thread;
-	bool started; /* vm->lock */
+	struct gate_thread thread;
 };
 
-/* The signal that takes a vCPU's thread out of KVM_RUN. */
-#define VCPU_SIGNAL (SIGRTMIN)
-
-/* Creates the KVM vCPU; vcpu_start() its thread, which parks until vm_resume(); vcpu_join() after vm_end()
- * waits for the thread's end, if there is one; vcpu_exit() comes last. */
+/* Creates the KVM vCPU; vcpu_start() its thread, which waits at the gate; vcpu_exit() comes after
+ * gate_stop(). */
 int __must_check vcpu_init(struct vcpu *vcpu, struct vm *vm, unsigned int index, struct error *err);
 int __must_check vcpu_start(struct vcpu *vcpu, struct error *err);
-void vcpu_join(struct vcpu *vcpu);
 void vcpu_exit(struct vcpu *vcpu);
-
-/*
- * Makes the started thread leave the guest soon, finish an access that is half done, and look at the VM's
- * state, which has been changed before. Any thread.
- */
-void vcpu_kick(struct vcpu *vcpu);
 
 #endif

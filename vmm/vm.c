@@ -201,18 +201,13 @@ static int vm_init_vcpus(struct vm *vm, unsigned int cpus, struct error *err)
 
 int vm_frame(struct vm *vm, uint64_t mem, unsigned int cpus, struct error *err)
 {
-	pthread_condattr_t attr;
 	int ret;
 
-	*vm = (struct vm){ .kvm_fd = -1, .fd = -1, .loop.epoll_fd = -1, .stop_fd = -1, .paused = true };
+	*vm = (struct vm){ .kvm_fd = -1, .fd = -1, .loop.epoll_fd = -1, .stop_fd = -1 };
 	vm->devices_tail = &vm->devices;
 	memory_frame(&vm->memory, mem);
 	pthread_mutex_init(&vm->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&vm->cond, &attr);
-	pthread_condattr_destroy(&attr);
-	pthread_cond_init(&vm->parked, NULL);
+	gate_init(&vm->gate, &vm->loop);
 	ret = loop_init(&vm->loop);
 	if (ret < 0)
 		error_add(err, ret, "cannot create an epoll loop: %s%s", strerror(-ret),
@@ -257,7 +252,7 @@ int vm_init(struct vm *vm, uint64_t mem, unsigned int cpus, struct error *err)
 
 void vm_destroy(struct vm *vm)
 {
-	vm_stop(vm);
+	gate_stop(&vm->gate);
 	for (unsigned int i = 0; i < vm->n_vcpus; i++)
 		vcpu_exit(&vm->vcpus[i]);
 	free(vm->vcpus);
@@ -270,8 +265,7 @@ void vm_destroy(struct vm *vm)
 		close(vm->kvm_fd);
 	memory_exit(&vm->memory);
 	loop_exit(&vm->loop);
-	pthread_cond_destroy(&vm->parked);
-	pthread_cond_destroy(&vm->cond);
+	gate_exit(&vm->gate);
 	pthread_mutex_destroy(&vm->lock);
 }
 
@@ -288,120 +282,6 @@ int vm_start(struct vm *vm, struct error *err)
 
 	for (unsigned int i = 0; ret == 0 && i < vm->n_vcpus; i++)
 		ret = vcpu_start(&vm->vcpus[i], err);
-	return ret;
-}
-
-/* Under the lock, after the state that the vCPUs are to see has been changed. */
-static void vm_kick(struct vm *vm)
-{
-	for (unsigned int i = 0; i < vm->n_vcpus; i++) {
-		if (vm->vcpus[i].started)
-			vcpu_kick(&vm->vcpus[i]);
-	}
-}
-
-void vm_pause(struct vm *vm)
-{
-	pthread_mutex_lock(&vm->lock);
-	if (!vm->paused) {
-		vm->paused = true;
-		vm_kick(vm);
-	}
-	while (vm->n_parked < vm->n_started)
-		pthread_cond_wait(&vm->parked, &vm->lock);
-	pthread_mutex_unlock(&vm->lock);
-}
-
-void vm_resume(struct vm *vm)
-{
-	pthread_mutex_lock(&vm->lock);
-	if (vm->paused) {
-		cpu_notify_paused(vm);
-		vm->paused = false;
-		pthread_cond_broadcast(&vm->cond);
-	}
-	pthread_mutex_unlock(&vm->lock);
-}
-
-void vm_end(struct vm *vm, enum vm_exit exit)
-{
-	pthread_mutex_lock(&vm->lock);
-	if (!vm->ending) {
-		vm->ending = true;
-		vm->exit = exit;
-		vm_kick(vm);
-		pthread_cond_broadcast(&vm->cond);
-	}
-	pthread_mutex_unlock(&vm->lock);
-	loop_stop(&vm->loop);
-}
-
-void vm_stop(struct vm *vm)
-{
-	vm_end(vm, VM_EXIT_ERROR);
-	for (unsigned int i = 0; i < vm->n_vcpus; i++)
-		vcpu_join(&vm->vcpus[i]);
-}
-
-bool vm_ended(struct vm *vm)
-{
-	bool ending;
-
-	pthread_mutex_lock(&vm->lock);
-	ending = vm->ending;
-	pthread_mutex_unlock(&vm->lock);
-	return ending;
-}
-
-/* Under the lock, which it lets go: until @deadline_ns, the end of throttling or of the VM. */
-static void vm_throttle_wait(struct vm *vm, uint64_t deadline_ns)
-{
-	struct timespec ts = { .tv_sec = (time_t)(deadline_ns / 1000000000u),
-			       .tv_nsec = (long)(deadline_ns % 1000000000u) };
-
-	while (vm->throttle > 0 && !vm->ending && now_ns() < deadline_ns)
-		pthread_cond_timedwait(&vm->cond, &vm->lock, &ts);
-}
-
-static void *vm_throttle_thread(void *arg)
-{
-	struct vm *vm = arg;
-
-	pthread_mutex_lock(&vm->lock);
-	while (vm->throttle > 0 && !vm->ending) {
-		uint64_t start = now_ns();
-
-		vm->throttled = true;
-		if (!vm->paused)
-			vm_kick(vm);
-		vm_throttle_wait(vm, start + VM_THROTTLE_PERIOD_NS / 100u * vm->throttle);
-		vm->throttled = false;
-		pthread_cond_broadcast(&vm->cond);
-		vm_throttle_wait(vm, start + VM_THROTTLE_PERIOD_NS);
-	}
-	pthread_mutex_unlock(&vm->lock);
-	return NULL;
-}
-
-int vm_throttle(struct vm *vm, unsigned int percent)
-{
-	sigset_t set, old;
-	int ret = 0;
-
-	pthread_mutex_lock(&vm->lock);
-	vm->throttle = percent > 99 ? 99 : percent;
-	pthread_cond_broadcast(&vm->cond);
-	pthread_mutex_unlock(&vm->lock);
-	if (percent > 0 && !vm->throttling) {
-		sigfillset(&set);
-		pthread_sigmask(SIG_SETMASK, &set, &old);
-		ret = -pthread_create(&vm->throttler, NULL, vm_throttle_thread, vm);
-		pthread_sigmask(SIG_SETMASK, &old, NULL);
-		vm->throttling = ret == 0;
-	} else if (percent == 0 && vm->throttling) {
-		pthread_join(vm->throttler, NULL);
-		vm->throttling = false;
-	}
 	return ret;
 }
 

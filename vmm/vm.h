@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The virtual machine: the KVM VM with its interrupt controllers, guest RAM, the two buses, the vCPUs, the
- * list of devices, and the one way to stop and go on.
+ * The virtual machine: the KVM VM with its interrupt controllers, guest RAM, the two buses, the vCPUs and
+ * their gate, and the list of devices.
  */
 #ifndef FERRY_VMM_VM_H
 #define FERRY_VMM_VM_H
@@ -11,20 +11,11 @@
 
 #include "vmm/bus.h"
 #include "vmm/device.h"
+#include "vmm/gate.h"
 #include "vmm/log.h"
 #include "vmm/loop.h"
 #include "vmm/memory.h"
 #include "vmm/vcpu.h"
-
-/* Why the VM ended. The values are exit codes of the process; 1 and 2 are an error of Ferry's and of usage.
- */
-enum vm_exit {
-	VM_EXIT_POWER_OFF = 0, /* also: migrated away */
-	VM_EXIT_ERROR = 1,
-	VM_EXIT_RESET = 3,
-	VM_EXIT_CRASHED = 4, /* the guest reported a panic, shut down by a triple fault that was no reset of
-				its own, or KVM cannot go on with it */
-};
 
 #define VM_MAX_GSI   1024u
 #define VM_MAX_PAGES 256u
@@ -38,6 +29,7 @@ struct vm {
 	struct bus pio;
 	struct bus mmio;
 	struct loop loop; /* the main thread's */
+	struct gate gate;
 	struct device *devices;
 	struct device **devices_tail;
 	/* Readable once the process is to end, -1 for never: whoever waits for a host's device watches it.
@@ -52,18 +44,7 @@ struct vm {
 	struct log_limit log_limit; /* of what a guest can have KVM refuse */
 	_Atomic bool migrating;     /* taken by source_migrate(), given back when the guest goes on here */
 
-	pthread_mutex_t lock;   /* everything below */
-	pthread_cond_t cond;    /* vCPUs and the throttling thread wait here; CLOCK_MONOTONIC */
-	pthread_cond_t parked;  /* n_parked == n_started */
-	bool paused;            /* vCPUs are to stay out of the guest */
-	bool throttled;         /* the same, for a part of each VM_THROTTLE_PERIOD_NS */
-	unsigned int throttle;  /* percent */
-	unsigned int n_started; /* vCPU threads */
-	unsigned int n_parked;  /* vCPUs that stay out of the guest, and threads that have ended */
-	bool throttling;        /* @throttler runs */
-	pthread_t throttler;
-	bool ending;
-	enum vm_exit exit;
+	pthread_mutex_t lock; /* everything below */
 	bool gsi_used[VM_MAX_GSI];
 	uint64_t pages[VM_MAX_PAGES]; /* gpa, 0: free; the slot is its place behind those of guest memory */
 	struct kvm_irq_routing *routing;
@@ -94,35 +75,6 @@ void vm_add_device(struct vm *vm, struct device *dev);
 
 /* Starts the vCPU threads, parked. Once, after the devices are there. */
 int __must_check vm_start(struct vm *vm, struct error *err);
-
-/*
- * vm_pause() returns when every vCPU is out of the guest with no access half done; calling it when paused
- * does nothing. vm_resume() lets them run. Neither touches devices: see device.h for their part. Any thread
- * but a vCPU's.
- */
-void vm_pause(struct vm *vm);
-void vm_resume(struct vm *vm);
-
-/*
- * The end of the VM: the first reason given stays. Stops vCPUs and the main loop without waiting for them.
- * Any thread, vCPUs included.
- */
-void vm_end(struct vm *vm, enum vm_exit exit);
-
-/* vm_end(), and waits for the vCPUs' threads: none is in a device after it. Where no vCPU runs it does
- * nothing. */
-void vm_stop(struct vm *vm);
-
-/* Whether vm_end() has been called. Any thread. */
-bool vm_ended(struct vm *vm);
-
-/*
- * Keeps all vCPUs out of the guest for @percent (0 to 99) of the time, so that a migration converges:
- * together, so that none of them waits for a lock or an answer of one that is kept out. Does not delay
- * vm_pause(). 0 ends it. One thread, the migration's.
- */
-#define VM_THROTTLE_PERIOD_NS 10000000u
-int __must_check vm_throttle(struct vm *vm, unsigned int percent);
 
 /* An eventfd that is signalled by guest writes of any value to the 2-byte register at @addr of the MMIO bus.
  * Any thread. */

@@ -124,7 +124,7 @@ static unsigned int serial_unescape(struct serial *s, uint8_t *data, unsigned in
 		if (s->escaped)
 			continue;
 		if (escaped && data[i] == 'x')
-			vm_end(s->vm, VM_EXIT_POWER_OFF);
+			gate_end(&s->vm->gate, VM_EXIT_POWER_OFF);
 		else
 			data[n++] = data[i];
 	}

@@ -23,6 +23,9 @@ struct fake_vm *fake_vm_new(void)
 	assert(f);
 	f->vm.devices_tail = &f->vm.devices;
 	f->vm.stop_fd = -1;
+	/* Nobody runs it. */
+	f->vm.loop.wake.fd = -1;
+	gate_init(&f->vm.gate, &f->vm.loop);
 	f->max_irqs = VM_MAX_GSI - FIRST_GSI;
 	f->max_doorbells = FAKE_MAX_DOORBELLS;
 	return f;
@@ -33,18 +36,6 @@ void vm_add_device(struct vm *vm, struct device *dev)
 	dev->next = NULL;
 	*vm->devices_tail = dev;
 	vm->devices_tail = &dev->next;
-}
-
-void vm_end(struct vm *vm, enum vm_exit exit)
-{
-	if (!vm->ending)
-		vm->exit = exit;
-	vm->ending = true;
-}
-
-bool vm_ended(struct vm *vm)
-{
-	return vm->ending;
 }
 
 /* As KVM does when it is told of a signal, or finds one. */

@@ -48,7 +48,7 @@ void vm_irq_line(struct vm *vm, unsigned int gsi, bool high)
 	line_set(&line_high, high);
 }
 
-void vm_end(struct vm *vm, enum vm_exit code)
+void gate_end(struct gate *gate, enum vm_exit code)
 {
 	line_set(&line_ended, code == VM_EXIT_POWER_OFF);
 }

@@ -356,11 +356,16 @@ void fake_guest_end(struct fake_guest *g)
 	pthread_mutex_unlock(&g->lock);
 }
 
-/* What vmm/vm.c does with KVM. */
+/* What vmm/gate.c does with threads, and vmm/vm.c with KVM. */
 
-void vm_pause(struct vm *vm)
+static struct fake_guest *guest_of(struct gate *gate)
 {
-	struct fake_guest *g = fake_guest(vm);
+	return container_of(gate, struct fake_guest, vm.gate);
+}
+
+void gate_pause(struct gate *gate)
+{
+	struct fake_guest *g = guest_of(gate);
 
 	pthread_mutex_lock(&g->lock);
 	g->paused = true;
@@ -370,9 +375,9 @@ void vm_pause(struct vm *vm)
 	pthread_mutex_unlock(&g->lock);
 }
 
-void vm_resume(struct vm *vm)
+void gate_resume(struct gate *gate)
 {
-	struct fake_guest *g = fake_guest(vm);
+	struct fake_guest *g = guest_of(gate);
 
 	pthread_mutex_lock(&g->lock);
 	g->paused = false;
@@ -380,9 +385,9 @@ void vm_resume(struct vm *vm)
 	pthread_mutex_unlock(&g->lock);
 }
 
-bool vm_ended(struct vm *vm)
+bool gate_ended(struct gate *gate)
 {
-	struct fake_guest *g = fake_guest(vm);
+	struct fake_guest *g = guest_of(gate);
 	bool ended;
 
 	pthread_mutex_lock(&g->lock);
@@ -391,9 +396,9 @@ bool vm_ended(struct vm *vm)
 	return ended;
 }
 
-int vm_throttle(struct vm *vm, unsigned int percent)
+int gate_throttle(struct gate *gate, unsigned int percent)
 {
-	struct fake_guest *g = fake_guest(vm);
+	struct fake_guest *g = guest_of(gate);
 
 	assert(percent <= 99);
 	g->throttle = percent;

@@ -270,15 +270,6 @@ int cpu_set_entry(struct vcpu *vcpu, const struct boot_entry *entry, struct erro
 	return 0;
 }
 
-void cpu_notify_paused(struct vm *vm)
-{
-	/* EINVAL where the guest has no kvm-clock: nothing to tell. */
-	for (unsigned int i = 0; i < vm->n_vcpus; i++) {
-		if (ioctl(vm->vcpus[i].fd, KVM_KVMCLOCK_CTRL, 0) < 0)
-			continue;
-	}
-}
-
 void cpu_describe(struct vm *vm, struct state_writer *w)
 {
 	const struct cpu_model *model = vm->cpu;

@@ -18,10 +18,6 @@ int __must_check cpu_init_vcpu(struct vcpu *vcpu, struct error *err);
 /* Registers of the first vCPU for @entry; the others wait for INIT and SIPI. */
 int __must_check cpu_set_entry(struct vcpu *vcpu, const struct boot_entry *entry, struct error *err);
 
-/* Tells guests with kvm-clock that they stood still, so that their watchdogs do not take it for a lockup.
- * vCPUs are stopped. */
-void cpu_notify_paused(struct vm *vm);
-
 /* Parts of vm_describe() and the like (vm.h). */
 void cpu_describe(struct vm *vm, struct state_writer *w);
 int __must_check cpu_accept(struct vm *vm, struct state_node *node);

@@ -42,9 +42,9 @@ static void platform_acpi_write(void *opaque, uint64_t offset, const void *data,
 
 	if (offset == 0 && (v & SLEEP_ENABLE) &&
 	    (v >> SLEEP_TYPE_SHIFT & SLEEP_TYPE_MASK) == LAYOUT_SLP_TYP_S5)
-		vm_end(vm, VM_EXIT_POWER_OFF);
+		gate_end(&vm->gate, VM_EXIT_POWER_OFF);
 	if (offset == LAYOUT_RESET_PORT - LAYOUT_SLEEP_CONTROL && v == LAYOUT_RESET_VALUE)
-		vm_end(vm, VM_EXIT_RESET);
+		gate_end(&vm->gate, VM_EXIT_RESET);
 }
 
 static void platform_kbc_read(void *opaque, uint64_t offset, void *data, unsigned int len)
@@ -57,7 +57,7 @@ static void platform_kbc_write(void *opaque, uint64_t offset, const void *data, 
 	struct vm *vm = opaque;
 
 	if ((*(const uint8_t *)data & KBC_PULSE_MASK) == KBC_PULSE_RESET)
-		vm_end(vm, VM_EXIT_RESET);
+		gate_end(&vm->gate, VM_EXIT_RESET);
 }
 
 static void platform_pvpanic_read(void *opaque, uint64_t offset, void *data, unsigned int len)
@@ -70,10 +70,10 @@ static void platform_pvpanic_write(void *opaque, uint64_t offset, const void *da
 {
 	struct vm *vm = opaque;
 
-	if (!(*(const uint8_t *)data & PVPANIC_PANICKED) || vm_ended(vm))
+	if (!(*(const uint8_t *)data & PVPANIC_PANICKED) || gate_ended(&vm->gate))
 		return;
 	log_error("the guest's kernel has panicked");
-	vm_end(vm, VM_EXIT_CRASHED);
+	gate_end(&vm->gate, VM_EXIT_CRASHED);
 }
 
 static const struct bus_ops platform_acpi_ops = {

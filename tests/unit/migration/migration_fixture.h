@@ -156,7 +156,7 @@ static inline void departure_init(struct departure *s)
 	fake_guest_init(&s->guest, MEM, 2);
 	departure_hold(s);
 	fake_guest_fill(&s->guest, 42);
-	vm_resume(&s->guest.vm);
+	gate_resume(&s->guest.vm.gate);
 }
 
 static inline void departure_exit(struct departure *s)

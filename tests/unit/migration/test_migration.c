@@ -62,7 +62,7 @@ static void test_move_while_writing(void **state)
 	s.at = "devices";
 	s.then = then_let_write;
 	fake_guest_run_writer(&s.guest, 12000);
-	vm_resume(&s.guest.vm);
+	gate_resume(&s.guest.vm.gate);
 	arrival_start(&a, NULL);
 	result = departure_go(&s);
 	arrival_join(&a);

@@ -45,12 +45,11 @@ int vm_check_host(struct error *err)
 
 int vm_frame(struct vm *vm, uint64_t mem, unsigned int cpus, struct error *err)
 {
-	*vm = (struct vm){ .kvm_fd = -1, .fd = -1, .stop_fd = -1, .paused = true };
+	*vm = (struct vm){ .kvm_fd = -1, .fd = -1, .stop_fd = -1 };
 	vm->devices_tail = &vm->devices;
 	memory_frame(&vm->memory, mem);
 	pthread_mutex_init(&vm->lock, NULL);
-	pthread_cond_init(&vm->cond, NULL);
-	pthread_cond_init(&vm->parked, NULL);
+	gate_init(&vm->gate, &vm->loop);
 	return loop_init(&vm->loop);
 }
 

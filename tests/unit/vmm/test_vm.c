@@ -13,7 +13,7 @@ static void test_start_state(void **state)
 	static const uint8_t code[] = { 0x89, 0xd8, 0xe7, 0x10, 0xf4 };
 	struct fixture *f = make(code, sizeof(code));
 
-	vm_resume(&f->vm);
+	gate_resume(&f->vm.gate);
 	assert_int_equal(next_value(&f->probe), 0x1234);
 	destroy(f);
 }
@@ -22,21 +22,21 @@ static void test_pause_resume(void **state)
 {
 	struct fixture *f = make(counter_code, sizeof(counter_code));
 
-	vm_resume(&f->vm);
+	gate_resume(&f->vm.gate);
 	for (uint32_t i = 1; i <= 50; i++) {
 		uint32_t stopped;
 
 		wait_for(&f->probe.written);
-		vm_pause(&f->vm);
-		vm_pause(&f->vm);
+		gate_pause(&f->vm.gate);
+		gate_pause(&f->vm.gate);
 		stopped = f->probe.value;
-		assert_int_equal(f->vm.n_parked, 1);
+		assert_int_equal(f->vm.gate.n_parked, 1);
 		assert_in_range(guest_u32(f, 0x200000), stopped, stopped + 1);
 		sched_yield();
 		assert_int_equal(f->probe.value, stopped);
 		while (sem_trywait(&f->probe.written) == 0)
 			;
-		vm_resume(&f->vm);
+		gate_resume(&f->vm.gate);
 		assert_true(next_value(&f->probe) > stopped);
 	}
 	destroy(f);
@@ -55,20 +55,22 @@ static void test_pause_busy(void **state)
 {
 	struct fixture *f = make(busy_code, sizeof(busy_code));
 
-	vm_resume(&f->vm);
+	gate_resume(&f->vm.gate);
 	for (unsigned int i = 0; i < 20; i++) {
 		uint32_t v;
 
 		wait_progress(f);
-		vm_pause(&f->vm);
+		gate_pause(&f->vm.gate);
 		v = guest_u32(f, 0x200000);
 		usleep(1000); /* there is no event for what must not happen */
 		assert_int_equal(guest_u32(f, 0x200000), v);
-		vm_resume(&f->vm);
+		gate_resume(&f->vm.gate);
 	}
 	/* Kicks by themselves disturb nothing. */
-	for (unsigned int i = 0; i < 100; i++)
-		vcpu_kick(&f->vm.vcpus[0]);
+	for (unsigned int i = 0; i < 100; i++) {
+		__atomic_store_n(f->vm.vcpus[0].thread.leave, 1, __ATOMIC_SEQ_CST);
+		pthread_kill(f->vm.vcpus[0].thread.thread, GATE_SIGNAL);
+	}
 	wait_progress(f);
 	destroy(f);
 }
@@ -82,9 +84,9 @@ static void test_pause_in_access(void **state)
 	struct kvm_regs regs;
 
 	f->probe.pause_at = 7;
-	vm_resume(&f->vm);
+	gate_resume(&f->vm.gate);
 	wait_for(&f->probe.reading);
-	vm_pause(&f->vm);
+	gate_pause(&f->vm.gate);
 	assert_int_equal(ioctl(f->vm.vcpus[0].fd, KVM_GET_REGS, &regs), 0);
 	assert_int_equal(f->probe.n_reads, 7);
 	assert_int_equal(regs.rax, 7);
@@ -98,31 +100,31 @@ static void test_throttle(void **state)
 	uint64_t end = now_ns() + WAIT_S * 1000000000ull;
 	bool seen = false;
 
-	vm_resume(&f->vm);
-	assert_int_equal(vm_throttle(&f->vm, 80), 0);
+	gate_resume(&f->vm.gate);
+	assert_int_equal(gate_throttle(&f->vm.gate, 80), 0);
 	while (!seen) {
-		pthread_mutex_lock(&f->vm.lock);
-		seen = f->vm.throttled && f->vm.n_parked == 1;
-		pthread_mutex_unlock(&f->vm.lock);
+		pthread_mutex_lock(&f->vm.gate.lock);
+		seen = f->vm.gate.throttled && f->vm.gate.n_parked == 1;
+		pthread_mutex_unlock(&f->vm.gate.lock);
 		assert_true(now_ns() < end);
 	}
 	for (unsigned int i = 0; i < 5; i++) {
 		uint32_t v;
 
-		assert_int_equal(vm_throttle(&f->vm, 50 + i), 0);
+		assert_int_equal(gate_throttle(&f->vm.gate, 50 + i), 0);
 		wait_progress(f);
-		vm_pause(&f->vm);
+		gate_pause(&f->vm.gate);
 		v = guest_u32(f, 0x200000);
-		usleep(2 * VM_THROTTLE_PERIOD_NS / 1000);
+		usleep(2 * GATE_THROTTLE_PERIOD_NS / 1000);
 		assert_int_equal(guest_u32(f, 0x200000), v);
-		vm_resume(&f->vm);
+		gate_resume(&f->vm.gate);
 	}
-	assert_int_equal(vm_throttle(&f->vm, 0), 0);
-	assert_false(f->vm.throttled);
+	assert_int_equal(gate_throttle(&f->vm.gate, 0), 0);
+	assert_false(f->vm.gate.throttled);
 	wait_progress(f);
-	assert_int_equal(vm_throttle(&f->vm, 99), 0);
-	vm_end(&f->vm, VM_EXIT_POWER_OFF);
-	assert_int_equal(vm_throttle(&f->vm, 0), 0);
+	assert_int_equal(gate_throttle(&f->vm.gate, 99), 0);
+	gate_end(&f->vm.gate, VM_EXIT_POWER_OFF);
+	assert_int_equal(gate_throttle(&f->vm.gate, 0), 0);
 	destroy(f);
 }
 
@@ -163,17 +165,17 @@ static void test_ends(void **state)
 			assert_int_equal(memory_write(&f->vm.memory, LAYOUT_RESET_FLAG, &cases[i].flag, 2),
 					 0);
 		log_level = (enum log_level) - 1;
-		vm_resume(&f->vm);
+		gate_resume(&f->vm.gate);
 		assert_int_equal(loop_run(&f->vm.loop), 0);
 		log_level = LOG_INFO;
 		assert_int_equal(next_value(&f->probe) & 0xff, 3);
-		assert_int_equal(f->vm.exit, cases[i].exit);
-		assert_true(vm_ended(&f->vm));
-		vm_end(&f->vm, VM_EXIT_ERROR);
-		assert_int_equal(f->vm.exit, cases[i].exit);
-		vm_pause(&f->vm); /* comes back although the vCPU has gone */
-		vm_stop(&f->vm);
-		vm_pause(&f->vm);
+		assert_int_equal(f->vm.gate.exit, cases[i].exit);
+		assert_true(gate_ended(&f->vm.gate));
+		gate_end(&f->vm.gate, VM_EXIT_ERROR);
+		assert_int_equal(f->vm.gate.exit, cases[i].exit);
+		gate_pause(&f->vm.gate); /* comes back although the vCPU has gone */
+		gate_stop(&f->vm.gate);
+		gate_pause(&f->vm.gate);
 		destroy(f);
 	}
 }
@@ -190,7 +192,7 @@ static void test_string_io(void **state)
 	struct fixture *f = make(code, sizeof(code));
 
 	assert_int_equal(memory_write(&f->vm.memory, 0x200000, values, sizeof(values)), 0);
-	vm_resume(&f->vm);
+	gate_resume(&f->vm.gate);
 	for (unsigned int i = 0; i < 3; i++)
 		wait_for(&f->probe.written);
 	assert_int_equal(next_value(&f->probe), 0xff);
@@ -207,10 +209,10 @@ static void test_topology(void **state)
 					0x00, 0x89, 0x0d, 0x04, 0x00, 0x20, 0x00, 0xe7, 0x10, 0xf4 };
 	struct fixture *f = make_sized(code, sizeof(code), MEM, 3, false);
 
-	vm_resume(&f->vm);
+	gate_resume(&f->vm.gate);
 	assert_int_equal(next_value(&f->probe), 2); /* bits of an id */
-	vm_pause(&f->vm);
-	assert_int_equal(f->vm.n_parked, 3);
+	gate_pause(&f->vm.gate);
+	assert_int_equal(f->vm.gate.n_parked, 3);
 	assert_int_equal(guest_u32(f, 0x200000), 3);       /* cores */
 	assert_int_equal(guest_u32(f, 0x200004), 0x201);   /* level 1, of cores */
 	assert_int_equal(guest_u32(f, 0x200008) >> 16, 4); /* ids of the socket; this one's is 0 */
@@ -236,9 +238,9 @@ static void test_prefault(void **state)
 		assert_int_equal(lseek(fd, MIB(4), SEEK_DATA), MIB(8));
 		assert_int_equal(lseek(fd, MIB(8), SEEK_HOLE), MIB(12));
 	}
-	vm_resume(&f->vm);
+	gate_resume(&f->vm.gate);
 	wait_for(&f->probe.written);
-	vm_pause(&f->vm);
+	gate_pause(&f->vm.gate);
 	destroy(f);
 }
 
@@ -258,9 +260,9 @@ static void test_prefault_present(void **state)
 		assert_int_equal(lseek(fd, MIB(8), SEEK_HOLE), MIB(8) + PAGE_SIZE);
 		assert_int_equal(lseek(fd, MIB(9), SEEK_DATA), size - PAGE_SIZE);
 	}
-	vm_resume(&f->vm);
+	gate_resume(&f->vm.gate);
 	wait_for(&f->probe.written);
-	vm_pause(&f->vm);
+	gate_pause(&f->vm.gate);
 	destroy(f);
 }
 
@@ -285,7 +287,7 @@ static void test_dirty_log(void **state)
 	assert_int_equal(memory_write(m, LAYOUT_PAGE_TABLE + 0x1000, pdpt, sizeof(pdpt)), 0);
 	assert_int_equal(memory_write(m, LAYOUT_PAGE_TABLE + 0x2000, pd0, sizeof(pd0)), 0);
 	assert_int_equal(memory_write(m, LAYOUT_PAGE_TABLE + 0x3000, pd1, sizeof(pd1)), 0);
-	vm_resume(&f->vm);
+	gate_resume(&f->vm.gate);
 	wait_for(&f->probe.written);
 	for (unsigned int round = 0; round < 3; round++) {
 		assert_int_equal(vm_dirty_log_start(&f->vm), 0);
@@ -293,7 +295,7 @@ static void test_dirty_log(void **state)
 			;
 		wait_for(&f->probe.written);
 		wait_for(&f->probe.written);
-		vm_pause(&f->vm);
+		gate_pause(&f->vm.gate);
 		memset(bitmap, 0, memory_bitmap_words(m) * 8);
 		bitmap[0] = 1;
 		assert_int_equal(vm_dirty_log(&f->vm, bitmap), 0);
@@ -307,7 +309,7 @@ static void test_dirty_log(void **state)
 		for (uint64_t i = 0; i < memory_bitmap_words(m); i++)
 			assert_int_equal(bitmap[i], 0);
 		vm_dirty_log_stop(&f->vm);
-		vm_resume(&f->vm);
+		gate_resume(&f->vm.gate);
 	}
 	free(bitmap);
 	destroy(f);
@@ -325,7 +327,7 @@ static void test_irqfd(void **state)
 	struct fixture *f = make_irq();
 	struct vm_irq irqs[3];
 
-	vm_resume(&f->vm);
+	gate_resume(&f->vm.gate);
 	assert_int_equal(next_value(&f->probe), 1);
 	for (unsigned int i = 0; i < ARRAY_SIZE(irqs); i++) {
 		assert_int_equal(vm_irq_init(&f->vm, &irqs[i]), 0);
@@ -400,7 +402,7 @@ static void test_ioeventfd(void **state)
 	assert_int_equal(vm_irq_init(&f->vm, &doorbell), 0);
 	assert_int_equal(vm_add_ioeventfd(&f->vm, 0xd0001000, doorbell.fd), 0);
 	assert_int_equal(vm_add_ioeventfd(&f->vm, 0xd0001000, doorbell.fd), -EEXIST);
-	vm_resume(&f->vm);
+	gate_resume(&f->vm.gate);
 	wait_for(&f->probe.written);
 	assert_int_equal(read(doorbell.fd, &v, sizeof(v)), sizeof(v));
 	assert_int_equal(v, 1);

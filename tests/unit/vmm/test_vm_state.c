@@ -144,10 +144,10 @@ static void test_move(void **state)
 	uint32_t stopped;
 
 	describe(a, &description);
-	vm_resume(&a->vm);
+	gate_resume(&a->vm.gate);
 	for (unsigned int i = 0; i < 20; i++)
 		wait_for(&a->probe.written);
-	vm_pause(&a->vm);
+	gate_pause(&a->vm.gate);
 	set_registers(a);
 	save(a, &saved);
 	save(a, &again);
@@ -161,16 +161,16 @@ static void test_move(void **state)
 	check_load(b, saved, false);
 	save(b, &again);
 	compare_saves(saved, again, 2);
-	vm_resume(&b->vm);
+	gate_resume(&b->vm.gate);
 	wait_for(&b->probe.written);
-	vm_pause(&b->vm);
+	gate_pause(&b->vm.gate);
 	assert_in_range(b->probe.value, stopped + 1, stopped + 1000000);
 	assert_int_equal(a->probe.value, stopped);
 	/* Nothing left out and nothing twice: the first that b wrote follows the last that a wrote. */
 	assert_int_equal(guest_u32(b, 0x200000) - stopped <= b->probe.value + 1 - stopped, 1);
 
 	/* The source can go on as if nothing had been. */
-	vm_resume(&a->vm);
+	gate_resume(&a->vm.gate);
 	wait_for(&a->probe.written);
 	free(description);
 	free(saved);
@@ -187,14 +187,14 @@ static void test_move_interrupts(void **state)
 	void *description, *saved;
 
 	describe(a, &description);
-	vm_resume(&a->vm);
+	gate_resume(&a->vm.gate);
 	assert_int_equal(next_value(&a->probe), 1);
 	assert_int_equal(vm_irq_init(&a->vm, &irq), 0);
 	assert_int_equal(set_msi(&a->vm, &irq, LAYOUT_LAPIC, 0x41), 0);
 	assert_int_equal(vm_irq_unmask(&a->vm, &irq), 0);
 	signal_irq(&irq);
 	assert_int_equal(next_value(&a->probe), 0x41);
-	vm_pause(&a->vm);
+	gate_pause(&a->vm.gate);
 	signal_irq(&irq);
 	/* Masking waits until KVM has done with it. */
 	vm_irq_mask(&a->vm, &irq);
@@ -203,7 +203,7 @@ static void test_move_interrupts(void **state)
 	check_load(b, description, true);
 	move_memory(b, a);
 	check_load(b, saved, false);
-	vm_resume(&b->vm);
+	gate_resume(&b->vm.gate);
 	assert_int_equal(next_value(&b->probe), 0x41);
 	vm_irq_exit(&a->vm, &irq);
 	free(description);

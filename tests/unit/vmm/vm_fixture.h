@@ -60,9 +60,9 @@ static inline void probe_mem_read(void *opaque, uint64_t offset, void *data, uns
 	if (!paused)
 		sem_post(&p->reading);
 	while (!paused) {
-		pthread_mutex_lock(&p->vm->lock);
-		paused = p->vm->paused;
-		pthread_mutex_unlock(&p->vm->lock);
+		pthread_mutex_lock(&p->vm->gate.lock);
+		paused = p->vm->gate.paused;
+		pthread_mutex_unlock(&p->vm->gate.lock);
 	}
 }
 

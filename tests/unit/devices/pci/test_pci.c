@@ -36,11 +36,11 @@ static void test_the_reset_control_byte_resets(void **state)
 	port_write(x, 0xcfa, 2, 0x0e0e);
 	assert_int_equal(port_read(x, 0xcf9, 1), 0);
 	port_write(x, 0xcf9, 1, 0x02);
-	assert_false(x->f->vm.ending);
+	assert_false(x->f->vm.gate.ending);
 	assert_int_equal(port_read(x, 0xcf8, 4), 0x80000c04);
 	port_write(x, 0xcf9, 1, 0x0e);
-	assert_true(x->f->vm.ending);
-	assert_int_equal(x->f->vm.exit, VM_EXIT_RESET);
+	assert_true(x->f->vm.gate.ending);
+	assert_int_equal(x->f->vm.gate.exit, VM_EXIT_RESET);
 }
 
 static void test_nobody_answers(void **state)

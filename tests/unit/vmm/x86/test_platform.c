@@ -55,7 +55,7 @@ static void the_board_ends_the_vm_by_these_bytes_alone(void **state)
 		for (unsigned int value = 0; value < 256; value++) {
 			enum vm_exit exit = VM_EXIT_ERROR;
 
-			f->vm.ending = false;
+			f->vm.gate.ending = false;
 			out(f, port, (uint8_t)value);
 			if (port == 0x600 && (value & 0x3c) == 0x34)
 				exit = VM_EXIT_POWER_OFF;
@@ -65,9 +65,10 @@ static void the_board_ends_the_vm_by_these_bytes_alone(void **state)
 				exit = VM_EXIT_RESET;
 			else if (port == 0x505 && (value & 1))
 				exit = VM_EXIT_CRASHED;
-			if (f->vm.ending != (exit != VM_EXIT_ERROR) || (f->vm.ending && f->vm.exit != exit))
-				fail_msg("0x%x to port 0x%x: ended %d, %d", value, port, f->vm.ending,
-					 f->vm.exit);
+			if (f->vm.gate.ending != (exit != VM_EXIT_ERROR) ||
+			    (f->vm.gate.ending && f->vm.gate.exit != exit))
+				fail_msg("0x%x to port 0x%x: ended %d, %d", value, port, f->vm.gate.ending,
+					 f->vm.gate.exit);
 		}
 	}
 	log_level = LOG_INFO;
@@ -86,9 +87,9 @@ static void a_keyboard_controller_takes_a_reset_and_is_not_there(void **state)
 	/* Self-test, port tests, configuration: no answer that a driver would take for one. */
 	for (uint8_t command = 0xa0; command < 0xf0; command++)
 		out(f, 0x64, command);
-	assert_false(f->vm.ending);
+	assert_false(f->vm.gate.ending);
 	out(f, 0x64, 0xfe);
-	assert_int_equal(f->vm.exit, VM_EXIT_RESET);
+	assert_int_equal(f->vm.gate.exit, VM_EXIT_RESET);
 }
 
 /* reboot=t: the mode that a restart leaves for firmware tells it from a crash. */
