@@ -252,8 +252,7 @@ static int net_store_default(struct net *net, struct error *err)
 	if (ret < 0)
 		return ret;
 	if (virtio_has(net->path.features, VIRTIO_NET_F_CTRL_MAC_ADDR)) {
-		net->store.mac_set = true;
-		memcpy(net->store.mac, mac, sizeof(mac));
+		cvq_set_mac(&net->store, mac);
 		return 0;
 	}
 	net_config_get_mac(net, guest_mac);
@@ -269,11 +268,13 @@ static int net_store_default(struct net *net, struct error *err)
 
 void net_target_default(struct net *net)
 {
+	uint8_t mac[6];
+
 	cvq_reset(&net->target);
 	if (virtio_has(net->path.features, VIRTIO_NET_F_MAC) &&
 	    virtio_has(net->path.features, VIRTIO_NET_F_CTRL_MAC_ADDR)) {
-		net->target.mac_set = true;
-		net_config_get_mac(net, net->target.mac);
+		net_config_get_mac(net, mac);
+		cvq_set_mac(&net->target, mac);
 	}
 }
 

@@ -203,8 +203,8 @@ static void net_ctrl_accepted(struct net *net)
 	}
 	cvq_remember(&net->store, net->ctrl.cmd, net->ctrl.cmd_len);
 	net->changes++;
-	if (net->store.mac_set)
-		net_config_set_mac(net, net->store.mac);
+	if (cvq_mac(&net->store))
+		net_config_set_mac(net, cvq_mac(&net->store));
 }
 
 static void net_ctrl_log_refused(struct net *net)

@@ -23,17 +23,20 @@ struct cvq_limits {
 /* Whether a bit is negotiated, also one from 64 on. */
 bool cvq_has(const struct cvq_limits *limits, unsigned int feature);
 
-/* Each gives every reason against a payload of legal length, and zeroes what is reserved in it. */
-bool cvq_check_mac_table(const struct cvq_limits *limits, uint8_t *p, uint32_t *len, struct error *err);
-bool cvq_check_mac(const struct cvq_limits *limits, uint8_t *p, uint32_t *len, struct error *err);
-bool cvq_check_vlan(const struct cvq_limits *limits, uint8_t *p, uint32_t *len, struct error *err);
-bool cvq_check_pairs(const struct cvq_limits *limits, uint8_t *p, uint32_t *len, struct error *err);
-bool cvq_check_rss(const struct cvq_limits *limits, uint8_t *p, uint32_t *len, struct error *err);
-bool cvq_check_hash_config(const struct cvq_limits *limits, uint8_t *p, uint32_t *len, struct error *err);
-bool cvq_check_context_id(const struct cvq_limits *limits, uint8_t *p, uint32_t *len, struct error *err);
-bool cvq_check_context(const struct cvq_limits *limits, uint8_t *p, uint32_t *len, struct error *err);
-bool cvq_check_offloads(const struct cvq_limits *limits, uint8_t *p, uint32_t *len, struct error *err);
-bool cvq_check_tunnel(const struct cvq_limits *limits, uint8_t *p, uint32_t *len, struct error *err);
-bool cvq_check_coal_queue(const struct cvq_limits *limits, uint8_t *p, uint32_t *len, struct error *err);
+/* A check gives every reason against a payload of legal length, shortens it by what is not part of the
+ * command, and zeroes what is reserved in it. */
+typedef bool cvq_check_fn(const struct cvq_limits *limits, uint8_t *p, uint32_t *len, struct error *err);
+
+cvq_check_fn cvq_check_mac_table;
+cvq_check_fn cvq_check_mac;
+cvq_check_fn cvq_check_vlan;
+cvq_check_fn cvq_check_pairs;
+cvq_check_fn cvq_check_rss;
+cvq_check_fn cvq_check_hash_config;
+cvq_check_fn cvq_check_context_id;
+cvq_check_fn cvq_check_context;
+cvq_check_fn cvq_check_offloads;
+cvq_check_fn cvq_check_tunnel;
+cvq_check_fn cvq_check_coal_queue;
 
 #endif

@@ -10,25 +10,6 @@
 
 #include "devices/virtio/rss.h"
 
-_Static_assert(CVQ_CONTEXT_CONFIG + CVQ_MAX_MQ_COMMAND <= CVQ_MAX_COMMAND, "a buffer for any command");
-_Static_assert(CVQ_MAX_MQ_COMMAND <= UINT16_MAX, "struct cvq_mq_slot's len");
-
-/* What of a command's payload is said in messages. */
-enum cvq_words { CVQ_NAME_ONLY, CVQ_NUMBER, CVQ_ID, CVQ_HEX, CVQ_MAC, CVQ_COAL, CVQ_QUEUE, CVQ_COAL_QUEUE };
-
-struct cvq_row {
-	uint8_t class, command;
-	uint8_t feature; /* number of the bit that permits it */
-	enum cvq_verdict verdict;
-	uint32_t min, max; /* bytes of payload; without a check every length between is right */
-	enum cvq_words words;
-	const char *name;
-	/* Gives every reason against a payload of legal length, and zeroes what is reserved in it. */
-	bool (*check)(const struct cvq_limits *limits, uint8_t *p, uint32_t *len, struct error *err);
-	void (*remember)(struct cvq_store *store, uint8_t command, const uint8_t *p, uint32_t len);
-	const struct cvq_reply *reply; /* of what is passed through */
-};
-
 /* VQ_GET: packets and microseconds. Whether the ack is before or behind them is not clear from the
  * specification, and devices differ: every byte is the device's. */
 static const struct cvq_reply cvq_coal_reply = { .len = 8 };
@@ -36,66 +17,88 @@ static const struct cvq_reply cvq_coal_reply = { .len = 8 };
 /* CAP_GET: how many contexts the device takes. Its ack is as uncertain. */
 static const struct cvq_reply cvq_context_reply = { .len = 2 };
 
-static const struct cvq_row cvq_rows[] = {
-	{ VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_PROMISC, VIRTIO_NET_F_CTRL_RX, CVQ_FORWARD, 1, 1, CVQ_NUMBER,
-	  "RX_PROMISC", NULL, cvq_remember_rx_mode, NULL },
-	{ VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_ALLMULTI, VIRTIO_NET_F_CTRL_RX, CVQ_FORWARD, 1, 1,
-	  CVQ_NUMBER, "RX_ALLMULTI", NULL, cvq_remember_rx_mode, NULL },
-	{ VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_ALLUNI, VIRTIO_NET_F_CTRL_RX_EXTRA, CVQ_FORWARD, 1, 1,
-	  CVQ_NUMBER, "RX_ALLUNI", NULL, cvq_remember_rx_mode, NULL },
-	{ VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_NOMULTI, VIRTIO_NET_F_CTRL_RX_EXTRA, CVQ_FORWARD, 1, 1,
-	  CVQ_NUMBER, "RX_NOMULTI", NULL, cvq_remember_rx_mode, NULL },
-	{ VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_NOUNI, VIRTIO_NET_F_CTRL_RX_EXTRA, CVQ_FORWARD, 1, 1,
-	  CVQ_NUMBER, "RX_NOUNI", NULL, cvq_remember_rx_mode, NULL },
-	{ VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_NOBCAST, VIRTIO_NET_F_CTRL_RX_EXTRA, CVQ_FORWARD, 1, 1,
-	  CVQ_NUMBER, "RX_NOBCAST", NULL, cvq_remember_rx_mode, NULL },
-	{ VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_TABLE_SET, VIRTIO_NET_F_CTRL_RX, CVQ_FORWARD, 8,
-	  CVQ_MAX_COMMAND - 2, CVQ_NAME_ONLY, "MAC_TABLE_SET", cvq_check_mac_table, cvq_remember_mac_table,
-	  NULL },
+const struct cvq_row cvq_rows[] = {
+	{ VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_PROMISC, VIRTIO_NET_F_CTRL_RX, "RX_PROMISC", CVQ_FORWARD, 1,
+	  1, CVQ_NUMBER,
+	  .slot = { .keep = CVQ_KEEP_MODE, .turn = CVQ_WITH_FILTERS, .property = "rx-modes" } },
+	{ VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_ALLMULTI, VIRTIO_NET_F_CTRL_RX, "RX_ALLMULTI", CVQ_FORWARD,
+	  1, 1, CVQ_NUMBER, .slot = { .keep = CVQ_KEEP_MODE, .turn = CVQ_WITH_FILTERS } },
+	{ VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_ALLUNI, VIRTIO_NET_F_CTRL_RX_EXTRA, "RX_ALLUNI", CVQ_FORWARD,
+	  1, 1, CVQ_NUMBER, .slot = { .keep = CVQ_KEEP_MODE, .turn = CVQ_WITH_FILTERS } },
+	{ VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_NOMULTI, VIRTIO_NET_F_CTRL_RX_EXTRA, "RX_NOMULTI",
+	  CVQ_FORWARD, 1, 1, CVQ_NUMBER, .slot = { .keep = CVQ_KEEP_MODE, .turn = CVQ_WITH_FILTERS } },
+	{ VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_NOUNI, VIRTIO_NET_F_CTRL_RX_EXTRA, "RX_NOUNI", CVQ_FORWARD,
+	  1, 1, CVQ_NUMBER, .slot = { .keep = CVQ_KEEP_MODE, .turn = CVQ_WITH_FILTERS } },
+	{ VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_NOBCAST, VIRTIO_NET_F_CTRL_RX_EXTRA, "RX_NOBCAST",
+	  CVQ_FORWARD, 1, 1, CVQ_NUMBER, .slot = { .keep = CVQ_KEEP_MODE, .turn = CVQ_WITH_FILTERS } },
 	/* The specification's text says CTRL_RX, every driver and device CTRL_MAC_ADDR. */
-	{ VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_ADDR_SET, VIRTIO_NET_F_CTRL_MAC_ADDR, CVQ_FORWARD, 6, 6,
-	  CVQ_MAC, "MAC_ADDR_SET", cvq_check_mac, cvq_remember_mac, NULL },
-	{ VIRTIO_NET_CTRL_VLAN, VIRTIO_NET_CTRL_VLAN_ADD, VIRTIO_NET_F_CTRL_VLAN, CVQ_FORWARD, 2, 2,
-	  CVQ_NUMBER, "VLAN_ADD", cvq_check_vlan, cvq_remember_vlan, NULL },
-	{ VIRTIO_NET_CTRL_VLAN, VIRTIO_NET_CTRL_VLAN_DEL, VIRTIO_NET_F_CTRL_VLAN, CVQ_FORWARD, 2, 2,
-	  CVQ_NUMBER, "VLAN_DEL", cvq_check_vlan, cvq_remember_vlan, NULL },
-	{ VIRTIO_NET_CTRL_ANNOUNCE, VIRTIO_NET_CTRL_ANNOUNCE_ACK, VIRTIO_NET_F_GUEST_ANNOUNCE,
-	  CVQ_ANNOUNCE_ACK, 0, 0, CVQ_NAME_ONLY, "ANNOUNCE_ACK", NULL, NULL, NULL },
-	{ VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, VIRTIO_NET_F_MQ, CVQ_FORWARD, 2, 2, CVQ_NUMBER,
-	  "MQ_VQ_PAIRS_SET", cvq_check_pairs, cvq_remember_mq, NULL },
-	{ VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_RSS_CONFIG, VIRTIO_NET_F_RSS, CVQ_FORWARD, VIRTIO_RSS_MIN,
-	  CVQ_MAX_MQ_COMMAND - 2, CVQ_NAME_ONLY, "MQ_RSS_CONFIG", cvq_check_rss, cvq_remember_mq, NULL },
-	{ VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_HASH_CONFIG, VIRTIO_NET_F_HASH_REPORT, CVQ_FORWARD,
-	  VIRTIO_HASH_KEY, VIRTIO_HASH_KEY + CVQ_MAX_RSS_KEY, CVQ_NAME_ONLY, "MQ_HASH_CONFIG",
-	  cvq_check_hash_config, cvq_remember_mq, NULL },
+	{ VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_ADDR_SET, VIRTIO_NET_F_CTRL_MAC_ADDR, "MAC_ADDR_SET",
+	  CVQ_FORWARD, 6, 6, CVQ_MAC, .check = cvq_check_mac,
+	  .slot = { .keep = CVQ_KEEP_VALUE, .turn = CVQ_BEFORE_FILTERS, .property = "mac" } },
+	{ VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_TABLE_SET, VIRTIO_NET_F_CTRL_RX, "MAC_TABLE_SET",
+	  CVQ_FORWARD, 8, CVQ_MAX_COMMAND - 2, CVQ_NAME_ONLY, .check = cvq_check_mac_table,
+	  .slot = { .keep = CVQ_KEEP_MACS, .property = "mac" } },
+	{ VIRTIO_NET_CTRL_VLAN, VIRTIO_NET_CTRL_VLAN_ADD, VIRTIO_NET_F_CTRL_VLAN, "VLAN_ADD", CVQ_FORWARD, 2,
+	  2, CVQ_NUMBER, .check = cvq_check_vlan, .slot = { .keep = CVQ_KEEP_VLANS, .property = "vlans" } },
+	{ VIRTIO_NET_CTRL_VLAN, VIRTIO_NET_CTRL_VLAN_DEL, VIRTIO_NET_F_CTRL_VLAN, "VLAN_DEL", CVQ_FORWARD, 2,
+	  2, CVQ_NUMBER, .check = cvq_check_vlan, .slot = { .keep = CVQ_KEEP_VLANS } },
+	{ VIRTIO_NET_CTRL_ANNOUNCE, VIRTIO_NET_CTRL_ANNOUNCE_ACK, VIRTIO_NET_F_GUEST_ANNOUNCE, "ANNOUNCE_ACK",
+	  CVQ_ANNOUNCE_ACK, 0, 0, CVQ_NAME_ONLY, .check = NULL },
+	{ VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, VIRTIO_NET_F_MQ, "MQ_VQ_PAIRS_SET",
+	  CVQ_FORWARD, 2, 2, CVQ_NUMBER, .check = cvq_check_pairs,
+	  .slot = { .keep = CVQ_KEEP_MQ, .property = "vq-pairs" } },
+	{ VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_RSS_CONFIG, VIRTIO_NET_F_RSS, "MQ_RSS_CONFIG", CVQ_FORWARD,
+	  VIRTIO_RSS_MIN, CVQ_MAX_MQ_COMMAND - 2, CVQ_NAME_ONLY, .check = cvq_check_rss,
+	  .slot = { .keep = CVQ_KEEP_MQ, .property = "rss" } },
+	{ VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_HASH_CONFIG, VIRTIO_NET_F_HASH_REPORT, "MQ_HASH_CONFIG",
+	  CVQ_FORWARD, VIRTIO_HASH_KEY, VIRTIO_HASH_KEY + CVQ_MAX_RSS_KEY, CVQ_NAME_ONLY,
+	  .check = cvq_check_hash_config, .slot = { .keep = CVQ_KEEP_MQ, .property = "hash" } },
 	{ VIRTIO_NET_CTRL_GUEST_OFFLOADS, VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET,
-	  VIRTIO_NET_F_CTRL_GUEST_OFFLOADS, CVQ_FORWARD, 8, 8, CVQ_HEX, "GUEST_OFFLOADS_SET",
-	  cvq_check_offloads, cvq_remember_offloads, NULL },
-	{ VIRTIO_NET_CTRL_HASH_TUNNEL, VIRTIO_NET_CTRL_HASH_TUNNEL_SET, VIRTIO_NET_F_HASH_TUNNEL, CVQ_FORWARD,
-	  4, 4, CVQ_HEX, "HASH_TUNNEL_SET", cvq_check_tunnel, cvq_remember_tunnel, NULL },
-	{ VIRTIO_NET_CTRL_NOTF_COAL, VIRTIO_NET_CTRL_NOTF_COAL_TX_SET, VIRTIO_NET_F_NOTF_COAL, CVQ_FORWARD, 8,
-	  8, CVQ_COAL, "NOTF_COAL_TX_SET", NULL, cvq_remember_coal, NULL },
-	{ VIRTIO_NET_CTRL_NOTF_COAL, VIRTIO_NET_CTRL_NOTF_COAL_RX_SET, VIRTIO_NET_F_NOTF_COAL, CVQ_FORWARD, 8,
-	  8, CVQ_COAL, "NOTF_COAL_RX_SET", NULL, cvq_remember_coal, NULL },
-	{ VIRTIO_NET_CTRL_NOTF_COAL, VIRTIO_NET_CTRL_NOTF_COAL_VQ_SET, VIRTIO_NET_F_VQ_NOTF_COAL, CVQ_FORWARD,
-	  12, 12, CVQ_COAL_QUEUE, "NOTF_COAL_VQ_SET", cvq_check_coal_queue, cvq_remember_coal_queue, NULL },
-	{ VIRTIO_NET_CTRL_NOTF_COAL, VIRTIO_NET_CTRL_NOTF_COAL_VQ_GET, VIRTIO_NET_F_VQ_NOTF_COAL, CVQ_PASS, 4,
-	  4, CVQ_QUEUE, "NOTF_COAL_VQ_GET", cvq_check_coal_queue, NULL, &cvq_coal_reply },
-	{ VIRTIO_NET_CTRL_RSS_CTX, VIRTIO_NET_CTRL_RSS_CTX_CAP_GET, VIRTIO_NET_F_RSS_CONTEXT, CVQ_PASS, 0, 0,
-	  CVQ_NAME_ONLY, "RSS_CTX_CAP_GET", NULL, NULL, &cvq_context_reply },
-	{ VIRTIO_NET_CTRL_RSS_CTX, VIRTIO_NET_CTRL_RSS_CTX_ADD, VIRTIO_NET_F_RSS_CONTEXT, CVQ_FORWARD,
-	  CVQ_CONTEXT_CONFIG + VIRTIO_RSS_MIN, CVQ_CONTEXT_CONFIG + CVQ_MAX_MQ_COMMAND - 2, CVQ_ID,
-	  "RSS_CTX_ADD", cvq_check_context, cvq_remember_context, NULL },
-	{ VIRTIO_NET_CTRL_RSS_CTX, VIRTIO_NET_CTRL_RSS_CTX_MOD, VIRTIO_NET_F_RSS_CONTEXT, CVQ_FORWARD,
-	  CVQ_CONTEXT_CONFIG + VIRTIO_RSS_MIN, CVQ_CONTEXT_CONFIG + CVQ_MAX_MQ_COMMAND - 2, CVQ_ID,
-	  "RSS_CTX_MOD", cvq_check_context, cvq_remember_context, NULL },
-	{ VIRTIO_NET_CTRL_RSS_CTX, VIRTIO_NET_CTRL_RSS_CTX_DEL, VIRTIO_NET_F_RSS_CONTEXT, CVQ_FORWARD, 2, 2,
-	  CVQ_ID, "RSS_CTX_DEL", cvq_check_context_id, cvq_remember_context, NULL },
-	{ VIRTIO_NET_CTRL_STATS, VIRTIO_NET_CTRL_STATS_QUERY, VIRTIO_NET_F_DEVICE_STATS, CVQ_PASS, 0, 0,
-	  CVQ_NAME_ONLY, "STATS_QUERY", NULL, NULL, &cvq_stats_query },
-	{ VIRTIO_NET_CTRL_STATS, VIRTIO_NET_CTRL_STATS_GET, VIRTIO_NET_F_DEVICE_STATS, CVQ_PASS, 16,
-	  16 * CVQ_MAX_STATS_ITEMS, CVQ_NAME_ONLY, "STATS_GET", cvq_check_stats, NULL, &cvq_stats_get },
+	  VIRTIO_NET_F_CTRL_GUEST_OFFLOADS, "GUEST_OFFLOADS_SET", CVQ_FORWARD, 8, 8, CVQ_BITS,
+	  .check = cvq_check_offloads,
+	  .slot = { .keep = CVQ_KEEP_VALUE, .turn = CVQ_BEFORE_FILTERS, .property = "offloads" } },
+	{ VIRTIO_NET_CTRL_HASH_TUNNEL, VIRTIO_NET_CTRL_HASH_TUNNEL_SET, VIRTIO_NET_F_HASH_TUNNEL,
+	  "HASH_TUNNEL_SET", CVQ_FORWARD, 4, 4, CVQ_BITS, .check = cvq_check_tunnel,
+	  .slot = { .keep = CVQ_KEEP_VALUE,
+		    .turn = CVQ_AFTER_STEERING,
+		    .zero_default = true,
+		    .property = "hash-tunnel" } },
+	{ VIRTIO_NET_CTRL_RSS_CTX, VIRTIO_NET_CTRL_RSS_CTX_CAP_GET, VIRTIO_NET_F_RSS_CONTEXT,
+	  "RSS_CTX_CAP_GET", CVQ_PASS, 0, 0, CVQ_NAME_ONLY, .reply = &cvq_context_reply },
+	{ VIRTIO_NET_CTRL_RSS_CTX, VIRTIO_NET_CTRL_RSS_CTX_ADD, VIRTIO_NET_F_RSS_CONTEXT, "RSS_CTX_ADD",
+	  CVQ_FORWARD, CVQ_CONTEXT_CONFIG + VIRTIO_RSS_MIN, CVQ_CONTEXT_CONFIG + CVQ_MAX_MQ_COMMAND - 2,
+	  CVQ_ID, .check = cvq_check_context,
+	  .slot = { .keep = CVQ_KEEP_CONTEXT, .property = "rss-context" } },
+	{ VIRTIO_NET_CTRL_RSS_CTX, VIRTIO_NET_CTRL_RSS_CTX_MOD, VIRTIO_NET_F_RSS_CONTEXT, "RSS_CTX_MOD",
+	  CVQ_FORWARD, CVQ_CONTEXT_CONFIG + VIRTIO_RSS_MIN, CVQ_CONTEXT_CONFIG + CVQ_MAX_MQ_COMMAND - 2,
+	  CVQ_ID, .check = cvq_check_context, .slot = { .keep = CVQ_KEEP_CONTEXT } },
+	{ VIRTIO_NET_CTRL_RSS_CTX, VIRTIO_NET_CTRL_RSS_CTX_DEL, VIRTIO_NET_F_RSS_CONTEXT, "RSS_CTX_DEL",
+	  CVQ_FORWARD, 2, 2, CVQ_ID, .check = cvq_check_context_id, .slot = { .keep = CVQ_KEEP_CONTEXT } },
+	{ VIRTIO_NET_CTRL_NOTF_COAL, VIRTIO_NET_CTRL_NOTF_COAL_TX_SET, VIRTIO_NET_F_NOTF_COAL,
+	  "NOTF_COAL_TX_SET", CVQ_FORWARD, 8, 8, CVQ_COAL,
+	  .slot = { .keep = CVQ_KEEP_COAL,
+		    .turn = CVQ_LAST,
+		    .zero_default = true,
+		    .property = "coalescing-tx" } },
+	{ VIRTIO_NET_CTRL_NOTF_COAL, VIRTIO_NET_CTRL_NOTF_COAL_RX_SET, VIRTIO_NET_F_NOTF_COAL,
+	  "NOTF_COAL_RX_SET", CVQ_FORWARD, 8, 8, CVQ_COAL,
+	  .slot = { .keep = CVQ_KEEP_COAL,
+		    .turn = CVQ_LAST,
+		    .zero_default = true,
+		    .property = "coalescing-rx" } },
+	{ VIRTIO_NET_CTRL_NOTF_COAL, VIRTIO_NET_CTRL_NOTF_COAL_VQ_SET, VIRTIO_NET_F_VQ_NOTF_COAL,
+	  "NOTF_COAL_VQ_SET", CVQ_FORWARD, 12, 12, CVQ_COAL_QUEUE, .check = cvq_check_coal_queue,
+	  .slot = { .keep = CVQ_KEEP_COAL_QUEUE, .property = "coalescing-queues" } },
+	{ VIRTIO_NET_CTRL_NOTF_COAL, VIRTIO_NET_CTRL_NOTF_COAL_VQ_GET, VIRTIO_NET_F_VQ_NOTF_COAL,
+	  "NOTF_COAL_VQ_GET", CVQ_PASS, 4, 4, CVQ_QUEUE, .check = cvq_check_coal_queue,
+	  .reply = &cvq_coal_reply },
+	{ VIRTIO_NET_CTRL_STATS, VIRTIO_NET_CTRL_STATS_QUERY, VIRTIO_NET_F_DEVICE_STATS, "STATS_QUERY",
+	  CVQ_PASS, 0, 0, CVQ_NAME_ONLY, .reply = &cvq_stats_query },
+	{ VIRTIO_NET_CTRL_STATS, VIRTIO_NET_CTRL_STATS_GET, VIRTIO_NET_F_DEVICE_STATS, "STATS_GET", CVQ_PASS,
+	  16, 16 * CVQ_MAX_STATS_ITEMS, CVQ_NAME_ONLY, .check = cvq_check_stats, .reply = &cvq_stats_get },
 };
+
+const unsigned int cvq_n_rows = ARRAY_SIZE(cvq_rows);
 
 uint64_t cvq_features(void)
 {
@@ -171,21 +174,21 @@ void cvq_remember(struct cvq_store *store, const uint8_t *cmd, uint32_t len)
 {
 	const struct cvq_row *row = cvq_find(cmd, len);
 
-	assert(row && row->remember);
-	row->remember(store, cmd[1], cmd + 2, len - 2);
+	assert(row);
+	cvq_keep(store, &row->slot, cmd, len);
 }
 
 /* At least row->min bytes of payload at @p, which are all there are. */
 static void cvq_describe_payload(const struct cvq_row *row, const uint8_t *p, char *buf, size_t size)
 {
-	switch (row->words) {
+	switch (row->form) {
 	case CVQ_NUMBER:
 		snprintf(buf, size, " %u", row->min == 1 ? (unsigned int)p[0] : get_le16(p));
 		break;
 	case CVQ_ID:
 		snprintf(buf, size, " %u", get_le16(p));
 		break;
-	case CVQ_HEX:
+	case CVQ_BITS:
 		snprintf(buf, size, " 0x%" PRIx64, row->min == 4 ? get_le32(p) : get_le64(p));
 		break;
 	case CVQ_MAC:
@@ -217,7 +220,7 @@ void cvq_describe(const uint8_t *cmd, uint32_t len, char name[CVQ_NAME_MAX])
 		snprintf(name, CVQ_NAME_MAX, "unknown command %u/%u", cmd[0], cmd[1]);
 	} else {
 		n = snprintf(name, CVQ_NAME_MAX, "%s", row->name);
-		if (len - 2 == row->min || (len - 2 > row->min && row->words == CVQ_ID))
+		if (len - 2 == row->min || (len - 2 > row->min && row->form == CVQ_ID))
 			cvq_describe_payload(row, cmd + 2, name + n, CVQ_NAME_MAX - (size_t)n);
 	}
 }

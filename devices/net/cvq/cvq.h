@@ -5,7 +5,9 @@
  * device has accepted, and the list of commands that brings a fresh device into the recorded state. Plain
  * data and functions on it: no queue, no device, no thread.
  *
- * Adding a command is adding a row and, at most, one small function.
+ * A command that sets one value of a few bytes is added by a row and, where the specification bounds the
+ * value, a check: record, saved state and replay follow from the row. One of another kind also needs a way to
+ * be kept (store.h), and with it a part of state.c and a stage of replay.c.
  */
 #ifndef FERRY_DEVICES_NET_CVQ_CVQ_H
 #define FERRY_DEVICES_NET_CVQ_CVQ_H
@@ -18,6 +20,34 @@ enum cvq_verdict {
 	CVQ_PASS,         /* to the device, and its answer to the guest: cvq_take_reply() */
 	CVQ_ANNOUNCE_ACK, /* the announcement is Ferry's own, and so is the answer */
 };
+
+/* What a payload is: for messages, and CVQ_BITS, a number of little-endian bytes, for saved state too. */
+enum cvq_form {
+	CVQ_NAME_ONLY,
+	CVQ_NUMBER,
+	CVQ_ID,
+	CVQ_BITS,
+	CVQ_MAC,
+	CVQ_COAL,
+	CVQ_QUEUE,
+	CVQ_COAL_QUEUE,
+};
+
+struct cvq_row {
+	uint8_t class, command;
+	uint8_t feature; /* number of the bit that permits it */
+	const char *name;
+	enum cvq_verdict verdict;
+	uint32_t min, max; /* bytes of payload; without a check every length between is right */
+	enum cvq_form form;
+	cvq_check_fn *check;           /* of a payload of such a length */
+	const struct cvq_reply *reply; /* of what is passed through */
+	struct cvq_slot slot;
+};
+
+/* One row for each command. Saved state has its properties in the rows' order. */
+extern const struct cvq_row cvq_rows[];
+extern const unsigned int cvq_n_rows;
 
 /*
  * Decides on a private copy of a command, *@len bytes with the header; a byte of padding that Linux leaves

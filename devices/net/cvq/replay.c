@@ -5,37 +5,24 @@
  */
 #include "devices/net/cvq/replay.h"
 
-static uint32_t cvq_replay_mac(struct cvq_replay *r, uint8_t *cmd)
+/* Whether the device is to get a value. Where every device has its own default, off or none is sent too. */
+static bool cvq_replays_value(const struct cvq_replay *r, const struct cvq_row *row)
 {
-	if (r->index++ > 0 || !r->to->mac_set)
-		return 0;
-	if (r->from->mac_set && memcmp(r->from->mac, r->to->mac, sizeof(r->to->mac)) == 0)
-		return 0;
-	return cvq_command(cmd, VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_ADDR_SET, r->to->mac,
-			   sizeof(r->to->mac));
+	const struct cvq_value *from = &r->from->values[row->class][row->command];
+	const struct cvq_value *to = &r->to->values[row->class][row->command];
+	bool equal = memcmp(from->bytes, to->bytes, sizeof(to->bytes)) == 0;
+
+	return row->slot.zero_default ? !equal : to->set && (!from->set || !equal);
 }
 
-static uint32_t cvq_replay_offloads(struct cvq_replay *r, uint8_t *cmd)
+static uint32_t cvq_replay_values(struct cvq_replay *r, enum cvq_turn turn, uint8_t *cmd)
 {
-	uint8_t mask[8];
+	while (r->index < cvq_n_rows) {
+		const struct cvq_row *row = &cvq_rows[r->index++];
 
-	if (r->index++ > 0 || !r->to->offloads_set)
-		return 0;
-	if (r->from->offloads_set && r->from->offloads == r->to->offloads)
-		return 0;
-	put_le64(mask, r->to->offloads);
-	return cvq_command(cmd, VIRTIO_NET_CTRL_GUEST_OFFLOADS, VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET, mask,
-			   sizeof(mask));
-}
-
-static uint32_t cvq_replay_rx_modes(struct cvq_replay *r, uint8_t *cmd)
-{
-	while (r->index < CVQ_N_RX_MODES) {
-		uint8_t mode = (uint8_t)r->index++, on = r->to->rx_mode[mode] == CVQ_ON;
-
-		/* CVQ_OFF is sent too: the specification gives these modes no default. */
-		if (r->to->rx_mode[mode] != CVQ_NEVER && r->to->rx_mode[mode] != r->from->rx_mode[mode])
-			return cvq_command(cmd, VIRTIO_NET_CTRL_RX, mode, &on, 1);
+		if (row->slot.turn == turn && cvq_replays_value(r, row))
+			return cvq_command(cmd, row->class, row->command,
+					   r->to->values[row->class][row->command].bytes, row->max);
 	}
 	return 0;
 }
@@ -129,17 +116,6 @@ static uint32_t cvq_replay_mq(struct cvq_replay *r, uint8_t *cmd)
 		    : 0;
 }
 
-static uint32_t cvq_replay_tunnel(struct cvq_replay *r, uint8_t *cmd)
-{
-	uint8_t types[4];
-
-	if (r->index++ > 0 || r->from->tunnel_types == r->to->tunnel_types)
-		return 0;
-	put_le32(types, r->to->tunnel_types);
-	return cvq_command(cmd, VIRTIO_NET_CTRL_HASH_TUNNEL, VIRTIO_NET_CTRL_HASH_TUNNEL_SET, types,
-			   sizeof(types));
-}
-
 /* No number of pairs may be set while there is a context ("RSS Context" has it so): then all begin anew. */
 static bool cvq_replays_pairs(const struct cvq_replay *r)
 {
@@ -180,34 +156,20 @@ static uint32_t cvq_replay_context_set(struct cvq_replay *r, uint8_t *cmd)
 	return 0;
 }
 
-/* A value that was never set is the default, which is 0. */
-static bool cvq_coal_equal(const struct cvq_coal *a, const struct cvq_coal *b)
+static const struct cvq_value *cvq_coal(const struct cvq_store *store, enum cvq_kind kind)
 {
-	return memcmp(a->value, b->value, sizeof(a->value)) == 0;
+	return &store->values[VIRTIO_NET_CTRL_NOTF_COAL][kind];
 }
 
-/* Whether TX_SET or RX_SET is part of the replay. */
-static bool cvq_replays_coal(const struct cvq_replay *r, enum cvq_kind kind)
+static bool cvq_coal_equal(const struct cvq_value *a, const struct cvq_value *b)
 {
-	return r->to->coal[kind].set && !cvq_coal_equal(&r->from->coal[kind], &r->to->coal[kind]);
-}
-
-static uint32_t cvq_replay_coal(struct cvq_replay *r, uint8_t *cmd)
-{
-	while (r->index < CVQ_N_KINDS) {
-		enum cvq_kind kind = r->index++;
-
-		if (cvq_replays_coal(r, kind))
-			return cvq_command(cmd, VIRTIO_NET_CTRL_NOTF_COAL, (uint8_t)kind,
-					   r->to->coal[kind].value, sizeof(r->to->coal[kind].value));
-	}
-	return 0;
+	return memcmp(a->bytes, b->bytes, sizeof(a->bytes)) == 0;
 }
 
 /* What holds for a queue. */
-static const struct cvq_coal *cvq_coal_of(const struct cvq_store *store, unsigned int queue)
+static const struct cvq_value *cvq_coal_of(const struct cvq_store *store, unsigned int queue)
 {
-	return store->coal_queue[queue].set ? &store->coal_queue[queue] : &store->coal[cvq_kind_of(queue)];
+	return store->coal_queue[queue].set ? &store->coal_queue[queue] : cvq_coal(store, cvq_kind_of(queue));
 }
 
 /*
@@ -220,15 +182,17 @@ static uint32_t cvq_replay_coal_queues(struct cvq_replay *r, uint8_t *cmd)
 	while (r->index < CVQ_MAX_QUEUES) {
 		unsigned int queue = r->index++;
 		enum cvq_kind kind = cvq_kind_of(queue);
-		const struct cvq_coal *now =
-			cvq_replays_coal(r, kind) ? &r->to->coal[kind] : cvq_coal_of(r->from, queue);
-		const struct cvq_coal *then = cvq_coal_of(r->to, queue);
+		const struct cvq_value *to_all = cvq_coal(r->to, kind);
+		/* TX_SET or RX_SET is part of the replay, and the device has that for the queue then. */
+		bool all_new = !cvq_coal_equal(cvq_coal(r->from, kind), to_all);
+		const struct cvq_value *now = all_new ? to_all : cvq_coal_of(r->from, queue);
+		const struct cvq_value *then = cvq_coal_of(r->to, queue);
 		uint8_t p[12] = { 0 };
 
 		if (cvq_coal_equal(now, then))
 			continue;
 		put_le16(p, (uint16_t)queue);
-		memcpy(p + 4, then->value, sizeof(then->value));
+		memcpy(p + 4, then->bytes, sizeof(then->bytes));
 		return cvq_command(cmd, VIRTIO_NET_CTRL_NOTF_COAL, VIRTIO_NET_CTRL_NOTF_COAL_VQ_SET, p,
 				   sizeof(p));
 	}
@@ -240,27 +204,35 @@ static uint32_t cvq_replay_coal_queues(struct cvq_replay *r, uint8_t *cmd)
  * so that nothing arrives that the guest does not want; tunnels and contexts behind the steering that they
  * belong to. What goes is taken out before what comes, for devices whose tables are small.
  */
-static uint32_t (*const cvq_stages[])(struct cvq_replay *r, uint8_t *cmd) = {
-	cvq_replay_mac,      cvq_replay_offloads,    cvq_replay_rx_modes,    cvq_replay_mac_table,
-	cvq_replay_vlan_del, cvq_replay_vlan_add,    cvq_replay_context_del, cvq_replay_mq,
-	cvq_replay_tunnel,   cvq_replay_context_set, cvq_replay_coal,        cvq_replay_coal_queues,
+static const struct cvq_stage {
+	/* One of the two: values of a turn, or what is kept in another way. */
+	enum cvq_turn turn;
+	uint32_t (*next)(struct cvq_replay *r, uint8_t *cmd);
+} cvq_stages[] = {
+	{ .turn = CVQ_BEFORE_FILTERS },     { .turn = CVQ_WITH_FILTERS },
+	{ .next = cvq_replay_mac_table },   { .next = cvq_replay_vlan_del },
+	{ .next = cvq_replay_vlan_add },    { .next = cvq_replay_context_del },
+	{ .next = cvq_replay_mq },          { .turn = CVQ_AFTER_STEERING },
+	{ .next = cvq_replay_context_set }, { .turn = CVQ_LAST },
+	{ .next = cvq_replay_coal_queues },
 };
 
 void cvq_hold_back(struct cvq_store *to, const struct cvq_store *from)
 {
 	static const uint8_t modes[] = { VIRTIO_NET_CTRL_RX_PROMISC, VIRTIO_NET_CTRL_RX_ALLUNI };
+	const struct cvq_value *from_mac = &from->values[VIRTIO_NET_CTRL_MAC][VIRTIO_NET_CTRL_MAC_ADDR_SET];
+	struct cvq_value *to_mac = &to->values[VIRTIO_NET_CTRL_MAC][VIRTIO_NET_CTRL_MAC_ADDR_SET];
 
-	if (to->mac_set != from->mac_set || memcmp(to->mac, from->mac, sizeof(to->mac)) != 0)
+	if (to_mac->set != from_mac->set ||
+	    memcmp(to_mac->bytes, from_mac->bytes, sizeof(to_mac->bytes)) != 0)
 		memcpy(to->vlans, from->vlans, sizeof(to->vlans));
-	to->mac_set = from->mac_set;
-	memcpy(to->mac, from->mac, sizeof(to->mac));
+	*to_mac = *from_mac;
 	memmove(to->macs, to->macs + to->n_unicast, 6 * to->n_multicast);
 	to->n_unicast = 0;
-	/* One that was never set stays so: what a device does then, no command can bring back. */
-	for (unsigned int i = 0; i < ARRAY_SIZE(modes); i++) {
-		if (to->rx_mode[modes[i]] == CVQ_ON)
-			to->rx_mode[modes[i]] = CVQ_OFF;
-	}
+	/* One that was never set stays so: no command can bring back what a device does then. Of the others
+	 * the value is off. */
+	for (unsigned int i = 0; i < ARRAY_SIZE(modes); i++)
+		to->values[VIRTIO_NET_CTRL_RX][modes[i]].bytes[0] = 0;
 }
 
 void cvq_replay_init(struct cvq_replay *replay, const struct cvq_store *from, const struct cvq_store *to)
@@ -271,7 +243,9 @@ void cvq_replay_init(struct cvq_replay *replay, const struct cvq_store *from, co
 uint32_t cvq_replay_next(struct cvq_replay *replay, uint8_t *cmd)
 {
 	for (; replay->stage < ARRAY_SIZE(cvq_stages); replay->stage++, replay->index = 0) {
-		uint32_t len = cvq_stages[replay->stage](replay, cmd);
+		const struct cvq_stage *stage = &cvq_stages[replay->stage];
+		uint32_t len =
+			stage->next ? stage->next(replay, cmd) : cvq_replay_values(replay, stage->turn, cmd);
 
 		if (len > 0)
 			return len;

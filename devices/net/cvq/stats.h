@@ -54,7 +54,7 @@ struct cvq_reply {
 
 extern const struct cvq_reply cvq_stats_query, cvq_stats_get;
 /* A check as those of checks.h. */
-bool cvq_check_stats(const struct cvq_limits *limits, uint8_t *p, uint32_t *len, struct error *err);
+cvq_check_fn cvq_check_stats;
 /* Bytes of the answer to a request that was checked. */
 uint32_t cvq_stats_len(const uint8_t *p, uint32_t len);
 

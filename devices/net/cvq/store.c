@@ -2,6 +2,11 @@
 /* The record of control commands: what each changes in it. */
 #include "devices/net/cvq/store.h"
 
+#include <assert.h>
+
+_Static_assert(CVQ_CONTEXT_CONFIG + CVQ_MAX_MQ_COMMAND <= CVQ_MAX_COMMAND, "a buffer for any command");
+_Static_assert(CVQ_MAX_MQ_COMMAND <= UINT16_MAX, "struct cvq_mq_slot's len");
+
 void cvq_reset(struct cvq_store *store)
 {
 	memset(store, 0, sizeof(*store));
@@ -9,15 +14,28 @@ void cvq_reset(struct cvq_store *store)
 
 void cvq_reset_queue(struct cvq_store *store, unsigned int queue)
 {
-	store->coal_queue[queue] = (struct cvq_coal){ 0 };
+	store->coal_queue[queue] = (struct cvq_value){ 0 };
 }
 
-void cvq_remember_rx_mode(struct cvq_store *store, uint8_t command, const uint8_t *p, uint32_t len)
+static void cvq_keep_value(struct cvq_store *store, const struct cvq_slot *slot, uint8_t class,
+			   uint8_t command, const uint8_t *p, uint32_t len)
 {
-	store->rx_mode[command] = p[0] ? CVQ_ON : CVQ_OFF;
+	struct cvq_value *value = &store->values[class][command];
+
+	assert(class < CVQ_N_CLASSES && command < CVQ_N_COMMANDS && len <= sizeof(value->bytes));
+	*value = (struct cvq_value){ 0 };
+	memcpy(value->bytes, p, len);
+	for (uint32_t i = 0; i < len; i++)
+		value->set |= !slot->zero_default || p[i] != 0;
 }
 
-void cvq_remember_mac_table(struct cvq_store *store, uint8_t command, const uint8_t *p, uint32_t len)
+/* A device sees on or off, so two guests' different words for on are the same. */
+static void cvq_keep_mode(struct cvq_store *store, uint8_t command, const uint8_t *p)
+{
+	store->values[VIRTIO_NET_CTRL_RX][command] = (struct cvq_value){ true, { p[0] != 0 } };
+}
+
+static void cvq_keep_macs(struct cvq_store *store, const uint8_t *p)
 {
 	store->mac_table_set = true;
 	store->n_unicast = get_le32(p);
@@ -28,13 +46,7 @@ void cvq_remember_mac_table(struct cvq_store *store, uint8_t command, const uint
 	memcpy((uint8_t *)store->macs + 6 * store->n_unicast, p + 4, 6 * store->n_multicast);
 }
 
-void cvq_remember_mac(struct cvq_store *store, uint8_t command, const uint8_t *p, uint32_t len)
-{
-	store->mac_set = true;
-	memcpy(store->mac, p, len);
-}
-
-void cvq_remember_vlan(struct cvq_store *store, uint8_t command, const uint8_t *p, uint32_t len)
+static void cvq_keep_vlan(struct cvq_store *store, uint8_t command, const uint8_t *p)
 {
 	uint16_t vid = get_le16(p);
 
@@ -44,7 +56,7 @@ void cvq_remember_vlan(struct cvq_store *store, uint8_t command, const uint8_t *
 		store->vlans[vid / 64] &= ~((uint64_t)1 << vid % 64);
 }
 
-void cvq_remember_mq(struct cvq_store *store, uint8_t command, const uint8_t *p, uint32_t len)
+static void cvq_keep_mq(struct cvq_store *store, uint8_t command, const uint8_t *p, uint32_t len)
 {
 	struct cvq_mq_slot *slot = &store->mq[command];
 
@@ -54,18 +66,7 @@ void cvq_remember_mq(struct cvq_store *store, uint8_t command, const uint8_t *p,
 	memcpy(slot->data, p, len);
 }
 
-void cvq_remember_offloads(struct cvq_store *store, uint8_t command, const uint8_t *p, uint32_t len)
-{
-	store->offloads_set = true;
-	store->offloads = get_le64(p);
-}
-
-void cvq_remember_tunnel(struct cvq_store *store, uint8_t command, const uint8_t *p, uint32_t len)
-{
-	store->tunnel_types = get_le32(p);
-}
-
-void cvq_remember_context(struct cvq_store *store, uint8_t command, const uint8_t *p, uint32_t len)
+static void cvq_keep_context(struct cvq_store *store, uint8_t command, const uint8_t *p, uint32_t len)
 {
 	struct cvq_context *context = &store->contexts[get_le16(p) - 1];
 
@@ -76,21 +77,78 @@ void cvq_remember_context(struct cvq_store *store, uint8_t command, const uint8_
 	memcpy(context->data, p + CVQ_CONTEXT_CONFIG, context->len);
 }
 
-/* For every queue of its kind, those that had a value of their own included. */
-void cvq_remember_coal(struct cvq_store *store, uint8_t command, const uint8_t *p, uint32_t len)
+/* Zero is kept too, for saved state has always told it from a command that never came. */
+static void cvq_keep_coal(struct cvq_store *store, uint8_t command, const uint8_t *p, uint32_t len)
 {
-	store->coal[command].set = true;
-	memcpy(store->coal[command].value, p, len);
+	struct cvq_value *value = &store->values[VIRTIO_NET_CTRL_NOTF_COAL][command];
+
+	value->set = true;
+	memcpy(value->bytes, p, len);
 	for (unsigned int queue = 0; queue < CVQ_MAX_QUEUES; queue++) {
 		if (cvq_kind_of(queue) == command)
 			cvq_reset_queue(store, queue);
 	}
 }
 
-void cvq_remember_coal_queue(struct cvq_store *store, uint8_t command, const uint8_t *p, uint32_t len)
+static void cvq_keep_coal_queue(struct cvq_store *store, const uint8_t *p)
 {
-	struct cvq_coal *coal = &store->coal_queue[get_le16(p)];
+	struct cvq_value *value = &store->coal_queue[get_le16(p)];
 
-	coal->set = true;
-	memcpy(coal->value, p + 4, sizeof(coal->value));
+	value->set = true;
+	memcpy(value->bytes, p + 4, sizeof(value->bytes));
+}
+
+void cvq_keep(struct cvq_store *store, const struct cvq_slot *slot, const uint8_t *cmd, uint32_t len)
+{
+	const uint8_t command = cmd[1], *p = cmd + 2;
+
+	len -= 2;
+	switch (slot->keep) {
+	case CVQ_KEEP_VALUE:
+		cvq_keep_value(store, slot, cmd[0], command, p, len);
+		break;
+	case CVQ_KEEP_MODE:
+		cvq_keep_mode(store, command, p);
+		break;
+	case CVQ_KEEP_COAL:
+		cvq_keep_coal(store, command, p, len);
+		break;
+	case CVQ_KEEP_COAL_QUEUE:
+		cvq_keep_coal_queue(store, p);
+		break;
+	case CVQ_KEEP_MACS:
+		cvq_keep_macs(store, p);
+		break;
+	case CVQ_KEEP_VLANS:
+		cvq_keep_vlan(store, command, p);
+		break;
+	case CVQ_KEEP_MQ:
+		cvq_keep_mq(store, command, p, len);
+		break;
+	case CVQ_KEEP_CONTEXT:
+		cvq_keep_context(store, command, p, len);
+		break;
+	case CVQ_KEEP_NOTHING:
+		assert(!"only commands with a slot go to the device as CVQ_FORWARD: give the row one");
+	}
+}
+
+bool cvq_is_set(const struct cvq_store *store, uint8_t class, uint8_t command)
+{
+	return store->values[class][command].set;
+}
+
+const uint8_t *cvq_mac(const struct cvq_store *store)
+{
+	const struct cvq_value *value = &store->values[VIRTIO_NET_CTRL_MAC][VIRTIO_NET_CTRL_MAC_ADDR_SET];
+
+	return value->set ? value->bytes : NULL;
+}
+
+void cvq_set_mac(struct cvq_store *store, const uint8_t mac[6])
+{
+	struct cvq_value *value = &store->values[VIRTIO_NET_CTRL_MAC][VIRTIO_NET_CTRL_MAC_ADDR_SET];
+
+	value->set = true;
+	memcpy(value->bytes, mac, 6);
 }
