@@ -223,9 +223,12 @@ static int app_frame(struct app *app, uint64_t mem, unsigned int cpus, struct er
 	}
 	for (; ret == 0 && app->n_disks < app->config.n_disks; app->n_disks += ret == 0) {
 		const struct disk_config *disk = &app->config.disks[app->n_disks];
+		const struct blk_setup setup = { .path = disk->path,
+						 .read_only = disk->read_only,
+						 .arriving = app->config.from != NULL,
+						 .index = app->n_disks };
 
-		ret = blk_create(&app->disks[app->n_disks], &app->vm, &app->pci, disk->path, disk->read_only,
-				 app->config.from != NULL, app->n_disks, err);
+		ret = blk_create(&app->disks[app->n_disks], &app->vm, &app->pci, &setup, err);
 	}
 	return ret;
 }

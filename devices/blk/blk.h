@@ -10,18 +10,24 @@
 
 struct blk;
 
-/*
- * Opens @path, which must outlive the disk, and adds a disk in front of it to @bus and, as "disk<index>", to
- * @vm's devices. @arriving: for a guest that still runs elsewhere, so without the lock, which load() takes.
- * At run time the disk has threads of its own.
- */
-int __must_check blk_create(struct blk **blk, struct vm *vm, struct pci_bus *bus, const char *path,
-			    bool read_only, bool arriving, unsigned int index, struct error *err);
+struct blk_setup {
+	const char *path; /* must outlive the disk */
+	bool read_only;
+	bool arriving;      /* the guest still runs elsewhere: the lock is left to load() */
+	unsigned int index; /* of the disk among the VM's */
+};
 
 /*
- * Frees the disk, once vCPUs have ended. Waits for its storage until @until_ns (now_ns()), or a moment where
- * that has passed. False: the storage does not answer, and a thread waits for it in the kernel and uses the
- * disk, its bus and guest memory. Nothing is freed then, and the process is to end without taking these down.
+ * Opens the file and adds a disk in front of it to @bus and, as "disk<index>", to @vm's devices. At run time
+ * the disk has threads of its own. 0 or -errno.
+ */
+int __must_check blk_create(struct blk **blk, struct vm *vm, struct pci_bus *bus,
+			    const struct blk_setup *setup, struct error *err);
+
+/*
+ * Frees the disk, once vCPUs have ended. Waits for its storage until @until_ns (now_ns()), and for a moment
+ * where that has passed. False: the storage does not answer, and a thread waits for it in the kernel and uses
+ * the disk, its bus and guest memory. Nothing is freed then, and the process must end without freeing these.
  */
 bool blk_destroy(struct blk *blk, uint64_t until_ns);
 

@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The disk as a driver is shown it (virtio 1.4, "Block Device / Device configuration layout"): features and
- * configuration; and whether a guest that has been shown them elsewhere finds them kept here. */
-#include "devices/blk/blk_priv.h"
+/* The disk as a driver is shown it: tables of its features and of the fields of its configuration. */
+#include "devices/blk/config_space.h"
 
 #include <errno.h>
+#include <linux/virtio_blk.h>
+
+#include "devices/virtio/virtio.h"
 
 _Static_assert(offsetof(struct virtio_blk_config, size_max) == 8, "virtio_blk_config");
 _Static_assert(offsetof(struct virtio_blk_config, blk_size) == 20, "virtio_blk_config");
 _Static_assert(offsetof(struct virtio_blk_config, physical_block_exp) == 24, "virtio_blk_config");
 _Static_assert(offsetof(struct virtio_blk_config, max_discard_sectors) == 36, "virtio_blk_config");
 _Static_assert(offsetof(struct virtio_blk_config, write_zeroes_may_unmap) == 56, "virtio_blk_config");
-_Static_assert(BLK_CONFIG_LEN <= VIRTIO_PCI_MAX_CONFIG, "virtio_blk_config");
 
-/* Features of every disk, so that what a host offers depends on its storage as little as can be. */
+/* Every disk offers these, so that what a host offers depends on its storage as little as can be. */
 #define BLK_FEATURES                                                                                         \
 	(VIRTIO_BIT(VIRTIO_F_VERSION_1) | VIRTIO_BIT(VIRTIO_RING_F_INDIRECT_DESC) |                          \
 	 VIRTIO_BIT(VIRTIO_RING_F_EVENT_IDX) | VIRTIO_BIT(VIRTIO_BLK_F_SIZE_MAX) |                           \
@@ -25,12 +26,12 @@ static const uint64_t blk_features[] = {
 	[true] = BLK_FEATURES | VIRTIO_BIT(VIRTIO_BLK_F_RO),
 };
 
-uint64_t blk_offered(const struct blk_file *f)
+uint64_t blk_config_features(const struct blk_file *f)
 {
 	return blk_features[f->read_only];
 }
 
-/* Names for messages, as in the specification. */
+/* Messages name features as the specification does. */
 static const struct blk_feature_name {
 	unsigned int bit;
 	const char *name;
@@ -106,17 +107,18 @@ static uint64_t blk_may_unmap(const struct blk_file *f)
 
 static uint64_t blk_capacity(const struct blk_file *f)
 {
-	return f->len >> BLK_SECTOR_SHIFT;
+	return blk_file_sectors(f);
 }
 
 /* How a value that a guest has been shown elsewhere may differ from this host's. */
 enum blk_field_kind {
 	BLK_FIELD_SAME,
-	BLK_FIELD_LIMIT, /* here more is allowed */
-	BLK_FIELD_HINT,  /* about what is fast; up to a bound, so that nobody shifts by it too far */
+	BLK_FIELD_LIMIT, /* may be less than here */
+	BLK_FIELD_HINT,  /* may be anything up to a bound, being about speed alone */
 };
 
-/* The largest hint that storage gives: blocks of 1 MiB, discards of 1 GiB. */
+/* Hints end at what limits.c takes from storage, blocks of 1 MiB and discards of 1 GiB: a guest shifts by
+ * them. */
 #define BLK_MAX_PHYSICAL_EXP      11u
 #define BLK_MAX_DISCARD_ALIGNMENT (1u << 21)
 
@@ -125,10 +127,10 @@ enum blk_field_kind {
 
 static const struct blk_field {
 	size_t offset, size;
-	uint64_t feature; /* without which it is 0, or none */
+	uint64_t feature; /* the field is 0 without it; 0 where the field is always there */
 	enum blk_field_kind kind;
 	uint64_t (*value)(const struct blk_file *f);
-	uint64_t max; /* of a hint */
+	uint64_t max; /* bound of a hint */
 } blk_fields[] = {
 	{ BLK_FIELD(capacity), 0, BLK_FIELD_SAME, blk_capacity, 0 },
 	{ BLK_FIELD(size_max), VIRTIO_BIT(VIRTIO_BLK_F_SIZE_MAX), BLK_FIELD_LIMIT, blk_size_max, 0 },
@@ -196,11 +198,11 @@ bool blk_config_kept(const struct blk_file *f, uint64_t offered, const uint8_t *
 			return false;
 		memcpy(rest + field->offset, here + field->offset, field->size);
 	}
-	/* A byte of the source's where Ferry has no field means something that is not known here. */
+	/* The source may be newer, and have given a meaning to bytes where this Ferry has no field. */
 	return memcmp(rest, here, sizeof(rest)) == 0;
 }
 
-int blk_features_kept(uint64_t missing, const char *name, struct error *err)
+int blk_config_refuse_missing(uint64_t missing, const char *name, struct error *err)
 {
 	int ret = 0;
 

@@ -1,23 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The host's file behind a disk: opening and locking it, bytes, flushes, holes. */
+/* The raw file or block device behind a disk: opening, locking, writing back. */
 #define _GNU_SOURCE
-#include "devices/blk/blk_priv.h"
+#include "devices/blk/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/falloc.h>
 #include <linux/fs.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-/* Partition tables and the superblocks of file systems, with their identities and times. */
-#define BLK_FINGERPRINT_LEN KIB(64)
-
-_Static_assert(BLK_FINGERPRINT_LEN <= BLK_BOUNCE_LEN, "read in one go");
 
 static int blk_file_fail(const struct blk_file *f, const char *what, int ret, struct error *err)
 {
@@ -39,7 +34,7 @@ static int blk_file_size(struct blk_file *f, struct error *err)
 		if (ioctl(f->fd, BLKGETSIZE64, &f->len) < 0 || ioctl(f->fd, BLKSSZGET, &block_len) < 0)
 			return blk_file_fail(f, "ask for the size of", -errno, err);
 		f->block_len = (uint32_t)block_len;
-		/* A loop device can be longer than its blocks: nobody can read the rest. */
+		/* A loop device can end within a block, which nobody can read. */
 		f->len -= f->len % f->block_len;
 	} else {
 		return error_add(err, -EINVAL, "the disk %s is %s: a raw file or a block device is needed",
@@ -56,8 +51,8 @@ static int blk_file_size(struct blk_file *f, struct error *err)
 }
 
 /*
- * A disk that is written goes around the host's page cache where its storage allows that: see migrate.c.
- * Not where the file ends within a block of the storage, for to write that block whole would make it longer.
+ * Direct I/O keeps a disk that is written out of the host's page cache, for the reason in migrate.c. A file
+ * that ends within a block of the storage is left out: writing that block whole would make the file longer.
  * O_NONBLOCK was for opening alone.
  */
 static int blk_file_set_flags(struct blk_file *f, struct error *err)
@@ -65,7 +60,7 @@ static int blk_file_set_flags(struct blk_file *f, struct error *err)
 	bool direct = !f->read_only && f->limits.can_direct && f->len % f->limits.offset_align == 0;
 	int flags = fcntl(f->fd, F_GETFL);
 
-	/* EINVAL: a file system without direct I/O. */
+	/* Some file systems have no direct I/O, and answer EINVAL. */
 	f->direct = flags >= 0 && direct && fcntl(f->fd, F_SETFL, (flags & ~O_NONBLOCK) | O_DIRECT) == 0;
 	if (flags < 0 || (!f->direct && fcntl(f->fd, F_SETFL, flags & ~O_NONBLOCK) < 0))
 		return blk_file_fail(f, "use", -errno, err);
@@ -73,9 +68,9 @@ static int blk_file_set_flags(struct blk_file *f, struct error *err)
 }
 
 /*
- * Refuses a device that this host uses. Two writers destroy what is on a device, and our lock keeps away only
- * those that ask for it; a claim in the kernel, for a mount, a RAID or a volume, shows here. Ferry's own
- * claim ends at once, so that a destination on the same host finds the device free, too.
+ * Refuses a device that this host uses. Two writers destroy what is on a device, and Ferry's lock keeps away
+ * only those that ask for it; but the kernel knows claims for a mount, a RAID or a volume, and O_EXCL shows
+ * them. Ferry's own claim ends at once, so that a destination on the same host finds the device free, too.
  */
 static int blk_file_check_claims(struct blk_file *f, struct error *err)
 {
@@ -84,7 +79,7 @@ static int blk_file_check_claims(struct blk_file *f, struct error *err)
 
 	if (!f->is_device || f->read_only)
 		return 0;
-	/* The device that is open here, whatever has its name by now. */
+	/* By descriptor, because another device may have the name by now. */
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", f->fd);
 	fd = open(path, O_RDONLY | O_EXCL | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0 && errno == EBUSY)
@@ -105,7 +100,7 @@ static int blk_file_alloc(struct blk_file *f, struct error *err)
 
 	if (posix_memalign((void **)&f->bounce, PAGE_SIZE, BLK_BOUNCE_LEN) != 0)
 		return error_add(err, -ENOMEM, "out of memory for the disk %s", f->path);
-	/* Never written, so it takes no memory. */
+	/* The zero page stands behind a mapping that is never written, so it takes no memory. */
 	zeroes = mmap(NULL, BLK_BOUNCE_LEN, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (zeroes == MAP_FAILED)
 		return error_add(err, -ENOMEM, "out of memory for the disk %s", f->path);
@@ -124,7 +119,7 @@ static const char *blk_open_help(int ret, bool read_only)
 
 int blk_file_open(struct blk_file *f, const char *path, bool read_only, struct error *err)
 {
-	/* O_NONBLOCK: a FIFO is to be refused, not waited for. */
+	/* O_NONBLOCK, so that a FIFO is refused and not waited for. */
 	int ret = 0, flags = (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK;
 
 	*f = (struct blk_file){ .path = path, .read_only = read_only };
@@ -168,7 +163,6 @@ void blk_file_close(struct blk_file *f)
 int blk_file_lock(struct blk_file *f, struct error *err)
 {
 	struct flock lock = { .l_type = f->read_only ? F_RDLCK : F_WRLCK, .l_whence = SEEK_SET };
-
 	int ret;
 
 	if (f->locked)
@@ -224,106 +218,6 @@ int blk_file_write_back(struct blk_file *f)
 	if (blk_file_sync(f) < 0)
 		f->unreported = true;
 	return f->unreported ? -EIO : 0;
-}
-
-/* Whether the storage cannot do it in this way, so that Ferry has to do it in another. Every other error,
- * ENOSPC too, is the request's. */
-static bool blk_unsupported(int ret)
-{
-	return ret == -EOPNOTSUPP || ret == -ENOSYS;
-}
-
-static int blk_file_allocate(struct blk_file *f, int mode, uint64_t offset, uint64_t len)
-{
-	int ret;
-
-	do {
-		ret = fallocate(f->fd, mode | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)len) < 0 ? -errno
-												  : 0;
-	} while (ret == -EINTR);
-	return ret;
-}
-
-/*
- * A device knows only whole blocks, and answers EINVAL to what is none; a file system writes zeroes to parts
- * of its blocks itself. Makes [*start, *end) the whole blocks of it: false if there are none.
- */
-static bool blk_file_whole_blocks(const struct blk_file *f, uint64_t *start, uint64_t *end)
-{
-	if (!f->is_device)
-		return true;
-	*start = align_up(*start, f->block_len);
-	*end -= *end % f->block_len;
-	return *start < *end;
-}
-
-int blk_file_discard(struct blk_file *f, uint64_t offset, uint64_t len)
-{
-	uint64_t start = offset, end = offset + len, range[2];
-	int ret;
-
-	/* A discard is advice: what stays is as good as what goes. */
-	if (!blk_file_whole_blocks(f, &start, &end))
-		return 0;
-	range[0] = start;
-	range[1] = end - start;
-	if (f->is_device)
-		ret = ioctl(f->fd, BLKDISCARD, range) < 0 ? -errno : 0;
-	else
-		ret = blk_file_allocate(f, FALLOC_FL_PUNCH_HOLE, start, end - start);
-	return blk_unsupported(ret) ? 0 : ret;
-}
-
-static int blk_file_fill(struct blk_file *f, uint64_t offset, uint64_t len)
-{
-	int ret = 0;
-
-	while (ret == 0 && len > 0) {
-		struct iovec iov = { .iov_base = f->zeroes, .iov_len = min_u64(len, BLK_BOUNCE_LEN) };
-		uint64_t part = iov.iov_len;
-
-		ret = blk_file_transfer(f, true, &iov, 1, offset);
-		offset += part;
-		len -= part;
-	}
-	return ret;
-}
-
-static int blk_file_zero_blocks(struct blk_file *f, uint64_t offset, uint64_t len, bool unmap)
-{
-	int ret = -EOPNOTSUPP;
-
-	if (unmap)
-		ret = blk_file_allocate(f, FALLOC_FL_PUNCH_HOLE, offset, len);
-	if (blk_unsupported(ret))
-		ret = blk_file_allocate(f, FALLOC_FL_ZERO_RANGE, offset, len);
-	return blk_unsupported(ret) ? blk_file_fill(f, offset, len) : ret;
-}
-
-int blk_file_write_zeroes(struct blk_file *f, uint64_t offset, uint64_t len, bool unmap)
-{
-	uint64_t start = offset, end = offset + len;
-	int ret;
-
-	if (!blk_file_whole_blocks(f, &start, &end))
-		return blk_file_fill(f, offset, len);
-	ret = blk_file_fill(f, offset, start - offset);
-	if (ret == 0)
-		ret = blk_file_zero_blocks(f, start, end - start, unmap);
-	return ret == 0 ? blk_file_fill(f, end, offset + len - end) : ret;
-}
-
-/* FNV-1a: this is about mistakes, not about malice. */
-int blk_file_fingerprint(struct blk_file *f, uint64_t *fingerprint)
-{
-	size_t len = min_u64(f->len, BLK_FINGERPRINT_LEN);
-	struct iovec iov = { .iov_base = f->bounce, .iov_len = len };
-	int ret = blk_file_transfer(f, false, &iov, 1, 0);
-
-	*fingerprint = UINT64_C(0xcbf29ce484222325);
-	for (size_t i = 0; ret == 0 && i < len; i++)
-		*fingerprint = (*fingerprint ^ f->bounce[i]) * UINT64_C(0x100000001b3);
-	return ret;
 }
 
 void blk_file_drop_cache(struct blk_file *f)

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The limits that a disk's storage has by its own word: how direct I/O must be aligned, its blocks, the unit
- * of a discard.
+ * What a disk's storage says of itself: its blocks, the unit of a discard, the alignment of direct I/O.
  *
- * The struct statx here is the kernel's own: the C library's may lack the fields that are asked for, so
- * <sys/stat.h> must not be here.
+ * The struct statx here is the kernel's own, for the C library's may lack the fields that are asked for. So
+ * <sys/stat.h> must not be included.
  */
 #define _GNU_SOURCE
-#include "devices/blk/blk_priv.h"
+#include "devices/blk/limits.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -18,14 +17,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* Block length of nearly every file system, and of every disk whose sectors are not of 512 bytes. */
+/* Nearly every file system has blocks of this length, and so has every disk whose sectors are not of 512
+ * bytes. */
 #define BLK_USUAL_BLOCK 4096u
-/* Larger alignments are no block of a disk. Twice this must fit the bounce buffer, see transfer.c. */
-#define BLK_MAX_ALIGN KIB(64)
 
-_Static_assert(2 * BLK_MAX_ALIGN <= BLK_BOUNCE_LEN, "both edges of a request have room");
-
-/* A file of sysfs with one number: 0 if it cannot be read. */
+/* Reads a file of sysfs that holds one number: 0 if it cannot be read. */
 static uint64_t blk_read_number(const char *path)
 {
 	uint64_t number = 0;
@@ -63,7 +59,7 @@ static void blk_ask_device(int fd, const struct statx *stx, struct blk_limits *l
 	if (ioctl(fd, BLKPBSZGET, &physical) == 0 && is_power_of_2(physical) && physical >= l->block_len &&
 	    physical <= MIB(1))
 		l->physical_len = physical;
-	/* -1: the kernel has found that nothing is aligned. */
+	/* The kernel answers -1 where it has found that nothing is aligned. */
 	if (ioctl(fd, BLKALIGNOFF, &offset) == 0 && offset > 0 && (unsigned int)offset < l->physical_len)
 		l->alignment_offset = (unsigned int)offset;
 	if (unit >= BLK_SECTOR && unit % BLK_SECTOR == 0 && unit <= GIB(1))
@@ -78,8 +74,8 @@ void blk_limits_ask(int fd, bool is_device, uint32_t block_len, struct blk_limit
 	struct statx stx = { 0 };
 
 	/*
-	 * A raw file shows the guest the same on each host, whatever it lies on there. Direct I/O that the
-	 * kernel says nothing about: all storage takes what is aligned to its blocks or a multiple.
+	 * A raw file shows the guest the same on each host, whatever it lies on there. Where the kernel says
+	 * nothing of direct I/O, an alignment to a multiple of the blocks is right for every storage.
 	 */
 	*l = (struct blk_limits){
 		.block_len = block_len,
@@ -88,7 +84,7 @@ void blk_limits_ask(int fd, bool is_device, uint32_t block_len, struct blk_limit
 		.mem_align = BLK_USUAL_BLOCK,
 		.offset_align = (uint32_t)max_u64(block_len, BLK_USUAL_BLOCK),
 	};
-	/* From Linux 6.1 on; older ones leave the bit out. */
+	/* Kernels before 6.1 leave STATX_DIOALIGN out of the answer. */
 	if (syscall(SYS_statx, fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_DIOALIGN, &stx) < 0)
 		stx.stx_mask = 0;
 	if (is_device)
@@ -97,7 +93,7 @@ void blk_limits_ask(int fd, bool is_device, uint32_t block_len, struct blk_limit
 		l->mem_align = stx.stx_dio_mem_align;
 		l->offset_align = stx.stx_dio_offset_align;
 	}
-	/* 0: the kernel says that there is no direct I/O. */
+	/* An alignment of 0 says that there is no direct I/O. */
 	l->can_direct = is_power_of_2(l->mem_align) && l->mem_align <= PAGE_SIZE &&
 			is_power_of_2(l->offset_align) && l->offset_align <= BLK_MAX_ALIGN;
 }

@@ -3,29 +3,32 @@
  * The disk's part in a migration. Its bytes stay where they are, on storage that both hosts see; what moves
  * is the right to touch them, and the ring.
  *
- * The lock: the destination opens without it; the source gives it up in save(), when all is written back and
- * nothing will be; the destination takes it in load(), so before PREPARED; a source whose migration has
- * failed takes it again in reclaim(), and without it the guest does not go on.
+ * The lock: the destination opens the file without it. The source gives it up in save(), when all is written
+ * back and no request is served any more. The destination takes it in load(), so before PREPARED. A source
+ * whose migration has failed takes it again in reclaim(), and without it the guest does not go on.
  *
  * Caches: a disk that is written goes around the page cache where its storage allows that, so neither host
- * has anything that the other does not see. Elsewhere the source writes back, ahead of time in settle() and
- * the rest in pause(), and the destination forgets what its page cache has from an earlier time (a probe,
- * an earlier stay of this guest), ahead of time in warm_load() and once more in load(), when nobody writes.
- * Then both must see the same beginning: a fingerprint of it goes with the state.
+ * has anything that the other does not see. Elsewhere the source writes back, most of it in settle() while
+ * the guest runs and the rest after pause(). The destination forgets what its page cache has from an earlier
+ * time (a probe, an earlier stay of this guest), first in warm_load() and once more in load(), when nobody
+ * writes. Then both must see the same beginning: a fingerprint of it goes with the state.
  *
  * Storage may never answer: a file system is frozen, a server has gone. A thread that asks it then stays in
- * the kernel, and no signal gets it out. So only the disk's own threads ask, and here only their answers are
- * waited for, until some time. What is asked for too late is done when it is done, and does no harm: a pause
- * that was given up leaves the request in flight where it is.
+ * the kernel, and no signal gets it out. So only the disk's own threads ask, and the functions here wait for
+ * their answers with a deadline. A job that is done too late does no harm: a pause that was given up leaves
+ * the request in flight where it is.
  */
-#include "devices/blk/blk_priv.h"
+#include "devices/blk/migrate.h"
 
 #include <errno.h>
 
-/* Deadlines with vCPUs running. For a request: longer than a disk tries to read a bad sector. For all that
- * the host has cached, or a flush of the guest's: as long as a migration waits for anything. */
+#include "devices/blk/driver.h"
+#include "devices/blk/transfer.h"
+
+/* Deadline for a request, with vCPUs running: longer than a disk tries to read a bad sector. */
 #define BLK_ANSWER_MS 10000u
-#define BLK_SYNC_MS   60000u
+/* Deadline for writing back all that the host has cached: as long as a migration waits for anything. */
+#define BLK_SYNC_MS 60000u
 /* Deadline at a destination while the guest runs at the source. */
 #define BLK_WARM_MS 10000
 /* Deadlines while the guest stands still: little is asked for, and storage has answered a moment ago. A
@@ -33,12 +36,19 @@
 #define BLK_TAKE_MS 5000
 #define BLK_LOCK_MS 1000
 
+/* Partition tables and superblocks of file systems, with their identities and times, lie in the beginning of
+ * a disk. */
+#define BLK_FINGERPRINT_LEN KIB(64)
+
+_Static_assert(BLK_FINGERPRINT_LEN <= BLK_BOUNCE_LEN, "the beginning is read in one go");
+_Static_assert(BLK_FINGERPRINT_LEN % BLK_MAX_ALIGN == 0, "and without the bounce buffer's help");
+
 static void blk_describe(struct device *dev, struct state_writer *w)
 {
 	const struct blk *blk = container_of(dev, struct blk, device);
 
-	/* Fixed when the disk was built, or accepted. */
-	state_put_u64(w, "sectors", blk->n_sectors);
+	/* All of it is fixed since the disk was built, or since accept(). */
+	state_put_u64(w, "sectors", blk_file_sectors(&blk->file));
 	state_put_u32(w, "block-len", blk->file.block_len);
 	state_put_u32(w, "read-only", blk->file.read_only);
 	state_put_u32(w, "queue-size", blk->virtio.queues[0].max_size);
@@ -46,7 +56,7 @@ static void blk_describe(struct device *dev, struct state_writer *w)
 	state_put_blob(w, "config", blk->config, sizeof(blk->config));
 }
 
-/* What the source has shown its guest. */
+/* The disk as the source has shown it to its guest. */
 struct blk_description {
 	uint64_t n_sectors, offered;
 	uint32_t block_len, read_only, queue_size;
@@ -58,7 +68,7 @@ static int blk_compare(struct blk *blk, const struct blk_description *d, struct 
 	const struct blk_file *f = &blk->file;
 	int ret = 0;
 
-	if (d->n_sectors != blk->n_sectors)
+	if (d->n_sectors != blk_file_sectors(f))
 		ret = error_add(err, -ENOTSUP,
 				"%s: the guest's disk has %llu bytes, %s has %llu: it is not the same",
 				blk->name, (unsigned long long)d->n_sectors << BLK_SECTOR_SHIFT, f->path,
@@ -73,7 +83,7 @@ static int blk_compare(struct blk *blk, const struct blk_description *d, struct 
 	if (d->queue_size > BLK_RING_SIZE || !is_power_of_2(d->queue_size))
 		ret = error_add(err, -ENOTSUP, "%s: the queue has up to %u entries, here it takes %u",
 				blk->name, d->queue_size, BLK_RING_SIZE);
-	if (blk_features_kept(d->offered & ~blk->offered, blk->name, err) < 0)
+	if (blk_config_refuse_missing(d->offered & ~blk->offered, blk->name, err) < 0)
 		ret = -ENOTSUP;
 	if (ret == 0 && !blk_config_kept(f, d->offered, d->config))
 		ret = error_add(err, -ENOTSUP, "%s: the guest has been shown other limits than %s has here",
@@ -99,38 +109,56 @@ static int blk_accept(struct device *dev, struct state_node *node)
 	if (ret < 0)
 		return ret;
 	blk->offered = d.offered;
-	/* The guest goes on by what it has read. */
+	/* The guest goes on with the configuration that it has read at the source. */
 	memcpy(blk->config, d.config, sizeof(blk->config));
 	queue_size = (uint16_t)d.queue_size;
 	virtio_pci_limit(&blk->virtio, 1, &queue_size, d.offered);
 	return 0;
 }
 
-/* Sends the state once: a destination does the same with it each time, see warm_load. */
+/* Sends an empty state once, for it only tells the destination to try its storage: see blk_warm_load(). */
 static int blk_warm_save(struct device *dev, struct state_writer *w, bool first)
 {
-	/* An answer that the migration before this one has not waited for says nothing about now. */
+	/* An answer that an earlier migration did not wait for says nothing about the storage as it is now.
+	 */
 	if (first)
 		container_of(dev, struct blk, device)->asking = false;
 	return first;
 }
 
+/* Makes a number of what the file begins with, by FNV-1a: it tells mistakes, not malice. The bounce buffer is
+ * free, for the thread is at no request. */
+static int blk_read_fingerprint(struct blk_file *f, uint64_t *fingerprint)
+{
+	size_t len = min_u64(f->len, BLK_FINGERPRINT_LEN);
+	struct iovec iov = { .iov_base = f->bounce, .iov_len = len };
+	int ret = blk_file_read(f, &iov, 1, 0);
+
+	*fingerprint = UINT64_C(0xcbf29ce484222325);
+	for (size_t i = 0; ret == 0 && i < len; i++)
+		*fingerprint = (*fingerprint ^ f->bounce[i]) * UINT64_C(0x100000001b3);
+	return ret;
+}
+
 static int blk_read_beginning(struct blk *blk, struct error *err)
 {
-	int ret = blk_file_fingerprint(&blk->file, &blk->fingerprint);
+	int ret = blk_read_fingerprint(&blk->file, &blk->fingerprint);
 
 	return ret < 0 ? error_add(err, ret, "%s: cannot read the beginning of %s: %s", blk->name,
 				   blk->file.path, strerror(-ret))
 		       : 0;
 }
 
-static int blk_warm_job(struct blk *blk, struct error *err)
+static int blk_warm_job(void *arg, struct error *err)
 {
+	struct blk *blk = arg;
+
 	blk_file_drop_cache(&blk->file);
 	return blk_read_beginning(blk, err);
 }
 
-/* Also finds out, while the guest runs at the source, whether its storage answers here. */
+/* Drops the cache ahead of time, and finds out, while the guest runs at the source, whether its storage
+ * answers here. */
 static int blk_warm_load(struct device *dev, struct state_node *node)
 {
 	struct blk *blk = container_of(dev, struct blk, device);
@@ -139,23 +167,27 @@ static int blk_warm_load(struct device *dev, struct state_node *node)
 	return ret < 0 ? ret : blk_job_run(&blk->job, blk_warm_job, end_of(BLK_WARM_MS), node->err);
 }
 
-/* Writes back beside the guest's requests. A failure is found again in pause(), or by the guest. */
-static int blk_sync_job(struct blk *blk, struct error *err)
+/* Writes back beside the guest's requests. A failure is kept, and found again after pause(). */
+static int blk_sync_job(void *arg, struct error *err)
 {
+	struct blk *blk = arg;
+
 	if (blk_file_write_back(&blk->file) < 0)
 		log_limited(&blk->log_limit, LOG_DEBUG, "%s: writing back ahead of time failed", blk->name);
 	return 0;
 }
 
-/* Finds out whether storage answers: in its turn behind the request that the thread is at, and through the
- * storage. */
-static int blk_answer_job(struct blk *blk, struct error *err)
+/* Finds out whether the storage answers, by reading. The thread comes to that behind its request. */
+static int blk_answer_job(void *arg, struct error *err)
 {
+	struct blk *blk = arg;
+
 	return blk_read_beginning(blk, err);
 }
 
-static int blk_rest_job(struct blk *blk, struct error *err)
+static int blk_rest_job(void *arg, struct error *err)
 {
+	struct blk *blk = arg;
 	int ret = blk_file_write_back(&blk->file);
 
 	if (ret < 0)
@@ -181,7 +213,7 @@ static int blk_settle_running(struct blk *blk, uint64_t until_ns, struct error *
 	if (!blk->asking) {
 		blk->asking = true;
 		blk->asked_ns = now_ns();
-		/* A job that is still under way tells as much. */
+		/* A job of an earlier question that is still under way tells as much as a new one. */
 		if (blk_job_done(&blk->sync_job, 0))
 			blk_job_post(&blk->sync_job, blk_sync_job);
 		if (blk_job_done(&blk->job, 0))
@@ -192,14 +224,14 @@ static int blk_settle_running(struct blk *blk, uint64_t until_ns, struct error *
 	if (!blk_job_done(&blk->sync_job, until_ns))
 		return blk_still_asking(blk, BLK_SYNC_MS, err);
 	blk->asking = false;
-	return blk->job.call.ret < 0 ? error_add(err, blk->job.call.ret, "%s", blk->job.err.text) : 0;
+	return blk_job_result(&blk->job, err);
 }
 
 static int blk_settle(struct device *dev, uint64_t until_ns, struct error *err)
 {
 	struct blk *blk = container_of(dev, struct blk, device);
 
-	if (!blk->paused)
+	if (!blk->thread.paused)
 		return blk_settle_running(blk, until_ns, err);
 	if (!blk_job_done(&blk->job, until_ns))
 		return -EAGAIN;
@@ -209,28 +241,30 @@ static int blk_settle(struct device *dev, uint64_t until_ns, struct error *err)
 		if (!blk_job_done(&blk->job, until_ns))
 			return -EAGAIN;
 	}
-	/* A guest whose writes were lost is not moved on to where it would never hear of it. */
-	return blk->job.call.ret < 0 ? error_add(err, blk->job.call.ret, "%s", blk->job.err.text) : 0;
+	/* A guest whose writes were lost is not moved, for it would never hear of that elsewhere. */
+	return blk_job_result(&blk->job, err);
 }
 
 static void blk_pause(struct device *dev)
 {
 	struct blk *blk = container_of(dev, struct blk, device);
 
-	blk->paused = true;
+	blk->thread.paused = true;
 	blk->asking = false;
 	blk->resting = blk_job_done(&blk->job, 0);
 	if (blk->resting)
 		blk_job_post(&blk->job, blk_rest_job);
 }
 
-static int blk_unlock_job(struct blk *blk, struct error *err)
+static int blk_unlock_job(void *arg, struct error *err)
 {
+	struct blk *blk = arg;
+
 	blk_file_unlock(&blk->file);
 	return 0;
 }
 
-/* On the caller's thread: the disk's own has nothing to do since settle(). */
+/* Runs on the caller's thread, for the disk's own has nothing to do since settle(). */
 static void blk_save(struct device *dev, struct state_writer *w)
 {
 	struct blk *blk = container_of(dev, struct blk, device);
@@ -241,12 +275,12 @@ static void blk_save(struct device *dev, struct state_writer *w)
 	state_begin(w, "virtio");
 	virtio_pci_save(&blk->virtio, w);
 	state_end(w);
-	if (blk->has_ring && !blk->broken) {
+	if (blk->ring.has_ring && !blk->ring.broken) {
 		state_begin(w, "ring");
-		vring_save(&blk->vring, w);
+		vring_save(&blk->ring.vring, w);
 		state_end(w);
 	}
-	/* Where the state of another disk could not be written this one keeps its lock. */
+	/* A disk keeps its lock where the state of another could not be written. */
 	if (w->ret < 0)
 		return;
 	blk->let_go = true;
@@ -257,7 +291,7 @@ static void blk_save(struct device *dev, struct state_writer *w)
 	}
 }
 
-/* A guest's state as it comes to a destination. */
+/* A guest's state as it comes to a destination, read before any of it is applied. */
 struct blk_arrival {
 	uint64_t fingerprint;
 	struct virtio_pci_loaded virtio;
@@ -269,7 +303,7 @@ static int blk_read_ring(struct blk *blk, struct blk_arrival *a, struct state_no
 {
 	struct state_node ring;
 
-	if (blk_find_ring(blk, a->virtio.accepted, &a->virtio.queues[0], &a->vring, node->err) < 0)
+	if (blk_ring_find(&blk->ring, a->virtio.accepted, &a->virtio.queues[0], &a->vring, node->err) < 0)
 		return -EINVAL;
 	a->has_ring = true;
 	if (state_child(&ring, node, "ring") < 0 || vring_load(&a->vring, &ring) < 0 ||
@@ -281,7 +315,6 @@ static int blk_read_ring(struct blk *blk, struct blk_arrival *a, struct state_no
 	return 0;
 }
 
-/* Changes nothing of the disk's. */
 static int blk_read_arrival(struct blk *blk, struct blk_arrival *a, struct state_node *node)
 {
 	struct state_node virtio;
@@ -292,15 +325,16 @@ static int blk_read_arrival(struct blk *blk, struct blk_arrival *a, struct state
 	    virtio_pci_get(&blk->virtio, &virtio, &a->virtio) < 0 || state_finish(&virtio) < 0)
 		return -EINVAL;
 	a->started = a->virtio.status & VIRTIO_CONFIG_S_DRIVER_OK;
-	/* A driver that had to reset its device still has to. */
+	/* A driver that had to reset the disk at the source has to here, too. */
 	a->broken = a->started && a->virtio.status & VIRTIO_CONFIG_S_NEEDS_RESET;
 	if (a->started && !a->broken && a->virtio.queues[0].enabled && blk_read_ring(blk, a, node) < 0)
 		return -EINVAL;
 	return state_finish(node);
 }
 
-static int blk_take_job(struct blk *blk, struct error *err)
+static int blk_take_job(void *arg, struct error *err)
 {
+	struct blk *blk = arg;
 	int ret = blk_file_lock(&blk->file, err);
 
 	if (ret < 0)
@@ -309,7 +343,7 @@ static int blk_take_job(struct blk *blk, struct error *err)
 	return blk_read_beginning(blk, err);
 }
 
-/* Compares the beginnings: an operator can name another disk of the same size. */
+/* Takes the lock and compares the beginnings, for an operator can name another disk of the same size. */
 static int blk_take(struct blk *blk, uint64_t fingerprint, struct error *err)
 {
 	int ret = blk_job_run(&blk->job, blk_take_job, end_of(BLK_TAKE_MS), err);
@@ -322,7 +356,7 @@ static int blk_take(struct blk *blk, uint64_t fingerprint, struct error *err)
 	return ret;
 }
 
-/* On the caller's thread: the disk's own has nothing to do before resume(). */
+/* Runs on the caller's thread, for the disk's own has nothing to do before resume(). */
 static int blk_load(struct device *dev, struct state_node *node)
 {
 	struct blk *blk = container_of(dev, struct blk, device);
@@ -337,15 +371,15 @@ static int blk_load(struct device *dev, struct state_node *node)
 	}
 	virtio_pci_set(&blk->virtio, &a.virtio);
 	blk->started = a.started;
-	blk->broken = a.broken;
-	blk->features = a.started ? a.virtio.accepted : 0;
-	blk->has_ring = a.has_ring;
-	blk->vring = a.vring;
+	blk->ring.broken = a.broken;
+	blk_ring_set(&blk->ring, a.started ? a.virtio.accepted : 0, a.has_ring ? &a.vring : NULL);
 	return 0;
 }
 
-static int blk_lock_job(struct blk *blk, struct error *err)
+static int blk_lock_job(void *arg, struct error *err)
 {
+	struct blk *blk = arg;
+
 	return blk_file_lock(&blk->file, err);
 }
 
@@ -361,28 +395,23 @@ static int blk_reclaim(struct device *dev, struct error *err)
 	return ret;
 }
 
-static int blk_attach_job(struct blk *blk, struct error *err)
-{
-	blk_attach(blk);
-	return 0;
-}
-
 static void blk_resume(struct device *dev, bool arrived)
 {
 	struct blk *blk = container_of(dev, struct blk, device);
 
-	blk->paused = false;
-	/* The thread is idle since load(). */
-	if (arrived && blk->started && !blk->broken)
-		blk_job_post(&blk->job, blk_attach_job);
-	loop_signal(blk->virtio.queues[0].kick_fd);
-	/* A signal may have been on its way when state was saved; one too many does no harm. */
+	blk->thread.paused = false;
+	if (arrived && blk->started && !blk->ring.broken)
+		blk_driver_start(blk);
+	blk_ring_kick(&blk->ring);
+	/* An interrupt may have been on its way when state was saved; one too many does no harm. */
 	virtio_pci_notify_queue(&blk->virtio, 0);
 }
 
-static int blk_release_job(struct blk *blk, struct error *err)
+static int blk_release_job(void *arg, struct error *err)
 {
-	blk_detach(blk);
+	struct blk *blk = arg;
+
+	blk_ring_detach(&blk->ring);
 	blk_file_close(&blk->file);
 	return 0;
 }
@@ -392,10 +421,17 @@ static void blk_release(struct device *dev)
 	struct blk *blk = container_of(dev, struct blk, device);
 	struct error err = { 0 };
 
-	/* Where the storage answers too late, the lock is given back when it does, behind the requests
-	 * before: also a lock that a late load() takes. */
+	/* Where the storage answers too late, the lock is given back when it does, behind all that was posted
+	 * before. So is a lock that a late load() takes. */
 	if (blk_job_run(&blk->release_job, blk_release_job, end_of(BLK_LOCK_MS), &err) < 0)
 		log_warn("%s", err.text);
+}
+
+void blk_migrate_init(struct blk *blk)
+{
+	blk_job_init(&blk->job, &blk->thread, blk);
+	blk_job_init(&blk->release_job, &blk->thread, blk);
+	blk_job_init(&blk->sync_job, &blk->sync_thread, blk);
 }
 
 const struct device_ops blk_device_ops = {

@@ -1,67 +1,31 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Bytes between a disk's file and guest memory.
+ * Bytes between a disk's file and memory.
  *
- * Direct I/O takes only what is aligned, in memory and in the file, to what the storage asks for, which may
- * be more than the sector that a guest may write. The rest goes through a buffer that is aligned; where a
- * write begins or ends within a block of the storage, the block is read first and written back whole.
+ * Direct I/O takes only buffers and ranges that are aligned as the storage asks for, which may be more than
+ * the sector that a guest may write. The rest goes through the bounce buffer, which is aligned: where a write
+ * begins or ends within a block of the storage, the block is read first and written back whole.
  *
- * The detour uses direct I/O, too, and not the page cache by a second descriptor: the kernel does not promise
- * that a cached page and a direct write beside it see each other, and another host sees neither. Nothing is
- * lost by it: requests come one at a time, on one thread, so no other write of the guest's is in the same
- * block meanwhile, and nobody else writes a file that is locked. A block of the storage is written as a whole
- * or not at all, as on a disk that shows sectors of 512 bytes over larger ones of its own.
+ * The bounce buffer goes out by direct I/O, too, and not through the page cache by a second descriptor: the
+ * kernel does not promise that a cached page and a direct write beside it see each other, and another host
+ * sees neither. Nothing is lost by it: requests come one at a time, on one thread, so no other write of the
+ * guest is in the same block meanwhile, and nobody else writes a file that is locked. A block of the storage
+ * is written as a whole or not at all, as on a disk that shows sectors of 512 bytes over larger ones.
  */
 #define _GNU_SOURCE
-#include "devices/blk/blk_priv.h"
+#include "devices/blk/transfer.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/resource.h>
 
-void blk_iov_skip(struct iovec **iov, unsigned int *n, size_t len)
-{
-	while (len > 0 && *n > 0) {
-		size_t part = min_u64(len, (*iov)->iov_len);
+#include "devices/blk/iov.h"
 
-		(*iov)->iov_base = (uint8_t *)(*iov)->iov_base + part;
-		(*iov)->iov_len -= part;
-		len -= part;
-		if ((*iov)->iov_len == 0) {
-			(*iov)++;
-			(*n)--;
-		}
-	}
-}
+_Static_assert(2 * BLK_MAX_ALIGN <= BLK_BOUNCE_LEN, "the buffer holds both edges of a request");
+_Static_assert(BLK_BOUNCE_LEN % BLK_MAX_ALIGN == 0, "the buffer holds whole blocks of any storage");
 
-void blk_iov_copy(struct iovec **iov, unsigned int *n, uint8_t *data, size_t len, bool to_iov)
-{
-	while (len > 0 && *n > 0) {
-		size_t part = min_u64(len, (*iov)->iov_len);
-
-		memcpy(to_iov ? (*iov)->iov_base : data, to_iov ? data : (*iov)->iov_base, part);
-		blk_iov_skip(iov, n, part);
-		data += part;
-		len -= part;
-	}
-}
-
-unsigned int blk_iov_cut(struct iovec **iov, unsigned int *n, size_t len, struct iovec *piece)
-{
-	unsigned int n_piece = 0;
-
-	while (len > 0 && *n > 0) {
-		size_t part = min_u64(len, (*iov)->iov_len);
-
-		piece[n_piece++] = (struct iovec){ .iov_base = (*iov)->iov_base, .iov_len = part };
-		blk_iov_skip(iov, n, part);
-		len -= part;
-	}
-	return n_piece;
-}
-
-/* Leaves direct I/O for a storage that takes less than it says. All that was written so far went around the
- * page cache, which has nothing of the file, so the file can go through it from here on. */
+/* Leaves direct I/O for a storage that takes less than it says. The page cache has nothing of the file, for
+ * all that was written so far went around it, so the file can go through it from here on. */
 static int blk_file_end_direct(struct blk_file *f)
 {
 	int flags = fcntl(f->fd, F_GETFL);
@@ -76,16 +40,7 @@ static int blk_file_end_direct(struct blk_file *f)
 	return 0;
 }
 
-static uint64_t blk_iov_len(const struct iovec *iov, unsigned int n)
-{
-	uint64_t len = 0;
-
-	for (unsigned int i = 0; i < n; i++)
-		len += iov[i].iov_len;
-	return len;
-}
-
-/* Tells whether the kernel cuts a write at the limit on the size of files, which leaves it misaligned. */
+/* Whether the limit on the size of files (RLIMIT_FSIZE) cuts the write, which leaves it misaligned. */
 static bool blk_file_cuts(const struct blk_file *f, const struct iovec *iov, unsigned int n, uint64_t offset)
 {
 	struct rlimit limit;
@@ -142,7 +97,7 @@ static int blk_file_move_bounce(struct blk_file *f, bool write, uint64_t at, uin
 	return blk_file_move_all(f, write, &iov, 1, offset + at);
 }
 
-/* Reads the blocks in which [from, to) of the bounce buffer begins and ends, but for its own bytes' sake.
+/* Reads the blocks in which [from, to) of the bounce buffer begins and ends, for the bytes around the range.
  * The buffer's first byte is @offset of the file. */
 static int blk_file_read_edges(struct blk_file *f, uint64_t from, uint64_t to, uint64_t offset)
 {
@@ -169,12 +124,12 @@ static int blk_file_bounce(struct blk_file *f, bool write, struct iovec *iov, un
 		if (write) {
 			ret = blk_file_read_edges(f, from, to, start);
 			if (ret == 0)
-				blk_iov_copy(&iov, &n, f->bounce + from, to - from, false);
+				blk_iov_get(&iov, &n, f->bounce + from, to - from);
 		}
 		if (ret == 0)
 			ret = blk_file_move_bounce(f, write, 0, align_up(to, block), start);
 		if (ret == 0 && !write)
-			blk_iov_copy(&iov, &n, f->bounce + from, to - from, true);
+			blk_iov_put(&iov, &n, f->bounce + from, to - from);
 		offset += to - from;
 		left -= to - from;
 	}
@@ -195,9 +150,20 @@ static bool blk_file_takes(const struct blk_file *f, const struct iovec *iov, un
 	return bases % f->limits.mem_align == 0 && units % f->limits.offset_align == 0;
 }
 
-int blk_file_transfer(struct blk_file *f, bool write, struct iovec *iov, unsigned int n, uint64_t offset)
+static int blk_file_transfer(struct blk_file *f, bool write, struct iovec *iov, unsigned int n,
+			     uint64_t offset)
 {
 	if (blk_file_takes(f, iov, n, offset))
 		return blk_file_move_all(f, write, iov, n, offset);
 	return blk_file_bounce(f, write, iov, n, offset);
+}
+
+int blk_file_read(struct blk_file *f, struct iovec *iov, unsigned int n, uint64_t offset)
+{
+	return blk_file_transfer(f, false, iov, n, offset);
+}
+
+int blk_file_write(struct blk_file *f, struct iovec *iov, unsigned int n, uint64_t offset)
+{
+	return blk_file_transfer(f, true, iov, n, offset);
 }

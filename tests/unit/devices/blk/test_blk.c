@@ -44,7 +44,7 @@ int fallocate(int fd, int mode, off_t offset, off_t len)
 	return fail_allocate ? -1 : (int)syscall(SYS_fallocate, fd, mode, offset, len);
 }
 
-static char path[64];
+static char path[DISK_PATH];
 
 /* In the place of what asks the host. Of this machine's storage nothing is known: direct I/O of its own may
  * want more. */
@@ -64,11 +64,10 @@ static int setup_with(void **state, bool direct)
 {
 	struct disk_guest *g = calloc(1, sizeof(*g));
 
-	snprintf(path, sizeof(path), "/var/tmp/ferry-blk-%d", (int)getpid());
 	no_direct = !direct;
-	make_disk(path, DISK_LEN);
+	make_disk(path, "blk", DISK_LEN);
 	fail_flush = fail_write = fail_allocate = 0;
-	disk_guest_init(g, path, false, false);
+	disk_guest_init(g, path, WRITTEN);
 	/* The machine's folder can be one that does without. */
 	assert_false(no_direct && g->blk->file.direct);
 	disk_start(g, ALL);
@@ -97,7 +96,7 @@ static int teardown(void **state)
 	return 0;
 }
 
-static void test_what_the_guest_sees(void **state)
+static void the_guest_sees_a_disk_of_its_length_and_its_bounds(void **state)
 {
 	struct disk_guest *g = *state;
 	char id[VIRTIO_BLK_ID_BYTES + 1] = { 0 };
@@ -138,7 +137,7 @@ static void assert_round_trip(struct disk_guest *g, uint64_t sector, uint64_t at
 	free(back);
 }
 
-static void test_read_and_write(void **state)
+static void what_is_written_is_read_back_aligned_or_not(void **state)
 {
 	struct disk_guest *g = *state;
 
@@ -153,7 +152,7 @@ static void test_read_and_write(void **state)
 }
 
 /* Header, data and status cut anywhere, in direct and indirect descriptors. */
-static void test_any_layout(void **state)
+static void a_request_may_be_cut_into_buffers_anywhere(void **state)
 {
 	struct disk_guest *g = *state;
 	uint8_t back[1024];
@@ -171,7 +170,7 @@ static void test_any_layout(void **state)
 		fill(g, 0, 1024, 77 + i);
 		memcpy(p + 16, bytes_at(g, DATA, 3), 3);
 		/* The data is 3 bytes behind the header and 1021 at DATA. */
-		submit(g, out, 4, 1, i);
+		(i ? submit_indirect : submit)(g, out, 4, 1);
 		assert_int_equal(finish_in(g, &len, FAKE_PATIENCE_MS), VIRTIO_BLK_S_OK);
 		assert_int_equal(len, 1);
 		host_read(path, 40 * 512, back, sizeof(back));
@@ -184,7 +183,7 @@ static void test_any_layout(void **state)
 			header, { DATA + 4096, 1 }, { DATA + 8192, 1000 }, { DATA + 16384, 24 }
 		};
 
-		submit(g, in, 1, 3, i);
+		(i ? submit_indirect : submit)(g, in, 1, 3);
 		assert_int_equal(finish_in(g, &len, FAKE_PATIENCE_MS), VIRTIO_BLK_S_OK);
 		assert_int_equal(len, 1025);
 		assert_memory_equal(back, bytes_at(g, DATA + 4096, 1), 1);
@@ -193,7 +192,7 @@ static void test_any_layout(void **state)
 	}
 }
 
-static void test_bounds(void **state)
+static void a_request_beyond_the_end_or_for_part_of_a_sector_is_refused(void **state)
 {
 	static const struct {
 		uint64_t sector;
@@ -227,7 +226,7 @@ static void test_bounds(void **state)
 	assert_int_equal(n_calls, 0);
 }
 
-static void test_discard_and_zeroes(void **state)
+static void a_discard_makes_a_hole_and_zeroes_are_read_back(void **state)
 {
 	static const int errors[] = { 0, EOPNOTSUPP };
 	static const uint32_t types[] = { VIRTIO_BLK_T_DISCARD, VIRTIO_BLK_T_WRITE_ZEROES,
@@ -261,11 +260,11 @@ static void test_discard_and_zeroes(void **state)
 	free(zero);
 }
 
-static void test_wrong_ranges(void **state)
+static void ranges_beyond_what_the_driver_was_told_are_refused(void **state)
 {
 	const uint32_t discard = VIRTIO_BLK_T_DISCARD, zeroes = VIRTIO_BLK_T_WRITE_ZEROES;
 	struct disk_guest *g = *state;
-	uint8_t *p = bytes_at(g, DATA, 32 * BLK_RANGE_LEN);
+	uint8_t *p = bytes_at(g, DATA, 32 * RANGE_LEN);
 
 	assert_int_equal(request_range(g, discard, 0, 8, 1), VIRTIO_BLK_S_UNSUPP);
 	assert_int_equal(request_range(g, zeroes, 0, 8, 2), VIRTIO_BLK_S_UNSUPP);
@@ -277,21 +276,21 @@ static void test_wrong_ranges(void **state)
 	assert_int_equal(request_range(g, zeroes, UINT64_MAX - 7, 8, 0), VIRTIO_BLK_S_IOERR);
 	assert_int_equal(request(g, discard, 0, 0, 15), VIRTIO_BLK_S_IOERR);
 	assert_int_equal(request(g, discard, 0, 0, 17), VIRTIO_BLK_S_IOERR);
-	memset(p, 0, 32 * BLK_RANGE_LEN);
-	assert_int_equal(request(g, discard, 0, 0, 17 * BLK_RANGE_LEN), VIRTIO_BLK_S_IOERR);
-	assert_int_equal(request(g, zeroes, 0, 0, 2 * BLK_RANGE_LEN), VIRTIO_BLK_S_IOERR);
+	memset(p, 0, 32 * RANGE_LEN);
+	assert_int_equal(request(g, discard, 0, 0, 17 * RANGE_LEN), VIRTIO_BLK_S_IOERR);
+	assert_int_equal(request(g, zeroes, 0, 0, 2 * RANGE_LEN), VIRTIO_BLK_S_IOERR);
 	assert_int_equal(n_calls, 0);
 	/* Nothing at all, and as many as there may be. */
 	assert_int_equal(request(g, discard, 0, 0, 0), VIRTIO_BLK_S_OK);
 	for (unsigned int i = 0; i < 16; i++) {
-		put_le64(p + i * BLK_RANGE_LEN, i * 8);
-		put_le32(p + i * BLK_RANGE_LEN + 8, 8);
+		put_le64(p + i * RANGE_LEN, i * 8);
+		put_le32(p + i * RANGE_LEN + 8, 8);
 	}
-	assert_int_equal(request(g, discard, 0, 0, 16 * BLK_RANGE_LEN), VIRTIO_BLK_S_OK);
+	assert_int_equal(request(g, discard, 0, 0, 16 * RANGE_LEN), VIRTIO_BLK_S_OK);
 	assert_string_equal(calls, "HHHHHHHHHHHHHHHH");
 }
 
-static void test_flush(void **state)
+static void a_flush_reaches_the_storage_in_its_turn(void **state)
 {
 	struct disk_guest *g = *state;
 
@@ -317,7 +316,7 @@ static void test_flush(void **state)
 
 		if (i % 3 == 2)
 			segs[1] = segs[2];
-		submit(g, segs, i % 3 == 2 ? 1 : 2, 1, false);
+		submit(g, segs, i % 3 == 2 ? 1 : 2, 1);
 	}
 	for (unsigned int i = 0; i < 12; i++)
 		assert_int_equal(finish(g), VIRTIO_BLK_S_OK);
@@ -325,7 +324,7 @@ static void test_flush(void **state)
 }
 
 /* A driver that does not know of flushes takes what is completed for stable. */
-static void test_without_flush(void **state)
+static void a_driver_without_flush_finds_each_write_stable(void **state)
 {
 	struct disk_guest *g = *state;
 
@@ -341,7 +340,7 @@ static void test_without_flush(void **state)
 	assert_int_equal(request_range(g, VIRTIO_BLK_T_WRITE_ZEROES, 0, 8, 0), VIRTIO_BLK_S_OK);
 }
 
-static void test_hostile(void **state)
+static void a_request_that_makes_no_sense_is_an_error_of_its_own(void **state)
 {
 	static const uint32_t types[] = { 2, 3, 5, 6, 7, 9, 10, 12, 14, 0x80000000, UINT32_MAX };
 	struct disk_guest *g = *state;
@@ -360,20 +359,20 @@ static void test_hostile(void **state)
 	header = new_header(g, VIRTIO_BLK_T_FLUSH, 0);
 	status = new_status(g);
 	struct virtio_seg segs[] = { { header.addr, 15 }, status };
-	submit(g, segs, 1, 1, false);
+	submit(g, segs, 1, 1);
 	assert_int_equal(finish(g), VIRTIO_BLK_S_IOERR);
-	submit(g, &segs[1], 0, 1, false);
+	submit(g, &segs[1], 0, 1);
 	assert_int_equal(finish(g), VIRTIO_BLK_S_IOERR);
 	/* The kind of buffer that does not go with the type. */
 	segs[0] = new_header(g, VIRTIO_BLK_T_OUT, 0);
 	segs[1] = (struct virtio_seg){ DATA, 513 };
-	submit(g, segs, 1, 1, false);
+	submit(g, segs, 1, 1);
 	assert_int_equal(finish(g), VIRTIO_BLK_S_OK);
 	assert_int_equal(n_calls, 0);
 
 	/* What breaks the ring stops the disk, until its driver's reset. */
 	segs[0].addr = GUEST_MEM;
-	submit(g, segs, 1, 1, false);
+	submit(g, segs, 1, 1);
 	assert_int_equal(finish_in(g, &len, 50), TIMED_OUT);
 	assert_int_equal(disk_status(g), BROKEN);
 	disk_start(g, ALL);
@@ -381,13 +380,15 @@ static void test_hostile(void **state)
 }
 
 /* Not in guest memory, or nowhere: a disk that nobody can ask, until the reset. */
-static void test_ring_outside(void **state)
+static void a_ring_outside_memory_stops_the_disk_until_the_reset(void **state)
 {
 	struct disk_guest *g = *state;
 
 	for (unsigned int i = 0; i < 2; i++) {
 		disk_negotiate(g, ALL);
-		set_up_ring(g, BLK_RING_SIZE, i == 0 ? GUEST_MEM : RING, i == 0);
+		set_up_ring(g, i == 0 ? GUEST_MEM : RING);
+		if (i == 0)
+			enable_ring(g);
 		reg_write(g, g->common + VIRTIO_PCI_COMMON_STATUS, DRIVER_OK, 1);
 		assert_int_equal(disk_status(g), i == 0 ? BROKEN : DRIVER_OK);
 		reg_write(g, g->notify, 0, 2);
@@ -396,7 +397,7 @@ static void test_ring_outside(void **state)
 	assert_round_trip(g, 0, 0, 512);
 }
 
-static void test_marks_what_it_reads(void **state)
+static void pages_that_a_request_fills_are_marked_dirty(void **state)
 {
 	struct disk_guest *g = *state;
 	struct memory *m = &g->host->vm.memory;
@@ -416,13 +417,13 @@ static void test_marks_what_it_reads(void **state)
 	memory_log_stop(m);
 }
 
-static void test_read_only(void **state)
+static void a_disk_that_is_only_read_is_never_written(void **state)
 {
 	struct disk_guest *g = *state, ro = { 0 };
 	uint8_t back[512], zero[512] = { 0 };
 
 	disk_guest_exit(g);
-	disk_guest_init(&ro, path, true, false);
+	disk_guest_init(&ro, path, READ_ONLY);
 	disk_start(&ro, ALL);
 	assert_true(virtio_has(ro.features, VIRTIO_BLK_F_RO));
 	assert_false(virtio_has(ro.features, VIRTIO_BLK_F_DISCARD));
@@ -436,11 +437,11 @@ static void test_read_only(void **state)
 	host_read(path, 0, back, 512);
 	assert_memory_equal(back, zero, 512);
 	disk_guest_exit(&ro);
-	disk_guest_init(g, path, false, false);
+	disk_guest_init(g, path, WRITTEN);
 }
 
 /* A file that has become shorter behind our back is an error, not a signal nor zeroes. */
-static void test_shrunk(void **state)
+static void a_file_that_became_shorter_is_an_error_of_the_request(void **state)
 {
 	struct disk_guest *g = *state;
 
@@ -449,52 +450,52 @@ static void test_shrunk(void **state)
 	assert_int_equal(request(g, VIRTIO_BLK_T_IN, 0, 0, 1024), VIRTIO_BLK_S_OK);
 }
 
-static void assert_not_opened(const char *at, bool read_only, const char *reason)
+static void assert_not_opened(const char *at, unsigned int how, const char *reason)
 {
 	struct disk_guest g;
 	struct error err;
 
-	assert_true(disk_guest_try(&g, at, read_only, false, &err) < 0);
+	assert_true(disk_guest_try(&g, at, how, &err) < 0);
 	if (!strstr(err.text, reason) || strchr(err.text, '\n'))
 		fail_msg("'%s' is not in: %s", reason, err.text);
 	disk_guest_exit(&g);
 }
 
-static void test_locks(void **state)
+static void a_disk_has_one_writer_or_any_number_of_readers(void **state)
 {
 	struct disk_guest *g = *state, readers[2];
 
-	assert_not_opened(path, false, "is locked by another process that uses it");
-	assert_not_opened(path, true, "is locked by another process that writes it");
+	assert_not_opened(path, WRITTEN, "is locked by another process that uses it");
+	assert_not_opened(path, READ_ONLY, "is locked by another process that writes it");
 	/* For a guest that is still to come. */
-	disk_guest_init(&readers[0], path, false, true);
+	disk_guest_init(&readers[0], path, ARRIVING);
 	disk_guest_exit(&readers[0]);
 	disk_guest_exit(g);
-	disk_guest_init(&readers[0], path, true, false);
-	disk_guest_init(&readers[1], path, true, false);
-	assert_not_opened(path, false, "is locked");
+	disk_guest_init(&readers[0], path, READ_ONLY);
+	disk_guest_init(&readers[1], path, READ_ONLY);
+	assert_not_opened(path, WRITTEN, "is locked");
 	disk_guest_exit(&readers[0]);
-	assert_not_opened(path, false, "is locked");
+	assert_not_opened(path, WRITTEN, "is locked");
 	disk_guest_exit(&readers[1]);
-	disk_guest_init(g, path, false, false);
+	disk_guest_init(g, path, WRITTEN);
 }
 
-static void test_no_disk(void **state)
+static void what_cannot_be_a_disk_is_refused_with_the_reason(void **state)
 {
 	char fifo[80];
 
-	assert_not_opened("/nowhere/disk", false, "cannot open the disk /nowhere/disk: No such file");
-	assert_not_opened("/var/tmp", false, "the disk /var/tmp is a directory");
-	assert_not_opened("/var/tmp", true, "the disk /var/tmp is a directory");
-	assert_not_opened("/dev/null", false, "/dev/null is not a file");
+	assert_not_opened("/nowhere/disk", WRITTEN, "cannot open the disk /nowhere/disk: No such file");
+	assert_not_opened("/var/tmp", WRITTEN, "the disk /var/tmp is a directory");
+	assert_not_opened("/var/tmp", READ_ONLY, "the disk /var/tmp is a directory");
+	assert_not_opened("/dev/null", WRITTEN, "/dev/null is not a file");
 	snprintf(fifo, sizeof(fifo), "%s-fifo", path);
 	assert_int_equal(mkfifo(fifo, 0600), 0);
-	assert_not_opened(fifo, true, "is not a file");
+	assert_not_opened(fifo, READ_ONLY, "is not a file");
 	unlink(fifo);
 	assert_int_equal(truncate(path, 0), 0);
-	assert_not_opened(path, false, "is empty");
+	assert_not_opened(path, WRITTEN, "is empty");
 	assert_int_equal(truncate(path, 513), 0);
-	assert_not_opened(path, false, "has 513 bytes, which is not a multiple of 512");
+	assert_not_opened(path, WRITTEN, "has 513 bytes, which is not a multiple of 512");
 }
 
 #define BOTH(test)                                                                                           \
@@ -504,21 +505,25 @@ static void test_no_disk(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_what_the_guest_sees, setup, teardown),
-		BOTH(test_read_and_write),
-		BOTH(test_any_layout),
-		BOTH(test_bounds),
-		BOTH(test_discard_and_zeroes),
-		BOTH(test_wrong_ranges),
-		BOTH(test_flush),
-		cmocka_unit_test_setup_teardown(test_without_flush, setup, teardown),
-		BOTH(test_hostile),
-		cmocka_unit_test_setup_teardown(test_ring_outside, setup, teardown),
-		BOTH(test_marks_what_it_reads),
-		BOTH(test_read_only),
-		BOTH(test_shrunk),
-		BOTH(test_locks),
-		cmocka_unit_test_setup_teardown(test_no_disk, setup, teardown),
+		cmocka_unit_test_setup_teardown(the_guest_sees_a_disk_of_its_length_and_its_bounds, setup,
+						teardown),
+		BOTH(what_is_written_is_read_back_aligned_or_not),
+		BOTH(a_request_may_be_cut_into_buffers_anywhere),
+		BOTH(a_request_beyond_the_end_or_for_part_of_a_sector_is_refused),
+		BOTH(a_discard_makes_a_hole_and_zeroes_are_read_back),
+		BOTH(ranges_beyond_what_the_driver_was_told_are_refused),
+		BOTH(a_flush_reaches_the_storage_in_its_turn),
+		cmocka_unit_test_setup_teardown(a_driver_without_flush_finds_each_write_stable, setup,
+						teardown),
+		BOTH(a_request_that_makes_no_sense_is_an_error_of_its_own),
+		cmocka_unit_test_setup_teardown(a_ring_outside_memory_stops_the_disk_until_the_reset, setup,
+						teardown),
+		BOTH(pages_that_a_request_fills_are_marked_dirty),
+		BOTH(a_disk_that_is_only_read_is_never_written),
+		BOTH(a_file_that_became_shorter_is_an_error_of_the_request),
+		BOTH(a_disk_has_one_writer_or_any_number_of_readers),
+		cmocka_unit_test_setup_teardown(what_cannot_be_a_disk_is_refused_with_the_reason, setup,
+						teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

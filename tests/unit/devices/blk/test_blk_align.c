@@ -114,7 +114,7 @@ int ioctl(int fd, unsigned long request, ...)
 	return -1;
 }
 
-static char path[64];
+static char path[DISK_PATH];
 
 static void storage(uint32_t says, uint32_t does, bool device)
 {
@@ -130,8 +130,7 @@ static void storage(uint32_t says, uint32_t does, bool device)
 
 static int setup(void **state)
 {
-	snprintf(path, sizeof(path), "/var/tmp/ferry-blk-align-%d", (int)getpid());
-	make_disk(path, DISK_LEN);
+	make_disk(path, "blk-align", DISK_LEN);
 	fail_write = fail_allocate = 0;
 	n_discards = n_allocations = 0;
 	return 0;
@@ -147,7 +146,7 @@ static int teardown(void **state)
 /* A file system's folder can be one without direct I/O, where nothing of this can be seen. */
 static void start(struct disk_guest *g)
 {
-	disk_guest_init(g, path, false, false);
+	disk_guest_init(g, path, WRITTEN);
 	disk_start(g, ALL);
 }
 
@@ -216,7 +215,7 @@ static void storage_that_takes_less_than_it_says_is_still_served(void **state)
 	assert_int_equal(request(&g, VIRTIO_BLK_T_OUT, 1, 0, 512), VIRTIO_BLK_S_OK);
 	assert_false(g.blk->file.direct);
 	disk_guest_exit(&g);
-	make_disk(path, DISK_LEN);
+	make_disk_at(path, DISK_LEN);
 	start(&g);
 	assert_keeps_every_sector(&g, 2);
 	disk_guest_exit(&g);
@@ -283,7 +282,7 @@ static void a_device_of_larger_sectors_says_what_it_is_and_serves_any(void **sta
 	assert_keeps_every_sector(&g, 5);
 	/* Without the help of the device it is done by writing. */
 	fail_allocate = EOPNOTSUPP;
-	make_disk(path, DISK_LEN);
+	make_disk_at(path, DISK_LEN);
 	assert_keeps_every_sector(&g, 6);
 	disk_guest_exit(&g);
 }

@@ -109,21 +109,20 @@ static int make_loop(const char *file, char *path, size_t size)
 
 static void a_real_device_of_4096_byte_sectors_serves_any_sector(void **state)
 {
-	char file[64], path[32];
+	char file[DISK_PATH], path[32];
 	struct disk_guest g;
 	uint8_t *model = calloc(1, 65536);
 	int loop;
 
 	real = true;
-	snprintf(file, sizeof(file), "/var/tmp/ferry-blk-loop-%d", (int)getpid());
-	make_disk(file, DISK_LEN);
+	make_disk(file, "blk-loop", DISK_LEN);
 	loop = make_loop(file, path, sizeof(path));
 	if (loop < 0) {
 		unlink(file);
 		free(model);
 		skip();
 	}
-	disk_guest_init(&g, path, false, false);
+	disk_guest_init(&g, path, WRITTEN);
 	close(loop);
 	disk_start(&g, ALL);
 	assert_int_equal(reg_read(&g, g.config, 4), DISK_LEN / 512);
@@ -163,17 +162,16 @@ static bool make_file_system(const char *loop, const char *at)
 /* A hole is read in any way: what the file takes shows in writing. */
 static void a_sparse_file_over_larger_sectors_takes_any_sector(void **state)
 {
-	char file[64], path[32], at[64], disk[80];
+	char file[DISK_PATH], path[32], at[64], disk[80];
 	uint8_t back[2048] = { 0 };
 	struct error err = { 0 };
 	struct disk_guest g;
 	int loop;
 
 	real = true;
-	snprintf(file, sizeof(file), "/var/tmp/ferry-blk-fs-%d", (int)getpid());
 	snprintf(at, sizeof(at), "/var/tmp/ferry-blk-at-%d", (int)getpid());
 	snprintf(disk, sizeof(disk), "%s/disk", at);
-	make_disk(file, MIB(16));
+	make_disk(file, "blk-fs", MIB(16));
 	loop = make_loop(file, path, sizeof(path));
 	if (loop < 0 || !make_file_system(path, at)) {
 		if (loop >= 0)
@@ -185,8 +183,8 @@ static void a_sparse_file_over_larger_sectors_takes_any_sector(void **state)
 	/* A device that is mounted is not written by anybody else. Some kernels see to that themselves. */
 	assert_int_equal(blk_check(path, false, &err), -EBUSY);
 	assert_int_equal(blk_check(path, true, &err), 0);
-	make_disk(disk, DISK_LEN);
-	disk_guest_init(&g, disk, false, false);
+	make_disk_at(disk, DISK_LEN);
+	disk_guest_init(&g, disk, WRITTEN);
 	disk_start(&g, ALL);
 	fill(&g, 0, 512, 7);
 	assert_int_equal(request(&g, VIRTIO_BLK_T_OUT, 1, 0, 512), VIRTIO_BLK_S_OK);

@@ -4,7 +4,7 @@
 #include <libfdt.h>
 #include <sys/syscall.h>
 
-#include "tests/unit/devices/blk/blk_fixture.h"
+#include "tests/unit/devices/blk/blk_pair.h"
 
 static _Atomic int fail_flush; /* errno */
 static _Atomic unsigned int n_flushes, n_drops;
@@ -23,104 +23,24 @@ int posix_fadvise(int fd, off_t offset, off_t len, int advice)
 	return 0;
 }
 
-static char path[64];
-
-struct pair {
-	struct disk_guest a, b; /* source and destination */
-};
-
 static int setup(void **state)
 {
-	struct pair *p = calloc(1, sizeof(*p));
-
-	snprintf(path, sizeof(path), "/var/tmp/ferry-blk-migrate-%d", (int)getpid());
-	make_disk(path, DISK_LEN);
 	fail_flush = 0;
 	n_flushes = n_drops = 0;
-	disk_guest_init(&p->a, path, false, false);
-	disk_start(&p->a, ALL);
-	disk_guest_init(&p->b, path, false, true);
-	*state = p;
-	return 0;
+	return pair_setup(state, "blk-migrate", DISK_LEN);
 }
 
-static int teardown(void **state)
-{
-	struct pair *p = *state;
-
-	disk_guest_exit(&p->a);
-	disk_guest_exit(&p->b);
-	free(p);
-	unlink(path);
-	return 0;
-}
-
-static struct tree write_warm(struct disk_guest *g, bool first)
-{
-	struct state_writer w;
-	struct tree t;
-
-	assert_int_equal(state_open_writer(&w), 0);
-	assert_int_equal(blk_device_ops.warm_save(&g->blk->device, &w, first), first);
-	assert_int_equal(state_close(&w, &t.fdt, &t.len), 0);
-	return t;
-}
-
-static void warm(struct pair *p)
-{
-	assert_taken(&p->b, blk_device_ops.accept, write_tree(&p->a, blk_device_ops.describe));
-	assert_taken(&p->b, blk_device_ops.warm_load, write_warm(&p->a, true));
-	free(write_warm(&p->a, false).fdt);
-}
-
-static struct tree stop(struct pair *p)
-{
-	rest(&p->a);
-	copy_guest(&p->b, &p->a);
-	return write_tree(&p->a, blk_device_ops.save);
-}
-
-static void migrate(struct pair *p)
-{
-	warm(p);
-	assert_taken(&p->b, blk_device_ops.load, stop(p));
-	blk_device_ops.resume(&p->b.blk->device, true);
-	blk_device_ops.release(&p->a.blk->device);
-}
-
-static void give_up(struct pair *p)
-{
-	struct error err = { 0 };
-
-	if (blk_device_ops.reclaim(&p->a.blk->device, &err) < 0)
-		fail_msg("%s", err.text);
-	blk_device_ops.resume(&p->a.blk->device, false);
-}
-
-/* Writes through one guest, reads what the file has. */
-static void assert_works(struct disk_guest *g, uint64_t sector)
-{
-	uint8_t back[4096];
-
-	fill(g, 0, sizeof(back), (unsigned int)sector);
-	assert_int_equal(request(g, VIRTIO_BLK_T_OUT, sector, 0, sizeof(back)), VIRTIO_BLK_S_OK);
-	assert_int_equal(request(g, VIRTIO_BLK_T_IN, sector, 8192, sizeof(back)), VIRTIO_BLK_S_OK);
-	assert_memory_equal(bytes_at(g, DATA, 4096), bytes_at(g, DATA + 8192, 4096), 4096);
-	host_read(path, sector * 512, back, sizeof(back));
-	assert_memory_equal(bytes_at(g, DATA, 4096), back, 4096);
-}
-
-static void assert_locked_out(const char *reason)
+static void assert_locked_out(const char *path)
 {
 	struct disk_guest other;
 	struct error err;
 
-	assert_true(disk_guest_try(&other, path, false, false, &err) < 0);
-	assert_non_null(strstr(err.text, reason));
+	assert_true(disk_guest_try(&other, path, WRITTEN, &err) < 0);
+	assert_non_null(strstr(err.text, "is locked"));
 	disk_guest_exit(&other);
 }
 
-static void test_hand_over(void **state)
+static void the_disk_moves_with_its_lock_and_its_bytes(void **state)
 {
 	struct pair *p = *state;
 	unsigned int before;
@@ -132,21 +52,21 @@ static void test_hand_over(void **state)
 	assert_int_equal(n_drops, 1);
 	settle(&p->a);
 	assert_int_equal(n_flushes, before + 1);
-	assert_locked_out("is locked");
+	assert_locked_out(p->path);
 	t = stop(p);
 	/* All is on the storage before anybody else can have it; what is cached there is forgotten after. */
 	assert_int_equal(n_flushes, before + 2);
 	assert_taken(&p->b, blk_device_ops.load, t);
 	assert_int_equal(n_drops, 2);
-	assert_locked_out("is locked");
+	assert_locked_out(p->path);
 	blk_device_ops.resume(&p->b.blk->device, true);
 	blk_device_ops.release(&p->a.blk->device);
-	assert_locked_out("is locked");
+	assert_locked_out(p->path);
 	assert_works(&p->b, 6);
 	/* And on. */
 	disk_guest_exit(&p->a);
 	p->a = p->b;
-	disk_guest_init(&p->b, path, false, true);
+	disk_guest_init(&p->b, p->path, ARRIVING);
 	migrate(p);
 	assert_works(&p->b, 7);
 	disk_start(&p->b, ALL);
@@ -154,7 +74,7 @@ static void test_hand_over(void **state)
 }
 
 /* What waits in the ring goes with it, untouched; and nothing waits for all of it to be done. */
-static void test_waiting_requests(void **state)
+static void requests_that_wait_move_untouched(void **state)
 {
 	struct pair *p = *state;
 	unsigned int n = 60;
@@ -172,10 +92,10 @@ static void test_waiting_requests(void **state)
 			/* Paused is paused, kicked or not. */
 			reg_write(&p->a, p->a.notify, 0, 2);
 		}
-		submit(&p->a, segs, 2, 1, false);
+		submit(&p->a, segs, 2, 1);
 	}
 	rest(&p->a);
-	assert_int_equal(p->a.blk->vring.n_in_flight, 0);
+	assert_int_equal(p->a.blk->ring.vring.n_in_flight, 0);
 	copy_guest(&p->b, &p->a);
 	t = write_tree(&p->a, blk_device_ops.save);
 	assert_taken(&p->b, blk_device_ops.load, t);
@@ -186,7 +106,7 @@ static void test_waiting_requests(void **state)
 	assert_works(&p->b, 1);
 }
 
-static void test_given_up(void **state)
+static void a_migration_that_is_given_up_leaves_the_source_its_disk(void **state)
 {
 	struct pair *p = *state;
 	struct error err = { 0 };
@@ -194,14 +114,14 @@ static void test_given_up(void **state)
 
 	/* Stopped, nothing sent. */
 	rest(&p->a);
-	assert_locked_out("is locked");
+	assert_locked_out(p->path);
 	give_up(p);
 	assert_works(&p->a, 1);
 	/* Saved, nothing arrived. */
 	warm(p);
 	free(stop(p).fdt);
 	give_up(p);
-	assert_locked_out("is locked");
+	assert_locked_out(p->path);
 	assert_works(&p->a, 2);
 	/* The destination has it, and cannot be asked to let go: the guest does not run here. */
 	t = stop(p);
@@ -213,12 +133,12 @@ static void test_given_up(void **state)
 	give_up(p);
 	assert_works(&p->a, 3);
 	disk_guest_exit(&p->b);
-	disk_guest_init(&p->b, path, false, true);
+	disk_guest_init(&p->b, p->path, ARRIVING);
 	migrate(p);
 	assert_works(&p->b, 4);
 }
 
-static void test_somebody_else(void **state)
+static void a_disk_that_somebody_else_has_locked_is_refused(void **state)
 {
 	struct pair *p = *state;
 	struct disk_guest third;
@@ -226,7 +146,7 @@ static void test_somebody_else(void **state)
 
 	warm(p);
 	t = stop(p);
-	disk_guest_init(&third, path, false, false);
+	disk_guest_init(&third, p->path, WRITTEN);
 	assert_refused(&p->b, blk_device_ops.load, t, "is locked by another process that uses it");
 	disk_guest_exit(&third);
 	give_up(p);
@@ -234,15 +154,15 @@ static void test_somebody_else(void **state)
 }
 
 /* Of the same size, and not the same: found out while the source can still go on. */
-static void test_another_disk(void **state)
+static void another_disk_of_the_same_size_is_refused(void **state)
 {
 	struct pair *p = *state;
 	char other[80];
 
-	snprintf(other, sizeof(other), "%s-other", path);
-	make_disk(other, DISK_LEN);
+	snprintf(other, sizeof(other), "%s-other", p->path);
+	make_disk_at(other, DISK_LEN);
 	disk_guest_exit(&p->b);
-	disk_guest_init(&p->b, other, false, true);
+	disk_guest_init(&p->b, other, ARRIVING);
 	assert_works(&p->a, 100);
 	warm(p);
 	assert_refused(&p->b, blk_device_ops.load, stop(p), "does not begin as the guest's disk does");
@@ -253,7 +173,7 @@ static void test_another_disk(void **state)
 }
 
 /* The kernel tells once that something is lost: whoever asked, the guest hears of it, and stays. */
-static void test_lost_writes(void **state)
+static void a_guest_hears_of_lost_writes_and_stays(void **state)
 {
 	struct pair *p = *state;
 	struct error err = { 0 };
@@ -270,7 +190,7 @@ static void test_lost_writes(void **state)
 	assert_int_equal(blk_device_ops.settle(&p->a.blk->device, end_of(3000), &err), -EIO);
 	assert_non_null(strstr(err.text, "cannot write back what the guest has written"));
 	fail_flush = 0;
-	assert_locked_out("is locked");
+	assert_locked_out(p->path);
 	give_up(p);
 	assert_int_equal(request(&p->a, VIRTIO_BLK_T_FLUSH, 0, 0, 0), VIRTIO_BLK_S_IOERR);
 	assert_works(&p->a, 1);
@@ -278,22 +198,22 @@ static void test_lost_writes(void **state)
 	assert_works(&p->b, 2);
 }
 
-static void test_not_accepted(void **state)
+static void a_disk_that_differs_is_refused_by_name(void **state)
 {
 	struct pair *p = *state;
 
 	disk_guest_exit(&p->b);
-	disk_guest_init(&p->b, path, true, true);
+	disk_guest_init(&p->b, p->path, READ_ONLY | ARRIVING);
 	assert_refused(&p->b, blk_device_ops.accept, write_tree(&p->a, blk_device_ops.describe),
 		       "disk0: the guest's disk is written, ");
 	disk_guest_exit(&p->b);
-	assert_int_equal(truncate(path, DISK_LEN + 512), 0);
-	disk_guest_init(&p->b, path, false, true);
+	assert_int_equal(truncate(p->path, DISK_LEN + 512), 0);
+	disk_guest_init(&p->b, p->path, ARRIVING);
 	assert_refused(&p->b, blk_device_ops.accept, write_tree(&p->a, blk_device_ops.describe),
 		       "disk0: the guest's disk has 4194304 bytes, ");
 	disk_guest_exit(&p->b);
-	assert_int_equal(truncate(path, DISK_LEN), 0);
-	disk_guest_init(&p->b, path, false, true);
+	assert_int_equal(truncate(p->path, DISK_LEN), 0);
+	disk_guest_init(&p->b, p->path, ARRIVING);
 	p->b.blk->offered &= ~VIRTIO_BIT(VIRTIO_BLK_F_DISCARD);
 	assert_refused(&p->b, blk_device_ops.accept, write_tree(&p->a, blk_device_ops.describe),
 		       "shown VIRTIO_BLK_F_DISCARD, which is not offered here");
@@ -370,14 +290,14 @@ static void a_guest_of_an_older_ferry_is_taken_as_it_is(void **state)
 	assert_works(&p->b, 1);
 }
 
-static void test_read_only(void **state)
+static void a_disk_that_is_only_read_moves(void **state)
 {
 	struct pair *p = *state;
 
 	disk_guest_exit(&p->a);
 	disk_guest_exit(&p->b);
-	disk_guest_init(&p->a, path, true, false);
-	disk_guest_init(&p->b, path, true, true);
+	disk_guest_init(&p->a, p->path, READ_ONLY);
+	disk_guest_init(&p->b, p->path, READ_ONLY | ARRIVING);
 	disk_start(&p->a, ALL);
 	migrate(p);
 	assert_int_equal(request(&p->b, VIRTIO_BLK_T_IN, 0, 0, 4096), VIRTIO_BLK_S_OK);
@@ -385,13 +305,13 @@ static void test_read_only(void **state)
 }
 
 /* A driver that is not there, or that broke the rules, moves as it is. */
-static void test_other_drivers(void **state)
+static void a_driver_that_is_broken_or_absent_moves_as_it_is(void **state)
 {
 	struct virtio_seg segs[] = { { GUEST_MEM, 16 }, { DATA, 1 } };
 	struct pair *p = *state;
 	uint32_t len;
 
-	submit(&p->a, segs, 1, 1, false);
+	submit(&p->a, segs, 1, 1);
 	assert_int_equal(finish_in(&p->a, &len, 50), TIMED_OUT);
 	migrate(p);
 	assert_int_equal(disk_status(&p->b), BROKEN);
@@ -401,14 +321,14 @@ static void test_other_drivers(void **state)
 
 	disk_guest_exit(&p->a);
 	p->a = p->b;
-	disk_guest_init(&p->b, path, false, true);
+	disk_guest_init(&p->b, p->path, ARRIVING);
 	migrate(p);
 	assert_int_equal(disk_status(&p->b), 0);
 	disk_start(&p->b, ALL);
 	assert_works(&p->b, 2);
 }
 
-static void test_same_bytes(void **state)
+static void state_is_saved_and_loaded_and_saved_as_the_same_bytes(void **state)
 {
 	struct pair *p = *state;
 	struct tree a, again, b;
@@ -427,7 +347,7 @@ static void test_same_bytes(void **state)
 	free(b.fdt);
 }
 
-static void test_cut_off(void **state)
+static void state_that_is_cut_anywhere_is_refused(void **state)
 {
 	int (*const ops[])(struct device *, struct state_node *) = {
 		blk_device_ops.accept,
@@ -439,7 +359,7 @@ static void test_cut_off(void **state)
 	struct error err;
 
 	trees[0] = write_tree(&p->a, blk_device_ops.describe);
-	trees[1] = write_warm(&p->a, true);
+	trees[1] = write_warm(&p->a);
 	trees[2] = stop(p);
 	for (unsigned int i = 0; i < 3; i++) {
 		for (uint32_t len = 0; len < trees[i].len; len++) {
@@ -465,7 +385,7 @@ static void tamper(struct tree *t, const char *node, const char *name, uint32_t 
 	assert_int_equal(fdt_setprop_inplace_u32(t->fdt, offset, name, v), 0);
 }
 
-static void test_tampered(void **state)
+static void values_that_cannot_be_are_refused_and_change_nothing(void **state)
 {
 	static const struct {
 		bool describe;
@@ -494,7 +414,7 @@ static void test_tampered(void **state)
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(changes); i++) {
 		disk_guest_exit(&p->b);
-		disk_guest_init(&p->b, path, false, true);
+		disk_guest_init(&p->b, p->path, ARRIVING);
 		t = changes[i].describe ? write_tree(&p->a, blk_device_ops.describe) : stop(p);
 		tamper(&t, changes[i].node, changes[i].name, changes[i].value);
 		if (read_tree(&p->b, changes[i].describe ? blk_device_ops.accept : blk_device_ops.load, t.fdt,
@@ -503,7 +423,7 @@ static void test_tampered(void **state)
 		/* All of it is read before any of it is taken over. */
 		assert_int_equal(p->b.blk->virtio.status, 0);
 		assert_false(p->b.blk->virtio.queues[0].enabled);
-		assert_false(p->b.blk->started || p->b.blk->has_ring);
+		assert_false(p->b.blk->started || p->b.blk->ring.has_ring);
 		free(t.fdt);
 		blk_device_ops.release(&p->b.blk->device);
 		give_up(p);
@@ -512,7 +432,7 @@ static void test_tampered(void **state)
 }
 
 /* No Ferry writes that: a request is answered before the ring is saved. */
-static void test_in_flight(void **state)
+static void state_with_a_request_in_flight_is_refused(void **state)
 {
 	struct pair *p = *state;
 	struct vring_chain chain;
@@ -520,31 +440,33 @@ static void test_in_flight(void **state)
 
 	warm(p);
 	rest(&p->a);
-	submit(&p->a, segs, 1, 1, false);
-	assert_int_equal(vring_pop(&p->a.blk->vring, &chain), 1);
+	submit(&p->a, segs, 1, 1);
+	assert_int_equal(vring_pop(&p->a.blk->ring.vring, &chain), 1);
 	copy_guest(&p->b, &p->a);
 	assert_refused(&p->b, blk_device_ops.load, write_tree(&p->a, blk_device_ops.save),
 		       "disk0: 1 requests are in flight");
 }
 
+#define T(test) cmocka_unit_test_setup_teardown(test, setup, pair_teardown)
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_hand_over, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_waiting_requests, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_given_up, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_somebody_else, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_another_disk, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_lost_writes, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_not_accepted, setup, teardown),
-		cmocka_unit_test_setup_teardown(what_the_guest_has_read_stays_or_is_refused, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_guest_of_an_older_ferry_is_taken_as_it_is, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_read_only, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_other_drivers, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_same_bytes, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_cut_off, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_tampered, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_in_flight, setup, teardown),
+		T(the_disk_moves_with_its_lock_and_its_bytes),
+		T(requests_that_wait_move_untouched),
+		T(a_migration_that_is_given_up_leaves_the_source_its_disk),
+		T(a_disk_that_somebody_else_has_locked_is_refused),
+		T(another_disk_of_the_same_size_is_refused),
+		T(a_guest_hears_of_lost_writes_and_stays),
+		T(a_disk_that_differs_is_refused_by_name),
+		T(what_the_guest_has_read_stays_or_is_refused),
+		T(a_guest_of_an_older_ferry_is_taken_as_it_is),
+		T(a_disk_that_is_only_read_moves),
+		T(a_driver_that_is_broken_or_absent_moves_as_it_is),
+		T(state_is_saved_and_loaded_and_saved_as_the_same_bytes),
+		T(state_that_is_cut_anywhere_is_refused),
+		T(values_that_cannot_be_are_refused_and_change_nothing),
+		T(state_with_a_request_in_flight_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -20,15 +20,14 @@ ssize_t pwritev(int fd, const struct iovec *iov, int n, off_t offset)
 	return syscall(SYS_pwritev, fd, iov, n, offset, 0);
 }
 
-static char path[64];
+static char path[DISK_PATH];
 
 static int setup(void **state)
 {
 	struct disk_guest *g = calloc(1, sizeof(*g));
 
-	snprintf(path, sizeof(path), "/var/tmp/ferry-blk-pieces-%d", (int)getpid());
-	make_disk(path, 2 * DISK_LEN);
-	disk_guest_init(g, path, false, false);
+	make_disk(path, "blk-pieces", 2 * DISK_LEN);
+	disk_guest_init(g, path, WRITTEN);
 	disk_start(g, ALL);
 	most = n_writes = 0;
 	*state = g;
@@ -50,7 +49,7 @@ static int write_at_once(struct disk_guest *g, uint32_t len)
 {
 	struct virtio_seg segs[] = { new_header(g, VIRTIO_BLK_T_OUT, 3), { DATA, len }, new_status(g) };
 
-	submit(g, segs, 2, 1, false);
+	submit(g, segs, 2, 1);
 	return finish(g);
 }
 

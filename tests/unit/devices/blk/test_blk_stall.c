@@ -2,7 +2,7 @@
 /* The disk on storage that does not answer: nobody waits for it without an end, and all goes on once it does.
  */
 #define _GNU_SOURCE
-#include "tests/unit/devices/blk/blk_fixture.h"
+#include "tests/unit/devices/blk/blk_pair.h"
 
 #include <sys/syscall.h>
 
@@ -91,37 +91,19 @@ void blk_limits_ask(int fd, bool is_device, uint32_t block_len, struct blk_limit
 	*l = (struct blk_limits){ .block_len = block_len, .physical_len = 4096, .discard_len = 4096 };
 }
 
-static char path[64];
-
-struct pair {
-	struct disk_guest a, b; /* source and destination */
-};
-
 static int setup(void **state)
 {
-	struct pair *p = calloc(1, sizeof(*p));
+	int ret = pair_setup(state, "blk-stall", 2 * DISK_LEN);
 
-	snprintf(path, sizeof(path), "/var/tmp/ferry-blk-stall-%d", (int)getpid());
-	make_disk(path, 2 * DISK_LEN);
-	disk_guest_init(&p->a, path, false, false);
-	disk_start(&p->a, ALL);
-	disk_guest_init(&p->b, path, false, true);
 	for (unsigned int i = 0; i < N_CALLS; i++)
 		calls(i);
-	*state = p;
-	return 0;
+	return ret;
 }
 
 static int teardown(void **state)
 {
-	struct pair *p = *state;
-
 	open_all();
-	disk_guest_exit(&p->a);
-	disk_guest_exit(&p->b);
-	free(p);
-	unlink(path);
-	return 0;
+	return pair_teardown(state);
 }
 
 static int settle_now(struct disk_guest *g, struct error *err)
@@ -136,46 +118,6 @@ static void assert_unanswered(struct disk_guest *g)
 	uint32_t len;
 
 	assert_int_equal(fake_driver_get_used(&g->ring, &head, &len), 0);
-}
-
-static void assert_works(struct disk_guest *g)
-{
-	assert_int_equal(request(g, VIRTIO_BLK_T_OUT, 5, 0, 4096), VIRTIO_BLK_S_OK);
-	assert_int_equal(request(g, VIRTIO_BLK_T_IN, 5, 8192, 4096), VIRTIO_BLK_S_OK);
-	assert_int_equal(request(g, VIRTIO_BLK_T_FLUSH, 0, 0, 0), VIRTIO_BLK_S_OK);
-}
-
-static struct tree write_warm(struct disk_guest *g)
-{
-	struct state_writer w;
-	struct tree t;
-
-	assert_int_equal(state_open_writer(&w), 0);
-	assert_int_equal(blk_device_ops.warm_save(&g->blk->device, &w, true), 1);
-	assert_int_equal(state_close(&w, &t.fdt, &t.len), 0);
-	return t;
-}
-
-/* As migration/ does it where all goes well. */
-static void migrate(struct pair *p)
-{
-	assert_taken(&p->b, blk_device_ops.accept, write_tree(&p->a, blk_device_ops.describe));
-	assert_taken(&p->b, blk_device_ops.warm_load, write_warm(&p->a));
-	settle(&p->a);
-	rest(&p->a);
-	copy_guest(&p->b, &p->a);
-	assert_taken(&p->b, blk_device_ops.load, write_tree(&p->a, blk_device_ops.save));
-	blk_device_ops.resume(&p->b.blk->device, true);
-	blk_device_ops.release(&p->a.blk->device);
-}
-
-static void give_up(struct pair *p)
-{
-	struct error err = { 0 };
-
-	if (blk_device_ops.reclaim(&p->a.blk->device, &err) < 0)
-		fail_msg("%s", err.text);
-	blk_device_ops.resume(&p->a.blk->device, false);
 }
 
 static void whether_storage_answers_is_seen_while_the_guest_runs(void **state)
@@ -217,7 +159,7 @@ static void whether_storage_answers_is_seen_while_the_guest_runs(void **state)
 		if (cases[i].type >= 0)
 			assert_int_equal(finish(&p->a), VIRTIO_BLK_S_OK);
 		settle(&p->a);
-		assert_works(&p->a);
+		assert_works(&p->a, 5);
 	}
 	/* A migration asks anew, whatever became of the one before. */
 	shut(WRITE, 0);
@@ -230,7 +172,7 @@ static void whether_storage_answers_is_seen_while_the_guest_runs(void **state)
 	open_all();
 	assert_int_equal(finish(&p->a), VIRTIO_BLK_S_OK);
 	migrate(p);
-	assert_works(&p->b);
+	assert_works(&p->b, 5);
 }
 
 /* The host may have cached much: the guest's requests do not wait until all of it is written. */
@@ -248,7 +190,7 @@ static void requests_go_on_beside_writing_back(void **state)
 	open_all();
 	settle(&p->a);
 	migrate(p);
-	assert_works(&p->b);
+	assert_works(&p->b, 5);
 }
 
 static void a_pause_that_storage_holds_up_is_given_up_and_the_guest_goes_on(void **state)
@@ -275,10 +217,10 @@ static void a_pause_that_storage_holds_up_is_given_up_and_the_guest_goes_on(void
 		open_all();
 		if (i == 0)
 			assert_int_equal(finish(&p->a), VIRTIO_BLK_S_OK);
-		assert_works(&p->a);
+		assert_works(&p->a, 5);
 	}
 	migrate(p);
-	assert_works(&p->b);
+	assert_works(&p->b, 5);
 }
 
 static void a_reset_waits_for_storage_and_keeps_no_vcpu(void **state)
@@ -308,7 +250,7 @@ static void a_reset_waits_for_storage_and_keeps_no_vcpu(void **state)
 		assert_true(now_ns() < deadline_ns);
 	fake_config_write(g->host, 1, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
 	disk_start(g, ALL);
-	assert_works(g);
+	assert_works(g, 5);
 	/* The one that moves has no reset that is not done. */
 	shut(WRITE, 0);
 	begin(g, VIRTIO_BLK_T_OUT, 0, 0, 4096);
@@ -318,7 +260,7 @@ static void a_reset_waits_for_storage_and_keeps_no_vcpu(void **state)
 	migrate(p);
 	assert_int_equal(disk_status(&p->b), 0);
 	disk_start(&p->b, ALL);
-	assert_works(&p->b);
+	assert_works(&p->b, 5);
 }
 
 /* After a migration that was given up, say. */
@@ -336,7 +278,7 @@ static void a_driver_starts_while_storage_does_not_answer(void **state)
 	assert_unanswered(g);
 	open_all();
 	assert_int_equal(finish(g), VIRTIO_BLK_S_OK);
-	assert_works(g);
+	assert_works(g, 5);
 }
 
 static void the_end_does_not_wait_for_storage(void **state)
@@ -373,7 +315,7 @@ static void a_destination_says_that_its_storage_does_not_answer(void **state)
 	while (blk_device_ops.reclaim(&p->a.blk->device, &err) == -EAGAIN)
 		assert_true(now_ns() < deadline_ns);
 	give_up(p);
-	assert_works(&p->a);
+	assert_works(&p->a, 5);
 }
 
 /* @len bytes from DATA on to sector 8, in one buffer, by a driver that knows no limit. */
@@ -381,7 +323,7 @@ static void begin_at_once(struct disk_guest *g, uint32_t len)
 {
 	struct virtio_seg segs[] = { new_header(g, VIRTIO_BLK_T_OUT, 8), { DATA, len }, new_status(g) };
 
-	submit(g, segs, 2, 1, false);
+	submit(g, segs, 2, 1);
 }
 
 static void a_pause_comes_between_two_pieces_of_a_request(void **state)
@@ -400,12 +342,12 @@ static void a_pause_comes_between_two_pieces_of_a_request(void **state)
 	settle(&p->a);
 	assert_int_equal(calls(WRITE), 4);
 	assert_unanswered(&p->a);
-	assert_int_equal(p->a.blk->vring.n_in_flight, 0);
+	assert_int_equal(p->a.blk->ring.vring.n_in_flight, 0);
 	/* Given up: it goes on where it was. */
 	give_up(p);
 	assert_int_equal(finish(&p->a), VIRTIO_BLK_S_OK);
 	assert_int_equal(calls(WRITE), 4);
-	host_read(path, 8 * 512, back, len);
+	host_read(p->path, 8 * 512, back, len);
 	assert_memory_equal(back, bytes_at(&p->a, DATA, len), len);
 
 	/* Moved: it is done there, all of it. */
@@ -420,9 +362,9 @@ static void a_pause_comes_between_two_pieces_of_a_request(void **state)
 	migrate(p);
 	/* The source may have come to its end with it before. */
 	assert_int_equal(finish(&p->b), VIRTIO_BLK_S_OK);
-	host_read(path, 8 * 512, back, len);
+	host_read(p->path, 8 * 512, back, len);
 	assert_memory_equal(back, bytes_at(&p->b, DATA, len), len);
-	assert_works(&p->b);
+	assert_works(&p->b, 5);
 	free(back);
 }
 

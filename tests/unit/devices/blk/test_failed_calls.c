@@ -151,12 +151,11 @@ static uint8_t try_at(struct disk_guest *g, uint32_t type, uint64_t offset, uint
 /* And what lies below the limit is read and written on. */
 static int disk_beyond_the_limit(void)
 {
-	char path[64];
+	char path[DISK_PATH];
 	struct disk_guest g;
 
-	snprintf(path, sizeof(path), "/var/tmp/ferry-blk-limit-%d", (int)getpid());
-	make_disk(path, DISK_LEN);
-	disk_guest_init(&g, path, false, false);
+	make_disk(path, "blk-limit", DISK_LEN);
+	disk_guest_init(&g, path, WRITTEN);
 	disk_start(&g, ALL);
 	limit_files(FILE_LIMIT, FILE_LIMIT);
 	for (unsigned int i = 0; i < 3; i++) {

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What a disk's storage says of itself: its blocks, the unit of a discard, the alignment of direct I/O. */
+#ifndef FERRY_DEVICES_BLK_LIMITS_H
+#define FERRY_DEVICES_BLK_LIMITS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "vmm/util.h"
+
+/* The unit of every number in requests and configuration (virtio 1.4, "Block Device"). */
+#define BLK_SECTOR_SHIFT 9
+#define BLK_SECTOR       512u
+
+/* Larger alignments than this are no block of a disk, and direct I/O is not used for them. */
+#define BLK_MAX_ALIGN KIB(64)
+
+/* All in bytes. */
+struct blk_limits {
+	uint32_t block_len;        /* a logical block, which the guest knows */
+	uint32_t physical_len;     /* what the storage writes at once; a multiple of @block_len */
+	uint32_t alignment_offset; /* where the storage's first physical block begins */
+	uint32_t discard_len;      /* what can be given back */
+	bool can_direct;           /* there is direct I/O ... */
+	uint32_t mem_align;        /* ... for memory at multiples of this */
+	uint32_t offset_align;     /* ... and for offsets and lengths that are multiples of this */
+};
+
+/*
+ * Asks the kernel about the open file @fd, whose logical blocks have @block_len bytes. Where the kernel says
+ * nothing, @l gets values that every storage takes, so this cannot fail.
+ */
+void blk_limits_ask(int fd, bool is_device, uint32_t block_len, struct blk_limits *l);
+
+#endif

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A disk's guest that moves from one host to another, as migration/ has devices do it, step by step.
+ * Functions fail the test where something is not as it must be.
+ */
+#ifndef FERRY_TESTS_UNIT_DEVICES_BLK_BLK_PAIR_H
+#define FERRY_TESTS_UNIT_DEVICES_BLK_BLK_PAIR_H
+
+#include "devices/blk/migrate.h"
+#include "tests/unit/devices/blk/blk_fixture.h"
+
+struct pair {
+	char path[DISK_PATH];
+	struct disk_guest a, b; /* source, whose driver runs, and destination */
+};
+
+/* For a test's setup and teardown: a file of @len bytes, and both ends on it. */
+int pair_setup(void **state, const char *name, uint64_t len);
+int pair_teardown(void **state);
+
+struct tree {
+	void *fdt;
+	uint32_t len;
+};
+
+/* What an operation of the device writes; the latter for warm_save, which has something to write. */
+struct tree write_tree(struct disk_guest *g, void (*fn)(struct device *, struct state_writer *));
+struct tree write_warm(struct disk_guest *g);
+/* Has an operation read a tree: its error, with a reason, or 0. */
+int read_tree(struct disk_guest *g, int (*fn)(struct device *, struct state_node *), const void *fdt,
+	      uint32_t len, struct error *err);
+/* The same, and free the tree. */
+void assert_taken(struct disk_guest *g, int (*fn)(struct device *, struct state_node *), struct tree t);
+void assert_refused(struct disk_guest *g, int (*fn)(struct device *, struct state_node *), struct tree t,
+		    const char *reason);
+
+/* Settles, on storage that answers at once. */
+void settle(struct disk_guest *g);
+/* Pauses, until nothing is under way. */
+void rest(struct disk_guest *g);
+/* Memory and driver of @from go on at @to. */
+void copy_guest(struct disk_guest *to, struct disk_guest *from);
+
+/* A migration: before the stop; the stop, with the source's last state; all of it; and back instead. */
+void warm(struct pair *p);
+struct tree stop(struct pair *p);
+void migrate(struct pair *p);
+void give_up(struct pair *p);
+
+#endif
