@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The source of a migration: its stages in order, the switchover, the way back. */
-#include "migration/outgoing.h"
+#include "migration/source.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
 #include "migration/clock.h"
+#include "migration/rounds.h"
 
 /* For an answer while the guest stands still: longer than a loaded host takes, shorter than what its TCP
  * connections survive. */
@@ -14,52 +15,26 @@
 /* Time for a disk's storage to answer while the guest stands still. The storage has answered a moment ago,
  * and the guest's connections are to survive. */
 #define SOURCE_SETTLE_NS UINT64_C(3000000000)
-/* Between looks at whether anybody still wants the migration. */
-#define SOURCE_SETTLE_STEP_NS UINT64_C(100000000)
 
 /* For a destination to let go of what the guest needs back, while it stands still. */
 #define SOURCE_RECLAIM_NS      UINT64_C(3000000000)
 #define SOURCE_RECLAIM_STEP_NS 5000000
 
-void source_progress(struct source *s)
-{
-	s->report->elapsed_ns = now_ns() - s->start_ns;
-	if (s->config->progress && !s->vm_paused)
-		s->config->progress(s->config->opaque, s->report);
-}
-
-int source_check_vm(struct source *s, struct error *err)
-{
-	return gate_ended(&s->vm->gate) ? error_add(err, -ESHUTDOWN, "the guest has ended") : 0;
-}
-
-int source_check(struct source *s, struct error *err)
-{
-	int ret = source_check_vm(s, err);
-
-	return ret < 0 ? ret : stream_check(&s->stream, err);
-}
-
-int source_send_tree(struct source *s, enum stream_type type, uint64_t arg, struct state_writer *w,
-		     struct error *err)
-{
-	uint32_t len;
-	void *tree;
-	int ret = state_close(w, &tree, &len);
-
-	if (ret < 0)
-		return error_add(err, ret, "cannot write the tree of %s: %s", stream_type_name(type),
-				 strerror(-ret));
-	ret = stream_send(&s->stream, type, arg, tree, len, err);
-	free(tree);
-	return ret;
-}
+struct source {
+	struct outgoing out;
+	struct rounds rounds;
+	bool devices_paused;
+	bool devices_tracked; /* or some of them */
+	bool committed;
+	uint64_t paused_ns;
+	uint64_t mark_ns; /* end of the part of the downtime noted last */
+};
 
 static int source_connect(struct source *s, struct error *err)
 {
-	int ret = channel_connect(&s->channel, s->config->to, s->config->cancel_fd, err);
+	int ret = channel_connect(&s->out.channel, s->out.config->to, s->out.config->cancel_fd, err);
 
-	return ret < 0 ? ret : stream_init(&s->stream, &s->channel, SOURCE_RUNNING_TIMEOUT_MS, err);
+	return ret < 0 ? ret : stream_init(&s->out.stream, &s->out.channel, OUTGOING_RUNNING_TIMEOUT_MS, err);
 }
 
 /* Logs a difference of the clocks; the destination has seen it, too, and takes the guest nevertheless. @from:
@@ -85,15 +60,15 @@ static int source_hello(struct source *s, struct error *err)
 	if (ret == 0) {
 		state_put_u64(&w, "clock", from);
 		state_begin(&w, "vm");
-		vm_describe(s->vm, &w);
+		vm_describe(s->out.vm, &w);
 		state_end(&w);
 	}
-	for (struct device *dev = s->vm->devices; dev; dev = dev->next)
+	for (struct device *dev = s->out.vm->devices; dev; dev = dev->next)
 		n++;
 	state_begin(&w, "devices");
 	state_put_u32(&w, "count", n);
 	n = 0;
-	for (struct device *dev = s->vm->devices; dev; dev = dev->next) {
+	for (struct device *dev = s->out.vm->devices; dev; dev = dev->next) {
 		state_begin_indexed(&w, "device", n++);
 		state_put_string(&w, "name", dev->name);
 		state_begin(&w, "config");
@@ -103,10 +78,10 @@ static int source_hello(struct source *s, struct error *err)
 		state_end(&w);
 	}
 	state_end(&w);
-	ret = source_send_tree(s, STREAM_HELLO, STREAM_VERSION, &w, err);
+	ret = outgoing_send_tree(&s->out, STREAM_HELLO, STREAM_VERSION, &w, err);
 	if (ret < 0)
 		return ret;
-	ret = stream_expect_arg(&s->stream, STREAM_READY, &clock, SOURCE_RUNNING_TIMEOUT_MS, err);
+	ret = stream_expect_arg(&s->out.stream, STREAM_READY, &clock, OUTGOING_RUNNING_TIMEOUT_MS, err);
 	if (ret == 0)
 		source_check_clock(clock, from);
 	return ret;
@@ -117,14 +92,14 @@ static int source_hello(struct source *s, struct error *err)
 static int source_track(struct source *s, struct error *err)
 {
 	s->devices_tracked = true;
-	for (struct device *dev = s->vm->devices; dev; dev = dev->next) {
+	for (struct device *dev = s->out.vm->devices; dev; dev = dev->next) {
 		struct error reason = { 0 };
 		uint64_t still_ns = 0;
 		int ret = dev->ops->track ? dev->ops->track(dev, true, &still_ns, &reason) : 0;
 
 		if (ret < 0)
 			return error_add(err, ret, "%s: %s", dev->name, reason.text);
-		s->report->still_ns = max_u64(s->report->still_ns, still_ns);
+		s->out.report->still_ns = max_u64(s->out.report->still_ns, still_ns);
 	}
 	return 0;
 }
@@ -134,77 +109,45 @@ static void source_mark(struct source *s, enum report_part part)
 {
 	uint64_t now = now_ns();
 
-	s->report->parts_ns[part] += now - s->mark_ns;
+	s->out.report->parts_ns[part] += now - s->mark_ns;
 	s->mark_ns = now;
 }
 
 /* Gives up to @ns of what @from was charged with to @to: the destination knows what it did meanwhile. */
 static void source_move_part(struct source *s, enum report_part from, enum report_part to, uint64_t ns)
 {
-	ns = min_u64(ns, s->report->parts_ns[from]);
-	s->report->parts_ns[from] -= ns;
-	s->report->parts_ns[to] += ns;
-}
-
-static int source_settle_device(struct source *s, struct device *dev, uint64_t deadline_ns, struct error *err)
-{
-	for (uint64_t n = 1;; n++) {
-		int ret = dev->ops->settle(dev, min_u64(now_ns() + SOURCE_SETTLE_STEP_NS, deadline_ns), err);
-
-		if (ret != -EAGAIN)
-			return ret;
-		/* Twice a second. */
-		if (n % 5 == 0)
-			source_progress(s);
-		ret = source_check(s, err);
-		if (ret < 0)
-			return ret;
-		if (now_ns() >= deadline_ns)
-			return error_add(err, -ETIMEDOUT, "%s: what stands behind it does not answer",
-					 dev->name);
-	}
-}
-
-int source_settle(struct source *s, uint64_t deadline_ns, struct error *err)
-{
-	int ret = 0;
-
-	for (struct device *dev = s->vm->devices; ret == 0 && dev; dev = dev->next) {
-		if (dev->ops->settle)
-			ret = source_settle_device(s, dev, deadline_ns, err);
-	}
-	return ret;
+	ns = min_u64(ns, s->out.report->parts_ns[from]);
+	s->out.report->parts_ns[from] -= ns;
+	s->out.report->parts_ns[to] += ns;
 }
 
 static int source_stop(struct source *s, struct error *err)
 {
-	uint64_t expected_ns = min_u64(source_expected_ns(s), UINT64_MAX / 8);
+	uint64_t expected_ns = min_u64(rounds_expected_ns(&s->rounds), UINT64_MAX / 8);
 	int ret;
 
-	s->stream.timeout_ms = SOURCE_STOPPED_TIMEOUT_MS;
+	s->out.stream.timeout_ms = SOURCE_STOPPED_TIMEOUT_MS;
 	s->paused_ns = s->mark_ns = now_ns();
 	/* A peer that takes a byte now and then must not hold the guest for ever either. */
-	s->channel.deadline_ns =
+	s->out.channel.deadline_ns =
 		s->paused_ns + SOURCE_STOPPED_TIMEOUT_MS * UINT64_C(1000000) + 4 * expected_ns;
-	s->vm_paused = true;
-	gate_pause(&s->vm->gate);
+	s->out.vm_paused = true;
+	gate_pause(&s->out.vm->gate);
 	source_mark(s, REPORT_VCPUS_STOPPED);
 	s->devices_paused = true;
-	for (struct device *dev = s->vm->devices; dev; dev = dev->next) {
+	for (struct device *dev = s->out.vm->devices; dev; dev = dev->next) {
 		if (dev->ops->pause)
 			dev->ops->pause(dev);
 	}
-	ret = source_settle(s, s->paused_ns + SOURCE_SETTLE_NS, err);
+	ret = outgoing_settle(&s->out, s->paused_ns + SOURCE_SETTLE_NS, err);
 	source_mark(s, REPORT_NIC_QUIESCED);
-	return ret < 0 ? ret : source_check_vm(s, err);
+	return ret < 0 ? ret : outgoing_check_vm(&s->out, err);
 }
 
 static int source_last_round(struct source *s, struct error *err)
 {
-	int ret = dirty_sync(&s->dirty, err);
+	int ret = rounds_last(&s->rounds, err);
 
-	if (ret == 0)
-		ret = source_round(s, err);
 	source_mark(s, REPORT_LAST_RAM);
 	return ret;
 }
@@ -214,10 +157,10 @@ static int source_save(struct source *s, struct state_writer *w, struct error *e
 	int ret;
 
 	state_begin(w, "vm");
-	ret = vm_save(s->vm, w, err);
+	ret = vm_save(s->out.vm, w, err);
 	state_end(w);
 	state_begin(w, "devices");
-	for (struct device *dev = s->vm->devices; ret == 0 && dev; dev = dev->next) {
+	for (struct device *dev = s->out.vm->devices; ret == 0 && dev; dev = dev->next) {
 		if (!dev->ops->save)
 			continue;
 		state_begin(w, dev->name);
@@ -243,10 +186,10 @@ static int source_state(struct source *s, struct error *err)
 			free(tree);
 		return err->text[0] ? ret : error_add(err, ret, "cannot save: %s", strerror(-ret));
 	}
-	ret = source_send_tree(s, STREAM_STATE, 0, &w, err);
+	ret = outgoing_send_tree(&s->out, STREAM_STATE, 0, &w, err);
 	source_mark(s, REPORT_STATE);
 	if (ret == 0)
-		ret = stream_expect(&s->stream, STREAM_PREPARED, &timings, sizeof(timings),
+		ret = stream_expect(&s->out.stream, STREAM_PREPARED, &timings, sizeof(timings),
 				    SOURCE_STOPPED_TIMEOUT_MS, err);
 	if (ret < 0)
 		return ret;
@@ -258,38 +201,53 @@ static int source_state(struct source *s, struct error *err)
 
 static int source_commit(struct source *s, struct error *err)
 {
-	uint64_t sent = s->stream.bytes_sent;
+	uint64_t sent = s->out.stream.bytes_sent;
 	struct stream_timings timings = { 0 };
-	int ret = source_check(s, err);
+	int ret = outgoing_check(&s->out, err);
 
 	if (ret < 0)
 		return ret;
 	/* From here on nobody can call the migration off, and an answer that comes in pieces is no answer. */
-	s->channel.cancel_fd = -1;
-	s->channel.deadline_ns = end_of(SOURCE_STOPPED_TIMEOUT_MS);
-	ret = stream_send(&s->stream, STREAM_COMMIT, 0, NULL, 0, err);
+	s->out.channel.cancel_fd = -1;
+	s->out.channel.deadline_ns = end_of(SOURCE_STOPPED_TIMEOUT_MS);
+	ret = stream_send(&s->out.stream, STREAM_COMMIT, 0, NULL, 0, err);
 	/* What has not left at all cannot arrive. */
-	if (ret < 0 && s->stream.bytes_sent == sent)
+	if (ret < 0 && s->out.stream.bytes_sent == sent)
 		return ret;
 	s->committed = true;
 	if (ret == 0)
-		ret = stream_expect(&s->stream, STREAM_RUNNING, &timings, sizeof(timings),
+		ret = stream_expect(&s->out.stream, STREAM_RUNNING, &timings, sizeof(timings),
 				    SOURCE_STOPPED_TIMEOUT_MS, err);
 	if (ret < 0)
 		return ret;
 	source_mark(s, REPORT_COMMIT);
 	source_move_part(s, REPORT_COMMIT, REPORT_RESUMED, get_le64(&timings.resume_ns));
-	s->report->downtime_ns = s->mark_ns - s->paused_ns;
+	s->out.report->downtime_ns = s->mark_ns - s->paused_ns;
 	return 0;
+}
+
+static int source_memory(struct source *s, struct error *err)
+{
+	return rounds_first_memory(&s->rounds, err);
+}
+
+static int source_devices(struct source *s, struct error *err)
+{
+	return rounds_first_devices(&s->rounds, err);
+}
+
+static int source_rounds(struct source *s, struct error *err)
+{
+	return rounds_repeat(&s->rounds, err);
 }
 
 static const struct source_stage {
 	const char *name;
 	int (*fn)(struct source *s, struct error *err);
 } source_stages[] = {
-	{ "connect", source_connect },    { "hello", source_hello },        { "track", source_track },
-	{ "memory", source_first_round }, { "devices", source_first_warm }, { "rounds", source_rounds },
-	{ "stop", source_stop },          { "last", source_last_round },    { "state", source_state },
+	{ "connect", source_connect }, { "hello", source_hello },     { "track", source_track },
+	{ "memory", source_memory },   { "devices", source_devices }, { "rounds", source_rounds },
+	{ "stop", source_stop },       { "last", source_last_round }, { "state", source_state },
 	{ "commit", source_commit },
 };
 
@@ -299,17 +257,17 @@ static int source_run(struct source *s, struct error *err)
 	int ret = 0;
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(source_stages) && ret == 0; i++) {
-		s->report->stage = source_stages[i].name;
-		source_progress(s);
+		s->out.report->stage = source_stages[i].name;
+		outgoing_progress(&s->out);
 		ret = source_stages[i].fn(s, &reason);
 	}
 	/* The end of the guest ends its Ferry, which calls off what waits for an answer. */
-	if (ret == -ECANCELED && gate_ended(&s->vm->gate)) {
+	if (ret == -ECANCELED && gate_ended(&s->out.vm->gate)) {
 		reason = (struct error){ 0 };
-		ret = source_check_vm(s, &reason);
+		ret = outgoing_check_vm(&s->out, &reason);
 	}
 	if (ret < 0)
-		error_add(err, ret, "%s: %s", s->report->stage, reason.text);
+		error_add(err, ret, "%s: %s", s->out.report->stage, reason.text);
 	return ret;
 }
 
@@ -319,7 +277,7 @@ static int source_reclaim(struct source *s, struct error *err)
 	const struct timespec pause = { .tv_nsec = SOURCE_RECLAIM_STEP_NS };
 	uint64_t deadline_ns = now_ns() + SOURCE_RECLAIM_NS;
 
-	for (struct device *dev = s->vm->devices; dev; dev = dev->next) {
+	for (struct device *dev = s->out.vm->devices; dev; dev = dev->next) {
 		struct error reason = { 0 };
 		int ret = 0;
 
@@ -342,39 +300,35 @@ static int source_go_on(struct source *s, struct error *err)
 
 		if (ret < 0)
 			return ret;
-		for (struct device *dev = s->vm->devices; dev; dev = dev->next) {
+		for (struct device *dev = s->out.vm->devices; dev; dev = dev->next) {
 			if (dev->ops->resume)
 				dev->ops->resume(dev, false);
 		}
 	}
-	if (s->vm_paused)
-		gate_resume(&s->vm->gate);
-	s->vm_paused = false;
+	if (s->out.vm_paused)
+		gate_resume(&s->out.vm->gate);
+	s->out.vm_paused = false;
 	return 0;
 }
 
 /* The log is off, and the guest goes on here. */
 static void source_untrack(struct source *s)
 {
-	for (struct device *dev = s->vm->devices; s->devices_tracked && dev; dev = dev->next) {
+	for (struct device *dev = s->out.vm->devices; s->devices_tracked && dev; dev = dev->next) {
 		if (dev->ops->track)
 			dev->ops->track(dev, false, NULL, NULL);
 	}
 }
 
-static void source_end_throttle(struct source *s)
-{
-	s->report->throttle = 0;
-	if (s->throttle_step > 0 && gate_throttle(&s->vm->gate, 0) < 0)
-		log_error("cannot end keeping vCPUs back");
-}
-
 enum source_result source_migrate(struct vm *vm, const struct source_config *config, struct report *report,
 				  struct error *err)
 {
-	struct source s = {
-		.vm = vm, .config = config, .report = report, .channel.fd = -1, .start_ns = now_ns()
-	};
+	struct source s = { .out = { .vm = vm,
+				     .config = config,
+				     .report = report,
+				     .channel.fd = -1,
+				     .start_ns = now_ns() },
+			    .rounds.out = &s.out };
 	enum source_result result;
 	int ret;
 
@@ -387,8 +341,8 @@ enum source_result source_migrate(struct vm *vm, const struct source_config *con
 	ret = source_run(&s, err);
 	result = ret == 0 ? SOURCE_MOVED : s.committed ? SOURCE_UNKNOWN : SOURCE_FAILED;
 	/* First of all: the destination may wait for it to let go of what the guest needs here. */
-	stream_exit(&s.stream);
-	channel_close(&s.channel);
+	stream_exit(&s.out.stream);
+	channel_close(&s.out.channel);
 	if (result == SOURCE_FAILED && source_go_on(&s, err) < 0) {
 		error_add(
 			err, ret,
@@ -396,14 +350,11 @@ enum source_result source_migrate(struct vm *vm, const struct source_config *con
 			"\"ferry resume\" once the process at the destination has ended");
 		result = SOURCE_UNKNOWN;
 	}
-	source_end_throttle(&s);
 	if (result == SOURCE_MOVED) {
-		/* KVM would build this VM's memory anew, on a host that may be the one where the guest
-		 * begins. */
-		dirty_forget(&s.dirty);
+		rounds_forget(&s.rounds);
 		devices_release(vm->devices);
 	} else {
-		dirty_stop(&s.dirty);
+		rounds_stop(&s.rounds);
 	}
 	if (result == SOURCE_FAILED)
 		source_untrack(&s);
@@ -411,7 +362,7 @@ enum source_result source_migrate(struct vm *vm, const struct source_config *con
 		error_add(err, ret,
 			  "the guest may run at the destination: COMMIT was sent, and no answer came; it "
 			  "stays paused here");
-	report->elapsed_ns = now_ns() - s.start_ns;
+	report->elapsed_ns = now_ns() - s.out.start_ns;
 	/* After an unknown end, source_resume() gives it back. */
 	if (result == SOURCE_FAILED)
 		atomic_store(&vm->migrating, false);
@@ -420,7 +371,9 @@ enum source_result source_migrate(struct vm *vm, const struct source_config *con
 
 int source_resume(struct vm *vm, struct error *err)
 {
-	struct source s = { .vm = vm, .vm_paused = true, .devices_paused = true, .devices_tracked = true };
+	struct source s = { .out = { .vm = vm, .vm_paused = true },
+			    .devices_paused = true,
+			    .devices_tracked = true };
 	int ret = source_go_on(&s, err);
 
 	if (ret < 0)

@@ -1,25 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The source's side: a table of stages, one place that decides when the guest stops, and the way back from
- * each. */
+/* The source's side: its stages in order, the switchover, and the way back from each. */
 #ifndef FERRY_MIGRATION_SOURCE_H
 #define FERRY_MIGRATION_SOURCE_H
 
-#include "migration/report.h"
+#include "migration/source_config.h"
 #include "vmm/vm.h"
-
-/* What to do with a guest that writes memory faster than it can be sent. */
-enum source_stalled { SOURCE_THROTTLE, SOURCE_STOP, SOURCE_CANCEL };
-
-struct source_config {
-	const char *to; /* channel address */
-	int cancel_fd;  /* see channel.h */
-	uint64_t downtime_limit_ns;
-	enum source_stalled stalled;
-	/* Called at each stage, each round, and about twice a second between; not while the guest stands
-	 * still. May be NULL. */
-	void (*progress)(void *opaque, const struct report *report);
-	void *opaque;
-};
 
 enum source_result {
 	SOURCE_MOVED,   /* the guest runs at the destination; this VM is to end */

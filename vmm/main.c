@@ -15,7 +15,8 @@
 #include "devices/serial/serial.h"
 #include "devices/vdpa/soft/soft.h"
 #include "devices/vdpa/vhost.h"
-#include "migration/destination.h"
+#include "migration/compare.h"
+#include "migration/incoming.h"
 #include "migration/methods.h"
 #include "vmm/control/commands.h"
 #include "vmm/config.h"
@@ -341,7 +342,7 @@ static int app_prepare(struct app *app, struct destination *dst, struct error *e
 	app_check_size(app, dst, err);
 	ret = app_frame(app, dst->mem, dst->cpus, err);
 	if (ret == 0)
-		ret = destination_compare(dst, &app->vm, err);
+		ret = compare_hello(dst, &app->vm, err);
 	if (ret == 0)
 		ret = vm_fill(&app->vm, err);
 	if (ret == 0)
@@ -355,7 +356,7 @@ static int app_arrive(struct app *app, struct error *err)
 	const struct destination_config config = { .from = app->config.from,
 						   .cancel_fd = app->guard.stop_fd,
 						   .clock_skew_ns = app->config.clock_skew_ns };
-	struct destination_work work = { .end = app_work_end, .opaque = app };
+	struct incoming_work work = { .end = app_work_end, .opaque = app };
 	struct error reason = { 0 };
 	struct destination dst;
 	int ret;
@@ -366,7 +367,7 @@ static int app_arrive(struct app *app, struct error *err)
 	ret = app_prepare(app, &dst, &reason);
 	work.fd = app->work.done_fd;
 	if (ret == 0) {
-		ret = destination_run(&dst, &app->vm, &work, err);
+		ret = incoming_run(&dst, &app->vm, &work, err);
 	} else {
 		destination_refuse(&dst, &reason);
 		error_add(err, ret, "the guest was not taken over: %s", reason.text);

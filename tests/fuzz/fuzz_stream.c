@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The destination of a migration and a hostile source: frames as a source would send them, and what it never
- * would. The model: the guest runs if and only if destination_run() says so, after a COMMIT that was
+ * would. The model: the guest runs if and only if incoming_run() says so, after a COMMIT that was
  * answered by PREPARED before; then its memory is what the frames say, and every device was resumed; else
  * every device was released and the peer has been refused, once.
  */
@@ -13,7 +13,8 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-#include "migration/destination.h"
+#include "migration/compare.h"
+#include "migration/incoming.h"
 #include "tests/fake/vm_migration.h"
 #include "tests/fuzz/channel.h"
 #include "vmm/config.h"
@@ -293,12 +294,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	}
 	assert(d.mem >= CONFIG_MIN_MEM && d.mem <= CONFIG_MAX_MEM && d.cpus >= 1 &&
 	       d.cpus <= CONFIG_MAX_CPUS);
-	ret = destination_compare(&d, &guest.vm, &err);
+	ret = compare_hello(&d, &guest.vm, &err);
 	if (ret == 0)
 		ret = destination_ready(&d, &err);
 	ready = ret == 0;
 	if (ready)
-		ret = destination_run(&d, &guest.vm, NULL, &err);
+		ret = incoming_run(&d, &guest.vm, NULL, &err);
 	else
 		destination_refuse(&d, &err);
 	check_end(&rig, ret, ready, &err);

@@ -16,7 +16,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "migration/destination.h"
+#include "migration/compare.h"
+#include "migration/incoming.h"
 #include "migration/source.h"
 #include "tests/fake/proxy.h"
 #include "tests/fake/vm_migration.h"
@@ -34,7 +35,7 @@ struct arrival {
 	struct fake_guest guest;
 	uint64_t mem; /* 0: what the source has */
 	void (*prepare)(struct fake_guest *g);
-	const struct destination_work *work;
+	const struct incoming_work *work;
 	uint64_t clock_skew_ns;
 	const char *reason; /* of whoever builds the VM, against the guest */
 	pthread_t thread;
@@ -57,7 +58,7 @@ static inline int arrival_prepare(struct arrival *a, struct destination *d, stru
 		a->prepare(&a->guest);
 	if (a->reason)
 		error_add(err, 0, "%s", a->reason);
-	ret = destination_compare(d, &a->guest.vm, err);
+	ret = compare_hello(d, &a->guest.vm, err);
 	if (ret == 0)
 		ret = destination_ready(d, err);
 	a->ready = ret == 0;
@@ -77,7 +78,7 @@ static inline void *arrival_run(void *arg)
 		return NULL;
 	a->ret = arrival_prepare(a, &d, &a->err);
 	if (a->ret == 0)
-		a->ret = destination_run(&d, &a->guest.vm, a->work, &a->err);
+		a->ret = incoming_run(&d, &a->guest.vm, a->work, &a->err);
 	else
 		destination_refuse(&d, &a->err);
 	destination_close(&d);

@@ -7,7 +7,7 @@
 
 /* Devices that are given memory, for as long as a test wants. */
 struct mapping {
-	struct destination_work work;
+	struct incoming_work work;
 	const char *fails;
 	_Atomic bool ended; /* it was asked how */
 };

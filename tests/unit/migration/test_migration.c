@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* source_migrate() against destination_run(), in one process, over a unix socket: the way there, every way
+/* source_migrate() against incoming_run(), in one process, over a unix socket: the way there, every way
  * back. */
 #include "tests/unit/migration/migration_fixture.h"
 

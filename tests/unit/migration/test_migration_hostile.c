@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* source_migrate() and destination_run(), each against an end that does not keep to the protocol: one that
+/* source_migrate() and incoming_run(), each against an end that does not keep to the protocol: one that
  * says nothing, or no sense, or what a good one has said, cut short, damaged or in another order. */
 #define _GNU_SOURCE
 #include "migration/clock.h"

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What goes ahead while the guest runs: its memory and its devices' state, round after round, and the one
+ * place that decides when the guest stops. All of it is on the thread of the migration. 0, or -errno with the
+ * reason in @err.
+ */
+#ifndef FERRY_MIGRATION_ROUNDS_H
+#define FERRY_MIGRATION_ROUNDS_H
+
+#include "migration/dirty.h"
+#include "migration/outgoing.h"
+#include "migration/ram.h"
+
+/* Zeroed but for @out, before the first round. */
+struct rounds {
+	struct outgoing *out;
+	struct dirty dirty;
+	struct ram_pass pass; /* the latest */
+	uint64_t bandwidth;   /* bytes a second, smoothed over passes; 0: not known yet */
+	uint64_t least_remaining;
+	unsigned int n_stalled;
+	uint64_t least_fitting; /* the least remaining, of the rounds within the limit */
+	unsigned int n_fitting; /* rounds within the limit that did not halve it */
+	unsigned int n_warm_rounds;
+	unsigned int n_slow_rounds; /* after which a device did not answer at once */
+	unsigned int throttle_step;
+};
+
+/* Switches the log of writes on, and sends all memory once. */
+int __must_check rounds_first_memory(struct rounds *r, struct error *err);
+
+/*
+ * Sends all devices' state once. After the memory, not before it: where both hosts share a switch, two
+ * devices with one address are up for a short time only; and what the destination takes long for is sent
+ * again in the rounds that follow.
+ */
+int __must_check rounds_first_devices(struct rounds *r, struct error *err);
+
+/* Sends what changes, again and again until the guest is to stop. Keeps its vCPUs back where the operator
+ * wants that of a guest that is too busy. */
+int __must_check rounds_repeat(struct rounds *r, struct error *err);
+
+/* How long sending the rest takes, as far as can be known; UINT64_MAX: it cannot. */
+uint64_t rounds_expected_ns(const struct rounds *r);
+
+/* Sends the rest, of a guest that stands still. */
+int __must_check rounds_last(struct rounds *r, struct error *err);
+
+/* The end, of which there is one in each migration, however far it came. rounds_stop(): the guest goes on
+ * here or may have to, with its vCPUs not kept back and no log of its writes. */
+void rounds_stop(struct rounds *r);
+/* The guest has moved: KVM would build this VM's memory anew to end the log, on a host that may be the one
+ * where the guest begins, so the log stays on. */
+void rounds_forget(struct rounds *r);
+
+#endif
