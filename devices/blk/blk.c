@@ -98,8 +98,15 @@ int blk_create(struct blk **out, struct vm *vm, struct pci_bus *bus, const struc
 		goto free_blk;
 	blk->offered = blk_config_features(&blk->file);
 	blk_config_build(&blk->file, blk->offered, blk->config);
-	ret = virtio_pci_init(&blk->virtio, bus, &blk_virtio_ops, VIRTIO_ID_BLOCK, BLK_PCI_CLASS,
-			      BLK_CONFIG_LEN, blk->offered, 1, &ring_size, err);
+	ret = virtio_pci_init(&blk->virtio, bus,
+			      &(struct virtio_pci_setup){ .ops = &blk_virtio_ops,
+							  .device_type = VIRTIO_ID_BLOCK,
+							  .class_code = BLK_PCI_CLASS,
+							  .config_len = BLK_CONFIG_LEN,
+							  .offered = blk->offered,
+							  .n_queues = 1,
+							  .max_sizes = &ring_size },
+			      err);
 	if (ret < 0)
 		goto free_blk;
 	blk_ring_init(&blk->ring, &blk->virtio);

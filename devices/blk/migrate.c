@@ -24,6 +24,7 @@
 
 #include "devices/blk/driver.h"
 #include "devices/blk/transfer.h"
+#include "devices/virtio/pci_state.h"
 
 /* Deadline for a request, with vCPUs running: longer than a disk tries to read a bad sector. */
 #define BLK_ANSWER_MS 10000u

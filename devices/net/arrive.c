@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "devices/virtio/pci_state.h"
+
 /* The warm state: comes ahead of the guest, again and again, and once more with it. */
 struct net_warm {
 	bool active;

@@ -7,6 +7,8 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "devices/virtio/pci_state.h"
+
 #define NET_CONFIG_FIELD(field) ((unsigned int)offsetof(struct virtio_net_config, field))
 
 static int net_describe_call(struct net *net, void *arg)

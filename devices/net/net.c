@@ -443,8 +443,15 @@ int net_create(struct net **out, struct vm *vm, struct pci_bus *bus, struct vdpa
 		ret = net_events_init(net, err);
 	if (ret < 0)
 		goto free_net;
-	ret = virtio_pci_init(&net->virtio, bus, &net_virtio_ops, VIRTIO_ID_NET, NET_PCI_CLASS,
-			      NET_CONFIG_LEN, net->offered, net->n_slots, sizes, err);
+	ret = virtio_pci_init(&net->virtio, bus,
+			      &(struct virtio_pci_setup){ .ops = &net_virtio_ops,
+							  .device_type = VIRTIO_ID_NET,
+							  .class_code = NET_PCI_CLASS,
+							  .config_len = NET_CONFIG_LEN,
+							  .offered = net->offered,
+							  .n_queues = net->n_slots,
+							  .max_sizes = sizes },
+			      err);
 	if (ret < 0)
 		goto free_net;
 	ret = loop_start(&net->loop, net->name);

@@ -9,6 +9,9 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "devices/pci/msix.h"
+#include "devices/virtio/pci_common.h"
+#include "devices/virtio/pci_status.h"
 #include "vmm/loop.h"
 #include "vmm/shortage.h"
 
@@ -33,38 +36,6 @@
 _Static_assert(BAR_NOTIFY + VIRTIO_PCI_MAX_QUEUES * NOTIFY_BYTES == BAR_LEN, "a page for each queue");
 _Static_assert(BAR_CONFIG + VIRTIO_PCI_MAX_CONFIG == BAR_MSIX, "configuration ends at the next page");
 _Static_assert((VIRTIO_PCI_MAX_QUEUES + 1) * 16 <= BAR_PBA - BAR_MSIX, "a vector for each queue");
-
-/* Interrupts. All atomics are sequentially consistent: this is no hot path, one is sent a batch at most. */
-
-void virtio_pci_notify_queue(struct virtio_pci *v, unsigned int index)
-{
-	uint16_t vector = v->queues[index].vector;
-
-	if (vector == VIRTIO_MSI_NO_VECTOR)
-		atomic_fetch_or(&v->isr, VIRTIO_PCI_ISR_QUEUE);
-	pci_msix_notify(&v->pci, vector);
-}
-
-void virtio_pci_notify_config(struct virtio_pci *v)
-{
-	v->config_changed = true;
-	atomic_fetch_or(&v->isr, VIRTIO_PCI_ISR_CONFIG);
-	pci_msix_notify(&v->pci, v->config_vector);
-}
-
-void virtio_pci_needs_reset(struct virtio_pci *v)
-{
-	uint8_t before = atomic_fetch_or(&v->status, VIRTIO_CONFIG_S_NEEDS_RESET);
-
-	/* Before DRIVER_OK a device does not interrupt; the driver finds the bit. */
-	if ((before & VIRTIO_CONFIG_S_DRIVER_OK) && !(before & VIRTIO_CONFIG_S_NEEDS_RESET))
-		virtio_pci_notify_config(v);
-}
-
-int virtio_pci_queue_call(const struct virtio_pci *v, unsigned int index)
-{
-	return pci_msix_fd(&v->pci, v->queues[index].vector);
-}
 
 /* The BAR. @offset counts from the region. */
 
@@ -254,35 +225,35 @@ static int add_queues(struct virtio_pci *v, unsigned int n, const uint16_t *max_
 	return ret;
 }
 
-int virtio_pci_init(struct virtio_pci *v, struct pci_bus *bus, const struct virtio_ops *ops,
-		    unsigned int device_type, uint32_t class_code, uint32_t config_len, uint64_t offered,
-		    unsigned int n_queues, const uint16_t *max_sizes, struct error *err)
+int virtio_pci_init(struct virtio_pci *v, struct pci_bus *bus, const struct virtio_pci_setup *setup,
+		    struct error *err)
 {
 	const struct pci_ids ids = {
 		.vendor = VIRTIO_PCI_VENDOR,
-		.device = (uint16_t)(VIRTIO_PCI_DEVICE + device_type),
+		.device = (uint16_t)(VIRTIO_PCI_DEVICE + setup->device_type),
 		.subsystem_vendor = VIRTIO_PCI_VENDOR,
-		.subsystem = (uint16_t)(VIRTIO_PCI_SUBSYSTEM + device_type),
+		.subsystem = (uint16_t)(VIRTIO_PCI_SUBSYSTEM + setup->device_type),
 		.revision = 1,
-		.class_code = class_code,
+		.class_code = setup->class_code,
 	};
 	int ret;
 
-	assert(n_queues > 0 && n_queues <= VIRTIO_PCI_MAX_QUEUES && config_len <= VIRTIO_PCI_MAX_CONFIG);
-	*v = (struct virtio_pci){ .ops = ops, .device_type = device_type, .config_len = config_len };
-	v->offered = offered;
+	assert(setup->n_queues > 0 && setup->n_queues <= VIRTIO_PCI_MAX_QUEUES &&
+	       setup->config_len <= VIRTIO_PCI_MAX_CONFIG);
+	*v = (struct virtio_pci){ .ops = setup->ops, .config_len = setup->config_len };
+	v->offered = setup->offered;
 	v->config_vector = VIRTIO_MSI_NO_VECTOR;
-	v->n_queues = n_queues;
+	v->n_queues = setup->n_queues;
 	ret = pci_bus_add(bus, &v->pci, &ids, err);
 	if (ret < 0)
 		return ret;
 	ret = pci_bus_add_bar(bus, &v->pci, VIRTIO_PCI_BAR, BAR_LEN, &bar_ops, v, err);
 	if (ret < 0)
 		goto remove_pci;
-	ret = pci_msix_init(&v->pci, n_queues + 1, VIRTIO_PCI_BAR, BAR_MSIX, BAR_PBA, err);
+	ret = pci_msix_init(&v->pci, setup->n_queues + 1, VIRTIO_PCI_BAR, BAR_MSIX, BAR_PBA, err);
 	if (ret < 0)
 		goto remove_pci;
-	ret = add_queues(v, n_queues, max_sizes, err);
+	ret = add_queues(v, setup->n_queues, setup->max_sizes, err);
 	if (ret < 0)
 		goto remove_pci;
 	add_capabilities(v);

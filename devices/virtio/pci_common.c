@@ -1,139 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* virtio over PCI: the device status and the common configuration structure, as tables. */
-#include "devices/virtio/pci.h"
+/* virtio over PCI: the common configuration structure as a table of registers. */
+#include "devices/virtio/pci_common.h"
 
-#include <inttypes.h>
-
-#define STATUS_ACKNOWLEDGE VIRTIO_CONFIG_S_ACKNOWLEDGE
-#define STATUS_DRIVER      (STATUS_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER)
-#define STATUS_FEATURES_OK (STATUS_DRIVER | VIRTIO_CONFIG_S_FEATURES_OK)
-#define STATUS_DRIVER_OK   (STATUS_FEATURES_OK | VIRTIO_CONFIG_S_DRIVER_OK)
-/* Bits that may stand beside any of these. */
-#define STATUS_TROUBLE (VIRTIO_CONFIG_S_NEEDS_RESET | VIRTIO_CONFIG_S_FAILED)
-
-/* Device status */
-
-bool virtio_pci_features_valid(struct virtio_pci *v, uint64_t accepted)
-{
-	return (accepted & ~v->offered) == 0 && virtio_has(accepted, VIRTIO_F_VERSION_1) &&
-	       v->ops->features_ok(v, accepted);
-}
-
-static bool status_check_features(struct virtio_pci *v)
-{
-	bool valid = virtio_pci_features_valid(v, v->accepted);
-
-	if (!valid)
-		log_limited(&v->log_limit, LOG_WARN,
-			    "PCI slot %u: the driver's features 0x%" PRIx64 " are not valid, of 0x%" PRIx64
-			    " offered",
-			    v->pci.slot, v->accepted, v->offered);
-	return valid;
-}
-
-static void status_start(struct virtio_pci *v)
-{
-	int ret = v->ops->driver_ok(v);
-
-	if (ret == 0)
-		return;
-	log_limited(&v->log_limit, LOG_WARN,
-		    "PCI slot %u: the device cannot start as the driver wants it: %s", v->pci.slot,
-		    strerror(-ret));
-	virtio_pci_needs_reset(v);
-}
-
-static const struct {
-	uint8_t from, to;
-	bool (*allowed)(struct virtio_pci *v);
-	void (*entered)(struct virtio_pci *v);
-} status_transitions[] = {
-	{ 0, STATUS_ACKNOWLEDGE, NULL, NULL },
-	{ 0, STATUS_DRIVER, NULL, NULL }, /* firmware's drivers like to take two steps at once */
-	{ STATUS_ACKNOWLEDGE, STATUS_DRIVER, NULL, NULL },
-	{ STATUS_DRIVER, STATUS_FEATURES_OK, status_check_features, NULL },
-	{ STATUS_FEATURES_OK, STATUS_DRIVER_OK, NULL, status_start },
-};
-
-bool virtio_pci_status_legal(uint8_t status)
-{
-	if ((status & ~STATUS_TROUBLE) == 0)
-		return true;
-	for (unsigned int i = 0; i < ARRAY_SIZE(status_transitions); i++) {
-		if (status_transitions[i].to == (status & ~STATUS_TROUBLE))
-			return true;
-	}
-	return false;
-}
-
-static void reset_queue(struct virtio_queue *q)
-{
-	q->size = q->max_size;
-	q->enabled = false;
-	q->vector = VIRTIO_MSI_NO_VECTOR;
-	q->desc = q->driver = q->device = 0;
-}
-
-void virtio_pci_end_reset(struct virtio_pci *v)
-{
-	if (!v->resetting || (v->ops->reset_done && !v->ops->reset_done(v)))
-		return;
-	v->resetting = false;
-	v->accepted = 0;
-	v->device_feature_select = 0;
-	v->driver_feature_select = 0;
-	v->queue_select = 0;
-	v->config_vector = VIRTIO_MSI_NO_VECTOR;
-	v->isr = 0;
-	for (unsigned int i = 0; i < v->n_built; i++)
-		reset_queue(&v->queues[i]);
-	/* Last: a NEEDS_RESET that the device's thread has raised meanwhile is answered by this reset. */
-	v->status = 0;
-}
-
-void virtio_pci_reset(struct virtio_pci *v)
-{
-	v->ops->reset(v);
-	v->resetting = true;
-	virtio_pci_end_reset(v);
-}
+#include "devices/virtio/pci_status.h"
 
 static uint32_t read_status(struct virtio_pci *v, unsigned int arg)
 {
 	return v->status;
 }
 
-/* The driver only adds bits, one step at a time; NEEDS_RESET is not its own, so it may write it or not. Bits
- * are added atomically because the device's thread may raise that one at the same time. */
 static void write_status(struct virtio_pci *v, unsigned int arg, uint32_t value)
 {
-	uint8_t from = v->status & (uint8_t)~VIRTIO_CONFIG_S_NEEDS_RESET;
-	uint8_t to = (uint8_t)(value & ~(uint32_t)VIRTIO_CONFIG_S_NEEDS_RESET);
-
-	if (value == 0) {
-		virtio_pci_reset(v);
-		return;
-	}
-	if (to == from)
-		return;
-	if (to == (from | VIRTIO_CONFIG_S_FAILED)) {
-		log_limited(&v->log_limit, LOG_WARN,
-			    "PCI slot %u: the guest's driver has given the device up", v->pci.slot);
-		atomic_fetch_or(&v->status, to);
-		return;
-	}
-	for (unsigned int i = 0; i < ARRAY_SIZE(status_transitions); i++) {
-		if (status_transitions[i].from != from || status_transitions[i].to != to)
-			continue;
-		if (status_transitions[i].allowed && !status_transitions[i].allowed(v))
-			return;
-		atomic_fetch_or(&v->status, to);
-		if (status_transitions[i].entered)
-			status_transitions[i].entered(v);
-		return;
-	}
-	log_limited(&v->log_limit, LOG_WARN, "PCI slot %u: the driver wrote status 0x%x after 0x%x: ignored",
-		    v->pci.slot, value, from);
+	virtio_pci_write_status(v, value);
 }
 
 /* Common configuration. Registers of a queue are those of the selected one; there is none if it has no size.
@@ -229,11 +107,6 @@ static void write_queue_select(struct virtio_pci *v, unsigned int arg, uint32_t 
 	v->queue_select = (uint16_t)value;
 }
 
-bool virtio_pci_size_valid(uint32_t size, uint64_t accepted)
-{
-	return is_power_of_2(size) || (size > 0 && virtio_has(accepted, VIRTIO_F_RING_PACKED));
-}
-
 static uint32_t read_queue_size(struct virtio_pci *v, unsigned int arg)
 {
 	const struct virtio_queue *q = selected_queue(v);
@@ -283,7 +156,7 @@ static uint32_t read_queue_enable(struct virtio_pci *v, unsigned int arg)
 /* Single queues, while the device works. */
 static bool queues_can_reset(const struct virtio_pci *v)
 {
-	return (v->status & ~STATUS_TROUBLE) == STATUS_DRIVER_OK &&
+	return virtio_pci_step(v->status) == VIRTIO_PCI_AT_DRIVER_OK &&
 	       virtio_has(v->accepted, VIRTIO_F_RING_RESET);
 }
 
@@ -293,7 +166,7 @@ static void write_queue_enable(struct virtio_pci *v, unsigned int arg, uint32_t 
 
 	if (!q)
 		return;
-	if (value == 1 && (v->status & ~STATUS_TROUBLE) == STATUS_FEATURES_OK) {
+	if (value == 1 && virtio_pci_step(v->status) == VIRTIO_PCI_AT_FEATURES_OK) {
 		q->enabled = true;
 	} else if (value == 1 && queues_can_reset(v)) {
 		q->enabled = true;
@@ -323,7 +196,7 @@ static void write_queue_reset(struct virtio_pci *v, unsigned int arg, uint32_t v
 	}
 	if (q->enabled)
 		v->ops->queue_reset(v, v->queue_select);
-	reset_queue(q);
+	virtio_pci_reset_queue(q);
 }
 
 static uint32_t read_queue_notify_off(struct virtio_pci *v, unsigned int arg)

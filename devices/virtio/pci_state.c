@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* virtio over PCI: what of the transport moves with a guest. */
-#include "devices/virtio/pci.h"
+#include "devices/virtio/pci_state.h"
 
 #include <errno.h>
 #include <inttypes.h>
+
+#include "devices/virtio/pci_status.h"
 
 void virtio_pci_save(struct virtio_pci *v, struct state_writer *w)
 {

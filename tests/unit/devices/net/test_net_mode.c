@@ -6,6 +6,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "devices/pci/msix.h"
+
 #define GUEST_MAC "\x52\x54\0\0\0\1"
 #define OTHER_MAC "\x52\x54\0\0\0\x42"
 

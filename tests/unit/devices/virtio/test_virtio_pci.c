@@ -663,13 +663,11 @@ static void test_host_lacks(void **state)
 	struct error err = { 0 };
 
 	x->f->max_doorbells = x->f->n_doorbells + 3;
-	assert_true(virtio_pci_init(&other, &x->bus, &ops, VIRTIO_ID_NET, 0x020000, CONFIG_LEN, OFFERED,
-				    N_QUEUES, max_sizes, &err) < 0);
+	assert_true(add_device(x, &other, N_QUEUES, max_sizes, OFFERED, &err) < 0);
 	assert_non_null(strstr(err.text, "queue 3"));
 	assert_int_equal(x->f->n_doorbells, N_QUEUES);
 	x->f->max_irqs = x->f->n_irqs + 2;
-	assert_true(virtio_pci_init(&other, &x->bus, &ops, VIRTIO_ID_NET, 0x020000, CONFIG_LEN, OFFERED,
-				    N_QUEUES, max_sizes, &err) < 0);
+	assert_true(add_device(x, &other, N_QUEUES, max_sizes, OFFERED, &err) < 0);
 	assert_int_equal(x->f->n_irqs, N_QUEUES + 1);
 }
 

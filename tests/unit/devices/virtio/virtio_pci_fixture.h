@@ -13,7 +13,9 @@
 #include <linux/pci_regs.h>
 #include <linux/virtio_ids.h>
 
+#include "devices/pci/msix.h"
 #include "devices/virtio/pci.h"
+#include "devices/virtio/pci_state.h"
 #include "tests/fake/vm.h"
 
 #define SLOT       1u
@@ -138,6 +140,21 @@ static inline void find_all(struct fixture *x)
 	x->config = find_structure(x, VIRTIO_PCI_CAP_DEVICE_CFG, &x->config_len, &cap);
 }
 
+/* Puts a device of the tests' kind on the bus. */
+static inline int add_device(struct fixture *x, struct virtio_pci *v, unsigned int n_queues,
+			     const uint16_t *sizes, uint64_t offered, struct error *err)
+{
+	const struct virtio_pci_setup setup = { .ops = &ops,
+						.device_type = VIRTIO_ID_NET,
+						.class_code = 0x020000,
+						.config_len = CONFIG_LEN,
+						.offered = offered,
+						.n_queues = n_queues,
+						.max_sizes = sizes };
+
+	return virtio_pci_init(v, &x->bus, &setup, err);
+}
+
 static inline struct fixture *build(unsigned int n_queues, const uint16_t *sizes, uint64_t offered)
 {
 	struct fixture *x = calloc(1, sizeof(*x));
@@ -148,9 +165,7 @@ static inline struct fixture *build(unsigned int n_queues, const uint16_t *sizes
 	for (unsigned int i = 0; i < CONFIG_LEN; i++)
 		x->registers[i] = (uint8_t)(0xa0 + i);
 	assert_int_equal(pci_bus_init(&x->bus, &x->f->vm, &err), 0);
-	assert_int_equal(virtio_pci_init(&x->v, &x->bus, &ops, VIRTIO_ID_NET, 0x020000, CONFIG_LEN, offered,
-					 n_queues, sizes, &err),
-			 0);
+	assert_int_equal(add_device(x, &x->v, n_queues, sizes, offered, &err), 0);
 	find_all(x);
 	return x;
 }
