@@ -361,7 +361,7 @@ static void assert_unknown(struct arrival *a, struct departure *s)
 
 static void cut_one(int type, enum proxy_cut cut)
 {
-	struct proxy p = { .listen = proxy_path, .to = path, .type = type, .cut = cut };
+	struct proxy p = { .listen = places.proxy_path, .to = places.path, .type = type, .cut = cut };
 	/* Before COMMIT the source's, after it the destination's. */
 	bool failed = type < STREAM_COMMIT, arrives = type == STREAM_RUNNING;
 	struct departure s;
@@ -369,7 +369,7 @@ static void cut_one(int type, enum proxy_cut cut)
 	enum source_result result;
 
 	departure_init(&s);
-	s.config.to = proxy_address;
+	s.config.to = places.proxy_address;
 	proxy_start(&p);
 	arrival_start(&a, NULL);
 	result = departure_go(&s);
@@ -433,12 +433,14 @@ static void keep(struct fake_guest *g)
  */
 static void test_cannot_go_on(void **state)
 {
-	struct proxy p = { .listen = proxy_path, .to = path, .type = STREAM_PREPARED, .cut = PROXY_BEFORE };
+	struct proxy p = {
+		.listen = places.proxy_path, .to = places.path, .type = STREAM_PREPARED, .cut = PROXY_BEFORE
+	};
 	struct departure s;
 	struct arrival a;
 
 	departure_init(&s);
-	s.config.to = proxy_address;
+	s.config.to = places.proxy_address;
 	proxy_start(&p);
 	arrival_start(&a, keep);
 	assert_int_equal(departure_go(&s), SOURCE_UNKNOWN);
