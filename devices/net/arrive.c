@@ -60,12 +60,13 @@ static int net_read_warm(struct net *net, struct net_warm *warm, struct state_no
 	    state_get_bytes(node, "mac", warm->mac, sizeof(warm->mac)) < 0 ||
 	    state_child(&cvq, node, "cvq") < 0)
 		return -EINVAL;
-	if (net_check_features(net, "uses", warm->features, net->offered, node->err) < 0)
+	if (net_features_check(net->name, "uses", warm->features, net->offered, net->vdpa->name, node->err) <
+	    0)
 		return -ENOTSUP;
-	if (!net_features_ok(&net->virtio, warm->features))
+	if (net_features_consistent(warm->features) != warm->features)
 		return error_add(node->err, -EINVAL, "%s: features 0x%llx do not hold together", net->name,
 				 (unsigned long long)warm->features);
-	if (net_check_mac(net, "", warm->mac, net->offered, node->err) < 0)
+	if (net_mac_check(net->name, "MAC address", warm->mac, net->offered, node->err) < 0)
 		return -EINVAL;
 	if (net_path_failed(&net->path))
 		return error_add(node->err, -EIO, "%s: %s has stopped working", net->name, net->vdpa->name);
@@ -192,7 +193,7 @@ static int net_apply_warm(struct net *net, const struct net_warm *warm, bool arr
 		return 0;
 	}
 	net->stats.types = warm->stats_types;
-	net_config_set_mac(net, warm->mac);
+	net_space_set_mac(&net->space, warm->mac);
 	ret = net_warm_start(net, warm, err);
 	if (ret < 0)
 		return ret;
@@ -230,7 +231,7 @@ static int net_apply_arrival(struct net *net, struct net_arrival *a, struct erro
 	if (ret < 0)
 		return ret;
 	virtio_pci_set(&net->virtio, &a->virtio);
-	net->announcing = a->announcing;
+	net->space.announcing = a->announcing;
 	if (net->active) {
 		net_take_rings(net, a);
 	} else if (a->virtio.status & VIRTIO_CONFIG_S_DRIVER_OK) {

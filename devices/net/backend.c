@@ -43,20 +43,12 @@ static unsigned int net_device_ctrl(const struct net *net, uint64_t features)
 
 struct cvq_limits net_limits(const struct net *net, uint64_t features)
 {
-	const uint8_t *config = net->config;
+	struct cvq_limits limits = net_space_limits(&net->space, features);
 
-	return (struct cvq_limits){
-		.features = features,
-		.max_pairs = (uint16_t)(net_n_data(net, features) / 2),
-		.device_ctrl =
-			(uint16_t)(virtio_has(features, VIRTIO_NET_F_CTRL_VQ) ? net_device_ctrl(net, features)
-									      : 0),
-		.rss_max_key = config[offsetof(struct virtio_net_config, rss_max_key_size)],
-		.rss_max_table = get_le16(
-			config + offsetof(struct virtio_net_config, rss_max_indirection_table_length)),
-		.hash_types = get_le32(config + offsetof(struct virtio_net_config, supported_hash_types)),
-		.tunnel_types = get_le32(config + NET_CONFIG_TUNNEL_TYPES),
-	};
+	limits.max_pairs = (uint16_t)(net_n_data(net, features) / 2);
+	if (virtio_has(features, VIRTIO_NET_F_CTRL_VQ))
+		limits.device_ctrl = (uint16_t)net_device_ctrl(net, features);
+	return limits;
 }
 
 void net_plan(struct net *net, uint64_t features)
@@ -255,10 +247,10 @@ static int net_store_default(struct net *net, struct error *err)
 		cvq_set_mac(&net->store, mac);
 		return 0;
 	}
-	net_config_get_mac(net, guest_mac);
+	net_space_get_mac(&net->space, guest_mac);
 	/* A device without one does not tell this guest's packets by it, or lets none through: no address
 	 * that Ferry could have chosen is better. */
-	if (memcmp(mac, guest_mac, sizeof(mac)) == 0 || (net->chosen_mac && !mac_valid(mac)))
+	if (memcmp(mac, guest_mac, sizeof(mac)) == 0 || (net->space.chosen_mac && !mac_valid(mac)))
 		return 0;
 	return error_add(err, -EINVAL,
 			 "the guest's MAC address is " MAC_FORMAT ", the device's is " MAC_FORMAT
@@ -273,7 +265,7 @@ void net_target_default(struct net *net)
 	cvq_reset(&net->target);
 	if (virtio_has(net->path.features, VIRTIO_NET_F_MAC) &&
 	    virtio_has(net->path.features, VIRTIO_NET_F_CTRL_MAC_ADDR)) {
-		net_config_get_mac(net, mac);
+		net_space_get_mac(&net->space, mac);
 		cvq_set_mac(&net->target, mac);
 	}
 }

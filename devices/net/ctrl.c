@@ -100,16 +100,16 @@ static uint32_t net_ctrl_gather(struct net *net, const struct vring_chain *chain
 /* ANNOUNCE_ACK: the bit is Ferry's own, or the device's, or both. */
 static void net_ctrl_announce_ack(struct net *net)
 {
-	if (net->announcing) {
-		net->announcing = false;
+	if (net->space.announcing) {
+		net->space.announcing = false;
 		net->changes++;
-		net_config_set_status(net);
-		if (!net->device_announcing) {
+		net_show_status(net);
+		if (!net->space.device_announcing) {
 			net_ctrl_answer_ack(net, VIRTIO_NET_OK);
 			return;
 		}
 	}
-	if (net->device_announcing)
+	if (net->space.device_announcing)
 		net_ctrl_forward(net, 1);
 	else
 		net_ctrl_answer_ack(net, VIRTIO_NET_ERR);
@@ -197,14 +197,14 @@ static void net_ctrl_accepted(struct net *net)
 {
 	if (net->ctrl.cmd[0] == VIRTIO_NET_CTRL_ANNOUNCE) {
 		/* The device has taken its bit back, and need not say so. */
-		net->device_announcing = false;
-		net_config_set_status(net);
+		net->space.device_announcing = false;
+		net_show_status(net);
 		return;
 	}
 	cvq_remember(&net->store, net->ctrl.cmd, net->ctrl.cmd_len);
 	net->changes++;
 	if (cvq_mac(&net->store))
-		net_config_set_mac(net, cvq_mac(&net->store));
+		net_space_set_mac(&net->space, cvq_mac(&net->store));
 }
 
 static void net_ctrl_log_refused(struct net *net)

@@ -1,8 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Features: which a guest is offered on a device, what each needs, and their names. */
-#include "devices/net/net_priv.h"
+#include "devices/net/features.h"
 
 #include <errno.h>
+
+#include "devices/net/config_space.h"
+#include "devices/net/cvq/cvq.h"
+#include "devices/net/path.h"
+#include "devices/virtio/vring.h"
+#include "vmm/state.h"
 
 /*
  * Features that change how packets look or what the configuration holds: there is nothing to carry for them
@@ -70,7 +76,7 @@ static const struct net_dependency {
 	{ VIRTIO_NET_F_HASH_TUNNEL, VIRTIO_BIT(VIRTIO_NET_F_RSS) | VIRTIO_BIT(VIRTIO_NET_F_HASH_REPORT) },
 };
 
-uint64_t net_consistent(uint64_t features)
+uint64_t net_features_consistent(uint64_t features)
 {
 	for (unsigned int i = 0; i < ARRAY_SIZE(net_dependencies); i++) {
 		const struct net_dependency *d = &net_dependencies[i];
@@ -81,63 +87,57 @@ uint64_t net_consistent(uint64_t features)
 	return features;
 }
 
-bool net_features_ok(struct virtio_pci *v, uint64_t features)
+uint64_t net_features_offer(const struct vdpa *vdpa, unsigned int n_pairs)
 {
-	return net_consistent(features) == features;
-}
-
-uint64_t net_offer(const struct net *net)
-{
-	uint64_t f = net->vdpa->features & (NET_STATELESS | cvq_features());
+	uint64_t f = vdpa->features & (NET_STATELESS | cvq_features());
 
 	/* Announcements are Ferry's own, whatever the device knows of them. */
 	f |= VIRTIO_BIT(VIRTIO_NET_F_GUEST_ANNOUNCE);
-	if (net->vdpa->n_vqs < 3)
+	if (vdpa->n_vqs < 3)
 		f &= ~VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ);
-	if (net->device_max_pairs == 1)
+	if (n_pairs == 1)
 		f &= ~VIRTIO_BIT(VIRTIO_NET_F_MQ);
-	/* Which tunnels there are cannot be known without the field. */
-	if (net->vdpa->config_len < NET_CONFIG_LEN)
-		f &= ~VIRTIO_BIT(VIRTIO_NET_F_HASH_TUNNEL);
-	return net_consistent(f | NET_RING_FEATURES);
+	f &= ~net_space_missing(vdpa->config_len);
+	return net_features_consistent(f | NET_RING_FEATURES);
 }
 
 /* Whether what is in flight in rings of such a kind can be carried. */
-static bool net_rings_fit(const struct net *net, const uint16_t *sizes, uint64_t features)
+static bool net_rings_fit(const uint16_t *sizes, unsigned int n, uint64_t features)
 {
 	struct vring_setup setup = { .packed = virtio_has(features, VIRTIO_F_RING_PACKED),
 				     .in_order = virtio_has(features, VIRTIO_F_IN_ORDER) };
 	uint64_t bytes = 0;
 
-	for (unsigned int i = 0; i < net->n_slots; i++) {
+	for (unsigned int i = 0; i < n; i++) {
 		setup.size = sizes[i];
 		bytes += vring_state_bytes(&setup);
 	}
 	return bytes <= NET_MAX_RING_STATE;
 }
 
-uint64_t net_offer_rings(const struct net *net, const struct net_config *config, uint16_t *sizes)
+uint64_t net_features_rings(const char *nic, const struct vdpa *vdpa, const struct net_config *config,
+			    uint16_t *sizes, unsigned int n)
 {
 	/*
 	 * In order: the device has to be so by itself. Chains can be kept back until older ones are done, but
 	 * a packet in several buffers would have others between them then.
 	 */
-	const uint64_t in_order = net->vdpa->in_order ? VIRTIO_BIT(VIRTIO_F_IN_ORDER) : 0;
+	const uint64_t in_order = vdpa->in_order ? VIRTIO_BIT(VIRTIO_F_IN_ORDER) : 0;
 	const uint64_t packed = VIRTIO_BIT(VIRTIO_F_RING_PACKED);
 	uint64_t features = in_order;
 
-	while (!net_rings_fit(net, sizes, 0)) {
-		for (unsigned int i = 0; i < net->n_slots; i++)
+	while (!net_rings_fit(sizes, n, 0)) {
+		for (unsigned int i = 0; i < n; i++)
 			sizes[i] = sizes[i] > NET_MIN_RING_LIMIT ? sizes[i] / 2 : sizes[i];
 	}
 	/* A guest may accept both. What fits is the same on hosts of a kind, whatever is wanted of it there.
 	 */
-	if (net_rings_fit(net, sizes, packed | in_order))
+	if (net_rings_fit(sizes, n, packed | in_order))
 		features |= packed;
-	else if (!net_rings_fit(net, sizes, in_order))
+	else if (!net_rings_fit(sizes, n, in_order))
 		features = 0;
 	if (config->in_order_text && !config->any_order && !(features & in_order))
-		log_warn("%s: in-order=on has no effect: %s", net->name,
+		log_warn("%s: in-order=on has no effect: %s", nic,
 			 in_order ? "what is in flight in so long rings would not fit into the state"
 				  : "the device does not say that it keeps an order");
 	if (config->split_only)
@@ -196,7 +196,8 @@ static const char *net_feature_prefix(unsigned int bit)
 									       : "VIRTIO_NET_F_";
 }
 
-int net_check_features(struct net *net, const char *guest, uint64_t want, uint64_t have, struct error *err)
+int net_features_check(const char *nic, const char *guest, uint64_t want, uint64_t have, const char *device,
+		       struct error *err)
 {
 	uint64_t missing = want & ~have;
 	int ret = 0;
@@ -205,12 +206,12 @@ int net_check_features(struct net *net, const char *guest, uint64_t want, uint64
 		if (!virtio_has(missing, net_feature_names[i].bit))
 			continue;
 		missing &= ~VIRTIO_BIT(net_feature_names[i].bit);
-		ret = error_add(err, -ENOTSUP, "%s: the guest %s %s%s, which %s does not offer", net->name,
-				guest, net_feature_prefix(net_feature_names[i].bit),
-				net_feature_names[i].name, net->vdpa->name);
+		ret = error_add(err, -ENOTSUP, "%s: the guest %s %s%s, which %s does not offer", nic, guest,
+				net_feature_prefix(net_feature_names[i].bit), net_feature_names[i].name,
+				device);
 	}
 	if (missing)
 		ret = error_add(err, -ENOTSUP, "%s: the guest %s features 0x%llx, which %s does not offer",
-				net->name, guest, (unsigned long long)missing, net->vdpa->name);
+				nic, guest, (unsigned long long)missing, device);
 	return ret;
 }

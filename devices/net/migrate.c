@@ -9,8 +9,6 @@
 
 #include "devices/virtio/pci_state.h"
 
-#define NET_CONFIG_FIELD(field) ((unsigned int)offsetof(struct virtio_net_config, field))
-
 static int net_describe_call(struct net *net, void *arg)
 {
 	struct state_writer *w = arg;
@@ -22,10 +20,8 @@ static int net_describe_call(struct net *net, void *arg)
 	state_put_blob(w, "queue-sizes", sizes, 2 * net->virtio.n_queues);
 	state_put_u64(w, "offered", net->offered);
 	state_put_u64(w, "negotiated", net->active ? net->path.features : 0);
-	state_put_blob(w, "provisioned-mac", net->provisioned_mac, 6);
-	pthread_mutex_lock(&net->config_lock);
-	state_put_blob(w, "config", net->config, NET_CONFIG_LEN);
-	pthread_mutex_unlock(&net->config_lock);
+	state_put_blob(w, "provisioned-mac", net->space.provisioned_mac, 6);
+	state_put_blob(w, "config", net->space.bytes, NET_CONFIG_LEN);
 	return 0;
 }
 
@@ -60,8 +56,9 @@ static int net_read_description(const struct net *net, struct net_description *d
 	    d->n_queues != 2 * d->n_pairs + (virtio_has(d->offered, VIRTIO_NET_F_CTRL_VQ) ? 1u : 0u))
 		return error_add(node->err, -EINVAL, "%u queue pairs with %u bytes of queue sizes",
 				 d->n_pairs, len);
-	if (net_check_mac(net, "provisioned ", d->mac, d->offered, node->err) < 0 ||
-	    net_check_mac(net, "", d->config + NET_CONFIG_FIELD(mac), d->offered, node->err) < 0)
+	if (net_mac_check(net->name, "provisioned MAC address", d->mac, d->offered, node->err) < 0 ||
+	    net_mac_check(net->name, "MAC address", d->config + NET_CONFIG_FIELD(mac), d->offered,
+			  node->err) < 0)
 		return -EINVAL;
 	for (unsigned int i = 0; i < d->n_queues; i++) {
 		if (!is_power_of_2(get_le16(d->sizes + 2 * i)))
@@ -77,22 +74,11 @@ static int net_read_description(const struct net *net, struct net_description *d
 /* The source's features without those for which this device's limits are too small. */
 static uint64_t net_fitting_features(struct net *net, const struct net_description *d)
 {
-	uint64_t f = d->offered & net->possible;
+	uint64_t misfits = net_space_misfits(&net->space, d->config);
 
-	if (d->config[NET_CONFIG_FIELD(rss_max_key_size)] > net->config[NET_CONFIG_FIELD(rss_max_key_size)] ||
-	    get_le32(d->config + NET_CONFIG_FIELD(supported_hash_types)) &
-		    ~get_le32(net->config + NET_CONFIG_FIELD(supported_hash_types)))
-		f &= ~(VIRTIO_BIT(VIRTIO_NET_F_RSS) | VIRTIO_BIT(VIRTIO_NET_F_HASH_REPORT));
-	if (get_le16(d->config + NET_CONFIG_FIELD(rss_max_indirection_table_length)) >
-	    get_le16(net->config + NET_CONFIG_FIELD(rss_max_indirection_table_length)))
-		f &= ~VIRTIO_BIT(VIRTIO_NET_F_RSS);
-	if (get_le32(d->config + NET_CONFIG_TUNNEL_TYPES) & ~get_le32(net->config + NET_CONFIG_TUNNEL_TYPES))
-		f &= ~VIRTIO_BIT(VIRTIO_NET_F_HASH_TUNNEL);
 	/* If the driver uses it, net_check_queues() says what can be done. */
-	if (!virtio_has(d->negotiated, VIRTIO_NET_F_MTU) &&
-	    get_le16(d->config + NET_CONFIG_FIELD(mtu)) != get_le16(net->config + NET_CONFIG_FIELD(mtu)))
-		f &= ~VIRTIO_BIT(VIRTIO_NET_F_MTU);
-	return net_consistent(f);
+	misfits &= ~(d->negotiated & VIRTIO_BIT(VIRTIO_NET_F_MTU));
+	return net_features_consistent(d->offered & net->possible & ~misfits);
 }
 
 /*
@@ -106,12 +92,13 @@ static int net_check_offered(struct net *net, const struct net_description *d, u
 	uint64_t ctrl_vq = d->offered & VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ);
 	uint64_t unused = d->offered & ~(d->negotiated | ctrl_vq);
 	struct error withdrawn = { 0 };
-	int ret = net_check_features(net, "uses", d->negotiated, offered, err);
+	int ret = net_features_check(net->name, "uses", d->negotiated, offered, net->vdpa->name, err);
 
-	if (net_check_features(net, "has been shown", ctrl_vq & ~d->negotiated, offered, err) < 0)
+	if (net_features_check(net->name, "has been shown", ctrl_vq & ~d->negotiated, offered,
+			       net->vdpa->name, err) < 0)
 		ret = -ENOTSUP;
-	if (ret == 0 &&
-	    net_check_features(net, "has been shown but does not use", unused, offered, &withdrawn) < 0)
+	if (ret == 0 && net_features_check(net->name, "has been shown but does not use", unused, offered,
+					   net->vdpa->name, &withdrawn) < 0)
 		log_limited(&net->log_limit, LOG_INFO, "%s", withdrawn.text);
 	return ret;
 }
@@ -141,7 +128,7 @@ static int net_check_sizes(struct net *net, const struct net_description *d, str
 /* The queues that it was shown, and its MTU. */
 static int net_check_queues(struct net *net, const struct net_description *d, struct error *err)
 {
-	uint16_t here = get_le16(net->config + NET_CONFIG_FIELD(mtu));
+	uint16_t here = get_le16(net->space.bytes + NET_CONFIG_FIELD(mtu));
 	uint16_t there = get_le16(d->config + NET_CONFIG_FIELD(mtu));
 	int ret = net_check_sizes(net, d, err);
 
@@ -178,12 +165,10 @@ static int net_accept_call(struct net *net, void *arg)
 		sizes[i] = get_le16(d.sizes + 2 * i);
 	net->max_pairs = d.n_pairs;
 	net->offered = offered;
-	memcpy(net->provisioned_mac, d.mac, sizeof(d.mac));
-	net->chosen_mac = false;
-	pthread_mutex_lock(&net->config_lock);
-	memcpy(net->config, d.config, NET_CONFIG_LEN);
-	pthread_mutex_unlock(&net->config_lock);
-	net_config_set_status(net);
+	memcpy(net->space.provisioned_mac, d.mac, sizeof(d.mac));
+	net->space.chosen_mac = false;
+	net_space_replace(&net->space, d.config);
+	net_show_status(net);
 	virtio_pci_limit(&net->virtio, 2 * d.n_pairs + (virtio_has(offered, VIRTIO_NET_F_CTRL_VQ) ? 1 : 0),
 			 sizes, offered);
 	return 0;
@@ -201,7 +186,7 @@ static void net_put_warm(struct net *net, struct state_writer *w)
 	state_put_u32(w, "active", net->active && !net_path_failed(&net->path));
 	if (!net->active || net_path_failed(&net->path))
 		return;
-	net_config_get_mac(net, mac);
+	net_space_get_mac(&net->space, mac);
 	state_put_u64(w, "generation", net->generation);
 	state_put_u64(w, "features", net->path.features);
 	state_put_blob(w, "mac", mac, sizeof(mac));
@@ -264,7 +249,7 @@ static int net_save_call(struct net *net, void *arg)
 {
 	struct state_writer *w = arg;
 
-	state_put_u32(w, "announcing", net->announcing);
+	state_put_u32(w, "announcing", net->space.announcing);
 	state_begin(w, "warm");
 	net_put_warm(net, w);
 	state_end(w);

@@ -14,64 +14,13 @@
 
 #define NET_PCI_CLASS 0x020000u /* Ethernet */
 
-_Static_assert(offsetof(struct virtio_net_config, mac) == 0, "virtio_net_config");
-_Static_assert(offsetof(struct virtio_net_config, status) == 6, "virtio_net_config");
-_Static_assert(offsetof(struct virtio_net_config, max_virtqueue_pairs) == 8, "virtio_net_config");
-_Static_assert(offsetof(struct virtio_net_config, duplex) + 1 ==
-		       offsetof(struct virtio_net_config, speed) + NET_CONFIG_SPEED_LEN,
-	       "virtio_net_config");
-_Static_assert(offsetof(struct virtio_net_config, rss_max_key_size) == 17, "virtio_net_config");
-_Static_assert(offsetof(struct virtio_net_config, supported_hash_types) + 4 == NET_CONFIG_TUNNEL_TYPES,
-	       "virtio_net_config");
 _Static_assert(2 * NET_MAX_PAIRS <= CVQ_MAX_QUEUES, "every data queue's coalescing and counters");
 _Static_assert(CVQ_MAX_STATS_COMMAND <= NET_CTRL_ASK_BYTES, "a question of Ferry's own");
 
-void net_config_get_mac(struct net *net, uint8_t mac[6])
+void net_show_status(struct net *net)
 {
-	pthread_mutex_lock(&net->config_lock);
-	memcpy(mac, net->config, 6);
-	pthread_mutex_unlock(&net->config_lock);
-}
-
-void net_config_set_mac(struct net *net, const uint8_t mac[6])
-{
-	pthread_mutex_lock(&net->config_lock);
-	memcpy(net->config, mac, 6);
-	pthread_mutex_unlock(&net->config_lock);
-}
-
-/* What the guest is to see of the device's link and of announcements. */
-void net_config_set_status(struct net *net)
-{
-	uint8_t *speed = net->config + offsetof(struct virtio_net_config, speed);
-	uint16_t status = net->link_up ? VIRTIO_NET_S_LINK_UP : 0;
-	bool changed;
-
-	if (net->announcing || net->device_announcing)
-		status |= VIRTIO_NET_S_ANNOUNCE;
-	pthread_mutex_lock(&net->config_lock);
-	changed = get_le16(net->config + offsetof(struct virtio_net_config, status)) != status;
-	put_le16(net->config + offsetof(struct virtio_net_config, status), status);
-	if (virtio_has(net->vdpa->features, VIRTIO_NET_F_SPEED_DUPLEX)) {
-		changed |= memcmp(speed, net->link_speed, NET_CONFIG_SPEED_LEN) != 0;
-		memcpy(speed, net->link_speed, NET_CONFIG_SPEED_LEN);
-	}
-	pthread_mutex_unlock(&net->config_lock);
-	if (changed && net->active)
+	if (net_space_show(&net->space) && net->active)
 		virtio_pci_notify_config(&net->virtio);
-}
-
-/* The fields that a device changes by itself: its status, and the speed of its link. */
-static void net_take_device_config(struct net *net, const uint8_t config[NET_CONFIG_LEN])
-{
-	const uint8_t *status = config + offsetof(struct virtio_net_config, status);
-
-	memcpy(net->link_speed, config + offsetof(struct virtio_net_config, speed), NET_CONFIG_SPEED_LEN);
-	net->link_up = !virtio_has(net->vdpa->features, VIRTIO_NET_F_STATUS) ||
-		       get_le16(status) & VIRTIO_NET_S_LINK_UP;
-	net->device_announcing =
-		virtio_has(net->path.features & net->vdpa->features, VIRTIO_NET_F_GUEST_ANNOUNCE) &&
-		get_le16(status) & VIRTIO_NET_S_ANNOUNCE;
 }
 
 void net_device_config_changed(struct loop_source *src, uint32_t events)
@@ -87,8 +36,8 @@ void net_device_config_changed(struct loop_source *src, uint32_t events)
 		log_limited(&net->log_limit, LOG_WARN, "%s: %s", net->name, err.text);
 		return;
 	}
-	net_take_device_config(net, config);
-	net_config_set_status(net);
+	net_space_take(&net->space, config, net->path.features);
+	net_show_status(net);
 	if (net->started && !net_path_failed(&net->path) &&
 	    net->vdpa->ops->get_status(net->vdpa, &device_status, &err) == 0 &&
 	    device_status & VIRTIO_CONFIG_S_NEEDS_RESET)
@@ -98,11 +47,12 @@ void net_device_config_changed(struct loop_source *src, uint32_t events)
 
 static void net_config_read(struct virtio_pci *v, uint32_t offset, void *data, uint32_t len)
 {
-	struct net *net = container_of(v, struct net, virtio);
+	net_space_read(&container_of(v, struct net, virtio)->space, offset, data, len);
+}
 
-	pthread_mutex_lock(&net->config_lock);
-	memcpy(data, net->config + offset, len);
-	pthread_mutex_unlock(&net->config_lock);
+static bool net_features_ok(struct virtio_pci *v, uint64_t features)
+{
+	return net_features_consistent(features) == features;
 }
 
 struct net_thread_call {
@@ -173,11 +123,11 @@ static int net_reset_call(struct net *net, void *arg)
 	net->active = false;
 	net->broken = false;
 	net->path.fault[0] = '\0';
-	net->announcing = false;
+	net->space.announcing = false;
 	net->path.features = 0;
 	net->changes++;
-	net_config_set_mac(net, net->provisioned_mac);
-	net_config_set_status(net);
+	net_space_set_mac(&net->space, net->space.provisioned_mac);
+	net_show_status(net);
 	return 0;
 }
 
@@ -234,6 +184,7 @@ static const struct virtio_ops net_virtio_ops = {
 static int net_probe(struct net *net, struct error *err)
 {
 	struct vdpa *vdpa = net->vdpa;
+	struct net_space *space = &net->space;
 	uint32_t len = (uint32_t)min_u64(vdpa->config_len, NET_CONFIG_LEN);
 	uint8_t *table;
 	int ret;
@@ -244,13 +195,12 @@ static int net_probe(struct net *net, struct error *err)
 	if (vdpa->n_vqs < 2)
 		return error_add(err, -EINVAL, "%s: the device has %u virtqueues, a NIC needs 2", vdpa->name,
 				 vdpa->n_vqs);
-	ret = vdpa->ops->get_config(vdpa, 0, net->config, len, err);
+	ret = vdpa->ops->get_config(vdpa, 0, space->bytes, len, err);
 	if (ret < 0)
 		return ret;
 	net->device_max_pairs = 1;
 	if (vdpa->features & (VIRTIO_BIT(VIRTIO_NET_F_MQ) | VIRTIO_BIT(VIRTIO_NET_F_RSS)))
-		net->device_max_pairs =
-			get_le16(net->config + offsetof(struct virtio_net_config, max_virtqueue_pairs));
+		net->device_max_pairs = get_le16(space->bytes + NET_CONFIG_FIELD(max_virtqueue_pairs));
 	if (net->device_max_pairs < 1 || net->device_max_pairs > NET_MAX_PAIRS)
 		return error_add(err, -EINVAL, "%s: the device has %u queue pairs, Ferry takes 1 to %u",
 				 vdpa->name, net->device_max_pairs, NET_MAX_PAIRS);
@@ -263,15 +213,15 @@ static int net_probe(struct net *net, struct error *err)
 		net->device_max_pairs = 1;
 	}
 	/* A table that the guest can set must be one that can be carried. */
-	table = net->config + offsetof(struct virtio_net_config, rss_max_indirection_table_length);
+	table = space->bytes + NET_CONFIG_FIELD(rss_max_indirection_table_length);
 	put_le16(table, (uint16_t)min_u64(get_le16(table), CVQ_MAX_RSS_TABLE));
 	net->max_pairs = net->device_max_pairs;
-	put_le16(net->config + offsetof(struct virtio_net_config, max_virtqueue_pairs),
-		 (uint16_t)net->max_pairs);
-	net_take_device_config(net, net->config);
-	net_config_set_status(net);
-	net->possible = net_offer(net);
-	return net_choose_mac(net, err);
+	put_le16(space->bytes + NET_CONFIG_FIELD(max_virtqueue_pairs), (uint16_t)net->max_pairs);
+	space->device_features = vdpa->features;
+	net_space_take(space, space->bytes, 0);
+	net_show_status(net);
+	net->possible = net_features_offer(vdpa, net->device_max_pairs);
+	return net_mac_choose(space, vdpa, net->name, err);
 }
 
 int net_check_reach(const struct net *net, struct error *err)
@@ -383,7 +333,7 @@ static void net_free(struct net *net)
 		net->vdpa->ops->close(net->vdpa);
 	net_window_exit(&net->path.window);
 	loop_exit(&net->loop);
-	pthread_mutex_destroy(&net->config_lock);
+	net_space_exit(&net->space);
 	free(net);
 }
 
@@ -406,9 +356,9 @@ static struct net *net_alloc(struct vm *vm, struct vdpa *vdpa, unsigned int inde
 	}
 	snprintf(net->name, sizeof(net->name), "net%u", index);
 	net->device = (struct device){ .ops = &net_device_ops, .name = net->name };
-	pthread_mutex_init(&net->config_lock, NULL);
+	net_space_init(&net->space);
 	if (loop_init(&net->loop) < 0) {
-		pthread_mutex_destroy(&net->config_lock);
+		net_space_exit(&net->space);
 		free(net);
 		return NULL;
 	}
@@ -436,7 +386,7 @@ int net_create(struct net **out, struct vm *vm, struct pci_bus *bus, struct vdpa
 		ret = net_choose_mode(net, config, err);
 	if (ret < 0)
 		goto free_net;
-	net->possible |= net_offer_rings(net, config, sizes);
+	net->possible |= net_features_rings(net->name, net->vdpa, config, sizes, net->n_slots);
 	net->offered = net_offer_now(net);
 	ret = net_lay_out(net, err);
 	if (ret == 0)

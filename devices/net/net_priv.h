@@ -12,20 +12,15 @@
 #ifndef FERRY_DEVICES_NET_NET_PRIV_H
 #define FERRY_DEVICES_NET_NET_PRIV_H
 
+#include "devices/net/config_space.h"
 #include "devices/net/cvq/replay.h"
 #include "devices/net/cvq/state.h"
+#include "devices/net/features.h"
+#include "devices/net/mac.h"
 #include "devices/net/net.h"
 #include "devices/net/queue.h"
 #include "devices/virtio/pci.h"
 #include "vmm/loop_timer.h"
-
-/* The part of struct virtio_net_config that Ferry shows: up to supported_tunnel_types,
- * which linux/virtio_net.h lacks. */
-#define NET_CONFIG_LEN          28u
-#define NET_CONFIG_TUNNEL_TYPES 24u
-#define NET_CONFIG_SPEED_LEN    5u /* speed and duplex */
-
-#define NET_MAX_PAIRS 64u
 
 /* Longest packet with its header that a device writes: 64 KiB of GSO, VLAN tags and the largest vnet header.
  * In whole pages. */
@@ -122,14 +117,7 @@ struct net {
 		n_slots;    /* queues that were built: 2 * max_pairs, and the control queue if there is one */
 	uint16_t ring_size; /* for which each shadow ring has room */
 
-	pthread_mutex_t config_lock; /* config */
-	uint8_t config[NET_CONFIG_LEN];
-	uint8_t provisioned_mac[6];
-	bool chosen_mac; /* by Ferry: the device has none that an interface can have */
-	bool link_up;
-	uint8_t link_speed[NET_CONFIG_SPEED_LEN]; /* the device's, where it tells */
-	bool announcing;                          /* Ferry has raised the status bit ANNOUNCE */
-	bool device_announcing;                   /* the device has */
+	struct net_space space; /* what the guest sees of the device */
 	struct loop_source config_call;
 
 	/* The driver's and the device's life. */
@@ -167,24 +155,9 @@ static inline struct net *net_of(const struct net_queue *q)
 /* Runs @fn on the NIC's thread and gives its result. Any thread. */
 int net_call(struct net *net, int (*fn)(struct net *net, void *arg), void *arg);
 
-/* net.c: the configuration that the guest sees. Those that change it tell the guest, where it can see the
- * change. */
-void net_config_set_mac(struct net *net, const uint8_t mac[6]);
-void net_config_get_mac(struct net *net, uint8_t mac[6]);
-void net_config_set_status(struct net *net);
+/* net.c: shows the guest the state of link and announcements, with an interrupt where it can see a change. */
+void net_show_status(struct net *net);
 void net_device_config_changed(struct loop_source *src, uint32_t events);
-
-/* features.c. @features without those whose requirements are missing. */
-uint64_t net_consistent(uint64_t features);
-bool net_features_ok(struct virtio_pci *v, uint64_t features);
-/* What the guest is offered; and of its rings, @sizes are the largest of all queues: packed ones and ones in
- * order, unless they are not wanted, or so long that what is in flight could not be carried. Where not even
- * that of split rings could, @sizes become smaller. */
-uint64_t net_offer(const struct net *net);
-uint64_t net_offer_rings(const struct net *net, const struct net_config *config, uint16_t *sizes);
-/* -ENOTSUP, naming every feature of @want that is not in @have; @guest: what the guest has to do with it. */
-int __must_check net_check_features(struct net *net, const char *guest, uint64_t want, uint64_t have,
-				    struct error *err);
 
 /* backend.c. What a set of negotiated features means: the number of data queues, and limits of commands.
  * net_plan() lays out queues, limits and header for it. */
@@ -379,16 +352,6 @@ void net_announce_start(struct net *net);
 void net_announce_timer(struct loop_timer *timer);
 void net_announce_used(struct net *net);
 void net_announce_stop(struct net *net);
-
-/*
- * net/mac.c. The address that the guest is shown, by the device's configuration in net->config: one of
- * Ferry's choice where the device has none that an interface can have. net_check_mac() checks one that a peer
- * sends; @which is a word for the message, with a space behind it, or ""; @offered are features that the
- * guest was offered.
- */
-int __must_check net_choose_mac(struct net *net, struct error *err);
-int __must_check net_check_mac(const struct net *net, const char *which, const uint8_t *mac, uint64_t offered,
-			       struct error *err);
 
 /* net/arrive.c: operations of a destination. */
 int net_warm_load(struct device *dev, struct state_node *node);

@@ -13,6 +13,9 @@
 
 struct virtio_pci;
 
+/* The most pairs of data queues. */
+#define NET_MAX_PAIRS 64u
+
 struct net_path {
 	struct memory *memory;
 	struct virtio_pci *virtio; /* to interrupt the guest, for nothing else */

@@ -202,7 +202,7 @@ static void net_announce_frame(struct net *net, uint8_t *p)
 {
 	uint8_t mac[6];
 
-	net_config_get_mac(net, mac);
+	net_space_get_mac(&net->space, mac);
 	memset(p, 0, net->path.header_len + NET_RARP_LEN);
 	p += net->path.header_len;
 	memset(p, 0xff, 6);
@@ -244,9 +244,9 @@ void net_announce_start(struct net *net)
 		net_announce_arm(net);
 	}
 	if (virtio_has(net->path.features, VIRTIO_NET_F_GUEST_ANNOUNCE)) {
-		net->announcing = true;
+		net->space.announcing = true;
 		net->changes++;
-		net_config_set_status(net);
+		net_show_status(net);
 	}
 }
 

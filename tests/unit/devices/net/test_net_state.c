@@ -353,7 +353,7 @@ static struct touched look(struct net_guest *g, struct fake_vdpa *v)
 	t.status = g->net->virtio.status;
 	t.started = g->net->started;
 	t.has_rings = g->net->queues[0].held;
-	net_config_get_mac(g->net, t.mac);
+	net_space_get_mac(&g->net->space, t.mac);
 	return t;
 }
 
