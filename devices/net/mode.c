@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "devices/virtio/vring_handover.h"
+
 /* Between tries to go back to passthrough: soon, and ever less often while the rings do not allow it. */
 #define NET_RETURN_FIRST_MS 100u
 #define NET_RETURN_MAX_MS   10000u

@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <sys/mman.h>
 
+#include "devices/virtio/vring_handover.h"
+
 #define NET_RING_OF_DEVICE (VIRTIO_BIT(VIRTIO_RING_F_INDIRECT_DESC) | VIRTIO_BIT(VIRTIO_RING_F_EVENT_IDX))
 
 /* Why Ferry has to serve the data queues; NULL: it need not. */

@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "devices/virtio/vring_handover.h"
+
 int net_find_ring(const struct net *net, uint64_t features, unsigned int guest_index,
 		  const struct virtio_pci_place *place, struct net_ring *ring, struct error *err)
 {

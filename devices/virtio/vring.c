@@ -5,7 +5,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "devices/virtio/vring_priv.h"
+#include "devices/virtio/vring_packed.h"
+#include "devices/virtio/vring_split.h"
 
 /* A saved completion that waits for an older one: head and length. */
 #define VRING_DONE_BYTES 6u
@@ -13,18 +14,6 @@
 static const struct vring_format *vring_format(const struct vring_setup *setup)
 {
 	return setup->packed ? &vring_packed : &vring_split;
-}
-
-void vring_forget_in_flight(struct vring *vr)
-{
-	uint16_t anchor = vr->setup.size;
-
-	memset(vr->in_flight, 0, vr->setup.size * sizeof(*vr->in_flight));
-	if (vr->done)
-		memset(vr->done, 0, vr->setup.size * sizeof(*vr->done));
-	vr->next[anchor] = anchor;
-	vr->prev[anchor] = anchor;
-	vr->n_in_flight = 0;
 }
 
 static int vring_alloc(struct vring *vr)
@@ -75,28 +64,6 @@ void vring_exit(struct vring *vr)
 	free(vr->descs);
 	free(vr->kept);
 	*vr = (struct vring){ 0 };
-}
-
-const uint8_t *vring_find_table(struct vring *vr, const struct ring_desc *d, const char **why)
-{
-	const uint8_t *table;
-
-	if (!vr->setup.indirect)
-		*why = "an indirect descriptor without the feature";
-	else if (d->flags & VRING_DESC_F_NEXT)
-		*why = "an indirect descriptor is not the last";
-	else if (d->len == 0 || d->len % sizeof(*d) != 0)
-		*why = "an indirect table's length is not that of descriptors";
-	else if (d->len / sizeof(*d) > vr->setup.size)
-		*why = "an indirect table is longer than the ring";
-	else
-		*why = NULL;
-	if (*why)
-		return NULL;
-	table = memory_at(vr->mem, d->addr, d->len);
-	if (!table)
-		*why = "an indirect table is not in guest memory";
-	return table;
 }
 
 int vring_pop(struct vring *vr, struct vring_chain *chain)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Device side of a packed ring: descriptors of a guest's chains copied and kept, used ones written back. */
+#include "devices/virtio/vring_packed.h"
+
 #include <assert.h>
 #include <stdlib.h>
-
-#include "devices/virtio/vring_priv.h"
 
 /* A saved chain: id, number of descriptors; and each of these: address, length, flags. */
 #define PACKED_CHAIN_BYTES 4u

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 
 #include "devices/virtio/vring.h"
-#include "devices/virtio/vring_priv.h"
+#include "devices/virtio/vring_handover.h"
 
 #define MAX_SIZE 16u
 #define BLOCK    64u

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "devices/virtio/ring.h"
+#include "devices/virtio/vring_handover.h"
 
 int soft_queue_start(struct soft_queue *q)
 {
