@@ -59,7 +59,7 @@ int dirty_start(struct dirty *d, struct vm *vm, struct error *err)
 	d->bitmap = calloc(d->n_words, sizeof(*d->bitmap));
 	if (!d->bitmap)
 		return error_add(err, -ENOMEM, "out of memory for a bitmap of guest memory");
-	ret = vm_dirty_log_start(vm);
+	ret = kvm_log_start(&vm->kvm);
 	if (ret < 0) {
 		error_add(err, ret, "cannot start KVM's dirty log: %s", strerror(-ret));
 		goto free_bitmap;
@@ -80,7 +80,7 @@ int dirty_start(struct dirty *d, struct vm *vm, struct error *err)
 stop_log:
 	memory_log_stop(&vm->memory);
 stop_kvm_log:
-	vm_dirty_log_stop(vm);
+	kvm_log_stop(&vm->kvm);
 free_bitmap:
 	free(d->bitmap);
 	d->bitmap = NULL;
@@ -92,7 +92,7 @@ void dirty_stop(struct dirty *d)
 	if (!d->bitmap)
 		return;
 	memory_log_stop(&d->vm->memory);
-	vm_dirty_log_stop(d->vm);
+	kvm_log_stop(&d->vm->kvm);
 	dirty_forget(d);
 }
 
@@ -104,7 +104,7 @@ void dirty_forget(struct dirty *d)
 
 int dirty_sync(struct dirty *d, struct error *err)
 {
-	int ret = vm_dirty_log(d->vm, d->bitmap);
+	int ret = kvm_log_take(&d->vm->kvm, d->bitmap);
 
 	if (ret < 0)
 		return error_add(err, ret, "cannot read KVM's dirty log: %s", strerror(-ret));

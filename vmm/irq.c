@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Doorbells and interrupts as eventfds: KVM's ioeventfd, irqfd and the table of interrupt routes. */
-#include "vmm/vm.h"
+/* Interrupts: KVM's irqfd, the table of routes, and lines. */
+#include "vmm/irq.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -8,71 +8,65 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#define VM_IOAPIC_PINS 24u
-#define VM_PIC_PINS    16u
-#define VM_MAX_ROUTES  (VM_IOAPIC_PINS + VM_PIC_PINS + VM_MAX_GSI)
+#include "vmm/kvm.h"
 
-static void vm_add_route(struct vm *vm, unsigned int gsi, unsigned int chip, unsigned int pin)
+/* Of the two kinds of interrupt controllers that KVM makes with KVM_CREATE_IRQCHIP. */
+#define IRQ_IOAPIC_PINS 24u
+#define IRQ_PIC_PINS    16u
+#define IRQ_MAX_ROUTES  (IRQ_IOAPIC_PINS + IRQ_PIC_PINS + IRQ_MAX_GSI)
+
+static void irq_add_route(struct irq_table *table, unsigned int gsi, unsigned int chip, unsigned int pin)
 {
-	vm->routing->entries[vm->routing->nr++] = (struct kvm_irq_routing_entry){
+	table->routing->entries[table->routing->nr++] = (struct kvm_irq_routing_entry){
 		.gsi = gsi,
 		.type = KVM_IRQ_ROUTING_IRQCHIP,
 		.u.irqchip = { .irqchip = chip, .pin = pin },
 	};
 }
 
-/* The routes of the lines as KVM makes them itself: setting the table replaces all of it. */
-int vm_init_irqs(struct vm *vm, struct error *err)
+/* The first routes are those of the lines as KVM makes them itself: setting the table replaces these, too. */
+int irq_table_init(struct irq_table *table, struct kvm *kvm, struct error *err)
 {
-	vm->routing = calloc(1, sizeof(*vm->routing) + VM_MAX_ROUTES * sizeof(vm->routing->entries[0]));
-	if (!vm->routing)
+	*table = (struct irq_table){ .kvm = kvm };
+	pthread_mutex_init(&table->lock, NULL);
+	table->routing =
+		calloc(1, sizeof(*table->routing) + IRQ_MAX_ROUTES * sizeof(table->routing->entries[0]));
+	if (!table->routing)
 		return error_add(err, -ENOMEM, "cannot allocate interrupt routes");
-	for (unsigned int gsi = 0; gsi < VM_IOAPIC_PINS; gsi++) {
-		vm_add_route(vm, gsi, KVM_IRQCHIP_IOAPIC, gsi);
-		if (gsi < VM_PIC_PINS)
-			vm_add_route(vm, gsi, gsi < 8 ? KVM_IRQCHIP_PIC_MASTER : KVM_IRQCHIP_PIC_SLAVE,
-				     gsi % 8);
-		vm->gsi_used[gsi] = true;
+	for (unsigned int gsi = 0; gsi < IRQ_IOAPIC_PINS; gsi++) {
+		irq_add_route(table, gsi, KVM_IRQCHIP_IOAPIC, gsi);
+		if (gsi < IRQ_PIC_PINS)
+			irq_add_route(table, gsi, gsi < 8 ? KVM_IRQCHIP_PIC_MASTER : KVM_IRQCHIP_PIC_SLAVE,
+				      gsi % 8);
+		table->used[gsi] = true;
 	}
 	return 0;
 }
 
-static int vm_set_ioeventfd(struct vm *vm, uint64_t addr, int fd, uint32_t flags)
+void irq_table_exit(struct irq_table *table)
 {
-	struct kvm_ioeventfd io = { .addr = addr, .len = 2, .fd = fd, .flags = flags };
-
-	return ioctl(vm->fd, KVM_IOEVENTFD, &io) < 0 ? -errno : 0;
+	if (!table->routing)
+		return;
+	free(table->routing);
+	table->routing = NULL;
+	pthread_mutex_destroy(&table->lock);
 }
 
-int vm_add_ioeventfd(struct vm *vm, uint64_t addr, int fd)
+int irq_init(struct irq *irq, struct irq_table *table)
 {
-	return vm_set_ioeventfd(vm, addr, fd, 0);
-}
+	unsigned int gsi = IRQ_IOAPIC_PINS;
 
-void vm_del_ioeventfd(struct vm *vm, uint64_t addr, int fd)
-{
-	int ret = vm_set_ioeventfd(vm, addr, fd, KVM_IOEVENTFD_FLAG_DEASSIGN);
-
-	if (ret < 0)
-		log_limited(&vm->log_limit, LOG_ERROR, "cannot take back the doorbell at 0x%llx: %s",
-			    (unsigned long long)addr, strerror(-ret));
-}
-
-int vm_irq_init(struct vm *vm, struct vm_irq *irq)
-{
-	unsigned int gsi = VM_IOAPIC_PINS;
-
-	*irq = (struct vm_irq){ .fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC) };
+	*irq = (struct irq){ .table = table, .fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC) };
 	if (irq->fd < 0)
 		return -errno;
-	pthread_mutex_lock(&vm->lock);
-	while (gsi < VM_MAX_GSI && vm->gsi_used[gsi])
+	pthread_mutex_lock(&table->lock);
+	while (gsi < IRQ_MAX_GSI && table->used[gsi])
 		gsi++;
-	if (gsi < VM_MAX_GSI)
-		vm->gsi_used[gsi] = true;
-	pthread_mutex_unlock(&vm->lock);
+	if (gsi < IRQ_MAX_GSI)
+		table->used[gsi] = true;
+	pthread_mutex_unlock(&table->lock);
 	irq->gsi = gsi;
-	if (gsi < VM_MAX_GSI)
+	if (gsi < IRQ_MAX_GSI)
 		return 0;
 	close(irq->fd);
 	irq->fd = -1;
@@ -80,44 +74,45 @@ int vm_irq_init(struct vm *vm, struct vm_irq *irq)
 }
 
 /* The route of an MSI's @gsi, or where it would be added. Under the lock. */
-static struct kvm_irq_routing_entry *vm_find_msi(struct vm *vm, unsigned int gsi)
+static struct kvm_irq_routing_entry *irq_find_msi(struct irq_table *table, unsigned int gsi)
 {
-	uint32_t i = VM_IOAPIC_PINS + VM_PIC_PINS;
+	uint32_t i = IRQ_IOAPIC_PINS + IRQ_PIC_PINS;
 
-	while (i < vm->routing->nr && vm->routing->entries[i].gsi != gsi)
+	while (i < table->routing->nr && table->routing->entries[i].gsi != gsi)
 		i++;
-	return &vm->routing->entries[i];
+	return &table->routing->entries[i];
 }
 
-static int vm_set_routing(struct vm *vm)
+static int irq_set_routing(struct irq_table *table)
 {
-	return ioctl(vm->fd, KVM_SET_GSI_ROUTING, vm->routing) < 0 ? -errno : 0;
+	return ioctl(table->kvm->vm_fd, KVM_SET_GSI_ROUTING, table->routing) < 0 ? -errno : 0;
 }
 
-void vm_irq_exit(struct vm *vm, struct vm_irq *irq)
+void irq_exit(struct irq *irq)
 {
+	struct irq_table *table = irq->table;
 	struct kvm_irq_routing_entry *entry, *end;
 
 	if (irq->fd < 0)
 		return;
-	vm_irq_mask(vm, irq);
-	pthread_mutex_lock(&vm->lock);
-	entry = vm_find_msi(vm, irq->gsi);
-	end = &vm->routing->entries[vm->routing->nr];
+	irq_mask(irq);
+	pthread_mutex_lock(&table->lock);
+	entry = irq_find_msi(table, irq->gsi);
+	end = &table->routing->entries[table->routing->nr];
 	if (entry != end) {
 		*entry = end[-1];
-		vm->routing->nr--;
-		if (vm_set_routing(vm) < 0)
-			log_limited(&vm->log_limit, LOG_ERROR,
+		table->routing->nr--;
+		if (irq_set_routing(table) < 0)
+			log_limited(&table->kvm->log_limit, LOG_ERROR,
 				    "cannot take back the route of an interrupt: %s", strerror(errno));
 	}
-	vm->gsi_used[irq->gsi] = false;
-	pthread_mutex_unlock(&vm->lock);
+	table->used[irq->gsi] = false;
+	pthread_mutex_unlock(&table->lock);
 	close(irq->fd);
 	irq->fd = -1;
 }
 
-static void vm_put_msi(struct kvm_irq_routing_entry *entry, const struct vm_msi *msi)
+static void irq_put_msi(struct kvm_irq_routing_entry *entry, const struct irq_msi *msi)
 {
 	*entry = (struct kvm_irq_routing_entry){
 		.gsi = msi->irq->gsi,
@@ -128,7 +123,7 @@ static void vm_put_msi(struct kvm_irq_routing_entry *entry, const struct vm_msi 
 	};
 }
 
-int vm_irq_set_msis(struct vm *vm, const struct vm_msi *msis, unsigned int n)
+int irq_set_msis(struct irq_table *table, const struct irq_msi *msis, unsigned int n)
 {
 	struct kvm_irq_routing_entry *old = malloc(n * sizeof(*old));
 	uint32_t old_nr;
@@ -136,69 +131,70 @@ int vm_irq_set_msis(struct vm *vm, const struct vm_msi *msis, unsigned int n)
 
 	if (!old)
 		return -ENOMEM;
-	pthread_mutex_lock(&vm->lock);
-	old_nr = vm->routing->nr;
+	pthread_mutex_lock(&table->lock);
+	old_nr = table->routing->nr;
 	for (unsigned int i = 0; i < n; i++) {
-		struct kvm_irq_routing_entry *entry = vm_find_msi(vm, msis[i].irq->gsi);
+		struct kvm_irq_routing_entry *entry = irq_find_msi(table, msis[i].irq->gsi);
 
 		old[i] = *entry;
-		if (entry == &vm->routing->entries[vm->routing->nr])
-			vm->routing->nr++;
-		vm_put_msi(entry, &msis[i]);
+		if (entry == &table->routing->entries[table->routing->nr])
+			table->routing->nr++;
+		irq_put_msi(entry, &msis[i]);
 	}
 	/* One call for all: KVM waits for every vCPU's view of the table to end. */
-	ret = vm_set_routing(vm);
+	ret = irq_set_routing(table);
 	for (unsigned int i = 0; i < n; i++) {
 		if (ret == 0) {
 			msis[i].irq->msi_addr = msis[i].addr;
 			msis[i].irq->msi_data = msis[i].data;
 		} else {
-			*vm_find_msi(vm, msis[i].irq->gsi) = old[i];
+			*irq_find_msi(table, msis[i].irq->gsi) = old[i];
 		}
 	}
 	if (ret < 0)
-		vm->routing->nr = old_nr;
-	pthread_mutex_unlock(&vm->lock);
+		table->routing->nr = old_nr;
+	pthread_mutex_unlock(&table->lock);
 	free(old);
 	return ret;
 }
 
-static int vm_set_irqfd(struct vm *vm, const struct vm_irq *irq, uint32_t flags)
+static int irq_set_irqfd(const struct irq *irq, uint32_t flags)
 {
 	struct kvm_irqfd irqfd = { .fd = (uint32_t)irq->fd, .gsi = irq->gsi, .flags = flags };
 
-	return ioctl(vm->fd, KVM_IRQFD, &irqfd) < 0 ? -errno : 0;
+	return ioctl(irq->table->kvm->vm_fd, KVM_IRQFD, &irqfd) < 0 ? -errno : 0;
 }
 
-int vm_irq_unmask(struct vm *vm, struct vm_irq *irq)
+int irq_unmask(struct irq *irq)
 {
 	int ret = 0;
 
 	/* KVM polls the eventfd when it takes it: what is pending is delivered. */
 	if (!irq->attached)
-		ret = vm_set_irqfd(vm, irq, 0);
+		ret = irq_set_irqfd(irq, 0);
 	if (ret == 0)
 		irq->attached = true;
 	return ret;
 }
 
-void vm_irq_mask(struct vm *vm, struct vm_irq *irq)
+void irq_mask(struct irq *irq)
 {
 	int ret = 0;
 
 	/* KVM empties the eventfd when it lets go of it: what it has delivered is not delivered again. */
 	if (irq->attached)
-		ret = vm_set_irqfd(vm, irq, KVM_IRQFD_FLAG_DEASSIGN);
+		ret = irq_set_irqfd(irq, KVM_IRQFD_FLAG_DEASSIGN);
 	if (ret < 0)
-		log_limited(&vm->log_limit, LOG_ERROR, "cannot mask an interrupt: %s", strerror(-ret));
+		log_limited(&irq->table->kvm->log_limit, LOG_ERROR, "cannot mask an interrupt: %s",
+			    strerror(-ret));
 	irq->attached = false;
 }
 
-void vm_irq_line(struct vm *vm, unsigned int gsi, bool high)
+void irq_set_line(struct irq_table *table, unsigned int gsi, bool high)
 {
 	struct kvm_irq_level level = { .irq = gsi, .level = high };
 
-	if (ioctl(vm->fd, KVM_IRQ_LINE, &level) < 0)
-		log_limited(&vm->log_limit, LOG_ERROR, "cannot set interrupt line %u: %s", gsi,
+	if (ioctl(table->kvm->vm_fd, KVM_IRQ_LINE, &level) < 0)
+		log_limited(&table->kvm->log_limit, LOG_ERROR, "cannot set interrupt line %u: %s", gsi,
 			    strerror(errno));
 }

@@ -150,7 +150,7 @@ static int app_foresee(const struct vm_config *config, struct error *err)
 	if (ret < 0)
 		return ret;
 	close(dir_fd);
-	ret = vm_check_host(err);
+	ret = kvm_check_host(err);
 	if (ret == 0)
 		app_foresee_memlock(config);
 	for (unsigned int i = 0; ret == 0 && i < config->n_disks; i++)
@@ -207,7 +207,7 @@ static int app_frame(struct app *app, uint64_t mem, unsigned int cpus, struct er
 		return error_add(err, ret, "cannot watch signals: %s", strerror(-ret));
 	ret = app_listen(app, err);
 	if (ret == 0)
-		ret = platform_init(&app->vm, err);
+		ret = platform_init(&app->vm.pio, &app->vm.gate, err);
 	if (ret == 0)
 		ret = serial_create(&app->serial, &app->vm, &app->config, err);
 	if (ret == 0)
@@ -254,7 +254,7 @@ static int app_boot(struct app *app, struct error *err)
 	if (ret == 0)
 		ret = app_map(app, err);
 	if (ret == 0)
-		ret = platform_power_on(&app->vm, err);
+		ret = platform_power_on(&app->vm.memory, err);
 	if (ret == 0)
 		ret = acpi_write(&app->vm.memory, app->config.cpus, err);
 	if (ret == 0)

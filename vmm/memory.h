@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Guest RAM: one memfd, one or two regions around the PCI hole, the one checked way to guest bytes, and the
- * dirty log of what Ferry and its devices write. KVM's own dirty log is fetched by vm_dirty_log() and merged
+ * dirty log of what Ferry and its devices write. KVM's own dirty log is fetched by kvm_log_take() and merged
  * by the migration.
  */
 #ifndef FERRY_VMM_MEMORY_H

@@ -9,38 +9,32 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "vmm/bus.h"
+#include "vmm/kvm.h"
 #include "vmm/shortage.h"
-#include "vmm/vm.h"
-#include "vmm/x86/cpu.h"
 #include "vmm/x86/platform.h"
 
-int vcpu_init(struct vcpu *vcpu, struct vm *vm, unsigned int index, struct error *err)
+int vcpu_init(struct vcpu *vcpu, struct error *err)
 {
 	void *run;
 	int ret;
 
-	*vcpu = (struct vcpu){ .vm = vm, .index = index, .fd = -1 };
-	vcpu->fd = ioctl(vm->fd, KVM_CREATE_VCPU, index);
+	vcpu->fd = ioctl(vcpu->kvm->vm_fd, KVM_CREATE_VCPU, vcpu->index);
 	if (vcpu->fd < 0)
-		return error_add(err, -errno, "cannot create vCPU %u: %s%s", index, strerror(errno),
+		return error_add(err, -errno, "cannot create vCPU %u: %s%s", vcpu->index, strerror(errno),
 				 shortage_advice(-errno));
-	ret = ioctl(vm->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
+	ret = ioctl(vcpu->kvm->fd, KVM_GET_VCPU_MMAP_SIZE, 0);
 	vcpu->run_size = ret < (int)sizeof(*vcpu->run) ? sizeof(*vcpu->run) : (size_t)ret;
 	run = mmap(NULL, vcpu->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
 	if (run == MAP_FAILED) {
-		ret = error_add(err, -errno, "cannot map vCPU %u's run area: %s", index, strerror(errno));
-		goto exit_vcpu;
+		ret = error_add(err, -errno, "cannot map vCPU %u's run area: %s", vcpu->index,
+				strerror(errno));
+		vcpu_exit(vcpu);
+		return ret;
 	}
 	vcpu->run = run;
 	vcpu->thread.leave = &vcpu->run->immediate_exit;
-	ret = cpu_init_vcpu(vcpu, err);
-	if (ret < 0)
-		goto exit_vcpu;
 	return 0;
-
-exit_vcpu:
-	vcpu_exit(vcpu);
-	return ret;
 }
 
 void vcpu_exit(struct vcpu *vcpu)
@@ -60,7 +54,7 @@ static void vcpu_crashed(struct vcpu *vcpu, const char *what)
 	if (ioctl(vcpu->fd, KVM_GET_REGS, &regs) < 0)
 		regs.rip = 0;
 	log_error("vCPU %u at rip 0x%llx: %s", vcpu->index, (unsigned long long)regs.rip, what);
-	gate_end(&vcpu->vm->gate, VM_EXIT_CRASHED);
+	gate_end(vcpu->gate, VM_EXIT_CRASHED);
 }
 
 /* A string instruction arrives as @count accesses to one port. */
@@ -71,9 +65,9 @@ static void vcpu_exit_io(struct vcpu *vcpu)
 
 	for (uint32_t i = 0; i < run->io.count; i++, data += run->io.size) {
 		if (run->io.direction == KVM_EXIT_IO_IN)
-			bus_read(&vcpu->vm->pio, run->io.port, data, run->io.size);
+			bus_read(vcpu->pio, run->io.port, data, run->io.size);
 		else
-			bus_write(&vcpu->vm->pio, run->io.port, data, run->io.size);
+			bus_write(vcpu->pio, run->io.port, data, run->io.size);
 	}
 }
 
@@ -82,17 +76,17 @@ static void vcpu_exit_mmio(struct vcpu *vcpu)
 	struct kvm_run *run = vcpu->run;
 
 	if (run->mmio.is_write)
-		bus_write(&vcpu->vm->mmio, run->mmio.phys_addr, run->mmio.data, run->mmio.len);
+		bus_write(vcpu->mmio, run->mmio.phys_addr, run->mmio.data, run->mmio.len);
 	else
-		bus_read(&vcpu->vm->mmio, run->mmio.phys_addr, run->mmio.data, run->mmio.len);
+		bus_read(vcpu->mmio, run->mmio.phys_addr, run->mmio.data, run->mmio.len);
 }
 
 static void vcpu_exit_shutdown(struct vcpu *vcpu)
 {
 	/* On AMD KVM has made the vCPU anew by now: how it came to this can no more be seen in its registers.
 	 */
-	if (platform_reset_wanted(vcpu->vm))
-		gate_end(&vcpu->vm->gate, VM_EXIT_RESET);
+	if (platform_reset_wanted(vcpu->kvm->memory))
+		gate_end(vcpu->gate, VM_EXIT_RESET);
 	else
 		vcpu_crashed(vcpu, "triple fault");
 }
@@ -101,10 +95,10 @@ static void vcpu_exit_system_event(struct vcpu *vcpu)
 {
 	switch (vcpu->run->system_event.type) {
 	case KVM_SYSTEM_EVENT_SHUTDOWN:
-		gate_end(&vcpu->vm->gate, VM_EXIT_POWER_OFF);
+		gate_end(vcpu->gate, VM_EXIT_POWER_OFF);
 		break;
 	case KVM_SYSTEM_EVENT_RESET:
-		gate_end(&vcpu->vm->gate, VM_EXIT_RESET);
+		gate_end(vcpu->gate, VM_EXIT_RESET);
 		break;
 	default:
 		vcpu_crashed(vcpu, "the guest reported a crash to KVM");
@@ -184,7 +178,7 @@ static void *vcpu_thread(void *arg)
 {
 	struct vcpu *vcpu = arg;
 
-	while (gate_pass(&vcpu->vm->gate, &vcpu->thread)) {
+	while (gate_pass(vcpu->gate, &vcpu->thread)) {
 		if (vcpu->thread.was_paused)
 			vcpu_notify_paused(vcpu);
 		vcpu_run(vcpu);
@@ -198,8 +192,31 @@ int vcpu_start(struct vcpu *vcpu, struct error *err)
 	int ret;
 
 	snprintf(name, sizeof(name), "vcpu%u", vcpu->index);
-	ret = gate_start(&vcpu->vm->gate, &vcpu->thread, name, vcpu_thread, vcpu);
+	ret = gate_start(vcpu->gate, &vcpu->thread, name, vcpu_thread, vcpu);
 	return ret < 0 ? error_add(err, ret, "cannot start the thread of vCPU %u: %s%s", vcpu->index,
 				   strerror(-ret), shortage_advice(ret))
 		       : 0;
+}
+
+/* Linux 6.11; the headers that Ferry is built with may be older. */
+#ifndef KVM_PRE_FAULT_MEMORY
+struct kvm_pre_fault_memory {
+	__u64 gpa;
+	__u64 size;
+	__u64 flags;
+	__u64 padding[5];
+};
+#define KVM_PRE_FAULT_MEMORY _IOWR(KVMIO, 0xd5, struct kvm_pre_fault_memory)
+#endif
+
+void vcpu_prefault(struct vcpu *vcpu, uint64_t gpa, uint64_t len)
+{
+	struct kvm_pre_fault_memory range = { .gpa = gpa, .size = len };
+	int ret;
+
+	/* KVM moves the range along, also where a signal stops it. What it can not do costs the guest a
+	 * fault. */
+	do {
+		ret = ioctl(vcpu->fd, KVM_PRE_FAULT_MEMORY, &range);
+	} while (range.size > 0 && (ret == 0 || errno == EINTR));
 }

@@ -6,48 +6,38 @@
 #ifndef FERRY_VMM_VM_H
 #define FERRY_VMM_VM_H
 
-#include <pthread.h>
 #include <stdint.h>
 
 #include "vmm/bus.h"
 #include "vmm/device.h"
 #include "vmm/gate.h"
-#include "vmm/log.h"
+#include "vmm/irq.h"
+#include "vmm/kvm.h"
 #include "vmm/loop.h"
 #include "vmm/memory.h"
 #include "vmm/vcpu.h"
 
-#define VM_MAX_GSI   1024u
-#define VM_MAX_PAGES 256u
-
-struct cpu_model; /* vmm/x86/cpu.c */
+struct cpu_model;
 
 struct vm {
-	int kvm_fd;
-	int fd;
 	struct memory memory;
 	struct bus pio;
 	struct bus mmio;
-	struct loop loop; /* the main thread's */
+	/* The main thread's. */
+	struct loop loop;
 	struct gate gate;
+	struct kvm kvm;
+	struct irq_table irqs;
+	struct cpu_model *cpu;
+	unsigned int n_vcpus;
+	struct vcpu *vcpus;
 	struct device *devices;
 	struct device **devices_tail;
 	/* Readable once the process is to end, -1 for never: whoever waits for a host's device watches it.
-	 * Not the VM's; set before devices are there. */
+	 * The VM does not own it; set before devices are there. */
 	int stop_fd;
-
-	unsigned int n_vcpus;
-	struct vcpu *vcpus;
-
-	struct cpu_model *cpu;      /* what all vCPUs have in common */
-	uint64_t *dirty_bitmap;     /* of one memory slot, while the dirty log is on */
-	struct log_limit log_limit; /* of what a guest can have KVM refuse */
-	_Atomic bool migrating;     /* taken by source_migrate(), given back when the guest goes on here */
-
-	pthread_mutex_t lock; /* everything below */
-	bool gsi_used[VM_MAX_GSI];
-	uint64_t pages[VM_MAX_PAGES]; /* gpa, 0: free; the slot is its place behind those of guest memory */
-	struct kvm_irq_routing *routing;
+	/* Taken by source_migrate(), given back when the guest goes on here. */
+	_Atomic bool migrating;
 };
 
 /*
@@ -76,80 +66,12 @@ void vm_add_device(struct vm *vm, struct device *dev);
 /* Starts the vCPU threads, parked. Once, after the devices are there. */
 int __must_check vm_start(struct vm *vm, struct error *err);
 
-/* An eventfd that is signalled by guest writes of any value to the 2-byte register at @addr of the MMIO bus.
- * Any thread. */
-int __must_check vm_add_ioeventfd(struct vm *vm, uint64_t addr, int fd);
-void vm_del_ioeventfd(struct vm *vm, uint64_t addr, int fd);
-
-/*
- * Puts a page of a host's device, @hva, before the guest at @gpa, in the place of the MMIO bus and of an
- * ioeventfd there; they are back once it is unmapped, which must come before the page goes. Not guest memory:
- * no device of the VM's reaches it, and no log covers it. -ENOSPC: too many. Any thread.
- */
-int __must_check vm_map_page(struct vm *vm, uint64_t gpa, void *hva);
-void vm_unmap_page(struct vm *vm, uint64_t gpa);
-
-/*
- * An interrupt of a device that is sent by writing to an eventfd, without a thread of Ferry's between. Owned
- * by the caller. Its message can be changed at any time; while it is masked (vm_irq_mask(), and at first)
- * signals stay in the eventfd and are delivered, as one, at unmasking. Unmasked without a message it drops
- * them. Calls for one vm_irq come one at a time, on any thread.
- */
-struct vm_irq {
-	int fd; /* eventfd: signal by writing 1 */
-	unsigned int gsi;
-	uint64_t msi_addr;
-	uint32_t msi_data;
-	bool attached; /* to KVM: unmasked */
-};
-
-int __must_check vm_init_irqs(struct vm *vm, struct error *err); /* vm_init()'s part */
-int __must_check vm_irq_init(struct vm *vm, struct vm_irq *irq);
-void vm_irq_exit(struct vm *vm, struct vm_irq *irq);
-
-/* The messages of several interrupts, all of them or, on an error, none. */
-struct vm_msi {
-	struct vm_irq *irq;
-	uint64_t addr;
-	uint32_t data;
-};
-
-int __must_check vm_irq_set_msis(struct vm *vm, const struct vm_msi *msis, unsigned int n);
-
-int __must_check vm_irq_unmask(struct vm *vm, struct vm_irq *irq); /* connects; delivers what is pending */
-void vm_irq_mask(struct vm *vm, struct vm_irq *irq);
-
-/* Sets the level of an interrupt line of the IOAPIC (0 to 23). Any thread. */
-void vm_irq_line(struct vm *vm, unsigned int gsi, bool high);
-
-/* Whether a VM can be had on this host: KVM is there, and has what Ferry needs. Nothing is kept. */
-int __must_check vm_check_host(struct error *err);
-
-/* What a host's KVM must offer: every capability missing is named in @err. */
-struct vm_cap {
-	int cap;
-	const char *name;
-};
-int __must_check vm_check_caps(const struct vm *vm, const struct vm_cap *caps, unsigned int n_caps,
-			       struct error *err);
-
-/*
- * Enters guest memory [gpa, gpa + len), whole pages that have passed memory_at(), into KVM's second-level
- * page tables, which all vCPUs share: a guest that has just arrived would else take a fault for every page
- * that it touches first. Allocates what is not there yet. Linux 6.11; nothing where KVM cannot, or does not
- * have that memory yet. Before the vCPUs run.
- */
+/* vcpu_prefault(), before the vCPUs run. */
 void vm_prefault(struct vm *vm, uint64_t gpa, uint64_t len);
 
 /* The same for what is there of all guest memory: pinned for a device, or written by Ferry. From its
  * beginning, up to @max bytes, whole pages. */
 void vm_prefault_present(struct vm *vm, uint64_t max);
-
-/* KVM's dirty log, off by default. vm_dirty_log() ORs what was written since the last call into a bitmap of
- * memory.h. One thread. */
-int __must_check vm_dirty_log_start(struct vm *vm);
-void vm_dirty_log_stop(struct vm *vm);
-int __must_check vm_dirty_log(struct vm *vm, uint64_t *bitmap);
 
 /*
  * Description (memory size, vCPU count, CPU features, clock rates), and state of everything that is KVM's:

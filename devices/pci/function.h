@@ -28,7 +28,7 @@ struct pci_msix_vector {
 	uint64_t addr;
 	uint32_t data;
 	uint32_t control; /* bit 0: masked */
-	struct vm_irq irq;
+	struct irq irq;
 };
 
 struct pci_function {

@@ -35,7 +35,7 @@ static void msix_vector_refused(struct pci_function *fn, struct pci_msix_vector 
 		fn->slot, (unsigned int)(v - fn->vectors), (unsigned long long)v->addr, v->data,
 		strerror(-ret));
 	if (v->irq.attached)
-		vm_irq_mask(fn->vm, &v->irq);
+		irq_mask(&v->irq);
 }
 
 /* Makes the way to KVM what the table says, its message being KVM's already. */
@@ -45,9 +45,9 @@ static void msix_vector_connect(struct pci_function *fn, struct pci_msix_vector 
 
 	if (!msix_vector_open(fn, v)) {
 		if (v->irq.attached)
-			vm_irq_mask(fn->vm, &v->irq);
+			irq_mask(&v->irq);
 	} else if (!v->irq.attached) {
-		ret = vm_irq_unmask(fn->vm, &v->irq);
+		ret = irq_unmask(&v->irq);
 		if (ret < 0)
 			msix_vector_refused(fn, v, ret);
 	}
@@ -60,8 +60,8 @@ static bool msix_vector_changed(const struct pci_function *fn, const struct pci_
 
 static void msix_vector_update(struct pci_function *fn, struct pci_msix_vector *v)
 {
-	struct vm_msi msi = { &v->irq, v->addr, v->data };
-	int ret = msix_vector_changed(fn, v) ? vm_irq_set_msis(fn->vm, &msi, 1) : 0;
+	struct irq_msi msi = { &v->irq, v->addr, v->data };
+	int ret = msix_vector_changed(fn, v) ? irq_set_msis(&fn->vm->irqs, &msi, 1) : 0;
 
 	if (ret < 0)
 		msix_vector_refused(fn, v, ret);
@@ -73,16 +73,16 @@ static void msix_vector_update(struct pci_function *fn, struct pci_msix_vector *
  * culprit. */
 static void msix_update(struct pci_function *fn)
 {
-	struct vm_msi msis[MSIX_MAX_VECTORS];
+	struct irq_msi msis[MSIX_MAX_VECTORS];
 	unsigned int n = 0;
 
 	for (unsigned int i = 0; i < fn->n_vectors; i++) {
 		struct pci_msix_vector *v = &fn->vectors[i];
 
 		if (msix_vector_changed(fn, v))
-			msis[n++] = (struct vm_msi){ &v->irq, v->addr, v->data };
+			msis[n++] = (struct irq_msi){ &v->irq, v->addr, v->data };
 	}
-	if (n > 0 && vm_irq_set_msis(fn->vm, msis, n) < 0)
+	if (n > 0 && irq_set_msis(&fn->vm->irqs, msis, n) < 0)
 		log_limited(&fn->log_limit, LOG_DEBUG, "PCI slot %u: %u MSI-X messages one by one", fn->slot,
 			    n);
 	for (unsigned int i = 0; i < fn->n_vectors; i++)
@@ -214,7 +214,7 @@ uint32_t pci_msix_pba_bytes(unsigned int n)
 static void msix_free_vectors(struct pci_function *fn, unsigned int first)
 {
 	for (unsigned int i = first; i < fn->n_vectors; i++)
-		vm_irq_exit(fn->vm, &fn->vectors[i].irq);
+		irq_exit(&fn->vectors[i].irq);
 	fn->n_vectors = first;
 }
 
@@ -245,7 +245,7 @@ int pci_msix_init(struct pci_function *fn, unsigned int n, unsigned int bar, uin
 
 	for (unsigned int i = 0; i < n; i++) {
 		fn->vectors[i].control = PCI_MSIX_ENTRY_CTRL_MASKBIT;
-		ret = vm_irq_init(fn->vm, &fn->vectors[i].irq);
+		ret = irq_init(&fn->vectors[i].irq, &fn->vm->irqs);
 		if (ret < 0) {
 			error_add(err, ret,
 				  "cannot make interrupt vector %u of %u for the device in PCI slot %u: %s",
@@ -308,7 +308,7 @@ int pci_msix_get_table(const struct pci_function *fn, struct state_node *node, c
 /* A table that KVM refuses is refused again, and spoken of, where the guest's state comes with it. */
 void pci_msix_set_ahead(struct pci_function *fn, const uint8_t *table)
 {
-	struct vm_msi msis[MSIX_MAX_VECTORS];
+	struct irq_msi msis[MSIX_MAX_VECTORS];
 	unsigned int n = 0;
 
 	pthread_mutex_lock(&fn->lock);
@@ -316,10 +316,10 @@ void pci_msix_set_ahead(struct pci_function *fn, const uint8_t *table)
 		const uint8_t *entry = table + MSIX_ENTRY_BYTES * i;
 
 		if (!(get_le32(entry + PCI_MSIX_ENTRY_VECTOR_CTRL) & PCI_MSIX_ENTRY_CTRL_MASKBIT))
-			msis[n++] = (struct vm_msi){ &fn->vectors[i].irq, get_le64(entry),
+			msis[n++] = (struct irq_msi){ &fn->vectors[i].irq, get_le64(entry),
 						     get_le32(entry + PCI_MSIX_ENTRY_DATA) };
 	}
-	if (n > 0 && vm_irq_set_msis(fn->vm, msis, n) < 0)
+	if (n > 0 && irq_set_msis(&fn->vm->irqs, msis, n) < 0)
 		log_limited(&fn->log_limit, LOG_DEBUG, "PCI slot %u: %u MSI-X messages not ahead", fn->slot,
 			    n);
 	pthread_mutex_unlock(&fn->lock);

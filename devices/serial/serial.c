@@ -58,7 +58,7 @@ void serial_update(struct serial *s)
 	bool high = serial_iir(s) != IIR_NO_INT;
 
 	if (high != s->irq_high)
-		vm_irq_line(s->vm, LAYOUT_SERIAL_IRQ, high);
+		irq_set_line(&s->vm->irqs, LAYOUT_SERIAL_IRQ, high);
 	s->irq_high = high;
 	if (s->rx_wanted && s->n_rx == 0 && serial_takes_rx(s)) {
 		s->rx_wanted = false;

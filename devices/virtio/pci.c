@@ -172,18 +172,18 @@ static uint64_t notify_addr(const struct virtio_pci *v, unsigned int queue)
 
 int virtio_pci_map_doorbell(struct virtio_pci *v, unsigned int index, void *page)
 {
-	return vm_map_page(v->pci.vm, notify_addr(v, index), page);
+	return kvm_map_page(&v->pci.vm->kvm, notify_addr(v, index), page);
 }
 
 void virtio_pci_unmap_doorbell(struct virtio_pci *v, unsigned int index)
 {
-	vm_unmap_page(v->pci.vm, notify_addr(v, index));
+	kvm_unmap_page(&v->pci.vm->kvm, notify_addr(v, index));
 }
 
 static void remove_queues(struct virtio_pci *v)
 {
 	for (unsigned int i = 0; i < v->n_built; i++) {
-		vm_del_ioeventfd(v->pci.vm, notify_addr(v, i), v->queues[i].kick_fd);
+		kvm_del_ioeventfd(&v->pci.vm->kvm, notify_addr(v, i), v->queues[i].kick_fd);
 		close(v->queues[i].kick_fd);
 	}
 	free(v->queues);
@@ -199,7 +199,7 @@ static int add_queue(struct virtio_pci *v, unsigned int index, uint16_t max_size
 	if (fd < 0)
 		return error_add(err, -errno, "cannot make an eventfd for queue %u: %s%s", index,
 				 strerror(errno), shortage_advice(-errno));
-	ret = vm_add_ioeventfd(v->pci.vm, notify_addr(v, index), fd);
+	ret = kvm_add_ioeventfd(&v->pci.vm->kvm, notify_addr(v, index), fd);
 	if (ret < 0) {
 		close(fd);
 		return error_add(err, ret, "cannot have KVM signal the kicks of queue %u: %s", index,

@@ -11,9 +11,14 @@
 
 #define FIRST_GSI 24u
 
-static struct fake_vm *fake_of(struct vm *vm)
+static struct fake_vm *fake_of_irqs(struct irq_table *table)
 {
-	return container_of(vm, struct fake_vm, vm);
+	return container_of(table, struct fake_vm, vm.irqs);
+}
+
+static struct fake_vm *fake_of(struct kvm *kvm)
+{
+	return container_of(kvm, struct fake_vm, vm.kvm);
 }
 
 struct fake_vm *fake_vm_new(void)
@@ -26,7 +31,7 @@ struct fake_vm *fake_vm_new(void)
 	/* Nobody runs it. */
 	f->vm.loop.wake.fd = -1;
 	gate_init(&f->vm.gate, &f->vm.loop);
-	f->max_irqs = VM_MAX_GSI - FIRST_GSI;
+	f->max_irqs = IRQ_MAX_GSI - FIRST_GSI;
 	f->max_doorbells = FAKE_MAX_DOORBELLS;
 	return f;
 }
@@ -39,7 +44,7 @@ void vm_add_device(struct vm *vm, struct device *dev)
 }
 
 /* As KVM does when it is told of a signal, or finds one. */
-static void deliver(struct fake_vm *f, struct vm_irq *irq)
+static void deliver(struct fake_vm *f, struct irq *irq)
 {
 	uint64_t n;
 
@@ -47,7 +52,7 @@ static void deliver(struct fake_vm *f, struct vm_irq *irq)
 		f->delivered[irq->gsi]++;
 }
 
-uint64_t fake_vm_take(struct fake_vm *f, struct vm_irq *irq)
+uint64_t fake_vm_take(struct fake_vm *f, struct irq *irq)
 {
 	uint64_t n;
 
@@ -57,34 +62,34 @@ uint64_t fake_vm_take(struct fake_vm *f, struct vm_irq *irq)
 	return n;
 }
 
-int vm_irq_init(struct vm *vm, struct vm_irq *irq)
+int irq_init(struct irq *irq, struct irq_table *table)
 {
-	struct fake_vm *f = fake_of(vm);
+	struct fake_vm *f = fake_of_irqs(table);
 
 	if (f->n_irqs == f->max_irqs)
 		return -ENOSPC;
-	*irq = (struct vm_irq){ .fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC) };
+	*irq = (struct irq){ .table = table, .fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC) };
 	assert(irq->fd >= 0);
-	while (vm->gsi_used[FIRST_GSI + irq->gsi])
+	while (table->used[FIRST_GSI + irq->gsi])
 		irq->gsi++;
 	irq->gsi += FIRST_GSI;
-	vm->gsi_used[irq->gsi] = true;
+	table->used[irq->gsi] = true;
 	f->delivered[irq->gsi] = 0;
 	f->n_irqs++;
 	return 0;
 }
 
-void vm_irq_exit(struct vm *vm, struct vm_irq *irq)
+void irq_exit(struct irq *irq)
 {
-	assert(vm->gsi_used[irq->gsi]);
-	vm->gsi_used[irq->gsi] = false;
-	fake_of(vm)->n_irqs--;
+	assert(irq->table->used[irq->gsi]);
+	irq->table->used[irq->gsi] = false;
+	fake_of_irqs(irq->table)->n_irqs--;
 	close(irq->fd);
 }
 
-int vm_irq_set_msis(struct vm *vm, const struct vm_msi *msis, unsigned int n)
+int irq_set_msis(struct irq_table *table, const struct irq_msi *msis, unsigned int n)
 {
-	struct fake_vm *f = fake_of(vm);
+	struct fake_vm *f = fake_of_irqs(table);
 
 	for (unsigned int i = 0; i < n; i++) {
 		if (f->bad_msi_addr != 0 && msis[i].addr == f->bad_msi_addr)
@@ -99,22 +104,22 @@ int vm_irq_set_msis(struct vm *vm, const struct vm_msi *msis, unsigned int n)
 	return 0;
 }
 
-int vm_irq_unmask(struct vm *vm, struct vm_irq *irq)
+int irq_unmask(struct irq *irq)
 {
 	irq->attached = true;
-	deliver(fake_of(vm), irq);
+	deliver(fake_of_irqs(irq->table), irq);
 	return 0;
 }
 
-void vm_irq_mask(struct vm *vm, struct vm_irq *irq)
+void irq_mask(struct irq *irq)
 {
-	deliver(fake_of(vm), irq);
+	deliver(fake_of_irqs(irq->table), irq);
 	irq->attached = false;
 }
 
-int vm_add_ioeventfd(struct vm *vm, uint64_t addr, int fd)
+int kvm_add_ioeventfd(struct kvm *kvm, uint64_t addr, int fd)
 {
-	struct fake_vm *f = fake_of(vm);
+	struct fake_vm *f = fake_of(kvm);
 
 	if (f->n_doorbells == f->max_doorbells)
 		return -ENOSPC;
@@ -122,9 +127,9 @@ int vm_add_ioeventfd(struct vm *vm, uint64_t addr, int fd)
 	return 0;
 }
 
-void vm_del_ioeventfd(struct vm *vm, uint64_t addr, int fd)
+void kvm_del_ioeventfd(struct kvm *kvm, uint64_t addr, int fd)
 {
-	struct fake_vm *f = fake_of(vm);
+	struct fake_vm *f = fake_of(kvm);
 	unsigned int i = 0;
 
 	while (i < f->n_doorbells && (f->doorbells[i].addr != addr || f->doorbells[i].fd != fd))
@@ -135,27 +140,27 @@ void vm_del_ioeventfd(struct vm *vm, uint64_t addr, int fd)
 
 static struct fake_page *find_page(struct fake_vm *f, uint64_t gpa)
 {
-	for (unsigned int i = 0; i < VM_MAX_PAGES; i++) {
+	for (unsigned int i = 0; i < KVM_MAX_PAGES; i++) {
 		if (gpa ? f->pages[i].hva && f->pages[i].gpa == gpa : !f->pages[i].hva)
 			return &f->pages[i];
 	}
 	return NULL;
 }
 
-int vm_map_page(struct vm *vm, uint64_t gpa, void *hva)
+int kvm_map_page(struct kvm *kvm, uint64_t gpa, void *hva)
 {
-	struct fake_page *page = find_page(fake_of(vm), 0);
+	struct fake_page *page = find_page(fake_of(kvm), 0);
 
-	assert(gpa % PAGE_SIZE == 0 && hva && !find_page(fake_of(vm), gpa));
+	assert(gpa % PAGE_SIZE == 0 && hva && !find_page(fake_of(kvm), gpa));
 	if (!page)
 		return -ENOSPC;
 	*page = (struct fake_page){ gpa, hva };
 	return 0;
 }
 
-void vm_unmap_page(struct vm *vm, uint64_t gpa)
+void kvm_unmap_page(struct kvm *kvm, uint64_t gpa)
 {
-	struct fake_page *page = find_page(fake_of(vm), gpa);
+	struct fake_page *page = find_page(fake_of(kvm), gpa);
 
 	assert(page);
 	*page = (struct fake_page){ 0 };

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A VM without KVM: buses, and the vm_*() functions that devices call, so that a unit test needs no /dev/kvm.
- * Linked into a test as an object, where it takes the place of vmm/vm.c and vmm/irq.c. With it the guest's
- * way to configuration space and to trees of saved state.
+ * A VM without KVM: buses, a gate, and those functions of kvm.h, irq.h and vm.h that devices call, so that a
+ * unit test needs no /dev/kvm. Linked into a test as an object, where it takes the place of vmm/kvm.c, irq.c
+ * and vm.c. With it the guest's way to configuration space.
  */
 #ifndef FERRY_TESTS_FAKE_VM_H
 #define FERRY_TESTS_FAKE_VM_H
@@ -19,27 +19,27 @@ struct fake_doorbell {
 struct fake_vm {
 	struct vm vm;
 	unsigned int n_irqs;
-	unsigned int n_set_msis;        /* changes of the table of routes */
-	uint64_t delivered[VM_MAX_GSI]; /* interrupts that reached the guest */
+	unsigned int n_set_msis;         /* changes of the table of routes */
+	uint64_t delivered[IRQ_MAX_GSI]; /* interrupts that reached the guest */
 	struct fake_doorbell doorbells[FAKE_MAX_DOORBELLS];
 	unsigned int n_doorbells;
 	/* Pages before the guest, NULL: none. */
 	struct fake_page {
 		uint64_t gpa;
 		void *hva;
-	} pages[VM_MAX_PAGES];
+	} pages[KVM_MAX_PAGES];
 	/* To fail with -EINVAL: messages to this address, and making more interrupts or doorbells than this.
 	 */
 	uint64_t bad_msi_addr;
 	unsigned int max_irqs, max_doorbells;
 };
 
-/* An empty one, which vm_*() fill in. free()d by the caller. */
+/* A VM without devices. The caller free()s it. */
 struct fake_vm *fake_vm_new(void);
 
 /* How many interrupts have been delivered since the last call: those signalled while connected, and those
  * that were pending then, each time as one. */
-uint64_t fake_vm_take(struct fake_vm *f, struct vm_irq *irq);
+uint64_t fake_vm_take(struct fake_vm *f, struct irq *irq);
 
 /* One write of a guest with KVM: an ioeventfd where it fits, else the bus. */
 void fake_vm_mmio_write(struct fake_vm *f, uint64_t addr, uint64_t value, unsigned int len);

@@ -39,7 +39,7 @@ static void line_wait(const bool *flag)
 	pthread_mutex_unlock(&line_lock);
 }
 
-void vm_irq_line(struct vm *vm, unsigned int gsi, bool high)
+void irq_set_line(struct irq_table *table, unsigned int gsi, bool high)
 {
 	assert(gsi == LAYOUT_SERIAL_IRQ);
 	pthread_mutex_lock(&line_lock);

@@ -414,20 +414,25 @@ void vm_prefault(struct vm *vm, uint64_t gpa, uint64_t len)
 	fake_guest(vm)->prefaulted += len;
 }
 
-int vm_dirty_log_start(struct vm *vm)
+static struct fake_guest *guest_of_kvm(struct kvm *kvm)
 {
-	fake_guest(vm)->kvm_logging = true;
+	return container_of(kvm, struct fake_guest, vm.kvm);
+}
+
+int kvm_log_start(struct kvm *kvm)
+{
+	guest_of_kvm(kvm)->kvm_logging = true;
 	return 0;
 }
 
-void vm_dirty_log_stop(struct vm *vm)
+void kvm_log_stop(struct kvm *kvm)
 {
-	fake_guest(vm)->kvm_logging = false;
+	guest_of_kvm(kvm)->kvm_logging = false;
 }
 
-int vm_dirty_log(struct vm *vm, uint64_t *bitmap)
+int kvm_log_take(struct kvm *kvm, uint64_t *bitmap)
 {
-	struct fake_guest *g = fake_guest(vm);
+	struct fake_guest *g = guest_of_kvm(kvm);
 
 	if (!fake_guest_is_paused(g) && g->throttle < g->calm_at) {
 		if (g->dirty_bursts)
@@ -435,7 +440,7 @@ int vm_dirty_log(struct vm *vm, uint64_t *bitmap)
 		for (unsigned int i = 0; i < g->dirty_per_sync; i++)
 			fake_guest_write(g, i, ++g->n_writes);
 	}
-	for (uint64_t i = 0; i < memory_bitmap_words(&vm->memory); i++)
+	for (uint64_t i = 0; i < memory_bitmap_words(&g->vm.memory); i++)
 		bitmap[i] |= atomic_exchange(&g->kvm_log[i], 0);
 	return 0;
 }

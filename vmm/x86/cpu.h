@@ -1,29 +1,38 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What a vCPU is on x86: CPUID, the registers it starts with, and its state in KVM's terms. */
+/* What a vCPU is on x86 when it starts, and whether a peer's guest can run on this host's. */
 #ifndef FERRY_VMM_X86_CPU_H
 #define FERRY_VMM_X86_CPU_H
 
-#include "vmm/state.h"
-#include "vmm/vm.h"
-#include "vmm/x86/boot.h"
+#include "vmm/util.h"
 
-/* VM-wide, before the first vCPU: TSS and identity map, interrupt controllers, the CPU model. */
-int __must_check cpu_init_vm(struct vm *vm, struct error *err);
-void cpu_exit_vm(struct vm *vm);
+struct boot_entry;
+struct cpu_model;
+struct error;
+struct kvm;
+struct state_node;
+struct state_writer;
+struct vcpu;
 
-/* CPUID and clock rate of the VM's model, with this vCPU's topology and APIC id. The model is what KVM
- * supports here, and at a destination the source's from cpu_accept() on. */
-int __must_check cpu_init_vcpu(struct vcpu *vcpu, struct error *err);
+/* Prepares KVM's VM before its first vCPU: TSS and identity map, interrupt controllers, no performance
+ * counters. -errno with what the host's KVM lacks or refuses. */
+int __must_check cpu_init_vm(const struct kvm *kvm, struct error *err);
+
+/* Makes a vCPU what the model says, with MTRRs as firmware would leave them. The first one also tells the
+ * model what vCPUs have on this host. After vcpu_init(). */
+int __must_check cpu_init_vcpu(struct cpu_model *model, struct vcpu *vcpu, struct error *err);
+
+/* Sets the CPUID and the clock's rate of the model, with this vCPU's topology and APIC id: again after
+ * cpu_accept(), for vCPUs that are there already and have not run. */
+int __must_check cpu_apply(const struct cpu_model *model, struct vcpu *vcpu, struct error *err);
 
 /* Registers of the first vCPU for @entry; the others wait for INIT and SIPI. */
 int __must_check cpu_set_entry(struct vcpu *vcpu, const struct boot_entry *entry, struct error *err);
 
-/* Parts of vm_describe() and the like (vm.h). */
-void cpu_describe(struct vm *vm, struct state_writer *w);
-int __must_check cpu_accept(struct vm *vm, struct state_node *node);
-int __must_check cpu_save_vm(struct vm *vm, struct state_writer *w, struct error *err);
-int __must_check cpu_load_vm(struct vm *vm, struct state_node *node);
-int __must_check cpu_save_vcpu(struct vcpu *vcpu, struct state_writer *w, struct error *err);
-int __must_check cpu_load_vcpu(struct vcpu *vcpu, struct state_node *node);
+/*
+ * The model as part of vm_describe() and vm_accept() (vm.h). Where cpu_accept() returns 0 the model is the
+ * source's. -EINVAL with every reason against it, features and MSRs by name; then the model is as before.
+ */
+void cpu_describe(const struct cpu_model *model, struct state_writer *w);
+int __must_check cpu_accept(struct cpu_model *model, struct state_node *node);
 
 #endif

@@ -5,13 +5,16 @@
  * is carried as an offset to the host's TSC at the very moment for which KVM tells the clock
  * (Documentation/virt/kvm/devices/vcpu.rst, "KVM_VCPU_TSC_OFFSET").
  */
-#include "vmm/x86/cpu_priv.h"
+#include "vmm/x86/cpu_clock.h"
 
+#include <errno.h>
 #include <sys/ioctl.h>
 
-#define MSR_IA32_TSC_DEADLINE 0x6e0u
+#include "vmm/state.h"
+#include "vmm/vcpu.h"
+#include "vmm/x86/cpu_model.h"
 
-static int cpu_tsc_offset(const struct vcpu *vcpu, unsigned long request, uint64_t *offset)
+static int cpu_clock_tsc_offset(const struct vcpu *vcpu, unsigned long request, uint64_t *offset)
 {
 	struct kvm_device_attr attr = {
 		.group = KVM_VCPU_TSC_CTRL,
@@ -22,10 +25,10 @@ static int cpu_tsc_offset(const struct vcpu *vcpu, unsigned long request, uint64
 	return ioctl(vcpu->fd, request, &attr) < 0 ? -errno : 0;
 }
 
-int cpu_save_tsc(struct vcpu *vcpu, struct state_writer *w, struct error *err)
+int cpu_clock_save_tsc(const struct vcpu *vcpu, struct state_writer *w, struct error *err)
 {
 	uint64_t offset;
-	int ret = cpu_tsc_offset(vcpu, KVM_GET_DEVICE_ATTR, &offset);
+	int ret = cpu_clock_tsc_offset(vcpu, KVM_GET_DEVICE_ATTR, &offset);
 
 	if (ret < 0)
 		return error_add(err, ret, "cannot read the TSC offset of vCPU %u: %s", vcpu->index,
@@ -34,17 +37,17 @@ int cpu_save_tsc(struct vcpu *vcpu, struct state_writer *w, struct error *err)
 	return 0;
 }
 
-int cpu_load_tsc(struct vcpu *vcpu, struct state_node *node)
+int cpu_clock_load_tsc(struct cpu_model *model, const struct vcpu *vcpu, struct state_node *node)
 {
-	return state_get_u64(node, "tsc-offset", 0, UINT64_MAX, &vcpu->vm->cpu->tsc_offset[vcpu->index]);
+	return state_get_u64(node, "tsc-offset", 0, UINT64_MAX, &model->tsc_offset[vcpu->index]);
 }
 
-int cpu_save_clock(struct vm *vm, struct state_writer *w, struct error *err)
+int cpu_clock_save(const struct cpu_model *model, struct state_writer *w, struct error *err)
 {
 	struct kvm_clock_data clock = { 0 };
 
-	if (ioctl(vm->fd, KVM_GET_CLOCK, &clock) < 0)
-		return cpu_failed(err, "KVM_GET_CLOCK");
+	if (ioctl(model->kvm->vm_fd, KVM_GET_CLOCK, &clock) < 0)
+		return kvm_failed(err, "KVM_GET_CLOCK");
 	/* KVM tells the time of day only where its clock is the host's TSC. */
 	if (!(clock.flags & KVM_CLOCK_REALTIME)) {
 		struct timespec ts;
@@ -55,16 +58,16 @@ int cpu_save_clock(struct vm *vm, struct state_writer *w, struct error *err)
 	state_put_u64(w, "clock", clock.clock);
 	state_put_u64(w, "realtime", clock.realtime);
 	state_put_u64(w, "host-tsc",
-		      (clock.flags & KVM_CLOCK_HOST_TSC) && !vm->cpu->tsc_scaled ? clock.host_tsc : 0);
+		      (clock.flags & KVM_CLOCK_HOST_TSC) && !model->tsc_scaled ? clock.host_tsc : 0);
 	return 0;
 }
 
 /* The deadline was armed by the TSC as it was then: writing what it is arms it anew. */
-static int cpu_rearm_deadline(struct vcpu *vcpu)
+static int cpu_clock_rearm_deadline(const struct cpu_model *model, const struct vcpu *vcpu)
 {
-	struct cpu_msr_list list = { .nmsrs = 1, .entries[0].index = MSR_IA32_TSC_DEADLINE };
+	struct cpu_msr_list list = { .nmsrs = 1, .entries[0].index = CPU_MSR_TSC_DEADLINE };
 
-	if (!cpu_has_msr(vcpu->vm->cpu, MSR_IA32_TSC_DEADLINE))
+	if (!cpu_has_msr(model, CPU_MSR_TSC_DEADLINE))
 		return 0;
 	return ioctl(vcpu->fd, KVM_GET_MSRS, &list) == 1 && ioctl(vcpu->fd, KVM_SET_MSRS, &list) == 1 ? 0
 												      : -EIO;
@@ -72,25 +75,26 @@ static int cpu_rearm_deadline(struct vcpu *vcpu)
 
 /* @ticks of the TSC at the source's @src are those at our @dst: @src and @dst tell the clock with the host's
  * TSC. */
-static int cpu_set_tscs(struct vm *vm, const struct kvm_clock_data *src, const struct kvm_clock_data *dst)
+static int cpu_clock_set_tscs(const struct cpu_model *model, const struct vcpu *vcpus,
+			      const struct kvm_clock_data *src, const struct kvm_clock_data *dst)
 {
 	/* Modulo 2^64, as the TSC counts; the clock's difference is the downtime. */
 	__extension__ unsigned __int128 passed =
-		(unsigned __int128)(dst->clock - src->clock) * vm->cpu->tsc_khz;
+		(unsigned __int128)(dst->clock - src->clock) * model->tsc_khz;
 	uint64_t change = src->host_tsc - dst->host_tsc + (uint64_t)(passed / 1000000u);
 	int ret = 0;
 
-	for (unsigned int i = 0; ret == 0 && i < vm->n_vcpus; i++) {
-		uint64_t offset = vm->cpu->tsc_offset[i] + change;
+	for (unsigned int i = 0; ret == 0 && i < model->n_vcpus; i++) {
+		uint64_t offset = model->tsc_offset[i] + change;
 
-		ret = cpu_tsc_offset(&vm->vcpus[i], KVM_SET_DEVICE_ATTR, &offset);
+		ret = cpu_clock_tsc_offset(&vcpus[i], KVM_SET_DEVICE_ATTR, &offset);
 		if (ret == 0)
-			ret = cpu_rearm_deadline(&vm->vcpus[i]);
+			ret = cpu_clock_rearm_deadline(model, &vcpus[i]);
 	}
 	return ret;
 }
 
-int cpu_load_clock(struct vm *vm, struct state_node *node)
+int cpu_clock_load(const struct cpu_model *model, const struct vcpu *vcpus, struct state_node *node)
 {
 	struct kvm_clock_data src = { .flags = KVM_CLOCK_REALTIME }, dst = { 0 };
 	uint64_t ns, realtime, host_tsc;
@@ -107,13 +111,13 @@ int cpu_load_clock(struct vm *vm, struct state_node *node)
 	src.realtime = realtime;
 	src.host_tsc = host_tsc;
 	/* KVM adds the time that has passed since, by the hosts' times of day. */
-	if (ioctl(vm->fd, KVM_SET_CLOCK, &src) < 0)
+	if (ioctl(model->kvm->vm_fd, KVM_SET_CLOCK, &src) < 0)
 		return error_add(node->err, -errno, "KVM refuses the saved clock: %s", strerror(errno));
-	if (ioctl(vm->fd, KVM_GET_CLOCK, &dst) < 0)
-		return cpu_failed(node->err, "KVM_GET_CLOCK");
+	if (ioctl(model->kvm->vm_fd, KVM_GET_CLOCK, &dst) < 0)
+		return kvm_failed(node->err, "KVM_GET_CLOCK");
 	/* Else the TSCs stay as they were saved: a guest of such a host does not keep time by them. */
-	if (!host_tsc || !(dst.flags & KVM_CLOCK_HOST_TSC) || dst.clock < src.clock || vm->cpu->tsc_scaled)
+	if (!host_tsc || !(dst.flags & KVM_CLOCK_HOST_TSC) || dst.clock < src.clock || model->tsc_scaled)
 		return 0;
-	ret = cpu_set_tscs(vm, &src, &dst);
+	ret = cpu_clock_set_tscs(model, vcpus, &src, &dst);
 	return ret < 0 ? error_add(node->err, ret, "KVM refuses the TSC of a vCPU: %s", strerror(-ret)) : 0;
 }

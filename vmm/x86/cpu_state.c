@@ -1,8 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What KVM holds of vCPUs, interrupt controllers and the clock, saved and loaded by tables. */
-#include "vmm/x86/cpu_priv.h"
+#include "vmm/x86/cpu_state.h"
 
+#include <errno.h>
 #include <sys/ioctl.h>
+
+#include "vmm/state.h"
+#include "vmm/vcpu.h"
+#include "vmm/x86/cpu_clock.h"
+#include "vmm/x86/cpu_model.h"
 
 #define CPU_PART_MAX 1024u
 
@@ -43,16 +49,16 @@ static int cpu_get_msrs(struct vcpu *vcpu, struct cpu_msr_list *list, struct err
 	int n = ioctl(vcpu->fd, KVM_GET_MSRS, list);
 
 	if (n < 0)
-		return cpu_failed(err, "KVM_GET_MSRS");
+		return kvm_failed(err, "KVM_GET_MSRS");
 	if ((uint32_t)n < list->nmsrs)
 		return error_add(err, -EIO, "KVM does not let MSR 0x%x (%s) of vCPU %u be read",
 				 list->entries[n].index, cpu_msr_name(list->entries[n].index), vcpu->index);
 	return 0;
 }
 
-static int cpu_save_msrs(struct vcpu *vcpu, struct state_writer *w, struct error *err)
+static int cpu_save_msrs(const struct cpu_model *model, struct vcpu *vcpu, struct state_writer *w,
+			 struct error *err)
 {
-	const struct cpu_model *model = vcpu->vm->cpu;
 	struct cpu_msr_list list = { .nmsrs = model->n_msrs };
 	int ret;
 
@@ -65,11 +71,10 @@ static int cpu_save_msrs(struct vcpu *vcpu, struct state_writer *w, struct error
 	return 0;
 }
 
-int cpu_save_vcpu(struct vcpu *vcpu, struct state_writer *w, struct error *err)
+int cpu_save_vcpu(struct cpu_model *model, struct vcpu *vcpu, struct state_writer *w, struct error *err)
 {
-	struct cpu_model *model = vcpu->vm->cpu;
 	uint64_t buf[CPU_PART_MAX / 8];
-	int ret = cpu_save_tsc(vcpu, w, err);
+	int ret = cpu_clock_save_tsc(vcpu, w, err);
 
 	if (ret < 0)
 		return ret;
@@ -84,9 +89,9 @@ int cpu_save_vcpu(struct vcpu *vcpu, struct state_writer *w, struct error *err)
 	}
 	if (ioctl(vcpu->fd, model->xsave_len > CPU_XSAVE_LEN ? KVM_GET_XSAVE2 : KVM_GET_XSAVE, model->xsave) <
 	    0)
-		return cpu_failed(err, "KVM_GET_XSAVE");
+		return kvm_failed(err, "KVM_GET_XSAVE");
 	state_put_blob(w, "xsave", model->xsave, model->xsave_len);
-	return cpu_save_msrs(vcpu, w, err);
+	return cpu_save_msrs(model, vcpu, w, err);
 }
 
 /*
@@ -108,9 +113,8 @@ static int cpu_drop_equal_msrs(struct vcpu *vcpu, struct cpu_msr_list *list, str
 	return 0;
 }
 
-static int cpu_load_msrs(struct vcpu *vcpu, struct state_node *node)
+static int cpu_load_msrs(const struct cpu_model *model, struct vcpu *vcpu, struct state_node *node)
 {
-	const struct cpu_model *model = vcpu->vm->cpu;
 	struct cpu_msr_list saved, list = { 0 };
 	const uint8_t *data;
 	uint32_t len;
@@ -143,7 +147,7 @@ static int cpu_load_msrs(struct vcpu *vcpu, struct state_node *node)
 		return ret;
 	n = ioctl(vcpu->fd, KVM_SET_MSRS, &list);
 	if (n < 0)
-		return cpu_failed(node->err, "KVM_SET_MSRS");
+		return kvm_failed(node->err, "KVM_SET_MSRS");
 	if ((uint32_t)n < list.nmsrs)
 		return error_add(node->err, -EINVAL, "KVM refuses 0x%llx for MSR 0x%x (%s) of vCPU %u",
 				 (unsigned long long)list.entries[n].data, list.entries[n].index,
@@ -157,9 +161,8 @@ static int cpu_refused(struct vcpu *vcpu, struct state_node *node, const char *w
 			 strerror(errno));
 }
 
-int cpu_load_vcpu(struct vcpu *vcpu, struct state_node *node)
+int cpu_load_vcpu(struct cpu_model *model, struct vcpu *vcpu, struct state_node *node)
 {
-	struct cpu_model *model = vcpu->vm->cpu;
 	uint64_t buf[CPU_PART_MAX / 8];
 	const uint8_t *data;
 	uint32_t len;
@@ -181,23 +184,23 @@ int cpu_load_vcpu(struct vcpu *vcpu, struct state_node *node)
 	memcpy(model->xsave, data, len);
 	if (ioctl(vcpu->fd, KVM_SET_XSAVE, model->xsave) < 0)
 		return cpu_refused(vcpu, node, "xsave");
-	ret = cpu_load_msrs(vcpu, node);
-	return ret < 0 ? ret : cpu_load_tsc(vcpu, node);
+	ret = cpu_load_msrs(model, vcpu, node);
+	return ret < 0 ? ret : cpu_clock_load_tsc(model, vcpu, node);
 }
 
-int cpu_save_vm(struct vm *vm, struct state_writer *w, struct error *err)
+int cpu_save_vm(const struct cpu_model *model, struct state_writer *w, struct error *err)
 {
 	for (unsigned int i = 0; i < ARRAY_SIZE(cpu_chips); i++) {
 		struct kvm_irqchip chip = { .chip_id = cpu_chips[i].id };
 
-		if (ioctl(vm->fd, KVM_GET_IRQCHIP, &chip) < 0)
-			return cpu_failed(err, "KVM_GET_IRQCHIP");
+		if (ioctl(model->kvm->vm_fd, KVM_GET_IRQCHIP, &chip) < 0)
+			return kvm_failed(err, "KVM_GET_IRQCHIP");
 		state_put_blob(w, cpu_chips[i].name, &chip.chip, cpu_chips[i].len);
 	}
-	return cpu_save_clock(vm, w, err);
+	return cpu_clock_save(model, w, err);
 }
 
-int cpu_load_vm(struct vm *vm, struct state_node *node)
+int cpu_load_vm(const struct cpu_model *model, const struct vcpu *vcpus, struct state_node *node)
 {
 	int ret;
 
@@ -207,9 +210,9 @@ int cpu_load_vm(struct vm *vm, struct state_node *node)
 		ret = state_get_bytes(node, cpu_chips[i].name, &chip.chip, cpu_chips[i].len);
 		if (ret < 0)
 			return ret;
-		if (ioctl(vm->fd, KVM_SET_IRQCHIP, &chip) < 0)
+		if (ioctl(model->kvm->vm_fd, KVM_SET_IRQCHIP, &chip) < 0)
 			return error_add(node->err, -errno, "KVM refuses the saved %s: %s", cpu_chips[i].name,
 					 strerror(errno));
 	}
-	return cpu_load_clock(vm, node);
+	return cpu_clock_load(model, vcpus, node);
 }

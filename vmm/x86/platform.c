@@ -4,6 +4,10 @@
 
 #include <errno.h>
 
+#include "vmm/bus.h"
+#include "vmm/gate.h"
+#include "vmm/log.h"
+#include "vmm/memory.h"
 #include "vmm/x86/layout.h"
 
 #define SLEEP_TYPE_SHIFT 2
@@ -37,14 +41,14 @@ static void platform_acpi_read(void *opaque, uint64_t offset, void *data, unsign
 
 static void platform_acpi_write(void *opaque, uint64_t offset, const void *data, unsigned int len)
 {
-	struct vm *vm = opaque;
+	struct gate *gate = opaque;
 	uint8_t v = *(const uint8_t *)data;
 
 	if (offset == 0 && (v & SLEEP_ENABLE) &&
 	    (v >> SLEEP_TYPE_SHIFT & SLEEP_TYPE_MASK) == LAYOUT_SLP_TYP_S5)
-		gate_end(&vm->gate, VM_EXIT_POWER_OFF);
+		gate_end(gate, VM_EXIT_POWER_OFF);
 	if (offset == LAYOUT_RESET_PORT - LAYOUT_SLEEP_CONTROL && v == LAYOUT_RESET_VALUE)
-		gate_end(&vm->gate, VM_EXIT_RESET);
+		gate_end(gate, VM_EXIT_RESET);
 }
 
 static void platform_kbc_read(void *opaque, uint64_t offset, void *data, unsigned int len)
@@ -54,10 +58,10 @@ static void platform_kbc_read(void *opaque, uint64_t offset, void *data, unsigne
 
 static void platform_kbc_write(void *opaque, uint64_t offset, const void *data, unsigned int len)
 {
-	struct vm *vm = opaque;
+	struct gate *gate = opaque;
 
 	if ((*(const uint8_t *)data & KBC_PULSE_MASK) == KBC_PULSE_RESET)
-		gate_end(&vm->gate, VM_EXIT_RESET);
+		gate_end(gate, VM_EXIT_RESET);
 }
 
 static void platform_pvpanic_read(void *opaque, uint64_t offset, void *data, unsigned int len)
@@ -68,12 +72,12 @@ static void platform_pvpanic_read(void *opaque, uint64_t offset, void *data, uns
 
 static void platform_pvpanic_write(void *opaque, uint64_t offset, const void *data, unsigned int len)
 {
-	struct vm *vm = opaque;
+	struct gate *gate = opaque;
 
-	if (!(*(const uint8_t *)data & PVPANIC_PANICKED) || gate_ended(&vm->gate))
+	if (!(*(const uint8_t *)data & PVPANIC_PANICKED) || gate_ended(gate))
 		return;
 	log_error("the guest's kernel has panicked");
-	gate_end(&vm->gate, VM_EXIT_CRASHED);
+	gate_end(gate, VM_EXIT_CRASHED);
 }
 
 static const struct bus_ops platform_acpi_ops = {
@@ -100,31 +104,31 @@ static const struct platform_range {
 	{ LAYOUT_PVPANIC_PORT, 1, &platform_pvpanic_ops },
 };
 
-int platform_init(struct vm *vm, struct error *err)
+int platform_init(struct bus *pio, struct gate *gate, struct error *err)
 {
 	int ret = 0;
 
 	for (unsigned int i = 0; ret == 0 && i < ARRAY_SIZE(platform_ranges); i++) {
 		const struct platform_range *r = &platform_ranges[i];
 
-		ret = bus_add(&vm->pio, r->port, r->len, r->ops, vm);
+		ret = bus_add(pio, r->port, r->len, r->ops, gate);
 	}
 	return ret < 0 ? error_add(err, ret, "cannot add the platform's registers: %s", strerror(-ret)) : 0;
 }
 
-int platform_power_on(struct vm *vm, struct error *err)
+int platform_power_on(struct memory *m, struct error *err)
 {
 	const uint16_t none = RESET_FLAG_NONE;
 
-	if (memory_write(&vm->memory, LAYOUT_RESET_FLAG, &none, sizeof(none)) == 0)
+	if (memory_write(m, LAYOUT_RESET_FLAG, &none, sizeof(none)) == 0)
 		return 0;
 	return error_add(err, -EFAULT, "the guest has no memory where a PC notes its reset");
 }
 
-bool platform_reset_wanted(const struct vm *vm)
+bool platform_reset_wanted(const struct memory *m)
 {
 	uint16_t flag = RESET_FLAG_NONE;
 
-	return memory_read(&vm->memory, LAYOUT_RESET_FLAG, &flag, sizeof(flag)) == 0 &&
+	return memory_read(m, LAYOUT_RESET_FLAG, &flag, sizeof(flag)) == 0 &&
 	       (flag == RESET_FLAG_COLD || flag == RESET_FLAG_WARM);
 }

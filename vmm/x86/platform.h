@@ -4,19 +4,26 @@
 #ifndef FERRY_VMM_X86_PLATFORM_H
 #define FERRY_VMM_X86_PLATFORM_H
 
-#include "vmm/vm.h"
+#include <stdbool.h>
 
-/* Adds the registers. The guest's memory need not be there yet. */
-int __must_check platform_init(struct vm *vm, struct error *err);
+#include "vmm/util.h"
+
+struct bus;
+struct error;
+struct gate;
+struct memory;
+
+/* Adds the registers to the bus of ports. What the guest writes there can end the VM: @gate. */
+int __must_check platform_init(struct bus *pio, struct gate *gate, struct error *err);
 
 /* Notes in the memory of a guest that is about to boot, before anything else is in it, that no reset is
  * wanted. */
-int __must_check platform_power_on(struct vm *vm, struct error *err);
+int __must_check platform_power_on(struct memory *m, struct error *err);
 
 /*
  * Whether a CPU that shut down (a triple fault) was meant to reset the machine: so says the guest's memory,
  * which moves with it. Any thread.
  */
-bool platform_reset_wanted(const struct vm *vm);
+bool platform_reset_wanted(const struct memory *m);
 
 #endif

@@ -38,7 +38,7 @@ static void say(char letter)
 
 /* In the place of the program's own. */
 
-int vm_check_host(struct error *err)
+int kvm_check_host(struct error *err)
 {
 	return 0;
 }
@@ -46,10 +46,10 @@ int vm_check_host(struct error *err)
 int vm_frame(struct vm *vm, uint64_t mem, unsigned int cpus, struct error *err)
 {
 	say('f');
-	*vm = (struct vm){ .kvm_fd = -1, .fd = -1, .stop_fd = -1 };
+	*vm = (struct vm){ .stop_fd = -1 };
 	vm->devices_tail = &vm->devices;
 	memory_frame(&vm->memory, mem);
-	pthread_mutex_init(&vm->lock, NULL);
+	kvm_init(&vm->kvm, &vm->memory);
 	gate_init(&vm->gate, &vm->loop);
 	return loop_init(&vm->loop);
 }

@@ -38,17 +38,17 @@ static bool kernel_stalls, no_kvm;
 
 /* In the place of the program's own: no KVM, and a kernel's file that may be on a mount that has stalled. */
 
-int vm_check_host(struct error *err)
+int kvm_check_host(struct error *err)
 {
 	return no_kvm ? error_add(err, -ENOENT, "no KVM here") : 0;
 }
 
 int vm_frame(struct vm *vm, uint64_t mem, unsigned int cpus, struct error *err)
 {
-	*vm = (struct vm){ .kvm_fd = -1, .fd = -1, .stop_fd = -1 };
+	*vm = (struct vm){ .stop_fd = -1 };
 	vm->devices_tail = &vm->devices;
 	memory_frame(&vm->memory, mem);
-	pthread_mutex_init(&vm->lock, NULL);
+	kvm_init(&vm->kvm, &vm->memory);
 	gate_init(&vm->gate, &vm->loop);
 	return loop_init(&vm->loop);
 }

@@ -234,7 +234,7 @@ static void test_prefault(void **state)
 	int fd = f->vm.memory.fd;
 
 	vm_prefault(&f->vm, MIB(8), MIB(4));
-	if (ioctl(f->vm.fd, KVM_CHECK_EXTENSION, KVM_CAP_PRE_FAULT_MEMORY) > 0) {
+	if (ioctl(f->vm.kvm.vm_fd, KVM_CHECK_EXTENSION, KVM_CAP_PRE_FAULT_MEMORY) > 0) {
 		assert_int_equal(lseek(fd, MIB(4), SEEK_DATA), MIB(8));
 		assert_int_equal(lseek(fd, MIB(8), SEEK_HOLE), MIB(12));
 	}
@@ -290,7 +290,7 @@ static void test_dirty_log(void **state)
 	gate_resume(&f->vm.gate);
 	wait_for(&f->probe.written);
 	for (unsigned int round = 0; round < 3; round++) {
-		assert_int_equal(vm_dirty_log_start(&f->vm), 0);
+		assert_int_equal(kvm_log_start(&f->vm.kvm), 0);
 		while (sem_trywait(&f->probe.written) == 0)
 			;
 		wait_for(&f->probe.written);
@@ -298,24 +298,24 @@ static void test_dirty_log(void **state)
 		gate_pause(&f->vm.gate);
 		memset(bitmap, 0, memory_bitmap_words(m) * 8);
 		bitmap[0] = 1;
-		assert_int_equal(vm_dirty_log(&f->vm, bitmap), 0);
+		assert_int_equal(kvm_log_take(&f->vm.kvm, bitmap), 0);
 		assert_int_equal(bitmap[0] & 1, 1);
 		assert_true(bitmap[0x205 / 64] >> 0x205 % 64 & 1);
 		assert_true(bitmap[(high + 3) / 64] >> (high + 3) % 64 & 1);
 		assert_false(bitmap[0x206 / 64] >> 0x206 % 64 & 1);
 		assert_false(bitmap[(high + 4) / 64] >> (high + 4) % 64 & 1);
 		memset(bitmap, 0, memory_bitmap_words(m) * 8);
-		assert_int_equal(vm_dirty_log(&f->vm, bitmap), 0);
+		assert_int_equal(kvm_log_take(&f->vm.kvm, bitmap), 0);
 		for (uint64_t i = 0; i < memory_bitmap_words(m); i++)
 			assert_int_equal(bitmap[i], 0);
-		vm_dirty_log_stop(&f->vm);
+		kvm_log_stop(&f->vm.kvm);
 		gate_resume(&f->vm.gate);
 	}
 	free(bitmap);
 	destroy(f);
 }
 
-static bool is_pending(const struct vm_irq *irq)
+static bool is_pending(const struct irq *irq)
 {
 	struct pollfd p = { .fd = irq->fd, .events = POLLIN };
 
@@ -325,15 +325,15 @@ static bool is_pending(const struct vm_irq *irq)
 static void test_irqfd(void **state)
 {
 	struct fixture *f = make_irq();
-	struct vm_irq irqs[3];
+	struct irq irqs[3];
 
 	gate_resume(&f->vm.gate);
 	assert_int_equal(next_value(&f->probe), 1);
 	for (unsigned int i = 0; i < ARRAY_SIZE(irqs); i++) {
-		assert_int_equal(vm_irq_init(&f->vm, &irqs[i]), 0);
+		assert_int_equal(irq_init(&irqs[i], &f->vm.irqs), 0);
 		assert_int_equal(irqs[i].gsi, 24 + i);
 		assert_int_equal(set_msi(&f->vm, &irqs[i], LAYOUT_LAPIC, 0x40 + i), 0);
-		assert_int_equal(vm_irq_unmask(&f->vm, &irqs[i]), 0);
+		assert_int_equal(irq_unmask(&irqs[i]), 0);
 	}
 	for (unsigned int i = 0; i < ARRAY_SIZE(irqs); i++) {
 		signal_irq(&irqs[i]);
@@ -345,48 +345,48 @@ static void test_irqfd(void **state)
 	signal_irq(&irqs[0]);
 	assert_int_equal(next_value(&f->probe), 0x42);
 	/* Masked: stays pending; two become one at unmasking. */
-	vm_irq_mask(&f->vm, &irqs[0]);
-	vm_irq_mask(&f->vm, &irqs[0]);
+	irq_mask(&irqs[0]);
+	irq_mask(&irqs[0]);
 	assert_false(is_pending(&irqs[0]));
 	signal_irq(&irqs[0]);
 	signal_irq(&irqs[0]);
 	assert_true(is_pending(&irqs[0]));
 	signal_irq(&irqs[1]);
 	assert_int_equal(next_value(&f->probe), 0x41);
-	assert_int_equal(vm_irq_unmask(&f->vm, &irqs[0]), 0);
+	assert_int_equal(irq_unmask(&irqs[0]), 0);
 	assert_int_equal(next_value(&f->probe), 0x42);
 	/* What has been delivered is not delivered again. */
-	vm_irq_mask(&f->vm, &irqs[0]);
+	irq_mask(&irqs[0]);
 	assert_false(is_pending(&irqs[0]));
-	assert_int_equal(vm_irq_unmask(&f->vm, &irqs[0]), 0);
+	assert_int_equal(irq_unmask(&irqs[0]), 0);
 	signal_irq(&irqs[1]);
 	assert_int_equal(next_value(&f->probe), 0x41);
 	/* The one in the middle goes, the others keep theirs; its number is used again. */
-	vm_irq_exit(&f->vm, &irqs[1]);
+	irq_exit(&irqs[1]);
 	assert_int_equal(irqs[1].fd, -1);
-	vm_irq_exit(&f->vm, &irqs[1]);
+	irq_exit(&irqs[1]);
 	signal_irq(&irqs[2]);
 	assert_int_equal(next_value(&f->probe), 0x42);
-	assert_int_equal(vm_irq_init(&f->vm, &irqs[1]), 0);
+	assert_int_equal(irq_init(&irqs[1], &f->vm.irqs), 0);
 	assert_int_equal(irqs[1].gsi, 25);
 	for (unsigned int i = 0; i < ARRAY_SIZE(irqs); i++)
-		vm_irq_exit(&f->vm, &irqs[i]);
+		irq_exit(&irqs[i]);
 	destroy(f);
 }
 
 static void test_irq_numbers_end(void **state)
 {
 	struct fixture *f = make(busy_code, sizeof(busy_code));
-	struct vm_irq *irqs = calloc(VM_MAX_GSI, sizeof(*irqs));
+	struct irq *irqs = calloc(IRQ_MAX_GSI, sizeof(*irqs));
 	unsigned int n = 0;
 
-	while (n < VM_MAX_GSI && vm_irq_init(&f->vm, &irqs[n]) == 0)
+	while (n < IRQ_MAX_GSI && irq_init(&irqs[n], &f->vm.irqs) == 0)
 		n++;
 	/* Files of the process may end before. */
-	assert_true(n == VM_MAX_GSI - 24 || n > 100);
+	assert_true(n == IRQ_MAX_GSI - 24 || n > 100);
 	assert_int_equal(irqs[n].fd, -1);
 	while (n > 0)
-		vm_irq_exit(&f->vm, &irqs[--n]);
+		irq_exit(&irqs[--n]);
 	free(irqs);
 	destroy(f);
 }
@@ -396,18 +396,18 @@ static void test_ioeventfd(void **state)
 	/* mov word [0xd0001000], ax; out PROBE_IO, eax; hlt */
 	static const uint8_t code[] = { 0x66, 0xa3, 0x00, 0x10, 0x00, 0xd0, 0xe7, 0x10, 0xf4 };
 	struct fixture *f = make(code, sizeof(code));
-	struct vm_irq doorbell;
+	struct irq doorbell;
 	uint64_t v;
 
-	assert_int_equal(vm_irq_init(&f->vm, &doorbell), 0);
-	assert_int_equal(vm_add_ioeventfd(&f->vm, 0xd0001000, doorbell.fd), 0);
-	assert_int_equal(vm_add_ioeventfd(&f->vm, 0xd0001000, doorbell.fd), -EEXIST);
+	assert_int_equal(irq_init(&doorbell, &f->vm.irqs), 0);
+	assert_int_equal(kvm_add_ioeventfd(&f->vm.kvm, 0xd0001000, doorbell.fd), 0);
+	assert_int_equal(kvm_add_ioeventfd(&f->vm.kvm, 0xd0001000, doorbell.fd), -EEXIST);
 	gate_resume(&f->vm.gate);
 	wait_for(&f->probe.written);
 	assert_int_equal(read(doorbell.fd, &v, sizeof(v)), sizeof(v));
 	assert_int_equal(v, 1);
-	vm_del_ioeventfd(&f->vm, 0xd0001000, doorbell.fd);
-	vm_irq_exit(&f->vm, &doorbell);
+	kvm_del_ioeventfd(&f->vm.kvm, 0xd0001000, doorbell.fd);
+	irq_exit(&doorbell);
 	destroy(f);
 }
 

@@ -183,21 +183,21 @@ static void test_move(void **state)
 static void test_move_interrupts(void **state)
 {
 	struct fixture *a = make_irq(), *b;
-	struct vm_irq irq;
+	struct irq irq;
 	void *description, *saved;
 
 	describe(a, &description);
 	gate_resume(&a->vm.gate);
 	assert_int_equal(next_value(&a->probe), 1);
-	assert_int_equal(vm_irq_init(&a->vm, &irq), 0);
+	assert_int_equal(irq_init(&irq, &a->vm.irqs), 0);
 	assert_int_equal(set_msi(&a->vm, &irq, LAYOUT_LAPIC, 0x41), 0);
-	assert_int_equal(vm_irq_unmask(&a->vm, &irq), 0);
+	assert_int_equal(irq_unmask(&irq), 0);
 	signal_irq(&irq);
 	assert_int_equal(next_value(&a->probe), 0x41);
 	gate_pause(&a->vm.gate);
 	signal_irq(&irq);
 	/* Masking waits until KVM has done with it. */
-	vm_irq_mask(&a->vm, &irq);
+	irq_mask(&irq);
 	save(a, &saved);
 	b = make_irq();
 	check_load(b, description, true);
@@ -205,7 +205,7 @@ static void test_move_interrupts(void **state)
 	check_load(b, saved, false);
 	gate_resume(&b->vm.gate);
 	assert_int_equal(next_value(&b->probe), 0x41);
-	vm_irq_exit(&a->vm, &irq);
+	irq_exit(&irq);
 	free(description);
 	free(saved);
 	destroy(a);

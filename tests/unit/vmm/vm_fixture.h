@@ -16,6 +16,7 @@
 
 #include "tests/unit/vmm/kvm_probe.h"
 #include "vmm/vm.h"
+#include "vmm/x86/boot.h"
 #include "vmm/x86/cpu.h"
 #include "vmm/x86/layout.h"
 #include "vmm/x86/platform.h"
@@ -122,8 +123,8 @@ static inline struct fixture *make_sized(const void *code, size_t len, uint64_t 
 	assert_int_equal(ret, 0);
 	assert_int_equal(bus_add(&f->vm.pio, PROBE_IO, 4, &probe_io_ops, &f->probe), 0);
 	assert_int_equal(bus_add(&f->vm.mmio, PROBE_MEM, 4, &probe_mem_ops, &f->probe), 0);
-	assert_int_equal(platform_init(&f->vm, &err), 0);
-	assert_int_equal(platform_power_on(&f->vm, &err), 0);
+	assert_int_equal(platform_init(&f->vm.pio, &f->vm.gate, &err), 0);
+	assert_int_equal(platform_power_on(&f->vm.memory, &err), 0);
 	assert_int_equal(memory_write(&f->vm.memory, LAYOUT_GDT, gdt, sizeof(gdt)), 0);
 	assert_int_equal(memory_write(&f->vm.memory, CODE, code, len), 0);
 	ret = cpu_set_entry(&f->vm.vcpus[0], &entry, &err);
@@ -192,7 +193,7 @@ static inline void put_handler(struct fixture *f, unsigned int vector)
 	put_gate(f, vector, gpa);
 }
 
-static inline void signal_irq(const struct vm_irq *irq)
+static inline void signal_irq(const struct irq *irq)
 {
 	uint64_t one = 1;
 
@@ -211,11 +212,11 @@ static inline struct fixture *make_irq(void)
 	return f;
 }
 
-static inline int set_msi(struct vm *vm, struct vm_irq *irq, uint64_t addr, uint32_t data)
+static inline int set_msi(struct vm *vm, struct irq *irq, uint64_t addr, uint32_t data)
 {
-	struct vm_msi msi = { irq, addr, data };
+	struct irq_msi msi = { irq, addr, data };
 
-	return vm_irq_set_msis(vm, &msi, 1);
+	return irq_set_msis(&vm->irqs, &msi, 1);
 }
 
 #endif

@@ -17,8 +17,8 @@ static int setup(void **state)
 	struct error err = { 0 };
 
 	assert_int_equal(memory_init(&f->vm.memory, MIB(1), &err), 0);
-	assert_int_equal(platform_init(&f->vm, &err), 0);
-	assert_int_equal(platform_power_on(&f->vm, &err), 0);
+	assert_int_equal(platform_init(&f->vm.pio, &f->vm.gate, &err), 0);
+	assert_int_equal(platform_power_on(&f->vm.memory, &err), 0);
 	*state = f;
 	return 0;
 }
@@ -103,10 +103,10 @@ static void a_shut_down_cpu_is_a_reset_only_if_the_guest_said_so(void **state)
 	};
 	struct fake_vm *f = *state;
 
-	assert_false(platform_reset_wanted(&f->vm));
+	assert_false(platform_reset_wanted(&f->vm.memory));
 	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++) {
 		assert_int_equal(memory_write(&f->vm.memory, 0x472, &cases[i].flag, 2), 0);
-		assert_int_equal(platform_reset_wanted(&f->vm), cases[i].wanted);
+		assert_int_equal(platform_reset_wanted(&f->vm.memory), cases[i].wanted);
 	}
 }
 
