@@ -50,7 +50,7 @@ static void then_mapped(struct departure *s)
 
 /* The source has its READY while the destination is not done: the first SYNC waits for that, and no link is
  * taken for slow because of it. */
-static void test_ready_comes_before_devices_have_memory(void **state)
+static void ready_comes_before_devices_have_memory(void **state)
 {
 	static const char *const stages[] = { "track", "memory" };
 
@@ -76,7 +76,7 @@ static void test_ready_comes_before_devices_have_memory(void **state)
 }
 
 /* A failure that is found after READY reaches the source by name, before it stops its guest. */
-static void test_memory_that_cannot_be_mapped_is_refused_by_name(void **state)
+static void memory_that_cannot_be_mapped_is_refused_by_name(void **state)
 {
 	static const char *const stages[] = { "track", "memory" };
 
@@ -105,7 +105,7 @@ static void test_memory_that_cannot_be_mapped_is_refused_by_name(void **state)
 }
 
 /* Given up by the source's operator while the destination waits for its devices: it does not wait on. */
-static void test_a_cancel_does_not_wait_for_devices_that_get_memory(void **state)
+static void a_cancel_does_not_wait_for_devices_that_get_memory(void **state)
 {
 	struct departure s;
 	struct arrival a;
@@ -137,7 +137,7 @@ static void then_cancel_arrival(struct departure *s)
 }
 
 /* The same by a signal at the destination: the source hears of it before anybody waits for the devices. */
-static void test_a_destination_that_ends_does_not_wait_for_its_devices(void **state)
+static void a_destination_that_ends_does_not_wait_for_its_devices(void **state)
 {
 	struct departure s;
 	struct arrival a;
@@ -167,10 +167,10 @@ static void test_a_destination_that_ends_does_not_wait_for_its_devices(void **st
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_ready_comes_before_devices_have_memory),
-		cmocka_unit_test(test_memory_that_cannot_be_mapped_is_refused_by_name),
-		cmocka_unit_test(test_a_cancel_does_not_wait_for_devices_that_get_memory),
-		cmocka_unit_test(test_a_destination_that_ends_does_not_wait_for_its_devices),
+		cmocka_unit_test(ready_comes_before_devices_have_memory),
+		cmocka_unit_test(memory_that_cannot_be_mapped_is_refused_by_name),
+		cmocka_unit_test(a_cancel_does_not_wait_for_devices_that_get_memory),
+		cmocka_unit_test(a_destination_that_ends_does_not_wait_for_its_devices),
 	};
 
 	return run_in_dir("arrival", tests, ARRAY_SIZE(tests));

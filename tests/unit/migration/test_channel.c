@@ -41,7 +41,7 @@ static int accept_one(struct channel *c, const char *at, int cancel_fd, struct e
 	return ret;
 }
 
-static void test_addresses(void **state)
+static void an_address_that_is_none_is_refused_with_what_would_be_right(void **state)
 {
 	static const struct {
 		const char *address;
@@ -148,7 +148,7 @@ static int make_socket(bool listening)
 	return fd;
 }
 
-static void test_unix_file(void **state)
+static void a_dead_process_s_socket_is_replaced(void **state)
 {
 	struct acceptor acceptor;
 	struct channel c;
@@ -167,7 +167,7 @@ static void test_unix_file(void **state)
 	assert_int_equal(acceptor.c.fd, -1);
 }
 
-static void test_unix_mode(void **state)
+static void a_socket_is_for_its_owner_alone(void **state)
 {
 	int cancel_fd = eventfd(0, EFD_CLOEXEC);
 	mode_t old = umask(0);
@@ -187,7 +187,7 @@ static void test_unix_mode(void **state)
 	close(cancel_fd);
 }
 
-static void test_unix_in_use(void **state)
+static void a_path_that_is_in_use_stays_as_it_is(void **state)
 {
 	struct error err = { 0 };
 	struct channel c;
@@ -220,7 +220,7 @@ static void test_unix_in_use(void **state)
 	unlink(path);
 }
 
-static void test_nobody_listens(void **state)
+static void where_nobody_listens_the_error_says_what_to_do(void **state)
 {
 	struct error err = { 0 };
 	struct channel c;
@@ -316,7 +316,7 @@ static void transfer(const char *at)
 	channel_close(&b);
 }
 
-static void test_transfer_unix(void **state)
+static void bytes_arrive_as_they_were_over_a_unix_socket(void **state)
 {
 	transfer(address);
 }
@@ -358,7 +358,7 @@ static uint16_t free_port(int family)
 	return port;
 }
 
-static void test_transfer_tcp(void **state)
+static void bytes_arrive_as_they_were_over_tcp(void **state)
 {
 	static const struct {
 		int family;
@@ -385,7 +385,7 @@ static int write_until_error(struct channel *c, int timeout_ms, uint64_t *done)
 	return channel_writev(c, &iov, 1, timeout_ms, done);
 }
 
-static void test_waits_end(void **state)
+static void every_wait_has_an_end(void **state)
 {
 	int cancel_fd = eventfd(0, EFD_CLOEXEC);
 	struct channel a, b;
@@ -448,7 +448,7 @@ static void *read_slowly(void *arg)
 }
 
 /* A peer that is just quick enough not to be called silent holds nobody up for longer than was said. */
-static void test_slow_reader(void **state)
+static void a_peer_that_is_slow_holds_nobody_up(void **state)
 {
 	const int size = 65536;
 	struct channel a, b;
@@ -465,7 +465,7 @@ static void test_slow_reader(void **state)
 	channel_close(&b);
 }
 
-static void test_linger(void **state)
+static void the_last_bytes_reach_a_peer_that_is_hung_up_on(void **state)
 {
 	static uint8_t buf[100000];
 	struct channel a, b;
@@ -491,17 +491,17 @@ static void test_linger(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_addresses),
-		cmocka_unit_test(test_unix_file),
-		cmocka_unit_test(test_unix_mode),
-		cmocka_unit_test(test_unix_in_use),
-		cmocka_unit_test(test_nobody_listens),
-		cmocka_unit_test(test_transfer_unix),
-		cmocka_unit_test(test_transfer_tcp),
-		cmocka_unit_test(test_waits_end),
+		cmocka_unit_test(an_address_that_is_none_is_refused_with_what_would_be_right),
+		cmocka_unit_test(a_dead_process_s_socket_is_replaced),
+		cmocka_unit_test(a_socket_is_for_its_owner_alone),
+		cmocka_unit_test(a_path_that_is_in_use_stays_as_it_is),
+		cmocka_unit_test(where_nobody_listens_the_error_says_what_to_do),
+		cmocka_unit_test(bytes_arrive_as_they_were_over_a_unix_socket),
+		cmocka_unit_test(bytes_arrive_as_they_were_over_tcp),
+		cmocka_unit_test(every_wait_has_an_end),
 		cmocka_unit_test(another_users_listener_is_sent_nothing),
-		cmocka_unit_test(test_slow_reader),
-		cmocka_unit_test(test_linger),
+		cmocka_unit_test(a_peer_that_is_slow_holds_nobody_up),
+		cmocka_unit_test(the_last_bytes_reach_a_peer_that_is_hung_up_on),
 	};
 	int ret;
 

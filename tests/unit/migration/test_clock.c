@@ -10,7 +10,7 @@
 #include "migration/clock.h"
 #include "vmm/util.h"
 
-static void test_the_least_possible_difference_counts(void **state)
+static void the_least_possible_difference_counts(void **state)
 {
 	static const struct {
 		uint64_t theirs, from, to, ns;
@@ -36,7 +36,7 @@ static void test_the_least_possible_difference_counts(void **state)
 	}
 }
 
-static void test_a_difference_is_said_in_seconds(void **state)
+static void a_difference_is_said_in_seconds(void **state)
 {
 	char text[CLOCK_TEXT_MAX];
 
@@ -47,7 +47,7 @@ static void test_a_difference_is_said_in_seconds(void **state)
 			    "18446744073.709 s behind");
 }
 
-static void test_the_time_of_day_fits_a_stream(void **state)
+static void the_time_of_day_fits_a_stream(void **state)
 {
 	uint64_t now = clock_now();
 
@@ -59,9 +59,9 @@ static void test_the_time_of_day_fits_a_stream(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_the_least_possible_difference_counts),
-		cmocka_unit_test(test_a_difference_is_said_in_seconds),
-		cmocka_unit_test(test_the_time_of_day_fits_a_stream),
+		cmocka_unit_test(the_least_possible_difference_counts),
+		cmocka_unit_test(a_difference_is_said_in_seconds),
+		cmocka_unit_test(the_time_of_day_fits_a_stream),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -29,7 +29,7 @@ static bool marked(const struct dirty *d, uint64_t page)
 	return d->bitmap[page / 64] >> page % 64 & 1;
 }
 
-static void test_start(void **state)
+static void every_page_that_exists_is_marked_at_the_start(void **state)
 {
 	static const uint64_t touched[] = { 0, 1, 2, 62, 63, 64, 65, 127, 128, 300, 4090, 4095 };
 	struct error err = { 0 };
@@ -50,7 +50,7 @@ static void test_start(void **state)
 	fake_guest_exit(&g);
 }
 
-static void test_start_empty(void **state)
+static void of_memory_that_is_holes_nothing_is_marked(void **state)
 {
 	struct error err = { 0 };
 	struct fake_guest g;
@@ -66,7 +66,7 @@ static void test_start_empty(void **state)
 	fake_guest_exit(&g);
 }
 
-static void test_logs(void **state)
+static void what_kvm_and_ferry_write_is_marked(void **state)
 {
 	struct error err = { 0 };
 	struct fake_guest g;
@@ -112,7 +112,7 @@ static void check_runs(struct dirty *d, const uint8_t *model, uint64_t n, uint64
 	assert_int_equal(dirty_bytes(d), 0);
 }
 
-static void test_runs(void **state)
+static void runs_cover_what_is_marked_once(void **state)
 {
 	static const uint64_t maxima[] = { 1, 2, 63, 64, 65, 256, 1 << 20 };
 	uint64_t n = MIB(4) / PAGE_SIZE + 3, v = 88172645463325252ull;
@@ -141,7 +141,7 @@ static void test_runs(void **state)
 }
 
 /* RAM on both sides of the PCI hole is one piece in the memfd and two for the guest. */
-static void test_runs_end_with_region(void **state)
+static void a_run_ends_with_its_region(void **state)
 {
 	uint64_t edge = MEMORY_LOW_MAX / PAGE_SIZE, page = 0, n_pages;
 	struct error err = { 0 };
@@ -168,11 +168,11 @@ static void test_runs_end_with_region(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_start),
-		cmocka_unit_test(test_start_empty),
-		cmocka_unit_test(test_logs),
-		cmocka_unit_test(test_runs),
-		cmocka_unit_test(test_runs_end_with_region),
+		cmocka_unit_test(every_page_that_exists_is_marked_at_the_start),
+		cmocka_unit_test(of_memory_that_is_holes_nothing_is_marked),
+		cmocka_unit_test(what_kvm_and_ferry_write_is_marked),
+		cmocka_unit_test(runs_cover_what_is_marked_once),
+		cmocka_unit_test(a_run_ends_with_its_region),
 	};
 
 	return cmocka_run_group_tests_name("dirty", tests, NULL, NULL);

@@ -5,7 +5,7 @@
 
 #include <errno.h>
 
-static void test_move(void **state)
+static void a_guest_moves_with_all_that_it_has(void **state)
 {
 	struct departure s;
 	struct arrival a;
@@ -46,7 +46,7 @@ static void then_let_write(struct departure *s)
 }
 
 /* The guest writes all the time, and nothing of it is lost. */
-static void test_move_while_writing(void **state)
+static void a_guest_that_writes_all_the_time_loses_nothing(void **state)
 {
 	struct departure s;
 	struct arrival a;
@@ -75,7 +75,7 @@ static void test_move_while_writing(void **state)
 	departure_exit(&s);
 }
 
-static void test_stalled(void **state)
+static void a_guest_that_is_too_busy_meets_what_the_operator_wants(void **state)
 {
 	static const struct {
 		enum source_stalled stalled;
@@ -122,7 +122,7 @@ static void test_stalled(void **state)
 }
 
 /* What is left would do, whatever it is: the guest stops where little is left, and in any case. */
-static void test_waits_for_the_low(void **state)
+static void the_guest_stops_where_little_is_left(void **state)
 {
 	static const struct {
 		unsigned int bursts[10]; /* pages written from one round to the next, over and over */
@@ -163,7 +163,7 @@ static void test_waits_for_the_low(void **state)
 }
 
 /* A low that does not come again, and is not waited for. */
-static void test_does_not_wait_long(void **state)
+static void a_low_that_does_not_come_again_is_not_waited_for(void **state)
 {
 	unsigned int bursts[100];
 	struct departure s;
@@ -187,7 +187,7 @@ static void test_does_not_wait_long(void **state)
 
 /* A guest that never stops changing its device's state is moved all the same, with the last of it in STATE.
  */
-static void test_endless_changes(void **state)
+static void endless_changes_of_a_device_do_not_put_off_the_stop(void **state)
 {
 	struct departure s;
 	struct arrival a;
@@ -269,7 +269,7 @@ static void other_cpus(struct fake_guest *g)
 	g->vm.n_vcpus++;
 }
 
-static void test_refused(void **state)
+static void a_destination_that_refuses_says_why(void **state)
 {
 	static const struct {
 		void (*prepare)(struct fake_guest *g);
@@ -322,7 +322,7 @@ static void test_refused(void **state)
 }
 
 /* The source's own device does not let its writes be tracked. */
-static void test_track_refused(void **state)
+static void a_device_that_cannot_be_tracked_keeps_the_guest_here(void **state)
 {
 	struct departure s;
 	struct arrival a;
@@ -402,7 +402,7 @@ static void cut_one(int type, enum proxy_cut cut)
 	proxy_free(&p);
 }
 
-static void test_cut(void **state)
+static void a_connection_that_is_cut_leaves_one_guest(void **state)
 {
 	for (int type = STREAM_HELLO; type < STREAM_N_TYPES; type++) {
 		for (enum proxy_cut cut = 0; cut < PROXY_N_CUTS; cut++) {
@@ -431,7 +431,7 @@ static void keep(struct fake_guest *g)
  * A destination that cannot be reached any more and has what the guest needs here: without it the guest does
  * not run, and the operator is told.
  */
-static void test_cannot_go_on(void **state)
+static void without_what_it_needs_a_guest_stays_paused(void **state)
 {
 	struct proxy p = {
 		.listen = places.proxy_path, .to = places.path, .type = STREAM_PREPARED, .cut = PROXY_BEFORE
@@ -465,7 +465,7 @@ static void test_cannot_go_on(void **state)
 	proxy_free(&p);
 }
 
-static void test_cancel(void **state)
+static void a_cancel_leaves_the_guest_here(void **state)
 {
 	static const char *const stages[] = { "connect", "hello", "memory", "devices", "rounds" };
 
@@ -495,7 +495,7 @@ static void test_cancel(void **state)
 	}
 }
 
-static void test_cancelled_destination(void **state)
+static void a_cancelled_destination_leaves_nothing_behind(void **state)
 {
 	struct departure s;
 	struct arrival a = { .cancel_fd = eventfd(1, EFD_CLOEXEC), .clock_skew_ns = UINT64_MAX };
@@ -511,7 +511,7 @@ static void test_cancelled_destination(void **state)
 	departure_exit(&s);
 }
 
-static void test_guest_ends(void **state)
+static void the_guests_end_ends_its_migration(void **state)
 {
 	struct departure s;
 	struct arrival a;
@@ -529,7 +529,7 @@ static void test_guest_ends(void **state)
 	departure_exit(&s);
 }
 
-static void test_second_is_refused(void **state)
+static void a_second_migration_is_refused(void **state)
 {
 	struct departure s;
 	struct arrival a;
@@ -546,7 +546,7 @@ static void test_second_is_refused(void **state)
 	departure_exit(&s);
 }
 
-static void test_save_fails(void **state)
+static void a_guest_whose_state_cannot_be_read_goes_on(void **state)
 {
 	struct departure s;
 	struct arrival a;
@@ -568,21 +568,21 @@ static void test_save_fails(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_move),
-		cmocka_unit_test(test_move_while_writing),
-		cmocka_unit_test(test_stalled),
-		cmocka_unit_test(test_waits_for_the_low),
-		cmocka_unit_test(test_does_not_wait_long),
-		cmocka_unit_test(test_endless_changes),
-		cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_track_refused),
-		cmocka_unit_test(test_cut),
-		cmocka_unit_test(test_cannot_go_on),
-		cmocka_unit_test(test_cancel),
-		cmocka_unit_test(test_cancelled_destination),
-		cmocka_unit_test(test_guest_ends),
-		cmocka_unit_test(test_second_is_refused),
-		cmocka_unit_test(test_save_fails),
+		cmocka_unit_test(a_guest_moves_with_all_that_it_has),
+		cmocka_unit_test(a_guest_that_writes_all_the_time_loses_nothing),
+		cmocka_unit_test(a_guest_that_is_too_busy_meets_what_the_operator_wants),
+		cmocka_unit_test(the_guest_stops_where_little_is_left),
+		cmocka_unit_test(a_low_that_does_not_come_again_is_not_waited_for),
+		cmocka_unit_test(endless_changes_of_a_device_do_not_put_off_the_stop),
+		cmocka_unit_test(a_destination_that_refuses_says_why),
+		cmocka_unit_test(a_device_that_cannot_be_tracked_keeps_the_guest_here),
+		cmocka_unit_test(a_connection_that_is_cut_leaves_one_guest),
+		cmocka_unit_test(without_what_it_needs_a_guest_stays_paused),
+		cmocka_unit_test(a_cancel_leaves_the_guest_here),
+		cmocka_unit_test(a_cancelled_destination_leaves_nothing_behind),
+		cmocka_unit_test(the_guests_end_ends_its_migration),
+		cmocka_unit_test(a_second_migration_is_refused),
+		cmocka_unit_test(a_guest_whose_state_cannot_be_read_goes_on),
 	};
 
 	return run_in_dir("migration", tests, ARRAY_SIZE(tests));

@@ -124,7 +124,7 @@ static uint64_t existing(const struct memory *m)
 	return (uint64_t)st.st_blocks * 512 / PAGE_SIZE;
 }
 
-static void test_passes(void **state)
+static void memory_arrives_as_it_was_pass_after_pass(void **state)
 {
 	struct fixture f;
 	uint64_t n;
@@ -163,7 +163,7 @@ static void test_passes(void **state)
 }
 
 /* Every other page of many: more frames than one call takes. */
-static void test_scattered(void **state)
+static void pages_that_lie_apart_arrive(void **state)
 {
 	struct fixture f;
 
@@ -178,7 +178,7 @@ static void test_scattered(void **state)
 }
 
 /* A mixture of zero pages and others at all distances. */
-static void test_mixture(void **state)
+static void zero_pages_and_others_arrive_at_all_distances(void **state)
 {
 	uint64_t v = 2463534242u;
 	struct fixture f;
@@ -200,7 +200,7 @@ static void test_mixture(void **state)
 	teardown(&f);
 }
 
-static void test_above_the_hole(void **state)
+static void memory_above_the_pci_hole_arrives(void **state)
 {
 	uint64_t edge = MEMORY_LOW_MAX / PAGE_SIZE;
 	struct fixture f;
@@ -219,7 +219,7 @@ static void test_above_the_hole(void **state)
 	teardown(&f);
 }
 
-static void test_forged(void **state)
+static void a_frame_outside_of_memory_is_refused(void **state)
 {
 	static const struct {
 		enum stream_type type;
@@ -298,7 +298,7 @@ static void a_round_brings_no_more_than_all_memory(void **state)
 }
 
 /* Data that breaks off, and data that the operator no longer wants. */
-static void test_ends(void **state)
+static void a_pass_ends_with_its_peer_and_its_operator(void **state)
 {
 	struct ram_pass p = { .tick = tick };
 	int cancel_fd = eventfd(1, EFD_CLOEXEC);
@@ -328,10 +328,13 @@ static void test_ends(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_passes),  cmocka_unit_test(test_scattered),
-		cmocka_unit_test(test_mixture), cmocka_unit_test(test_above_the_hole),
-		cmocka_unit_test(test_forged),  cmocka_unit_test(a_round_brings_no_more_than_all_memory),
-		cmocka_unit_test(test_ends),
+		cmocka_unit_test(memory_arrives_as_it_was_pass_after_pass),
+		cmocka_unit_test(pages_that_lie_apart_arrive),
+		cmocka_unit_test(zero_pages_and_others_arrive_at_all_distances),
+		cmocka_unit_test(memory_above_the_pci_hole_arrives),
+		cmocka_unit_test(a_frame_outside_of_memory_is_refused),
+		cmocka_unit_test(a_round_brings_no_more_than_all_memory),
+		cmocka_unit_test(a_pass_ends_with_its_peer_and_its_operator),
 	};
 
 	return cmocka_run_group_tests_name("ram", tests, NULL, NULL);

@@ -63,7 +63,7 @@ static void peer_frame(struct fixture *f, uint32_t type, uint32_t len, uint64_t 
 		peer_write(f, payload, len);
 }
 
-static void test_bytes(void **state)
+static void a_frame_has_the_bytes_of_its_format(void **state)
 {
 	static const uint8_t want[] = { 5,    0,    0,    0,    8,   0,   0,   0,   0xef, 0xcd, 0xab, 0x89,
 					0x67, 0x45, 0x23, 0x01, 'p', 'a', 'y', 'l', 'o',  'a',  'd',  '!' };
@@ -80,7 +80,7 @@ static void test_bytes(void **state)
 }
 
 /* Frames of all lengths, several in one read, one over several reads. */
-static void test_read_ahead(void **state)
+static void frames_are_told_apart_however_they_come(void **state)
 {
 	static uint8_t payload[STREAM_RAM_MAX], got[STREAM_RAM_MAX];
 	static const uint32_t lens[] = { 4096, 8192, 4096, 65536 - 16, 65536, 4096, 4096, 4096, 98304 };
@@ -113,7 +113,7 @@ static void test_read_ahead(void **state)
 	teardown(&f);
 }
 
-static void test_bounds(void **state)
+static void a_length_beyond_its_type_s_bound_is_refused(void **state)
 {
 	static const struct {
 		uint32_t min, max;
@@ -156,7 +156,7 @@ static void test_bounds(void **state)
 	}
 }
 
-static void test_cut_short(void **state)
+static void a_frame_that_is_cut_short_is_no_frame(void **state)
 {
 	static const uint8_t h[16] = { STREAM_ZERO, 0, 0, 0, 8 };
 	uint8_t payload[8];
@@ -182,7 +182,7 @@ static void test_cut_short(void **state)
 	}
 }
 
-static void test_expect(void **state)
+static void another_frame_than_the_one_expected_is_refused(void **state)
 {
 	static const uint8_t timings[24] = { 7 };
 	uint8_t got[24];
@@ -213,7 +213,7 @@ static void *dribble(void *arg)
 }
 
 /* Neither a header nor a payload is waited for longer than was said: a guest may be standing still. */
-static void test_dribble(void **state)
+static void a_frame_that_comes_in_drops_is_not_waited_for_for_ever(void **state)
 {
 	struct stream_frame frame;
 	uint8_t payload[100];
@@ -231,7 +231,7 @@ static void test_dribble(void **state)
 }
 
 /* Text for people, whatever the peer has put into it. */
-static void test_refused(void **state)
+static void a_refusal_is_text_for_people(void **state)
 {
 	char longest[ERROR_TEXT_MAX];
 	struct fixture f;
@@ -258,7 +258,7 @@ static void test_refused(void **state)
 }
 
 /* Who sends learns the reason too. */
-static void test_refused_while_sending(void **state)
+static void who_sends_learns_why_it_was_refused(void **state)
 {
 	static uint8_t payload[STREAM_RAM_MAX];
 	struct fixture f;
@@ -287,7 +287,7 @@ static void test_refused_while_sending(void **state)
 	teardown(&f);
 }
 
-static void test_read_ahead_is_noticed(void **state)
+static void a_refusal_behind_another_frame_is_noticed(void **state)
 {
 	struct fixture f;
 
@@ -302,7 +302,7 @@ static void test_read_ahead_is_noticed(void **state)
 	teardown(&f);
 }
 
-static void test_too_long_to_send(void **state)
+static void a_payload_beyond_its_bound_is_not_sent(void **state)
 {
 	struct fixture f;
 
@@ -315,16 +315,16 @@ static void test_too_long_to_send(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_bytes),
-		cmocka_unit_test(test_read_ahead),
-		cmocka_unit_test(test_bounds),
-		cmocka_unit_test(test_cut_short),
-		cmocka_unit_test(test_expect),
-		cmocka_unit_test(test_dribble),
-		cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_refused_while_sending),
-		cmocka_unit_test(test_read_ahead_is_noticed),
-		cmocka_unit_test(test_too_long_to_send),
+		cmocka_unit_test(a_frame_has_the_bytes_of_its_format),
+		cmocka_unit_test(frames_are_told_apart_however_they_come),
+		cmocka_unit_test(a_length_beyond_its_type_s_bound_is_refused),
+		cmocka_unit_test(a_frame_that_is_cut_short_is_no_frame),
+		cmocka_unit_test(another_frame_than_the_one_expected_is_refused),
+		cmocka_unit_test(a_frame_that_comes_in_drops_is_not_waited_for_for_ever),
+		cmocka_unit_test(a_refusal_is_text_for_people),
+		cmocka_unit_test(who_sends_learns_why_it_was_refused),
+		cmocka_unit_test(a_refusal_behind_another_frame_is_noticed),
+		cmocka_unit_test(a_payload_beyond_its_bound_is_not_sent),
 	};
 
 	return cmocka_run_group_tests_name("stream", tests, NULL, NULL);

@@ -44,7 +44,7 @@ static void counter_signal(struct counter *c)
 	loop_signal(c->src.fd);
 }
 
-static void test_events(void **state)
+static void an_event_reaches_its_source_alone(void **state)
 {
 	struct counter a, b;
 	struct loop loop;
@@ -65,7 +65,7 @@ static void test_events(void **state)
 }
 
 /* Both are ready in one round; whichever comes first deletes the other, whose event must not come. */
-static void test_delete_in_round(void **state)
+static void a_source_deleted_in_a_round_gets_no_event_of_it(void **state)
 {
 	struct counter a, b;
 	struct loop loop;
@@ -99,7 +99,7 @@ static void taking_what_nobody_signalled_finds_nothing(void **state)
 	close(fd);
 }
 
-static void test_stop_before_run(void **state)
+static void a_loop_stopped_before_it_runs_ends_at_once(void **state)
 {
 	struct loop loop;
 
@@ -110,7 +110,7 @@ static void test_stop_before_run(void **state)
 }
 
 /* TSan looks at this one: a loop may be joined before its thread has begun. */
-static void test_start_join(void **state)
+static void a_loop_may_be_joined_before_its_thread_has_begun(void **state)
 {
 	for (unsigned int i = 0; i < 200; i++) {
 		struct loop loop;
@@ -165,7 +165,7 @@ static void a_call_returns_what_its_function_returns(void **state)
 }
 
 /* The caller goes on meanwhile; what is called later comes later. */
-static void test_post(void **state)
+static void who_posts_a_call_goes_on_meanwhile(void **state)
 {
 	struct call c = { 0 };
 	struct loop_call posted[3];
@@ -204,7 +204,7 @@ static void *caller_thread(void *arg)
 	return NULL;
 }
 
-static void test_call_threads(void **state)
+static void calls_of_several_threads_run_one_at_a_time(void **state)
 {
 	pthread_t threads[N_CALLERS];
 	struct call c = { 0 };
@@ -243,7 +243,7 @@ static void *late_thread(void *arg)
 }
 
 /* Calls that meet the loop's end are answered, by it or by their own thread: nobody waits for ever. */
-static void test_call_at_end(void **state)
+static void calls_that_meet_the_loops_end_are_answered(void **state)
 {
 	for (unsigned int i = 0; i < 20; i++) {
 		struct late l = { 0 };
@@ -348,15 +348,15 @@ static void waiting_for_the_last_calls_has_an_end(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_events),
-		cmocka_unit_test(test_delete_in_round),
+		cmocka_unit_test(an_event_reaches_its_source_alone),
+		cmocka_unit_test(a_source_deleted_in_a_round_gets_no_event_of_it),
 		cmocka_unit_test(taking_what_nobody_signalled_finds_nothing),
-		cmocka_unit_test(test_stop_before_run),
-		cmocka_unit_test(test_start_join),
+		cmocka_unit_test(a_loop_stopped_before_it_runs_ends_at_once),
+		cmocka_unit_test(a_loop_may_be_joined_before_its_thread_has_begun),
 		cmocka_unit_test(a_call_returns_what_its_function_returns),
-		cmocka_unit_test(test_post),
-		cmocka_unit_test(test_call_threads),
-		cmocka_unit_test(test_call_at_end),
+		cmocka_unit_test(who_posts_a_call_goes_on_meanwhile),
+		cmocka_unit_test(calls_of_several_threads_run_one_at_a_time),
+		cmocka_unit_test(calls_that_meet_the_loops_end_are_answered),
 		cmocka_unit_test(waiting_for_a_thread_that_is_stuck_has_an_end),
 		cmocka_unit_test(waiting_for_the_last_calls_has_an_end),
 	};
