@@ -3,7 +3,7 @@
 #ifndef FERRY_MIGRATION_METHODS_H
 #define FERRY_MIGRATION_METHODS_H
 
-#include "vmm/control/server.h"
+#include "vmm/control/call.h"
 #include "vmm/vm.h"
 
 /* What the methods are called on. Starts zeroed but for @vm, which outlives the calls. */

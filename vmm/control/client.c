@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The control socket's client, for the subcommands. */
-#include "vmm/control/socket.h"
+#include "vmm/control/client.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -8,6 +8,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "vmm/control/json.h"
 #include "vmm/socket_file.h"
 
 /* A VM whose loop runs takes its clients at once. */
@@ -82,7 +83,7 @@ int control_send(struct control_client *c, const char *method, const char *param
 	if (len < 0 || (size_t)len >= sizeof(text))
 		return error_add(err, -EMSGSIZE, "the call of %s is longer than %u bytes", method,
 				 CONTROL_MESSAGE_MAX);
-	ret = control_send_bytes(c->fd, text, (size_t)len + 1, CONTROL_READ_TIMEOUT);
+	ret = control_send_bytes(c->fd, text, (size_t)len + 1, CONTROL_READ_TIMEOUT_MS);
 	/* A VM that has no place for the call has said so before it hung up: the reason is to be received. */
 	if (ret < 0 && ret != -EPIPE && ret != -ECONNRESET)
 		return error_add(err, ret, "cannot send the call to the VM: %s", strerror(-ret));

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 
 #include "vmm/config.h"
-#include "vmm/control/server.h"
+#include "vmm/control/client.h"
 #include "vmm/control/json.h"
 #include "vmm/text.h"
 
@@ -17,6 +17,9 @@ int client_usage(const char *command, const struct error *err)
 	log_error("%s (\"ferry %s --help\" says more)", err->text, command);
 	return CLIENT_EXIT_USAGE;
 }
+
+/* The longest address of a destination that is sent, in bytes. */
+#define CLIENT_TEXT_MAX 1024u
 
 struct client_options {
 	const char *name;
@@ -217,7 +220,7 @@ static int client_follow(struct control_client *c, struct error *err)
 
 int client_migrate(int argc, char **argv)
 {
-	char to[2 * CONTROL_TEXT_MAX], stalled[64], parameters[2 * CONTROL_TEXT_MAX + 256];
+	char to[2 * CLIENT_TEXT_MAX], stalled[64], parameters[2 * CLIENT_TEXT_MAX + 256];
 	struct control_client *c = calloc(1, sizeof(*c));
 	struct client_options o;
 	struct error err = { 0 };

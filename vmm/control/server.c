@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The control socket's server: the loop takes calls in, and each that is whole gets a thread. */
 #define _GNU_SOURCE
-#include "vmm/control/socket.h"
+#include "vmm/control/server.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -18,8 +18,8 @@
 #include "vmm/shortage.h"
 #include "vmm/socket_file.h"
 
-#define CONTROL_REPLY_TIMEOUT 2000   /* ms, for a client to take its final reply */
-#define CONTROL_STACK         MIB(1) /* a migration runs on it; musl's default is 128 KiB */
+/* A call's stack: a migration runs on it, and musl's default is 128 KiB. */
+#define CONTROL_STACK MIB(1)
 
 /* Time between attempts to take a client while the process is short of descriptors or memory. */
 #define CONTROL_RETRY_NS UINT64_C(100000000)
@@ -31,25 +31,19 @@
  *	RUNNING  -> ENDED    the call is answered, and the connection closed
  *	ENDED    -> FREE     the thread has been joined
  */
-enum control_call_state { CALL_FREE, CALL_READING, CALL_RUNNING, CALL_ENDED };
+enum control_state { CLIENT_FREE, CLIENT_READING, CLIENT_RUNNING, CLIENT_ENDED };
 
-struct control_call {
+/* A place for a client. */
+struct control_place {
 	struct control *control;
-	enum control_call_state state; /* control's lock */
+	enum control_state state; /* control's lock */
 	pthread_t thread;
 	struct loop_source src; /* the connection: watched and closed on the loop's thread */
-	int hangup_fd;          /* eventfd, of RUNNING: the client has hung up, or all ends */
+	uint64_t start_ns;      /* the loop's, while READING: since when */
 
-	/* The loop's, while READING. */
-	uint64_t start_ns;
-	size_t len;
-
-	/* The thread's own. */
-	bool more;
-	bool answered;
-	const jsmntok_t *parameters;
-	struct json json;
-	char message[CONTROL_MESSAGE_MAX];
+	/* The loop's while READING, its own thread's while RUNNING; its @hangup_fd is under control's lock.
+	 */
+	struct control_call call;
 };
 
 struct control {
@@ -65,81 +59,8 @@ struct control {
 	unsigned int n_methods;
 	void *opaque;
 	pthread_mutex_t lock; /* states */
-	struct control_call calls[CONTROL_MAX_CLIENTS];
+	struct control_place places[CONTROL_MAX_CLIENTS];
 };
-
-bool control_get_string(struct control_call *call, const char *name, char *buf, size_t size)
-{
-	return json_string(&call->json, call->parameters, name, buf, size);
-}
-
-bool control_get_number(struct control_call *call, const char *name, uint64_t *v)
-{
-	return json_number(&call->json, call->parameters, name, v);
-}
-
-int control_call_fd(const struct control_call *call)
-{
-	return call->hangup_fd;
-}
-
-static void control_answer(struct control_call *call, const char *text, size_t len, bool continues)
-{
-	/* Progress that a client does not read is dropped: it must not hold up what it reports on. */
-	int ret = control_send_bytes(call->src.fd, text, len, continues ? 0 : CONTROL_REPLY_TIMEOUT);
-
-	/* A message cut short would make what follows a part of it. */
-	if (ret < 0 && ret != -ETIMEDOUT)
-		shutdown(call->src.fd, SHUT_RDWR);
-}
-
-void control_reply(struct control_call *call, const char *parameters, bool continues)
-{
-	char text[CONTROL_MESSAGE_MAX];
-	int len = snprintf(text, sizeof(text), "{\"parameters\":%s%s}", parameters,
-			   continues ? ",\"continues\":true" : "");
-
-	assert(!call->answered && len > 0 && (size_t)len < sizeof(text));
-	call->answered = !continues;
-	if (!continues || call->more)
-		control_answer(call, text, (size_t)len + 1, continues);
-}
-
-void control_fail(struct control_call *call, const char *error, const char *reason)
-{
-	char text[CONTROL_MESSAGE_MAX], quoted[CONTROL_MESSAGE_MAX - 256];
-	int len;
-
-	assert(!call->answered && strlen(error) < 128);
-	call->answered = true;
-	json_quote(reason, quoted, sizeof(quoted));
-	len = snprintf(text, sizeof(text), "{\"error\":\"%s\",\"parameters\":{\"reason\":%s}}", error,
-		       quoted);
-	control_answer(call, text, (size_t)len + 1, false);
-}
-
-static void control_dispatch(struct control_call *call)
-{
-	const struct control *control = call->control;
-	struct json *json = &call->json;
-	char method[128];
-
-	if (!json_parse(json, call->message, strlen(call->message)) ||
-	    !json_string(json, json->tokens, "method", method, sizeof(method))) {
-		control_fail(call, "org.ferry.InvalidCall", "not a JSON object with a method");
-		return;
-	}
-	call->parameters = json_find(json, json->tokens, "parameters", JSMN_OBJECT);
-	call->more = json_true(json, "more");
-	for (unsigned int i = 0; i < control->n_methods; i++) {
-		if (strcmp(control->methods[i].name, method) != 0)
-			continue;
-		control->methods[i].fn(call, control->opaque);
-		assert(call->answered);
-		return;
-	}
-	control_fail(call, "org.varlink.service.MethodNotFound", method);
-}
 
 /* Tells a client that has no call running, as far as it takes that at once. */
 static void control_turn_away(int fd, const char *error, const char *reason)
@@ -152,56 +73,57 @@ static void control_turn_away(int fd, const char *error, const char *reason)
 	control_send_bytes(fd, text, (size_t)len + 1, 0);
 }
 
-static void control_set_state(struct control_call *call, enum control_call_state state)
+static void control_set_state(struct control_place *place, enum control_state state)
 {
-	pthread_mutex_lock(&call->control->lock);
-	call->state = state;
-	pthread_mutex_unlock(&call->control->lock);
+	pthread_mutex_lock(&place->control->lock);
+	place->state = state;
+	pthread_mutex_unlock(&place->control->lock);
 }
 
-static bool control_is_reading(struct control_call *call)
+static bool control_is_reading(struct control_place *place)
 {
 	bool reading;
 
-	pthread_mutex_lock(&call->control->lock);
-	reading = call->state == CALL_READING;
-	pthread_mutex_unlock(&call->control->lock);
+	pthread_mutex_lock(&place->control->lock);
+	reading = place->state == CLIENT_READING;
+	pthread_mutex_unlock(&place->control->lock);
 	return reading;
 }
 
 /* On the loop's thread. */
-static void control_close(struct control_call *call)
+static void control_close(struct control_place *place)
 {
-	loop_del(call->control->loop, &call->src);
-	close(call->src.fd);
-	call->src.fd = -1;
+	loop_del(place->control->loop, &place->src);
+	close(place->src.fd);
+	place->src.fd = -1;
 }
 
-static void control_drop(struct control_call *call)
+static void control_drop(struct control_place *place)
 {
-	control_close(call);
-	control_set_state(call, CALL_FREE);
+	control_close(place);
+	control_set_state(place, CLIENT_FREE);
 }
 
 static int control_ended(void *arg)
 {
-	struct control_call *call = arg;
+	struct control_place *place = arg;
 
-	control_close(call);
-	pthread_mutex_lock(&call->control->lock);
-	close(call->hangup_fd);
-	call->hangup_fd = -1;
-	call->state = CALL_ENDED;
-	pthread_mutex_unlock(&call->control->lock);
+	control_close(place);
+	pthread_mutex_lock(&place->control->lock);
+	close(place->call.hangup_fd);
+	place->call.hangup_fd = -1;
+	place->state = CLIENT_ENDED;
+	pthread_mutex_unlock(&place->control->lock);
 	return 0;
 }
 
 static void *control_thread(void *arg)
 {
-	struct control_call *call = arg;
+	struct control_place *place = arg;
+	const struct control *control = place->control;
 
-	control_dispatch(call);
-	loop_call(call->control->loop, control_ended, call);
+	control_dispatch(&place->call, control->methods, control->n_methods, control->opaque);
+	loop_call(place->control->loop, control_ended, place);
 	return NULL;
 }
 
@@ -209,57 +131,57 @@ static void *control_thread(void *arg)
  * one call. */
 static void control_hung_up(struct loop_source *src, uint32_t events)
 {
-	struct control_call *call = container_of(src, struct control_call, src);
+	struct control_place *place = container_of(src, struct control_place, src);
 
-	loop_del(call->control->loop, src);
-	loop_signal(call->hangup_fd);
+	loop_del(place->control->loop, src);
+	loop_signal(place->call.hangup_fd);
 }
 
-static int control_start_thread(struct control_call *call)
+static int control_start_thread(struct control_place *place)
 {
 	pthread_attr_t attr;
 	int ret;
 
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, CONTROL_STACK);
-	ret = -pthread_create(&call->thread, &attr, control_thread, call);
+	ret = -pthread_create(&place->thread, &attr, control_thread, place);
 	pthread_attr_destroy(&attr);
 	return ret;
 }
 
 /* Starts a call that is whole. */
-static int control_start_call(struct control_call *call)
+static int control_start_call(struct control_place *place)
 {
-	struct control *control = call->control;
+	struct control *control = place->control;
 	int ret;
 
-	call->hangup_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (call->hangup_fd < 0)
+	place->call.hangup_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (place->call.hangup_fd < 0)
 		return -errno;
-	loop_del(control->loop, &call->src);
-	call->src.fn = control_hung_up;
-	call->more = call->answered = false;
-	call->parameters = NULL;
-	ret = loop_add(control->loop, &call->src, EPOLLRDHUP);
+	loop_del(control->loop, &place->src);
+	place->src.fn = control_hung_up;
+	place->call.more = place->call.answered = false;
+	place->call.parameters = NULL;
+	ret = loop_add(control->loop, &place->src, EPOLLRDHUP);
 	if (ret == 0) {
-		control_set_state(call, CALL_RUNNING);
-		ret = control_start_thread(call);
+		control_set_state(place, CLIENT_RUNNING);
+		ret = control_start_thread(place);
 	}
 	if (ret < 0) {
-		control_set_state(call, CALL_READING);
-		close(call->hangup_fd);
-		call->hangup_fd = -1;
+		control_set_state(place, CLIENT_READING);
+		close(place->call.hangup_fd);
+		place->call.hangup_fd = -1;
 	}
 	return ret;
 }
 
-static unsigned int control_count(struct control *control, enum control_call_state state)
+static unsigned int control_count(struct control *control, enum control_state state)
 {
 	unsigned int n = 0;
 
 	pthread_mutex_lock(&control->lock);
 	for (unsigned int i = 0; i < CONTROL_MAX_CLIENTS; i++)
-		n += control->calls[i].state == state;
+		n += control->places[i].state == state;
 	pthread_mutex_unlock(&control->lock);
 	return n;
 }
@@ -267,27 +189,27 @@ static unsigned int control_count(struct control *control, enum control_call_sta
 /* More bytes of a call have come, or the client has hung up. */
 static void control_readable(struct loop_source *src, uint32_t events)
 {
-	struct control_call *call = container_of(src, struct control_call, src);
-	size_t room = sizeof(call->message) - call->len;
-	ssize_t n = recv(src->fd, call->message + call->len, room, MSG_DONTWAIT);
+	struct control_place *place = container_of(src, struct control_place, src);
+	size_t room = sizeof(place->call.message) - place->call.len;
+	ssize_t n = recv(src->fd, place->call.message + place->call.len, room, MSG_DONTWAIT);
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n <= 0) {
-		control_drop(call);
-	} else if (!memchr(call->message + call->len, '\0', (size_t)n)) {
-		call->len += (size_t)n;
-		if (call->len < sizeof(call->message))
+		control_drop(place);
+	} else if (!memchr(place->call.message + place->call.len, '\0', (size_t)n)) {
+		place->call.len += (size_t)n;
+		if (place->call.len < sizeof(place->call.message))
 			return;
 		control_turn_away(src->fd, "org.ferry.InvalidCall", "the call is too long");
-		control_drop(call);
-	} else if (control_count(call->control, CALL_RUNNING) == CONTROL_MAX_CALLS) {
+		control_drop(place);
+	} else if (control_count(place->control, CLIENT_RUNNING) == CONTROL_MAX_CALLS) {
 		control_turn_away(src->fd, "org.ferry.Busy", "no room for another call");
-		control_drop(call);
-	} else if (control_start_call(call) < 0) {
+		control_drop(place);
+	} else if (control_start_call(place) < 0) {
 		control_turn_away(src->fd, "org.ferry.Busy",
 				  "the VM is short of descriptors or threads for another call");
-		control_drop(call);
+		control_drop(place);
 	}
 }
 
@@ -295,29 +217,29 @@ static void control_readable(struct loop_source *src, uint32_t events)
  * A place for a client. Where all are taken one gives way that has not said its call yet: whoever has been
  * silent for longest, or else slow for longest.
  */
-static struct control_call *control_make_room(struct control *control)
+static struct control_place *control_make_room(struct control *control)
 {
-	struct control_call *free_call = NULL, *last = NULL;
+	struct control_place *free_place = NULL, *last = NULL;
 
 	pthread_mutex_lock(&control->lock);
 	for (unsigned int i = 0; i < CONTROL_MAX_CLIENTS; i++) {
-		struct control_call *call = &control->calls[i];
+		struct control_place *place = &control->places[i];
 
 		/* The thread has made its last call. */
-		if (call->state == CALL_ENDED) {
-			pthread_join(call->thread, NULL);
-			call->state = CALL_FREE;
+		if (place->state == CLIENT_ENDED) {
+			pthread_join(place->thread, NULL);
+			place->state = CLIENT_FREE;
 		}
-		if (call->state == CALL_FREE)
-			free_call = call;
-		else if (call->state == CALL_READING &&
-			 (!last || (call->len > 0) < (last->len > 0) ||
-			  ((call->len > 0) == (last->len > 0) && call->start_ns < last->start_ns)))
-			last = call;
+		if (place->state == CLIENT_FREE)
+			free_place = place;
+		else if (place->state == CLIENT_READING &&
+			 (!last || (place->call.len > 0) < (last->call.len > 0) ||
+			  ((place->call.len > 0) == (last->call.len > 0) && place->start_ns < last->start_ns)))
+			last = place;
 	}
 	pthread_mutex_unlock(&control->lock);
-	if (free_call)
-		return free_call;
+	if (free_place)
+		return free_place;
 	/* Fewer calls run than there are places. */
 	control_turn_away(last->src.fd, "org.ferry.Busy", "another client needed the place");
 	control_drop(last);
@@ -331,10 +253,11 @@ static void control_arm(struct control *control)
 
 	pthread_mutex_lock(&control->lock);
 	for (unsigned int i = 0; i < CONTROL_MAX_CLIENTS; i++) {
-		const struct control_call *call = &control->calls[i];
+		const struct control_place *place = &control->places[i];
 
-		if (call->state == CALL_READING)
-			next_ns = min_u64(next_ns, call->start_ns + CONTROL_READ_TIMEOUT * UINT64_C(1000000));
+		if (place->state == CLIENT_READING)
+			next_ns = min_u64(next_ns,
+					  place->start_ns + CONTROL_READ_TIMEOUT_MS * UINT64_C(1000000));
 	}
 	pthread_mutex_unlock(&control->lock);
 	if (next_ns != UINT64_MAX)
@@ -345,7 +268,7 @@ static void control_arm(struct control *control)
 
 static void control_take(struct control *control, int fd)
 {
-	struct control_call *call;
+	struct control_place *place;
 	uid_t uid;
 
 	if (socket_file_check_peer(fd, &uid) < 0) {
@@ -353,17 +276,18 @@ static void control_take(struct control *control, int fd)
 		close(fd);
 		return;
 	}
-	call = control_make_room(control);
-	call->src = (struct loop_source){ .fd = fd, .fn = control_readable };
-	call->len = 0;
-	call->start_ns = now_ns();
-	if (loop_add(control->loop, &call->src, EPOLLIN) < 0) {
+	place = control_make_room(control);
+	place->src = (struct loop_source){ .fd = fd, .fn = control_readable };
+	place->call.fd = fd;
+	place->call.len = 0;
+	place->start_ns = now_ns();
+	if (loop_add(control->loop, &place->src, EPOLLIN) < 0) {
 		control_turn_away(fd, "org.ferry.Busy", "the VM is short of memory for another call");
 		close(fd);
-		call->src.fd = -1;
+		place->src.fd = -1;
 		return;
 	}
-	control_set_state(call, CALL_READING);
+	control_set_state(place, CLIENT_READING);
 }
 
 /* Takes one client at a time: its call may have come by now, and is read before the next client is taken. */
@@ -397,12 +321,12 @@ static void control_timer(struct loop_timer *timer)
 	uint64_t now = now_ns();
 
 	for (unsigned int i = 0; i < CONTROL_MAX_CLIENTS; i++) {
-		struct control_call *call = &control->calls[i];
+		struct control_place *place = &control->places[i];
 
 		/* No other thread takes a call to or from this state. */
-		if (control_is_reading(call) &&
-		    now - call->start_ns >= CONTROL_READ_TIMEOUT * UINT64_C(1000000))
-			control_drop(call);
+		if (control_is_reading(place) &&
+		    now - place->start_ns >= CONTROL_READ_TIMEOUT_MS * UINT64_C(1000000))
+			control_drop(place);
 	}
 	if (control->retry_ns && now >= control->retry_ns)
 		control_listen_again(control);
@@ -494,8 +418,8 @@ int control_create(struct control **out, struct loop *loop, const struct control
 	control->dir_fd = -1;
 	pthread_mutex_init(&control->lock, NULL);
 	for (unsigned int i = 0; i < CONTROL_MAX_CLIENTS; i++) {
-		control->calls[i].control = control;
-		control->calls[i].src.fd = control->calls[i].hangup_fd = -1;
+		control->places[i].control = control;
+		control->places[i].src.fd = control->places[i].call.hangup_fd = -1;
 	}
 	ret = control_open(control, config, err);
 	if (ret < 0) {
@@ -515,12 +439,12 @@ static int control_stop(void *arg)
 	loop_del(control->loop, &control->listener);
 	loop_timer_close(&control->timer);
 	for (unsigned int i = 0; i < CONTROL_MAX_CLIENTS; i++) {
-		if (control_is_reading(&control->calls[i]))
-			control_drop(&control->calls[i]);
+		if (control_is_reading(&control->places[i]))
+			control_drop(&control->places[i]);
 	}
 	pthread_mutex_lock(&control->lock);
 	for (unsigned int i = 0; i < CONTROL_MAX_CLIENTS; i++)
-		loop_signal(control->calls[i].hangup_fd);
+		loop_signal(control->places[i].call.hangup_fd);
 	pthread_mutex_unlock(&control->lock);
 	return 0;
 }
@@ -534,11 +458,11 @@ void control_destroy(struct control *control)
 	socket_file_remove(&control->file);
 	pthread_mutex_lock(&control->lock);
 	for (unsigned int i = 0; i < CONTROL_MAX_CLIENTS; i++)
-		began[i] = control->calls[i].state != CALL_FREE;
+		began[i] = control->places[i].state != CLIENT_FREE;
 	pthread_mutex_unlock(&control->lock);
 	for (unsigned int i = 0; i < CONTROL_MAX_CLIENTS; i++) {
 		if (began[i])
-			pthread_join(control->calls[i].thread, NULL);
+			pthread_join(control->places[i].thread, NULL);
 	}
 	control_free(control);
 }

@@ -1,22 +1,35 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the two ends of the control socket share. */
+/*
+ * What the two ends of the control socket share: where it is, how its bytes go, and Varlink's framing, which
+ *is JSON objects that end with a NUL byte. A connection carries one call.
+ *
+ *	call:   {"method": "org.ferry.Migrate", "parameters": {"to": "unix:/run/x"}, "more": true}
+ *	reply:  {"parameters": {...}, "continues": true} ... {"parameters": {...}}
+ *	error:  {"error": "org.ferry.MigrationFailed", "parameters": {"reason": "..."}}
+ */
 #ifndef FERRY_VMM_CONTROL_SOCKET_H
 #define FERRY_VMM_CONTROL_SOCKET_H
 
+#include <stddef.h>
 #include <sys/un.h>
 
-#include "vmm/control/server.h"
-#include "vmm/control/json.h"
+#include "vmm/log.h"
 
-#define CONTROL_READ_TIMEOUT 10000 /* ms, for a client to send all of its call */
+/* Bytes of a message with its NUL: several times the longest path that there can be in one. */
+#define CONTROL_MESSAGE_MAX 8192u
 
-/* All of @len bytes, or -errno: -ETIMEDOUT when the other side took nothing, -EIO when it took a part. */
+/* For a client to send all of its call. A client on this host needs no more than a moment; a longer silence
+ * is a client that was stopped. */
+#define CONTROL_READ_TIMEOUT_MS 10000
+
+/* Sends all of @len bytes. Returns 0 or -errno: -ETIMEDOUT when the other side took nothing in time, -EIO
+ * when it took a part. Any thread. */
 int control_send_bytes(int fd, const char *bytes, size_t len, uint64_t timeout_ms);
 
-/* Some bytes: their number, 0 at the end, or -errno. */
+/* Waits for some bytes until @deadline_ns. Returns their number, 0 at the end, or -errno. Any thread. */
 int __must_check control_recv_bytes(int fd, char *buf, size_t size, uint64_t deadline_ns);
 
-/* Where the socket of VM @name is. */
+/* Writes where the socket of VM @name is. Returns 0, or -ENAMETOOLONG with what to do. */
 int __must_check control_address(struct sockaddr_un *addr, const char *runtime_dir, const char *name,
 				 struct error *err);
 

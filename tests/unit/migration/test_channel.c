@@ -148,7 +148,7 @@ static int make_socket(bool listening)
 	return fd;
 }
 
-static void a_dead_process_s_socket_is_replaced(void **state)
+static void the_socket_of_a_dead_process_is_replaced(void **state)
 {
 	struct acceptor acceptor;
 	struct channel c;
@@ -492,7 +492,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_address_that_is_none_is_refused_with_what_would_be_right),
-		cmocka_unit_test(a_dead_process_s_socket_is_replaced),
+		cmocka_unit_test(the_socket_of_a_dead_process_is_replaced),
 		cmocka_unit_test(a_socket_is_for_its_owner_alone),
 		cmocka_unit_test(a_path_that_is_in_use_stays_as_it_is),
 		cmocka_unit_test(where_nobody_listens_the_error_says_what_to_do),

@@ -113,7 +113,7 @@ static void frames_are_told_apart_however_they_come(void **state)
 	teardown(&f);
 }
 
-static void a_length_beyond_its_type_s_bound_is_refused(void **state)
+static void a_length_beyond_the_bound_of_its_type_is_refused(void **state)
 {
 	static const struct {
 		uint32_t min, max;
@@ -317,7 +317,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_frame_has_the_bytes_of_its_format),
 		cmocka_unit_test(frames_are_told_apart_however_they_come),
-		cmocka_unit_test(a_length_beyond_its_type_s_bound_is_refused),
+		cmocka_unit_test(a_length_beyond_the_bound_of_its_type_is_refused),
 		cmocka_unit_test(a_frame_that_is_cut_short_is_no_frame),
 		cmocka_unit_test(another_frame_than_the_one_expected_is_refused),
 		cmocka_unit_test(a_frame_that_comes_in_drops_is_not_waited_for_for_ever),

@@ -13,7 +13,7 @@
 #include "vmm/control/json.h"
 #include "vmm/util.h"
 
-static void test_objects(void **state)
+static void members_of_an_object_are_found(void **state)
 {
 	static const char object[] =
 		"{\"a\":{\"s\":\"inner\",\"n\":5},\"s\":\"outer\",\"n\":12, \"x\":-1,\"f\":1.5,\"e\":-0.5E+3,"
@@ -40,7 +40,7 @@ static void test_objects(void **state)
 	assert_false(json_object_number("{\"n\":12", "n", &v));
 }
 
-static void test_quote(void **state)
+static void quoted_text_reads_back_as_it_was(void **state)
 {
 	static const struct {
 		const char *text, *quoted;
@@ -68,7 +68,7 @@ static void test_quote(void **state)
 }
 
 /* Damaged JSON in memory of its own size: ASan is the judge. */
-static void test_any_json(void **state)
+static void what_is_taken_for_json_is_json(void **state)
 {
 	static const char *const good[] = {
 		"{\"method\":\"org.ferry.Echo\",\"parameters\":{\"text\":\"\\ud83d\\ude00\",\"n\":[1,2,{"
@@ -99,9 +99,9 @@ static void test_any_json(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_objects),
-		cmocka_unit_test(test_quote),
-		cmocka_unit_test(test_any_json),
+		cmocka_unit_test(members_of_an_object_are_found),
+		cmocka_unit_test(quoted_text_reads_back_as_it_was),
+		cmocka_unit_test(what_is_taken_for_json_is_json),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

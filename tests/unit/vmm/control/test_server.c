@@ -3,7 +3,18 @@
 #define _GNU_SOURCE
 #include "tests/unit/vmm/control/control_fixture.h"
 
-static void test_call(void **state)
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "vmm/control/json.h"
+
+static void a_call_reaches_its_method_and_its_reply_the_client(void **state)
 {
 	struct fixture *f = *state;
 	struct control_client c;
@@ -29,7 +40,7 @@ static void test_call(void **state)
 	control_disconnect(&c);
 }
 
-static void test_progress(void **state)
+static void progress_is_for_clients_that_ask_for_it(void **state)
 {
 	struct fixture *f = *state;
 
@@ -53,7 +64,7 @@ static void test_progress(void **state)
 	}
 }
 
-static void test_failures(void **state)
+static void a_failure_comes_back_with_its_reason(void **state)
 {
 	struct fixture *f = *state;
 	struct control_client c;
@@ -77,7 +88,7 @@ static void test_failures(void **state)
 	control_disconnect(&c);
 }
 
-static void test_who_is_running(void **state)
+static void one_name_is_one_vm(void **state)
 {
 	struct fixture *f = *state;
 	struct control_client c;
@@ -135,7 +146,7 @@ static void test_who_is_running(void **state)
 	assert_int_equal(control_connect(&c, dir, "x", &err), -ENAMETOOLONG);
 }
 
-static void test_malformed_calls(void **state)
+static void a_malformed_call_is_refused(void **state)
 {
 	static const char *const calls[] = {
 		"",
@@ -198,7 +209,7 @@ static void test_malformed_calls(void **state)
 	}
 }
 
-static void test_long_and_deep_calls(void **state)
+static void a_call_too_long_or_too_deep_is_refused(void **state)
 {
 	static char call[CONTROL_MESSAGE_MAX];
 	struct fixture *f = *state;
@@ -234,7 +245,7 @@ static void test_long_and_deep_calls(void **state)
 	close(fd);
 }
 
-static void test_hung_up_in_the_middle(void **state)
+static void a_client_that_hangs_up_leaves_nothing_behind(void **state)
 {
 	static const char call[] = "{\"method\":\"org.ferry.Echo\",\"parameters\":{\"text\":\"x\"}}";
 	struct fixture *f = *state;
@@ -259,7 +270,7 @@ static void test_hung_up_in_the_middle(void **state)
 	close(fd);
 }
 
-static void test_too_many_calls(void **state)
+static void a_call_too_many_is_refused(void **state)
 {
 	struct fixture *f = *state;
 	struct control_client c[CONTROL_MAX_CALLS], one_more;
@@ -292,7 +303,7 @@ static void test_too_many_calls(void **state)
 
 /* Progress does not wait for who does not read; what is read are whole messages, and the last one is there.
  */
-static void test_client_that_does_not_read(void **state)
+static void a_client_that_does_not_read_holds_nobody_up(void **state)
 {
 	struct fixture *f = *state;
 	struct control_client c;
@@ -328,7 +339,7 @@ static void *destroy_later(void *arg)
 	return NULL;
 }
 
-static void test_destroyed_while_calls_run(void **state)
+static void the_end_ends_calls_that_run(void **state)
 {
 	struct fixture *f = *state;
 	struct control_client c[4];
@@ -360,16 +371,18 @@ static void test_destroyed_while_calls_run(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_call, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_progress, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_failures, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_who_is_running, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_malformed_calls, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_long_and_deep_calls, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_hung_up_in_the_middle, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_too_many_calls, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_client_that_does_not_read, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_destroyed_while_calls_run, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_call_reaches_its_method_and_its_reply_the_client, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(progress_is_for_clients_that_ask_for_it, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_failure_comes_back_with_its_reason, setup, teardown),
+		cmocka_unit_test_setup_teardown(one_name_is_one_vm, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_malformed_call_is_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_call_too_long_or_too_deep_is_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_client_that_hangs_up_leaves_nothing_behind, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(a_call_too_many_is_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_client_that_does_not_read_holds_nobody_up, setup, teardown),
+		cmocka_unit_test_setup_teardown(the_end_ends_calls_that_run, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

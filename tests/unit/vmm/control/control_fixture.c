@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A control socket, methods to be called, and clients that are not ours: see the header. */
+#define _GNU_SOURCE
+#include "tests/unit/vmm/control/control_fixture.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "vmm/control/json.h"
+
+/* Methods */
+
+static void method_echo(struct control_call *call, void *opaque)
+{
+	char text[1024], quoted[4096], reply[4200];
+	uint64_t n = 0;
+
+	if (!control_get_string(call, "text", text, sizeof(text))) {
+		control_fail(call, "org.ferry.InvalidParameter", "no \"text\"");
+		return;
+	}
+	control_get_number(call, "n", &n);
+	json_quote(text, quoted, sizeof(quoted));
+	snprintf(reply, sizeof(reply), "{\"text\":%s,\"n\":%llu}", quoted, (unsigned long long)n);
+	control_reply(call, reply, false);
+}
+
+static void method_progress(struct control_call *call, void *opaque)
+{
+	char reply[64];
+
+	for (unsigned int i = 0; i < N_PROGRESS; i++) {
+		snprintf(reply, sizeof(reply), "{\"round\":%u}", i);
+		control_reply(call, reply, true);
+	}
+	control_reply(call, "{\"round\":99}", false);
+}
+
+static void method_flood(struct control_call *call, void *opaque)
+{
+	struct fixture *f = opaque;
+
+	for (unsigned int i = 0; i < N_FLOOD; i++)
+		control_reply(call, "{\"text\":\"0123456789012345678901234567890123456789\"}", true);
+	assert_int_equal(eventfd_write(f->flooded_fd, 1), 0);
+	control_reply(call, "{}", false);
+}
+
+static void method_hold(struct control_call *call, void *opaque)
+{
+	struct fixture *f = opaque;
+	struct pollfd p = { .fd = control_call_fd(call), .events = POLLIN };
+
+	atomic_fetch_add(&f->n_running, 1);
+	control_reply(call, "{}", true);
+	poll(&p, 1, -1);
+	atomic_fetch_sub(&f->n_running, 1);
+	control_fail(call, "org.ferry.Cancelled", "hung up");
+}
+
+static const struct control_method methods[] = {
+	{ "org.ferry.Echo", method_echo },
+	{ "org.ferry.Progress", method_progress },
+	{ "org.ferry.Flood", method_flood },
+	{ "org.ferry.Hold", method_hold },
+};
+
+int create_in(struct fixture *f, const char *dir, const char *name, struct control **control,
+	      struct error *err)
+{
+	const struct control_config config = { .runtime_dir = dir,
+					       .name = name,
+					       .methods = methods,
+					       .n_methods = ARRAY_SIZE(methods),
+					       .opaque = f,
+					       .guard = &f->guard };
+
+	*err = (struct error){ 0 };
+	return control_create(control, &f->loop, &config, err);
+}
+
+int create(struct fixture *f, const char *name, struct control **control, struct error *err)
+{
+	return create_in(f, f->dir, name, control, err);
+}
+
+int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	struct error err = { 0 };
+
+	assert_int_equal(guard_init(&f->guard, &err), 0);
+	strcpy(f->dir, "/tmp/ferry-test-XXXXXX");
+	assert_non_null(mkdtemp(f->dir));
+	strcat(f->dir, "/run");
+	snprintf(f->path, sizeof(f->path), "%s/web1.sock", f->dir);
+	f->flooded_fd = eventfd(0, EFD_CLOEXEC);
+	assert_int_equal(loop_init(&f->loop), 0);
+	assert_int_equal(create(f, "web1", &f->control, &err), 0);
+	assert_int_equal(loop_start(&f->loop, "test"), 0);
+	*state = f;
+	return 0;
+}
+
+int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	if (f->control)
+		control_destroy(f->control);
+	loop_join(&f->loop);
+	loop_exit(&f->loop);
+	assert_int_equal(guard_exit(&f->guard), 0);
+	close(f->flooded_fd);
+	assert_int_equal(access(f->path, F_OK), -1);
+	assert_int_equal(rmdir(f->dir), 0);
+	*strrchr(f->dir, '/') = '\0';
+	assert_int_equal(rmdir(f->dir), 0);
+	free(f);
+	return 0;
+}
+
+int raw_connect(struct fixture *f)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	strcpy(addr.sun_path, f->path);
+	assert_int_equal(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	return fd;
+}
+
+size_t raw_drain(int fd, char *buf, size_t size)
+{
+	size_t len = 0;
+	ssize_t n;
+
+	while ((n = recv(fd, buf + len, size - 1 - len, 0)) > 0)
+		len += (size_t)n;
+	buf[len] = '\0';
+	return len;
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A call of the control socket, as the method sees it that it is for: its parameters, and the answer. Each
+ * runs on a thread of its own. What a client says is checked as any input is.
+ */
+#ifndef FERRY_VMM_CONTROL_CALL_H
+#define FERRY_VMM_CONTROL_CALL_H
+
+#include "vmm/control/json.h"
+#include "vmm/control/socket.h"
+
+/* Made and freed by the server, which fills in @message. */
+struct control_call {
+	int fd;        /* the connection */
+	int hangup_fd; /* eventfd: the client has hung up, or all ends */
+	bool more;     /* the client wants intermediate replies */
+	bool answered;
+	const jsmntok_t *parameters;
+	struct json json;
+	size_t len; /* bytes in @message, before the whole call with its NUL is there */
+	char message[CONTROL_MESSAGE_MAX];
+};
+
+struct control_method {
+	const char *name;
+	/* Must answer exactly once with control_reply(..., false) or control_fail(). */
+	void (*fn)(struct control_call *call, void *opaque);
+};
+
+/* Finds a string or a number among the call's parameters; false if it is not there. The string is unescaped
+ * into
+ * @buf. */
+bool control_get_string(struct control_call *call, const char *name, char *buf, size_t size);
+bool control_get_number(struct control_call *call, const char *name, uint64_t *v);
+
+/*
+ * @parameters is a JSON object, at most CONTROL_MESSAGE_MAX - 64 bytes; @error a name of less than 128
+ * characters. Errors of a client that has gone are of no interest. Intermediate replies (@continues) are
+ * dropped for a client that did not ask for them, or does not read: they never wait.
+ */
+void control_reply(struct control_call *call, const char *parameters, bool continues);
+void control_fail(struct control_call *call, const char *error, const char *reason);
+
+/* Returns what becomes readable when the client hangs up, be it in its direction alone, and when the server
+ * ends. */
+int control_call_fd(const struct control_call *call);
+
+/* For the server: parses @call's message and runs the method that it names, or answers that it makes no
+ * sense. */
+void control_dispatch(struct control_call *call, const struct control_method *methods, unsigned int n_methods,
+		      void *opaque);
+
+#endif
