@@ -271,11 +271,9 @@ static const struct blk_op *blk_find_op(const struct blk_io *io, uint32_t type)
 
 static void blk_read_header(struct blk_io *io, const struct vring_chain *chain, struct blk_request *r)
 {
-	uint8_t header[BLK_HEADER_LEN];
-	struct iovec *iov = io->iov;
-	unsigned int n = blk_find_data(io, chain->segs, 0, sizeof(header));
+	uint8_t header[BLK_HEADER_LEN] = { 0 };
 
-	blk_iov_get(&iov, &n, header, sizeof(header));
+	vring_chain_read(io->memory, chain, 0, header, sizeof(header));
 	r->type = get_le32(header);
 	r->sector = get_le64(header + offsetof(struct virtio_blk_outhdr, sector));
 }
@@ -331,8 +329,7 @@ static uint8_t blk_status(const struct blk_request *r, int ret)
 int blk_io_do(struct blk_io *io, const struct vring_chain *chain, uint64_t *done, uint32_t *len)
 {
 	struct blk_request r = { .before = *done };
-	const struct virtio_seg *last;
-	uint8_t *status;
+	uint8_t status;
 	int ret;
 
 	*len = 0;
@@ -345,10 +342,8 @@ int blk_io_do(struct blk_io *io, const struct vring_chain *chain, uint64_t *done
 	*done = r.done;
 	if (r.put_back)
 		return -EINTR;
-	last = &chain->segs[chain->n_read + chain->n_write - 1];
-	status = memory_at(io->memory, last->addr + last->len - 1, 1);
-	*status = blk_status(&r, ret);
-	memory_mark_dirty(io->memory, last->addr + last->len - 1, 1);
+	status = blk_status(&r, ret);
+	vring_chain_write(io->memory, chain, chain->write_len - 1, &status, sizeof(status));
 	*len = r.written + 1;
 	return 0;
 }

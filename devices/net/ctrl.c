@@ -47,16 +47,8 @@ static void net_ctrl_answer(struct net *net, const uint8_t *reply, uint32_t len)
 {
 	const struct vring_chain *chain = &net->ctrl.chain;
 	struct net_queue *q = net->ctrl_queue;
-	uint32_t done = 0;
+	uint32_t done = vring_chain_write(net->path.memory, chain, 0, reply, len);
 
-	for (uint16_t i = 0; i < chain->n_write && done < len; i++) {
-		const struct virtio_seg *seg = &chain->segs[chain->n_read + i];
-		uint32_t n = (uint32_t)min_u64(seg->len, len - done);
-
-		if (memory_write(net->path.memory, seg->addr, reply + done, n) < 0)
-			break;
-		done += n;
-	}
 	vring_push(&q->vring, chain->head, done);
 	if (vring_publish(&q->vring))
 		virtio_pci_notify_queue(&net->virtio, q->guest_index);
@@ -84,17 +76,9 @@ static void net_ctrl_forward(struct net *net, uint32_t reply_len)
 /* Gathers the readable bytes: their length, or 0 if there are too many. */
 static uint32_t net_ctrl_gather(struct net *net, const struct vring_chain *chain)
 {
-	uint8_t *cmd = net->ctrl.cmd;
-	uint32_t len = 0;
-
 	if (chain->read_len > CVQ_MAX_COMMAND)
 		return 0;
-	for (uint16_t i = 0; i < chain->n_read; i++) {
-		if (memory_read(net->path.memory, chain->segs[i].addr, cmd + len, chain->segs[i].len) < 0)
-			return 0;
-		len += chain->segs[i].len;
-	}
-	return len;
+	return vring_chain_read(net->path.memory, chain, 0, net->ctrl.cmd, chain->read_len);
 }
 
 /* ANNOUNCE_ACK: the bit is Ferry's own, or the device's, or both. */

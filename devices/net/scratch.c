@@ -81,24 +81,6 @@ void net_scratch_stop(struct net_queue *q)
 	q->scratch.to_drop = 0;
 }
 
-/* Copies @len bytes of the gathered packet from @from on into the chain's writable segments; returns how many
- * fitted. */
-static uint32_t net_scratch_fill(struct net_queue *q, const struct vring_chain *chain, uint32_t from)
-{
-	uint32_t done = 0;
-
-	for (uint16_t i = 0; i < chain->n_write && from + done < q->scratch.gathered; i++) {
-		const struct virtio_seg *seg = &chain->segs[chain->n_read + i];
-		uint32_t len = (uint32_t)min_u64(seg->len, q->scratch.gathered - from - done);
-
-		/* vring has bounded the segment against guest memory. */
-		if (memory_write(q->path->memory, seg->addr, q->scratch.gather + from + done, len) < 0)
-			break;
-		done += len;
-	}
-	return done;
-}
-
 /* How many of the held chains take the gathered packet; 0 if they do not suffice. */
 static uint32_t net_scratch_chains(struct net_queue *q)
 {
@@ -138,7 +120,8 @@ static bool net_scratch_deliver(struct net_queue *q, uint32_t n_more)
 		uint32_t done = 0;
 
 		if (vring_reread(&q->vring, q->held[n], &chain) == 1)
-			done = net_scratch_fill(q, &chain, from);
+			done = vring_chain_write(q->path->memory, &chain, 0, q->scratch.gather + from,
+						 q->scratch.gathered - from);
 		vring_push(&q->vring, q->held[n], done);
 		from += done;
 	}

@@ -262,36 +262,10 @@ static int soft_execute(struct soft_vdpa *sv, uint32_t len, uint32_t room)
 	return -1;
 }
 
-/* Between @n of a chain's segments and @buf: copies up to @len bytes, beginning @skip bytes in; how many. */
-static uint32_t soft_copy(struct soft_queue *q, const struct virtio_seg *segs, unsigned int n, uint32_t skip,
-			  uint8_t *buf, uint32_t len, bool write)
-{
-	uint32_t done = 0;
-
-	for (unsigned int i = 0; i < n && done < len; i++) {
-		uint32_t part;
-		uint8_t *p;
-
-		if (skip >= segs[i].len) {
-			skip -= segs[i].len;
-			continue;
-		}
-		part = (uint32_t)min_u64(segs[i].len - skip, len - done);
-		p = memory_at(q->vring.mem, segs[i].addr + skip, part);
-		if (!p)
-			break;
-		memcpy(write ? p : buf + done, write ? buf + done : p, part);
-		done += part;
-		skip = 0;
-	}
-	return done;
-}
-
 /* One command; the bytes that were written for it. */
 static uint32_t soft_command(struct soft_queue *q, const struct vring_chain *chain)
 {
 	struct soft_vdpa *sv = q->sv;
-	const struct virtio_seg *out = chain->segs + chain->n_read;
 	uint8_t ack = VIRTIO_NET_ERR;
 	int reply = -1;
 
@@ -299,8 +273,7 @@ static uint32_t soft_command(struct soft_queue *q, const struct vring_chain *cha
 	if (chain->write_len == 0)
 		return 0;
 	if (chain->read_len <= sizeof(sv->command)) {
-		uint32_t len =
-			soft_copy(q, chain->segs, chain->n_read, 0, sv->command, chain->read_len, false);
+		uint32_t len = vring_chain_read(q->vring.mem, chain, 0, sv->command, chain->read_len);
 
 		reply = soft_execute(sv, len, chain->write_len - 1);
 		/* A reply that is cut would not be what was asked for. */
@@ -310,9 +283,9 @@ static uint32_t soft_command(struct soft_queue *q, const struct vring_chain *cha
 	if (reply >= 0) {
 		ack = VIRTIO_NET_OK;
 		sv->n_accepted++;
-		reply = (int)soft_copy(q, out, chain->n_write, 1, sv->reply, (uint32_t)reply, true);
+		reply = (int)vring_chain_write(q->vring.mem, chain, 1, sv->reply, (uint32_t)reply);
 	}
-	soft_copy(q, out, chain->n_write, 0, &ack, 1, true);
+	vring_chain_write(q->vring.mem, chain, 0, &ack, 1);
 	return 1 + (reply > 0 ? (uint32_t)reply : 0);
 }
 

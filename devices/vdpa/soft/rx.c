@@ -53,29 +53,6 @@ static bool soft_gso_allowed(uint8_t gso_type, uint64_t allowed, bool tx)
 
 /* Transmission */
 
-/* @len bytes of a chain's readable part from @offset on, copied; how many there were. */
-static uint32_t soft_peek(const struct soft_queue *q, const struct vring_chain *chain, uint32_t offset,
-			  uint8_t *buf, uint32_t len)
-{
-	uint32_t done = 0;
-
-	for (unsigned int i = 0; i < chain->n_read && done < len; i++) {
-		const struct virtio_seg *s = &chain->segs[i];
-		uint32_t part;
-
-		if (offset >= s->len) {
-			offset -= s->len;
-			continue;
-		}
-		part = (uint32_t)min_u64(s->len - offset, len - done);
-		if (memory_read(q->vring.mem, s->addr + offset, buf + done, part) < 0)
-			break;
-		done += part;
-		offset = 0;
-	}
-	return done;
-}
-
 /* The pieces behind the header in @iov; their number, or 0 if there are too many. */
 static unsigned int soft_gather(const struct soft_queue *q, const struct vring_chain *chain,
 				struct iovec *iov, unsigned int max)
@@ -131,7 +108,7 @@ static bool soft_chain_ok(struct soft_queue *q, const struct vring_chain *chain,
 
 	return chain->n_write == 0 && chain->read_len >= sv->header_len + SOFT_MIN_FRAME &&
 	       chain->read_len <= sv->header_len + SOFT_PACKET_MAX - SOFT_PORT_HEADER &&
-	       soft_peek(q, chain, 0, (uint8_t *)hdr, sizeof(*hdr)) == sizeof(*hdr) &&
+	       vring_chain_read(q->vring.mem, chain, 0, hdr, sizeof(*hdr)) == sizeof(*hdr) &&
 	       soft_header_ok(sv, hdr);
 }
 
@@ -151,14 +128,15 @@ static void soft_send(struct soft_queue *q, const struct vring_chain *chain)
 		return;
 	}
 	len = chain->read_len - sv->header_len;
-	peeked = soft_peek(q, chain, sv->header_len, frame, (uint32_t)min_u64(len, sizeof(frame)));
+	peeked = vring_chain_read(q->vring.mem, chain, sv->header_len, frame, sizeof(frame));
 	soft_steering_learn(sv, q->index / 2, frame, peeked);
 	hdr.num_buffers = 0;
 	iov[0] = (struct iovec){ &hdr, sizeof(hdr) };
 	n = soft_gather(q, chain, iov + 1, SOFT_MAX_IOV - 1);
 	if (n == 0) {
 		/* Too many pieces for one call. */
-		iov[1] = (struct iovec){ sv->packet, soft_peek(q, chain, sv->header_len, sv->packet, len) };
+		iov[1].iov_base = sv->packet;
+		iov[1].iov_len = vring_chain_read(q->vring.mem, chain, sv->header_len, sv->packet, len);
 		n = 1;
 	}
 	ret = sv->port->gone ? -ENODEV : sv->port->ops->send(sv->port, q->index / 2, iov, n + 1);
