@@ -28,7 +28,6 @@
 #include "vmm/x86/acpi.h"
 #include "vmm/x86/boot.h"
 #include "vmm/x86/cpu.h"
-#include "vmm/x86/layout.h"
 #include "vmm/x86/platform.h"
 
 /* A kernel that starts touches most of what it then has, page by page: entering memory that is there anyway
@@ -259,7 +258,7 @@ static int app_boot(struct app *app, struct error *err)
 		ret = acpi_write(&app->vm.memory, app->config.cpus, err);
 	if (ret == 0)
 		ret = boot_load(&app->vm.memory, app->config.kernel, app->config.initrd, app->config.cmdline,
-				LAYOUT_ACPI, &entry, err);
+				&entry, err);
 	if (ret == 0)
 		ret = cpu_set_entry(&app->vm.vcpus[0], &entry, err);
 	if (ret < 0)

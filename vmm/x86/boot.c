@@ -1,105 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Loading a kernel: two formats are planned into the same list of segments, then read straight into place. */
-#include "vmm/x86/boot_priv.h"
+/* Loading a kernel: a file of either format is planned into a list of segments, which are read straight into
+ * place. */
+#include "vmm/x86/boot.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "vmm/shortage.h"
-
-unsigned int boot_map(const struct memory *m, struct boot_range map[BOOT_N_MAP])
-{
-	map[0] = (struct boot_range){ 0, BOOT_LOW_END, BOOT_RAM };
-	map[1] = (struct boot_range){ LAYOUT_ACPI, LAYOUT_ACPI_END - LAYOUT_ACPI, BOOT_RESERVED };
-	map[2] = (struct boot_range){ LAYOUT_KERNEL, m->regions[0].len - LAYOUT_KERNEL, BOOT_RAM };
-	if (m->n_regions == 1)
-		return 3;
-	map[3] = (struct boot_range){ m->regions[1].gpa, m->regions[1].len, BOOT_RAM };
-	return 4;
-}
-
-static int boot_open(struct boot_file *f, const char *what, const char *path, struct error *err)
-{
-	struct stat st;
-
-	*f = (struct boot_file){ .what = what, .path = path };
-	/* Not blocking: a FIFO would keep us waiting for a writer before it can be refused. */
-	f->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	if (f->fd < 0)
-		return error_add(err, -errno, "cannot open the %s \"%s\": %s%s", what, path, strerror(errno),
-				 shortage_advice(-errno));
-	if (fstat(f->fd, &st) < 0)
-		return error_add(err, -errno, "cannot examine the %s \"%s\": %s", what, path,
-				 strerror(errno));
-	if (S_ISDIR(st.st_mode))
-		return error_add(err, -EISDIR, "the %s \"%s\" is a directory; give the file in it", what,
-				 path);
-	if (!S_ISREG(st.st_mode))
-		return error_add(err, -EINVAL, "the %s \"%s\" is not a regular file", what, path);
-	if (st.st_size == 0)
-		return error_add(err, -EINVAL, "the %s \"%s\" is an empty file", what, path);
-	f->size = (uint64_t)st.st_size;
-	return 0;
-}
-
-static void boot_close(struct boot_file *f)
-{
-	if (f->fd >= 0)
-		close(f->fd);
-}
-
-int boot_read(const struct boot_file *f, uint64_t offset, void *buf, uint64_t len, struct error *err)
-{
-	uint8_t *p = buf;
-
-	while (len > 0) {
-		ssize_t n = pread(f->fd, p, min_u64(len, MIB(16)), (off_t)offset);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return error_add(err, -errno, "cannot read the %s \"%s\": %s", f->what, f->path,
-					 strerror(errno));
-		if (n == 0)
-			return error_add(err, -EIO, "the %s \"%s\" became shorter while it was read", f->what,
-					 f->path);
-		p += n;
-		offset += (uint64_t)n;
-		len -= (uint64_t)n;
-	}
-	return 0;
-}
-
-int boot_refuse(const struct boot_kernel *k, struct error *err, const char *why)
-{
-	return error_add(err, -EINVAL, "the kernel \"%s\" %s", k->file.path, why);
-}
-
-bool boot_in_file(const struct boot_kernel *k, uint64_t offset, uint64_t len)
-{
-	return offset <= k->file.size && len <= k->file.size - offset;
-}
-
-int boot_add_segment(struct boot_kernel *k, uint64_t offset, uint64_t len, uint64_t gpa, uint64_t space,
-		     struct error *err)
-{
-	if (gpa < LAYOUT_KERNEL || gpa > MEMORY_LOW_MAX || space > MEMORY_LOW_MAX - gpa)
-		return error_add(
-			err, -EINVAL,
-			"the kernel \"%s\" wants to be at 0x%llx with 0x%llx bytes; possible is 0x%x "
-			"to 0x%llx",
-			k->file.path, (unsigned long long)gpa, (unsigned long long)space, LAYOUT_KERNEL,
-			(unsigned long long)MEMORY_LOW_MAX);
-	if (len > space || !boot_in_file(k, offset, len))
-		return boot_refuse(k, err, "is cut short or damaged: a segment reaches beyond the file");
-	if (k->n_segments == BOOT_MAX_SEGMENTS)
-		return boot_refuse(k, err, "has too many segments");
-	k->segments[k->n_segments++] = (struct boot_segment){ .offset = offset, .len = len, .gpa = gpa };
-	k->end = max_u64(k->end, gpa + space);
-	return 0;
-}
+#include "vmm/x86/boot_bzimage.h"
+#include "vmm/x86/boot_image.h"
+#include "vmm/x86/boot_pvh.h"
+#include "vmm/x86/layout.h"
 
 static const struct boot_format *const boot_formats[] = { &boot_bzimage, &boot_pvh };
 
@@ -235,7 +144,7 @@ static int boot_write_cmdline(struct memory *m, const struct boot_kernel *k, con
 }
 
 static int boot_load_files(struct memory *m, struct boot_kernel *k, const struct boot_file *initrd_file,
-			   const char *cmdline, uint64_t rsdp, struct boot_entry *entry, struct error *err)
+			   const char *cmdline, struct boot_entry *entry, struct error *err)
 {
 	struct boot_initrd initrd = { .len = initrd_file->size };
 	const struct boot_format *format = boot_identify(k, err);
@@ -258,12 +167,12 @@ static int boot_load_files(struct memory *m, struct boot_kernel *k, const struct
 	if (ret == 0)
 		ret = boot_write_reset_vector(m);
 	if (ret == 0)
-		ret = format->finish(m, k, &initrd, rsdp);
+		ret = format->finish(m, k, &initrd);
 	*entry = (struct boot_entry){ format->long_mode, k->rip, LAYOUT_BOOT_INFO };
 	return ret;
 }
 
-int boot_load(struct memory *m, const char *kernel, const char *initrd, const char *cmdline, uint64_t rsdp,
+int boot_load(struct memory *m, const char *kernel, const char *initrd, const char *cmdline,
 	      struct boot_entry *entry, struct error *err)
 {
 	struct boot_kernel k = { .file = { .fd = -1 } };
@@ -274,7 +183,7 @@ int boot_load(struct memory *m, const char *kernel, const char *initrd, const ch
 	if (ret == 0 && initrd)
 		ret = boot_open(&initrd_file, "initrd", initrd, err);
 	if (ret == 0)
-		ret = boot_load_files(m, &k, &initrd_file, cmdline ? cmdline : "", rsdp, entry, err);
+		ret = boot_load_files(m, &k, &initrd_file, cmdline ? cmdline : "", entry, err);
 	boot_close(&initrd_file);
 	boot_close(&k.file);
 	return ret;

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* bzImage by the 64-bit boot protocol: Documentation/arch/x86/boot.rst. */
-#include "vmm/x86/boot_priv.h"
+#include "vmm/x86/boot_bzimage.h"
 
 #include <errno.h>
+
+#include "vmm/x86/layout.h"
 
 enum {
 	BOOT_E820_ENTRIES = 0x1e8,
@@ -91,7 +93,7 @@ static int boot_write_page_table(struct memory *m)
 }
 
 static int boot_bzimage_finish(struct memory *m, const struct boot_kernel *k,
-			       const struct boot_initrd *initrd, uint64_t rsdp)
+			       const struct boot_initrd *initrd)
 {
 	uint8_t params[4096] = { 0 };
 	uint64_t header_end = BOOT_HEADER + (uint64_t)k->head[BOOT_JUMP_LEN];
@@ -105,7 +107,7 @@ static int boot_bzimage_finish(struct memory *m, const struct boot_kernel *k,
 	put_le32(params + BOOT_CMD_LINE_PTR, LAYOUT_CMDLINE);
 	put_le32(params + BOOT_RAMDISK_IMAGE, (uint32_t)initrd->gpa);
 	put_le32(params + BOOT_RAMDISK_SIZE, (uint32_t)initrd->len);
-	put_le64(params + BOOT_ACPI_RSDP_ADDR, rsdp);
+	put_le64(params + BOOT_ACPI_RSDP_ADDR, LAYOUT_ACPI);
 	params[BOOT_E820_ENTRIES] = (uint8_t)n;
 	for (unsigned int i = 0; i < n; i++) {
 		uint8_t *entry = params + BOOT_E820_TABLE + i * BOOT_E820_ENTRY_LEN;

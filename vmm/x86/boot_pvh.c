@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* ELF kernels with a PVH entry: xen/include/public/arch-x86/hvm/start_info.h. */
-#include "vmm/x86/boot_priv.h"
+#include "vmm/x86/boot_pvh.h"
 
 #include <elf.h>
 #include <errno.h>
+
+#include "vmm/x86/layout.h"
 
 /* A vmlinux' notes are a few hundred bytes. */
 #define BOOT_MAX_NOTES KIB(64)
@@ -143,8 +145,7 @@ static int boot_pvh_plan(struct boot_kernel *k, struct error *err)
 	return ret;
 }
 
-static int boot_pvh_finish(struct memory *m, const struct boot_kernel *k, const struct boot_initrd *initrd,
-			   uint64_t rsdp)
+static int boot_pvh_finish(struct memory *m, const struct boot_kernel *k, const struct boot_initrd *initrd)
 {
 	struct boot_range map[BOOT_N_MAP];
 	unsigned int n = boot_map(m, map);
@@ -155,7 +156,7 @@ static int boot_pvh_finish(struct memory *m, const struct boot_kernel *k, const 
 			.nr_modules = initrd->len > 0 ? 1 : 0,
 			.modlist_paddr = LAYOUT_BOOT_INFO + offsetof(struct boot_pvh_block, initrd),
 			.cmdline_paddr = LAYOUT_CMDLINE,
-			.rsdp_paddr = rsdp,
+			.rsdp_paddr = LAYOUT_ACPI,
 			.memmap_paddr = LAYOUT_BOOT_INFO + offsetof(struct boot_pvh_block, map),
 			.memmap_entries = n,
 		},

@@ -77,7 +77,7 @@ int cpu_set_entry(struct vcpu *vcpu, const struct boot_entry *entry, struct erro
 	return 0;
 }
 
-int boot_load(struct memory *m, const char *kernel, const char *initrd, const char *cmdline, uint64_t rsdp,
+int boot_load(struct memory *m, const char *kernel, const char *initrd, const char *cmdline,
 	      struct boot_entry *entry, struct error *err)
 {
 	if (kernel_stalls && open(fifo, O_RDONLY | O_CLOEXEC) < 0)

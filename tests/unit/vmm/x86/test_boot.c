@@ -74,8 +74,7 @@ static int load(struct fixture *f, bool initrd, const char *cmdline)
 {
 	put_file(f->kernel, f->file, f->len);
 	memset(&f->err, 0, sizeof(f->err));
-	return boot_load(&f->m, f->kernel, initrd ? f->initrd : NULL, cmdline, LAYOUT_ACPI, &f->entry,
-			 &f->err);
+	return boot_load(&f->m, f->kernel, initrd ? f->initrd : NULL, cmdline, &f->entry, &f->err);
 }
 
 static void refused(struct fixture *f, const char *why)
@@ -275,12 +274,12 @@ static void test_files(void **state)
 	struct fixture *f = *state;
 	struct error err = { 0 };
 
-	assert_int_equal(boot_load(&f->m, f->kernel, NULL, NULL, 0, &f->entry, &err), -ENOENT);
+	assert_int_equal(boot_load(&f->m, f->kernel, NULL, NULL, &f->entry, &err), -ENOENT);
 	assert_non_null(strstr(err.text, "No such file"));
 	memset(&err, 0, sizeof(err));
-	assert_int_equal(boot_load(&f->m, f->dir, NULL, NULL, 0, &f->entry, &err), -EISDIR);
+	assert_int_equal(boot_load(&f->m, f->dir, NULL, NULL, &f->entry, &err), -EISDIR);
 	assert_int_equal(mkfifo(f->kernel, 0600), 0);
-	assert_int_equal(boot_load(&f->m, f->kernel, NULL, NULL, 0, &f->entry, &err), -EINVAL);
+	assert_int_equal(boot_load(&f->m, f->kernel, NULL, NULL, &f->entry, &err), -EINVAL);
 	assert_non_null(strstr(err.text, "regular file"));
 	unlink(f->kernel);
 	make_bzimage(f);

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A kernel's file, what it asks for, and the guest's memory map. */
+#include "vmm/x86/boot_image.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "vmm/shortage.h"
+#include "vmm/x86/layout.h"
+
+unsigned int boot_map(const struct memory *m, struct boot_range map[BOOT_N_MAP])
+{
+	map[0] = (struct boot_range){ 0, BOOT_LOW_END, BOOT_RAM };
+	map[1] = (struct boot_range){ LAYOUT_ACPI, LAYOUT_ACPI_END - LAYOUT_ACPI, BOOT_RESERVED };
+	map[2] = (struct boot_range){ LAYOUT_KERNEL, m->regions[0].len - LAYOUT_KERNEL, BOOT_RAM };
+	if (m->n_regions == 1)
+		return 3;
+	map[3] = (struct boot_range){ m->regions[1].gpa, m->regions[1].len, BOOT_RAM };
+	return 4;
+}
+
+int boot_open(struct boot_file *f, const char *what, const char *path, struct error *err)
+{
+	struct stat st;
+
+	*f = (struct boot_file){ .what = what, .path = path };
+	/* O_NONBLOCK: a FIFO would else keep Ferry waiting for a writer before it can be refused. */
+	f->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (f->fd < 0)
+		return error_add(err, -errno, "cannot open the %s \"%s\": %s%s", what, path, strerror(errno),
+				 shortage_advice(-errno));
+	if (fstat(f->fd, &st) < 0)
+		return error_add(err, -errno, "cannot examine the %s \"%s\": %s", what, path,
+				 strerror(errno));
+	if (S_ISDIR(st.st_mode))
+		return error_add(err, -EISDIR, "the %s \"%s\" is a directory; give the file in it", what,
+				 path);
+	if (!S_ISREG(st.st_mode))
+		return error_add(err, -EINVAL, "the %s \"%s\" is not a regular file", what, path);
+	if (st.st_size == 0)
+		return error_add(err, -EINVAL, "the %s \"%s\" is an empty file", what, path);
+	f->size = (uint64_t)st.st_size;
+	return 0;
+}
+
+void boot_close(struct boot_file *f)
+{
+	if (f->fd >= 0)
+		close(f->fd);
+}
+
+int boot_read(const struct boot_file *f, uint64_t offset, void *buf, uint64_t len, struct error *err)
+{
+	uint8_t *p = buf;
+
+	while (len > 0) {
+		ssize_t n = pread(f->fd, p, min_u64(len, MIB(16)), (off_t)offset);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return error_add(err, -errno, "cannot read the %s \"%s\": %s", f->what, f->path,
+					 strerror(errno));
+		if (n == 0)
+			return error_add(err, -EIO, "the %s \"%s\" became shorter while it was read", f->what,
+					 f->path);
+		p += n;
+		offset += (uint64_t)n;
+		len -= (uint64_t)n;
+	}
+	return 0;
+}
+
+int boot_refuse(const struct boot_kernel *k, struct error *err, const char *why)
+{
+	return error_add(err, -EINVAL, "the kernel \"%s\" %s", k->file.path, why);
+}
+
+bool boot_in_file(const struct boot_kernel *k, uint64_t offset, uint64_t len)
+{
+	return offset <= k->file.size && len <= k->file.size - offset;
+}
+
+int boot_add_segment(struct boot_kernel *k, uint64_t offset, uint64_t len, uint64_t gpa, uint64_t space,
+		     struct error *err)
+{
+	if (gpa < LAYOUT_KERNEL || gpa > MEMORY_LOW_MAX || space > MEMORY_LOW_MAX - gpa)
+		return error_add(
+			err, -EINVAL,
+			"the kernel \"%s\" wants to be at 0x%llx with 0x%llx bytes; possible is 0x%x "
+			"to 0x%llx",
+			k->file.path, (unsigned long long)gpa, (unsigned long long)space, LAYOUT_KERNEL,
+			(unsigned long long)MEMORY_LOW_MAX);
+	if (len > space || !boot_in_file(k, offset, len))
+		return boot_refuse(k, err, "is cut short or damaged: a segment reaches beyond the file");
+	if (k->n_segments == BOOT_MAX_SEGMENTS)
+		return boot_refuse(k, err, "has too many segments");
+	k->segments[k->n_segments++] = (struct boot_segment){ .offset = offset, .len = len, .gpa = gpa };
+	k->end = max_u64(k->end, gpa + space);
+	return 0;
+}

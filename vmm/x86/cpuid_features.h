@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The table of CPU features that Ferry carries: a feature that is not in it is not offered to a guest, nor
+ * taken over. */
+#ifndef FERRY_VMM_X86_CPUID_FEATURES_H
+#define FERRY_VMM_X86_CPUID_FEATURES_H
+
+#include "vmm/util.h"
+
+/* The first leaves of KVM's range and of the extended one. KVM's has one leaf more. */
+#define CPUID_KVM      0x40000000u
+#define CPUID_KVM_LAST 0x40000001u
+#define CPUID_EXT      0x80000000u
+
+enum cpuid_reg { EAX, EBX, ECX, EDX };
+
+/* A leaf that is kept. Bit n of @pass: register n of enum cpuid_reg is passed as it is. */
+struct cpuid_leaf {
+	uint32_t function, index;
+	uint8_t pass;
+};
+
+/* A register whose bits are features, with the names of those that are carried. */
+struct cpuid_word {
+	uint32_t function, index;
+	enum cpuid_reg reg;
+	const char *names[32];
+};
+
+/* NULL if the leaf is not kept. */
+const struct cpuid_leaf *cpuid_find_leaf(uint32_t function, uint32_t index);
+
+/* All @n words. */
+const struct cpuid_word *cpuid_get_words(unsigned int *n);
+
+/* The bits of @word that have a name. */
+uint32_t cpuid_word_mask(const struct cpuid_word *word);
+
+#endif
