@@ -4,7 +4,7 @@
 #ifndef FERRY_TESTS_FUZZ_PORT_H
 #define FERRY_TESTS_FUZZ_PORT_H
 
-#include "devices/vdpa/soft/device.h"
+#include "devices/vdpa/soft/hub.h"
 
 /* A packet, header first, for the device that was opened last or for all. */
 void fuzz_port_send(const void *packet, uint32_t len);

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Which packets the vDPA NIC in software gives to its guest: modes, MAC addresses, VLANs. */
-#include "devices/vdpa/soft/device.h"
+/* Which packets the guest gets, by modes, MAC addresses and VLANs: see the header. */
+#include "devices/vdpa/soft/filter.h"
 
 #include <stdlib.h>
+#include <string.h>
 
-#define ETHERTYPE_VLAN 0x8100u
+#include "devices/vdpa/soft/packet.h"
+#include "devices/virtio/virtio.h"
 
 static int soft_compare(const void *a, const void *b)
 {
@@ -13,9 +15,10 @@ static int soft_compare(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-void soft_filter_reset(struct soft_filter *f)
+void soft_filter_reset(struct soft_filter *f, uint64_t features)
 {
 	memset(f, 0, sizeof(*f));
+	f->by_vlan = virtio_has(features, VIRTIO_NET_F_CTRL_VLAN);
 	/* The specification has no default. A guest without the commands, or that has not sent them yet, gets
 	 * everything. */
 	f->mode[VIRTIO_NET_CTRL_RX_PROMISC] = true;
@@ -36,39 +39,52 @@ void soft_filter_set_macs(struct soft_filter *f, const uint8_t *unicast, uint32_
 	f->n_multicast = soft_take_macs(f->multicast, multicast, n_multicast);
 }
 
+void soft_filter_add_vlan(struct soft_filter *f, uint16_t vid)
+{
+	f->vlans[vid / 64] |= UINT64_C(1) << vid % 64;
+}
+
+void soft_filter_remove_vlan(struct soft_filter *f, uint16_t vid)
+{
+	f->vlans[vid / 64] &= ~(UINT64_C(1) << vid % 64);
+}
+
 static bool soft_has_mac(const uint64_t *table, uint32_t n, uint64_t mac)
 {
 	return bsearch(&mac, table, n, sizeof(*table), soft_compare);
 }
 
-static bool soft_vlan_passes(const struct soft_vdpa *sv, const uint8_t *frame, uint32_t len)
+static bool soft_vlan_passes(const struct soft_filter *f, const uint8_t *frame, uint32_t len)
 {
 	unsigned int vid;
 
-	if (!virtio_has(sv->features, VIRTIO_NET_F_CTRL_VLAN) || len < 16 ||
-	    (frame[12] << 8 | frame[13]) != ETHERTYPE_VLAN)
+	if (!f->by_vlan || len < 16 || soft_be16(frame + 12) != SOFT_ETHERTYPE_VLAN)
 		return true;
-	vid = (unsigned int)(frame[14] << 8 | frame[15]) & 0xfff;
-	return sv->filter.vlans[vid / 64] >> vid % 64 & 1;
+	vid = soft_be16(frame + 14) & 0xfff;
+	return f->vlans[vid / 64] >> vid % 64 & 1;
 }
 
-bool soft_filter_passes(const struct soft_vdpa *sv, const uint8_t *frame, uint32_t len)
+static bool soft_is_multicast(const uint8_t *mac)
+{
+	return mac[0] & 1;
+}
+
+bool soft_filter_passes(const struct soft_filter *f, const uint8_t *mac, const uint8_t *frame, uint32_t len)
 {
 	static const uint8_t broadcast[6] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
-	const struct soft_filter *f = &sv->filter;
-	uint64_t mac = soft_mac_key(frame);
+	uint64_t to = soft_mac_key(frame);
 
 	if (f->mode[VIRTIO_NET_CTRL_RX_PROMISC])
 		return true;
-	if (!soft_vlan_passes(sv, frame, len))
+	if (!soft_vlan_passes(f, frame, len))
 		return false;
 	if (memcmp(frame, broadcast, sizeof(broadcast)) == 0)
 		return !f->mode[VIRTIO_NET_CTRL_RX_NOBCAST];
-	if (soft_multicast(frame))
+	if (soft_is_multicast(frame))
 		return !f->mode[VIRTIO_NET_CTRL_RX_NOMULTI] &&
 		       (f->mode[VIRTIO_NET_CTRL_RX_ALLMULTI] ||
-			soft_has_mac(f->multicast, f->n_multicast, mac));
+			soft_has_mac(f->multicast, f->n_multicast, to));
 	return !f->mode[VIRTIO_NET_CTRL_RX_NOUNI] &&
-	       (f->mode[VIRTIO_NET_CTRL_RX_ALLUNI] || memcmp(frame, sv->config, 6) == 0 ||
-		soft_has_mac(f->unicast, f->n_unicast, mac));
+	       (f->mode[VIRTIO_NET_CTRL_RX_ALLUNI] || memcmp(frame, mac, 6) == 0 ||
+		soft_has_mac(f->unicast, f->n_unicast, to));
 }

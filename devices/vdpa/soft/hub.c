@@ -3,7 +3,7 @@
  * A hub without a process of its own, as the port of the vDPA NIC in software: a folder in which every port
  * is a datagram socket, and each packet goes to all others. For tests: no privileges are needed.
  */
-#include "devices/vdpa/soft/device.h"
+#include "devices/vdpa/soft/hub.h"
 
 #include <dirent.h>
 #include <errno.h>

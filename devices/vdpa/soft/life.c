@@ -1,332 +1,300 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A vDPA NIC in software: how it is built, starts, stops and goes. */
-#include "devices/vdpa/soft/device.h"
+/* How the NIC in software starts, serves, stops and goes: see the header. */
+#include "devices/vdpa/soft/life.h"
 
 #include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
 
-#include "vmm/mac.h"
-#include "vmm/shortage.h"
+#include "devices/vdpa/soft/ctrl.h"
+#include "devices/vdpa/soft/rx.h"
+#include "devices/vdpa/soft/tx.h"
 
-/* What it has whatever its port can do. */
-#define SOFT_FEATURES                                                                                        \
-	(VIRTIO_BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) | VIRTIO_BIT(VIRTIO_NET_F_MTU) |                       \
-	 VIRTIO_BIT(VIRTIO_NET_F_MAC) | VIRTIO_BIT(VIRTIO_NET_F_MRG_RXBUF) |                                 \
-	 VIRTIO_BIT(VIRTIO_NET_F_STATUS) | VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) |                                \
-	 VIRTIO_BIT(VIRTIO_NET_F_CTRL_RX) | VIRTIO_BIT(VIRTIO_NET_F_CTRL_VLAN) |                             \
-	 VIRTIO_BIT(VIRTIO_NET_F_CTRL_RX_EXTRA) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_ANNOUNCE) |                  \
-	 VIRTIO_BIT(VIRTIO_NET_F_CTRL_MAC_ADDR) | VIRTIO_BIT(VIRTIO_NET_F_DEVICE_STATS) |                    \
-	 VIRTIO_BIT(VIRTIO_NET_F_HASH_TUNNEL) | VIRTIO_BIT(VIRTIO_NET_F_VQ_NOTF_COAL) |                      \
-	 VIRTIO_BIT(VIRTIO_NET_F_NOTF_COAL) | VIRTIO_BIT(VIRTIO_NET_F_HASH_REPORT) |                         \
-	 VIRTIO_BIT(VIRTIO_NET_F_GUEST_HDRLEN) | VIRTIO_BIT(VIRTIO_NET_F_RSS) |                              \
-	 VIRTIO_BIT(VIRTIO_F_VERSION_1) | VIRTIO_BIT(VIRTIO_F_ACCESS_PLATFORM) |                             \
-	 VIRTIO_BIT(VIRTIO_RING_F_EVENT_IDX) | VIRTIO_BIT(VIRTIO_RING_F_INDIRECT_DESC))
+/* Events */
 
-#define SOFT_CONFIG(field)  ((unsigned int)offsetof(struct virtio_net_config, field))
-#define SOFT_CONFIG_TUNNELS 24u
-
-void soft_config_changed(struct soft_vdpa *sv)
+/* The driver has broken the rules: nothing is served until its reset. */
+static void soft_break(struct soft *soft, unsigned int queue, const char *why)
 {
-	loop_signal(sv->config_call);
+	log_limited(&soft->log_limit, LOG_WARN, "%s: queue %u: %s", soft->name, queue, why);
+	soft->status |= VIRTIO_CONFIG_S_NEEDS_RESET;
+	soft_unwatch(soft);
+	soft_config_changed(soft);
 }
 
-bool soft_runs(const struct soft_vdpa *sv)
+/* The guest's link follows the port's state. */
+static void soft_look(struct soft *soft)
 {
-	return sv->started && !sv->suspended && !sv->faults.gone &&
-	       !(sv->status & VIRTIO_CONFIG_S_NEEDS_RESET);
+	bool was_up = get_le16(soft->config + SOFT_CONFIG(status)) & VIRTIO_NET_S_LINK_UP;
+	bool up = soft_port_look(soft->port) == SOFT_PORT_UP;
+
+	if (up && !was_up)
+		soft_set_status_bits(soft, VIRTIO_NET_S_LINK_UP, 0);
+	else if (!up && was_up)
+		soft_set_status_bits(soft, 0, VIRTIO_NET_S_LINK_UP);
 }
 
-bool soft_serves(const struct soft_queue *q)
+static void soft_serve(struct soft *soft, struct soft_queue *q)
 {
-	return q->live && soft_runs(q->sv);
-}
+	int ret = 0;
 
-void soft_break(struct soft_vdpa *sv, unsigned int queue, const char *why)
-{
-	log_limited(&sv->log_limit, LOG_WARN, "%s: queue %u: %s", sv->name, queue, why);
-	sv->status |= VIRTIO_CONFIG_S_NEEDS_RESET;
-	soft_port_watch(sv, false);
-	soft_config_changed(sv);
-}
-
-static void soft_defaults(struct soft_vdpa *sv)
-{
-	memcpy(sv->config, sv->provisioned_mac, 6);
-	sv->offloads = sv->features & SOFT_GUEST_OFFLOADS;
-	sv->header_len = virtio_has(sv->features, VIRTIO_NET_F_HASH_REPORT)
-				 ? sizeof(struct virtio_net_hdr_v1_hash)
-				 : sizeof(struct virtio_net_hdr_v1);
-	soft_filter_reset(&sv->filter);
-	soft_steering_reset(&sv->steering);
-	soft_ctrl_reset(sv);
-}
-
-int soft_start_queues(struct soft_vdpa *sv, struct error *err)
-{
-	for (unsigned int i = 0; i < sv->vdpa.n_vqs; i++) {
-		struct soft_queue *q = &sv->queues[i];
-		int ret = 0;
-
-		if (q->set && q->enabled && !q->live)
-			ret = soft_queue_start(q);
-		if (ret < 0)
-			return error_add(err, ret, "%s: cannot serve queue %u: %s", sv->name, i,
-					 ret == -EINVAL ? "its ring is not mapped, or misaligned"
-							: strerror(-ret));
+	if (!soft_serves(soft, q))
+		return;
+	if (q->index == soft_ctrl_index(soft)) {
+		soft_ctrl_serve(soft, q);
+	} else if (soft_is_tx(q)) {
+		ret = soft_tx(soft, q);
+	} else {
+		vring_disable_kicks(&q->vring);
+		soft_watch(soft);
 	}
-	return 0;
-}
-
-void soft_serve_all(struct soft_vdpa *sv)
-{
-	soft_port_watch(sv, true);
-	for (unsigned int i = 0; i < sv->vdpa.n_vqs; i++)
-		soft_serve(&sv->queues[i]);
-}
-
-int soft_start(struct soft_vdpa *sv, struct error *err)
-{
-	struct soft_steering steering;
-	int ret;
-
-	soft_defaults(sv);
-	ret = soft_start_queues(sv, err);
+	if (q->vring.broken)
+		soft_break(soft, q->index, q->vring.broken);
 	if (ret < 0)
-		return ret;
-	steering = sv->steering;
-	ret = soft_port_set_offloads(sv, sv->offloads);
-	if (ret == 0)
-		ret = soft_port_steer(sv, &steering);
-	if (ret < 0) {
-		soft_port_watch(sv, false);
-		return error_add(err, ret, "%s: its interface does not take what the driver has accepted: %s",
-				 sv->name, strerror(-ret));
+		soft_look(soft);
+}
+
+static void soft_serve_all(struct soft *soft)
+{
+	soft_watch(soft);
+	for (unsigned int i = 0; i < soft->vdpa.n_vqs; i++)
+		soft_serve(soft, &soft->queues[i]);
+}
+
+static void soft_kicked(struct loop_source *src, uint32_t events)
+{
+	struct soft_queue *q = container_of(src, struct soft_queue, kick);
+
+	if (!loop_take(src->fd))
+		return;
+	q->counters[SOFT_NOTIFICATIONS] += !q->again;
+	q->again = false;
+	soft_serve(soft_of_queue(q), q);
+}
+
+static void soft_source_readable(struct loop_source *src, uint32_t events)
+{
+	struct soft_source *from = container_of(src, struct soft_source, event);
+	struct soft *soft = from->port->owner;
+	int ret = soft_rx(soft, from);
+
+	/* A fault that reading does not show would come again at once. */
+	if (ret < 0 || ((events & (EPOLLERR | EPOLLHUP)) && from->watched)) {
+		soft_port_rest(from);
+		soft_look(soft);
 	}
-	sv->started = true;
-	soft_port_drain(sv);
-	soft_serve_all(sv);
-	return 0;
-}
+	for (unsigned int i = 0; i < soft->n_pairs; i++) {
+		const struct soft_queue *q = &soft->queues[virtio_net_rx(i)];
 
-void soft_reset(struct soft_vdpa *sv)
-{
-	soft_port_watch(sv, false);
-	for (unsigned int i = 0; i < sv->vdpa.n_vqs; i++) {
-		struct soft_queue *q = &sv->queues[i];
-
-		soft_queue_stop(q);
-		*q = (struct soft_queue){ .sv = sv, .index = i };
+		if (soft_serves(soft, q) && q->vring.broken)
+			soft_break(soft, q->index, q->vring.broken);
 	}
-	memset(sv->space_of, 0, sizeof(sv->space_of));
-	sv->config_call = -1;
-	sv->features = 0;
-	sv->status = 0;
-	sv->started = sv->suspended = sv->fed = false;
-	put_le16(sv->config + SOFT_CONFIG(status),
-		 get_le16(sv->config + SOFT_CONFIG(status)) & VIRTIO_NET_S_LINK_UP);
-	soft_defaults(sv);
-}
-
-/* Building it */
-
-/* What a text says, or one of the addresses that are for anyone to take. */
-static int soft_choose_mac(struct soft_vdpa *sv, const struct net_config *config, struct error *err)
-{
-	uint8_t *mac = sv->provisioned_mac;
-
-	memcpy(mac, config->mac, 6);
-	if (config->mac_set)
-		return 0;
-	if (mac_random(mac) < 0)
-		return error_add(err, -EIO, "%s: no random bytes for a MAC address", sv->name);
-	return 0;
-}
-
-static void soft_describe(struct soft_vdpa *sv)
-{
-	uint8_t *c = sv->config;
-
-	snprintf(sv->name, sizeof(sv->name), "soft:%s", sv->port->name);
-	memcpy(c, sv->provisioned_mac, 6);
-	put_le16(c + SOFT_CONFIG(status), VIRTIO_NET_S_LINK_UP);
-	put_le16(c + SOFT_CONFIG(max_virtqueue_pairs), (uint16_t)sv->n_pairs);
-	put_le16(c + SOFT_CONFIG(mtu), sv->port->mtu);
-	c[SOFT_CONFIG(rss_max_key_size)] = SOFT_RSS_KEY;
-	put_le16(c + SOFT_CONFIG(rss_max_indirection_table_length), SOFT_RSS_TABLE);
-	put_le32(c + SOFT_CONFIG(supported_hash_types), SOFT_HASH_TYPES);
-	put_le32(c + SOFT_CONFIG_TUNNELS, SOFT_TUNNEL_TYPES);
-	sv->vdpa = (struct vdpa){
-		.ops = &soft_ops,
-		.name = sv->name,
-		.advice = { .mac = "give it mac=",
-			    .mtu = sv->port->mtu_advice,
-			    .pairs = "give it queues=",
-			    .ring = "give it ring=" },
-		.features = SOFT_FEATURES | sv->port->features,
-		.config_len = SOFT_CONFIG_LEN,
-		.n_vqs = 2 * sv->n_pairs + 1,
-		.iova_last = UINT64_MAX,
-		.maps_persist = true,
-		.n_groups = SOFT_N_GROUPS,
-		.n_asids = SOFT_N_SPACES,
-		.ctrl_apart = true,
-		.can_suspend = true,
-		.in_order = true,
-	};
-	if (sv->n_pairs > 1)
-		sv->vdpa.features |= VIRTIO_BIT(VIRTIO_NET_F_MQ);
-}
-
-void soft_set_status_bits(struct soft_vdpa *sv, uint16_t set, uint16_t clear)
-{
-	uint8_t *p = sv->config + SOFT_CONFIG(status);
-
-	put_le16(p, (uint16_t)((get_le16(p) | set) & ~clear));
-	soft_config_changed(sv);
 }
 
 static void soft_link_changed(struct loop_source *src, uint32_t events)
 {
-	soft_port_look(container_of(src, struct soft_port, link)->sources[0].sv);
+	soft_look(container_of(src, struct soft_port, link)->owner);
 }
 
 static void soft_link_raised(struct loop_source *src, uint32_t events)
 {
-	soft_port_look(container_of(src, struct soft_port, raised)->sources[0].sv);
+	soft_look(container_of(src, struct soft_port, raised)->owner);
 }
 
-static int soft_start_thread(struct soft_vdpa *sv, struct error *err)
+static void soft_port_rested(struct loop_timer *timer)
 {
-	int ret = loop_timer_open(&sv->timer, &sv->loop, soft_timer_fired);
+	struct soft *soft = container_of(timer, struct soft_port, rest)->owner;
+
+	if (soft_runs(soft))
+		soft_watch(soft);
+}
+
+static void soft_alarm_rang(struct loop_timer *timer)
+{
+	struct soft *soft = container_of(timer, struct soft, alarm.timer);
+
+	soft_queues_due(soft->queues, soft->vdpa.n_vqs, &soft->alarm);
+}
+
+static void soft_answers_due(struct loop_timer *timer)
+{
+	struct soft *soft = container_of(timer, struct soft, answer_timer);
+
+	if (!soft->faults.gone)
+		soft_ctrl_flush(soft);
+}
+
+/* Life */
+
+/* The state that a device has before the driver's first command. */
+static void soft_defaults(struct soft *soft)
+{
+	memcpy(soft->config + SOFT_CONFIG(mac), soft->provisioned_mac, 6);
+	soft->offloads = soft->features & SOFT_GUEST_OFFLOADS;
+	soft->header_len = virtio_has(soft->features, VIRTIO_NET_F_HASH_REPORT)
+				   ? sizeof(struct virtio_net_hdr_v1_hash)
+				   : sizeof(struct virtio_net_hdr_v1);
+	soft_filter_reset(&soft->filter, soft->features);
+	soft_steering_reset(&soft->steering, soft->port->n_sources);
+	soft_ctrl_reset(soft);
+}
+
+int soft_life_begin(struct soft *soft)
+{
+	struct soft_port *port = soft->port;
+	int ret = loop_timer_open(&soft->alarm.timer, &soft->loop, soft_alarm_rang);
 
 	if (ret == 0)
-		ret = loop_timer_open(&sv->answer_timer, &sv->loop, soft_ctrl_late);
+		ret = loop_timer_open(&soft->answer_timer, &soft->loop, soft_answers_due);
 	if (ret == 0)
-		ret = loop_timer_open(&sv->rest, &sv->loop, soft_port_rested);
-	/* Sets timers. */
-	if (ret == 0)
-		soft_defaults(sv);
-	for (unsigned int i = 0; i < sv->port->n_sources; i++) {
-		sv->port->sources[i].event.fn = soft_port_readable;
-		sv->port->sources[i].sv = sv;
-	}
-	sv->port->link.fn = soft_link_changed;
-	sv->port->raised.fn = soft_link_raised;
-	if (ret == 0 && sv->port->link.fd >= 0)
-		ret = loop_add(&sv->loop, &sv->port->link, EPOLLIN);
-	/* By edges: it is writable for as long as it is up. */
-	if (ret == 0 && sv->port->raised.fd >= 0)
-		ret = loop_add(&sv->loop, &sv->port->raised, EPOLLOUT | EPOLLET);
-	if (ret == 0)
-		ret = loop_start(&sv->loop, "soft-nic");
+		ret = loop_timer_open(&port->rest, &soft->loop, soft_port_rested);
 	if (ret < 0)
-		return error_add(err, ret, "%s: cannot start its thread: %s%s", sv->name, strerror(-ret),
-				 shortage_advice(ret));
-	return 0;
+		return ret;
+	soft_defaults(soft);
+	port->owner = soft;
+	port->loop = &soft->loop;
+	for (unsigned int i = 0; i < port->n_sources; i++) {
+		port->sources[i].event.fn = soft_source_readable;
+		port->sources[i].port = port;
+	}
+	port->link.fn = soft_link_changed;
+	port->raised.fn = soft_link_raised;
+	if (port->link.fd >= 0)
+		ret = loop_add(&soft->loop, &port->link, EPOLLIN);
+	/* By edges: it is writable for as long as it is up. */
+	if (ret == 0 && port->raised.fd >= 0)
+		ret = loop_add(&soft->loop, &port->raised, EPOLLOUT | EPOLLET);
+	return ret;
 }
 
-static void soft_free(struct soft_vdpa *sv)
+void soft_life_end(struct soft *soft)
 {
-	if (sv->port)
-		sv->port->ops->close(sv->port);
-	loop_timer_close(&sv->timer);
-	loop_timer_close(&sv->answer_timer);
-	loop_timer_close(&sv->rest);
-	loop_exit(&sv->loop);
-	free(sv);
+	for (unsigned int i = 0; i < SOFT_MAX_VQS; i++)
+		soft_queue_stop(&soft->queues[i]);
+	if (soft->port)
+		loop_timer_close(&soft->port->rest);
+	loop_timer_close(&soft->answer_timer);
+	loop_timer_close(&soft->alarm.timer);
 }
 
-void soft_close(struct vdpa *vdpa)
+static int soft_start_queue(struct soft *soft, struct soft_queue *q, struct error *err)
 {
-	struct soft_vdpa *sv = container_of(vdpa, struct soft_vdpa, vdpa);
-
-	loop_join(&sv->loop);
-	soft_reset(sv);
-	soft_free(sv);
-}
-
-int soft_vdpa_open(struct vdpa **out, const struct net_config *config, struct error *err)
-{
-	struct soft_vdpa *sv = calloc(1, sizeof(*sv));
+	unsigned int group = q->index == soft_ctrl_index(soft) ? SOFT_GROUP_CTRL : SOFT_GROUP_DATA;
 	int ret;
 
-	if (!sv)
-		return error_add(err, -ENOMEM, "no memory for a NIC in software");
-	snprintf(sv->name, sizeof(sv->name), "soft:%s", config->tap ? config->tap : config->hub);
-	sv->n_pairs = config->n_queues;
-	sv->ring_size = config->ring_size;
-	sv->config_call = -1;
-	for (unsigned int i = 0; i < SOFT_MAX_VQS; i++)
-		sv->queues[i] = (struct soft_queue){ .sv = sv, .index = i };
-	ret = loop_init(&sv->loop);
-	if (ret < 0) {
-		free(sv);
-		return error_add(err, ret, "cannot make a loop for a NIC in software: %s%s", strerror(-ret),
-				 shortage_advice(ret));
-	}
-	ret = soft_choose_mac(sv, config, err);
-	if (ret == 0)
-		ret = config->tap ? soft_tap_open(&sv->port, config, err)
-				  : soft_hub_open(&sv->port, config, err);
-	if (ret == 0) {
-		soft_describe(sv);
-		sv->vdpa.undo = sv->port->undo.fn ? &sv->port->undo : NULL;
-		ret = soft_start_thread(sv, err);
-	}
-	if (ret < 0) {
-		soft_free(sv);
+	if (!q->set || !q->enabled || q->live)
+		return 0;
+	ret = soft_queue_start(q, &soft->loop, soft_spaces_memory(&soft->spaces, group), soft->features,
+			       soft_kicked);
+	if (ret < 0)
+		return error_add(err, ret, "%s: cannot serve queue %u: %s", soft->name, q->index,
+				 ret == -EINVAL ? "its ring is not mapped, or misaligned" : strerror(-ret));
+	return 0;
+}
+
+static int soft_start_queues(struct soft *soft, struct error *err)
+{
+	int ret = 0;
+
+	for (unsigned int i = 0; i < soft->vdpa.n_vqs && ret == 0; i++)
+		ret = soft_start_queue(soft, &soft->queues[i], err);
+	return ret;
+}
+
+int soft_start(struct soft *soft, struct error *err)
+{
+	struct soft_steering steering;
+	int ret;
+
+	soft_defaults(soft);
+	ret = soft_start_queues(soft, err);
+	if (ret < 0)
 		return ret;
+	steering = soft->steering;
+	ret = soft_port_set_offloads(soft->port, soft->offloads);
+	if (ret == 0)
+		ret = soft_steer(soft, &steering);
+	if (ret < 0) {
+		soft_unwatch(soft);
+		return error_add(err, ret, "%s: its interface does not take what the driver has accepted: %s",
+				 soft->name, strerror(-ret));
 	}
-	*out = &sv->vdpa;
+	soft->started = true;
+	soft_port_drain(soft->port, soft->packet);
+	soft_serve_all(soft);
 	return 0;
 }
 
-/* What happens to it */
-
-struct soft_event {
-	struct soft_vdpa *sv;
-	const struct soft_faults *faults;
-	uint16_t set, clear; /* bits of the configuration's status */
-};
-
-static int soft_faults_call(void *arg)
+void soft_reset(struct soft *soft)
 {
-	const struct soft_event *e = arg;
+	uint8_t *status = soft->config + SOFT_CONFIG(status);
 
-	e->sv->faults = *e->faults;
+	soft_unwatch(soft);
+	for (unsigned int i = 0; i < soft->vdpa.n_vqs; i++) {
+		soft_queue_stop(&soft->queues[i]);
+		soft_queue_init(&soft->queues[i], i, &soft->alarm);
+	}
+	soft_spaces_reset(&soft->spaces);
+	soft->config_call = -1;
+	soft->features = 0;
+	soft->status = 0;
+	soft->started = soft->suspended = soft->fed = false;
+	put_le16(status, get_le16(status) & VIRTIO_NET_S_LINK_UP);
+	soft_defaults(soft);
+}
+
+void soft_suspend(struct soft *soft)
+{
+	soft_ctrl_flush(soft);
+	for (unsigned int i = 0; i < soft->vdpa.n_vqs; i++) {
+		struct soft_queue *q = &soft->queues[i];
+
+		soft_queue_flush(q);
+		/* Its buffers may be others when it goes on, or come a moment later: no reason to drop what
+		 * comes meanwhile. */
+		if (q->live && !soft_is_tx(q) && i != soft_ctrl_index(soft))
+			soft->fed |= vring_has_avail(&q->vring);
+	}
+	soft_unwatch(soft);
+	soft->suspended = true;
+}
+
+int soft_resume(struct soft *soft, struct error *err)
+{
+	int ret = soft_start_queues(soft, err);
+
+	if (ret < 0)
+		return ret;
+	soft->suspended = false;
+	soft_serve_all(soft);
 	return 0;
 }
 
-void soft_vdpa_misbehave(struct vdpa *vdpa, const struct soft_faults *faults)
+int soft_enable(struct soft *soft, struct soft_queue *q, struct error *err)
 {
-	struct soft_event e = { .sv = container_of(vdpa, struct soft_vdpa, vdpa), .faults = faults };
+	int ret = 0;
 
-	loop_call(&e.sv->loop, soft_faults_call, &e);
+	q->enabled = true;
+	if (!soft->started || soft->suspended)
+		return 0;
+	ret = soft_start_queues(soft, err);
+	soft_serve(soft, q);
+	return ret;
 }
 
-static int soft_status_call(void *arg)
+void soft_disable(struct soft *soft, struct soft_queue *q)
 {
-	const struct soft_event *e = arg;
-
-	soft_set_status_bits(e->sv, e->set, e->clear);
-	return 0;
+	q->enabled = false;
+	soft_queue_stop(q);
 }
 
-void soft_vdpa_set_link(struct vdpa *vdpa, bool up)
+void soft_check_rings(struct soft *soft)
 {
-	struct soft_event e = { .sv = container_of(vdpa, struct soft_vdpa, vdpa),
-				.set = up ? VIRTIO_NET_S_LINK_UP : 0,
-				.clear = up ? 0 : VIRTIO_NET_S_LINK_UP };
+	for (unsigned int i = 0; i < soft->vdpa.n_vqs; i++) {
+		struct soft_queue *q = &soft->queues[i];
 
-	loop_call(&e.sv->loop, soft_status_call, &e);
-}
-
-void soft_vdpa_announce(struct vdpa *vdpa)
-{
-	struct soft_event e = { .sv = container_of(vdpa, struct soft_vdpa, vdpa),
-				.set = VIRTIO_NET_S_ANNOUNCE };
-
-	loop_call(&e.sv->loop, soft_status_call, &e);
+		if (!q->live || soft_queue_mapped(q))
+			continue;
+		soft_queue_stop(q);
+		/* A suspended device waits for new addresses. */
+		if (!soft->suspended)
+			soft_break(soft, i, "its ring is not mapped any more");
+	}
 }

@@ -1,109 +1,89 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The port of the vDPA NIC in software, TAP or hub: when its sources are watched, and what the guest's link
- * does. */
-#include "devices/vdpa/soft/device.h"
+/* What is the same for all ports of the NIC in software: when sources are watched, and what a port that is
+ * gone answers. */
+#include "devices/vdpa/soft/port.h"
 
 #include <errno.h>
-#include <unistd.h>
 
 /* How long a port that fails is let alone: short against what a driver or a peer waits for, long against the
  * time that the failures of a burst take. */
-#define SOFT_REST_MS 20
+#define PORT_REST_MS 20
+
+/* A drain ends after as many packets as ports hold: further ones are new. */
+#define PORT_MAX_HELD 1024u
 
 void soft_port_unwatch(struct soft_source *source)
 {
 	if (source->watched)
-		loop_del(&source->sv->loop, &source->event);
+		loop_del(source->port->loop, &source->event);
 	source->watched = false;
 }
 
 void soft_port_rest(struct soft_source *source)
 {
 	soft_port_unwatch(source);
-	loop_timer_arm(&source->sv->rest, end_of(SOFT_REST_MS));
+	loop_timer_arm(&source->port->rest, end_of(PORT_REST_MS));
 }
 
-void soft_port_rested(struct loop_timer *timer)
+void soft_port_watch(struct soft_port *port, unsigned int n)
 {
-	struct soft_vdpa *sv = container_of(timer, struct soft_vdpa, rest);
+	for (unsigned int i = 0; i < port->n_sources; i++) {
+		struct soft_source *source = &port->sources[i];
 
-	if (soft_runs(sv))
-		soft_port_watch(sv, true);
-}
-
-static unsigned int soft_n_served(const struct soft_steering *s)
-{
-	return s->n_rx > s->n_tx ? s->n_rx : s->n_tx;
-}
-
-void soft_port_watch(struct soft_vdpa *sv, bool watch)
-{
-	for (unsigned int i = 0; i < sv->port->n_sources; i++) {
-		struct soft_source *source = &sv->port->sources[i];
-
-		/* A source whose queue is not attached reports EPOLLERR without an end. */
-		if (!watch || sv->port->gone || i >= soft_n_served(&sv->steering)) {
+		/* A source whose queue is not attached would report EPOLLERR without an end. */
+		if (port->gone || i >= n) {
 			soft_port_unwatch(source);
 			continue;
 		}
 		if (!source->watched)
-			source->watched = loop_add(&sv->loop, &source->event, EPOLLIN) == 0;
-		/* The kernel had no memory for watching it: try again later. */
+			source->watched = loop_add(port->loop, &source->event, EPOLLIN) == 0;
 		if (!source->watched)
 			soft_port_rest(source);
 	}
 }
 
-int soft_port_set_offloads(struct soft_vdpa *sv, uint64_t offloads)
+enum soft_port_state soft_port_look(struct soft_port *port)
 {
-	return sv->port->gone ? 0 : sv->port->ops->set_offloads(sv->port, offloads);
+	enum soft_port_state state = SOFT_PORT_UP;
+
+	if (port->gone)
+		return SOFT_PORT_GONE;
+	if (port->ops->state)
+		state = port->ops->state(port);
+	if (state != SOFT_PORT_GONE)
+		return state;
+	port->gone = true;
+	soft_port_watch(port, 0);
+	if (port->link.fd >= 0)
+		loop_del(port->loop, &port->link);
+	if (port->raised.fd >= 0)
+		loop_del(port->loop, &port->raised);
+	return state;
 }
 
-int soft_port_steer(struct soft_vdpa *sv, const struct soft_steering *next)
+void soft_port_drain(struct soft_port *port, void *buf)
 {
-	int ret = 0;
-
-	soft_port_watch(sv, false);
-	if (!sv->port->gone)
-		ret = sv->port->ops->set_pairs(sv->port, soft_n_served(next));
-	if (ret == 0)
-		sv->steering = *next;
-	soft_port_watch(sv, true);
-	return ret;
-}
-
-void soft_port_look(struct soft_vdpa *sv)
-{
-	bool was_up =
-		get_le16(sv->config + offsetof(struct virtio_net_config, status)) & VIRTIO_NET_S_LINK_UP;
-	struct soft_port *port = sv->port;
-	enum soft_port_state state;
-
-	if (port->gone || !port->ops->state)
-		return;
-	state = port->ops->state(port);
-	if (state == SOFT_PORT_GONE) {
-		port->gone = true;
-		soft_port_watch(sv, false);
-		if (port->link.fd >= 0)
-			loop_del(&sv->loop, &port->link);
-		if (port->raised.fd >= 0)
-			loop_del(&sv->loop, &port->raised);
-	}
-	if (was_up != (state == SOFT_PORT_UP))
-		soft_set_status_bits(sv, was_up ? 0 : VIRTIO_NET_S_LINK_UP,
-				     was_up ? VIRTIO_NET_S_LINK_UP : 0);
-}
-
-void soft_port_drain(struct soft_vdpa *sv)
-{
-	/* A drain ends after as many packets as ports hold: further ones are new. */
-	unsigned int n = 1024;
+	unsigned int n = PORT_MAX_HELD;
 	int ret;
 
-	if (sv->port->gone)
+	if (port->gone)
 		return;
 	do {
-		ret = sv->port->ops->receive(sv->port, 0, sv->packet, sizeof(sv->packet));
+		ret = port->ops->receive(port, 0, buf, SOFT_PACKET_MAX);
 	} while (--n > 0 && ret != 0 && ret != -ENODEV && ret != -ENETDOWN);
+}
+
+int soft_port_send(struct soft_port *port, unsigned int pair, const struct iovec *iov, unsigned int n)
+{
+	return port->gone ? -ENODEV : port->ops->send(port, pair, iov, n);
+}
+
+int soft_port_set_offloads(struct soft_port *port, uint64_t offloads)
+{
+	return port->gone ? 0 : port->ops->set_offloads(port, offloads);
+}
+
+int soft_port_set_pairs(struct soft_port *port, unsigned int n_pairs)
+{
+	return port->gone ? 0 : port->ops->set_pairs(port, n_pairs);
 }

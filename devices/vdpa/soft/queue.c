@@ -1,32 +1,36 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Queues of the vDPA NIC in software: found in what is mapped, and when their driver is told. */
-#include "devices/vdpa/soft/device.h"
+/* Queues of the NIC in software: see the header. */
+#include "devices/vdpa/soft/queue.h"
 
 #include <errno.h>
-#include <unistd.h>
 
 #include "devices/virtio/ring.h"
 #include "devices/virtio/vring_handover.h"
 
-int soft_queue_start(struct soft_queue *q)
+void soft_queue_init(struct soft_queue *q, unsigned int index, struct soft_alarm *alarm)
 {
-	struct soft_vdpa *sv = q->sv;
-	unsigned int group = q->index == soft_ctrl_index(sv) ? SOFT_GROUP_CTRL : SOFT_GROUP_DATA;
+	*q = (struct soft_queue){ .index = index, .alarm = alarm };
+}
+
+int soft_queue_start(struct soft_queue *q, struct loop *loop, struct memory *mem, uint64_t features,
+		     void (*kicked)(struct loop_source *src, uint32_t events))
+{
 	const struct vring_setup setup = {
 		.size = q->setup.size,
 		.desc = q->setup.desc,
 		.avail = q->setup.avail,
 		.used = q->setup.used,
-		.event_idx = virtio_has(sv->features, VIRTIO_RING_F_EVENT_IDX),
-		.indirect = virtio_has(sv->features, VIRTIO_RING_F_INDIRECT_DESC),
+		.event_idx = virtio_has(features, VIRTIO_RING_F_EVENT_IDX),
+		.indirect = virtio_has(features, VIRTIO_RING_F_INDIRECT_DESC),
 	};
-	int ret = vring_init(&q->vring, &sv->spaces[sv->space_of[group]], &setup);
+	int ret = vring_init(&q->vring, mem, &setup);
 
 	if (ret < 0)
 		return ret;
 	vring_start_at(&q->vring, q->setup.base);
-	q->kick = (struct loop_source){ .fd = q->setup.kick_fd, .fn = soft_kicked };
-	ret = loop_add(&sv->loop, &q->kick, EPOLLIN);
+	q->loop = loop;
+	q->kick = (struct loop_source){ .fd = q->setup.kick_fd, .fn = kicked };
+	ret = loop_add(loop, &q->kick, EPOLLIN);
 	if (ret < 0)
 		vring_exit(&q->vring);
 	q->live = ret == 0;
@@ -37,13 +41,22 @@ void soft_queue_stop(struct soft_queue *q)
 {
 	if (!q->live)
 		return;
-	loop_del(&q->sv->loop, &q->kick);
+	loop_del(q->loop, &q->kick);
 	q->setup.base = q->vring.last_avail;
 	vring_exit(&q->vring);
 	q->live = q->again = false;
 	q->deadline_ns = 0;
 	q->wanted = false;
 	q->n_held = 0;
+}
+
+bool soft_queue_mapped(const struct soft_queue *q)
+{
+	const struct vring_setup *s = &q->vring.setup;
+
+	return memory_at(q->vring.mem, s->desc, virtio_desc_bytes(s->size)) &&
+	       memory_at(q->vring.mem, s->avail, virtio_avail_bytes(s->size)) &&
+	       memory_at(q->vring.mem, s->used, virtio_used_bytes(s->size));
 }
 
 void soft_queue_again(struct soft_queue *q)
@@ -62,35 +75,30 @@ static void soft_queue_call(struct soft_queue *q)
 	loop_signal(q->setup.call_fd);
 }
 
-/* One timer for the earliest of all deadlines. */
-static void soft_timer_arm(struct soft_vdpa *sv)
+/* An alarm that rings too early, because its queue was flushed since, finds nothing that is due. */
+static void soft_queue_remind(const struct soft_queue *q)
 {
-	uint64_t first = 0;
+	struct soft_alarm *alarm = q->alarm;
 
-	for (unsigned int i = 0; i < sv->vdpa.n_vqs; i++) {
-		uint64_t deadline = sv->queues[i].deadline_ns;
-
-		if (deadline && (!first || deadline < first))
-			first = deadline;
-	}
-	if (first)
-		loop_timer_arm(&sv->timer, first);
-	else
-		loop_timer_stop(&sv->timer);
+	if (alarm->at_ns && alarm->at_ns <= q->deadline_ns)
+		return;
+	alarm->at_ns = q->deadline_ns;
+	loop_timer_arm(&alarm->timer, alarm->at_ns);
 }
 
-void soft_timer_fired(struct loop_timer *timer)
+void soft_queues_due(struct soft_queue *queues, unsigned int n, struct soft_alarm *alarm)
 {
-	struct soft_vdpa *sv = container_of(timer, struct soft_vdpa, timer);
 	uint64_t now = now_ns();
 
-	for (unsigned int i = 0; i < sv->vdpa.n_vqs; i++) {
-		struct soft_queue *q = &sv->queues[i];
+	alarm->at_ns = 0;
+	for (unsigned int i = 0; i < n; i++) {
+		struct soft_queue *q = &queues[i];
 
 		if (q->deadline_ns && q->deadline_ns <= now)
 			soft_queue_call(q);
+		else if (q->deadline_ns)
+			soft_queue_remind(q);
 	}
-	soft_timer_arm(sv);
 }
 
 /*
@@ -111,7 +119,7 @@ void soft_queue_publish(struct soft_queue *q, uint32_t n)
 		soft_queue_call(q);
 	} else if (!q->deadline_ns) {
 		q->deadline_ns = now_ns() + c->max_usecs * UINT64_C(1000);
-		soft_timer_arm(q->sv);
+		soft_queue_remind(q);
 	}
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Statistics of the vDPA NIC in software (virtio 1.4, "Device Statistics"): replies made of its counters. */
-#include "devices/vdpa/soft/device.h"
+/* Replies of the statistics commands: see the header. */
+#include "devices/vdpa/soft/stats.h"
 
 #define STATS_REQUEST 16u /* bytes of one item: le16 index, reserved, le64 types */
 #define STATS_HEADER  8u
@@ -26,17 +26,17 @@ static const struct soft_stats_type {
 	{ 19, true, 14, 2, 0 },
 };
 
-static bool soft_stats_has(const struct soft_vdpa *sv, const struct soft_stats_type *t)
+static bool soft_stats_has(const struct soft *soft, const struct soft_stats_type *t)
 {
-	return t->needs == 0 || (sv->features & t->needs);
+	return t->needs == 0 || (soft->features & t->needs);
 }
 
-int soft_stats_query(const struct soft_vdpa *sv, uint8_t *reply)
+int soft_stats_query(const struct soft *soft, uint8_t *reply)
 {
 	uint64_t types = VIRTIO_BIT(STATS_CVQ);
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(soft_stats_types); i++) {
-		if (soft_stats_has(sv, &soft_stats_types[i]))
+		if (soft_stats_has(soft, &soft_stats_types[i]))
 			types |= VIRTIO_BIT(soft_stats_types[i].type);
 	}
 	put_le64(reply, types);
@@ -61,14 +61,14 @@ static uint32_t soft_stats_put(uint8_t *reply, uint32_t room, unsigned int type,
 }
 
 /* All types of one item; the bytes written, or -1. The reply ends where there is no more room. */
-static int soft_stats_item(const struct soft_vdpa *sv, uint16_t index, uint64_t types, uint8_t *reply,
+static int soft_stats_item(const struct soft *soft, uint16_t index, uint64_t types, uint8_t *reply,
 			   uint32_t room)
 {
-	const uint64_t commands[] = { sv->n_commands, sv->n_accepted };
-	const struct soft_queue *q = &sv->queues[index];
+	const uint64_t commands[] = { soft->n_commands, soft->n_accepted };
+	const struct soft_queue *q = &soft->queues[index];
 	uint32_t len = 0, added;
 
-	if (index == soft_ctrl_index(sv)) {
+	if (index == soft_ctrl_index(soft)) {
 		if (types != VIRTIO_BIT(STATS_CVQ))
 			return -1;
 		return (int)soft_stats_put(reply, room, STATS_CVQ, index, commands, ARRAY_SIZE(commands));
@@ -78,7 +78,7 @@ static int soft_stats_item(const struct soft_vdpa *sv, uint16_t index, uint64_t 
 
 		if (!virtio_has(types, t->type))
 			continue;
-		if (t->tx != soft_is_tx(q) || !soft_stats_has(sv, t))
+		if (t->tx != soft_is_tx(q) || !soft_stats_has(soft, t))
 			return -1;
 		types &= ~VIRTIO_BIT(t->type);
 		added = soft_stats_put(reply + len, room - len, t->type, index, q->counters + t->first, t->n);
@@ -89,7 +89,7 @@ static int soft_stats_item(const struct soft_vdpa *sv, uint16_t index, uint64_t 
 	return types ? -1 : (int)len;
 }
 
-int soft_stats_get(const struct soft_vdpa *sv, const uint8_t *request, uint32_t len, uint8_t *reply,
+int soft_stats_get(const struct soft *soft, const uint8_t *request, uint32_t len, uint8_t *reply,
 		   uint32_t size)
 {
 	uint32_t done = 0;
@@ -100,9 +100,9 @@ int soft_stats_get(const struct soft_vdpa *sv, const uint8_t *request, uint32_t 
 		uint16_t index = get_le16(request + i);
 		int ret;
 
-		if (index > soft_ctrl_index(sv))
+		if (index > soft_ctrl_index(soft))
 			return -1;
-		ret = soft_stats_item(sv, index, get_le64(request + i + 8), reply + done, size - done);
+		ret = soft_stats_item(soft, index, get_le64(request + i + 8), reply + done, size - done);
 		if (ret < 0)
 			return -1;
 		done += (uint32_t)ret;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* A TAP interface of the host as the port of the vDPA NIC in software, one of its queues for each pair. */
-#include "devices/vdpa/soft/device.h"
+#include "devices/vdpa/soft/tap.h"
 #include "devices/vdpa/soft/join.h"
 
 #include <errno.h>

@@ -13,6 +13,7 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include "devices/vdpa/soft/flow.h"
 #include "devices/vdpa/soft/device.h"
 #include "tests/fake/soft.h"
 

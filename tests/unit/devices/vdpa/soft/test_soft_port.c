@@ -2,6 +2,7 @@
 /* The vDPA NIC in software on a port that refuses, fails and goes: what the guest is told, and what brings
  * packets back. */
 #define _GNU_SOURCE
+#include "devices/vdpa/soft/hub.h"
 #include "tests/unit/devices/vdpa/soft/soft_fixture.h"
 
 #include <fcntl.h>
@@ -58,9 +59,9 @@ static const struct soft_port_ops fake_ops = {
 	.close = fake_close,
 };
 
-static struct soft_vdpa *device(struct soft_rig *r)
+static struct soft *device(struct soft_rig *r)
 {
-	return container_of(r->vdpa, struct soft_vdpa, vdpa);
+	return container_of(r->vdpa, struct soft, vdpa);
 }
 
 static int setup_port(void **state)

@@ -248,7 +248,7 @@ static struct soft_hash hash_of(const struct soft_steering *s, const uint8_t *fr
 
 	assert_non_null(copy);
 	memcpy(copy, frame, len);
-	hash = soft_hash(s, copy, len);
+	hash = soft_steering_hash(s, copy, len);
 	free(copy);
 	return hash;
 }
@@ -270,7 +270,7 @@ static void test_tunnels(void **state)
 			struct soft_hash hash;
 
 			s.tunnel_types = 1u << bit;
-			hash = soft_hash(&s, frame, len);
+			hash = soft_steering_hash(&s, frame, len);
 			if ((hash.value == value) != (t->kinds >> bit & 1))
 				fail_msg("row %u, kind %u: 0x%x", i, bit, hash.value);
 		}

@@ -380,7 +380,7 @@ static void test_messages_that_are_lost_do_no_harm(void **state)
 	if (!r)
 		skip();
 	soft_rig_start(r, UINT64_MAX);
-	loop_call(&container_of(r->vdpa, struct soft_vdpa, vdpa)->loop, overrun, NULL);
+	loop_call(&container_of(r->vdpa, struct soft, vdpa)->loop, overrun, NULL);
 	await_link(r, 0);
 	host_set("ferry0", soft_link_raise);
 	await_link(r, VIRTIO_NET_S_LINK_UP);
@@ -441,7 +441,7 @@ static void test_offloads_that_the_kernel_refuses_are_refused(void **state)
 static uint64_t counter(struct soft_rig *r, unsigned int queue, enum soft_counter which)
 {
 	soft_settle(r);
-	return container_of(r->vdpa, struct soft_vdpa, vdpa)->queues[queue].counters[which];
+	return container_of(r->vdpa, struct soft, vdpa)->queues[queue].counters[which];
 }
 
 static void test_an_error_of_one_packet_is_that_packets(void **state)

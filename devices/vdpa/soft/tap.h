@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A TAP interface of the host as a port, one of its queues for each pair: see port.h. */
+#ifndef FERRY_DEVICES_VDPA_SOFT_TAP_H
+#define FERRY_DEVICES_VDPA_SOFT_TAP_H
+
+#include "devices/vdpa/soft/port.h"
+#include "vmm/log.h"
+
+/* Opens the interface config->tap with config->n_queues queues, makes it if there is none, and joins it to
+ * config->bridge. Returns 0, or -errno with what can be done about it in @err; then the host is as it was. */
+int __must_check soft_tap_open(struct soft_port **port, const struct net_config *config, struct error *err);
+
+#endif

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Transmission of the NIC in software: see the header. */
+#include "devices/vdpa/soft/tx.h"
+
+#include <errno.h>
+
+/* The most pieces of a packet that a port is given, header included. */
+#define TX_MAX_IOV 64u
+
+/* As much of a frame as steering looks at. */
+#define TX_PEEK 128u
+
+/* Sets @iov to the pieces of a chain's readable part behind its first @skip bytes; their number, or 0 if
+ * there are too many. */
+static unsigned int soft_gather(const struct soft_queue *q, const struct vring_chain *chain, uint32_t skip,
+				struct iovec *iov, unsigned int max)
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < chain->n_read; i++) {
+		const struct virtio_seg *s = &chain->segs[i];
+
+		if (skip >= s->len) {
+			skip -= s->len;
+			continue;
+		}
+		if (n == max)
+			return 0;
+		iov[n].iov_base = memory_at(q->vring.mem, s->addr + skip, s->len - skip);
+		iov[n++].iov_len = s->len - skip;
+		skip = 0;
+	}
+	return n;
+}
+
+static void soft_count_tx(struct soft_queue *q, const struct virtio_net_hdr_v1 *hdr, uint32_t len)
+{
+	uint64_t *c = q->counters;
+
+	c[SOFT_PACKETS]++;
+	c[SOFT_BYTES] += len;
+	c[hdr->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM ? SOFT_TX_NEEDS_CSUM : SOFT_TX_CSUM_NONE]++;
+	if (hdr->gso_type == VIRTIO_NET_HDR_GSO_NONE)
+		return;
+	c[SOFT_TX_GSO_PACKETS]++;
+	c[SOFT_TX_GSO_BYTES] += len;
+	/* Cut up by the network's next hop: as many as there will be. */
+	if (hdr->gso_size > 0 && len > hdr->hdr_len) {
+		c[SOFT_TX_GSO_SEGMENTS] += (len - hdr->hdr_len + hdr->gso_size - 1u) / hdr->gso_size;
+		c[SOFT_TX_GSO_SEGMENT_BYTES] += len;
+	}
+}
+
+static bool soft_header_ok(const struct soft *soft, const struct virtio_net_hdr_v1 *hdr)
+{
+	if ((hdr->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) && !virtio_has(soft->features, VIRTIO_NET_F_CSUM))
+		return false;
+	return soft_gso_to_device(hdr->gso_type, soft->features);
+}
+
+static bool soft_chain_ok(const struct soft *soft, const struct soft_queue *q,
+			  const struct vring_chain *chain, struct virtio_net_hdr_v1 *hdr)
+{
+	return chain->n_write == 0 && chain->read_len >= soft->header_len + SOFT_MIN_FRAME &&
+	       chain->read_len <= soft->header_len + SOFT_PACKET_MAX - SOFT_PORT_HEADER &&
+	       vring_chain_read(q->vring.mem, chain, 0, hdr, sizeof(*hdr)) == sizeof(*hdr) &&
+	       soft_header_ok(soft, hdr);
+}
+
+static int soft_send(struct soft *soft, struct soft_queue *q, const struct vring_chain *chain)
+{
+	struct virtio_net_hdr_v1 hdr;
+	struct iovec iov[TX_MAX_IOV];
+	uint8_t frame[TX_PEEK];
+	uint32_t len, peeked;
+	unsigned int n;
+	int ret;
+
+	if (!soft_chain_ok(soft, q, chain, &hdr)) {
+		q->counters[SOFT_DROPS]++;
+		q->counters[SOFT_TX_MALFORMED]++;
+		return 0;
+	}
+	len = chain->read_len - soft->header_len;
+	peeked = vring_chain_read(q->vring.mem, chain, soft->header_len, frame, sizeof(frame));
+	soft_steering_learn(&soft->steering, q->index / 2, frame, peeked);
+	hdr.num_buffers = 0;
+	iov[0] = (struct iovec){ &hdr, sizeof(hdr) };
+	n = soft_gather(q, chain, soft->header_len, iov + 1, TX_MAX_IOV - 1);
+	if (n == 0) {
+		/* Too many pieces for one call. */
+		iov[1].iov_base = soft->packet;
+		iov[1].iov_len = vring_chain_read(q->vring.mem, chain, soft->header_len, soft->packet, len);
+		n = 1;
+	}
+	ret = soft_port_send(soft->port, q->index / 2, iov, n + 1);
+	if (ret == 0)
+		soft_count_tx(q, &hdr, len);
+	else
+		q->counters[SOFT_DROPS]++;
+	return ret == -ENETDOWN || ret == -ENODEV ? ret : 0;
+}
+
+int soft_tx(struct soft *soft, struct soft_queue *q)
+{
+	struct vring_chain chain;
+	int ret = 0, port = 0;
+	uint32_t n = 0;
+
+	/* Disabled queues keep what they have. */
+	if (q->index / 2 >= soft->steering.n_tx)
+		return 0;
+	do {
+		vring_disable_kicks(&q->vring);
+		while (n < SOFT_BURST && (ret = vring_pop(&q->vring, &chain)) == 1) {
+			int sent = soft_send(soft, q, &chain);
+
+			if (sent < 0)
+				port = sent;
+			vring_push(&q->vring, chain.head, 0);
+			n++;
+		}
+		if (n == SOFT_BURST) {
+			soft_queue_again(q);
+			break;
+		}
+	} while (ret == 0 && vring_enable_kicks(&q->vring));
+	if (n > 0 && soft->faults.bad_data_id)
+		soft_queue_spoil(q);
+	soft_queue_publish(q, n);
+	return port;
+}
