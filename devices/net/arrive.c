@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "devices/net/cvq/replay.h"
 #include "devices/virtio/pci_state.h"
 
 /* The warm state: comes ahead of the guest, again and again, and once more with it. */
@@ -192,17 +193,17 @@ static int net_apply_warm(struct net *net, const struct net_warm *warm, bool arr
 		net_stop(net);
 		return 0;
 	}
-	net->stats.types = warm->stats_types;
+	net->ctrl.stats.types = warm->stats_types;
 	net_space_set_mac(&net->space, warm->mac);
 	ret = net_warm_start(net, warm, err);
 	if (ret < 0)
 		return ret;
-	net->target = warm->store;
+	net->ctrl.target = warm->store;
 	if (net->shared_switch && !arrives)
-		cvq_hold_back(&net->target, &net->store);
-	ret = net_ctrl_apply(net, err);
+		cvq_hold_back(&net->ctrl.target, &net->ctrl.store);
+	ret = net_apply(net, err);
 	if (ret == 0)
-		ret = net_stats_check(net, err);
+		ret = net_stats_check(&net->ctrl, err);
 	if (ret == 0 && arrives)
 		ret = net_check_alive(net, err);
 	return ret;
@@ -215,7 +216,7 @@ static void net_take_rings(struct net *net, struct net_arrival *a)
 	for (unsigned int i = 0; (q = net_nth_queue(net, i)); i++) {
 		net_take_ring(net, q, &a->rings[q - net->queues]);
 		/* The control queue takes what is in flight from its ring by itself. */
-		if (q->held && q != net->ctrl_queue)
+		if (q->held && q != net->ctrl.queue)
 			net_queue_hold_in_flight(q);
 	}
 }
@@ -225,8 +226,8 @@ static int net_apply_arrival(struct net *net, struct net_arrival *a, struct erro
 	int ret = net_apply_warm(net, &a->warm, true, err);
 
 	if (ret == 0 && net->active) {
-		net->stats = a->stats;
-		ret = net_stats_rebase(net, UINT64_MAX, err);
+		net->ctrl.stats = a->stats;
+		ret = net_stats_rebase(&net->ctrl, UINT64_MAX, err);
 	}
 	if (ret < 0)
 		return ret;
@@ -262,7 +263,7 @@ static int net_warm_load_call(struct net *net, void *arg)
 
 	if (!warm)
 		return error_add(node->err, -ENOMEM, "%s: no memory for its state", net->name);
-	net_ctrl_limit(net, net->patience.warm);
+	net_ctrl_limit(&net->ctrl, net->ctrl.patience.warm);
 	ret = net_read_warm(net, warm, node);
 	if (ret == 0)
 		ret = net_refuse_arrival(net, net_apply_warm(net, warm, false, &reason), &reason, node->err);
@@ -284,7 +285,7 @@ static int net_load_call(struct net *net, void *arg)
 
 	if (!a)
 		return error_add(node->err, -ENOMEM, "%s: no memory for its state", net->name);
-	net_ctrl_limit(net, net->patience.load);
+	net_ctrl_limit(&net->ctrl, net->ctrl.patience.load);
 	ret = net_read_arrival(net, a, node);
 	if (ret == 0)
 		ret = net_refuse_arrival(net, net_apply_arrival(net, a, &reason), &reason, node->err);

@@ -57,17 +57,17 @@ void net_plan(struct net *net, uint64_t features)
 	net->path.n_data = net_n_data(net, features);
 	for (unsigned int i = 0; i < net->path.n_data; i++)
 		net_plan_queue(net, &net->queues[i], i, i);
-	net->ctrl_queue = NULL;
+	net->ctrl.queue = NULL;
 	if (virtio_has(features, VIRTIO_NET_F_CTRL_VQ)) {
-		net->ctrl_queue = &net->queues[net->n_slots - 1];
-		net_plan_queue(net, net->ctrl_queue, net->path.n_data, net_device_ctrl(net, features));
-		net->ctrl_queue->kick.fn = net_ctrl_kicked;
-		net->ctrl_queue->call.fn = net_ctrl_called;
+		net->ctrl.queue = &net->queues[net->n_slots - 1];
+		net_plan_queue(net, net->ctrl.queue, net->path.n_data, net_device_ctrl(net, features));
+		net->ctrl.queue->kick.fn = net_ctrl_kicked;
+		net->ctrl.queue->call.fn = net_ctrl_called;
 	}
 	net->path.header_len = virtio_has(features, VIRTIO_NET_F_HASH_REPORT)
 				       ? sizeof(struct virtio_net_hdr_v1_hash)
 				       : sizeof(struct virtio_net_hdr_v1);
-	net->limits = net_limits(net, features);
+	net->ctrl.limits = net_limits(net, features);
 }
 
 uint64_t net_device_features(const struct net *net, uint64_t features)
@@ -145,7 +145,7 @@ struct net_queue *net_nth_queue(struct net *net, unsigned int n)
 {
 	if (n < net->path.n_data)
 		return &net->queues[n];
-	return n == net->path.n_data ? net->ctrl_queue : NULL;
+	return n == net->path.n_data ? net->ctrl.queue : NULL;
 }
 
 static int net_shadow_ring(struct net *net, struct net_queue *q, struct vdpa_vring *vring, struct error *err)
@@ -156,7 +156,7 @@ static int net_shadow_ring(struct net *net, struct net_queue *q, struct vdpa_vri
 
 	/* Sizes were asked for when the control queue was behind all pairs. Without MQ it is where a pair had
 	 * its rings, and may still take no more than before: QEMU's NIC wants a reset then. */
-	if (q == net->ctrl_queue) {
+	if (q == net->ctrl.queue) {
 		size = (uint16_t)min_u64(size, net->queues[2 * net->device_max_pairs].device_size);
 		/* A command takes two descriptors. */
 		if (size < 2)
@@ -187,7 +187,7 @@ int net_set_queue(struct net *net, struct net_queue *q, struct error *err)
 	struct vdpa_vring vring = { .kick_fd = -1, .call_fd = -1 };
 	int ret = 0;
 
-	if (net->passing && q != net->ctrl_queue)
+	if (net->passing && q != net->ctrl.queue)
 		vring = net_pass_vring(q);
 	else
 		ret = net_shadow_ring(net, q, &vring, err);
@@ -217,9 +217,9 @@ static int net_part_spaces(struct net *net, struct error *err)
 	unsigned int ctrl, data;
 	int ret;
 
-	if (!net->ctrl_asid || !net->ctrl_queue)
+	if (!net->ctrl_asid || !net->ctrl.queue)
 		return 0;
-	ret = ops->vring_group(net->vdpa, net->ctrl_queue->device_index, &ctrl, err);
+	ret = ops->vring_group(net->vdpa, net->ctrl.queue->device_index, &ctrl, err);
 	for (unsigned int i = 0; ret == 0 && i < net->path.n_data; i++) {
 		ret = ops->vring_group(net->vdpa, net->queues[i].device_index, &data, err);
 		if (ret == 0 && data == ctrl)
@@ -237,14 +237,14 @@ static int net_store_default(struct net *net, struct error *err)
 	uint8_t guest_mac[6], mac[6];
 	int ret;
 
-	cvq_reset(&net->store);
+	cvq_reset(&net->ctrl.store);
 	if (!virtio_has(net->path.features, VIRTIO_NET_F_MAC))
 		return 0;
 	ret = net->vdpa->ops->get_config(net->vdpa, 0, mac, sizeof(mac), err);
 	if (ret < 0)
 		return ret;
 	if (virtio_has(net->path.features, VIRTIO_NET_F_CTRL_MAC_ADDR)) {
-		cvq_set_mac(&net->store, mac);
+		cvq_set_mac(&net->ctrl.store, mac);
 		return 0;
 	}
 	net_space_get_mac(&net->space, guest_mac);
@@ -262,11 +262,11 @@ void net_target_default(struct net *net)
 {
 	uint8_t mac[6];
 
-	cvq_reset(&net->target);
+	cvq_reset(&net->ctrl.target);
 	if (virtio_has(net->path.features, VIRTIO_NET_F_MAC) &&
 	    virtio_has(net->path.features, VIRTIO_NET_F_CTRL_MAC_ADDR)) {
 		net_space_get_mac(&net->space, mac);
-		cvq_set_mac(&net->target, mac);
+		cvq_set_mac(&net->ctrl.target, mac);
 	}
 }
 
@@ -352,9 +352,7 @@ void net_take_down(struct net *net)
 		svq_exit(&q->svq);
 		q->svq = (struct svq){ 0 };
 	}
-	net->ctrl.busy = false;
-	net->ctrl.asking = false;
-	net->device_stats = 0;
+	net_ctrl_forget(&net->ctrl);
 	net->started = net->path.live = false;
 	net->passing = false;
 	/* The reset may have taken the mappings from the device but not from vhost: only a new start for both
@@ -379,5 +377,5 @@ void net_settle(struct net *net)
 		log_limited(&net->log_limit, LOG_ERROR, "%s: cannot reset the device: %s", net->name,
 			    err.text);
 	virtio_pci_needs_reset(&net->virtio);
-	net_ctrl_abandon(net);
+	net_ctrl_abandon(&net->ctrl);
 }

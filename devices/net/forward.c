@@ -89,9 +89,9 @@ int net_fill(struct net *net, struct error *err)
 {
 	/* A guest with fewer offloads than the device begins with may have buffers back from
 	 * net_drop_early(), behind the others: not in order, so such a device gets none early. */
-	bool early =
-		!virtio_has(net->path.features, VIRTIO_F_IN_ORDER) ||
-		!cvq_is_set(&net->target, VIRTIO_NET_CTRL_GUEST_OFFLOADS, VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET);
+	bool early = !virtio_has(net->path.features, VIRTIO_F_IN_ORDER) ||
+		     !cvq_is_set(&net->ctrl.target, VIRTIO_NET_CTRL_GUEST_OFFLOADS,
+				 VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET);
 
 	for (unsigned int i = 0; early && !net->passing && i < net->path.n_data; i += 2) {
 		struct net_queue *q = &net->queues[i];
@@ -192,7 +192,8 @@ static int net_queue_take_used(struct net_queue *q)
 
 void net_drop_early(struct net *net)
 {
-	if (!cvq_is_set(&net->store, VIRTIO_NET_CTRL_GUEST_OFFLOADS, VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET) ||
+	if (!cvq_is_set(&net->ctrl.store, VIRTIO_NET_CTRL_GUEST_OFFLOADS,
+			VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET) ||
 	    net->passing)
 		return;
 	for (unsigned int i = 0; i < net->path.n_data; i += 2) {

@@ -190,10 +190,10 @@ static void net_put_warm(struct net *net, struct state_writer *w)
 	state_put_u64(w, "generation", net->generation);
 	state_put_u64(w, "features", net->path.features);
 	state_put_blob(w, "mac", mac, sizeof(mac));
-	if (net->stats.types)
-		state_put_u64(w, "statistics", net->stats.types);
+	if (net->ctrl.stats.types)
+		state_put_u64(w, "statistics", net->ctrl.stats.types);
 	state_begin(w, "cvq");
-	cvq_save(&net->store, w);
+	cvq_save(&net->ctrl.store, w);
 	state_end(w);
 }
 
@@ -206,9 +206,9 @@ static int net_warm_save_call(struct net *net, void *arg)
 {
 	struct net_warm_save *save = arg;
 
-	if (!save->first && net->warm_saved == net->changes)
+	if (!save->first && net->warm_saved == net_changes(net))
 		return 0;
-	net->warm_saved = net->changes;
+	net->warm_saved = net_changes(net);
 	net_put_warm(net, save->w);
 	return 1;
 }
@@ -226,14 +226,14 @@ static int net_pause_call(struct net *net, void *arg)
 
 	/* net_track() came first. */
 	assert(!net->passing || net_path_failed(&net->path));
-	net_ctrl_limit(net, net->patience.still);
+	net_ctrl_limit(&net->ctrl, net->ctrl.patience.still);
 	runs = net_path_runs(&net->path);
 	net->path.open = false;
 	if (!runs)
 		return 0;
-	if (net->ctrl_queue)
-		net_ctrl_drain(net);
-	net_stats_read(net);
+	if (net->ctrl.queue)
+		net_ctrl_drain(&net->ctrl);
+	net_stats_read(&net->ctrl);
 	for (unsigned int i = 0; i < net->path.n_data; i++)
 		net_queue_complete(&net->queues[i]);
 	return 0;
@@ -253,7 +253,8 @@ static int net_save_call(struct net *net, void *arg)
 	state_begin(w, "warm");
 	net_put_warm(net, w);
 	state_end(w);
-	net_stats_save(net, w);
+	if (net->active && !net_path_failed(&net->path))
+		net_stats_save(&net->ctrl, w);
 	state_begin(w, "virtio");
 	virtio_pci_save(&net->virtio, w);
 	state_end(w);
@@ -281,16 +282,16 @@ static int net_resume_call(struct net *net, void *arg)
 	net->path.open = net->active;
 	if (!net->active || net_path_failed(&net->path)) {
 		/* A command may have come when it was not looked at. */
-		if (net->ctrl_queue)
-			net_ctrl_run(net);
+		if (net->ctrl.queue)
+			net_ctrl_run(&net->ctrl);
 		return 0;
 	}
 	if (arrived) {
 		net_attach(net);
 	} else {
 		net_serve_all(net);
-		if (net->ctrl_queue)
-			net_ctrl_rearm(net);
+		if (net->ctrl.queue)
+			net_ctrl_rearm(&net->ctrl);
 	}
 	/* A signal may have been on its way when state was saved. One too many does no harm, but one for each
 	 * queue is work for a guest that has waited long enough. */

@@ -35,8 +35,8 @@ static int net_move(struct net *net, bool pass, struct error *err)
 	if (ret == 0)
 		ret = ops->resume(net->vdpa, err);
 	/* mlx5 stops its control queue at a suspension and does not start it again at the end of it. */
-	if (ret == 0 && net->ctrl_queue)
-		ret = ops->enable_vring(net->vdpa, net->ctrl_queue->device_index, true, err);
+	if (ret == 0 && net->ctrl.queue)
+		ret = ops->enable_vring(net->vdpa, net->ctrl.queue->device_index, true, err);
 	return ret;
 }
 
@@ -66,8 +66,8 @@ static void net_unsuspend(struct net *net)
 	struct error err = { 0 };
 	int ret = net->vdpa->ops->resume(net->vdpa, &err);
 
-	if (ret == 0 && net->ctrl_queue)
-		ret = net->vdpa->ops->enable_vring(net->vdpa, net->ctrl_queue->device_index, true, &err);
+	if (ret == 0 && net->ctrl.queue)
+		ret = net->vdpa->ops->enable_vring(net->vdpa, net->ctrl.queue->device_index, true, &err);
 	if (ret < 0)
 		net_path_fail(&net->path, "cannot go on with the device: %s", err.text);
 }
@@ -157,9 +157,9 @@ int net_leave(struct net *net, uint64_t *still_ns, struct error *err)
 
 	if (!net->passing || net_path_failed(&net->path))
 		return 0;
-	if (net->ctrl_queue)
-		net_ctrl_drain(net);
-	net_stats_read(net);
+	if (net->ctrl.queue)
+		net_ctrl_drain(&net->ctrl);
+	net_stats_read(&net->ctrl);
 	net_close_doorbells(net);
 	start_ns = now_ns();
 	ret = net->vdpa->can_suspend ? net_leave_suspended(net, err) : net_leave_by_reset(net, err);
@@ -244,7 +244,7 @@ static void net_return(struct net *net)
 
 	if (!net_is_idle_enough(net))
 		return;
-	net_stats_read(net);
+	net_stats_read(&net->ctrl);
 	ret = net->vdpa->can_suspend ? net_return_suspended(net, &err) : net_return_by_reset(net, &err);
 	if (ret < 0 && ret != -EAGAIN && !net_path_failed(&net->path))
 		net_stay(net, err.text);
@@ -292,7 +292,7 @@ void net_return_timer(struct loop_timer *timer)
 {
 	struct net *net = container_of(timer, struct net, pass_timer);
 
-	net_ctrl_limit(net, net->patience.call);
+	net_ctrl_limit(&net->ctrl, net->ctrl.patience.call);
 	net_return_now(net);
 	net_settle(net);
 }
@@ -308,7 +308,7 @@ static int net_track_call(struct net *net, void *arg)
 	const struct net_track *track = arg;
 	int ret = 0;
 
-	net_ctrl_limit(net, net->patience.call);
+	net_ctrl_limit(&net->ctrl, net->ctrl.patience.call);
 	net->tracking = track->on;
 	if (track->on) {
 		ret = net_leave(net, track->still_ns, track->err);

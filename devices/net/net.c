@@ -15,7 +15,6 @@
 #define NET_PCI_CLASS 0x020000u /* Ethernet */
 
 _Static_assert(2 * NET_MAX_PAIRS <= CVQ_MAX_QUEUES, "every data queue's coalescing and counters");
-_Static_assert(CVQ_MAX_STATS_COMMAND <= NET_CTRL_ASK_BYTES, "a question of Ferry's own");
 
 void net_show_status(struct net *net)
 {
@@ -55,6 +54,45 @@ static bool net_features_ok(struct virtio_pci *v, uint64_t features)
 	return net_features_consistent(features) == features;
 }
 
+void net_ctrl_kicked(struct loop_source *src, uint32_t events)
+{
+	struct net *net = net_of(container_of(src, struct net_queue, kick));
+
+	if (!loop_take(src->fd))
+		return;
+	net_ctrl_run(&net->ctrl);
+	net_settle(net);
+}
+
+void net_ctrl_called(struct loop_source *src, uint32_t events)
+{
+	struct net *net = net_of(container_of(src, struct net_queue, call));
+
+	if (!loop_take(src->fd) || !net_path_runs(&net->path))
+		return;
+	net_ctrl_complete(&net->ctrl);
+	net_ctrl_run(&net->ctrl);
+	net_settle(net);
+}
+
+void net_ctrl_timed_out(struct loop_timer *timer)
+{
+	struct net *net = container_of(timer, struct net, ctrl.timer);
+
+	net_ctrl_expire(&net->ctrl);
+	net_settle(net);
+}
+
+int net_apply(struct net *net, struct error *err)
+{
+	int ret = net_replay(&net->ctrl, err);
+
+	/* Packets that came before the device steered them are steered anew. */
+	if (ret == 0 && net->ctrl.queue)
+		net_kick_receivers(net);
+	return ret;
+}
+
 struct net_thread_call {
 	struct net *net;
 	int (*fn)(struct net *net, void *arg);
@@ -82,7 +120,7 @@ static int net_driver_ok_call(struct net *net, void *arg)
 	struct error err = { 0 };
 	int ret;
 
-	net_ctrl_limit(net, net->patience.call);
+	net_ctrl_limit(&net->ctrl, net->ctrl.patience.call);
 	net_plan(net, net->virtio.accepted);
 	net->generation++;
 	net->changes++;
@@ -94,7 +132,7 @@ static int net_driver_ok_call(struct net *net, void *arg)
 	if (ret == 0)
 		ret = net_start(net, net->virtio.accepted, net_fill, &err);
 	if (ret == 0)
-		ret = net_ctrl_apply(net, &err);
+		ret = net_apply(net, &err);
 	if (ret < 0) {
 		log_limited(&net->stop_limit, LOG_ERROR, "%s: cannot start the NIC for the guest: %s",
 			    net->name, err.text);
@@ -118,8 +156,8 @@ static int net_reset_call(struct net *net, void *arg)
 	net_announce_stop(net);
 	net_detach(net);
 	net_stop(net);
-	cvq_reset(&net->store);
-	memset(&net->stats, 0, sizeof(net->stats));
+	cvq_reset(&net->ctrl.store);
+	memset(&net->ctrl.stats, 0, sizeof(net->ctrl.stats));
 	net->active = false;
 	net->broken = false;
 	net->path.fault[0] = '\0';
@@ -138,7 +176,7 @@ static void net_reset(struct virtio_pci *v)
 
 static int net_queue_reset_call(struct net *net, void *arg)
 {
-	net_ctrl_limit(net, net->patience.call);
+	net_ctrl_limit(&net->ctrl, net->ctrl.patience.call);
 	net_reset_ring(net, *(unsigned int *)arg);
 	return 0;
 }
@@ -262,10 +300,7 @@ static int net_lay_out(struct net *net, struct error *err)
 	net_window_end_data(w);
 	if (i < net->n_slots)
 		net_place_queue(net, i);
-	net->ctrl.cmd_offset = net_window_reserve(w, NET_CTRL_CMD_BYTES);
-	net->ctrl.ack_offset = net_window_reserve(w, NET_CTRL_ACK_BYTES);
-	net->ctrl.reply_offset = net_window_reserve(w, NET_CTRL_REPLY_BYTES);
-	net->ctrl.ask_offset = net_window_reserve(w, NET_CTRL_ASK_BYTES + NET_CTRL_REPLY_BYTES);
+	net_ctrl_reserve(&net->ctrl, w);
 	return net_window_init(w, net->path.memory, err);
 }
 
@@ -345,7 +380,12 @@ static struct net *net_alloc(struct vm *vm, struct vdpa *vdpa, unsigned int inde
 		return NULL;
 	net->vm = vm;
 	net->vdpa = vdpa;
-	net->patience = net_patience;
+	net->ctrl.path = &net->path;
+	net->ctrl.space = &net->space;
+	net->ctrl.nic = net->name;
+	net->ctrl.device = vdpa->name;
+	net->ctrl.patience = net_patience;
+	net->ctrl.stop_fd = vm->stop_fd;
 	net->path = (struct net_path){ .memory = &vm->memory, .virtio = &net->virtio };
 	net->path.window.fd = -1;
 	net->config_call.fd = -1;

@@ -12,13 +12,13 @@
 #ifndef FERRY_DEVICES_NET_NET_PRIV_H
 #define FERRY_DEVICES_NET_NET_PRIV_H
 
-#include "devices/net/config_space.h"
-#include "devices/net/cvq/replay.h"
+#include "devices/net/ctrl.h"
 #include "devices/net/cvq/state.h"
 #include "devices/net/features.h"
 #include "devices/net/mac.h"
 #include "devices/net/net.h"
-#include "devices/net/queue.h"
+#include "devices/net/replay.h"
+#include "devices/net/stats.h"
 #include "devices/virtio/pci.h"
 #include "vmm/loop_timer.h"
 
@@ -29,54 +29,6 @@
 /* Receive buffers that surely take the longest packet: no buffer that drivers use for such packets is under 1
  * KiB. */
 #define NET_ENOUGH_BUFFERS 64u
-
-/* Room in the window for commands: the longest one and some more, then an ack for each of a batch. */
-#define NET_CTRL_CMD_BYTES align_up(CVQ_MAX_COMMAND + KIB(16), PAGE_SIZE)
-#define NET_CTRL_ACK_BYTES PAGE_SIZE
-#define NET_CTRL_BATCH_MAX 512u
-/* The answer to the guest's command; and a question of Ferry's own with its answer. */
-#define NET_CTRL_REPLY_BYTES align_up(CVQ_MAX_REPLY, PAGE_SIZE)
-#define NET_CTRL_ASK_BYTES   PAGE_SIZE
-
-/* How long a device may take for one answer that can be done without: what it does not say is guessed. */
-#define NET_CTRL_ASK_MS 1000
-/* How long a replay looks for answers before it asks for a call: about what one takes to come. */
-#define NET_CTRL_LOOK_NS 100000
-
-/* The control queue's tokens: commands of a batch count from 0, the guest's is alone. */
-#define NET_CTRL_TOKEN_ASK UINT64_MAX
-
-/*
- * How long a device may take for all that one call asks of it, however many commands that are and whenever it
- * answers each: somebody waits for the NIC's thread meanwhile. In milliseconds.
- */
-struct net_patience {
-	unsigned int call;  /* a vCPU in a register write, or a migration's begin or end under the guest */
-	unsigned int still; /* pause(): the guest stands still for it */
-	unsigned int warm;  /* warm_load(): nobody waits but a source whose guest runs */
-	unsigned int load;  /* load(): a source whose guest stands still */
-};
-
-extern const struct net_patience net_patience;
-
-struct net_ctrl {
-	bool busy; /* a guest's command is at the device */
-	bool pass; /* and its answer is the guest's: CVQ_PASS */
-	/* Its chain. No other is popped while it is there, so that the segments stay. */
-	struct vring_chain chain;
-	uint64_t end_ns; /* of the device's time for the call in hand: net_ctrl_limit() */
-	bool asking; /* the device owes an answer to Ferry's own question, whether or not it is waited for */
-	/* The one copy of it that is checked, sent and recorded: the device could write to the one in the
-	 * window. */
-	uint8_t cmd[CVQ_MAX_COMMAND];
-	uint32_t cmd_len;
-	uint8_t reply[CVQ_MAX_REPLY]; /* likewise */
-	struct loop_timer timer;
-	uint64_t cmd_offset; /* in the window: room for commands */
-	uint64_t ack_offset; /* acks of a batch, one byte each */
-	uint64_t reply_offset;
-	uint64_t ask_offset;
-};
 
 struct net_announce {
 	uint64_t offset; /* of the frame in the window */
@@ -91,8 +43,7 @@ struct net {
 	char name[16];
 	struct vm *vm;
 	struct vdpa *vdpa;
-	struct loop loop; /* the NIC's thread */
-	struct net_patience patience;
+	struct loop loop;         /* the NIC's thread */
 	struct net_path path;     /* what the queues share */
 	bool mapped;              /* what stays mapped, see net_map() */
 	bool window_mapped;       /* and what the guest's rings must not reach */
@@ -127,25 +78,24 @@ struct net {
 	bool broken;              /* the device or the driver broke the rules; until the driver's reset */
 	uint64_t device_features; /* and with the device */
 	uint64_t generation;      /* counts activations: state of another one cannot be reached by commands */
-	uint64_t changes;         /* of anything that warm_save tells */
-	uint64_t warm_saved;      /* @changes when it was last told */
+	uint64_t changes;         /* of what warm_save tells, beside those of the control plane */
+	uint64_t warm_saved;      /* net_changes() when it was last told */
 
 	/* Which of the slots exist depends on negotiated features, and so does the control queue's index:
 	 * net_plan(). */
-	struct net_queue *ctrl_queue; /* NULL if there is none */
 	struct net_queue queues[2 * NET_MAX_PAIRS + 1];
 	struct net_ctrl ctrl;
 	struct net_announce announce;
 
-	struct cvq_limits limits;
-	struct cvq_store store;  /* what the device has accepted */
-	struct cvq_store target; /* what it is to be brought to: net_ctrl_apply() */
-	struct cvq_stats stats;
-	uint64_t device_stats; /* types that the device counts; 0: not asked yet */
 	struct log_limit log_limit;
-	struct log_limit replay_limit; /* each start of the device */
-	struct log_limit stop_limit;   /* why the NIC stopped is not lost behind what the guest did before */
+	struct log_limit stop_limit; /* why the NIC stopped is not lost behind what the guest did before */
 };
+
+/* Changes of anything that warm_save tells. */
+static inline uint64_t net_changes(const struct net *net)
+{
+	return net->changes + net->ctrl.changes;
+}
 
 static inline struct net *net_of(const struct net_queue *q)
 {
@@ -173,8 +123,8 @@ int __must_check net_check_reach(const struct net *net, struct error *err);
 /* Gives the device a queue's ring, its shadow or the guest's own, and enables it. */
 int __must_check net_set_queue(struct net *net, struct net_queue *q, struct error *err);
 /*
- * Device to DRIVER_OK on shadow rings with @features; net->store is what such a device has by itself. @fill
- * gives it receive buffers before that, so that it never meets a ring without any: net_fill(), or
+ * Device to DRIVER_OK on shadow rings with @features; net->ctrl.store is what such a device has by itself.
+ * @fill gives it receive buffers before that, so that it never meets a ring without any: net_fill(), or
  * net_scratch_post() where the guest has not arrived. Kicks come after DRIVER_OK ("Driver Requirements:
  * Device Initialization").
  */
@@ -185,7 +135,7 @@ int __must_check net_reset_device(struct net *net, struct error *err);
 /* Resets the device, and takes down what was made for it. The second alone: where it has been reset. */
 void net_stop(struct net *net);
 void net_take_down(struct net *net);
-/* net->target for a driver that has just begun: all defaults. */
+/* net->ctrl.target for a driver that has just begun: all defaults. */
 void net_target_default(struct net *net);
 /* Every queue that exists with the negotiated features, data queues first; NULL: there is no such one. */
 struct net_queue *net_nth_queue(struct net *net, unsigned int n);
@@ -283,60 +233,12 @@ void net_kick_receivers(struct net *net);
 /* Holds every chain that is in flight according to a loaded state, to be given to this host's device. */
 void net_queue_hold_in_flight(struct net_queue *q);
 
-/* ctrl.c. */
+/* net.c: events of the control queue. */
 void net_ctrl_kicked(struct loop_source *src, uint32_t events);
 void net_ctrl_called(struct loop_source *src, uint32_t events);
 void net_ctrl_timed_out(struct loop_timer *timer);
-void net_ctrl_run(struct net *net);
-void net_ctrl_complete(struct net *net);
-/* Waits for the command that is at the device, if any, and completes it. */
-void net_ctrl_drain(struct net *net);
-/* Gives a command that is still at the device its full time again. */
-void net_ctrl_rearm(struct net *net);
-/* Takes the command that is at the device, if any, back from it: the NIC is broken. */
-void net_ctrl_abandon(struct net *net);
-
-/* A command's place in the window, and that of its answer with its length. */
-struct net_ctrl_place {
-	uint64_t cmd, reply;
-	uint32_t reply_len;
-};
-/* 0 or -ENOSPC. Not visible to the device before net_ctrl_publish(). */
-int __must_check net_ctrl_post(struct net *net, const uint8_t *cmd, uint32_t len, struct net_ctrl_place place,
-			       uint64_t token);
-void net_ctrl_publish(struct net *net);
-/* As svq_get_used(), without late answers to Ferry's own questions. */
-int __must_check net_ctrl_get_used(struct net *net, struct svq_used *used);
-/* Gives the device @ms milliseconds for everything that the call in hand asks of it, and so bounds the waits
- * for it. Called at the beginning of every call that asks the device something. */
-void net_ctrl_limit(struct net *net, unsigned int ms);
-/* Waits for the device's call on the control queue, until @end_ns or the end of the call's time: 0,
- * -ETIMEDOUT, or -ECANCELED where the process is to end. */
-int __must_check net_ctrl_wait(struct net *net, uint64_t end_ns);
-
-/*
- * replay.c. Brings the device from net->store to net->target, as many commands in flight as the ring
- * takes; then they are equal. Names the command that was refused. Blocks the NIC's thread, for as long as
- * net_ctrl_limit() allows: nothing of the guest's is served meanwhile.
- */
-int __must_check net_ctrl_apply(struct net *net, struct error *err);
-/*
- * Asks the device something of Ferry's own, @len bytes at @cmd, and waits until @end_ns. Its answer of up
- * to @max bytes, ack first, is in net->ctrl.reply then, and its length in @reply_len. Not while a guest's
- * command is at the device.
- */
-int __must_check net_ctrl_ask(struct net *net, const uint8_t *cmd, uint32_t len, uint32_t max,
-			      uint64_t end_ns, uint32_t *reply_len, struct error *err);
-
-/* stats.c. Reads the counters that the guest knows of, before the device that has counted is let go. */
-void net_stats_read(struct net *net);
-/* The device has been started again for the same driver: no counter that the guest knows of goes back. */
-void net_stats_go_on(struct net *net);
-/* Whether this device counts what the guest has been told of. */
-int __must_check net_stats_check(struct net *net, struct error *err);
-void net_stats_save(struct net *net, struct state_writer *w);
-/* Asks the device what it counts from, as far as the guest knows of it: its counters go on from there. */
-int __must_check net_stats_rebase(struct net *net, uint64_t end_ns, struct error *err);
+/* Brings the device to net->ctrl.target: net_replay(), and what data queues make of it. */
+int __must_check net_apply(struct net *net, struct error *err);
 
 /* scratch.c. */
 uint64_t net_scratch_bytes(void); /* in the window, for each receive queue */

@@ -99,7 +99,7 @@ void net_pass_vector(struct net *net, unsigned int guest_index)
 		net->passing && !net_path_failed(&net->path) ? net_guest_queue(net, guest_index) : NULL;
 	struct error err = { 0 };
 
-	if (!q || q == net->ctrl_queue)
+	if (!q || q == net->ctrl.queue)
 		return;
 	if (net->vdpa->ops->set_vring_call(net->vdpa, q->device_index, net_pass_call(q), &err) < 0)
 		net_path_fail(&net->path, "the device does not take another interrupt for queue %u: %s",

@@ -49,8 +49,8 @@ void net_take_ring(struct net *net, struct net_queue *q, struct net_ring *ring)
 	q->vring = ring->vring;
 	q->held = ring->held;
 	*ring = (struct net_ring){ 0 };
-	if (q != net->ctrl_queue)
-		net->limits.queue_disabled[q->guest_index] = !q->held;
+	if (q != net->ctrl.queue)
+		net->ctrl.limits.queue_disabled[q->guest_index] = !q->held;
 }
 
 /* Where its driver has put it now. */
@@ -77,7 +77,7 @@ int net_find_rings(struct net *net, struct error *err)
 
 void net_attach_ring(struct net *net, struct net_queue *q)
 {
-	if (!q->held || (net->passing && q != net->ctrl_queue))
+	if (!q->held || (net->passing && q != net->ctrl.queue))
 		return;
 	q->attached = loop_add(&net->loop, &q->kick, NET_QUEUE_EVENTS) == 0;
 	if (!q->attached)
@@ -176,13 +176,13 @@ int net_start_again(struct net *net, bool pass, struct error *err)
 		if (net->queues[i].held)
 			net_queue_hold_in_flight(&net->queues[i]);
 	}
-	net->target = net->store;
+	net->ctrl.target = net->ctrl.store;
 	ret = net_start(net, net->path.features, net_fill, err);
 	if (ret == 0)
-		ret = net_ctrl_apply(net, err);
+		ret = net_apply(net, err);
 	if (ret == 0) {
 		net_drop_early(net);
-		net_stats_go_on(net);
+		net_stats_go_on(&net->ctrl);
 	}
 	return ret;
 }
@@ -219,20 +219,20 @@ void net_reset_ring(struct net *net, unsigned int guest_index)
 	if (net_path_runs(&net->path) && net_leave(net, NULL, &err) < 0)
 		net_path_fail(&net->path, "cannot take queue %u back from the device: %s", guest_index,
 			      err.text);
-	if (net_path_runs(&net->path) && net->ctrl_queue)
-		net_ctrl_drain(net);
-	if (net_path_runs(&net->path) && q != net->ctrl_queue)
+	if (net_path_runs(&net->path) && net->ctrl.queue)
+		net_ctrl_drain(&net->ctrl);
+	if (net_path_runs(&net->path) && q != net->ctrl.queue)
 		net_queue_complete(q);
 	net_detach_ring(net, q);
 	if (!net_path_runs(&net->path))
 		return;
-	if (q != net->ctrl_queue) {
-		net->limits.queue_disabled[guest_index] = true;
+	if (q != net->ctrl.queue) {
+		net->ctrl.limits.queue_disabled[guest_index] = true;
 		/* Before the replay: a ring that is enabled again follows the others. */
-		cvq_reset_queue(&net->store, guest_index);
+		cvq_reset_queue(&net->ctrl.store, guest_index);
 		net->changes++;
 	}
-	net_stats_read(net);
+	net_stats_read(&net->ctrl);
 	if (net_restart(net, false, &err) < 0) {
 		net_path_fail(&net->path, "cannot take queue %u back from the device: %s", guest_index,
 			      err.text);
@@ -263,8 +263,8 @@ void net_serve_all(struct net *net)
 		net_queue_complete(&net->queues[i]);
 		net_queue_forward(&net->queues[i]);
 	}
-	if (net->ctrl_queue) {
-		net_ctrl_complete(net);
-		net_ctrl_run(net);
+	if (net->ctrl.queue) {
+		net_ctrl_complete(&net->ctrl);
+		net_ctrl_run(&net->ctrl);
 	}
 }

@@ -1,16 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Ferry's own commands on the control queue: recorded state sent to a device, many at a time, and questions.
- */
-#include "devices/net/net_priv.h"
+/* Recorded state sent to a device, many commands at a time. */
+#include "devices/net/replay.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 
+#include "devices/net/cvq/replay.h"
+
+/* How long a replay looks for answers before it asks for a call: about what a call takes to come. */
+#define NET_CTRL_LOOK_NS 100000
+
 /* The device writes it: one access, one value. */
-static uint8_t net_ctrl_ack(struct net *net, uint32_t n)
+static uint8_t net_ctrl_ack(struct net_ctrl *ctrl, uint32_t n)
 {
-	return *(volatile uint8_t *)(net->path.window.hva + net->ctrl.ack_offset + n);
+	return *(volatile uint8_t *)(ctrl->path->window.hva + ctrl->ack_offset + n);
 }
 
 /*
@@ -38,7 +42,7 @@ static struct net_batch_command *net_batch_at(struct net_batch *batch, uint32_t 
  * Posts as many commands as ring and area take, beginning with the @pending bytes in the place for a guest's
  * command, which has none meanwhile; returns what is pending there then.
  */
-static uint32_t net_batch_post(struct net *net, struct net_batch *batch, struct cvq_replay *replay,
+static uint32_t net_batch_post(struct net_ctrl *ctrl, struct net_batch *batch, struct cvq_replay *replay,
 			       uint32_t pending)
 {
 	if (batch->n_posted == batch->n_retired)
@@ -46,21 +50,21 @@ static uint32_t net_batch_post(struct net *net, struct net_batch *batch, struct 
 	while (pending > 0 && batch->n_posted - batch->n_retired < NET_CTRL_BATCH_MAX &&
 	       batch->end + pending <= NET_CTRL_CMD_BYTES) {
 		uint32_t n = batch->n_posted % NET_CTRL_BATCH_MAX;
-		const struct net_ctrl_place place = { net->ctrl.cmd_offset + batch->end,
-						      net->ctrl.ack_offset + n, 1 };
+		const struct net_ctrl_place place = { ctrl->cmd_offset + batch->end, ctrl->ack_offset + n,
+						      1 };
 
-		if (net_ctrl_post(net, net->ctrl.cmd, pending, place, n) < 0)
+		if (net_ctrl_post(ctrl, ctrl->cmd, pending, place, n) < 0)
 			break;
 		batch->commands[n] = (struct net_batch_command){ .offset = batch->end, .len = pending };
 		batch->n_posted++;
 		batch->end += pending;
-		pending = cvq_replay_next(replay, net->ctrl.cmd);
+		pending = cvq_replay_next(replay, ctrl->cmd);
 	}
 	return pending;
 }
 
 /* Takes out of the batch what has been answered, oldest first. Names the first command that was refused. */
-static void net_batch_retire(struct net *net, struct net_batch *batch, struct error *err)
+static void net_batch_retire(struct net_ctrl *ctrl, struct net_batch *batch, struct error *err)
 {
 	char name[CVQ_NAME_MAX];
 
@@ -69,58 +73,58 @@ static void net_batch_retire(struct net *net, struct net_batch *batch, struct er
 		const struct net_batch_command *c = &batch->commands[n];
 
 		batch->n_used--;
-		if (batch->refused || net_ctrl_ack(net, n) == VIRTIO_NET_OK)
+		if (batch->refused || net_ctrl_ack(ctrl, n) == VIRTIO_NET_OK)
 			continue;
 		batch->refused = true;
-		cvq_describe(net->path.window.hva + net->ctrl.cmd_offset + c->offset, c->len, name);
+		cvq_describe(ctrl->path->window.hva + ctrl->cmd_offset + c->offset, c->len, name);
 		error_add(err, -EIO, "the device refused %s", name);
 	}
 }
 
 /* Takes the answers that are there: how many, or -errno. */
-static int net_batch_take(struct net *net, struct net_batch *batch, struct error *err)
+static int net_batch_take(struct net_ctrl *ctrl, struct net_batch *batch, struct error *err)
 {
 	struct svq_used used;
 	int ret, n = 0;
 
-	while ((ret = net_ctrl_get_used(net, &used)) == 1) {
+	while ((ret = net_ctrl_get_used(ctrl, &used)) == 1) {
 		net_batch_at(batch, (uint32_t)used.token)->used = true;
 		n++;
 	}
 	if (ret < 0)
-		return error_add(err, ret, "control queue: %s", net->ctrl_queue->svq.broken);
+		return error_add(err, ret, "control queue: %s", ctrl->queue->svq.broken);
 	batch->n_used += (uint32_t)n;
 	return n;
 }
 
 /* Looks for answers for a while: a device that gives them at once has more to do for a call than for a
  * command. */
-static int net_batch_look(struct net *net, struct net_batch *batch, struct error *err)
+static int net_batch_look(struct net_ctrl *ctrl, struct net_batch *batch, struct error *err)
 {
 	uint64_t end = now_ns() + NET_CTRL_LOOK_NS;
 	int n;
 
 	do {
-		n = net_batch_take(net, batch, err);
+		n = net_batch_take(ctrl, batch, err);
 	} while (n == 0 && now_ns() < end);
 	return n;
 }
 
 /* Shows the device what was posted and waits for answers: to any of it, or to @n of what it has once it takes
  * its time. */
-static int net_batch_wait(struct net *net, struct net_batch *batch, uint32_t n, struct error *err)
+static int net_batch_wait(struct net_ctrl *ctrl, struct net_batch *batch, uint32_t n, struct error *err)
 {
-	struct svq *svq = &net->ctrl_queue->svq;
+	struct svq *svq = &ctrl->queue->svq;
 	int ret, waited = 0;
 
 	svq_disable_calls(svq);
 	if (svq_publish(svq))
-		net_queue_kick_device(net->ctrl_queue);
-	ret = net_batch_look(net, batch, err);
+		net_queue_kick_device(ctrl->queue);
+	ret = net_batch_look(ctrl, batch, err);
 	if (ret == 0) {
 		if (!svq_enable_calls_after(svq, (uint16_t)n))
-			waited = net_ctrl_wait(net, UINT64_MAX);
-		ret = net_batch_take(net, batch, err);
+			waited = net_ctrl_wait(ctrl, UINT64_MAX);
+		ret = net_batch_take(ctrl, batch, err);
 	}
 	if (ret >= 0 && waited == -ECANCELED)
 		return error_add(err, -ECANCELED, "called off while the device was at its control commands");
@@ -128,10 +132,10 @@ static int net_batch_wait(struct net *net, struct net_batch *batch, uint32_t n, 
 }
 
 /* Sends what @replay has and waits for all answers, also where one of them is a refusal. */
-static int net_batch_run(struct net *net, struct net_batch *batch, struct cvq_replay *replay,
+static int net_batch_run(struct net_ctrl *ctrl, struct net_batch *batch, struct cvq_replay *replay,
 			 struct error *err)
 {
-	uint32_t pending = cvq_replay_next(replay, net->ctrl.cmd);
+	uint32_t pending = cvq_replay_next(replay, ctrl->cmd);
 	uint64_t start_ns = now_ns();
 
 	while (pending > 0 || batch->n_posted != batch->n_retired) {
@@ -140,99 +144,45 @@ static int net_batch_run(struct net *net, struct net_batch *batch, struct cvq_re
 
 		/* Not from the last answer: a device that takes its time for each would have it without end.
 		 */
-		if (now_ns() >= net->ctrl.end_ns)
+		if (now_ns() >= ctrl->end_ns)
 			return error_add(
 				err, -ETIMEDOUT,
 				"the device has answered %u control commands, and not all, in %" PRIu64 " ms",
 				batch->n_retired, (now_ns() - start_ns) / 1000000);
-		pending = net_batch_post(net, batch, replay, pending);
+		pending = net_batch_post(ctrl, batch, replay, pending);
 		n = batch->n_posted - batch->n_retired - batch->n_used;
 		/* The other half keeps the device busy while this one is looked at and replaced. */
 		if (pending > 0)
 			n = (n + 1) / 2;
 		/* With none a late answer to a question has the ring. */
-		ret = net_batch_wait(net, batch, n > 0 ? n : 1, err);
+		ret = net_batch_wait(ctrl, batch, n > 0 ? n : 1, err);
 		if (ret < 0)
 			return ret;
-		net_batch_retire(net, batch, err);
+		net_batch_retire(ctrl, batch, err);
 		if (batch->refused)
 			pending = 0;
 	}
 	return batch->refused ? -EIO : 0;
 }
 
-int net_ctrl_apply(struct net *net, struct error *err)
+int net_replay(struct net_ctrl *ctrl, struct error *err)
 {
 	struct net_batch batch = { 0 };
 	struct cvq_replay replay;
 	uint64_t start = now_ns();
 	int ret;
 
-	if (!net->ctrl_queue)
+	if (!ctrl->queue)
 		return 0;
 	/* net_batch_post() uses the place of one. */
-	assert(!net->ctrl.busy);
-	cvq_replay_init(&replay, &net->store, &net->target);
-	ret = net_batch_run(net, &batch, &replay, err);
+	assert(!ctrl->busy);
+	cvq_replay_init(&replay, &ctrl->store, &ctrl->target);
+	ret = net_batch_run(ctrl, &batch, &replay, err);
 	if (ret < 0)
 		return ret;
 	if (batch.n_posted > 0)
-		log_limited(&net->replay_limit, LOG_INFO, "%s: control commands replayed: %u, in %.1f ms",
-			    net->name, batch.n_posted, (double)(now_ns() - start) / 1e6);
-	/* Packets that came before the device steered them are steered anew. */
-	net_kick_receivers(net);
-	net->store = net->target;
-	return 0;
-}
-
-/* Waits for the answer to Ferry's own question: its length, or -errno. */
-static int net_ctrl_await(struct net *net, uint64_t end_ns)
-{
-	struct svq *svq = &net->ctrl_queue->svq;
-	struct svq_used used;
-
-	for (;;) {
-		int ret;
-
-		svq_disable_calls(svq);
-		ret = svq_get_used(svq, &used);
-		if (ret < 0)
-			return ret;
-		if (ret == 1) {
-			net->ctrl.asking = false;
-			return (int)used.len;
-		}
-		if (svq_enable_calls(svq))
-			continue;
-		ret = net_ctrl_wait(net, end_ns);
-		if (ret < 0)
-			return ret;
-	}
-}
-
-int net_ctrl_ask(struct net *net, const uint8_t *cmd, uint32_t len, uint32_t max, uint64_t end_ns,
-		 uint32_t *reply_len, struct error *err)
-{
-	const struct net_ctrl_place place = { net->ctrl.ask_offset, net->ctrl.ask_offset + NET_CTRL_ASK_BYTES,
-					      max };
-	char name[CVQ_NAME_MAX];
-	int ret;
-
-	assert(!net->ctrl.busy && len <= NET_CTRL_ASK_BYTES && max <= CVQ_MAX_REPLY);
-	cvq_describe(cmd, len, name);
-	/* The room for it may still be written to. */
-	if (net->ctrl.asking)
-		return error_add(err, -EBUSY, "the device has not answered %s yet", name);
-	if (net_ctrl_post(net, cmd, len, place, NET_CTRL_TOKEN_ASK) < 0)
-		return error_add(err, -ENOSPC, "the control queue is full");
-	net->ctrl.asking = true;
-	net_ctrl_publish(net);
-	ret = net_ctrl_await(net, end_ns);
-	if (ret < 0)
-		return error_add(err, ret, "the device did not answer %s: %s", name, strerror(-ret));
-	*reply_len = (uint32_t)ret;
-	memcpy(net->ctrl.reply, net->path.window.hva + place.reply, *reply_len);
-	if (*reply_len == 0 || net->ctrl.reply[0] != VIRTIO_NET_OK)
-		return error_add(err, -EIO, "the device refused %s", name);
+		log_limited(&ctrl->replay_limit, LOG_INFO, "%s: control commands replayed: %u, in %.1f ms",
+			    ctrl->nic, batch.n_posted, (double)(now_ns() - start) / 1e6);
+	ctrl->store = ctrl->target;
 	return 0;
 }

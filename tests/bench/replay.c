@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "devices/net/cvq/replay.h"
 #include "tests/fake/net_guest.h"
 #include "tests/fake/soft.h"
 #include "vmm/config.h"
@@ -27,7 +28,7 @@ static void remember(struct net *net, struct cvq_store *store, uint8_t class, ui
 	cmd[1] = command;
 	memcpy(cmd + 2, data, len);
 	len += 2;
-	verdict = cvq_check(&net->limits, cmd, &len, &err);
+	verdict = cvq_check(&net->ctrl.limits, cmd, &len, &err);
 	if (verdict != CVQ_FORWARD)
 		log_error("class %u command %u: %s", class, command, err.text);
 	assert(verdict == CVQ_FORWARD);
@@ -105,11 +106,11 @@ static int run(struct net *net, void *arg)
 		uint64_t start;
 		int ret;
 
-		net->store = b->empty;
-		net->target = b->full;
-		net_ctrl_limit(net, net->patience.call);
+		net->ctrl.store = b->empty;
+		net->ctrl.target = b->full;
+		net_ctrl_limit(&net->ctrl, net->ctrl.patience.call);
 		start = now_ns();
-		ret = net_ctrl_apply(net, &err);
+		ret = net_replay(&net->ctrl, &err);
 		b->ns[i] = now_ns() - start;
 		if (ret < 0)
 			log_error("%s", err.text);

@@ -88,10 +88,10 @@ static void *call_without_answers(void *arg)
 
 static int add_vlan(struct net *net, void *arg)
 {
-	net->target = net->store;
-	net->target.vlans[0] ^= 1u << 5;
-	net_ctrl_limit(net, net->patience.call);
-	return net_ctrl_apply(net, arg);
+	net->ctrl.target = net->ctrl.store;
+	net->ctrl.target.vlans[0] ^= 1u << 5;
+	net_ctrl_limit(&net->ctrl, net->ctrl.patience.call);
+	return net_replay(&net->ctrl, arg);
 }
 
 /* One that calls, again and again, and answers nothing: the NIC's thread and whoever waits for it, be it a
@@ -109,7 +109,7 @@ static void test_calls_without_answers(void **state)
 	c.queue = fake_vdpa_ctrl_index(f->va);
 	fake_vdpa_unlock(f->va);
 	assert_int_equal(pthread_create(&thread, NULL, call_without_answers, &c), 0);
-	f->a->net->patience.call = SHORT_MS;
+	f->a->net->ctrl.patience.call = SHORT_MS;
 	assert_int_equal(net_call(f->a->net, add_vlan, &err), -ETIMEDOUT);
 	assert_non_null(strstr(err.text, "the device has answered 0 control commands, and not all"));
 	c.stop = true;
@@ -143,13 +143,13 @@ static void a_slow_device_does_not_hold_a_register_write(void **state)
 
 	start(f);
 	set_vlans(f->a);
-	f->a->net->patience.call = SHORT_MS;
+	f->a->net->ctrl.patience.call = SHORT_MS;
 	set_slow(f->va, true);
 	net_guest_reset_queue(f->a, 0);
 	assert_in_range(commands(f->va), 0, N_VLANS - 1);
 	assert_int_equal(net_guest_status(f->a), BROKEN);
 	set_slow(f->va, false);
-	f->a->net->patience = net_patience;
+	f->a->net->ctrl.patience = net_patience;
 	assert_works(f);
 }
 
@@ -165,12 +165,12 @@ static void a_silent_device_does_not_hold_driver_ok(void **state)
 	f->va->config[5] = f->va->spec.mac[5] = 9;
 	f->va->faults.hold = true;
 	fake_vdpa_unlock(f->va);
-	f->a->net->patience.call = SHORT_MS;
+	f->a->net->ctrl.patience.call = SHORT_MS;
 	assert_int_equal(net_guest_start(f->a, ALL), BROKEN);
 	fake_vdpa_lock(f->va);
 	f->va->faults.hold = false;
 	fake_vdpa_unlock(f->va);
-	f->a->net->patience = net_patience;
+	f->a->net->ctrl.patience = net_patience;
 	assert_works(f);
 }
 
@@ -187,8 +187,8 @@ static void a_slow_device_does_not_hold_a_migration(void **state)
 		if (arrives)
 			warm(f);
 		set_vlans(f->a);
-		f->b->net->patience.warm = arrives ? 3600000 : SHORT_MS;
-		f->b->net->patience.load = arrives ? SHORT_MS : 3600000;
+		f->b->net->ctrl.patience.warm = arrives ? 3600000 : SHORT_MS;
+		f->b->net->ctrl.patience.load = arrives ? SHORT_MS : 3600000;
 		set_slow(f->vb, true);
 		if (arrives) {
 			net_device_ops.pause(device_of(f->a));
@@ -214,7 +214,7 @@ static void *stop_while_it_waits(void *arg)
 		held = f->va->n_held > 0;
 		fake_vdpa_unlock(f->va);
 	}
-	loop_signal(f->a->vm->stop_fd);
+	loop_signal(f->a->net->ctrl.stop_fd);
 	return NULL;
 }
 
@@ -229,14 +229,14 @@ static void a_wait_ends_with_the_process(void **state)
 	fake_vdpa_lock(f->va);
 	f->va->faults.hold = true;
 	fake_vdpa_unlock(f->va);
-	f->a->net->patience.call = 3600000;
-	f->a->vm->stop_fd = eventfd(0, EFD_CLOEXEC);
+	f->a->net->ctrl.patience.call = 3600000;
+	f->a->net->ctrl.stop_fd = eventfd(0, EFD_CLOEXEC);
 	assert_int_equal(pthread_create(&thread, NULL, stop_while_it_waits, f), 0);
 	assert_int_equal(net_call(f->a->net, add_vlan, &err), -ECANCELED);
 	assert_non_null(strstr(err.text, "called off"));
 	pthread_join(thread, NULL);
-	close(f->a->vm->stop_fd);
-	f->a->vm->stop_fd = -1;
+	close(f->a->net->ctrl.stop_fd);
+	f->a->net->ctrl.stop_fd = -1;
 }
 
 static void test_used_length(void **state)

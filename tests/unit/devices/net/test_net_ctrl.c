@@ -3,6 +3,8 @@
  * answer. */
 #include "tests/unit/devices/net/net_fixture.h"
 
+#include "devices/net/cvq/replay.h"
+
 /* One of every family and command, legal for the default device with two pairs. */
 static const uint8_t mac_table[] = { 1, 0, 0, 0,    2, 0, 0, 0, 0, 9,    2, 0, 0,
 				     0, 1, 0, 0x5e, 0, 0, 1, 1, 0, 0x5e, 0, 0, 2 };
@@ -51,7 +53,7 @@ static void assert_recorded(struct fixture *f)
 	fake_vdpa_lock(f->va);
 	model_nic_init(fresh, fake_vdpa_default.mac, f->va->features & (BIT(1) | BIT(7) | BIT(8)));
 	fake_vdpa_unlock(f->va);
-	cvq_replay_init(&replay, none, &f->a->net->store);
+	cvq_replay_init(&replay, none, &f->a->net->ctrl.store);
 	while ((len = cvq_replay_next(&replay, cmd)) > 0)
 		assert_int_equal(model_nic_command(fresh, cmd, len), VIRTIO_NET_OK);
 	fake_vdpa_lock(f->va);

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The control plane of a NIC: the shadow control queue towards the device, the guest's command that is there,
+ * and the record of what the device has accepted. ctrl.c serves the guest's commands, replay.c brings the
+ * device to a recorded state, stats.c carries its counters; this file has their common way to the device and
+ * back.
+ *
+ * Everything here runs on the NIC's thread, and nothing of it ends the NIC: where the device or the driver
+ * breaks the rules, net_path_fail() says so and the owner of the event or call settles it.
+ */
+#ifndef FERRY_DEVICES_NET_CTRL_PORT_H
+#define FERRY_DEVICES_NET_CTRL_PORT_H
+
+#include "devices/net/config_space.h"
+#include "devices/net/cvq/cvq.h"
+#include "devices/net/queue.h"
+#include "vmm/loop_timer.h"
+
+/* How many of Ferry's own commands may be at the device: an ack of one byte each, in one page. */
+#define NET_CTRL_BATCH_MAX 512u
+/* Room in the window for commands: the longest one, and as much again as keeps a device busy. */
+#define NET_CTRL_CMD_BYTES align_up(CVQ_MAX_COMMAND + KIB(16), PAGE_SIZE)
+
+/* How long a device may take for one answer that can be done without, in milliseconds: what it does not say
+ * is guessed. */
+#define NET_CTRL_ASK_MS 1000
+
+/*
+ * How long a device may take for all that one call asks of it, however many commands that are and whenever it
+ * answers each: somebody waits for the NIC's thread meanwhile. In milliseconds.
+ */
+struct net_patience {
+	unsigned int call;  /* a vCPU in a register write, or a migration's begin or end under the guest */
+	unsigned int still; /* pause(): the guest stands still for it */
+	unsigned int warm;  /* warm_load(): nobody waits but a source whose guest runs */
+	unsigned int load;  /* load(): a source whose guest stands still */
+};
+
+extern const struct net_patience net_patience;
+
+struct net_ctrl {
+	struct net_path *path;
+	struct net_queue *queue; /* NULL while the driver has none */
+	struct net_space *space;
+	const char *nic, *device; /* names, for messages */
+	struct net_patience patience;
+	int stop_fd;     /* readable when the process is to end; -1: there is none */
+	uint64_t end_ns; /* of the device's time for the call in hand: net_ctrl_limit() */
+
+	bool busy; /* a guest's command is at the device */
+	bool pass; /* and its answer is the guest's: CVQ_PASS */
+	/* Its chain. No other is popped while it is there, so that the segments stay. */
+	struct vring_chain chain;
+	/* The one copy of it that is checked, sent and recorded: the device could write to the one in the
+	 * window. The same holds for the answer. */
+	uint8_t cmd[CVQ_MAX_COMMAND];
+	uint32_t cmd_len;
+	uint8_t reply[CVQ_MAX_REPLY];
+	struct loop_timer timer; /* the guest's command has until then */
+
+	bool asking; /* the device owes an answer to Ferry's own question, whether or not it is waited for */
+	/* Places in the window: commands; acks of a batch, one byte each; the answer to the guest's command;
+	 * a question of Ferry's own with its answer behind it. */
+	uint64_t cmd_offset, ack_offset, reply_offset, ask_offset;
+
+	struct cvq_limits limits;
+	struct cvq_store store;  /* what the device has accepted */
+	struct cvq_store target; /* what net_replay() is to bring it to */
+	struct cvq_stats stats;
+	uint64_t device_stats; /* types of statistics that the device counts; 0: not asked yet */
+	uint64_t changes; /* of the record and of statistics' types, counted for those who tell of them */
+	struct log_limit log_limit;
+	struct log_limit replay_limit; /* each start of the device */
+};
+
+/* Reserves the places in the window, before it is made. */
+void net_ctrl_reserve(struct net_ctrl *ctrl, struct net_window *window);
+
+/* A command's place in the window, and that of its answer with its length. */
+struct net_ctrl_place {
+	uint64_t cmd, reply;
+	uint32_t reply_len;
+};
+
+/* Puts a command into the shadow ring: 0 or -ENOSPC. Not visible to the device before net_ctrl_publish(). A
+ * batch counts its @token from 0, the guest's command has 0 too: the two are never at the device together. */
+int __must_check net_ctrl_post(struct net_ctrl *ctrl, const uint8_t *cmd, uint32_t len,
+			       struct net_ctrl_place place, uint64_t token);
+void net_ctrl_publish(struct net_ctrl *ctrl);
+
+/* As svq_get_used(), without late answers to Ferry's own questions. */
+int __must_check net_ctrl_get_used(struct net_ctrl *ctrl, struct svq_used *used);
+
+/* Gives the device @ms milliseconds for everything that the call in hand asks of it, and so bounds the waits
+ * for it. Comes at the beginning of every call that asks the device something. */
+void net_ctrl_limit(struct net_ctrl *ctrl, unsigned int ms);
+
+/* Waits for the device's call on the control queue, until @end_ns or the end of the call's time: 0,
+ * -ETIMEDOUT, or -ECANCELED where the process is to end. */
+int __must_check net_ctrl_wait(struct net_ctrl *ctrl, uint64_t end_ns);
+
+/*
+ * Asks the device something of Ferry's own, @len bytes at @cmd, and waits until @end_ns. Its answer, ack
+ * first and as long as cvq_reply_len() says, is in ctrl->reply then, and its length in @reply_len. Not while
+ * a guest's command is at the device.
+ */
+int __must_check net_ctrl_ask(struct net_ctrl *ctrl, const uint8_t *cmd, uint32_t len, uint64_t end_ns,
+			      uint32_t *reply_len, struct error *err);
+
+#endif
