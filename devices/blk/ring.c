@@ -4,20 +4,12 @@
 
 #include <errno.h>
 
+#include "devices/virtio/pci_ring.h"
+
 int blk_ring_find(const struct blk_ring *r, uint64_t features, const struct virtio_pci_place *place,
 		  struct vring *vring, struct error *err)
 {
-	struct vring_setup setup = {
-		.size = (uint16_t)place->size,
-		.desc = place->desc,
-		.avail = place->driver,
-		.used = place->device,
-		.event_idx = virtio_has(features, VIRTIO_RING_F_EVENT_IDX),
-		.indirect = virtio_has(features, VIRTIO_RING_F_INDIRECT_DESC),
-	};
-	int ret = vring_init(vring, r->io.memory, &setup);
-
-	return ret < 0 ? error_add(err, ret, "the driver's ring is not in guest memory, or misaligned") : 0;
+	return virtio_pci_find_ring(vring, r->io.memory, 0, place, features, err);
 }
 
 void blk_ring_set(struct blk_ring *r, uint64_t features, const struct vring *vring)

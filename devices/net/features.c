@@ -104,8 +104,7 @@ uint64_t net_features_offer(const struct vdpa *vdpa, unsigned int n_pairs)
 /* Whether what is in flight in rings of such a kind can be carried. */
 static bool net_rings_fit(const uint16_t *sizes, unsigned int n, uint64_t features)
 {
-	struct vring_setup setup = { .packed = virtio_has(features, VIRTIO_F_RING_PACKED),
-				     .in_order = virtio_has(features, VIRTIO_F_IN_ORDER) };
+	struct vring_setup setup = vring_setup_of(features);
 	uint64_t bytes = 0;
 
 	for (unsigned int i = 0; i < n; i++) {

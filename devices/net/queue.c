@@ -5,32 +5,21 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "devices/virtio/pci_ring.h"
 #include "devices/virtio/vring_handover.h"
 
 int net_find_ring(const struct net *net, uint64_t features, unsigned int guest_index,
 		  const struct virtio_pci_place *place, struct net_ring *ring, struct error *err)
 {
-	struct vring_setup setup = {
-		.size = (uint16_t)place->size,
-		.desc = place->desc,
-		.avail = place->driver,
-		.used = place->device,
-		.event_idx = virtio_has(features, VIRTIO_RING_F_EVENT_IDX),
-		.indirect = virtio_has(features, VIRTIO_RING_F_INDIRECT_DESC),
-		.packed = virtio_has(features, VIRTIO_F_RING_PACKED),
-		.in_order = virtio_has(features, VIRTIO_F_IN_ORDER),
-	};
 	int ret;
 
 	*ring = (struct net_ring){ 0 };
 	if (!place->enabled)
 		return 0;
-	ret = vring_init(&ring->vring, net->path.memory, &setup);
+	ret = virtio_pci_find_ring(&ring->vring, net->path.memory, guest_index, place, features, err);
 	if (ret < 0)
-		return error_add(err, ret,
-				 "queue %u: the driver's ring is not in guest memory, or misaligned",
-				 guest_index);
-	ring->held = calloc(setup.size, sizeof(*ring->held));
+		return ret;
+	ring->held = calloc(place->size, sizeof(*ring->held));
 	if (ring->held)
 		return 0;
 	vring_exit(&ring->vring);

@@ -12,6 +12,17 @@
 
 #include "devices/virtio/vring_core.h"
 
+/* Returns what a driver's @features say about its rings. Size and addresses are the caller's to fill in. */
+static inline struct vring_setup vring_setup_of(uint64_t features)
+{
+	return (struct vring_setup){
+		.event_idx = virtio_has(features, VIRTIO_RING_F_EVENT_IDX),
+		.indirect = virtio_has(features, VIRTIO_RING_F_INDIRECT_DESC),
+		.packed = virtio_has(features, VIRTIO_F_RING_PACKED),
+		.in_order = virtio_has(features, VIRTIO_F_IN_ORDER),
+	};
+}
+
 /*
  * Checks @setup (from the guest, or from a migration stream), finds the ring in guest memory, and starts at
  * index 0 with nothing in flight. -EINVAL, -EFAULT, -ENOMEM; on error nothing is left behind. vring_exit()

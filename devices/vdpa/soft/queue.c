@@ -15,16 +15,14 @@ void soft_queue_init(struct soft_queue *q, unsigned int index, struct soft_alarm
 int soft_queue_start(struct soft_queue *q, struct loop *loop, struct memory *mem, uint64_t features,
 		     void (*kicked)(struct loop_source *src, uint32_t events))
 {
-	const struct vring_setup setup = {
-		.size = q->setup.size,
-		.desc = q->setup.desc,
-		.avail = q->setup.avail,
-		.used = q->setup.used,
-		.event_idx = virtio_has(features, VIRTIO_RING_F_EVENT_IDX),
-		.indirect = virtio_has(features, VIRTIO_RING_F_INDIRECT_DESC),
-	};
-	int ret = vring_init(&q->vring, mem, &setup);
+	struct vring_setup setup = vring_setup_of(features);
+	int ret;
 
+	setup.size = q->setup.size;
+	setup.desc = q->setup.desc;
+	setup.avail = q->setup.avail;
+	setup.used = q->setup.used;
+	ret = vring_init(&q->vring, mem, &setup);
 	if (ret < 0)
 		return ret;
 	vring_start_at(&q->vring, q->setup.base);

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* virtio over PCI: from the registers of a queue to its ring. */
+#include "devices/virtio/pci_ring.h"
+
+int virtio_pci_find_ring(struct vring *vr, struct memory *mem, unsigned int index,
+			 const struct virtio_pci_place *place, uint64_t features, struct error *err)
+{
+	struct vring_setup setup = vring_setup_of(features);
+	int ret;
+
+	setup.size = (uint16_t)place->size;
+	setup.desc = place->desc;
+	setup.avail = place->driver;
+	setup.used = place->device;
+	ret = vring_init(vr, mem, &setup);
+	if (ret == -ENOMEM)
+		return error_add(err, ret, "queue %u: out of memory", index);
+	return ret < 0 ? error_add(err, ret,
+				   "queue %u: the driver's ring is not in guest memory, or misaligned", index)
+		       : 0;
+}
