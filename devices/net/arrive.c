@@ -1,12 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* A NIC's state as it comes to a destination: all of it is read and checked before any of it reaches the
  * device, the transport or a ring. */
-#include "devices/net/net_priv.h"
+#include "devices/net/arrive.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
 #include "devices/net/cvq/replay.h"
+#include "devices/net/cvq/state.h"
+#include "devices/net/life.h"
+#include "devices/net/features.h"
+#include "devices/net/mac.h"
+#include "devices/net/serve.h"
+#include "devices/net/start.h"
+#include "devices/net/stats.h"
 #include "devices/virtio/pci_state.h"
 
 /* The warm state: comes ahead of the guest, again and again, and once more with it. */
@@ -61,8 +68,8 @@ static int net_read_warm(struct net *net, struct net_warm *warm, struct state_no
 	    state_get_bytes(node, "mac", warm->mac, sizeof(warm->mac)) < 0 ||
 	    state_child(&cvq, node, "cvq") < 0)
 		return -EINVAL;
-	if (net_features_check(net->name, "uses", warm->features, net->offered, net->vdpa->name, node->err) <
-	    0)
+	if (net_features_check(net->name, "uses", warm->features, net->offered, net->backend.vdpa->name,
+			       node->err) < 0)
 		return -ENOTSUP;
 	if (net_features_consistent(warm->features) != warm->features)
 		return error_add(node->err, -EINVAL, "%s: features 0x%llx do not hold together", net->name,
@@ -70,7 +77,8 @@ static int net_read_warm(struct net *net, struct net_warm *warm, struct state_no
 	if (net_mac_check(net->name, "MAC address", warm->mac, net->offered, node->err) < 0)
 		return -EINVAL;
 	if (net_path_failed(&net->path))
-		return error_add(node->err, -EIO, "%s: %s has stopped working", net->name, net->vdpa->name);
+		return error_add(node->err, -EIO, "%s: %s has stopped working", net->name,
+				 net->backend.vdpa->name);
 	limits = net_limits(net, warm->features);
 	if (net_read_stats_types(net, warm, &limits, node) < 0 || cvq_load(&warm->store, &limits, &cvq) < 0 ||
 	    state_finish(&cvq) < 0)
@@ -126,7 +134,7 @@ static int net_read_rings(struct net *net, struct net_arrival *a, struct state_n
 		struct net_ring *ring = &a->rings[i < n_data ? i : net->n_slots - 1];
 		struct state_node child;
 
-		ret = net_find_ring(net, features, i, &a->virtio.queues[i], ring, node->err);
+		ret = net_ring_find(&net->path, features, i, &a->virtio.queues[i], ring, node->err);
 		if (ret < 0 || !ring->held)
 			continue;
 		ret = state_child_indexed(&child, node, "ring", i);
@@ -161,36 +169,30 @@ static int net_read_arrival(struct net *net, struct net_arrival *a, struct state
 /* A device with other features, or for a driver that has begun anew, cannot be reached by commands. */
 static int net_warm_start(struct net *net, const struct net_warm *warm, struct error *err)
 {
-	if (net->started && warm->generation == net->generation && warm->features == net->path.features)
+	int ret;
+
+	if (net->phase == NET_PHASE_WARM && warm->generation == net->generation &&
+	    warm->features == net->path.features)
 		return 0;
-	net_stop(net);
+	net_end(net);
 	net_plan(net, warm->features);
 	net->generation = warm->generation;
-	return net_start(net, warm->features, net_scratch_post, err);
+	ret = net_start(net, NET_RINGS_SHADOW, net_fill_scratch, err);
+	if (ret == 0)
+		net_step(net, NET_STEP_WARM);
+	return ret;
 }
 
-/* Whether the device is there and well: nothing may have been asked of it for a while, and the guest comes.
- */
-static int net_check_alive(struct net *net, struct error *err)
-{
-	uint8_t status = 0;
-	int ret = net->vdpa->ops->get_status(net->vdpa, &status, err);
+/* How a state comes: ahead of the guest, or with it. */
+enum net_coming { NET_COMES_AHEAD, NET_COMES_WITH_GUEST };
 
-	if (ret < 0)
-		return ret;
-	if ((status & VIRTIO_CONFIG_S_NEEDS_RESET) || !(status & VIRTIO_CONFIG_S_DRIVER_OK))
-		return error_add(err, -EIO, "the device has stopped (status 0x%x)", status);
-	return 0;
-}
-
-/* @arrives: with the guest, not ahead of it. */
-static int net_apply_warm(struct net *net, const struct net_warm *warm, bool arrives, struct error *err)
+static int net_apply_warm(struct net *net, const struct net_warm *warm, enum net_coming coming,
+			  struct error *err)
 {
 	int ret;
 
-	net->active = warm->active;
 	if (!warm->active) {
-		net_stop(net);
+		net_end(net);
 		return 0;
 	}
 	net->ctrl.stats.types = warm->stats_types;
@@ -199,13 +201,14 @@ static int net_apply_warm(struct net *net, const struct net_warm *warm, bool arr
 	if (ret < 0)
 		return ret;
 	net->ctrl.target = warm->store;
-	if (net->shared_switch && !arrives)
+	if (net->shared_switch && coming == NET_COMES_AHEAD)
 		cvq_hold_back(&net->ctrl.target, &net->ctrl.store);
 	ret = net_apply(net, err);
 	if (ret == 0)
 		ret = net_stats_check(&net->ctrl, err);
-	if (ret == 0 && arrives)
-		ret = net_check_alive(net, err);
+	/* Nothing may have been asked of the device for a while, and the guest comes. */
+	if (ret == 0 && coming == NET_COMES_WITH_GUEST)
+		ret = net_backend_check_alive(&net->backend, err);
 	return ret;
 }
 
@@ -214,18 +217,21 @@ static void net_take_rings(struct net *net, struct net_arrival *a)
 	struct net_queue *q;
 
 	for (unsigned int i = 0; (q = net_nth_queue(net, i)); i++) {
-		net_take_ring(net, q, &a->rings[q - net->queues]);
+		net_queue_take_ring(q, &a->rings[q - net->queues]);
 		/* The control queue takes what is in flight from its ring by itself. */
-		if (q->held && q != net->ctrl.queue)
+		if (q == net->ctrl.queue)
+			continue;
+		net->ctrl.limits.queue_disabled[q->guest_index] = !q->held;
+		if (q->held)
 			net_queue_hold_in_flight(q);
 	}
 }
 
 static int net_apply_arrival(struct net *net, struct net_arrival *a, struct error *err)
 {
-	int ret = net_apply_warm(net, &a->warm, true, err);
+	int ret = net_apply_warm(net, &a->warm, NET_COMES_WITH_GUEST, err);
 
-	if (ret == 0 && net->active) {
+	if (ret == 0 && a->warm.active) {
 		net->ctrl.stats = a->stats;
 		ret = net_stats_rebase(&net->ctrl, UINT64_MAX, err);
 	}
@@ -233,15 +239,13 @@ static int net_apply_arrival(struct net *net, struct net_arrival *a, struct erro
 		return ret;
 	virtio_pci_set(&net->virtio, &a->virtio);
 	net->space.announcing = a->announcing;
-	if (net->active) {
+	if (a->warm.active) {
 		net_take_rings(net, a);
+		net_step(net, NET_STEP_ARRIVE);
 	} else if (a->virtio.status & VIRTIO_CONFIG_S_DRIVER_OK) {
-		/* As it was at the source: the driver has been told already. */
-		net->active = net->broken = true;
+		/* A driver that has been asked for a reset at the source, and has not made it yet. */
 		net_path_fail(&net->path, "stopped before the guest came here");
-	} else {
-		net->broken = false;
-		net->path.fault[0] = '\0';
+		net_step(net, NET_STEP_BREAK);
 	}
 	return 0;
 }
@@ -251,13 +255,13 @@ static int net_apply_arrival(struct net *net, struct net_arrival *a, struct erro
 /* Adds what the device says against the guest, with the device's name. */
 static int net_refuse_arrival(struct net *net, int ret, const struct error *reason, struct error *err)
 {
-	return ret < 0 ? error_add(err, ret, "%s (%s): %s", net->name, net->vdpa->name, reason->text) : ret;
+	return ret < 0 ? error_add(err, ret, "%s (%s): %s", net->name, net->backend.vdpa->name, reason->text)
+		       : ret;
 }
 
-static int net_warm_load_call(struct net *net, void *arg)
+int net_arrive_warm(struct net *net, struct state_node *node)
 {
 	struct net_warm *warm = calloc(1, sizeof(*warm));
-	struct state_node *node = arg;
 	struct error reason = { 0 };
 	int ret;
 
@@ -266,20 +270,15 @@ static int net_warm_load_call(struct net *net, void *arg)
 	net_ctrl_limit(&net->ctrl, net->ctrl.patience.warm);
 	ret = net_read_warm(net, warm, node);
 	if (ret == 0)
-		ret = net_refuse_arrival(net, net_apply_warm(net, warm, false, &reason), &reason, node->err);
+		ret = net_refuse_arrival(net, net_apply_warm(net, warm, NET_COMES_AHEAD, &reason), &reason,
+					 node->err);
 	free(warm);
 	return ret;
 }
 
-int net_warm_load(struct device *dev, struct state_node *node)
-{
-	return net_call(container_of(dev, struct net, device), net_warm_load_call, node);
-}
-
-static int net_load_call(struct net *net, void *arg)
+int net_arrive(struct net *net, struct state_node *node)
 {
 	struct net_arrival *a = calloc(1, sizeof(*a));
-	struct state_node *node = arg;
 	struct error reason = { 0 };
 	int ret;
 
@@ -290,12 +289,7 @@ static int net_load_call(struct net *net, void *arg)
 	if (ret == 0)
 		ret = net_refuse_arrival(net, net_apply_arrival(net, a, &reason), &reason, node->err);
 	for (unsigned int i = 0; i < ARRAY_SIZE(a->rings); i++)
-		net_drop_ring(&a->rings[i]);
+		net_ring_drop(&a->rings[i]);
 	free(a);
 	return ret;
-}
-
-int net_load(struct device *dev, struct state_node *node)
-{
-	return net_call(container_of(dev, struct net, device), net_load_call, node);
 }

@@ -1,21 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The data queues: chains from the guest's ring into the shadow ring and back, in batches, at most one kick
- * and one interrupt for each. */
-#include "devices/net/net_priv.h"
+/* A packet's way: chains from the guest's ring into the shadow ring and back. */
+#include "devices/net/forward.h"
 
 #include <assert.h>
 #include <errno.h>
 
+#include "devices/net/announce.h"
+#include "devices/net/scratch.h"
+
 /* Chains that one queue may move before the others have their turn. */
 #define NET_BUDGET 256u
-
-void net_kick_receivers(struct net *net)
-{
-	if (net->passing)
-		return;
-	for (unsigned int i = 0; i < net->path.n_data; i += 2)
-		net_queue_kick_device(&net->queues[i]);
-}
 
 /* Gives a chain to the device: 0, -ENOSPC when the shadow ring has no room now. */
 static int net_queue_submit(struct net_queue *q, const struct vring_chain *chain)
@@ -71,47 +65,16 @@ static int net_queue_take(struct net_queue *q)
 	return 1;
 }
 
-void net_queue_publish(struct net_queue *q)
+void net_queue_fill(struct net_queue *q)
 {
-	unsigned int n_had = svq_n_visible(&q->svq);
+	/* Chains without segments take no room in the shadow ring, and a guest can add them for ever. */
+	unsigned int left = q->held ? q->vring.setup.size : 0;
 
-	if (!svq_publish(&q->svq))
-		return;
-	/* A device that wants to be told of a ring which has run low may have a packet of any queue for it.
-	 */
-	if (net_is_rx(q) && n_had < NET_ENOUGH_BUFFERS)
-		net_kick_receivers(net_of(q));
-	else
-		net_queue_kick_device(q);
-}
-
-int net_fill(struct net *net, struct error *err)
-{
-	/* A guest with fewer offloads than the device begins with may have buffers back from
-	 * net_drop_early(), behind the others: not in order, so such a device gets none early. */
-	bool early = !virtio_has(net->path.features, VIRTIO_F_IN_ORDER) ||
-		     !cvq_is_set(&net->ctrl.target, VIRTIO_NET_CTRL_GUEST_OFFLOADS,
-				 VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET);
-
-	for (unsigned int i = 0; early && !net->passing && i < net->path.n_data; i += 2) {
-		struct net_queue *q = &net->queues[i];
-		unsigned int left = q->held ? q->vring.setup.size : 0;
-
-		/* Chains without segments take no room in the shadow ring, and a guest can add them for ever.
-		 */
-		if (left > 0 && net_queue_submit_held(q) == 0) {
-			while (left > 0 && net_queue_take(q) == 1)
-				left--;
-		}
-		net_queue_publish(q);
+	if (left > 0 && net_queue_submit_held(q) == 0) {
+		while (left > 0 && net_queue_take(q) == 1)
+			left--;
 	}
-	return 0;
-}
-
-static void net_queue_publish_used(struct net_queue *q)
-{
-	if (vring_publish(&q->vring))
-		virtio_pci_notify_queue(q->path->virtio, q->guest_index);
+	net_queue_publish(q);
 }
 
 /*
@@ -150,28 +113,25 @@ void net_queue_forward(struct net_queue *q)
 	net_queue_publish_used(q);
 }
 
-static void net_queue_used(struct net_queue *q, const struct svq_used *used)
+/* The device has used a chain of the guest's: NET_OWNER_GUEST. */
+static void net_guest_used(struct net_queue *q, const struct svq_used *used)
 {
-	uint32_t n = (uint32_t)used->token;
+	uint16_t head = (uint16_t)used->token;
 
-	switch ((enum net_owner)(used->token >> 32)) {
-	case NET_OWNER_GUEST:
-		for (uint16_t i = 0; i < used->n_written; i++)
-			memory_mark_dirty(q->path->memory, used->written[i].addr, used->written[i].len);
-		if (!net_scratch_passes(q)) {
-			q->held[q->n_held++] = (uint16_t)n;
-			break;
-		}
-		vring_push(&q->vring, (uint16_t)n, used->len);
-		break;
-	case NET_OWNER_SCRATCH:
-		net_scratch_used(q, n, used->len);
-		break;
-	case NET_OWNER_ANNOUNCE:
-		net_announce_used(net_of(q));
-		break;
-	}
+	for (uint16_t i = 0; i < used->n_written; i++)
+		memory_mark_dirty(q->path->memory, used->written[i].addr, used->written[i].len);
+	if (net_scratch_passes(q))
+		vring_push(&q->vring, head, used->len);
+	else
+		q->held[q->n_held++] = head;
 }
+
+/* Who takes an element that completes. */
+static void (*const net_owners[])(struct net_queue *q, const struct svq_used *used) = {
+	[NET_OWNER_GUEST] = net_guest_used,
+	[NET_OWNER_SCRATCH] = net_scratch_used,
+	[NET_OWNER_ANNOUNCE] = net_announce_used,
+};
 
 /* Takes what the device has used: how much, or -EINVAL. */
 static int net_queue_take_used(struct net_queue *q)
@@ -180,7 +140,7 @@ static int net_queue_take_used(struct net_queue *q)
 	int ret, n = 0;
 
 	while ((ret = svq_get_used(&q->svq, &used)) == 1) {
-		net_queue_used(q, &used);
+		net_owners[used.token >> 32](q, &used);
 		if (net_path_failed(q->path))
 			return -EINVAL;
 		n++;
@@ -190,20 +150,12 @@ static int net_queue_take_used(struct net_queue *q)
 	return ret < 0 ? ret : n;
 }
 
-void net_drop_early(struct net *net)
+void net_queue_take_back(struct net_queue *q)
 {
-	if (!cvq_is_set(&net->ctrl.store, VIRTIO_NET_CTRL_GUEST_OFFLOADS,
-			VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET) ||
-	    net->passing)
+	q->scratch.to_drop = q->svq.n_in_flight;
+	if (q->held && net_queue_take_used(q) < 0)
 		return;
-	for (unsigned int i = 0; i < net->path.n_data; i += 2) {
-		struct net_queue *q = &net->queues[i];
-
-		q->scratch.to_drop = q->svq.n_in_flight;
-		if (q->held && net_queue_take_used(q) < 0)
-			return;
-		q->scratch.to_drop = 0;
-	}
+	q->scratch.to_drop = 0;
 }
 
 /* As with kicks: a call is asked for when there was nothing left after the guest was told of the rest. */
@@ -226,31 +178,9 @@ void net_queue_complete(struct net_queue *q)
 		net_queue_forward(q);
 }
 
-void net_queue_kicked(struct loop_source *src, uint32_t events)
+void net_queue_forget(struct net_queue *q)
 {
-	struct net_queue *q = container_of(src, struct net_queue, kick);
-
-	net_queue_forward(q);
-	net_settle(net_of(q));
-}
-
-void net_queue_called(struct loop_source *src, uint32_t events)
-{
-	struct net_queue *q = container_of(src, struct net_queue, call);
-
-	/* A queue without a vector. */
-	if (net_of(q)->passing)
-		virtio_pci_notify_queue(q->path->virtio, q->guest_index);
-	/* While paused for a migration the guest's rings are still: what completes now is taken in when they
-	 * go on, or never. */
-	if (net_path_runs(q->path) || !q->held)
-		net_queue_complete(q);
-	net_settle(net_of(q));
-}
-
-void net_queue_hold_in_flight(struct net_queue *q)
-{
-	for (int head = vring_next_in_flight(&q->vring, -1); head >= 0;
-	     head = vring_next_in_flight(&q->vring, head))
-		q->held[q->n_held++] = (uint16_t)head;
+	net_scratch_stop(q);
+	svq_exit(&q->svq);
+	q->announced = false;
 }

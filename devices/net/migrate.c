@@ -1,12 +1,24 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The NIC's part in a migration: what a destination must match, what a source sends ahead while the guest
- * runs, and with it; net/arrive.c has what a destination does with that. */
-#include "devices/net/net_priv.h"
+ * runs, and with it; arrive.c has what a destination does with that. */
+#include "devices/net/migrate.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 
+#include "devices/net/arrive.h"
+#include "devices/net/ctrl.h"
+#include "devices/net/cvq/state.h"
+#include "devices/net/fault.h"
+#include "devices/net/forward.h"
+#include "devices/net/life.h"
+#include "devices/net/mode.h"
+#include "devices/net/features.h"
+#include "devices/net/mac.h"
+#include "devices/net/serve.h"
+#include "devices/net/stats.h"
+#include "devices/virtio/pci.h"
 #include "devices/virtio/pci_state.h"
 
 static int net_describe_call(struct net *net, void *arg)
@@ -19,7 +31,7 @@ static int net_describe_call(struct net *net, void *arg)
 	state_put_u32(w, "queue-pairs", net->max_pairs);
 	state_put_blob(w, "queue-sizes", sizes, 2 * net->virtio.n_queues);
 	state_put_u64(w, "offered", net->offered);
-	state_put_u64(w, "negotiated", net->active ? net->path.features : 0);
+	state_put_u64(w, "negotiated", net->phase != NET_PHASE_OFF ? net->path.features : 0);
 	state_put_blob(w, "provisioned-mac", net->space.provisioned_mac, 6);
 	state_put_blob(w, "config", net->space.bytes, NET_CONFIG_LEN);
 	return 0;
@@ -92,13 +104,13 @@ static int net_check_offered(struct net *net, const struct net_description *d, u
 	uint64_t ctrl_vq = d->offered & VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ);
 	uint64_t unused = d->offered & ~(d->negotiated | ctrl_vq);
 	struct error withdrawn = { 0 };
-	int ret = net_features_check(net->name, "uses", d->negotiated, offered, net->vdpa->name, err);
+	int ret = net_features_check(net->name, "uses", d->negotiated, offered, net->backend.vdpa->name, err);
 
 	if (net_features_check(net->name, "has been shown", ctrl_vq & ~d->negotiated, offered,
-			       net->vdpa->name, err) < 0)
+			       net->backend.vdpa->name, err) < 0)
 		ret = -ENOTSUP;
 	if (ret == 0 && net_features_check(net->name, "has been shown but does not use", unused, offered,
-					   net->vdpa->name, &withdrawn) < 0)
+					   net->backend.vdpa->name, &withdrawn) < 0)
 		log_limited(&net->log_limit, LOG_INFO, "%s", withdrawn.text);
 	return ret;
 }
@@ -107,7 +119,7 @@ static int net_check_offered(struct net *net, const struct net_description *d, u
  * however many it had. One reason for all queues: with many of them there would be no room for others. */
 static int net_check_sizes(struct net *net, const struct net_description *d, struct error *err)
 {
-	const char *advice = net->vdpa->advice.ring;
+	const char *advice = net->backend.vdpa->advice.ring;
 	unsigned int first = 0, n = 0;
 	char others[32] = "";
 
@@ -120,7 +132,7 @@ static int net_check_sizes(struct net *net, const struct net_description *d, str
 	if (n > 1)
 		snprintf(others, sizeof(others), ", and %u like it", n - 1);
 	return error_add(err, -ENOTSUP, "%s: queue %u has up to %u entries, %s takes %u%s%s%s%s", net->name,
-			 first, get_le16(d->sizes + 2 * first), net->vdpa->name,
+			 first, get_le16(d->sizes + 2 * first), net->backend.vdpa->name,
 			 net->queues[first].device_size, others, advice ? " (" : "", advice ? advice : "",
 			 advice ? ")" : "");
 }
@@ -134,11 +146,11 @@ static int net_check_queues(struct net *net, const struct net_description *d, st
 
 	if (d->n_pairs > net->device_max_pairs)
 		ret = error_add(err, -ENOTSUP, "%s: the guest's NIC has %u queue pairs, %s has %u (%s)",
-				net->name, d->n_pairs, net->vdpa->name, net->device_max_pairs,
-				net->vdpa->advice.pairs);
+				net->name, d->n_pairs, net->backend.vdpa->name, net->device_max_pairs,
+				net->backend.vdpa->advice.pairs);
 	if (virtio_has(d->negotiated, VIRTIO_NET_F_MTU) && here != there)
 		ret = error_add(err, -ENOTSUP, "%s: the guest's MTU is %u, %s has %u (%s)", net->name, there,
-				net->vdpa->name, here, net->vdpa->advice.mtu);
+				net->backend.vdpa->name, here, net->backend.vdpa->advice.mtu);
 	return ret;
 }
 
@@ -157,7 +169,7 @@ static int net_accept_call(struct net *net, void *arg)
 	ret = net_check_offered(net, &d, offered, node->err);
 	if (net_check_queues(net, &d, node->err) < 0)
 		ret = -ENOTSUP;
-	if (net_check_reach(net, node->err) < 0)
+	if (net_backend_check_reach(&net->backend, node->err) < 0)
 		ret = -ERANGE;
 	if (ret < 0)
 		return ret;
@@ -179,12 +191,43 @@ static int net_accept(struct device *dev, struct state_node *node)
 	return net_call(container_of(dev, struct net, device), net_accept_call, node);
 }
 
+struct net_track {
+	bool on;
+	uint64_t *still_ns;
+	struct error *err;
+};
+
+static int net_track_call(struct net *net, void *arg)
+{
+	const struct net_track *track = arg;
+	int ret = 0;
+
+	net_ctrl_limit(&net->ctrl, net->ctrl.patience.call);
+	if (track->on)
+		ret = net_leave(net, track->still_ns, track->err);
+	if (track->on && ret == 0)
+		net->pins |= NET_PIN_MIGRATION;
+	else
+		net->pins &= ~(unsigned int)NET_PIN_MIGRATION;
+	if (!track->on)
+		net_return_at_once(net);
+	return ret;
+}
+
+static int net_track(struct device *dev, bool on, uint64_t *still_ns, struct error *err)
+{
+	struct net_track track = { on, still_ns, err };
+
+	return net_call(container_of(dev, struct net, device), net_track_call, &track);
+}
+
 static void net_put_warm(struct net *net, struct state_writer *w)
 {
+	bool active = net->phase != NET_PHASE_OFF && net->phase != NET_PHASE_BROKEN;
 	uint8_t mac[6];
 
-	state_put_u32(w, "active", net->active && !net_path_failed(&net->path));
-	if (!net->active || net_path_failed(&net->path))
+	state_put_u32(w, "active", active);
+	if (!active)
 		return;
 	net_space_get_mac(&net->space, mac);
 	state_put_u64(w, "generation", net->generation);
@@ -213,6 +256,26 @@ static int net_warm_save_call(struct net *net, void *arg)
 	return 1;
 }
 
+static int net_warm_load_call(struct net *net, void *arg)
+{
+	return net_arrive_warm(net, arg);
+}
+
+static int net_warm_load(struct device *dev, struct state_node *node)
+{
+	return net_call(container_of(dev, struct net, device), net_warm_load_call, node);
+}
+
+static int net_load_call(struct net *net, void *arg)
+{
+	return net_arrive(net, arg);
+}
+
+static int net_load(struct device *dev, struct state_node *node)
+{
+	return net_call(container_of(dev, struct net, device), net_load_call, node);
+}
+
 static int net_warm_save(struct device *dev, struct state_writer *w, bool first)
 {
 	struct net_warm_save save = { .w = w, .first = first };
@@ -222,15 +285,12 @@ static int net_warm_save(struct device *dev, struct state_writer *w, bool first)
 
 static int net_pause_call(struct net *net, void *arg)
 {
-	bool runs;
-
-	/* net_track() came first. */
-	assert(!net->passing || net_path_failed(&net->path));
 	net_ctrl_limit(&net->ctrl, net->ctrl.patience.still);
-	runs = net_path_runs(&net->path);
 	net->path.open = false;
-	if (!runs)
+	if (net->phase == NET_PHASE_OFF || net->phase == NET_PHASE_BROKEN)
 		return 0;
+	/* Not from passthrough: net_track() came first. */
+	net_step(net, NET_STEP_PAUSE);
 	if (net->ctrl.queue)
 		net_ctrl_drain(&net->ctrl);
 	net_stats_read(&net->ctrl);
@@ -253,7 +313,7 @@ static int net_save_call(struct net *net, void *arg)
 	state_begin(w, "warm");
 	net_put_warm(net, w);
 	state_end(w);
-	if (net->active && !net_path_failed(&net->path))
+	if (net->phase != NET_PHASE_OFF && net->phase != NET_PHASE_BROKEN)
 		net_stats_save(&net->ctrl, w);
 	state_begin(w, "virtio");
 	virtio_pci_save(&net->virtio, w);
@@ -261,7 +321,7 @@ static int net_save_call(struct net *net, void *arg)
 	for (unsigned int i = 0; i < net->n_slots; i++) {
 		struct net_queue *q = &net->queues[i];
 
-		if (!q->held || net_path_failed(&net->path))
+		if (!q->held || net->phase == NET_PHASE_BROKEN)
 			continue;
 		state_begin_indexed(w, "ring", q->guest_index);
 		vring_save(&q->vring, w);
@@ -275,17 +335,38 @@ static void net_save(struct device *dev, struct state_writer *w)
 	net_call(container_of(dev, struct net, device), net_save_call, w);
 }
 
+/* Tells the network where the guest is now, and asks the guest to do so itself if it can. */
+static void net_tell_network(struct net *net)
+{
+	uint8_t mac[6];
+
+	if (net_path_failed(&net->path))
+		return;
+	if (virtio_has(net->path.features, VIRTIO_NET_F_MAC)) {
+		net_space_get_mac(&net->space, mac);
+		net_announce_start(&net->announce, mac);
+	}
+	if (virtio_has(net->path.features, VIRTIO_NET_F_GUEST_ANNOUNCE)) {
+		net->space.announcing = true;
+		net->changes++;
+		net_show_status(net);
+	}
+}
+
 static int net_resume_call(struct net *net, void *arg)
 {
 	bool arrived = *(bool *)arg;
 
-	net->path.open = net->active;
-	if (!net->active || net_path_failed(&net->path)) {
+	if (net->phase == NET_PHASE_OFF)
+		return 0;
+	net->path.open = true;
+	if (net->phase == NET_PHASE_BROKEN) {
 		/* A command may have come when it was not looked at. */
 		if (net->ctrl.queue)
 			net_ctrl_run(&net->ctrl);
 		return 0;
 	}
+	net_step(net, NET_STEP_RESUME);
 	if (arrived) {
 		net_attach(net);
 	} else {
@@ -303,7 +384,7 @@ static int net_resume_call(struct net *net, void *arg)
 	}
 	if (arrived) {
 		virtio_pci_notify_config(&net->virtio);
-		net_announce_start(net);
+		net_tell_network(net);
 		net_return_later(net);
 	}
 	return 0;
@@ -316,9 +397,7 @@ static void net_resume(struct device *dev, bool arrived)
 
 static int net_release_call(struct net *net, void *arg)
 {
-	net_announce_stop(net);
-	net_detach(net);
-	net_stop(net);
+	net_end(net);
 	return 0;
 }
 

@@ -1,9 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* From the guest's own rings to shadow rings and back, under a running guest. */
-#include "devices/net/net_priv.h"
+/* From the guest's own rings to shadow rings and back. */
+#include "devices/net/mode.h"
 
 #include <errno.h>
-#include <unistd.h>
+
+#include "devices/net/ctrl.h"
+#include "devices/net/forward.h"
+#include "devices/net/passthrough.h"
+#include "devices/net/serve.h"
+#include "devices/net/start.h"
+#include "devices/net/stats.h"
 
 #include "devices/virtio/vring_handover.h"
 
@@ -11,64 +17,90 @@
 #define NET_RETURN_FIRST_MS 100u
 #define NET_RETURN_MAX_MS   10000u
 
+bool net_can_pass(const struct net *net)
+{
+	if (net->pins || net_pass_misfit(net->backend.vdpa, net->path.features))
+		return false;
+	for (unsigned int i = 0; i < net->path.n_data; i++) {
+		if (!net->queues[i].held)
+			return false;
+	}
+	return true;
+}
+
+void net_pass_go(struct net *net)
+{
+	for (unsigned int i = 0; i < net->path.n_data; i++) {
+		struct net_queue *q = &net->queues[i];
+		struct error err = { 0 };
+		int ret = net_pass_open_doorbell(net->backend.vdpa, q, &err);
+
+		/* Without one the guest's kicks go through KVM and an eventfd, which is no error. */
+		if (ret < 0 && ret != -ENOTSUP)
+			log_limited(&net->log_limit, LOG_WARN, "%s: queue %u without a doorbell: %s",
+				    net->name, q->guest_index, err.text);
+		loop_signal(q->kick.fd);
+	}
+}
+
+static int net_resume_device(struct net *net, struct error *err)
+{
+	return net_backend_resume(&net->backend, net->ctrl.queue ? (int)net->ctrl.queue->device_index : -1,
+				  err);
+}
+
 /* The data queues of a suspended device to the other kind of rings, and on. On an error only a reset helps.
  */
-static int net_move(struct net *net, bool pass, struct error *err)
+static int net_move(struct net *net, enum net_rings rings, struct error *err)
 {
-	const struct vdpa_ops *ops = net->vdpa->ops;
+	struct net_backend *b = &net->backend;
 	int ret = 0;
 
-	net->passing = pass;
 	for (unsigned int i = 0; ret == 0 && i < net->path.n_data; i++) {
-		net_scratch_stop(&net->queues[i]);
-		svq_exit(&net->queues[i].svq);
+		net_queue_forget(&net->queues[i]);
 		/* The simulator reads addresses when a queue is enabled that was not. */
-		ret = ops->enable_vring(net->vdpa, net->queues[i].device_index, false, err);
+		ret = b->vdpa->ops->enable_vring(b->vdpa, net->queues[i].device_index, false, err);
 	}
 	/* The window is there before rings are in it, and gone before the guest's can name it. */
-	if (ret == 0 && !pass)
-		ret = net_map(net, err);
+	if (ret == 0 && rings == NET_RINGS_SHADOW)
+		ret = net_backend_map(b, NET_MAP_WINDOW, err);
 	for (unsigned int i = 0; ret == 0 && i < net->path.n_data; i++)
-		ret = net_set_queue(net, &net->queues[i], err);
+		ret = net_set_queue(net, &net->queues[i], rings, err);
 	if (ret == 0)
-		ret = pass ? net_map(net, err) : net_fill(net, err);
+		ret = rings == NET_RINGS_GUEST ? net_backend_map(b, NET_MAP_MEMORY, err) : net_fill(net, err);
 	if (ret == 0)
-		ret = ops->resume(net->vdpa, err);
-	/* mlx5 stops its control queue at a suspension and does not start it again at the end of it. */
-	if (ret == 0 && net->ctrl.queue)
-		ret = ops->enable_vring(net->vdpa, net->ctrl.queue->device_index, true, err);
+		ret = net_resume_device(net, err);
+	if (ret == 0)
+		net_step(net, net_rings_step(rings));
 	return ret;
 }
 
 /* The other way: from the beginning. The rings are at rest. */
-static int net_move_by_reset(struct net *net, bool pass, struct error *err)
+static int net_move_by_reset(struct net *net, enum net_rings rings, struct error *err)
 {
-	int ret = net_reset_device(net, err);
+	int ret = net_backend_reset(&net->backend, err);
 
-	return ret < 0 ? ret : net_start_again(net, pass, err);
+	return ret < 0 ? ret : net_start_again(net, rings, err);
 }
 
-static int net_move_either_way(struct net *net, bool pass, struct error *err)
+static int net_move_either_way(struct net *net, enum net_rings rings, struct error *err)
 {
 	struct error why = { 0 };
 
-	if (net_move(net, pass, &why) == 0)
+	if (net_move(net, rings, &why) == 0)
 		return 0;
 	log_limited(&net->log_limit, LOG_INFO,
 		    "%s: starting the device anew, for it does not change rings while suspended: %s",
 		    net->name, why.text);
-	return net_move_by_reset(net, pass, err);
+	return net_move_by_reset(net, rings, err);
 }
 
 /* A device that was suspended for nothing. */
 static void net_unsuspend(struct net *net)
 {
 	struct error err = { 0 };
-	int ret = net->vdpa->ops->resume(net->vdpa, &err);
 
-	if (ret == 0 && net->ctrl.queue)
-		ret = net->vdpa->ops->enable_vring(net->vdpa, net->ctrl.queue->device_index, true, &err);
-	if (ret < 0)
+	if (net_resume_device(net, &err) < 0)
 		net_path_fail(&net->path, "cannot go on with the device: %s", err.text);
 }
 
@@ -81,7 +113,8 @@ static int net_take_bases(struct net *net, struct error *err)
 	for (unsigned int i = 0; i < net->path.n_data; i++) {
 		struct net_queue *q = &net->queues[i];
 		uint16_t used = vring_guest_used(&q->vring);
-		int ret = net->vdpa->ops->get_vring_base(net->vdpa, q->device_index, &bases[i], err);
+		int ret = net->backend.vdpa->ops->get_vring_base(net->backend.vdpa, q->device_index,
+								 &bases[i], err);
 
 		if (ret < 0)
 			return ret;
@@ -90,7 +123,7 @@ static int net_take_bases(struct net *net, struct error *err)
 				err, -EBUSY,
 				"%s: suspended, the device has taken %u buffers of queue %u that it has "
 				"not used: which, it does not tell",
-				net->vdpa->name, (uint16_t)(bases[i] - used), i);
+				net->backend.vdpa->name, (uint16_t)(bases[i] - used), i);
 	}
 	for (unsigned int i = 0; i < net->path.n_data; i++)
 		vring_start_at(&net->queues[i].vring, bases[i]);
@@ -99,7 +132,7 @@ static int net_take_bases(struct net *net, struct error *err)
 
 static int net_leave_suspended(struct net *net, struct error *err)
 {
-	int ret = net->vdpa->ops->suspend(net->vdpa, err);
+	int ret = net_backend_suspend(&net->backend, err);
 
 	if (ret < 0)
 		return ret;
@@ -108,7 +141,7 @@ static int net_leave_suspended(struct net *net, struct error *err)
 		net_unsuspend(net);
 		return ret;
 	}
-	ret = net_move_either_way(net, false, err);
+	ret = net_move_either_way(net, NET_RINGS_SHADOW, err);
 	if (ret < 0)
 		net_path_fail(&net->path, "cannot go over to shadow rings: %s", err->text);
 	return ret;
@@ -122,7 +155,7 @@ static int net_check_order(struct net *net, struct error *err)
 				err, -EBUSY,
 				"%s: the device does not use the buffers of queue %u in order, and cannot be "
 				"suspended: what it has cannot be told",
-				net->vdpa->name, i);
+				net->backend.vdpa->name, i);
 	}
 	return 0;
 }
@@ -137,14 +170,14 @@ static int net_leave_by_reset(struct net *net, struct error *err)
 	int ret = net_check_order(net, err);
 
 	if (ret == 0)
-		ret = net_reset_device(net, err);
+		ret = net_backend_reset(&net->backend, err);
 	if (ret < 0)
 		return ret;
 	ret = net_check_order(net, err);
 	for (unsigned int i = 0; ret == 0 && i < net->path.n_data; i++)
 		vring_start_at(&net->queues[i].vring, vring_guest_used(&net->queues[i].vring));
 	if (ret == 0)
-		ret = net_start_again(net, false, err);
+		ret = net_start_again(net, NET_RINGS_SHADOW, err);
 	if (ret < 0)
 		net_path_fail(&net->path, "cannot go over to shadow rings: %s", err->text);
 	return ret;
@@ -155,26 +188,27 @@ int net_leave(struct net *net, uint64_t *still_ns, struct error *err)
 	uint64_t start_ns, ns;
 	int ret;
 
-	if (!net->passing || net_path_failed(&net->path))
+	if (net->phase != NET_PHASE_PASS || net_path_failed(&net->path))
 		return 0;
 	if (net->ctrl.queue)
 		net_ctrl_drain(&net->ctrl);
 	net_stats_read(&net->ctrl);
-	net_close_doorbells(net);
+	for (unsigned int i = 0; i < net->path.n_data; i++)
+		net_pass_close_doorbell(&net->queues[i]);
 	start_ns = now_ns();
-	ret = net->vdpa->can_suspend ? net_leave_suspended(net, err) : net_leave_by_reset(net, err);
+	ret = net->backend.vdpa->can_suspend ? net_leave_suspended(net, err) : net_leave_by_reset(net, err);
 	if (ret < 0) {
-		if (net->passing && !net_path_failed(&net->path))
+		if (!net_path_failed(&net->path))
 			net_pass_go(net);
 		return ret;
 	}
 	for (unsigned int i = 0; i < net->path.n_data; i++)
-		net_attach_ring(net, &net->queues[i]);
+		net_queue_attach(&net->queues[i], &net->loop);
 	net_serve_all(net);
 	/* Kicks that came while the device was suspended may be lost on it. */
-	net_kick_receivers(net);
+	net_queue_kick_receivers(net->queues);
 	ns = now_ns() - start_ns;
-	/* What it used last, it may not have told. */
+	/* The device may have used buffers without an interrupt for them, so tell the guest now. */
 	for (unsigned int i = 0; i < net->path.n_data; i++)
 		virtio_pci_notify_queue(&net->virtio, net->queues[i].guest_index);
 	log_limited(&net->log_limit, LOG_INFO, "%s: shadow rings: the network stood still for %llu us",
@@ -187,14 +221,21 @@ int net_leave(struct net *net, uint64_t *still_ns, struct error *err)
 /* Whether nothing but the guest's own is at the device's data queues. */
 static bool net_is_idle_enough(const struct net *net)
 {
-	return !net->ctrl.busy && net->announce.n_left == 0 && !net->announce.in_flight &&
+	return !net->ctrl.busy && net->announce.n_left == 0 && !net->announce.queue->announced &&
 	       net_can_rewind(net);
+}
+
+/* The device serves the guest's rings: Ferry leaves their kicks alone. */
+static void net_unwatch_data(struct net *net)
+{
+	for (unsigned int i = 0; i < net->path.n_data; i++)
+		net_queue_unwatch(&net->queues[i], &net->loop);
 }
 
 /* -EAGAIN: not now. */
 static int net_return_suspended(struct net *net, struct error *err)
 {
-	if (net->vdpa->ops->suspend(net->vdpa, err) < 0)
+	if (net_backend_suspend(&net->backend, err) < 0)
 		return -EAGAIN;
 	for (unsigned int i = 0; i < net->path.n_data; i++)
 		net_queue_complete(&net->queues[i]);
@@ -204,17 +245,18 @@ static int net_return_suspended(struct net *net, struct error *err)
 		net_unsuspend(net);
 		return error_add(err, -EAGAIN, "what is in flight is not in order");
 	}
-	net_rewind(net);
-	net_detach_data(net);
-	return net_move_either_way(net, true, err);
+	for (unsigned int i = 0; i < net->path.n_data; i++)
+		net_queue_rewind(&net->queues[i]);
+	net_unwatch_data(net);
+	return net_move_either_way(net, NET_RINGS_GUEST, err);
 }
 
 static int net_return_by_reset(struct net *net, struct error *err)
 {
-	int ret = net_restart(net, true, err);
+	int ret = net_restart(net, NET_RINGS_GUEST, err);
 
-	if (ret == 0 && net->passing)
-		net_detach_data(net);
+	if (ret == 0 && net->phase == NET_PHASE_PASS)
+		net_unwatch_data(net);
 	return ret;
 }
 
@@ -225,15 +267,15 @@ static void net_stay(struct net *net, const char *why)
 	struct error err = { 0 };
 
 	log_limited(&net->log_limit, LOG_WARN, "%s: %s: stays on shadow rings: %s", net->name,
-		    net->vdpa->name, why);
-	net->stays = true;
-	if (net_move_by_reset(net, false, &err) < 0) {
+		    net->backend.vdpa->name, why);
+	net->pins |= NET_PIN_DRIVER;
+	if (net_move_by_reset(net, NET_RINGS_SHADOW, &err) < 0) {
 		net_path_fail(&net->path, "cannot go back to shadow rings: %s", err.text);
 		return;
 	}
 	for (unsigned int i = 0; i < net->path.n_data; i++) {
 		if (!net->queues[i].attached)
-			net_attach_ring(net, &net->queues[i]);
+			net_queue_attach(&net->queues[i], &net->loop);
 	}
 }
 
@@ -245,12 +287,13 @@ static void net_return(struct net *net)
 	if (!net_is_idle_enough(net))
 		return;
 	net_stats_read(&net->ctrl);
-	ret = net->vdpa->can_suspend ? net_return_suspended(net, &err) : net_return_by_reset(net, &err);
+	ret = net->backend.vdpa->can_suspend ? net_return_suspended(net, &err)
+					     : net_return_by_reset(net, &err);
 	if (ret < 0 && ret != -EAGAIN && !net_path_failed(&net->path))
 		net_stay(net, err.text);
 	if (net_path_failed(&net->path))
 		return;
-	if (net->passing) {
+	if (net->phase == NET_PHASE_PASS) {
 		net_pass_go(net);
 		log_limited(&net->log_limit, LOG_INFO, "%s: passthrough", net->name);
 	} else {
@@ -268,61 +311,28 @@ void net_return_later(struct net *net)
 {
 	const char *why;
 
-	if (!net->may_pass || net->passing || net->tracking || !net_path_runs(&net->path))
+	if (net->pins & (NET_PIN_DEVICE | NET_PIN_MIGRATION) || net->phase != NET_PHASE_SHADOW)
 		return;
-	why = net_pass_misfit(net, net->path.features);
+	why = net_pass_misfit(net->backend.vdpa, net->path.features);
 	if (why)
 		log_limited(&net->log_limit, LOG_INFO, "%s: %s: stays on shadow rings: %s", net->name,
-			    net->vdpa->name, why);
+			    net->backend.vdpa->name, why);
 	else
 		net_return_arm(net, NET_RETURN_FIRST_MS);
 }
 
-/* Tries it now, and later again unless a ring is missing: that one's enabling comes here. */
-static void net_return_now(struct net *net)
+void net_return_now(struct net *net)
 {
-	if (net->passing || !net_path_runs(&net->path) || !net_can_pass(net))
+	if (net->phase != NET_PHASE_SHADOW || net_path_failed(&net->path) || !net_can_pass(net))
 		return;
 	net_return(net);
-	if (!net->passing && net_path_runs(&net->path))
+	/* Later again, unless a ring is missing: that one's enabling comes here. */
+	if (net->phase == NET_PHASE_SHADOW && !net_path_failed(&net->path))
 		net_return_arm(net, (unsigned int)min_u64(2ull * net->pass_wait_ms, NET_RETURN_MAX_MS));
 }
 
-void net_return_timer(struct loop_timer *timer)
+void net_return_at_once(struct net *net)
 {
-	struct net *net = container_of(timer, struct net, pass_timer);
-
-	net_ctrl_limit(&net->ctrl, net->ctrl.patience.call);
+	net->pass_wait_ms = NET_RETURN_FIRST_MS / 2;
 	net_return_now(net);
-	net_settle(net);
-}
-
-struct net_track {
-	bool on;
-	uint64_t *still_ns;
-	struct error *err;
-};
-
-static int net_track_call(struct net *net, void *arg)
-{
-	const struct net_track *track = arg;
-	int ret = 0;
-
-	net_ctrl_limit(&net->ctrl, net->ctrl.patience.call);
-	net->tracking = track->on;
-	if (track->on) {
-		ret = net_leave(net, track->still_ns, track->err);
-		net->tracking = ret == 0;
-	} else {
-		net->pass_wait_ms = NET_RETURN_FIRST_MS / 2;
-		net_return_now(net);
-	}
-	return ret;
-}
-
-int net_track(struct device *dev, bool on, uint64_t *still_ns, struct error *err)
-{
-	struct net_track track = { on, still_ns, err };
-
-	return net_call(container_of(dev, struct net, device), net_track_call, &track);
 }

@@ -1,14 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Building the NIC, and what the guest sees of it: configuration and status. */
+/* Building the NIC. */
 #define _GNU_SOURCE
-#include "devices/net/net_priv.h"
+#include "devices/net/net.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
+#include "devices/net/events.h"
+#include "devices/net/life.h"
+#include "devices/net/migrate.h"
+#include "devices/net/features.h"
+#include "devices/net/mac.h"
+#include "devices/net/passthrough.h"
+#include "devices/net/scratch.h"
+#include "devices/virtio/pci.h"
 #include "vmm/shortage.h"
 #include "vmm/state.h"
 
@@ -16,212 +22,10 @@
 
 _Static_assert(2 * NET_MAX_PAIRS <= CVQ_MAX_QUEUES, "every data queue's coalescing and counters");
 
-void net_show_status(struct net *net)
-{
-	if (net_space_show(&net->space) && net->active)
-		virtio_pci_notify_config(&net->virtio);
-}
-
-void net_device_config_changed(struct loop_source *src, uint32_t events)
-{
-	struct net *net = container_of(src, struct net, config_call);
-	struct error err = { 0 };
-	uint8_t config[NET_CONFIG_LEN] = { 0 }, device_status;
-
-	if (!loop_take(src->fd))
-		return;
-	if (net->vdpa->ops->get_config(net->vdpa, 0, config,
-				       (uint32_t)min_u64(net->vdpa->config_len, NET_CONFIG_LEN), &err) < 0) {
-		log_limited(&net->log_limit, LOG_WARN, "%s: %s", net->name, err.text);
-		return;
-	}
-	net_space_take(&net->space, config, net->path.features);
-	net_show_status(net);
-	if (net->started && !net_path_failed(&net->path) &&
-	    net->vdpa->ops->get_status(net->vdpa, &device_status, &err) == 0 &&
-	    device_status & VIRTIO_CONFIG_S_NEEDS_RESET)
-		net_path_fail(&net->path, "the device needs a reset");
-	net_settle(net);
-}
-
-static void net_config_read(struct virtio_pci *v, uint32_t offset, void *data, uint32_t len)
-{
-	net_space_read(&container_of(v, struct net, virtio)->space, offset, data, len);
-}
-
-static bool net_features_ok(struct virtio_pci *v, uint64_t features)
-{
-	return net_features_consistent(features) == features;
-}
-
-void net_ctrl_kicked(struct loop_source *src, uint32_t events)
-{
-	struct net *net = net_of(container_of(src, struct net_queue, kick));
-
-	if (!loop_take(src->fd))
-		return;
-	net_ctrl_run(&net->ctrl);
-	net_settle(net);
-}
-
-void net_ctrl_called(struct loop_source *src, uint32_t events)
-{
-	struct net *net = net_of(container_of(src, struct net_queue, call));
-
-	if (!loop_take(src->fd) || !net_path_runs(&net->path))
-		return;
-	net_ctrl_complete(&net->ctrl);
-	net_ctrl_run(&net->ctrl);
-	net_settle(net);
-}
-
-void net_ctrl_timed_out(struct loop_timer *timer)
-{
-	struct net *net = container_of(timer, struct net, ctrl.timer);
-
-	net_ctrl_expire(&net->ctrl);
-	net_settle(net);
-}
-
-int net_apply(struct net *net, struct error *err)
-{
-	int ret = net_replay(&net->ctrl, err);
-
-	/* Packets that came before the device steered them are steered anew. */
-	if (ret == 0 && net->ctrl.queue)
-		net_kick_receivers(net);
-	return ret;
-}
-
-struct net_thread_call {
-	struct net *net;
-	int (*fn)(struct net *net, void *arg);
-	void *arg;
-};
-
-static int net_thread_call(void *arg)
-{
-	const struct net_thread_call *call = arg;
-	int ret = call->fn(call->net, call->arg);
-
-	net_settle(call->net);
-	return ret;
-}
-
-int net_call(struct net *net, int (*fn)(struct net *net, void *arg), void *arg)
-{
-	struct net_thread_call call = { .net = net, .fn = fn, .arg = arg };
-
-	return loop_call(&net->loop, net_thread_call, &call);
-}
-
-static int net_driver_ok_call(struct net *net, void *arg)
-{
-	struct error err = { 0 };
-	int ret;
-
-	net_ctrl_limit(&net->ctrl, net->ctrl.patience.call);
-	net_plan(net, net->virtio.accepted);
-	net->generation++;
-	net->changes++;
-	net->active = true;
-	net->stays = false;
-	ret = net_find_rings(net, &err);
-	net->passing = ret == 0 && net_can_pass(net);
-	net_target_default(net);
-	if (ret == 0)
-		ret = net_start(net, net->virtio.accepted, net_fill, &err);
-	if (ret == 0)
-		ret = net_apply(net, &err);
-	if (ret < 0) {
-		log_limited(&net->stop_limit, LOG_ERROR, "%s: cannot start the NIC for the guest: %s",
-			    net->name, err.text);
-		net_stop(net);
-		net_path_fail(&net->path, "%s", err.text);
-		net->broken = true;
-	}
-	/* Broken or not: a driver that waits for the answer to a command gets one. */
-	net_attach(net);
-	net_return_later(net);
-	return ret;
-}
-
-static int net_driver_ok(struct virtio_pci *v)
-{
-	return net_call(container_of(v, struct net, virtio), net_driver_ok_call, NULL);
-}
-
-static int net_reset_call(struct net *net, void *arg)
-{
-	net_announce_stop(net);
-	net_detach(net);
-	net_stop(net);
-	cvq_reset(&net->ctrl.store);
-	memset(&net->ctrl.stats, 0, sizeof(net->ctrl.stats));
-	net->active = false;
-	net->broken = false;
-	net->path.fault[0] = '\0';
-	net->space.announcing = false;
-	net->path.features = 0;
-	net->changes++;
-	net_space_set_mac(&net->space, net->space.provisioned_mac);
-	net_show_status(net);
-	return 0;
-}
-
-static void net_reset(struct virtio_pci *v)
-{
-	net_call(container_of(v, struct net, virtio), net_reset_call, NULL);
-}
-
-static int net_queue_reset_call(struct net *net, void *arg)
-{
-	net_ctrl_limit(&net->ctrl, net->ctrl.patience.call);
-	net_reset_ring(net, *(unsigned int *)arg);
-	return 0;
-}
-
-static void net_queue_reset(struct virtio_pci *v, unsigned int index)
-{
-	net_call(container_of(v, struct net, virtio), net_queue_reset_call, &index);
-}
-
-static int net_queue_enable_call(struct net *net, void *arg)
-{
-	net_enable_ring(net, *(unsigned int *)arg);
-	return 0;
-}
-
-static void net_queue_enable(struct virtio_pci *v, unsigned int index)
-{
-	net_call(container_of(v, struct net, virtio), net_queue_enable_call, &index);
-}
-
-static int net_queue_vector_call(struct net *net, void *arg)
-{
-	net_pass_vector(net, *(unsigned int *)arg);
-	return 0;
-}
-
-static void net_queue_vector(struct virtio_pci *v, unsigned int index)
-{
-	net_call(container_of(v, struct net, virtio), net_queue_vector_call, &index);
-}
-
-static const struct virtio_ops net_virtio_ops = {
-	.config_read = net_config_read,
-	.features_ok = net_features_ok,
-	.driver_ok = net_driver_ok,
-	.reset = net_reset,
-	.queue_reset = net_queue_reset,
-	.queue_enable = net_queue_enable,
-	.queue_vector = net_queue_vector,
-};
-
 /* Reads what the device is, and decides what the guest sees. */
 static int net_probe(struct net *net, struct error *err)
 {
-	struct vdpa *vdpa = net->vdpa;
+	struct vdpa *vdpa = net->backend.vdpa;
 	struct net_space *space = &net->space;
 	uint32_t len = (uint32_t)min_u64(vdpa->config_len, NET_CONFIG_LEN);
 	uint8_t *table;
@@ -262,19 +66,6 @@ static int net_probe(struct net *net, struct error *err)
 	return net_mac_choose(space, vdpa, net->name, err);
 }
 
-int net_check_reach(const struct net *net, struct error *err)
-{
-	uint64_t last = net->path.window.iova + net->path.window.len - 1;
-
-	if (last <= net->vdpa->iova_last && net->vdpa->iova_first == 0)
-		return 0;
-	return error_add(err, -ERANGE,
-			 "%s: the device reaches addresses 0x%llx to 0x%llx, this guest needs 0 to 0x%llx: "
-			 "give the guest less memory",
-			 net->vdpa->name, (unsigned long long)net->vdpa->iova_first,
-			 (unsigned long long)net->vdpa->iova_last, (unsigned long long)last);
-}
-
 /* A queue's shadow ring, its tables and its scratch buffers. */
 static void net_place_queue(struct net *net, unsigned int i)
 {
@@ -282,7 +73,7 @@ static void net_place_queue(struct net *net, unsigned int i)
 	struct net_queue *q = &net->queues[i];
 
 	q->ring_offset = net_window_reserve(w, svq_bytes(net->ring_size));
-	if (virtio_has(net->vdpa->features, VIRTIO_RING_F_INDIRECT_DESC))
+	if (virtio_has(net->backend.vdpa->features, VIRTIO_RING_F_INDIRECT_DESC))
 		q->table_offset = net_window_reserve(w, svq_table_bytes(net->ring_size));
 	if (i % 2 == 0 && i < 2 * net->max_pairs)
 		q->scratch.offset = net_window_reserve(w, net_scratch_bytes());
@@ -308,13 +99,13 @@ static int net_lay_out(struct net *net, struct error *err)
 static int net_ring_sizes(struct net *net, uint16_t *sizes, struct error *err)
 {
 	for (unsigned int i = 0; i < net->n_slots; i++) {
-		int ret = net->vdpa->ops->vring_size(net->vdpa, i, &sizes[i], err);
+		int ret = net->backend.vdpa->ops->vring_size(net->backend.vdpa, i, &sizes[i], err);
 
 		if (ret < 0)
 			return ret;
 		if (!is_power_of_2(sizes[i]) || sizes[i] > VIRTIO_RING_MAX_SIZE)
 			return error_add(err, -EINVAL, "%s: queue %u has a ring of %u entries",
-					 net->vdpa->name, i, sizes[i]);
+					 net->backend.vdpa->name, i, sizes[i]);
 		net->queues[i].device_size = sizes[i];
 		if (sizes[i] > net->ring_size)
 			net->ring_size = sizes[i];
@@ -322,54 +113,33 @@ static int net_ring_sizes(struct net *net, uint16_t *sizes, struct error *err)
 	return 0;
 }
 
-static int net_events_init(struct net *net, struct error *err)
-{
-	int ret;
-
-	net->config_call = (struct loop_source){ .fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
-						 .fn = net_device_config_changed };
-	ret = net->config_call.fd < 0 ? -errno : loop_add(&net->loop, &net->config_call, EPOLLIN);
-	if (ret == 0)
-		ret = loop_timer_open(&net->ctrl.timer, &net->loop, net_ctrl_timed_out);
-	if (ret == 0)
-		ret = loop_timer_open(&net->announce.timer, &net->loop, net_announce_timer);
-	if (ret == 0)
-		ret = loop_timer_open(&net->pass_timer, &net->loop, net_return_timer);
-	if (ret < 0)
-		return error_add(err, ret, "cannot create an eventfd or timer: %s%s", strerror(-ret),
-				 shortage_advice(ret));
-	for (unsigned int i = 0; i < net->n_slots; i++) {
-		net->queues[i].call.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-		net->queues[i].device_kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-		if (net->queues[i].call.fd < 0 || net->queues[i].device_kick < 0)
-			return error_add(err, -errno, "cannot create an eventfd: %s%s", strerror(errno),
-					 shortage_advice(-errno));
-	}
-	return 0;
-}
-
-static void net_close(int fd)
-{
-	if (fd >= 0)
-		close(fd);
-}
-
 static void net_free(struct net *net)
 {
-	for (unsigned int i = 0; i < net->n_slots; i++) {
-		net_close(net->queues[i].call.fd);
-		net_close(net->queues[i].device_kick);
-	}
-	net_close(net->config_call.fd);
-	loop_timer_close(&net->ctrl.timer);
-	loop_timer_close(&net->announce.timer);
-	loop_timer_close(&net->pass_timer);
-	if (net->vdpa)
-		net->vdpa->ops->close(net->vdpa);
+	net_events_exit(net);
+	net->backend.vdpa->ops->close(net->backend.vdpa);
 	net_window_exit(&net->path.window);
 	loop_exit(&net->loop);
 	net_space_exit(&net->space);
 	free(net);
+}
+
+/* Decides whether the device may serve the guest's data queues, and says so, or why not. */
+static int net_choose_mode(struct net *net, const struct net_config *config, struct error *err)
+{
+	const struct vdpa *vdpa = net->backend.vdpa;
+	const char *why = net_pass_obstacle(vdpa, net->possible, config);
+
+	if (why && config->mode == NET_PASSTHROUGH)
+		return error_add(err, -ENOTSUP, "%s: %s: no passthrough: %s", net->name, vdpa->name, why);
+	if (why) {
+		net->pins = NET_PIN_DEVICE;
+		log_info("%s: %s: shadow rings: %s", net->name, vdpa->name, why);
+		return 0;
+	}
+	if (virtio_has(net->possible, VIRTIO_NET_F_CTRL_VQ))
+		net->backend.ctrl_asid = 1;
+	log_info("%s: %s: passthrough", net->name, vdpa->name);
+	return 0;
 }
 
 static struct net *net_alloc(struct vm *vm, struct vdpa *vdpa, unsigned int index)
@@ -378,8 +148,8 @@ static struct net *net_alloc(struct vm *vm, struct vdpa *vdpa, unsigned int inde
 
 	if (!net)
 		return NULL;
-	net->vm = vm;
-	net->vdpa = vdpa;
+	net->backend = (struct net_backend){ .vdpa = vdpa, .path = &net->path };
+	net->announce.queue = &net->queues[virtio_net_tx(0)];
 	net->ctrl.path = &net->path;
 	net->ctrl.space = &net->space;
 	net->ctrl.nic = net->name;
@@ -388,11 +158,10 @@ static struct net *net_alloc(struct vm *vm, struct vdpa *vdpa, unsigned int inde
 	net->ctrl.stop_fd = vm->stop_fd;
 	net->path = (struct net_path){ .memory = &vm->memory, .virtio = &net->virtio };
 	net->path.window.fd = -1;
-	net->config_call.fd = -1;
+	net_events_clear(net);
 	for (unsigned int i = 0; i < ARRAY_SIZE(net->queues); i++) {
 		net->queues[i].path = &net->path;
 		net->queues[i].siblings = net->queues;
-		net->queues[i].call.fd = net->queues[i].device_kick = -1;
 	}
 	snprintf(net->name, sizeof(net->name), "net%u", index);
 	net->device = (struct device){ .ops = &net_device_ops, .name = net->name };
@@ -426,8 +195,8 @@ int net_create(struct net **out, struct vm *vm, struct pci_bus *bus, struct vdpa
 		ret = net_choose_mode(net, config, err);
 	if (ret < 0)
 		goto free_net;
-	net->possible |= net_features_rings(net->name, net->vdpa, config, sizes, net->n_slots);
-	net->offered = net_offer_now(net);
+	net->possible |= net_features_rings(net->name, vdpa, config, sizes, net->n_slots);
+	net->offered = net->pins ? net->possible : net_pass_offer(vdpa, net->possible);
 	ret = net_lay_out(net, err);
 	if (ret == 0)
 		ret = net_events_init(net, err);
@@ -464,9 +233,9 @@ free_net:
 static int net_map_call(void *arg)
 {
 	struct net *net = arg;
-	int ret = net_check_reach(net, &net->map_error);
+	int ret = net_backend_check_reach(&net->backend, &net->map_error);
 
-	return ret < 0 ? ret : net_map(net, &net->map_error);
+	return ret < 0 ? ret : net_backend_map(&net->backend, NET_MAP_WINDOW, &net->map_error);
 }
 
 void net_map_begin(struct net *net)
@@ -484,9 +253,7 @@ int net_wait_mapped(struct net *net, struct error *err)
 void net_destroy(struct net *net)
 {
 	loop_join(&net->loop);
-	net_announce_stop(net);
-	net_detach(net);
-	net_stop(net);
+	net_end(net);
 	virtio_pci_exit(&net->virtio);
 	net_free(net);
 }

@@ -5,6 +5,8 @@
 #define FERRY_DEVICES_NET_QUEUE_H
 
 #include "devices/net/path.h"
+#include "devices/vdpa/vdpa.h"
+#include "devices/virtio/transport.h"
 #include "devices/virtio/svq.h"
 #include "devices/virtio/vring.h"
 #include "vmm/loop.h"
@@ -54,6 +56,7 @@ struct net_queue {
 	uint16_t *held;
 	uint32_t n_held;
 	struct net_scratch scratch;
+	bool announced; /* the device has a frame of Ferry's own: announce.h */
 };
 
 static inline bool net_is_rx(const struct net_queue *q)
@@ -67,5 +70,50 @@ static inline void net_queue_kick_device(struct net_queue *q)
 	if (q->path->live)
 		loop_signal(q->device_kick);
 }
+
+/*
+ * Kicks the receive queues among @queues. A NIC may hold back a packet of one queue that it steers into the
+ * ring of another without buffers for it, and look at it again at the first one's kick only, as QEMU's does:
+ * until then it takes nothing more from that queue of its TAP.
+ */
+void net_queue_kick_receivers(struct net_queue *queues);
+
+/* Shows the device what was added to the shadow ring, with a kick if it wants one and may have it. Interrupts
+ * the guest for what was given back to its ring, if it wants that. */
+void net_queue_publish(struct net_queue *q);
+void net_queue_publish_used(struct net_queue *q);
+
+/* A ring of the guest's that nothing serves yet; @held is NULL where the driver has not enabled it. */
+struct net_ring {
+	struct vring vring;
+	uint16_t *held;
+};
+
+/* Finds the ring that the guest's driver with @features has put at @place, at index 0. -errno with the
+ * reason. net_ring_drop() frees it, net_queue_take_ring() makes it the queue's. */
+int __must_check net_ring_find(const struct net_path *path, uint64_t features, unsigned int guest_index,
+			       const struct virtio_pci_place *place, struct net_ring *ring,
+			       struct error *err);
+void net_ring_drop(struct net_ring *ring);
+void net_queue_take_ring(struct net_queue *q, struct net_ring *ring);
+
+/* Serves the guest's ring from now on, if there is one; where @loop cannot watch it the path has failed.
+ * net_queue_unwatch() ends that and leaves the ring; net_queue_detach() ends that and frees the ring. */
+void net_queue_attach(struct net_queue *q, struct loop *loop);
+void net_queue_unwatch(struct net_queue *q, struct loop *loop);
+void net_queue_detach(struct net_queue *q, struct loop *loop);
+
+/* Holds every chain that is in flight in the guest's ring, to be given to a device that has none of them. */
+void net_queue_hold_in_flight(struct net_queue *q);
+
+/* Makes an empty shadow ring of @size in the window for a device with @features; *@vring is what the device
+ * is to be told of it. -ENOMEM with the reason. */
+int __must_check net_queue_shadow(struct net_queue *q, uint16_t size, uint64_t features,
+				  struct vdpa_vring *vring, struct error *err);
+
+/* Whether the device itself could go on with the guest's ring: nothing but the guest's own is in flight, in
+ * order. net_queue_rewind() makes it so that it begins at what was used. */
+bool net_queue_can_rewind(const struct net_queue *q);
+void net_queue_rewind(struct net_queue *q);
 
 #endif

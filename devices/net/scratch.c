@@ -1,25 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/*
- * Buffers of Ferry's own at the device. Receive buffers of a destination whose guest has not arrived:
- * recycled, so that nothing stale queues up before the device, and what the last of them catch is copied into
- * guest buffers. And the frames that tell the network where the guest is now.
- */
-#include "devices/net/net_priv.h"
+/* Receive buffers of a destination whose guest has not arrived. */
+#include "devices/net/scratch.h"
 
 #include <errno.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 /* Each receive queue's, together enough for the longest packet in mergeable buffers. */
 #define NET_SCRATCH_PAGES 20u
 _Static_assert(NET_SCRATCH_PAGES *PAGE_SIZE >= NET_MAX_PACKET,
 	       "a packet must fit, or it would stay before the device");
-
-/* As QEMU does: five times, at growing distance, for switches that lose the first. */
-#define NET_ANNOUNCE_ROUNDS  5u
-#define NET_ANNOUNCE_STEP_MS 50u
-
-#define NET_RARP_LEN 60u /* least Ethernet frame without checksum */
 
 uint64_t net_scratch_bytes(void)
 {
@@ -47,38 +36,30 @@ static int net_scratch_add(struct net_queue *q, uint32_t n)
 	return svq_add(&q->svq, &seg, 0, 1, net_token(NET_OWNER_SCRATCH, n));
 }
 
-int net_scratch_post(struct net *net, struct error *err)
+int net_scratch_post(struct net_queue *q, struct error *err)
 {
-	uint32_t n_each = (uint32_t)(net_scratch_bytes() / net_scratch_len(&net->path));
+	uint32_t n_each = (uint32_t)(net_scratch_bytes() / net_scratch_len(q->path));
 
 	/*
 	 * A packet may take more of the guest's chains than of these, or fewer: those that remain would come
 	 * behind what the device has by then. Where they must not, the device has nothing before the guest
 	 * has come, and drops what it gets.
 	 */
-	if (virtio_has(net->path.features, VIRTIO_F_IN_ORDER))
+	if (virtio_has(q->path->features, VIRTIO_F_IN_ORDER))
 		return 0;
-	for (unsigned int i = 0; i < net->path.n_data; i += 2) {
-		struct net_queue *q = &net->queues[i];
-
-		q->scratch.gather = malloc(NET_MAX_PACKET);
-		if (!q->scratch.gather)
-			return error_add(err, -ENOMEM, "out of memory for receive buffers");
-		for (uint32_t n = 0; n < n_each && net_scratch_add(q, n) == 0; n++)
-			q->scratch.n++;
-		net_queue_publish(q);
-	}
+	q->scratch.gather = malloc(NET_MAX_PACKET);
+	if (!q->scratch.gather)
+		return error_add(err, -ENOMEM, "out of memory for receive buffers");
+	for (uint32_t n = 0; n < n_each && net_scratch_add(q, n) == 0; n++)
+		q->scratch.n++;
+	net_queue_publish(q);
 	return 0;
 }
 
 void net_scratch_stop(struct net_queue *q)
 {
 	free(q->scratch.gather);
-	q->scratch.gather = NULL;
-	q->scratch.n = 0;
-	q->scratch.gathered = 0;
-	q->scratch.left = 0;
-	q->scratch.to_drop = 0;
+	q->scratch = (struct net_scratch){ .offset = q->scratch.offset };
 }
 
 /* How many of the held chains take the gathered packet; 0 if they do not suffice. */
@@ -141,8 +122,9 @@ static uint32_t net_scratch_n_buffers(const struct net_queue *q, const uint8_t *
 	return n >= 1 && n <= q->svq.size ? n : 1;
 }
 
-void net_scratch_used(struct net_queue *q, uint32_t n, uint32_t len)
+void net_scratch_used(struct net_queue *q, const struct svq_used *used)
 {
+	uint32_t n = (uint32_t)used->token, len = used->len;
 	const uint8_t *data =
 		q->path->window.hva + q->scratch.offset + (uint64_t)n * net_scratch_len(q->path);
 
@@ -177,81 +159,4 @@ bool net_scratch_passes(struct net_queue *q)
 		return true;
 	q->scratch.to_drop--;
 	return false;
-}
-
-/* Reverse ARP request for our own address (RFC 903): every switch on the way learns the port from its source.
- */
-static void net_announce_frame(struct net *net, uint8_t *p)
-{
-	uint8_t mac[6];
-
-	net_space_get_mac(&net->space, mac);
-	memset(p, 0, net->path.header_len + NET_RARP_LEN);
-	p += net->path.header_len;
-	memset(p, 0xff, 6);
-	memcpy(p + 6, mac, 6);
-	/* Ethertype 0x8035, hardware type 1, protocol type 0x0800, lengths 6 and 4, operation 3. */
-	memcpy(p + 12, (const uint8_t[]){ 0x80, 0x35, 0x00, 0x01, 0x08, 0x00, 6, 4, 0x00, 0x03 }, 10);
-	memcpy(p + 22, mac, 6);
-	memcpy(p + 32, mac, 6);
-}
-
-static void net_announce_send(struct net *net)
-{
-	struct net_queue *q = &net->queues[virtio_net_tx(0)];
-	struct virtio_seg seg = { net->path.window.iova + net->announce.offset,
-				  net->path.header_len + NET_RARP_LEN };
-
-	if (!net_path_runs(&net->path) || net->announce.in_flight)
-		return;
-	net_announce_frame(net, net->path.window.hva + net->announce.offset);
-	/* No room means that the guest is sending, which announces it as well. */
-	net->announce.in_flight = svq_add(&q->svq, &seg, 1, 0, net_token(NET_OWNER_ANNOUNCE, 0)) == 0;
-	net_queue_publish(q);
-}
-
-static void net_announce_arm(struct net *net)
-{
-	uint64_t ms = NET_ANNOUNCE_STEP_MS * (NET_ANNOUNCE_ROUNDS - net->announce.n_left);
-
-	loop_timer_arm(&net->announce.timer, end_of((int)ms));
-}
-
-void net_announce_start(struct net *net)
-{
-	if (net_path_failed(&net->path) || !net->started)
-		return;
-	if (virtio_has(net->path.features, VIRTIO_NET_F_MAC)) {
-		net_announce_send(net);
-		net->announce.n_left = NET_ANNOUNCE_ROUNDS - 1;
-		net_announce_arm(net);
-	}
-	if (virtio_has(net->path.features, VIRTIO_NET_F_GUEST_ANNOUNCE)) {
-		net->space.announcing = true;
-		net->changes++;
-		net_show_status(net);
-	}
-}
-
-void net_announce_timer(struct loop_timer *timer)
-{
-	struct net *net = container_of(timer, struct net, announce.timer);
-
-	if (net->announce.n_left == 0)
-		return;
-	net_announce_send(net);
-	if (--net->announce.n_left > 0)
-		net_announce_arm(net);
-}
-
-void net_announce_used(struct net *net)
-{
-	net->announce.in_flight = false;
-}
-
-void net_announce_stop(struct net *net)
-{
-	net->announce.n_left = 0;
-	net->announce.in_flight = false;
-	loop_timer_stop(&net->announce.timer);
 }

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "devices/net/cvq/replay.h"
+#include "devices/net/replay.h"
 #include "tests/fake/net_guest.h"
 #include "tests/fake/soft.h"
 #include "vmm/config.h"

@@ -6,7 +6,9 @@
 #ifndef FERRY_TESTS_FAKE_NET_GUEST_H
 #define FERRY_TESTS_FAKE_NET_GUEST_H
 
-#include "devices/net/net_priv.h"
+#include "devices/net/fault.h"
+#include "devices/net/net.h"
+#include "devices/net/nic.h"
 #include "tests/fake/driver.h"
 #include "tests/fake/vdpa.h"
 #include "tests/fake/vm.h"

@@ -7,7 +7,9 @@
 #ifndef FERRY_TESTS_FUZZ_DRIVER_H
 #define FERRY_TESTS_FUZZ_DRIVER_H
 
-#include "devices/net/net_priv.h"
+#include "devices/net/fault.h"
+#include "devices/net/net.h"
+#include "devices/net/nic.h"
 #include "tests/fake/vm.h"
 #include "tests/fuzz/fuzz.h"
 

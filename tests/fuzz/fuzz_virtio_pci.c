@@ -224,11 +224,11 @@ static void check(const struct rig *r)
 	const struct net *net = r->host->net;
 
 	assert(virtio_pci_status_legal(net->virtio.status));
-	if (!net->active || net_path_failed(&net->path))
+	if (net->phase == NET_PHASE_OFF || net->phase == NET_PHASE_BROKEN)
 		return;
 	for (unsigned int i = 0; i < net->path.n_data; i++) {
 		const struct net_queue *q = &net->queues[i];
-		unsigned int own = q->scratch.n + (i == 1 && net->announce.in_flight);
+		unsigned int own = q->scratch.n + q->announced;
 
 		if (!q->held || !net_path_runs(&net->path))
 			continue;

@@ -14,6 +14,7 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include "devices/net/migrate.h"
 #include "tests/fake/net_guest.h"
 
 #define ALL       UINT64_MAX

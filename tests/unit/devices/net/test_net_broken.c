@@ -2,6 +2,7 @@
 /* The NIC behind a device, or a driver, that breaks the rules: it stops, says so, and works after a reset. */
 #include <sys/eventfd.h>
 
+#include "devices/net/replay.h"
 #include "tests/unit/devices/net/net_fixture.h"
 
 /* A device's time in these tests. */

@@ -63,7 +63,7 @@ static void test_a_smaller_device_is_refused_with_ferrys_own_options(void **stat
 		       "has 1 (give it queues=)");
 	assert_refused(&p->b, net_device_ops.accept, write_tree(&p->a, net_device_ops.describe),
 		       "takes 64, and 1 like it (give it ring=)");
-	assert_null(strstr(p->b.net->vdpa->advice.mtu, "vdpa dev"));
+	assert_null(strstr(p->b.net->backend.vdpa->advice.mtu, "vdpa dev"));
 }
 
 /* Nothing has happened to the source's guest. */
@@ -108,7 +108,7 @@ static void test_faults_ahead(void **state)
 	assert_unharmed(p);
 	for (unsigned int i = 0; i < ARRAY_SIZE(rows); i++) {
 		rebuild_b(p);
-		soft_vdpa_misbehave(p->b.net->vdpa, &rows[i].faults);
+		soft_vdpa_misbehave(p->b.net->backend.vdpa, &rows[i].faults);
 		if (rows[i].why)
 			assert_refused(&p->b, net_device_ops.warm_load, write_warm(&p->a, true), rows[i].why);
 		else
@@ -116,7 +116,7 @@ static void test_faults_ahead(void **state)
 		assert_unharmed(p);
 	}
 	/* The last one has all of it. */
-	soft_vdpa_misbehave(p->b.net->vdpa, &(struct soft_faults){ 0 });
+	soft_vdpa_misbehave(p->b.net->backend.vdpa, &(struct soft_faults){ 0 });
 	stop_and_load(&p->f);
 	commit(&p->f);
 	assert_true(gets(p, &p->b, "\x52\x54\0\0\0\1", 3));
@@ -133,7 +133,7 @@ static void test_faults_before_arrival(void **state)
 	for (unsigned int i = 0; i < 3; i++) {
 		rebuild_b(p);
 		assert_taken(&p->b, net_device_ops.warm_load, write_warm(&p->a, true));
-		soft_vdpa_misbehave(p->b.net->vdpa,
+		soft_vdpa_misbehave(p->b.net->backend.vdpa,
 				    &(struct soft_faults){ .gone = i == 0, .bad_data_id = i > 0 });
 		if (i > 0) {
 			/* One of Ferry's own buffers comes back with a name that it does not have. In order
@@ -167,7 +167,7 @@ static void test_away_from_a_device_that_is_gone(void **state)
 	assert_int_equal(net_guest_start(&p->a, ALL), DRIVER_OK);
 	net_guest_post(&p->a, 0, 16, 2048);
 	assert_true(gets(p, &p->a, "\x52\x54\0\0\0\1", 1));
-	soft_vdpa_misbehave(p->a.net->vdpa, &(struct soft_faults){ .gone = true });
+	soft_vdpa_misbehave(p->a.net->backend.vdpa, &(struct soft_faults){ .gone = true });
 	make(frame, "\x52\x54\0\0\0\x77", 0x21);
 	assert_true(net_guest_send(&p->a, 0, frame, sizeof(frame)));
 	settle(&p->a);
@@ -196,7 +196,7 @@ static int build_on_shadow_rings(void **state)
 static void test_faults(void **state)
 {
 	struct pair *p = *state;
-	struct vdpa *vdpa = p->a.net->vdpa;
+	struct vdpa *vdpa = p->a.net->backend.vdpa;
 
 	assert_int_equal(net_guest_start(&p->a, ALL), DRIVER_OK);
 	net_guest_post(&p->a, 0, 64, 2048);
@@ -443,15 +443,15 @@ static void test_link(void **state)
 
 	assert_int_equal(net_guest_start(&p->a, ALL), DRIVER_OK);
 	net_guest_interrupts(&p->a, NET_GUEST_CONFIG);
-	soft_vdpa_set_link(p->a.net->vdpa, false);
+	soft_vdpa_set_link(p->a.net->backend.vdpa, false);
 	settle(&p->a);
 	assert_int_equal(net_guest_interrupts(&p->a, NET_GUEST_CONFIG), 1);
 	assert_int_equal(net_guest_read(&p->a, p->a.config + 6, 2), 0);
-	soft_vdpa_set_link(p->a.net->vdpa, true);
+	soft_vdpa_set_link(p->a.net->backend.vdpa, true);
 	settle(&p->a);
 	assert_int_equal(net_guest_read(&p->a, p->a.config + 6, 2), VIRTIO_NET_S_LINK_UP);
 	/* The device's own wish for an announcement is passed on, and so is the guest's answer. */
-	soft_vdpa_announce(p->a.net->vdpa);
+	soft_vdpa_announce(p->a.net->backend.vdpa);
 	settle(&p->a);
 	assert_int_equal(net_guest_read(&p->a, p->a.config + 6, 2), 3);
 	assert_int_equal(command(&p->a, VIRTIO_NET_CTRL_ANNOUNCE, 0, NULL, 0), VIRTIO_NET_OK);

@@ -351,7 +351,7 @@ static struct touched look(struct net_guest *g, struct fake_vdpa *v)
 	t.device_status = v->status;
 	fake_vdpa_unlock(v);
 	t.status = g->net->virtio.status;
-	t.started = g->net->started;
+	t.started = g->net->backend.started;
 	t.has_rings = g->net->queues[0].held;
 	net_space_get_mac(&g->net->space, t.mac);
 	return t;

@@ -45,7 +45,7 @@ static inline void settle(struct net_guest *g)
 	uint8_t status;
 
 	for (unsigned int i = 0; i < 6; i++) {
-		int ret = g->net->vdpa->ops->get_status(g->net->vdpa, &status, &err);
+		int ret = g->net->backend.vdpa->ops->get_status(g->net->backend.vdpa, &status, &err);
 
 		(void)ret;
 		net_guest_settle(g);
@@ -100,7 +100,7 @@ static inline int command(struct net_guest *g, uint8_t class, uint8_t cmd, const
 
 static inline int read_passing(struct net *net, void *arg)
 {
-	return net->passing;
+	return net->phase == NET_PHASE_PASS;
 }
 
 /* Once both threads have dealt with everything. */

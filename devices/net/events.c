@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* All that wakes the NIC's thread, as tables. Each handler ends with net_settle(). */
+#include "devices/net/events.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "devices/net/ctrl.h"
+#include "devices/net/fault.h"
+#include "devices/net/forward.h"
+#include "devices/net/mode.h"
+#include "vmm/shortage.h"
+
+static void net_queue_kicked(struct loop_source *src, uint32_t events)
+{
+	struct net_queue *q = container_of(src, struct net_queue, kick);
+
+	net_queue_forward(q);
+	net_settle(net_of(q));
+}
+
+static void net_queue_called(struct loop_source *src, uint32_t events)
+{
+	struct net_queue *q = container_of(src, struct net_queue, call);
+
+	/* The driver has given the queue no vector, so the device cannot interrupt the guest itself. */
+	if (net_of(q)->phase == NET_PHASE_PASS)
+		virtio_pci_notify_queue(q->path->virtio, q->guest_index);
+	/* While the guest's rings are still, what completes stays in the shadow ring until they go on. */
+	if (net_path_runs(q->path) || !q->held)
+		net_queue_complete(q);
+	net_settle(net_of(q));
+}
+
+static void net_ctrl_kicked(struct loop_source *src, uint32_t events)
+{
+	struct net *net = net_of(container_of(src, struct net_queue, kick));
+
+	if (loop_take(src->fd))
+		net_ctrl_run(&net->ctrl);
+	net_settle(net);
+}
+
+static void net_ctrl_called(struct loop_source *src, uint32_t events)
+{
+	struct net *net = net_of(container_of(src, struct net_queue, call));
+
+	if (loop_take(src->fd) && net_path_runs(&net->path)) {
+		net_ctrl_complete(&net->ctrl);
+		net_ctrl_run(&net->ctrl);
+	}
+	net_settle(net);
+}
+
+static void net_ctrl_timed_out(struct loop_timer *timer)
+{
+	struct net *net = container_of(timer, struct net, ctrl.timer);
+
+	if (net_path_runs(&net->path))
+		net_ctrl_expire(&net->ctrl);
+	net_settle(net);
+}
+
+static void net_announce_due(struct loop_timer *timer)
+{
+	struct net *net = container_of(timer, struct net, announce.timer);
+	uint8_t mac[6];
+
+	net_space_get_mac(&net->space, mac);
+	net_announce_tick(&net->announce, mac);
+	net_settle(net);
+}
+
+static void net_return_due(struct loop_timer *timer)
+{
+	struct net *net = container_of(timer, struct net, pass_timer);
+
+	net_ctrl_limit(&net->ctrl, net->ctrl.patience.call);
+	net_return_now(net);
+	net_settle(net);
+}
+
+static void net_device_changed(struct loop_source *src, uint32_t events)
+{
+	struct net *net = container_of(src, struct net, config_call);
+	const struct net_backend *b = &net->backend;
+	uint8_t config[NET_CONFIG_LEN] = { 0 }, status;
+	struct error err = { 0 };
+
+	if (!loop_take(src->fd))
+		return;
+	if (b->vdpa->ops->get_config(b->vdpa, 0, config,
+				     (uint32_t)min_u64(b->vdpa->config_len, NET_CONFIG_LEN), &err) < 0) {
+		log_limited(&net->log_limit, LOG_WARN, "%s: %s", net->name, err.text);
+		return;
+	}
+	net_space_take(&net->space, config, net->path.features);
+	net_show_status(net);
+	if (b->started && !net_path_failed(&net->path) &&
+	    b->vdpa->ops->get_status(b->vdpa, &status, &err) == 0 && status & VIRTIO_CONFIG_S_NEEDS_RESET)
+		net_path_fail(&net->path, "the device needs a reset");
+	net_settle(net);
+}
+
+/* Of the NIC, where in it the eventfd is, or the timer; watched always. */
+static const struct net_eventfd {
+	size_t member;
+	uint32_t flags;
+	void (*fn)(struct loop_source *src, uint32_t events);
+} net_eventfds[] = {
+	{ offsetof(struct net, config_call), EPOLLIN, net_device_changed },
+};
+
+static const struct net_timer {
+	size_t member;
+	void (*fn)(struct loop_timer *timer);
+} net_timers[] = {
+	{ offsetof(struct net, ctrl.timer), net_ctrl_timed_out },
+	{ offsetof(struct net, announce.timer), net_announce_due },
+	{ offsetof(struct net, pass_timer), net_return_due },
+};
+
+/* Of each queue. Kicks are watched while the guest's ring is served, calls while the device is started, both
+ * with NET_QUEUE_EVENTS. */
+static const struct net_queue_events {
+	void (*kick)(struct loop_source *src, uint32_t events);
+	void (*call)(struct loop_source *src, uint32_t events);
+} net_data_events = { net_queue_kicked, net_queue_called },
+  net_ctrl_events = { net_ctrl_kicked, net_ctrl_called };
+
+static struct loop_source *net_eventfd_at(struct net *net, unsigned int i)
+{
+	return (struct loop_source *)((char *)net + net_eventfds[i].member);
+}
+
+static struct loop_timer *net_timer_at(struct net *net, unsigned int i)
+{
+	return (struct loop_timer *)((char *)net + net_timers[i].member);
+}
+
+static int net_eventfd_open(void)
+{
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+	return fd < 0 ? -errno : fd;
+}
+
+static int net_queue_open(struct net_queue *q, const struct net_queue_events *events)
+{
+	q->kick.fn = events->kick;
+	q->call.fn = events->call;
+	q->call.fd = net_eventfd_open();
+	if (q->call.fd < 0)
+		return q->call.fd;
+	q->device_kick = net_eventfd_open();
+	return q->device_kick < 0 ? q->device_kick : 0;
+}
+
+static int net_open_events(struct net *net)
+{
+	int ret = 0;
+
+	for (unsigned int i = 0; ret == 0 && i < ARRAY_SIZE(net_eventfds); i++) {
+		struct loop_source *src = net_eventfd_at(net, i);
+
+		*src = (struct loop_source){ .fd = net_eventfd_open(), .fn = net_eventfds[i].fn };
+		ret = src->fd < 0 ? src->fd : loop_add(&net->loop, src, net_eventfds[i].flags);
+	}
+	for (unsigned int i = 0; ret == 0 && i < ARRAY_SIZE(net_timers); i++)
+		ret = loop_timer_open(net_timer_at(net, i), &net->loop, net_timers[i].fn);
+	for (unsigned int i = 0; ret == 0 && i < net->n_slots; i++)
+		ret = net_queue_open(&net->queues[i],
+				     i < 2 * net->max_pairs ? &net_data_events : &net_ctrl_events);
+	return ret;
+}
+
+void net_events_clear(struct net *net)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(net_eventfds); i++)
+		net_eventfd_at(net, i)->fd = -1;
+	for (unsigned int i = 0; i < ARRAY_SIZE(net->queues); i++)
+		net->queues[i].call.fd = net->queues[i].device_kick = -1;
+}
+
+int net_events_init(struct net *net, struct error *err)
+{
+	int ret = net_open_events(net);
+
+	return ret < 0 ? error_add(err, ret, "cannot create an eventfd or timer: %s%s", strerror(-ret),
+				   shortage_advice(ret))
+		       : 0;
+}
+
+static void net_close(int fd)
+{
+	if (fd >= 0)
+		close(fd);
+}
+
+void net_events_exit(struct net *net)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(net_eventfds); i++)
+		net_close(net_eventfd_at(net, i)->fd);
+	for (unsigned int i = 0; i < ARRAY_SIZE(net_timers); i++)
+		loop_timer_close(net_timer_at(net, i));
+	for (unsigned int i = 0; i < ARRAY_SIZE(net->queues); i++) {
+		net_close(net->queues[i].call.fd);
+		net_close(net->queues[i].device_kick);
+	}
+}
