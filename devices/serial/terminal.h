@@ -16,7 +16,8 @@
 /* Owned by the caller. All functions on the loop's thread, or before it runs. */
 struct terminal {
 	struct loop *loop;
-	int fd; /* the caller's; -1: it is no terminal, and nothing here does anything */
+	/* The caller's. -1: it is no terminal, and nothing here does anything. */
+	int fd;
 	bool wanted;
 	_Atomic bool taken;
 	/* @taken has become true. */

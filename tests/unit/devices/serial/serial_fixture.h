@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The UART, and a guest that is played here: what it says and hears, and the same for a client at the socket.
+/*
+ * The serial port, with the guest and the other end of it played here. Functions fail the test where
+ * something is not as it must be; one that waits in vain is ended by an alarm.
  */
 #ifndef FERRY_TESTS_UNIT_DEVICES_SERIAL_SERIAL_FIXTURE_H
 #define FERRY_TESTS_UNIT_DEVICES_SERIAL_SERIAL_FIXTURE_H
@@ -9,156 +11,62 @@
 #include <stddef.h>
 #include <cmocka.h>
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
+#include <sys/epoll.h>
+#include <termios.h>
 
 #include "devices/serial/serial.h"
-#include "tests/fake/vm_line.h"
-#include "vmm/x86/layout.h"
 
 enum { DATA, IER, IIR, LCR, MCR, LSR, MSR, SCR };
 
 struct fixture {
 	char dir[32];
-	char path[64];
+	char path[64]; /* of the socket */
 	struct vm vm;
 	struct vm_config config;
 	struct error err;
 	struct serial *serial;
 	bool running;
-	bool ended;   /* the input, as the loop's thread sees it */
 	int saved[2]; /* stdin and stdout, where a test replaces them */
 };
 
-static inline int setup(void **state)
-{
-	struct fixture *f = calloc(1, sizeof(*f));
+/* For a port that is to be on a socket at @path, and does not exist yet. */
+int setup(void **state);
+int teardown(void **state);
 
-	alarm(120);
-	fake_line_reset();
-	strcpy(f->dir, "/tmp/ferry-serial.XXXXXX");
-	assert_non_null(mkdtemp(f->dir));
-	snprintf(f->path, sizeof(f->path), "%s/s", f->dir);
-	f->config = (struct vm_config){ .serial = SERIAL_UNIX, .serial_path = f->path };
-	f->saved[0] = f->saved[1] = -1;
-	assert_int_equal(loop_init(&f->vm.loop), 0);
-	*state = f;
-	return 0;
-}
+/* Makes the port; runs the VM's loop on a thread; both. */
+void create(struct fixture *f);
+void run(struct fixture *f);
+void start(struct fixture *f);
+/* Ends the loop's thread, if there is one, and the port. */
+void stop(struct fixture *f);
+/* stop(), and the same VM can have another port. */
+void end_of_one(struct fixture *f);
+/* As the guard ends the process, up to the end. */
+void force_end(struct fixture *f);
 
-static inline void start(struct fixture *f)
-{
-	int ret = serial_create(&f->serial, &f->vm, &f->config, &f->err);
+/* Where no thread runs the loop: waits for its next event, which is the test's to dispatch; and dispatches
+ * all that there is, which must be little. */
+struct epoll_event next_event(struct fixture *f);
+void dispatch(struct fixture *f, struct epoll_event event);
+void assert_comes_to_rest(struct fixture *f);
 
-	if (ret < 0)
-		fail_msg("%s", f->err.text);
-	assert_int_equal(loop_start(&f->vm.loop, "serial"), 0);
-	f->running = true;
-}
+/* The guest at the registers. hear() takes bytes as a driver does: on an interrupt, while there is data. */
+uint8_t in(struct fixture *f, unsigned int reg);
+void out(struct fixture *f, unsigned int reg, uint8_t v);
+void say(struct fixture *f, const char *text);
+void hear(struct fixture *f, uint8_t *buf, size_t len);
+void hear_text(struct fixture *f, const char *text);
 
-static inline void stop(struct fixture *f)
-{
-	if (f->running)
-		loop_join(&f->vm.loop);
-	f->running = false;
-	if (f->serial)
-		serial_destroy(f->serial);
-	f->serial = NULL;
-}
+/* Becomes a client of the socket. */
+int join(struct fixture *f);
 
-static inline int teardown(void **state)
-{
-	struct fixture *f = *state;
+void read_all(int fd, void *buf, size_t len);
+void read_text(int fd, const char *text);
+void write_all(int fd, const void *data, size_t len);
 
-	stop(f);
-	for (int i = 0; i < 2; i++) {
-		if (f->saved[i] >= 0)
-			dup2(f->saved[i], i);
-		if (f->saved[i] >= 0)
-			close(f->saved[i]);
-	}
-	loop_exit(&f->vm.loop);
-	unlink(f->path);
-	rmdir(f->dir);
-	free(f);
-	alarm(0);
-	return 0;
-}
-
-static inline uint8_t in(struct fixture *f, unsigned int reg)
-{
-	uint8_t v;
-
-	bus_read(&f->vm.pio, LAYOUT_SERIAL_PORT + reg, &v, 1);
-	return v;
-}
-
-static inline void out(struct fixture *f, unsigned int reg, uint8_t v)
-{
-	bus_write(&f->vm.pio, LAYOUT_SERIAL_PORT + reg, &v, 1);
-}
-
-static inline void say(struct fixture *f, const char *text)
-{
-	for (; *text; text++)
-		out(f, DATA, (uint8_t)*text);
-}
-
-/* As a driver does: on an interrupt, while there is data. */
-static inline void hear(struct fixture *f, uint8_t *buf, size_t len)
-{
-	out(f, IER, 1);
-	out(f, MCR, 0x0b);
-	for (size_t i = 0; i < len;) {
-		fake_line_wait_high();
-		assert_int_equal(in(f, IIR) & 0x0f, 0x04);
-		while (i < len && (in(f, LSR) & 1))
-			buf[i++] = in(f, DATA);
-	}
-}
-
-static inline void hear_text(struct fixture *f, const char *text)
-{
-	uint8_t buf[256] = { 0 };
-
-	hear(f, buf, strlen(text));
-	assert_string_equal((char *)buf, text);
-}
-
-static inline int join(struct fixture *f)
-{
-	struct sockaddr_un sun = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-
-	strcpy(sun.sun_path, f->path);
-	assert_int_equal(connect(fd, (struct sockaddr *)&sun, sizeof(sun)), 0);
-	return fd;
-}
-
-static inline void read_all(int fd, void *buf, size_t len)
-{
-	for (size_t at = 0; at < len;) {
-		ssize_t n = read(fd, (uint8_t *)buf + at, len - at);
-
-		assert_true(n > 0);
-		at += (size_t)n;
-	}
-}
-
-static inline void read_text(int fd, const char *text)
-{
-	char buf[256] = { 0 };
-
-	read_all(fd, buf, strlen(text));
-	assert_string_equal(buf, text);
-}
-
-static inline void write_all(int fd, const void *data, size_t len)
-{
-	assert_int_equal(write(fd, data, len), len);
-}
+/* Makes @in_fd stdin and @out_fd stdout until teardown, and has the port use them. */
+void replace_stdio(struct fixture *f, int in_fd, int out_fd);
+/* The same with a terminal: returns its other end, *@slave is its own, and @before how it is set. */
+int open_terminal(struct fixture *f, int *slave, struct termios *before);
 
 #endif

@@ -3,9 +3,14 @@
 #include "tests/unit/devices/serial/serial_fixture.h"
 
 #include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "tests/fake/vm_line.h"
+#include "vmm/x86/layout.h"
 
 /* What Linux' autoconfig() and THRE test look for. */
-static void test_registers(void **state)
+static void registers_answer_as_drivers_probe_them(void **state)
 {
 	struct fixture *f = *state;
 	uint8_t both[2];
@@ -51,7 +56,7 @@ static void test_registers(void **state)
 	assert_int_equal(in(f, IIR), 0x02);
 }
 
-static void test_loopback(void **state)
+static void what_is_sent_in_loopback_is_received(void **state)
 {
 	struct fixture *f = *state;
 
@@ -101,7 +106,7 @@ static void restart(struct fixture *f)
 }
 
 /* A guest that has not yet opened the port loses nothing by clearing it. */
-static void test_early_input(void **state)
+static void input_waits_until_the_guest_listens(void **state)
 {
 	struct fixture *f = *state;
 	int client;
@@ -158,7 +163,7 @@ static void a_guest_that_sees_edges_alone_hears_all(void **state)
 	close(client);
 }
 
-static void test_state(void **state)
+static void state_is_saved_and_loaded_and_saved_as_the_same_bytes(void **state)
 {
 	struct fixture *f = *state;
 	const struct device_ops *ops;
@@ -206,7 +211,7 @@ static void test_state(void **state)
 	free(second);
 }
 
-static void test_paused(void **state)
+static void input_is_held_back_while_paused(void **state)
 {
 	struct fixture *f = *state;
 	const struct device_ops *ops;
@@ -238,7 +243,7 @@ static void test_paused(void **state)
 	free(second);
 }
 
-static void test_state_refused(void **state)
+static void a_value_that_cannot_be_is_refused_and_none_is_applied(void **state)
 {
 	static const struct {
 		const char *name;
@@ -278,12 +283,12 @@ static void test_state_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_registers),
-		T(test_loopback),
-		T(test_early_input),
-		T(test_state),
-		T(test_paused),
-		T(test_state_refused),
+		T(registers_answer_as_drivers_probe_them),
+		T(what_is_sent_in_loopback_is_received),
+		T(input_waits_until_the_guest_listens),
+		T(state_is_saved_and_loaded_and_saved_as_the_same_bytes),
+		T(input_is_held_back_while_paused),
+		T(a_value_that_cannot_be_is_refused_and_none_is_applied),
 		T(a_guest_that_sees_edges_alone_hears_all),
 	};
 
