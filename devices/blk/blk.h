@@ -13,7 +13,8 @@ struct blk;
 struct blk_setup {
 	const char *path; /* must outlive the disk */
 	bool read_only;
-	bool arriving;      /* the guest still runs elsewhere: the lock is left to load() */
+	/* The guest still runs elsewhere, so load() takes the lock. */
+	bool arriving;
 	unsigned int index; /* of the disk among the VM's */
 };
 

@@ -114,7 +114,8 @@ static uint64_t blk_capacity(const struct blk_file *f)
 enum blk_field_kind {
 	BLK_FIELD_SAME,
 	BLK_FIELD_LIMIT, /* may be less than here */
-	BLK_FIELD_HINT,  /* may be anything up to a bound, being about speed alone */
+	/* Says what is fast, so it may be anything up to a bound. */
+	BLK_FIELD_HINT,
 };
 
 /* Hints end at what limits.c takes from storage, blocks of 1 MiB and discards of 1 GiB: a guest shifts by
@@ -127,7 +128,8 @@ enum blk_field_kind {
 
 static const struct blk_field {
 	size_t offset, size;
-	uint64_t feature; /* the field is 0 without it; 0 where the field is always there */
+	/* The field is 0 where this is not offered; 0 itself where the field is always there. */
+	uint64_t feature;
 	enum blk_field_kind kind;
 	uint64_t (*value)(const struct blk_file *f);
 	uint64_t max; /* bound of a hint */

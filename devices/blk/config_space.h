@@ -13,13 +13,15 @@
 /* Bytes of struct virtio_blk_config that Ferry shows: up to write_zeroes_may_unmap. */
 #define BLK_CONFIG_LEN 60u
 
-/* One request keeps those waiting that come after it, so the driver is shown bounds for all that it can ask
- * for at once. */
-#define BLK_MAX_SEGS                 254u       /* a ring of 256 entries, but for header and status */
-#define BLK_MAX_SIZE                 (1u << 20) /* bytes of a segment: as long as Linux ever asks for */
-#define BLK_MAX_RANGES               16u        /* of a DISCARD */
-#define BLK_MAX_ZERO_RANGES          1u         /* of a WRITE_ZEROES, which may have to write them */
+/* A request keeps those waiting that come after it, so the driver is shown bounds for all that it can ask for
+ * at once. The number of segments is that of a ring of 256 entries, but for header and status. A segment may
+ * be as long as Linux ever asks for, in bytes. */
+#define BLK_MAX_SEGS 254u
+#define BLK_MAX_SIZE (1u << 20)
+/* Ranges and sectors of a DISCARD; and of a WRITE_ZEROES, less because the zeroes may have to be written. */
+#define BLK_MAX_RANGES               16u
 #define BLK_MAX_DISCARD_SECTORS      (1u << 22)
+#define BLK_MAX_ZERO_RANGES          1u
 #define BLK_MAX_WRITE_ZEROES_SECTORS (1u << 15)
 
 uint64_t blk_config_features(const struct blk_file *f);

@@ -18,15 +18,19 @@ struct blk {
 	struct blk_ring ring;
 
 	/* For a vCPU with the transport's lock, or the migration's thread while vCPUs are stopped. */
-	bool started;                /* the disk's thread has been given the ring */
-	struct blk_job start, reset; /* while @reset is posted, the thread is to give the ring back */
+	/* The disk's thread has been given the ring. */
+	bool started;
+	/* While @reset is posted, the thread is to give the ring back. */
+	struct blk_job start, reset;
 
 	/* For the migration's thread. */
 	struct blk_job job, sync_job, release_job;
-	bool asking;       /* settle() waits since @asked_ns, with vCPUs running */
+	/* settle() waits since @asked_ns, with vCPUs running. */
+	bool asking;
 	uint64_t asked_ns; /* see now_ns() */
-	bool resting;      /* the latest of @job is what pause() wants done */
-	bool let_go;       /* save() has begun to give up the lock */
+	/* The latest of @job is what pause() wants done. */
+	bool resting;
+	bool let_go; /* save() has begun to give up the lock */
 
 	/* Written by a job of @job, and read by the thread that has seen it done. */
 	uint64_t fingerprint;

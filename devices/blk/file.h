@@ -23,16 +23,19 @@ struct blk_file {
 	bool is_device; /* a block device */
 	bool direct;    /* around the host's page cache */
 	bool locked;
-	uint64_t len;       /* bytes: a multiple of @block_len, and of limits.offset_align where @direct */
+	/* In bytes: a multiple of @block_len, and of limits.offset_align where @direct. */
+	uint64_t len;
 	uint32_t block_len; /* bytes of a logical block */
 	struct blk_limits limits;
-	uint8_t *bounce; /* BLK_BOUNCE_LEN bytes, for what direct I/O cannot take as it is */
+	/* BLK_BOUNCE_LEN bytes, for what direct I/O cannot take as it is. */
+	uint8_t *bounce;
 	uint8_t *zeroes; /* BLK_BOUNCE_LEN zeroes, never written */
 	/* The guest's flush is under way, which takes the longer the more there is to write. Any thread. */
 	_Atomic bool flushing;
 	/* Writing back failed where the guest does not look, so its next flush is to fail. Any thread. */
 	_Atomic bool unreported;
-	struct log_limit log_limit; /* a peer can make the same happen again and again */
+	/* A peer can make the same happen again and again. */
+	struct log_limit log_limit;
 };
 
 /* The disk's length, in BLK_SECTOR bytes. */

@@ -26,12 +26,16 @@ struct blk_request {
 	uint64_t sector;
 	struct iovec *iov;
 	unsigned int n_iov;
-	uint64_t len;     /* bytes in @iov: what follows the header, or goes before the status */
+	/* Bytes in @iov, which follow the header or go before the status. */
+	uint64_t len;
 	uint32_t written; /* bytes of @iov that hold an answer */
-	uint64_t before;  /* bytes of the file that it was done for when it was put back */
-	uint64_t done;    /* bytes of the file that it is done for, these included */
-	bool unsupported; /* is to be answered as unknown, and not as a failure */
-	bool put_back;    /* the thread is wanted, so no answer is given yet */
+	/* Bytes of the file that the request was done for when it was put back, and is done for now. */
+	uint64_t before;
+	uint64_t done;
+	/* The answer says that the request is unknown, and not that it failed. */
+	bool unsupported;
+	/* The thread is wanted, so no answer is given yet. */
+	bool put_back;
 };
 
 /*

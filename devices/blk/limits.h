@@ -17,13 +17,17 @@
 
 /* All in bytes. */
 struct blk_limits {
-	uint32_t block_len;        /* a logical block, which the guest knows */
-	uint32_t physical_len;     /* what the storage writes at once; a multiple of @block_len */
-	uint32_t alignment_offset; /* where the storage's first physical block begins */
-	uint32_t discard_len;      /* what can be given back */
-	bool can_direct;           /* there is direct I/O ... */
-	uint32_t mem_align;        /* ... for memory at multiples of this */
-	uint32_t offset_align;     /* ... and for offsets and lengths that are multiples of this */
+	uint32_t block_len; /* a logical block, which the guest knows */
+	/* What the storage writes at once, a multiple of @block_len. */
+	uint32_t physical_len;
+	/* Where the storage's first physical block begins. */
+	uint32_t alignment_offset;
+	uint32_t discard_len; /* what can be given back */
+	/* There is direct I/O, for memory at multiples of @mem_align, and for offsets and lengths that are
+	 * multiples of @offset_align. */
+	bool can_direct;
+	uint32_t mem_align;
+	uint32_t offset_align;
 };
 
 /*

@@ -16,10 +16,11 @@ struct blk_ring {
 	struct blk_io io;
 	struct virtio_pci *virtio; /* for its kicks and notifications alone */
 	struct vring vring;
-	bool has_ring;           /* @vring is the driver's */
-	bool attached;           /* its kicks are watched */
-	bool running;            /* it is served */
-	bool broken;             /* the driver broke the ring's rules: until its reset nothing is served */
+	bool has_ring; /* @vring is the driver's */
+	bool attached; /* its kicks are watched */
+	bool running;  /* it is served */
+	/* The driver broke the ring's rules, and nothing is served until its reset. */
+	bool broken;
 	struct loop_source kick; /* fd is the transport's */
 	/* The request that was put back, by its head: see blk_io_do(). */
 	uint16_t half_head;
