@@ -5,13 +5,9 @@
 #include <errno.h>
 #include <sys/un.h>
 
-#include "vmm/mac.h"
+#include "vmm/config_text.h"
 
 enum { CONFIG_RUN = 1u << 0, CONFIG_RECEIVE = 1u << 1, CONFIG_BOTH = CONFIG_RUN | CONFIG_RECEIVE };
-
-/* Characters of an interface's name, and room for a socket's name in a hub's folder. */
-#define CONFIG_MAX_IFNAME 15u
-#define CONFIG_HUB_ROOM   32u
 
 /* Ten years: more is a clock that was never set, which "any" is for. */
 #define CONFIG_MAX_CLOCK_SKEW 315360000u
@@ -25,42 +21,6 @@ struct config_option {
 	bool repeat;
 	int (*parse)(struct vm_config *config, char *value, struct error *err);
 };
-
-int config_parse_size(const char *text, uint64_t *bytes)
-{
-	static const char units[] = "KMGT";
-	unsigned int shift = 0;
-	uint64_t v = 0;
-
-	if (*text < '0' || *text > '9')
-		return -EINVAL;
-	for (; *text >= '0' && *text <= '9'; text++) {
-		uint64_t digit = (uint64_t)(*text - '0');
-
-		if (v > (UINT64_MAX - digit) / 10)
-			return -EINVAL;
-		v = v * 10 + digit;
-	}
-	if (*text) {
-		const char *unit = strchr(units, *text);
-
-		if (!unit || text[1])
-			return -EINVAL;
-		shift = 10 * (unsigned int)(unit - units + 1);
-	}
-	if (v > UINT64_MAX >> shift)
-		return -EINVAL;
-	*bytes = v << shift;
-	return 0;
-}
-
-bool config_name_valid(const char *name)
-{
-	static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.";
-	size_t len = strlen(name);
-
-	return len >= 1 && len <= 64 && name[0] != '.' && strspn(name, allowed) == len;
-}
 
 static int config_name(struct vm_config *config, char *value, struct error *err)
 {
@@ -167,248 +127,30 @@ static int config_core(struct vm_config *config, char *value, struct error *err)
 	static const char *const names[] = {
 		[CORE_NONE] = "none", [CORE_FERRY] = "ferry", [CORE_GUEST] = "guest"
 	};
-	unsigned int core = 0;
+	int core = config_parse_word(value, names, ARRAY_SIZE(names));
 
-	while (core < ARRAY_SIZE(names) && strcmp(value, names[core]) != 0)
-		core++;
-	if (core == ARRAY_SIZE(names))
-		return error_add(err, -EINVAL, "--core \"%s\": none, ferry or guest are possible", value);
+	if (core < 0)
+		return error_add(err, core, "--core \"%s\": none, ferry or guest are possible", value);
 	config->core = (enum core_kind)core;
 	return 0;
 }
 
-/* The keys of --net. */
-static const struct {
-	const char *name;
-	size_t offset; /* of a const char * in struct net_config */
-	bool word;     /* stands alone, without a value */
-} config_net_keys[] = {
-	{ "vdpa", offsetof(struct net_config, vdpa), false },
-	{ "soft", offsetof(struct net_config, soft), true },
-	{ "tap", offsetof(struct net_config, tap), false },
-	{ "bridge", offsetof(struct net_config, bridge), false },
-	{ "hub", offsetof(struct net_config, hub), false },
-	{ "mac", offsetof(struct net_config, mac_text), false },
-	{ "queues", offsetof(struct net_config, queues_text), false },
-	{ "ring", offsetof(struct net_config, ring_text), false },
-	{ "packed", offsetof(struct net_config, packed_text), false },
-	{ "in-order", offsetof(struct net_config, in_order_text), false },
-	{ "shared-switch", offsetof(struct net_config, shared_switch_text), false },
-	{ "mode", offsetof(struct net_config, mode_text), false },
-};
-
-static const char **config_net_field(struct net_config *net, const char *key, size_t len, bool *word)
-{
-	for (unsigned int i = 0; i < ARRAY_SIZE(config_net_keys); i++) {
-		*word = config_net_keys[i].word;
-		if (strlen(config_net_keys[i].name) == len && memcmp(config_net_keys[i].name, key, len) == 0)
-			return (const char **)((char *)net + config_net_keys[i].offset);
-	}
-	return NULL;
-}
-
-static int config_net_unknown(const char *key, struct error *err)
-{
-	char names[128] = "";
-
-	for (unsigned int i = 0; i < ARRAY_SIZE(config_net_keys); i++) {
-		strcat(names, i ? ", " : "");
-		strcat(names, config_net_keys[i].name);
-	}
-	return error_add(err, -EINVAL, "--net: \"%s\" is not known; possible are: %s", key, names);
-}
-
-/* Parses an address that an interface can have. */
-static bool config_parse_mac(const char *text, uint8_t mac[6])
-{
-	static const char digits[] = "0123456789abcdef0123456789ABCDEF";
-
-	if (strlen(text) != 17)
-		return false;
-	for (unsigned int i = 0; i < 6; i++) {
-		const char *high = strchr(digits, text[3 * i]), *low = strchr(digits, text[3 * i + 1]);
-
-		if (!high || !low || (i < 5 && text[3 * i + 2] != ':'))
-			return false;
-		mac[i] = (uint8_t)((high - digits) % 16 << 4 | (low - digits) % 16);
-	}
-	return mac_valid(mac);
-}
-
-static bool config_same(const char *a, const char *b)
-{
-	return a && b && strcmp(a, b) == 0;
-}
-
-/* Whether Linux takes @name for an interface. */
-static bool config_is_ifname(const char *name)
-{
-	size_t len = strlen(name);
-
-	for (size_t i = 0; i < len; i++) {
-		unsigned char c = (unsigned char)name[i];
-
-		if (c <= ' ' || c == 0x7f || c == '/' || c == ':')
-			return false;
-	}
-	return len >= 1 && len <= CONFIG_MAX_IFNAME && strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
-}
-
-/* A name with a %d is one that the kernel completes with the first number that is free. */
-static bool config_is_pattern(const char *name)
-{
-	const char *percent = name ? strchr(name, '%') : NULL;
-
-	return percent && percent[1] == 'd' && !strchr(percent + 1, '%');
-}
-
-static int config_net_names(const struct net_config *net, struct error *err)
-{
-	const char *names[] = { net->tap, net->bridge };
-	struct sockaddr_un sun;
-
-	for (unsigned int i = 0; i < ARRAY_SIZE(names); i++) {
-		if (names[i] && !config_is_ifname(names[i]))
-			return error_add(err, -EINVAL,
-					 "--net: \"%s\" is not the name of an interface: that has 1 to %u "
-					 "characters, no space, \"/\" or \":\"",
-					 names[i], CONFIG_MAX_IFNAME);
-		if (names[i] && strchr(names[i], '%') &&
-		    (names[i] != net->tap || !config_is_pattern(net->tap)))
-			return error_add(err, -EINVAL,
-					 "--net: \"%s\" is not the name of an interface: a \"%%\" can be in "
-					 "that of a new TAP, as in tap=tap%%d, for a number that is free",
-					 names[i]);
-	}
-	/* Sockets with names of their own are in it. */
-	if (net->hub && strlen(net->hub) > sizeof(sun.sun_path) - CONFIG_HUB_ROOM)
-		return error_add(err, -EINVAL, "--net: hub=\"%s\": a hub's path has at most %zu characters",
-				 net->hub, sizeof(sun.sun_path) - CONFIG_HUB_ROOM);
-	return 0;
-}
-
-/* The device in software: where its packets go, and what it is like. */
-static int config_net_soft(struct net_config *net, struct error *err)
-{
-	uint64_t n = 1, ring = CONFIG_DEFAULT_RING;
-
-	if (!net->tap == !net->hub)
-		return error_add(err, -EINVAL, "--net soft: tap=NAME or hub=PATH is needed");
-	if (net->bridge && !net->tap)
-		return error_add(err, -EINVAL, "--net soft: bridge=NAME is for tap=NAME");
-	if (net->mac_text && !config_parse_mac(net->mac_text, net->mac))
-		return error_add(err, -EINVAL,
-				 "--net: mac=\"%s\": a NIC's address is needed, such as 52:54:00:12:34:56",
-				 net->mac_text);
-	if (net->queues_text &&
-	    (config_parse_size(net->queues_text, &n) < 0 || n < 1 || n > CONFIG_MAX_QUEUES))
-		return error_add(err, -EINVAL, "--net: queues=\"%s\": 1 to %u are possible", net->queues_text,
-				 CONFIG_MAX_QUEUES);
-	if (net->ring_text && (config_parse_size(net->ring_text, &ring) < 0 || !is_power_of_2(ring) ||
-			       ring < CONFIG_MIN_RING || ring > CONFIG_MAX_RING))
-		return error_add(err, -EINVAL, "--net: ring=\"%s\": powers of 2 from %u to %u are possible",
-				 net->ring_text, CONFIG_MIN_RING, CONFIG_MAX_RING);
-	net->mac_set = net->mac_text;
-	net->n_queues = (unsigned int)n;
-	net->ring_size = (uint16_t)ring;
-	return config_net_names(net, err);
-}
-
-/* What is on or off. */
-static int config_net_switches(struct net_config *net, struct error *err)
-{
-	const struct {
-		const char *key, *text;
-	} switches[] = { { "packed", net->packed_text },
-			 { "in-order", net->in_order_text },
-			 { "shared-switch", net->shared_switch_text } };
-
-	for (unsigned int i = 0; i < ARRAY_SIZE(switches); i++) {
-		const char *text = switches[i].text;
-
-		if (text && !config_same(text, "on") && !config_same(text, "off"))
-			return error_add(err, -EINVAL, "--net: %s=%s: on or off are possible",
-					 switches[i].key, text);
-	}
-	net->split_only = config_same(net->packed_text, "off");
-	net->any_order = config_same(net->in_order_text, "off");
-	net->shared_switch = config_same(net->shared_switch_text, "on");
-	return 0;
-}
-
-static int config_net_mode(struct net_config *net, struct error *err)
-{
-	static const char *const names[] = {
-		[NET_AUTO] = "auto", [NET_SHADOW] = "shadow", [NET_PASSTHROUGH] = "passthrough"
-	};
-	unsigned int mode = 0;
-
-	if (!net->mode_text)
-		return 0;
-	while (mode < ARRAY_SIZE(names) && strcmp(net->mode_text, names[mode]) != 0)
-		mode++;
-	if (mode == ARRAY_SIZE(names))
-		return error_add(err, -EINVAL, "--net: mode=%s: auto, shadow or passthrough are possible",
-				 net->mode_text);
-	net->mode = (enum net_mode)mode;
-	if (net->mode == NET_PASSTHROUGH && config_same(net->packed_text, "on"))
-		return error_add(err, -EINVAL,
-				 "--net: packed=on with mode=passthrough: packed rings are for shadow rings");
-	return 0;
-}
-
-/* A backend, and one alone. */
-static int config_net_check(struct net_config *net, struct error *err)
-{
-	if (!net->vdpa == !net->soft)
-		return error_add(err, -EINVAL, "--net: vdpa=PATH, or soft,tap=NAME, is needed");
-	if (config_net_switches(net, err) < 0 || config_net_mode(net, err) < 0)
-		return -EINVAL;
-	if (net->soft)
-		return config_net_soft(net, err);
-	if (net->tap || net->bridge || net->hub || net->mac_text || net->queues_text || net->ring_text)
-		return error_add(err, -EINVAL,
-				 "--net: tap, bridge, hub, mac, queues and ring go with soft, not with vdpa");
-	return 0;
-}
-
-/* "key=value,key=value"; ends each value where its comma was. */
 static int config_net(struct vm_config *config, char *value, struct error *err)
 {
-	struct net_config net = { 0 };
+	struct net_config *net = &config->nets[config->n_nets];
+	int ret;
 
 	if (config->n_nets == CONFIG_MAX_NETS)
 		return error_add(err, -EINVAL, "--net: at most %u NICs are possible", CONFIG_MAX_NETS);
-	for (char *item = value, *next; item; item = next) {
-		size_t len = strcspn(item, "=,");
-		bool word;
-		const char **field = config_net_field(&net, item, len, &word);
-
-		next = strchr(item, ',');
-		if (next)
-			*next++ = '\0';
-		if (!field)
-			return config_net_unknown(item, err);
-		if (word && item[len] == '=')
-			return error_add(err, -EINVAL, "--net: \"%.*s\" takes no value", (int)len, item);
-		if (!word && (item[len] != '=' || !item[len + 1]))
-			return error_add(err, -EINVAL, "--net: \"%.*s\" needs a value, as in %.*s=...",
-					 (int)len, item, (int)len, item);
-		if (*field)
-			return error_add(err, -EINVAL, "--net: \"%.*s\" is given twice", (int)len, item);
-		*field = word ? item : item + len + 1;
-	}
-	if (config_net_check(&net, err) < 0)
-		return -EINVAL;
+	ret = config_net_parse(net, config->receives ? NET_ARRIVES : NET_BOOTS, value, err);
+	if (ret < 0)
+		return ret;
 	for (unsigned int i = 0; i < config->n_nets; i++) {
-		const struct net_config *other = &config->nets[i];
-
-		if (config_same(other->vdpa, net.vdpa) ||
-		    (config_same(other->tap, net.tap) && !config_is_pattern(net.tap)))
+		if (config_net_same_device(&config->nets[i], net))
 			return error_add(err, -EINVAL, "--net: %s is given to two NICs; a device serves one",
-					 net.vdpa ? net.vdpa : net.tap);
+					 net->vdpa ? net->vdpa : net->tap);
 	}
-	config->nets[config->n_nets++] = net;
+	config->n_nets++;
 	return 0;
 }
 
@@ -541,7 +283,8 @@ static int config_parse(struct vm_config *config, unsigned int subcommand, int a
 	uint64_t seen = 0;
 	int ret = 0;
 
-	*config = (struct vm_config){ .runtime_dir = CONFIG_RUNTIME_DIR,
+	*config = (struct vm_config){ .receives = subcommand == CONFIG_RECEIVE,
+				      .runtime_dir = CONFIG_RUNTIME_DIR,
 				      .cmdline = "",
 				      .clock_skew_ns = CONFIG_CLOCK_SKEW * UINT64_C(1000000000) };
 	for (int i = 1; i < argc; i++) {
@@ -576,16 +319,6 @@ int config_parse_run(struct vm_config *config, int argc, char **argv, struct err
 		config->mem = CONFIG_DEFAULT_MEM;
 	if (config->cpus == 0)
 		config->cpus = 1;
-	/* A destination takes what the source has. */
-	for (unsigned int i = 0; i < config->n_nets; i++) {
-		config->nets[i].split_only |= !config->nets[i].packed_text;
-		config->nets[i].any_order |= !config->nets[i].in_order_text;
-		if (ret == 0 && config->nets[i].shared_switch_text)
-			ret = error_add(err, -EINVAL,
-					"--net: shared-switch=%s is for \"ferry receive\": it is about a "
-					"guest that comes",
-					config->nets[i].shared_switch_text);
-	}
 	return ret;
 }
 

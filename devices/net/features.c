@@ -135,7 +135,7 @@ uint64_t net_features_rings(const char *nic, const struct vdpa *vdpa, const stru
 		features |= packed;
 	else if (!net_rings_fit(sizes, n, in_order))
 		features = 0;
-	if (config->in_order_text && !config->any_order && !(features & in_order))
+	if (config->in_order_wanted && !(features & in_order))
 		log_warn("%s: in-order=on has no effect: %s", nic,
 			 in_order ? "what is in flight in so long rings would not fit into the state"
 				  : "the device does not say that it keeps an order");

@@ -15,7 +15,7 @@ const char *net_pass_obstacle(const struct vdpa *vdpa, uint64_t possible, const 
 {
 	if (config->mode == NET_SHADOW)
 		return "as asked for";
-	if (config->packed_text && !config->split_only)
+	if (config->packed_wanted)
 		return "packed rings are asked for";
 	/* The guest could name the control queue's memory in a descriptor. */
 	if (virtio_has(possible, VIRTIO_NET_F_CTRL_VQ) && !vdpa->ctrl_apart)

@@ -79,7 +79,7 @@ int soft_net_receive(struct soft_net *n, void *hdr, void *frame, uint32_t size, 
 
 struct vdpa *soft_net_device(struct soft_net *n, unsigned int n_pairs, uint16_t ring_size)
 {
-	struct net_config config = { .soft = "soft",
+	struct net_config config = { .soft = true,
 				     .hub = n->folder,
 				     .mac_set = true,
 				     .mac = SOFT_RIG_MAC,

@@ -29,7 +29,7 @@ static int vring_size(struct vdpa *vdpa, unsigned int index, uint16_t *size, str
 
 static struct host *build(void)
 {
-	const struct net_config config = { .soft = "soft",
+	const struct net_config config = { .soft = true,
 					   .mode = NET_SHADOW,
 					   .hub = "fuzz",
 					   .mac_set = true,

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "vmm/config.h"
+#include "vmm/config_text.h"
 #include "vmm/control/client.h"
 #include "vmm/control/json.h"
 #include "vmm/text.h"

@@ -34,7 +34,7 @@ static int parse(struct line *l, const char *text)
 	return config_parse_receive(&l->config, l->argc, l->argv, &l->err);
 }
 
-static void test_run(void **state)
+static void run_takes_what_is_said(void **state)
 {
 	struct line l;
 
@@ -56,7 +56,7 @@ static void test_run(void **state)
 	assert_int_equal(l.config.n_nets, 3);
 	assert_string_equal(l.config.nets[0].vdpa, "/dev/a");
 	assert_string_equal(l.config.nets[1].vdpa, "/dev/b");
-	assert_null(l.config.nets[1].soft);
+	assert_false(l.config.nets[1].soft);
 	assert_false(l.config.nets[0].split_only);
 	assert_true(l.config.nets[1].split_only);
 	assert_true(l.config.nets[0].any_order);
@@ -64,7 +64,7 @@ static void test_run(void **state)
 	assert_int_equal(l.config.nets[0].mode, NET_AUTO);
 	assert_int_equal(l.config.nets[1].mode, NET_SHADOW);
 	assert_int_equal(l.config.nets[2].mode, NET_PASSTHROUGH);
-	assert_non_null(l.config.nets[2].soft);
+	assert_true(l.config.nets[2].soft);
 	assert_string_equal(l.config.nets[2].tap, "tap0");
 	assert_string_equal(l.config.nets[2].bridge, "br0");
 	assert_int_equal(l.config.nets[2].n_queues, 4);
@@ -82,7 +82,7 @@ static void test_run(void **state)
 	assert_null(l.config.from);
 }
 
-static void test_defaults(void **state)
+static void what_is_not_said_has_a_default(void **state)
 {
 	struct line l;
 
@@ -117,7 +117,7 @@ static void test_defaults(void **state)
 	assert_int_equal(l.config.cpus, 2);
 }
 
-static void test_refusals(void **state)
+static void a_wrong_line_is_refused_with_what_would_be_right(void **state)
 {
 	static const struct {
 		const char *line, *why;
@@ -148,52 +148,9 @@ static void test_refusals(void **state)
 		{ "run --serial unix:/0123456789012345678901234567890123456789012345678901234567890123456789"
 		  "01234567890123456789012345678901234567",
 		  "at most 107" },
-		{ "run --net vdpa", "\"vdpa\" needs a value" },
-		{ "run --net vdpa=", "\"vdpa\" needs a value" },
-		{ "run --net tep=x", "\"tep=x\" is not known; possible are: vdpa, soft, tap, bridge, hub, "
-				     "mac, queues, ring, packed, in-order, shared-switch" },
-		{ "run --net tap=x", "vdpa=PATH, or soft,tap=NAME, is needed" },
-		{ "run --net soft,vdpa=/a", "vdpa=PATH, or soft,tap=NAME, is needed" },
-		{ "run --net soft", "tap=NAME or hub=PATH is needed" },
-		{ "run --net soft=1,tap=x", "\"soft\" takes no value" },
-		{ "run --net soft,tap=x,hub=/h", "tap=NAME or hub=PATH is needed" },
-		{ "run --net soft,hub=/h,bridge=b", "bridge=NAME is for tap=NAME" },
-		{ "run --net soft,tap=abcdefghijklmnop", "not the name of an interface" },
-		{ "run --net soft,tap=", "\"tap\" needs a value" },
-		{ "run --net soft,tap=a/b", "not the name of an interface" },
-		{ "run --net soft,tap=a:b", "not the name of an interface" },
-		{ "run --net soft,tap=a\tb", "not the name of an interface" },
-		{ "run --net soft,tap=a\177", "not the name of an interface" },
-		{ "run --net soft,tap=.", "not the name of an interface" },
-		{ "run --net soft,tap=..", "not the name of an interface" },
-		{ "run --net soft,tap=t0,bridge=a/b", "\"a/b\" is not the name of an interface" },
-		{ "run --net soft,tap=tap%", "as in tap=tap%d" },
-		{ "run --net soft,tap=tap%s", "as in tap=tap%d" },
-		{ "run --net soft,tap=t%dp%d", "as in tap=tap%d" },
-		{ "run --net soft,tap=t0,bridge=br%d", "\"br%d\" is not the name of an interface" },
-		{ "run --net soft,tap=x,mac=52:54:00:00:00", "a NIC's address is needed" },
-		{ "run --net soft,tap=x,mac=53:54:00:00:00:01", "a NIC's address is needed" },
-		{ "run --net soft,tap=x,mac=00:00:00:00:00:00", "a NIC's address is needed" },
-		{ "run --net soft,tap=x,queues=0", "1 to 16 are possible" },
-		{ "run --net soft,tap=x,queues=17", "1 to 16 are possible" },
-		{ "run --net soft,tap=x,ring=32", "powers of 2 from 64 to 32768 are possible" },
-		{ "run --net soft,tap=x,ring=65536", "powers of 2 from 64 to 32768 are possible" },
-		{ "run --net soft,tap=x,ring=1000", "powers of 2 from 64 to 32768 are possible" },
-		{ "run --net vdpa=/a,ring=64", "go with soft, not with vdpa" },
-		{ "run --net vdpa=/a,mac=52:54:00:00:00:01", "go with soft, not with vdpa" },
 		{ "run --net soft,tap=x --net soft,tap=x", "x is given to two NICs" },
-		{ "run --net vdpa=/a,mtu=1", "\"mtu=1\" is not known" },
-		{ "run --net vdpa=/a,", "\"\" is not known" },
-		{ "run --net ,vdpa=/a", "\"\" is not known" },
-		{ "run --net vdpa=/a,vdpa=/b", "\"vdpa\" is given twice" },
-		{ "run --net vdpa=/a,packed=yes", "packed=yes: on or off" },
-		{ "run --net vdpa=/a,in-order=1", "in-order=1: on or off" },
-		{ "receive --net vdpa=/a,shared-switch=no", "shared-switch=no: on or off" },
 		{ "run --name a --kernel k --net vdpa=/a,shared-switch=on",
 		  "shared-switch=on is for \"ferry receive\"" },
-		{ "run --net vdpa=/a,mode=on", "mode=on: auto, shadow or passthrough" },
-		{ "run --net vdpa=/a,mode", "\"mode\" needs a value" },
-		{ "run --net vdpa=/a,packed=on,mode=passthrough", "packed rings are for shadow rings" },
 		{ "run --net vdpa=/a --net vdpa=/a", "/a is given to two NICs" },
 		{ "run --net vdpa=1 --net vdpa=2 --net vdpa=3 --net vdpa=4 --net vdpa=5 --net vdpa=6 --net "
 		  "vdpa=7 --net vdpa=8 --net vdpa=9",
@@ -223,7 +180,7 @@ static void test_refusals(void **state)
 	}
 }
 
-static void test_clock_skew_and_core_files_have_defaults(void **state)
+static void clock_skew_and_core_files_have_defaults(void **state)
 {
 	struct line l;
 
@@ -240,58 +197,7 @@ static void test_clock_skew_and_core_files_have_defaults(void **state)
 	assert_int_equal(l.config.core, CORE_NONE);
 }
 
-static void test_size(void **state)
-{
-	static const struct {
-		const char *text;
-		int ret;
-		uint64_t bytes;
-	} t[] = {
-		{ "0", 0, 0 },
-		{ "1", 0, 1 },
-		{ "4096", 0, 4096 },
-		{ "3K", 0, 3072 },
-		{ "512M", 0, MIB(512) },
-		{ "5G", 0, GIB(5) },
-		{ "16383T", 0, 16383ull << 40 },
-		{ "16777215T", 0, 16777215ull << 40 },
-		{ "16777216T", -EINVAL, 0 },
-		{ "18446744073709551615", 0, UINT64_MAX },
-		{ "18446744073709551616", -EINVAL, 0 },
-		{ "", -EINVAL, 0 },
-		{ "K", -EINVAL, 0 },
-		{ "-1", -EINVAL, 0 },
-		{ " 1", -EINVAL, 0 },
-		{ "1 ", -EINVAL, 0 },
-		{ "1k", -EINVAL, 0 },
-		{ "1KB", -EINVAL, 0 },
-		{ "0x10", -EINVAL, 0 },
-	};
-
-	for (unsigned int i = 0; i < ARRAY_SIZE(t); i++) {
-		uint64_t bytes = 0;
-
-		assert_int_equal(config_parse_size(t[i].text, &bytes), t[i].ret);
-		assert_int_equal(bytes, t[i].bytes);
-	}
-}
-
-static void test_name(void **state)
-{
-	char name[66];
-
-	memset(name, 'a', sizeof(name));
-	name[65] = '\0';
-	assert_false(config_name_valid(name));
-	assert_true(config_name_valid(name + 1));
-	assert_true(config_name_valid("Web-1_x.y"));
-	assert_false(config_name_valid(""));
-	assert_false(config_name_valid(".a"));
-	assert_false(config_name_valid("a b"));
-	assert_false(config_name_valid("\xc3\xa4"));
-}
-
-static void test_help(void **state)
+static void help_shows_the_options_of_its_subcommand_alone(void **state)
 {
 	char *text = NULL;
 	size_t len;
@@ -310,13 +216,11 @@ static void test_help(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_run),
-		cmocka_unit_test(test_defaults),
-		cmocka_unit_test(test_refusals),
-		cmocka_unit_test(test_clock_skew_and_core_files_have_defaults),
-		cmocka_unit_test(test_size),
-		cmocka_unit_test(test_name),
-		cmocka_unit_test(test_help),
+		cmocka_unit_test(run_takes_what_is_said),
+		cmocka_unit_test(what_is_not_said_has_a_default),
+		cmocka_unit_test(a_wrong_line_is_refused_with_what_would_be_right),
+		cmocka_unit_test(clock_skew_and_core_files_have_defaults),
+		cmocka_unit_test(help_shows_the_options_of_its_subcommand_alone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -168,7 +168,7 @@ static void create(struct vdpa *vdpa, enum net_mode mode, bool packed, bool may_
 {
 	struct net_config config = { .mode = mode,
 				     .split_only = !packed,
-				     .packed_text = packed ? "on" : NULL };
+				     .packed_wanted = packed };
 	struct fake_vm *host = fake_vm_new();
 	struct error err = { 0 };
 	struct pci_bus bus;

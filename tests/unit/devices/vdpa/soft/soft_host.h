@@ -179,7 +179,7 @@ static inline void host_move(const char *name, int namespace)
 static inline struct vdpa *host_open(const char *tap, const char *bridge, unsigned int n_queues,
 				     struct error *err)
 {
-	const struct net_config config = { .soft = "soft",
+	const struct net_config config = { .soft = true,
 					   .tap = tap,
 					   .bridge = bridge,
 					   .mac_set = true,

@@ -63,7 +63,7 @@ ssize_t writev(int fd, const struct iovec *iov, int n)
 /* The rig of a hub, with a device on a TAP in the place of its own. */
 static int setup(void **state)
 {
-	static const struct net_config config = { .soft = "soft",
+	static const struct net_config config = { .soft = true,
 						  .tap = "ferry0",
 						  .mac_set = true,
 						  .mac = SOFT_RIG_MAC,
@@ -560,7 +560,7 @@ static void test_a_lack_of_descriptors_is_said(void **state)
 
 static void test_refusals(void **state)
 {
-	struct net_config config = { .soft = "soft",
+	struct net_config config = { .soft = true,
 				     .tap = "ferry1",
 				     .n_queues = 1,
 				     .ring_size = CONFIG_DEFAULT_RING,

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The keys of --net as one table: each row reads its value, and what keys mean together is checked at the
+ * end. */
+#include "vmm/config_net.h"
+
+#include <errno.h>
+#include <sys/un.h>
+
+#include "vmm/config_text.h"
+
+/* Bytes for the name of a NIC's own socket in a hub's folder, whose path has a bound. */
+#define CONFIG_HUB_ROOM 32u
+
+static int config_net_vdpa(struct net_config *net, const char *value, struct error *err)
+{
+	net->vdpa = value;
+	return 0;
+}
+
+static int config_net_soft(struct net_config *net, const char *value, struct error *err)
+{
+	net->soft = true;
+	return 0;
+}
+
+static int config_net_ifname(const char *name, struct error *err)
+{
+	if (config_ifname_valid(name))
+		return 0;
+	return error_add(
+		err, -EINVAL,
+		"--net: \"%s\" is not the name of an interface: that has 1 to %u characters, no space, "
+		"\"/\" or \":\"",
+		name, CONFIG_MAX_IFNAME);
+}
+
+static int config_net_percent(const char *name, struct error *err)
+{
+	return error_add(
+		err, -EINVAL,
+		"--net: \"%s\" is not the name of an interface: a \"%%\" can be in that of a new TAP, as "
+		"in tap=tap%%d, for a number that is free",
+		name);
+}
+
+static int config_net_tap(struct net_config *net, const char *value, struct error *err)
+{
+	net->tap = value;
+	if (strchr(value, '%') && !config_ifname_is_pattern(value))
+		return config_net_percent(value, err);
+	return config_net_ifname(value, err);
+}
+
+static int config_net_bridge(struct net_config *net, const char *value, struct error *err)
+{
+	net->bridge = value;
+	return strchr(value, '%') ? config_net_percent(value, err) : config_net_ifname(value, err);
+}
+
+static int config_net_hub(struct net_config *net, const char *value, struct error *err)
+{
+	struct sockaddr_un sun;
+
+	net->hub = value;
+	if (strlen(value) > sizeof(sun.sun_path) - CONFIG_HUB_ROOM)
+		return error_add(err, -EINVAL, "--net: hub=\"%s\": a hub's path has at most %zu characters",
+				 value, sizeof(sun.sun_path) - CONFIG_HUB_ROOM);
+	return 0;
+}
+
+static int config_net_mac(struct net_config *net, const char *value, struct error *err)
+{
+	if (config_parse_mac(value, net->mac) < 0)
+		return error_add(err, -EINVAL,
+				 "--net: mac=\"%s\": a NIC's address is needed, such as 52:54:00:12:34:56",
+				 value);
+	net->mac_set = true;
+	return 0;
+}
+
+static int config_net_queues(struct net_config *net, const char *value, struct error *err)
+{
+	uint64_t n;
+
+	if (config_parse_size(value, &n) < 0 || n < 1 || n > CONFIG_MAX_QUEUES)
+		return error_add(err, -EINVAL, "--net: queues=\"%s\": 1 to %u are possible", value,
+				 CONFIG_MAX_QUEUES);
+	net->n_queues = (unsigned int)n;
+	return 0;
+}
+
+static int config_net_ring(struct net_config *net, const char *value, struct error *err)
+{
+	uint64_t n;
+
+	if (config_parse_size(value, &n) < 0 || !is_power_of_2(n) || n < CONFIG_MIN_RING ||
+	    n > CONFIG_MAX_RING)
+		return error_add(err, -EINVAL, "--net: ring=\"%s\": powers of 2 from %u to %u are possible",
+				 value, CONFIG_MIN_RING, CONFIG_MAX_RING);
+	net->ring_size = (uint16_t)n;
+	return 0;
+}
+
+/* Whether @value is "on" (1) or "off" (0). */
+static int config_net_switch(const char *key, const char *value, struct error *err)
+{
+	static const char *const words[] = { "off", "on" };
+	int on = config_parse_word(value, words, ARRAY_SIZE(words));
+
+	return on < 0 ? error_add(err, on, "--net: %s=%s: on or off are possible", key, value) : on;
+}
+
+static int config_net_packed(struct net_config *net, const char *value, struct error *err)
+{
+	int on = config_net_switch("packed", value, err);
+
+	net->packed_wanted = on > 0;
+	net->split_only = on == 0;
+	return on < 0 ? on : 0;
+}
+
+static int config_net_in_order(struct net_config *net, const char *value, struct error *err)
+{
+	int on = config_net_switch("in-order", value, err);
+
+	net->in_order_wanted = on > 0;
+	net->any_order = on == 0;
+	return on < 0 ? on : 0;
+}
+
+static int config_net_shared_switch(struct net_config *net, const char *value, struct error *err)
+{
+	int on = config_net_switch("shared-switch", value, err);
+
+	net->shared_switch = on > 0;
+	return on < 0 ? on : 0;
+}
+
+static int config_net_mode(struct net_config *net, const char *value, struct error *err)
+{
+	static const char *const words[] = {
+		[NET_AUTO] = "auto", [NET_SHADOW] = "shadow", [NET_PASSTHROUGH] = "passthrough"
+	};
+	int mode = config_parse_word(value, words, ARRAY_SIZE(words));
+
+	if (mode < 0)
+		return error_add(err, mode, "--net: mode=%s: auto, shadow or passthrough are possible",
+				 value);
+	net->mode = (enum net_mode)mode;
+	return 0;
+}
+
+/* What a key is besides one with a value that any NIC can have. */
+enum { KEY_WORD = 1u << 0 /* stands alone */, KEY_SOFT = 1u << 1, KEY_ARRIVES = 1u << 2 };
+
+static const struct config_net_key {
+	const char *name;
+	unsigned int flags;
+	int (*parse)(struct net_config *net, const char *value, struct error *err);
+} config_net_keys[] = {
+	{ "vdpa", 0, config_net_vdpa },
+	{ "soft", KEY_WORD, config_net_soft },
+	{ "tap", KEY_SOFT, config_net_tap },
+	{ "bridge", KEY_SOFT, config_net_bridge },
+	{ "hub", KEY_SOFT, config_net_hub },
+	{ "mac", KEY_SOFT, config_net_mac },
+	{ "queues", KEY_SOFT, config_net_queues },
+	{ "ring", KEY_SOFT, config_net_ring },
+	{ "packed", 0, config_net_packed },
+	{ "in-order", 0, config_net_in_order },
+	{ "shared-switch", KEY_ARRIVES, config_net_shared_switch },
+	{ "mode", 0, config_net_mode },
+};
+_Static_assert(ARRAY_SIZE(config_net_keys) <= 32, "one bit each");
+
+static const struct config_net_key *config_net_find(const char *name, size_t len)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(config_net_keys); i++) {
+		if (strlen(config_net_keys[i].name) == len && memcmp(config_net_keys[i].name, name, len) == 0)
+			return &config_net_keys[i];
+	}
+	return NULL;
+}
+
+static int config_net_unknown(const char *item, struct error *err)
+{
+	char names[128] = "";
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(config_net_keys); i++) {
+		strcat(names, i ? ", " : "");
+		strcat(names, config_net_keys[i].name);
+	}
+	return error_add(err, -EINVAL, "--net: \"%s\" is not known; possible are: %s", item, names);
+}
+
+/* One of the items between commas. @seen has a bit for each key that has come. */
+static int config_net_take(struct net_config *net, enum net_origin origin, const char *item, uint32_t *seen,
+			   struct error *err)
+{
+	size_t len = strcspn(item, "=");
+	const struct config_net_key *key = config_net_find(item, len);
+	uint32_t bit;
+
+	if (!key)
+		return config_net_unknown(item, err);
+	bit = (uint32_t)1 << (key - config_net_keys);
+	if (key->flags & KEY_WORD && item[len] == '=')
+		return error_add(err, -EINVAL, "--net: \"%s\" takes no value", key->name);
+	if (!(key->flags & KEY_WORD) && (item[len] != '=' || !item[len + 1]))
+		return error_add(err, -EINVAL, "--net: \"%s\" needs a value, as in %s=...", key->name,
+				 key->name);
+	if (*seen & bit)
+		return error_add(err, -EINVAL, "--net: \"%s\" is given twice", key->name);
+	if (key->flags & KEY_ARRIVES && origin != NET_ARRIVES)
+		return error_add(err, -EINVAL,
+				 "--net: %s is for \"ferry receive\": it is about a guest that comes", item);
+	*seen |= bit;
+	return key->parse(net, item + len + 1, err);
+}
+
+/* Whether keys that are all right alone are so together. */
+static int config_net_check(const struct net_config *net, uint32_t seen, struct error *err)
+{
+	if (!net->vdpa == !net->soft)
+		return error_add(err, -EINVAL, "--net: vdpa=PATH, or soft,tap=NAME, is needed");
+	if (net->mode == NET_PASSTHROUGH && net->packed_wanted)
+		return error_add(err, -EINVAL,
+				 "--net: packed=on with mode=passthrough: packed rings are for shadow rings");
+	for (unsigned int i = 0; net->vdpa && i < ARRAY_SIZE(config_net_keys); i++) {
+		if (seen >> i & 1 && config_net_keys[i].flags & KEY_SOFT)
+			return error_add(err, -EINVAL,
+					 "--net: tap, bridge, hub, mac, queues and ring go with "
+					 "soft, not with vdpa");
+	}
+	if (net->soft && !net->tap == !net->hub)
+		return error_add(err, -EINVAL, "--net soft: tap=NAME or hub=PATH is needed");
+	if (net->bridge && !net->tap)
+		return error_add(err, -EINVAL, "--net soft: bridge=NAME is for tap=NAME");
+	return 0;
+}
+
+int config_net_parse(struct net_config *net, enum net_origin origin, char *text, struct error *err)
+{
+	uint32_t seen = 0;
+	int ret = 0;
+
+	*net = (struct net_config){ .split_only = origin == NET_BOOTS, .any_order = origin == NET_BOOTS };
+	for (char *item = text, *next; ret == 0 && item; item = next) {
+		next = strchr(item, ',');
+		if (next)
+			*next++ = '\0';
+		ret = config_net_take(net, origin, item, &seen, err);
+	}
+	if (ret < 0)
+		return ret;
+	if (net->soft && net->n_queues == 0)
+		net->n_queues = 1;
+	if (net->soft && net->ring_size == 0)
+		net->ring_size = CONFIG_DEFAULT_RING;
+	return config_net_check(net, seen, err);
+}
+
+static bool config_same(const char *a, const char *b)
+{
+	return a && b && strcmp(a, b) == 0;
+}
+
+bool config_net_same_device(const struct net_config *a, const struct net_config *b)
+{
+	return config_same(a->vdpa, b->vdpa) ||
+	       (config_same(a->tap, b->tap) && !config_ifname_is_pattern(a->tap));
+}

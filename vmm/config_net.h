@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A NIC as the command line describes it: the value of --net. */
+#ifndef FERRY_VMM_CONFIG_NET_H
+#define FERRY_VMM_CONFIG_NET_H
+
+#include "vmm/log.h"
+#include "vmm/mac.h"
+
+/* Of a device in software: queue pairs, and the entries that a data queue can have. */
+#define CONFIG_MAX_QUEUES   16u
+#define CONFIG_MIN_RING     64u
+#define CONFIG_MAX_RING     32768u
+#define CONFIG_DEFAULT_RING 512u
+
+/* Who serves the guest's data queues: the device itself (passthrough), or Ferry (shadow rings). Auto: the
+ * device, where it can be taken off them again for a migration. */
+enum net_mode { NET_AUTO, NET_SHADOW, NET_PASSTHROUGH };
+
+/* A NIC's backend: a vhost-vdpa device, or Ferry's own in software on a TAP interface or a hub. Strings point
+ * into the command line. */
+struct net_config {
+	const char *vdpa; /* path of a vhost-vdpa node; NULL with @soft */
+	enum net_mode mode;
+	bool split_only;      /* the guest is not offered packed rings */
+	bool packed_wanted;   /* the command line asks for them */
+	bool any_order;       /* the guest is not offered rings whose buffers come back in order */
+	bool in_order_wanted; /* the command line asks for them */
+	bool shared_switch;   /* with the host that a guest comes from */
+	bool soft;            /* Ferry's own device, which the rest is for */
+	const char *tap;      /* name of an interface; NULL with @hub */
+	const char *bridge;   /* NULL: none */
+	const char *hub;      /* path of a folder */
+	bool mac_set;
+	uint8_t mac[MAC_LEN];
+	unsigned int n_queues; /* pairs */
+	uint16_t ring_size;    /* entries that a data queue has at most */
+};
+
+/* Where a NIC's guest comes from. What is not said of the NIC of one that boots is as on any hardware; one
+ * that arrives has what it had. */
+enum net_origin { NET_BOOTS, NET_ARRIVES };
+
+/* Reads "key=value,key=value"; ends each value in @text where its comma was. Returns 0, or -EINVAL with what
+ * would be right. */
+int __must_check config_net_parse(struct net_config *net, enum net_origin origin, char *text,
+				  struct error *err);
+
+/* Whether two NICs have one device, which serves one. */
+bool config_net_same_device(const struct net_config *a, const struct net_config *b);
+
+#endif
