@@ -17,17 +17,16 @@ struct blk {
 	uint8_t config[BLK_CONFIG_LEN]; /* never changes once the guest runs */
 	struct blk_ring ring;
 
-	/* For a vCPU with the transport's lock, or the migration's thread while vCPUs are stopped. */
-	/* The disk's thread has been given the ring. */
+	/* For a vCPU with the transport's lock, or the migration's thread while vCPUs are stopped. @started:
+	 * the disk's thread has been given the ring. While @reset is posted, it is to give the ring back. */
 	bool started;
-	/* While @reset is posted, the thread is to give the ring back. */
 	struct blk_job start, reset;
 
 	/* For the migration's thread. */
 	struct blk_job job, sync_job, release_job;
-	/* settle() waits since @asked_ns, with vCPUs running. */
+	/* settle() waits since @asked_ns (now_ns()), with vCPUs running. */
 	bool asking;
-	uint64_t asked_ns; /* see now_ns() */
+	uint64_t asked_ns;
 	/* The latest of @job is what pause() wants done. */
 	bool resting;
 	bool let_go; /* save() has begun to give up the lock */

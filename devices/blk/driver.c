@@ -43,7 +43,7 @@ static int blk_driver_ok(struct virtio_pci *v)
 	if (ret < 0) {
 		log_limited(&v->log_limit, LOG_WARN, "%s: cannot start the disk for the guest: %s", blk->name,
 			    err.text);
-		blk->ring.broken = true;
+		blk_ring_set_broken(&blk->ring);
 		return ret;
 	}
 	blk_ring_set(&blk->ring, v->accepted, place.enabled ? &vring : NULL);
@@ -67,7 +67,6 @@ static bool blk_end_reset(struct blk *blk, uint64_t until_ns)
 	if (!blk_job_done(&blk->reset, until_ns))
 		return false;
 	blk->started = false;
-	blk->ring.broken = false;
 	blk_ring_set(&blk->ring, 0, NULL);
 	return true;
 }

@@ -22,13 +22,14 @@ _Static_assert(offsetof(struct virtio_blk_discard_write_zeroes, flags) == 12,
 
 /* A request as copied from the guest; its data stays where the guest has it. */
 struct blk_request {
+	const struct vring_chain *chain;
 	uint32_t type;
 	uint64_t sector;
+	/* The data, which follows the header or goes before the status. */
 	struct iovec *iov;
 	unsigned int n_iov;
-	/* Bytes in @iov, which follow the header or go before the status. */
 	uint64_t len;
-	uint32_t written; /* bytes of @iov that hold an answer */
+	uint32_t written; /* bytes of it that hold an answer */
 	/* Bytes of the file that the request was done for when it was put back, and is done for now. */
 	uint64_t before;
 	uint64_t done;
@@ -77,14 +78,14 @@ static int blk_check_range(const struct blk_io *io, uint64_t sector, uint64_t n_
 	return n_sectors <= all && sector <= all - n_sectors ? 0 : -ERANGE;
 }
 
-/* Work of a request's on [offset, offset + len) of the file, in pieces that end at multiples of @piece. */
+/* A request's work on [offset, offset + len) of the file, in pieces that end at multiples of @piece. */
 struct blk_work {
 	uint64_t offset, len, piece;
 	int (*fn)(struct blk_io *io, struct blk_request *r, uint64_t offset, uint64_t len);
 };
 
 /* Goes on behind the bytes that the request was done for before, and does at least one piece. */
-static int blk_do(struct blk_io *io, struct blk_request *r, struct blk_work work)
+static int blk_do_pieces(struct blk_io *io, struct blk_request *r, struct blk_work work)
 {
 	uint64_t skip = min_u64(work.len, r->before - min_u64(r->before, r->done));
 	uint64_t at = work.offset + skip, end = work.offset + work.len;
@@ -128,7 +129,8 @@ static int blk_transfer(struct blk_io *io, struct blk_request *r,
 {
 	if (r->len % BLK_SECTOR != 0 || blk_check_range(io, r->sector, r->len / BLK_SECTOR) < 0)
 		return -ERANGE;
-	return blk_do(io, r, (struct blk_work){ r->sector << BLK_SECTOR_SHIFT, r->len, BLK_PIECE, fn });
+	return blk_do_pieces(io, r,
+			     (struct blk_work){ r->sector << BLK_SECTOR_SHIFT, r->len, BLK_PIECE, fn });
 }
 
 static int blk_read(struct blk_io *io, struct blk_request *r)
@@ -165,7 +167,7 @@ static int blk_get_id(struct blk_io *io, struct blk_request *r)
 	if (r->len < sizeof(id))
 		return -ERANGE;
 	memcpy(id, io->thread->disk, strlen(io->thread->disk));
-	blk_iov_put(&r->iov, &r->n_iov, id, sizeof(id));
+	vring_chain_write(io->memory, r->chain, 0, id, sizeof(id));
 	r->written = sizeof(id);
 	return 0;
 }
@@ -204,7 +206,7 @@ static int blk_discard_range(struct blk_io *io, struct blk_request *r, const uin
 		return -ERANGE;
 	work.offset = sector << BLK_SECTOR_SHIFT;
 	work.len = (uint64_t)n_sectors << BLK_SECTOR_SHIFT;
-	return blk_do(io, r, work);
+	return blk_do_pieces(io, r, work);
 }
 
 static int blk_write_zeroes_range(struct blk_io *io, struct blk_request *r, const uint8_t *range)
@@ -220,18 +222,18 @@ static int blk_write_zeroes_range(struct blk_io *io, struct blk_request *r, cons
 	work.fn = flags & VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP ? blk_unmap_piece : blk_zero_piece;
 	work.offset = sector << BLK_SECTOR_SHIFT;
 	work.len = (uint64_t)n_sectors << BLK_SECTOR_SHIFT;
-	return blk_do(io, r, work);
+	return blk_do_pieces(io, r, work);
 }
 
 static int blk_ranges(struct blk_io *io, struct blk_request *r, unsigned int max_ranges,
 		      int (*fn)(struct blk_io *io, struct blk_request *r, const uint8_t *range))
 {
-	uint8_t ranges[BLK_MAX_RANGES * BLK_RANGE_LEN];
+	uint8_t ranges[BLK_MAX_RANGES * BLK_RANGE_LEN] = { 0 };
 	int ret = 0;
 
 	if (r->len % BLK_RANGE_LEN != 0 || r->len / BLK_RANGE_LEN > max_ranges)
 		return -ERANGE;
-	blk_iov_get(&r->iov, &r->n_iov, ranges, r->len);
+	vring_chain_read(io->memory, r->chain, BLK_HEADER_LEN, ranges, (uint32_t)r->len);
 	for (uint64_t at = 0; ret == 0 && at < r->len; at += BLK_RANGE_LEN)
 		ret = fn(io, r, ranges + at);
 	return ret;
@@ -273,11 +275,11 @@ static const struct blk_op *blk_find_op(const struct blk_io *io, uint32_t type)
 	return NULL;
 }
 
-static void blk_read_header(struct blk_io *io, const struct vring_chain *chain, struct blk_request *r)
+static void blk_read_header(struct blk_io *io, struct blk_request *r)
 {
 	uint8_t header[BLK_HEADER_LEN] = { 0 };
 
-	vring_chain_read(io->memory, chain, 0, header, sizeof(header));
+	vring_chain_read(io->memory, r->chain, 0, header, sizeof(header));
 	r->type = get_le32(header);
 	r->sector = get_le64(header + offsetof(struct virtio_blk_outhdr, sector));
 }
@@ -294,15 +296,16 @@ static bool blk_sizes_ok(const struct blk_io *io, const struct vring_chain *chai
 	return true;
 }
 
-/* Does what a chain asks for: 0 or -errno, with the reason for another answer, or none, in @r. */
-static int blk_run(struct blk_io *io, const struct vring_chain *chain, struct blk_request *r)
+/* Does what the chain asks for: 0 or -errno, and @r says whether that is no failure, or no answer yet. */
+static int blk_run(struct blk_io *io, struct blk_request *r)
 {
+	const struct vring_chain *chain = r->chain;
 	const struct blk_op *op;
 	int ret;
 
 	if (chain->read_len < BLK_HEADER_LEN || !blk_sizes_ok(io, chain))
 		return -ERANGE;
-	blk_read_header(io, chain, r);
+	blk_read_header(io, r);
 	op = blk_find_op(io, r->type);
 	if (!op)
 		return blk_unsupported_request(r);
@@ -313,7 +316,7 @@ static int blk_run(struct blk_io *io, const struct vring_chain *chain, struct bl
 	r->n_iov = op->answers ? blk_find_data(io, chain->segs + chain->n_read, 0, r->len)
 			       : blk_find_data(io, chain->segs, BLK_HEADER_LEN, r->len);
 	ret = op->fn(io, r);
-	/* A request that failed may have written a part. */
+	/* A request that failed may have written a part, so all is marked. */
 	for (unsigned int i = chain->n_read; op->answers && i < chain->n_read + chain->n_write; i++)
 		memory_mark_dirty(io->memory, chain->segs[i].addr, chain->segs[i].len);
 	if (ret < 0 && !r->put_back)
@@ -332,7 +335,7 @@ static uint8_t blk_status(const struct blk_request *r, int ret)
 
 int blk_io_do(struct blk_io *io, const struct vring_chain *chain, uint64_t *done, uint32_t *len)
 {
-	struct blk_request r = { .before = *done };
+	struct blk_request r = { .chain = chain, .before = *done };
 	uint8_t status;
 	int ret;
 
@@ -342,7 +345,7 @@ int blk_io_do(struct blk_io *io, const struct vring_chain *chain, uint64_t *done
 			    io->thread->disk);
 		return 0;
 	}
-	ret = blk_run(io, chain, &r);
+	ret = blk_run(io, &r);
 	*done = r.done;
 	if (r.put_back)
 		return -EINTR;

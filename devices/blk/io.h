@@ -12,10 +12,10 @@
 #include "devices/blk/job.h"
 #include "devices/virtio/vring.h"
 
-/* Most buffers that a chain of the ring can have: the driver's data, header and status. */
+/* Entries of the ring, and so most buffers of a chain: header, data and status. */
 #define BLK_RING_SIZE (BLK_MAX_SEGS + 2u)
 
-/* What requests are done on. Set up by the disk before its thread runs, and the thread's from then on. */
+/* What requests are done on. The disk sets it up before its thread runs; it is the thread's from then on. */
 struct blk_io {
 	struct blk_file *file;
 	struct memory *memory;

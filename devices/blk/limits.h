@@ -32,7 +32,7 @@ struct blk_limits {
 
 /*
  * Asks the kernel about the open file @fd, whose logical blocks have @block_len bytes. Where the kernel says
- * nothing, @l gets values that every storage takes, so this cannot fail.
+ * nothing, @l gets values that every storage takes, so this cannot fail. The storage may keep the caller.
  */
 void blk_limits_ask(int fd, bool is_device, uint32_t block_len, struct blk_limits *l);
 

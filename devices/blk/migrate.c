@@ -372,8 +372,9 @@ static int blk_load(struct device *dev, struct state_node *node)
 	}
 	virtio_pci_set(&blk->virtio, &a.virtio);
 	blk->started = a.started;
-	blk->ring.broken = a.broken;
 	blk_ring_set(&blk->ring, a.started ? a.virtio.accepted : 0, a.has_ring ? &a.vring : NULL);
+	if (a.broken)
+		blk_ring_set_broken(&blk->ring);
 	return 0;
 }
 

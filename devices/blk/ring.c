@@ -15,9 +15,16 @@ int blk_ring_find(const struct blk_ring *r, uint64_t features, const struct virt
 void blk_ring_set(struct blk_ring *r, uint64_t features, const struct vring *vring)
 {
 	r->io.features = features;
+	r->broken = false;
 	r->has_ring = vring != NULL;
 	if (vring)
 		r->vring = *vring;
+}
+
+void blk_ring_set_broken(struct blk_ring *r)
+{
+	r->broken = true;
+	r->running = false;
 }
 
 void blk_ring_kick(struct blk_ring *r)
@@ -27,8 +34,7 @@ void blk_ring_kick(struct blk_ring *r)
 
 static void blk_ring_break(struct blk_ring *r)
 {
-	r->broken = true;
-	r->running = false;
+	blk_ring_set_broken(r);
 	virtio_pci_needs_reset(r->virtio);
 }
 

@@ -19,7 +19,7 @@ struct blk_ring {
 	bool has_ring; /* @vring is the driver's */
 	bool attached; /* its kicks are watched */
 	bool running;  /* it is served */
-	/* The driver broke the ring's rules, and nothing is served until its reset. */
+	/* The driver broke the ring's rules, and has to reset the disk. */
 	bool broken;
 	struct loop_source kick; /* fd is the transport's */
 	/* The request that was put back, by its head: see blk_io_do(). */
@@ -36,12 +36,14 @@ void blk_ring_init(struct blk_ring *r, struct virtio_pci *virtio);
 int __must_check blk_ring_find(const struct blk_ring *r, uint64_t features,
 			       const struct virtio_pci_place *place, struct vring *vring, struct error *err);
 
-/* Takes the driver's ring over: @vring, or NULL for a driver that has enabled none. */
+/* Takes a driver's ring over: @vring, or NULL for a driver that has enabled none, or is gone. */
 void blk_ring_set(struct blk_ring *r, uint64_t features, const struct vring *vring);
+/* The driver's ring cannot be served, and its next one is to come by blk_ring_set(). */
+void blk_ring_set_broken(struct blk_ring *r);
 
-/* Begins to serve the ring, with what is in it already. */
+/* Begins to serve the ring, with the requests that are in it already. */
 void blk_ring_attach(struct blk_ring *r);
-/* Ends that, and lets go of the ring. Nothing of it is in flight then. */
+/* Stops serving it, and lets go of it. No request is in flight, as ever between two calls of the thread. */
 void blk_ring_detach(struct blk_ring *r);
 
 /* Has the thread look at the ring soon. Any thread. */
