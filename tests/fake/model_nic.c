@@ -16,13 +16,49 @@ static unsigned int le(const uint8_t *p, unsigned int n_bytes)
 	return v;
 }
 
+/* Commands of a single number, of which the last one counts. */
+static const struct {
+	uint8_t class, command, len;
+	const char *name;
+} model_values[] = {
+	{ 5, 0, 8, "offloads" },
+	{ 7, 0, 4, "tunnel types" },
+};
+
+_Static_assert(sizeof(model_values) / sizeof(model_values[0]) <= MODEL_MAX_VALUES, "raise MODEL_MAX_VALUES");
+
+#define N_VALUES (sizeof(model_values) / sizeof(model_values[0]))
+
+/* N_VALUES: it is none of these. */
+static unsigned int model_find_value(uint8_t class, uint8_t command)
+{
+	unsigned int i = 0;
+
+	while (i < N_VALUES && (model_values[i].class != class || model_values[i].command != command))
+		i++;
+	return i;
+}
+
+uint64_t model_nic_value(const struct model_nic *nic, uint8_t class, uint8_t command)
+{
+	return nic->values[model_find_value(class, command)];
+}
+
+static uint8_t model_set_value(struct model_nic *nic, unsigned int i, const uint8_t *p, uint32_t len)
+{
+	if (len != model_values[i].len)
+		return ACK_ERR;
+	nic->values[i] = le(p, 4) | (len == 8 ? (uint64_t)le(p + 4, 4) << 32 : 0);
+	return ACK_OK;
+}
+
 void model_nic_init(struct model_nic *nic, const uint8_t mac[6], uint64_t offloads)
 {
 	memset(nic, 0, sizeof(*nic));
 	memset(nic->modes, MODEL_UNKNOWN, sizeof(nic->modes));
 	memcpy(nic->mac, mac, 6);
 	nic->pairs = 1;
-	nic->offloads = offloads;
+	nic->values[model_find_value(5, 0)] = offloads;
 	nic->n_data = MODEL_MAX_QUEUES - 1;
 	nic->stats_types = 0x1000f000f;
 }
@@ -175,11 +211,15 @@ static uint8_t model_coal_queue(struct model_nic *nic, const uint8_t *p)
 uint8_t model_nic_command(struct model_nic *nic, const uint8_t *cmd, uint32_t len)
 {
 	const uint8_t *p = cmd + 2;
+	unsigned int i;
 
 	nic->n_commands++;
 	if (len < 2)
 		return ACK_ERR;
 	len -= 2;
+	i = model_find_value(cmd[0], cmd[1]);
+	if (i < N_VALUES)
+		return model_set_value(nic, i, p, len);
 	if (cmd[0] == 0 && cmd[1] < 6 && len == 1) {
 		nic->modes[cmd[1]] = p[0] != 0;
 		return ACK_OK;
@@ -198,18 +238,10 @@ uint8_t model_nic_command(struct model_nic *nic, const uint8_t *cmd, uint32_t le
 		return model_rss(nic, p, len);
 	if (cmd[0] == 4 && cmd[1] == 2)
 		return model_hash_config(nic, p, len);
-	if (cmd[0] == 5 && cmd[1] == 0 && len == 8) {
-		nic->offloads = le(p, 4) | (uint64_t)le(p + 4, 4) << 32;
-		return ACK_OK;
-	}
 	if (cmd[0] == 6 && cmd[1] < 2 && len == 8)
 		return model_coal(nic, cmd[1], p);
 	if (cmd[0] == 6 && cmd[1] == 2 && len == 12)
 		return model_coal_queue(nic, p);
-	if (cmd[0] == 7 && cmd[1] == 0 && len == 4) {
-		nic->tunnel_types = le(p, 4);
-		return ACK_OK;
-	}
 	if (cmd[0] == 9 && cmd[1] > 0)
 		return model_context(nic, cmd[1], p, len);
 	return ACK_ERR;
@@ -341,8 +373,10 @@ const char *model_nic_diff(const struct model_nic *a, const struct model_nic *b)
 	if (a->hash_types != b->hash_types || a->hash_key_len != b->hash_key_len ||
 	    memcmp(a->hash_key, b->hash_key, a->hash_key_len) != 0)
 		return "hash";
-	if (a->tunnel_types != b->tunnel_types)
-		return "tunnel types";
+	for (unsigned int i = 0; i < N_VALUES; i++) {
+		if (a->values[i] != b->values[i])
+			return model_values[i].name;
+	}
 	for (unsigned int id = 1; id <= MODEL_MAX_CONTEXTS; id++) {
 		if (a->context_len[id] != b->context_len[id] ||
 		    memcmp(a->contexts[id], b->contexts[id], a->context_len[id]) != 0)
@@ -352,5 +386,5 @@ const char *model_nic_diff(const struct model_nic *a, const struct model_nic *b)
 		return "coalescing";
 	if (memcmp(a->coal, b->coal, sizeof(a->coal)) != 0)
 		return "coalescing of queues";
-	return a->offloads != b->offloads ? "offloads" : NULL;
+	return NULL;
 }

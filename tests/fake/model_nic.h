@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * An oracle for control commands: a NIC that knows the bytes of the specification and nothing of devices/cvq,
- * and keeps what they mean. Two models whose model_nic_diff() is NULL would filter and steer alike.
+ * An oracle for control commands: a NIC that knows the bytes of the specification and nothing of
+ * devices/net/cvq, and keeps what they mean. Two models whose model_nic_diff() is NULL would filter and steer
+ * alike.
  */
 #ifndef FERRY_TESTS_FAKE_MODEL_NIC_H
 #define FERRY_TESTS_FAKE_MODEL_NIC_H
@@ -12,6 +13,7 @@
 #define MODEL_UNKNOWN      0xee /* a mode for which the specification has no default */
 #define MODEL_MAX_MACS     8192
 #define MODEL_MAX_CONTEXTS 8
+#define MODEL_MAX_VALUES   8 /* commands that set one number */
 
 #define MODEL_MAX_QUEUES 129
 #define MODEL_MAX_REPLY  65536
@@ -50,8 +52,7 @@ struct model_nic {
 	uint32_t hash_types;
 	unsigned int hash_key_len;
 	uint8_t hash_key[255];
-	uint64_t offloads;
-	uint32_t tunnel_types;
+	uint64_t values[MODEL_MAX_VALUES]; /* commands of a single number: model_nic_value() */
 	unsigned int n_contexts;
 	unsigned int context_len[MODEL_MAX_CONTEXTS + 1]; /* by id; 0: there is none */
 	uint8_t contexts[MODEL_MAX_CONTEXTS + 1][1290];   /* as given */
@@ -74,6 +75,9 @@ uint8_t model_nic_command(struct model_nic *nic, const uint8_t *cmd, uint32_t le
 
 /* The same with all that it answers, the ack included: how many bytes of MODEL_MAX_REPLY. */
 uint32_t model_nic_answer(struct model_nic *nic, const uint8_t *cmd, uint32_t len, uint8_t *reply);
+
+/* What a command of a single number has set last: GUEST_OFFLOADS_SET, HASH_TUNNEL_SET. */
+uint64_t model_nic_value(const struct model_nic *nic, uint8_t class, uint8_t command);
 
 /* A single queue was reset and enabled again. */
 void model_nic_reset_queue(struct model_nic *nic, unsigned int queue);

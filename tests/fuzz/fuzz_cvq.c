@@ -12,6 +12,7 @@
 
 #include "devices/net/cvq/replay.h"
 #include "devices/net/cvq/state.h"
+#include "tests/fake/commands.h"
 #include "tests/fake/model_nic.h"
 
 #define MAX_COMMANDS 64u /* each costs a look at all of the state, in the end */
@@ -49,17 +50,8 @@ static void start(struct rig *r, struct input *in)
 	cvq_reset(&r->store);
 	memset(&r->stats, 0, sizeof(r->stats));
 	r->has_earlier = false;
-	r->limits = (struct cvq_limits){
-		.features = UINT64_MAX,
-		.features_high = UINT64_MAX,
-		.max_pairs = (uint16_t)(how % 4    ? 1 + how % 8
-					: how & 16 ? 63
-						   : 64),
-		.rss_max_key = 40,
-		.rss_max_table = 128,
-		.hash_types = 0x1ff,
-		.tunnel_types = 0x1ff,
-	};
+	r->limits = fake_limits;
+	r->limits.max_pairs = (uint16_t)(how % 4 ? 1 + how % 8 : how & 16 ? 63 : 64);
 	r->limits.device_ctrl = (uint16_t)(2 * r->limits.max_pairs + (how & 16 ? 2 : 0));
 	if (how & 32)
 		r->limits.features = input_u64(in);
@@ -68,16 +60,6 @@ static void start(struct rig *r, struct input *in)
 	r->pairs_clear_hash = how & 128;
 	fresh_nic(&r->nic, r);
 }
-
-/* The commands, and how long their payloads are where they have one length. */
-static const struct {
-	uint8_t class, command, len;
-} commands[] = {
-	{ 0, 0, 1 },  { 0, 1, 1 },  { 0, 2, 1 },  { 0, 3, 1 }, { 0, 4, 1 }, { 0, 5, 1 },
-	{ 1, 1, 6 },  { 2, 0, 2 },  { 2, 1, 2 },  { 3, 0, 0 }, { 4, 0, 2 }, { 5, 0, 8 },
-	{ 6, 0, 8 },  { 6, 1, 8 },  { 6, 2, 12 }, { 6, 3, 4 }, { 7, 0, 4 }, { 8, 0, 0 },
-	{ 8, 1, 16 }, { 8, 1, 48 }, { 9, 0, 0 },  { 9, 3, 2 },
-};
 
 static uint32_t make_mac_table(struct input *in, uint8_t *p)
 {
@@ -133,10 +115,10 @@ static uint8_t *make_command(struct input *in, uint32_t *len)
 	uint8_t buf[512], how = input_u8(in);
 	uint8_t *cmd;
 
-	if (how < ARRAY_SIZE(commands)) {
-		buf[0] = commands[how].class;
-		buf[1] = commands[how].command;
-		*len = commands[how].len;
+	if (how < fake_n_commands) {
+		buf[0] = fake_commands[how].class;
+		buf[1] = fake_commands[how].command;
+		*len = fake_commands[how].len;
 		input_bytes(in, buf + 2, *len);
 	} else if (how % 8 == 0) {
 		*len = input_u8(in);

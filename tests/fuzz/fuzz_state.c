@@ -10,21 +10,14 @@
 
 #include "devices/net/cvq/state.h"
 #include "devices/virtio/vring.h"
+#include "tests/fake/commands.h"
 
 #define SIZE 8u
 
 static struct memory memory;
 static struct cvq_store store;
 static struct cvq_stats stats;
-static const struct cvq_limits limits = {
-	.features = UINT64_MAX,
-	.max_pairs = 2,
-	.rss_max_key = 40,
-	.rss_max_table = 128,
-	.hash_types = 0x1ff,
-	.tunnel_types = 0x1ff,
-	.device_ctrl = 4,
-};
+static struct cvq_limits limits;
 
 /* A part: loads from a node, and saves what it has then. */
 struct part {
@@ -138,6 +131,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 
 	if (len < 2)
 		return 0;
+	limits = fake_limits;
+	limits.features_high = 0;
+	limits.max_pairs = 2;
+	limits.device_ctrl = 4;
 	if (!memory.n_regions)
 		fuzz_memory_init(&memory);
 	/* Aligned, and with nothing behind it. */

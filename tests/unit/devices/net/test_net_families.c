@@ -193,7 +193,7 @@ static void test_hash_report(void **state)
 		exchange(f->a, f->va, 0, 1);
 		migrate(f);
 		assert_same_device(f);
-		assert_int_equal(f->vb->nic.tunnel_types, 0x11);
+		assert_int_equal(model_nic_value(&f->vb->nic, 7, 0), 0x11);
 		exchange(f->b, f->vb, 0, 2);
 	}
 }

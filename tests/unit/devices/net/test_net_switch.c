@@ -70,7 +70,7 @@ static void test_held_back(void **state)
 	assert_command(f->a, 7, 0, "\3\0\0\0", 4);
 	assert_taken(f->b, net_device_ops.warm_load, write_warm(f->a, false));
 	assert_held_back(f, other_mac);
-	assert_int_equal(f->vb->nic.tunnel_types, 3);
+	assert_int_equal(model_nic_value(&f->vb->nic, 7, 0), 3);
 
 	/* MAC_ADDR_SET, PROMISC, ALLUNI, MAC_TABLE_SET, two VLAN_ADD: one batch, for which one call is
 	 * enough, if any. */

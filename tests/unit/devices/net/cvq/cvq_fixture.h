@@ -12,18 +12,11 @@
 #include <cmocka.h>
 
 #include "devices/net/cvq/replay.h"
+#include "tests/fake/commands.h"
 #include "tests/fake/model_nic.h"
 
 #define ALL_FEATURES (~(uint64_t)0)
 
-static const struct cvq_limits limits = { .features = ALL_FEATURES,
-					  .features_high = ALL_FEATURES,
-					  .max_pairs = 8,
-					  .rss_max_key = 40,
-					  .rss_max_table = 128,
-					  .hash_types = 0x1ff,
-					  .tunnel_types = 0x1ff,
-					  .device_ctrl = 16 };
 static const uint8_t factory_mac[6] = { 2, 0, 0, 0, 0, 1 };
 
 static uint8_t cmd[CVQ_MAX_COMMAND + 64];
@@ -104,7 +97,7 @@ static inline void guest_sends(struct life *life, uint32_t len)
 {
 	struct error reason = { 0 };
 
-	assert_int_equal(cvq_check(&limits, cmd, &len, &reason), CVQ_FORWARD);
+	assert_int_equal(cvq_check(&fake_limits, cmd, &len, &reason), CVQ_FORWARD);
 	if (model_nic_command(&life->nic, cmd, len) == 0)
 		cvq_remember(&life->store, cmd, len);
 }
@@ -125,7 +118,7 @@ static inline unsigned int replay(struct model_nic *nic, const struct cvq_store 
 
 		/* A replayed command is one that a guest might send, and nothing is left to be zeroed. */
 		memcpy(copy, out, len);
-		assert_int_equal(cvq_check(&limits, out, &len, &reason), CVQ_FORWARD);
+		assert_int_equal(cvq_check(&fake_limits, out, &len, &reason), CVQ_FORWARD);
 		assert_memory_equal(copy, out, len);
 		if (model_nic_command(nic, out, len) != 0) {
 			char words[CVQ_NAME_MAX];

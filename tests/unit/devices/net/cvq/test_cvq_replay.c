@@ -352,7 +352,7 @@ static void test_any_bytes(void **state)
 			cmd[dice(len < 24 ? len : 24)] ^= (uint8_t)(dice(2) ? 1u << dice(8) : dice(256));
 		copy = malloc(len ? len : 1);
 		memcpy(copy, cmd, len);
-		if (cvq_check(&limits, copy, &len, &reason) == CVQ_FORWARD) {
+		if (cvq_check(&fake_limits, copy, &len, &reason) == CVQ_FORWARD) {
 			assert_int_equal(model_nic_command(&life->nic, copy, len), 0);
 			cvq_remember(&life->store, copy, len);
 			n_forwarded++;

@@ -43,7 +43,7 @@ static void test_save_load_save(void **state)
 			guest_sends(life, random_command());
 		save(&life->store, &a, &a_len);
 		memset(again, 0xa5, sizeof(*again));
-		assert_int_equal(load(again, &limits, a, a_len, &err), 0);
+		assert_int_equal(load(again, &fake_limits, a, a_len, &err), 0);
 		save(again, &b, &b_len);
 		assert_int_equal(a_len, b_len);
 		assert_memory_equal(a, b, a_len);
@@ -74,7 +74,7 @@ static void test_largest_store(void **state)
 	guest_sends(life, set_cmd(1, 0, p, put_macs(p, CVQ_MAX_MACS - 1, 1)));
 	save(&life->store, &fdt, &len);
 	cvq_reset(&life->store);
-	assert_int_equal(load(&life->store, &limits, fdt, len, &err), 0);
+	assert_int_equal(load(&life->store, &fake_limits, fdt, len, &err), 0);
 	assert_carried(life);
 	free(fdt);
 	free(life);
@@ -108,13 +108,13 @@ static void test_truncated(void **state)
 		uint8_t *copy = malloc(n ? n : 1);
 
 		memcpy(copy, fdt, n);
-		assert_int_equal(load(store, &limits, copy, n, &err), -EINVAL);
+		assert_int_equal(load(store, &fake_limits, copy, n, &err), -EINVAL);
 		if (n >= 8) {
 			memcpy(copy + 4,
 			       (uint8_t[]){ (uint8_t)(n >> 24), (uint8_t)(n >> 16), (uint8_t)(n >> 8),
 					    (uint8_t)n },
 			       4);
-			assert_int_equal(load(store, &limits, copy, n, &err), -EINVAL);
+			assert_int_equal(load(store, &fake_limits, copy, n, &err), -EINVAL);
 		}
 		assert_memory_equal(store, before, sizeof(*store));
 		free(copy);
@@ -278,7 +278,7 @@ static void test_fields_out_of_range(void **state)
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++) {
 		struct error err = { 0 };
-		int ret = load_changed(&cases[i].p, NULL, &limits, &err);
+		int ret = load_changed(&cases[i].p, NULL, &fake_limits, &err);
 
 		if (ret != cases[i].ret || !strstr(err.text, cases[i].reason))
 			fail_msg("%s, case %u: %d %s", cases[i].p.name, i, ret, err.text);
@@ -291,7 +291,8 @@ static void test_fields_out_of_range(void **state)
 				strncmp(base[i].name, "coalescing", 10) == 0;
 		struct error err = { 0 };
 
-		assert_int_equal(load_changed(NULL, base[i].name, &limits, &err), optional ? 0 : -EINVAL);
+		assert_int_equal(load_changed(NULL, base[i].name, &fake_limits, &err),
+				 optional ? 0 : -EINVAL);
 	}
 }
 
@@ -316,7 +317,7 @@ static void test_other_device(void **state)
 	struct prop rss = { "rss", put_rss(p, 0x3f, 256, 0, 3, 4, 40), (const char *)p };
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(gates); i++) {
-		struct cvq_limits l = limits;
+		struct cvq_limits l = fake_limits;
 
 		l.features &= ~VIRTIO_BIT(gates[i].feature);
 		err = (struct error){ 0 };
@@ -325,7 +326,7 @@ static void test_other_device(void **state)
 	}
 	for (unsigned int i = 0; i < 2; i++) {
 		const struct prop tunnels = { "offloads", 8, "\0\0\100\0\0\0\0\0" };
-		struct cvq_limits l = limits;
+		struct cvq_limits l = fake_limits;
 
 		assert_int_equal(load_changed(i ? &tunnels : NULL, NULL, &l, &err), 0);
 		l.features_high = 0;
@@ -336,7 +337,7 @@ static void test_other_device(void **state)
 		err = (struct error){ 0 };
 	}
 	err = (struct error){ 0 };
-	assert_int_equal(load_changed(&rss, NULL, &limits, &err), -EINVAL);
+	assert_int_equal(load_changed(&rss, NULL, &fake_limits, &err), -EINVAL);
 	assert_string_equal(err.text, "MQ_RSS_CONFIG: table of 256 entries, this device takes 128");
 	/* All reasons, not the first. */
 	err = (struct error){ 0 };
