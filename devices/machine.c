@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* All devices of a VM. */
+#include "devices/machine.h"
+
+#include "devices/blk/blk.h"
+#include "devices/net/net.h"
+#include "devices/serial/serial.h"
+#include "devices/vdpa/soft/soft.h"
+#include "devices/vdpa/vhost.h"
+#include "vmm/guard.h"
+
+/* Of a disk: its file, a loop, the guest's kick and interrupts. */
+#define MACHINE_DISK_DESCRIPTORS 12u
+
+/* Time for the disks' storage to complete what it has, at the end: nobody needs its answer any more. */
+#define MACHINE_STORAGE_MS 2000
+
+int machine_open(struct machine *m, struct error *err)
+{
+	int ret = 0;
+
+	for (unsigned int i = 0; ret == 0 && i < m->config->n_nets; i++) {
+		const struct net_config *net = &m->config->nets[i];
+
+		ret = net->soft ? soft_vdpa_open(&m->backends[i], net, err)
+				: vhost_open(&m->backends[i], net->vdpa, err);
+		if (ret == 0 && m->backends[i]->undo)
+			guard_add(m->guard, m->backends[i]->undo);
+	}
+	return ret;
+}
+
+int machine_check(const struct machine *m, struct error *err)
+{
+	int ret = 0;
+
+	for (unsigned int i = 0; ret == 0 && i < m->config->n_disks; i++)
+		ret = blk_check(m->config->disks[i].path, m->config->disks[i].read_only, err);
+	return ret;
+}
+
+unsigned int machine_descriptors(const struct machine *m)
+{
+	unsigned int n = m->config->n_disks * MACHINE_DISK_DESCRIPTORS;
+
+	for (unsigned int i = 0; i < m->config->n_nets; i++)
+		n += net_descriptors(m->backends[i]);
+	return n;
+}
+
+static int machine_add_nets(struct machine *m, struct vm *vm, struct error *err)
+{
+	int ret = 0;
+
+	for (; ret == 0 && m->n_nets < m->config->n_nets; m->n_nets += ret == 0) {
+		struct vdpa *backend = m->backends[m->n_nets];
+
+		m->backends[m->n_nets] = NULL;
+		ret = net_create(&m->nets[m->n_nets], vm, &m->pci, backend, m->n_nets,
+				 &m->config->nets[m->n_nets], err);
+	}
+	return ret;
+}
+
+static int machine_add_disks(struct machine *m, struct vm *vm, struct error *err)
+{
+	int ret = 0;
+
+	for (; ret == 0 && m->n_disks < m->config->n_disks; m->n_disks += ret == 0) {
+		const struct disk_config *disk = &m->config->disks[m->n_disks];
+		const struct blk_setup setup = { .path = disk->path,
+						 .read_only = disk->read_only,
+						 .arriving = m->config->from != NULL,
+						 .index = m->n_disks };
+
+		ret = blk_create(&m->disks[m->n_disks], vm, &m->pci, &setup, err);
+	}
+	return ret;
+}
+
+int machine_build(struct machine *m, struct vm *vm, struct error *err)
+{
+	int ret = serial_create(&m->serial, vm, m->config, err);
+
+	if (ret < 0)
+		return ret;
+	serial_guard(m->serial, m->guard);
+	ret = pci_bus_init(&m->pci, vm, err);
+	if (ret < 0)
+		return ret;
+	m->has_pci = true;
+	ret = machine_add_nets(m, vm, err);
+	return ret < 0 ? ret : machine_add_disks(m, vm, err);
+}
+
+int machine_map(struct machine *m, struct error *err)
+{
+	int ret = 0;
+
+	for (unsigned int i = 0; ret == 0 && i < m->n_nets; i++) {
+		if (i > 0)
+			ret = net_wait_mapped(m->nets[i - 1], err);
+		if (ret == 0)
+			net_map_begin(m->nets[i]);
+	}
+	return ret;
+}
+
+int machine_wait_mapped(struct machine *m, struct error *err)
+{
+	return m->n_nets > 0 ? net_wait_mapped(m->nets[m->n_nets - 1], err) : 0;
+}
+
+bool machine_destroy(struct machine *m)
+{
+	uint64_t storage_ns = end_of(MACHINE_STORAGE_MS);
+	bool freed = true;
+
+	while (m->n_disks > 0)
+		freed &= blk_destroy(m->disks[--m->n_disks], storage_ns);
+	while (m->n_nets > 0)
+		net_destroy(m->nets[--m->n_nets]);
+	for (unsigned int i = 0; i < m->config->n_nets; i++) {
+		if (m->backends[i])
+			m->backends[i]->ops->close(m->backends[i]);
+	}
+	if (m->serial)
+		serial_destroy(m->serial);
+	/* The kernel takes down what it is still working on itself, with the process. */
+	if (m->has_pci && freed)
+		pci_bus_exit(&m->pci);
+	return freed;
+}

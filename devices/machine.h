@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * All devices of a VM, as a configuration names them. Main thread, but for what says otherwise.
+ *
+ *	machine_open -> [machine_check] -> machine_build -> machine_map -> machine_wait_mapped ... ->
+ *machine_destroy
+ */
+#ifndef FERRY_DEVICES_MACHINE_H
+#define FERRY_DEVICES_MACHINE_H
+
+#include "devices/pci/bus.h"
+#include "vmm/config.h"
+
+struct blk;
+struct guard;
+struct net;
+struct serial;
+struct vdpa;
+
+/* Starts zeroed but for the first two, which outlive it. */
+struct machine {
+	const struct vm_config *config;
+	struct guard *guard;
+	/* Those that no NIC has taken over yet. */
+	struct vdpa *backends[CONFIG_MAX_NETS];
+	struct serial *serial;
+	bool has_pci;
+	struct pci_bus pci;
+	unsigned int n_nets;
+	struct net *nets[CONFIG_MAX_NETS];
+	unsigned int n_disks;
+	struct blk *disks[CONFIG_MAX_DISKS];
+};
+
+/* Opens the NICs' backends first of all: so what cannot be had is said at once, and nobody else can take one.
+ */
+int __must_check machine_open(struct machine *m, struct error *err);
+
+/* Whether the disks can be had, for a machine that is built only when a guest comes. */
+int __must_check machine_check(const struct machine *m, struct error *err);
+
+/* How many file descriptors machine_build() opens at most. After machine_open(). */
+unsigned int machine_descriptors(const struct machine *m);
+
+/* Adds all devices to @vm, which need not have memory yet: in the order of the guest's PCI slots, and of
+ * saving and loading. */
+int __must_check machine_build(struct machine *m, struct vm *vm, struct error *err);
+
+/*
+ * Gives guest memory to the devices of all NICs, once all threads are there (net.h). The last of them is
+ * still at it afterwards, while the guest's kernel is loaded and begins to run: machine_wait_mapped() waits
+ * for it. Any thread.
+ */
+int __must_check machine_map(struct machine *m, struct error *err);
+int __must_check machine_wait_mapped(struct machine *m, struct error *err);
+
+/*
+ * Frees the devices, once vCPUs have ended. False: a disk's storage does not answer, and a thread in the
+ * kernel uses the disk, its bus and guest memory still, so that the VM must not be freed.
+ */
+bool machine_destroy(struct machine *m);
+
+#endif
