@@ -4,7 +4,7 @@
 
 void net_show_status(struct net *net)
 {
-	if (net_space_show(&net->space) && net->phase != NET_PHASE_OFF)
+	if (net_space_show(&net->space))
 		virtio_pci_notify_config(&net->virtio);
 }
 

@@ -164,8 +164,11 @@ void virtio_pci_set(struct virtio_pci *v, const struct virtio_pci_loaded *l)
 		q->driver = place->driver;
 		q->device = place->device;
 	}
-	/* The next look at the generation sees another one, whatever was read at the source. */
+	/* Device configuration can differ from what was read at the source: the next look at the generation
+	 * sees another one, and a driver that is not at DRIVER_OK yet looks again when it is. */
 	v->config_changed = true;
+	v->config_held = !(l->status & VIRTIO_CONFIG_S_DRIVER_OK);
+
 	pthread_mutex_unlock(&v->lock);
 }
 

@@ -31,12 +31,14 @@ static void status_start(struct virtio_pci *v)
 {
 	int ret = v->ops->driver_ok(v);
 
-	if (ret == 0)
-		return;
-	log_limited(&v->log_limit, LOG_WARN,
-		    "PCI slot %u: the device cannot start as the driver wants it: %s", v->pci.slot,
-		    strerror(-ret));
-	virtio_pci_needs_reset(v);
+	if (ret < 0) {
+		log_limited(&v->log_limit, LOG_WARN,
+			    "PCI slot %u: the device cannot start as the driver wants it: %s", v->pci.slot,
+			    strerror(-ret));
+		virtio_pci_needs_reset(v);
+	}
+	/* What the driver has read before may have changed since. */
+	virtio_pci_send_held(v);
 }
 
 static const struct {
@@ -81,6 +83,7 @@ void virtio_pci_end_reset(struct virtio_pci *v)
 	v->queue_select = 0;
 	v->config_vector = VIRTIO_MSI_NO_VECTOR;
 	v->isr = 0;
+	v->config_held = false;
 	for (unsigned int i = 0; i < v->n_built; i++)
 		virtio_pci_reset_queue(&v->queues[i]);
 	/* Last: a NEEDS_RESET that the device's thread has raised meanwhile is answered by this reset. */

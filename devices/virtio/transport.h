@@ -72,6 +72,7 @@ struct virtio_pci {
 	_Atomic uint8_t status;
 	_Atomic uint16_t config_vector;
 	_Atomic bool config_changed; /* since the driver last read the generation */
+	_Atomic bool config_held;    /* an interrupt for a change waits for DRIVER_OK */
 	_Atomic uint8_t isr;         /* VIRTIO_PCI_ISR_*, for drivers that look: there is no INTx */
 	uint8_t config_generation;
 	uint16_t queue_select;
@@ -86,12 +87,17 @@ struct virtio_pci {
 /* Sends the interrupt of queue @index. Any thread, takes no lock. */
 void virtio_pci_notify_queue(struct virtio_pci *v, unsigned int index);
 
-/* Device configuration has changed: the driver sees another generation, and an interrupt. Any thread, takes
- * no lock. */
+/*
+ * Device configuration has changed: the driver sees another generation, and an interrupt. Before DRIVER_OK a
+ * device does not interrupt (virtio 1.4, "Device Initialization"), so the interrupt waits for that; a reset
+ * drops it. Any thread, takes no lock.
+ */
 void virtio_pci_notify_config(struct virtio_pci *v);
+/* Sends the interrupt that waits, where one does and the driver is at DRIVER_OK: when it has come there. */
+void virtio_pci_send_held(struct virtio_pci *v);
 
-/* Sets DEVICE_NEEDS_RESET: the device does nothing more until the driver resets it. Any thread, takes no
- * lock. */
+/* Sets DEVICE_NEEDS_RESET, and tells the driver as of a change of configuration: the device does nothing more
+ * until the driver resets it. Any thread, takes no lock. */
 void virtio_pci_needs_reset(struct virtio_pci *v);
 
 /*

@@ -414,6 +414,76 @@ static void test_needs_reset(void **state)
 	assert_int_equal(status(x), 0);
 }
 
+static void a_change_before_driver_ok_interrupts_once_with_it(void **state)
+{
+	struct fixture *x = *state;
+
+	to_features_ok(x, ACCEPTED);
+	start_msix(x);
+	wr(x, VIRTIO_PCI_COMMON_MSIX, 2, 0);
+	virtio_pci_notify_config(&x->v);
+	virtio_pci_notify_config(&x->v);
+	assert_int_equal(taken(x, 0), 0);
+	assert_int_equal(fake_vm_mmio_read(x->f, x->isr, 1), 0);
+	set_status(x, 15);
+	assert_int_equal(taken(x, 0), 1);
+	assert_int_equal(fake_vm_mmio_read(x->f, x->isr, 1), VIRTIO_PCI_ISR_CONFIG);
+	/* From then on each has its own. */
+	virtio_pci_notify_config(&x->v);
+	assert_int_equal(taken(x, 0), 1);
+}
+
+static void a_driver_that_resets_first_hears_of_no_change_before_it(void **state)
+{
+	struct fixture *x = *state;
+	uint32_t generation = rd(x, VIRTIO_PCI_COMMON_CFGGENERATION, 1);
+
+	virtio_pci_notify_config(&x->v);
+	assert_int_not_equal(rd(x, VIRTIO_PCI_COMMON_CFGGENERATION, 1), generation);
+	start(x);
+	assert_int_equal(taken(x, 0), 0);
+	assert_int_equal(fake_vm_mmio_read(x->f, x->isr, 1), 0);
+}
+
+static void needs_reset_before_driver_ok_interrupts_with_it(void **state)
+{
+	struct fixture *x = *state;
+
+	to_features_ok(x, ACCEPTED);
+	start_msix(x);
+	wr(x, VIRTIO_PCI_COMMON_MSIX, 2, 0);
+	virtio_pci_needs_reset(&x->v);
+	set_status(x, 15);
+	assert_int_equal(status(x), 0x4f);
+	assert_int_equal(taken(x, 0), 1);
+}
+
+/* The device's thread and the driver meet at DRIVER_OK: one of the two sends the interrupt, and it is one. */
+static void *change_config(void *arg)
+{
+	struct fixture *x = arg;
+
+	virtio_pci_notify_config(&x->v);
+	return NULL;
+}
+
+static void a_change_at_driver_ok_is_never_lost(void **state)
+{
+	struct fixture *x = *state;
+
+	for (unsigned int i = 0; i < 200; i++) {
+		pthread_t thread;
+
+		to_features_ok(x, ACCEPTED);
+		start_msix(x);
+		wr(x, VIRTIO_PCI_COMMON_MSIX, 2, 0);
+		assert_int_equal(pthread_create(&thread, NULL, change_config, x), 0);
+		set_status(x, 15);
+		pthread_join(thread, NULL);
+		assert_int_equal(taken(x, 0), 1);
+	}
+}
+
 static void test_reset(void **state)
 {
 	struct fixture *x = *state;
@@ -690,6 +760,13 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_kicks, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_driver_ok_fails, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_needs_reset, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_change_before_driver_ok_interrupts_once_with_it, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(a_driver_that_resets_first_hears_of_no_change_before_it,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(needs_reset_before_driver_ok_interrupts_with_it, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(a_change_at_driver_ok_is_never_lost, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_reset, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_master_lost, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_config, setup, teardown),
