@@ -27,311 +27,78 @@ struct fixture {
 	struct fake_vdpa *va, *vb;
 };
 
-/* Of every NIC that is built. */
-static struct net_config fixture_config;
+/* The configuration of every NIC that is built from now on. */
+extern struct net_config fixture_config;
 
-static inline struct net_guest *build_guest(const struct fake_vdpa_spec *spec, struct fake_vdpa **vdpa)
-{
-	struct net_guest *g = calloc(1, sizeof(*g));
+/* Makes a device, and a guest with a NIC in front of it. free_guest() frees both, where there are some. */
+struct net_guest *build_guest(const struct fake_vdpa_spec *spec, struct fake_vdpa **vdpa);
+void free_guest(struct net_guest **g, struct fake_vdpa **vdpa);
 
-	assert_non_null(g);
-	*vdpa = fake_vdpa_new(spec);
-	net_guest_init(g, *vdpa, &fixture_config);
-	return g;
-}
+/* Makes the fixture's source or destination anew. */
+void build_a(struct fixture *f, const struct fake_vdpa_spec *spec);
+void build_b(struct fixture *f, const struct fake_vdpa_spec *spec);
 
-static inline void free_guest(struct net_guest **g, struct fake_vdpa **vdpa)
-{
-	if (!*g)
-		return;
-	net_guest_exit(*g);
-	fake_vdpa_free(*vdpa);
-	free(*g);
-	*g = NULL;
-}
+/* For cmocka: a fixture with a source in front of the default device, and no destination. */
+int setup(void **state);
+int teardown(void **state);
 
-static inline void build_a(struct fixture *f, const struct fake_vdpa_spec *spec)
-{
-	free_guest(&f->a, &f->va);
-	f->a = build_guest(spec, &f->va);
-}
+/* The source's driver runs with these features, and the device has buffers of its first receive queue. */
+void start_a(struct fixture *f, uint64_t features);
 
-static inline void build_b(struct fixture *f, const struct fake_vdpa_spec *spec)
-{
-	free_guest(&f->b, &f->vb);
-	f->b = build_guest(spec, &f->vb);
-}
-
-static inline int setup(void **state)
-{
-	struct fixture *f = calloc(1, sizeof(*f));
-
-	build_a(f, &fake_vdpa_default);
-	*state = f;
-	return 0;
-}
-
-static inline int teardown(void **state)
-{
-	struct fixture *f = *state;
-
-	free_guest(&f->a, &f->va);
-	free_guest(&f->b, &f->vb);
-	free(f);
-	return 0;
-}
-
-/* The guest's driver runs, and the device has buffers of its first receive queue. */
-static inline void start_a(struct fixture *f, uint64_t features)
-{
-	assert_int_equal(net_guest_start(f->a, features), DRIVER_OK);
-	net_guest_post(f->a, 0, 30, 1600);
-	net_guest_settle(f->a);
-}
-
-/* A control command that is taken. */
-static inline void assert_command(struct net_guest *g, uint8_t class, uint8_t number, const void *data,
-				  uint32_t len)
-{
-	assert_int_equal(net_guest_command(g, class, number, data, len), VIRTIO_NET_OK);
-}
+/* Sends a control command, which must be taken. */
+void assert_command(struct net_guest *g, uint8_t class, uint8_t number, const void *data, uint32_t len);
+/* How many control commands the device has been sent. */
+unsigned int commands(struct fake_vdpa *v);
 
 /* State trees */
 
 struct tree {
-	void *fdt;
+	void *fdt; /* to be freed */
 	uint32_t len;
 };
 
-static inline struct device *device_of(struct net_guest *g)
-{
-	return &g->net->device;
-}
+typedef int read_fn(struct device *dev, struct state_node *node);
 
-static inline struct tree write_tree(struct net_guest *g, void (*fn)(struct device *, struct state_writer *))
-{
-	struct state_writer w;
-	struct tree t;
+struct device *device_of(struct net_guest *g);
 
-	assert_int_equal(state_open_writer(&w), 0);
-	fn(device_of(g), &w);
-	assert_int_equal(state_close(&w, &t.fdt, &t.len), 0);
-	return t;
-}
+struct tree write_tree(struct net_guest *g, void (*fn)(struct device *, struct state_writer *));
+/* What warm_save writes; .fdt is NULL if nothing has changed since it was last asked. */
+struct tree write_warm(struct net_guest *g, bool first);
 
-/* A tree with .fdt NULL if nothing has changed. */
-static inline struct tree write_warm(struct net_guest *g, bool first)
-{
-	struct state_writer w;
-	struct tree t;
-	int ret;
+/* Has @fn read a tree; what @fn returns. A refusal has a reason in @err. take_tree() frees the tree, too. */
+int read_tree(struct net_guest *g, read_fn *fn, const void *fdt, uint32_t len, struct error *err);
+int take_tree(struct net_guest *g, read_fn *fn, struct tree t, struct error *err);
 
-	assert_int_equal(state_open_writer(&w), 0);
-	ret = net_device_ops.warm_save(device_of(g), &w, first);
-	assert_int_equal(state_close(&w, &t.fdt, &t.len), 0);
-	if (ret == 0) {
-		free(t.fdt);
-		t.fdt = NULL;
-	}
-	return t;
-}
+/* The tree is taken, or refused with @reason in the text; it is freed either way. */
+void assert_taken(struct net_guest *g, read_fn *fn, struct tree t);
+void assert_refused(struct net_guest *g, read_fn *fn, struct tree t, const char *reason);
 
-static inline int read_tree(struct net_guest *g, int (*fn)(struct device *, struct state_node *),
-			    const void *fdt, uint32_t len, struct error *err)
-{
-	struct state_node root;
-	int ret;
+/* A migration's steps, each of which must succeed: migrate() is all of them. */
 
-	*err = (struct error){ 0 };
-	ret = state_open(&root, fdt, len, err);
-	if (ret == 0)
-		ret = fn(device_of(g), &root);
-	if (ret == 0)
-		ret = state_finish(&root);
-	assert_true(ret == 0 || err->text[0]);
-	return ret;
-}
-
-/* Reads a tree and frees it. */
-static inline int take_tree(struct net_guest *g, int (*fn)(struct device *, struct state_node *),
-			    struct tree t, struct error *err)
-{
-	int ret = read_tree(g, fn, t.fdt, t.len, err);
-
-	free(t.fdt);
-	return ret;
-}
-
-static inline void assert_taken(struct net_guest *g, int (*fn)(struct device *, struct state_node *),
-				struct tree t)
-{
-	struct error err;
-	int ret = take_tree(g, fn, t, &err);
-
-	if (ret < 0)
-		print_error("%s\n", err.text);
-	assert_int_equal(ret, 0);
-}
-
-static inline void assert_refused(struct net_guest *g, int (*fn)(struct device *, struct state_node *),
-				  struct tree t, const char *reason)
-{
-	struct error err;
-
-	assert_true(take_tree(g, fn, t, &err) < 0);
-	if (!strstr(err.text, reason))
-		print_error("'%s' is not in: %s\n", reason ? reason : "", err.text);
-	assert_non_null(strstr(err.text, reason));
-}
-
-/* A migration's steps */
-
-static inline void track(struct net_guest *g, bool on)
-{
-	struct error err = { 0 };
-	uint64_t still_ns = 0;
-	int ret = net_device_ops.track(device_of(g), on, &still_ns, &err);
-
-	if (ret < 0)
-		print_error("%s\n", err.text);
-	assert_int_equal(ret, 0);
-}
-
-static inline void warm(struct fixture *f)
-{
-	assert_taken(f->b, net_device_ops.accept, write_tree(f->a, net_device_ops.describe));
-	track(f->a, true);
-	assert_taken(f->b, net_device_ops.warm_load, write_warm(f->a, true));
-}
-
-static inline void stop_and_load(struct fixture *f)
-{
-	net_device_ops.pause(device_of(f->a));
-	net_guest_copy(f->b, f->a);
-	assert_taken(f->b, net_device_ops.load, write_tree(f->a, net_device_ops.save));
-}
-
-static inline void commit(struct fixture *f)
-{
-	net_device_ops.resume(device_of(f->b), true);
-	net_device_ops.release(device_of(f->a));
-}
-
-static inline void migrate(struct fixture *f)
-{
-	warm(f);
-	stop_and_load(f);
-	commit(f);
-}
-
-/* That the device has been sent. */
-static inline unsigned int commands(struct fake_vdpa *v)
-{
-	unsigned int n;
-
-	fake_vdpa_lock(v);
-	n = v->n_commands;
-	fake_vdpa_unlock(v);
-	return n;
-}
+void track(struct net_guest *g, bool on);
+void warm(struct fixture *f);
+void stop_and_load(struct fixture *f);
+void commit(struct fixture *f);
+void migrate(struct fixture *f);
+/* After a migration the destination is the next one's source. */
+void swap(struct fixture *f);
 
 /* Both devices filter and steer alike. */
-static inline void assert_same_device(struct fixture *f)
-{
-	const char *diff;
+void assert_same_device(struct fixture *f);
+/* After stop_and_load(): what was saved is what would be saved again. */
+void assert_saved_alike(struct fixture *f);
 
-	fake_vdpa_lock(f->va);
-	fake_vdpa_lock(f->vb);
-	diff = model_nic_diff(&f->va->nic, &f->vb->nic);
-	fake_vdpa_unlock(f->vb);
-	fake_vdpa_unlock(f->va);
-	if (diff)
-		print_error("%s differ\n", diff);
-	assert_null(diff);
-}
+/* Packets */
 
-/* After stop_and_load: what was saved is what would be saved again. */
-static inline void assert_saved_alike(struct fixture *f)
-{
-	struct tree a = write_tree(f->a, net_device_ops.save), again = write_tree(f->a, net_device_ops.save);
-	struct tree b = write_tree(f->b, net_device_ops.save);
+/* Takes the announcements that wait in the device's ring; how many. */
+unsigned int drain_announcements(struct fake_vdpa *v);
+/* The next packet that the guest sends, without announcements, which come when their time has come; its
+ * length. */
+int sent(struct fake_vdpa *v, unsigned int pair, uint8_t *data, uint32_t size);
+/* Sends one packet each way, with data of its own, and looks whether each arrives. */
+void exchange(struct net_guest *g, struct fake_vdpa *v, unsigned int pair, uint8_t mark);
 
-	assert_int_equal(a.len, again.len);
-	assert_memory_equal(a.fdt, again.fdt, a.len);
-	assert_int_equal(a.len, b.len);
-	assert_memory_equal(a.fdt, b.fdt, a.len);
-	free(a.fdt);
-	free(again.fdt);
-	free(b.fdt);
-}
-
-/* After a migration the destination is the next one's source. */
-static inline void swap(struct fixture *f)
-{
-	free_guest(&f->a, &f->va);
-	f->a = f->b;
-	f->va = f->vb;
-	f->b = NULL;
-	f->vb = NULL;
-}
-
-/* Takes the announcements that wait in the device's ring. */
-static inline unsigned int drain_announcements(struct fake_vdpa *v)
-{
-	unsigned int n = 0;
-	uint8_t frame[128];
-
-	while (fake_vdpa_waiting(v, 1) > 0) {
-		int len = fake_vdpa_sent(v, 0, frame, sizeof(frame));
-
-		assert_true(len == 60 && frame[12] == 0x80 && frame[13] == 0x35);
-		n++;
-	}
-	return n;
-}
-
-/* The next packet that the guest sends: announcements come when their time has come. */
-static inline int sent(struct fake_vdpa *v, unsigned int pair, uint8_t *data, uint32_t size)
-{
-	int len;
-
-	do {
-		len = fake_vdpa_sent(v, pair, data, size);
-	} while (len == 60 && data[12] == 0x80 && data[13] == 0x35);
-	return len;
-}
-
-/* The tests with guests that have split rings, and with packed ones. */
-static inline int run_formats(const struct CMUnitTest *tests, size_t n)
-{
-	int n_failed;
-
-	fixture_config.split_only = true;
-	fixture_config.mode = NET_AUTO;
-	n_failed = _cmocka_run_group_tests("split", tests, n, NULL, NULL);
-	fixture_config.split_only = false;
-	fixture_config.mode = NET_SHADOW;
-	return n_failed + _cmocka_run_group_tests("packed", tests, n, NULL, NULL);
-}
-
-/* One packet each way, with data of its own. */
-static inline void exchange(struct net_guest *g, struct fake_vdpa *v, unsigned int pair, uint8_t mark)
-{
-	uint8_t out[200], in[1600];
-
-	memset(out, mark, sizeof(out));
-	net_guest_settle(g);
-	assert_true(fake_vdpa_receive(v, pair, out, sizeof(out)));
-	net_guest_settle(g);
-	assert_int_equal(net_guest_received(g, pair, in, sizeof(in)), sizeof(out));
-	assert_memory_equal(in, out, sizeof(out));
-
-	memset(out, mark ^ 0xff, sizeof(out));
-	assert_true(net_guest_send(g, pair, out, sizeof(out)));
-	assert_int_equal(sent(v, pair, in, sizeof(in)), sizeof(out));
-	assert_memory_equal(in, out, sizeof(out));
-	net_guest_settle(g);
-	assert_int_equal(net_guest_reap(g, pair), 1);
-}
+/* Runs the tests with guests that have split rings, and with packed ones. */
+int run_formats(const struct CMUnitTest *tests, size_t n);
 
 #endif

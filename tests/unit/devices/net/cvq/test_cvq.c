@@ -167,33 +167,30 @@ static void test_mac_table_bounds(void **state)
 static void test_rss_bounds(void **state)
 {
 	static const struct {
-		uint32_t types, n;
-		uint16_t unclassified, queue, max_tx_vq;
-		uint8_t key_len;
+		struct rss rss;
 		enum cvq_verdict verdict;
 	} cases[] = {
-		{ 0x3f, 128, 0, 7, 8, 40, CVQ_FORWARD },
-		{ 0, 1, 7, 0, 1, 0, CVQ_FORWARD },
-		{ 0x1ff, 64, 7, 7, 8, 40, CVQ_FORWARD },
-		{ 0x200, 128, 0, 7, 8, 40, CVQ_REFUSE },
-		{ 0x80000000, 128, 0, 7, 8, 40, CVQ_REFUSE },
-		{ 0, 256, 0, 7, 8, 40, CVQ_REFUSE },
-		{ 0, 3, 0, 7, 8, 40, CVQ_REFUSE },
-		{ 0, 127, 0, 7, 8, 40, CVQ_REFUSE },
-		{ 0, 128, 8, 7, 8, 40, CVQ_REFUSE },
-		{ 0, 128, 0x8000, 7, 8, 40, CVQ_REFUSE },
-		{ 0, 128, 0, 8, 8, 40, CVQ_REFUSE },
-		{ 0, 128, 0, 0x8001, 8, 40, CVQ_REFUSE },
-		{ 0, 128, 0, 7, 0, 40, CVQ_REFUSE },
-		{ 0, 128, 0, 7, 9, 40, CVQ_REFUSE },
-		{ 0, 128, 0, 7, 8, 41, CVQ_REFUSE },
-		{ 0, 128, 0, 7, 8, 255, CVQ_REFUSE },
+		{ { 0x3f, 128, 0, 7, 8, 40 }, CVQ_FORWARD },
+		{ { 0, 1, 7, 0, 1, 0 }, CVQ_FORWARD },
+		{ { 0x1ff, 64, 7, 7, 8, 40 }, CVQ_FORWARD },
+		{ { 0x200, 128, 0, 7, 8, 40 }, CVQ_REFUSE },
+		{ { 0x80000000, 128, 0, 7, 8, 40 }, CVQ_REFUSE },
+		{ { 0, 256, 0, 7, 8, 40 }, CVQ_REFUSE },
+		{ { 0, 3, 0, 7, 8, 40 }, CVQ_REFUSE },
+		{ { 0, 127, 0, 7, 8, 40 }, CVQ_REFUSE },
+		{ { 0, 128, 8, 7, 8, 40 }, CVQ_REFUSE },
+		{ { 0, 128, 0x8000, 7, 8, 40 }, CVQ_REFUSE },
+		{ { 0, 128, 0, 8, 8, 40 }, CVQ_REFUSE },
+		{ { 0, 128, 0, 0x8001, 8, 40 }, CVQ_REFUSE },
+		{ { 0, 128, 0, 7, 0, 40 }, CVQ_REFUSE },
+		{ { 0, 128, 0, 7, 9, 40 }, CVQ_REFUSE },
+		{ { 0, 128, 0, 7, 8, 41 }, CVQ_REFUSE },
+		{ { 0, 128, 0, 7, 8, 255 }, CVQ_REFUSE },
 	};
 	uint8_t p[CVQ_MAX_MQ_COMMAND];
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++) {
-		uint32_t len = put_rss(p, cases[i].types, cases[i].n, cases[i].unclassified, cases[i].queue,
-				       cases[i].max_tx_vq, cases[i].key_len);
+		uint32_t len = put_rss(p, cases[i].rss);
 
 		assert_int_equal(check(&fake_limits, 4, 1, p, len), cases[i].verdict);
 		assert_int_equal(check(&fake_limits, 4, 1, p, len - 1), CVQ_REFUSE);
@@ -201,7 +198,7 @@ static void test_rss_bounds(void **state)
 		assert_int_equal(check(&fake_limits, 4, 1, p, len + 2), CVQ_REFUSE);
 	}
 	/* The last entry of a table counts too, and so does a mask that points behind the payload. */
-	uint32_t len = put_rss(p, 0, 128, 0, 0, 1, 40);
+	uint32_t len = put_rss(p, (struct rss){ 0, 128, 0, 0, 1, 40 });
 
 	put_le16(p + 8 + 2 * 127, 8);
 	assert_int_equal(check(&fake_limits, 4, 1, p, len), CVQ_REFUSE);
@@ -217,13 +214,13 @@ static void test_rss_largest(void **state)
 				      .rss_max_table = 0xffff,
 				      .hash_types = ~0u };
 	uint8_t p[CVQ_MAX_MQ_COMMAND + 1024];
-	uint32_t len = put_rss(p, ~0u, CVQ_MAX_RSS_TABLE, 0x7fff, 0x7fff, 0x8000, 255);
+	uint32_t len = put_rss(p, (struct rss){ ~0u, CVQ_MAX_RSS_TABLE, 0x7fff, 0x7fff, 0x8000, 255 });
 
 	assert_int_equal(len + 2, CVQ_MAX_MQ_COMMAND);
 	assert_int_equal(check(&l, 4, 1, p, len), CVQ_FORWARD);
-	len = put_rss(p, ~0u, CVQ_MAX_RSS_TABLE, 0x8000, 0x7fff, 0x8000, 255);
+	len = put_rss(p, (struct rss){ ~0u, CVQ_MAX_RSS_TABLE, 0x8000, 0x7fff, 0x8000, 255 });
 	assert_int_equal(check(&l, 4, 1, p, len), CVQ_REFUSE);
-	len = put_rss(p, ~0u, 2 * CVQ_MAX_RSS_TABLE, 0, 0, 1, 0);
+	len = put_rss(p, (struct rss){ ~0u, 2 * CVQ_MAX_RSS_TABLE, 0, 0, 1, 0 });
 	assert_int_equal(check(&l, 4, 1, p, len), CVQ_REFUSE);
 	len = put_hash(p, ~0u, 255);
 	assert_int_equal(check(&l, 4, 2, p, len), CVQ_FORWARD);

@@ -43,7 +43,7 @@ static void test_replay_order(void **state)
 	guest_sends(life, set_cmd(4, 2, p, put_hash(p, 0x3f, 40)));
 	guest_sends(life, set_cmd(4, 0, "\2", 2));
 	guest_sends(life, set_cmd(4, 0, "\4", 2));
-	guest_sends(life, set_cmd(4, 1, p, put_rss(p, 0x3f, 128, 0, 3, 4, 40)));
+	guest_sends(life, set_cmd(4, 1, p, put_rss(p, (struct rss){ 0x3f, 128, 0, 3, 4, 40 })));
 	guest_sends(life, set_cmd(9, 1, p, put_context(p, 8, 4, 1)));
 	guest_sends(life, set_cmd(9, 1, p, put_context(p, 3, 4, 1)));
 	guest_sends(life, set_cmd(9, 1, p, put_context(p, 2, 4, 1)));
@@ -97,7 +97,7 @@ static void test_replay_is_minimal(void **state)
 	guest_sends(life, set_cmd(4, 0, "\1", 2));
 	assert_int_equal(replay(there, before, &life->store), 1);
 	assert_null(model_nic_diff(there, &life->nic));
-	guest_sends(life, set_cmd(4, 1, p, put_rss(p, 0, 4, 0, 1, 2, 40)));
+	guest_sends(life, set_cmd(4, 1, p, put_rss(p, (struct rss){ 0, 4, 0, 1, 2, 40 })));
 	guest_sends(life, set_cmd(4, 0, "\1", 2));
 	assert_carried(life);
 	/* An emptied table is a change too, and so is a mode that is now off. */
@@ -151,7 +151,7 @@ static void test_contexts(void **state)
 	struct model_nic *there = malloc(sizeof(*there));
 	uint8_t p[CVQ_MAX_MQ_COMMAND + 8];
 
-	guest_sends(life, set_cmd(4, 1, p, put_rss(p, 0x3f, 128, 0, 3, 4, 40)));
+	guest_sends(life, set_cmd(4, 1, p, put_rss(p, (struct rss){ 0x3f, 128, 0, 3, 4, 40 })));
 	for (uint16_t id = 1; id <= 4; id++)
 		guest_sends(life, set_cmd(9, 1, p, put_context(p, id, 4, id)));
 	*before = life->store;
@@ -174,7 +174,7 @@ static void test_contexts(void **state)
 	for (char id = 1; id <= 8; id++)
 		guest_sends(life, set_cmd(9, 3, (char[]){ id, 0 }, 2));
 	guest_sends(life, set_cmd(4, 0, "\2", 2));
-	guest_sends(life, set_cmd(4, 1, p, put_rss(p, 0x3f, 128, 0, 3, 4, 40)));
+	guest_sends(life, set_cmd(4, 1, p, put_rss(p, (struct rss){ 0x3f, 128, 0, 3, 4, 40 })));
 	guest_sends(life, set_cmd(9, 1, p, put_context(p, 1, 4, 1)));
 	guest_sends(life, set_cmd(9, 1, p, put_context(p, 7, 4, 1)));
 	assert_replay(before, &life->store,

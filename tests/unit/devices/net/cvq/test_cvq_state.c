@@ -89,7 +89,7 @@ static void test_truncated(void **state)
 	uint32_t len;
 
 	guest_sends(life, set_cmd(4, 0, "\4", 2));
-	guest_sends(life, set_cmd(4, 1, p, put_rss(p, 0x3f, 8, 0, 3, 4, 40)));
+	guest_sends(life, set_cmd(4, 1, p, put_rss(p, (struct rss){ 0x3f, 8, 0, 3, 4, 40 })));
 	guest_sends(life, set_cmd(4, 2, p, put_hash(p, 0x3f, 40)));
 	guest_sends(life, set_cmd(1, 0, p, put_macs(p, 2, 3)));
 	guest_sends(life, set_cmd(1, 1, "\2\3\4\5\6\177", 6));
@@ -314,7 +314,7 @@ static void test_other_device(void **state)
 					  .hash_types = 0 };
 	struct error err = { 0 };
 	uint8_t p[CVQ_MAX_MQ_COMMAND];
-	struct prop rss = { "rss", put_rss(p, 0x3f, 256, 0, 3, 4, 40), (const char *)p };
+	struct prop rss = { "rss", put_rss(p, (struct rss){ 0x3f, 256, 0, 3, 4, 40 }), (const char *)p };
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(gates); i++) {
 		struct cvq_limits l = fake_limits;

@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* One guest with a NIC, or two of which one is a migration's destination. */
+#include "tests/unit/devices/net/net_fixture.h"
+
+struct net_config fixture_config;
+
+struct net_guest *build_guest(const struct fake_vdpa_spec *spec, struct fake_vdpa **vdpa)
+{
+	struct net_guest *g = calloc(1, sizeof(*g));
+
+	assert_non_null(g);
+	*vdpa = fake_vdpa_new(spec);
+	net_guest_init(g, *vdpa, &fixture_config);
+	return g;
+}
+
+void free_guest(struct net_guest **g, struct fake_vdpa **vdpa)
+{
+	if (!*g)
+		return;
+	net_guest_exit(*g);
+	fake_vdpa_free(*vdpa);
+	free(*g);
+	*g = NULL;
+}
+
+void build_a(struct fixture *f, const struct fake_vdpa_spec *spec)
+{
+	free_guest(&f->a, &f->va);
+	f->a = build_guest(spec, &f->va);
+}
+
+void build_b(struct fixture *f, const struct fake_vdpa_spec *spec)
+{
+	free_guest(&f->b, &f->vb);
+	f->b = build_guest(spec, &f->vb);
+}
+
+int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	build_a(f, &fake_vdpa_default);
+	*state = f;
+	return 0;
+}
+
+int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	free_guest(&f->a, &f->va);
+	free_guest(&f->b, &f->vb);
+	free(f);
+	return 0;
+}
+
+void start_a(struct fixture *f, uint64_t features)
+{
+	assert_int_equal(net_guest_start(f->a, features), DRIVER_OK);
+	net_guest_post(f->a, 0, 30, 1600);
+	net_guest_settle(f->a);
+}
+
+void assert_command(struct net_guest *g, uint8_t class, uint8_t number, const void *data, uint32_t len)
+{
+	assert_int_equal(net_guest_command(g, class, number, data, len), VIRTIO_NET_OK);
+}
+
+struct device *device_of(struct net_guest *g)
+{
+	return &g->net->device;
+}
+
+struct tree write_tree(struct net_guest *g, void (*fn)(struct device *, struct state_writer *))
+{
+	struct state_writer w;
+	struct tree t;
+
+	assert_int_equal(state_open_writer(&w), 0);
+	fn(device_of(g), &w);
+	assert_int_equal(state_close(&w, &t.fdt, &t.len), 0);
+	return t;
+}
+
+struct tree write_warm(struct net_guest *g, bool first)
+{
+	struct state_writer w;
+	struct tree t;
+	int ret;
+
+	assert_int_equal(state_open_writer(&w), 0);
+	ret = net_device_ops.warm_save(device_of(g), &w, first);
+	assert_int_equal(state_close(&w, &t.fdt, &t.len), 0);
+	if (ret == 0) {
+		free(t.fdt);
+		t.fdt = NULL;
+	}
+	return t;
+}
+
+int read_tree(struct net_guest *g, read_fn *fn, const void *fdt, uint32_t len, struct error *err)
+{
+	struct state_node root;
+	int ret;
+
+	*err = (struct error){ 0 };
+	ret = state_open(&root, fdt, len, err);
+	if (ret == 0)
+		ret = fn(device_of(g), &root);
+	if (ret == 0)
+		ret = state_finish(&root);
+	assert_true(ret == 0 || err->text[0]);
+	return ret;
+}
+
+int take_tree(struct net_guest *g, read_fn *fn, struct tree t, struct error *err)
+{
+	int ret = read_tree(g, fn, t.fdt, t.len, err);
+
+	free(t.fdt);
+	return ret;
+}
+
+void assert_taken(struct net_guest *g, read_fn *fn, struct tree t)
+{
+	struct error err;
+	int ret = take_tree(g, fn, t, &err);
+
+	if (ret < 0)
+		print_error("%s\n", err.text);
+	assert_int_equal(ret, 0);
+}
+
+void assert_refused(struct net_guest *g, read_fn *fn, struct tree t, const char *reason)
+{
+	struct error err;
+
+	assert_true(take_tree(g, fn, t, &err) < 0);
+	if (!strstr(err.text, reason))
+		print_error("'%s' is not in: %s\n", reason ? reason : "", err.text);
+	assert_non_null(strstr(err.text, reason));
+}
+
+void track(struct net_guest *g, bool on)
+{
+	struct error err = { 0 };
+	uint64_t still_ns = 0;
+	int ret = net_device_ops.track(device_of(g), on, &still_ns, &err);
+
+	if (ret < 0)
+		print_error("%s\n", err.text);
+	assert_int_equal(ret, 0);
+}
+
+void warm(struct fixture *f)
+{
+	assert_taken(f->b, net_device_ops.accept, write_tree(f->a, net_device_ops.describe));
+	track(f->a, true);
+	assert_taken(f->b, net_device_ops.warm_load, write_warm(f->a, true));
+}
+
+void stop_and_load(struct fixture *f)
+{
+	net_device_ops.pause(device_of(f->a));
+	net_guest_copy(f->b, f->a);
+	assert_taken(f->b, net_device_ops.load, write_tree(f->a, net_device_ops.save));
+}
+
+void commit(struct fixture *f)
+{
+	net_device_ops.resume(device_of(f->b), true);
+	net_device_ops.release(device_of(f->a));
+}
+
+void migrate(struct fixture *f)
+{
+	warm(f);
+	stop_and_load(f);
+	commit(f);
+}
+
+unsigned int commands(struct fake_vdpa *v)
+{
+	unsigned int n;
+
+	fake_vdpa_lock(v);
+	n = v->n_commands;
+	fake_vdpa_unlock(v);
+	return n;
+}
+
+void assert_same_device(struct fixture *f)
+{
+	const char *diff;
+
+	fake_vdpa_lock(f->va);
+	fake_vdpa_lock(f->vb);
+	diff = model_nic_diff(&f->va->nic, &f->vb->nic);
+	fake_vdpa_unlock(f->vb);
+	fake_vdpa_unlock(f->va);
+	if (diff)
+		print_error("%s differ\n", diff);
+	assert_null(diff);
+}
+
+void assert_saved_alike(struct fixture *f)
+{
+	struct tree a = write_tree(f->a, net_device_ops.save), again = write_tree(f->a, net_device_ops.save);
+	struct tree b = write_tree(f->b, net_device_ops.save);
+
+	assert_int_equal(a.len, again.len);
+	assert_memory_equal(a.fdt, again.fdt, a.len);
+	assert_int_equal(a.len, b.len);
+	assert_memory_equal(a.fdt, b.fdt, a.len);
+	free(a.fdt);
+	free(again.fdt);
+	free(b.fdt);
+}
+
+void swap(struct fixture *f)
+{
+	free_guest(&f->a, &f->va);
+	f->a = f->b;
+	f->va = f->vb;
+	f->b = NULL;
+	f->vb = NULL;
+}
+
+unsigned int drain_announcements(struct fake_vdpa *v)
+{
+	unsigned int n = 0;
+	uint8_t frame[128];
+
+	while (fake_vdpa_waiting(v, 1) > 0) {
+		int len = fake_vdpa_sent(v, 0, frame, sizeof(frame));
+
+		assert_true(len == 60 && frame[12] == 0x80 && frame[13] == 0x35);
+		n++;
+	}
+	return n;
+}
+
+int sent(struct fake_vdpa *v, unsigned int pair, uint8_t *data, uint32_t size)
+{
+	int len;
+
+	do {
+		len = fake_vdpa_sent(v, pair, data, size);
+	} while (len == 60 && data[12] == 0x80 && data[13] == 0x35);
+	return len;
+}
+
+int run_formats(const struct CMUnitTest *tests, size_t n)
+{
+	int n_failed;
+
+	fixture_config.split_only = true;
+	fixture_config.mode = NET_AUTO;
+	n_failed = _cmocka_run_group_tests("split", tests, n, NULL, NULL);
+	fixture_config.split_only = false;
+	fixture_config.mode = NET_SHADOW;
+	return n_failed + _cmocka_run_group_tests("packed", tests, n, NULL, NULL);
+}
+
+void exchange(struct net_guest *g, struct fake_vdpa *v, unsigned int pair, uint8_t mark)
+{
+	uint8_t out[200], in[1600];
+
+	memset(out, mark, sizeof(out));
+	net_guest_settle(g);
+	assert_true(fake_vdpa_receive(v, pair, out, sizeof(out)));
+	net_guest_settle(g);
+	assert_int_equal(net_guest_received(g, pair, in, sizeof(in)), sizeof(out));
+	assert_memory_equal(in, out, sizeof(out));
+
+	memset(out, mark ^ 0xff, sizeof(out));
+	assert_true(net_guest_send(g, pair, out, sizeof(out)));
+	assert_int_equal(sent(v, pair, in, sizeof(in)), sizeof(out));
+	assert_memory_equal(in, out, sizeof(out));
+	net_guest_settle(g);
+	assert_int_equal(net_guest_reap(g, pair), 1);
+}
