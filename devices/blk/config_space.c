@@ -110,7 +110,7 @@ static uint64_t blk_capacity(const struct blk_file *f)
 	return blk_file_sectors(f);
 }
 
-/* How a value that a guest has been shown elsewhere may differ from this host's. */
+/* A value that a guest has been shown elsewhere may differ from this host's in one of these ways. */
 enum blk_field_kind {
 	BLK_FIELD_SAME,
 	BLK_FIELD_LIMIT, /* may be less than here */

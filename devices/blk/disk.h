@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* All of a disk: for blk.c, which builds it, and migrate.c. What lies below works on parts of it. */
+/* The whole of a disk, for blk.c, driver.c and migrate.c. All that lies below works on parts of it. */
 #ifndef FERRY_DEVICES_BLK_DISK_H
 #define FERRY_DEVICES_BLK_DISK_H
 

@@ -49,7 +49,7 @@ static inline uint64_t blk_file_sectors(const struct blk_file *f)
  * and a device that this host has mounted or uses otherwise. 0 or -errno; then nothing is left open.
  */
 int __must_check blk_file_open(struct blk_file *f, const char *path, bool read_only, struct error *err);
-/* Also gives up the lock. A second call does nothing. */
+/* Gives up the lock, too. A second call does nothing. */
 void blk_file_close(struct blk_file *f);
 
 /*

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* One request of a disk: a table of what there is, each done in pieces. */
+/* Requests of a disk: a table of all that there are, and doing one in pieces. */
 #include "devices/blk/io.h"
 
 #include <assert.h>
@@ -252,8 +252,8 @@ static int blk_write_zeroes(struct blk_io *io, struct blk_request *r)
 static const struct blk_op {
 	uint32_t type;
 	const char *name;
-	bool answers;      /* its data goes to the guest */
-	bool changes;      /* it writes to the disk */
+	bool answers;      /* the data goes to the guest */
+	bool changes;      /* the disk is written */
 	uint64_t features; /* the driver must have accepted them */
 	int (*fn)(struct blk_io *io, struct blk_request *r);
 } blk_ops[] = {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * One request of a disk (virtio 1.4, "Block Device / Device Operation"): from the chain that carries it to
- * its status byte. The chain's segments have been bounded against guest memory; what is in them is hostile.
+ * Does one request of a disk (virtio 1.4, "Block Device / Device Operation"), from the chain that carries it
+ * to the status byte. The chain's segments have been bounded against guest memory; their bytes are hostile.
  */
 #ifndef FERRY_DEVICES_BLK_IO_H
 #define FERRY_DEVICES_BLK_IO_H
@@ -15,13 +15,13 @@
 /* Entries of the ring, and so most buffers of a chain: header, data and status. */
 #define BLK_RING_SIZE (BLK_MAX_SEGS + 2u)
 
-/* What requests are done on. The disk sets it up before its thread runs; it is the thread's from then on. */
+/* Requests are done on this. The disk sets it up before its thread runs, which has it from then on. */
 struct blk_io {
 	struct blk_file *file;
 	struct memory *memory;
 	struct blk_thread *thread; /* a request makes way for its jobs */
-	const uint8_t *config;     /* what the guest has been shown */
-	uint64_t features;         /* what the driver has accepted */
+	const uint8_t *config;     /* as the guest has been shown it */
+	uint64_t features;         /* accepted by the driver */
 	struct iovec iov[BLK_RING_SIZE], piece[BLK_RING_SIZE];
 	struct log_limit log_limit; /* for what the guest asks for in vain */
 };

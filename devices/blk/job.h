@@ -22,7 +22,7 @@ struct blk_thread {
 	_Atomic bool paused;
 };
 
-/* Both names must outlive the thread. 0 or -errno. */
+/* The names must outlive the thread. 0 or -errno. */
 int __must_check blk_thread_init(struct blk_thread *t, const char *disk, const char *storage);
 /* The thread must not run. */
 void blk_thread_exit(struct blk_thread *t);
@@ -38,7 +38,7 @@ struct blk_job {
 	void *arg;
 	int (*fn)(void *arg, struct error *err);
 	struct loop_call call;
-	bool posted;      /* and not yet seen to be done */
+	bool posted;      /* not yet seen to be done */
 	struct error err; /* of @fn, once the job is done */
 };
 
@@ -48,7 +48,7 @@ void blk_job_init(struct blk_job *job, struct blk_thread *thread, void *arg);
 void blk_job_post(struct blk_job *job, int (*fn)(void *arg, struct error *err));
 /* Waits until @until_ns at most (0: not at all). Whether the job is done, as one is that was never posted. */
 bool blk_job_done(struct blk_job *job, uint64_t until_ns);
-/* What became of a job that is done: its return value, and its reasons in @err. */
+/* Returns what a job that is done has returned, with its reasons in @err. */
 int __must_check blk_job_result(const struct blk_job *job, struct error *err);
 /* Waits for what is posted, posts @fn, and waits for it: its result, or -ETIMEDOUT where the storage does
  * not answer until @until_ns. */

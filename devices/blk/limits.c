@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What a disk's storage says of itself: its blocks, the unit of a discard, the alignment of direct I/O.
+ * Limits that a disk's storage tells: its blocks, the unit of a discard, the alignment of direct I/O.
  *
  * The struct statx here is the kernel's own, for the C library's may lack the fields that are asked for. So
  * <sys/stat.h> must not be included.

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What a disk's storage says of itself: its blocks, the unit of a discard, the alignment of direct I/O. */
+/* Limits that a disk's storage tells: its blocks, the unit of a discard, the alignment of direct I/O. */
 #ifndef FERRY_DEVICES_BLK_LIMITS_H
 #define FERRY_DEVICES_BLK_LIMITS_H
 
@@ -15,14 +15,14 @@
 /* Larger alignments than this are no block of a disk, and direct I/O is not used for them. */
 #define BLK_MAX_ALIGN KIB(64)
 
-/* All in bytes. */
+/* Limits in bytes. */
 struct blk_limits {
 	uint32_t block_len; /* a logical block, which the guest knows */
-	/* What the storage writes at once, a multiple of @block_len. */
+	/* The storage writes so much at once, a multiple of @block_len. */
 	uint32_t physical_len;
-	/* Where the storage's first physical block begins. */
+	/* Place of the storage's first physical block. */
 	uint32_t alignment_offset;
-	uint32_t discard_len; /* what can be given back */
+	uint32_t discard_len; /* the unit of a discard */
 	/* There is direct I/O, for memory at multiples of @mem_align, and for offsets and lengths that are
 	 * multiples of @offset_align. */
 	bool can_direct;

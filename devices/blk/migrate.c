@@ -48,7 +48,7 @@ static void blk_describe(struct device *dev, struct state_writer *w)
 {
 	const struct blk *blk = container_of(dev, struct blk, device);
 
-	/* All of it is fixed since the disk was built, or since accept(). */
+	/* These are fixed since the disk was built, or since accept(). */
 	state_put_u64(w, "sectors", blk_file_sectors(&blk->file));
 	state_put_u32(w, "block-len", blk->file.block_len);
 	state_put_u32(w, "read-only", blk->file.read_only);
@@ -423,8 +423,8 @@ static void blk_release(struct device *dev)
 	struct blk *blk = container_of(dev, struct blk, device);
 	struct error err = { 0 };
 
-	/* Where the storage answers too late, the lock is given back when it does, behind all that was posted
-	 * before. So is a lock that a late load() takes. */
+	/* A storage that answers too late gets the lock back when it does, behind all that was posted before,
+	 * and so it does with a lock that a late load() takes. */
 	if (blk_job_run(&blk->release_job, blk_release_job, end_of(BLK_LOCK_MS), &err) < 0)
 		log_warn("%s", err.text);
 }

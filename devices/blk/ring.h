@@ -17,8 +17,8 @@ struct blk_ring {
 	struct virtio_pci *virtio; /* for its kicks and notifications alone */
 	struct vring vring;
 	bool has_ring; /* @vring is the driver's */
-	bool attached; /* its kicks are watched */
-	bool running;  /* it is served */
+	bool attached; /* the driver's kicks are watched */
+	bool running;  /* requests are served */
 	/* The driver broke the ring's rules, and has to reset the disk. */
 	bool broken;
 	struct loop_source kick; /* fd is the transport's */

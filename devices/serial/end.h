@@ -19,7 +19,7 @@ struct serial_end {
 	uint32_t events;
 };
 
-/* Nobody there yet; @fn is called for the events of whoever comes. */
+/* Begins with nobody there; @fn is called for the events of whoever comes. */
 void serial_end_init(struct serial_end *e, struct loop *loop,
 		     void (*fn)(struct loop_source *src, uint32_t events));
 /* Takes @fd over, -1 for nobody. Nothing is watched before serial_end_watch(). */

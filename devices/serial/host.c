@@ -102,7 +102,7 @@ static void serial_host_accept(struct loop_source *src, uint32_t events)
 	}
 	serial_end_open(&h->input.end, fds[0]);
 	serial_end_open(&h->writer.end, fds[1]);
-	/* What was dropped before a client came is none of its output. */
+	/* A client is not told of output that was dropped before it came. */
 	uart_take_dropped(h->uart);
 	h->input.eof = false;
 	serial_host_feed(h);

@@ -34,7 +34,7 @@ static void serial_resume(struct device *dev, bool arrived)
 {
 	struct serial *s = container_of(dev, struct serial, dev);
 
-	/* Where a guest has arrived this is the main thread. */
+	/* The main thread resumes a guest that has arrived, so the terminal can be taken here. */
 	if (arrived)
 		serial_host_take_terminal(&s->host);
 	uart_resume(&s->uart);

@@ -9,14 +9,15 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-/* A terminal at the other end of a slow connection has answered by then. */
+/* A terminal at the other end of a slow connection has answered within this time. */
 #define TERMINAL_QUIET_MS 200
-/* Limit of the wait in all, also where something is typed all the time or output does not go out. */
+/* The wait ends by then, also where somebody types all the time or output does not go out. */
 #define TERMINAL_LAST_MS 600
-/* Nothing tells a process that it is in the foreground again. */
+/* The process looks this often whether it is in the foreground again, for nothing tells it. */
 #define TERMINAL_LOOK_MS 1000
 
-/* No job has a terminal that is not our controlling terminal: then tcgetpgrp() fails. */
+/* Whether this process may use the terminal. tcgetpgrp() fails for one that is not our controlling terminal,
+ * and no job has such a one. */
 static bool terminal_in_foreground(const struct terminal *t)
 {
 	pid_t foreground = tcgetpgrp(t->fd);
@@ -43,8 +44,8 @@ static void terminal_try(struct terminal *t)
 	cfmakeraw(&raw);
 	/* Messages to stderr still want their line ends. */
 	raw.c_oflag |= OPOST;
-	/* VMIN 0, because another process may have read what the loop has been told of: read() must not wait
-	 * then. */
+	/* VMIN is 0 because another process may have read what the loop has been told of, and read() must not
+	 * wait then. */
 	raw.c_cc[VMIN] = 0;
 	raw.c_cc[VTIME] = 0;
 	/* @taken is set first, so that the guard never finds a terminal that is raw and not known to be. */
@@ -56,7 +57,7 @@ static void terminal_try(struct terminal *t)
 	t->got(t);
 }
 
-/* Neither tcflush() nor tcsetattr(TCSANOW) waits, not even for a terminal that was stopped. */
+/* Waits for nothing, for neither tcflush() nor tcsetattr(TCSANOW) does, not even for a stopped terminal. */
 static void terminal_restore(struct terminal *t)
 {
 	if (!atomic_exchange(&t->taken, false) || !terminal_in_foreground(t))
@@ -75,7 +76,7 @@ static struct terminal *_Atomic terminal_of_process;
 
 static const int terminal_crashes[TERMINAL_N_CRASHES] = { SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV };
 
-/* On whichever thread it happens. All that is called here may be called from a handler. */
+/* Runs on whichever thread has crashed. All that is called here may be called from a handler. */
 static void terminal_crashed(int signo)
 {
 	struct terminal *t = atomic_load(&terminal_of_process);
@@ -160,7 +161,7 @@ void terminal_take(struct terminal *t)
 
 	if (t->fd < 0)
 		return;
-	/* Ctrl-Z that came while the guest arrived is dropped: nobody wants the guest to stop now. */
+	/* A Ctrl-Z that came while the guest arrived is dropped, for nobody wants the guest to stop now. */
 	while (read(t->signals.fd, &info, sizeof(info)) == sizeof(info))
 		;
 	t->wanted = true;
@@ -181,7 +182,7 @@ bool terminal_check(struct terminal *t)
 }
 
 /* Discards input until the terminal is quiet and all output has gone out. Output that does not go out is
- * discarded, too: the terminal would answer it later. */
+ * discarded, too, because the terminal would answer it later. */
 static void terminal_discard(struct terminal *t)
 {
 	uint64_t end_ns = end_of(TERMINAL_LAST_MS);

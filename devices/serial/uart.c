@@ -82,7 +82,7 @@ static uint8_t uart_pop_rx(struct uart *u)
 	return v;
 }
 
-/* Where nobody reads the output, the oldest of it is dropped. */
+/* Drops the oldest output where nobody reads it. */
 static void uart_push_out(struct uart *u, uint8_t v)
 {
 	if (u->out_tail - u->out_head == UART_OUT_MAX) {

@@ -65,7 +65,7 @@ unsigned int uart_hand_in(struct uart *u, const uint8_t *data, unsigned int len,
 size_t uart_peek_output(struct uart *u, uint8_t *data, size_t size, uint64_t *at);
 void uart_take_output(struct uart *u, uint64_t end);
 bool uart_has_output(struct uart *u);
-/* How many bytes of output were dropped since the last call, because nobody took them. */
+/* Returns how many bytes of output were dropped since the last call, because nobody took them. */
 uint64_t uart_take_dropped(struct uart *u);
 
 /*

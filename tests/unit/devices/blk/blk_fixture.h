@@ -52,7 +52,7 @@ struct disk_guest {
 	uint64_t status_of[BLK_RING_SIZE]; /* gpa, by head */
 };
 
-/* How a disk is built. */
+/* Ways to build a disk, to be combined. */
 enum { WRITTEN = 0, READ_ONLY = 1, ARRIVING = 2 };
 
 /* Make a file of @len zeroes, to be unlinked: anew at @path; and with a name of this process's own, which
@@ -61,7 +61,8 @@ void make_disk_at(const char *path, uint64_t len);
 void make_disk(char path[DISK_PATH], const char *name, uint64_t len);
 void host_read(const char *path, uint64_t offset, void *data, size_t len);
 
-/* Both build a guest with a disk; the first returns blk_create()'s error, and is to be ended all the same. */
+/* Builds a guest with a disk. disk_guest_try() returns blk_create()'s error, and the guest is to be ended all
+ * the same. */
 int disk_guest_try(struct disk_guest *g, const char *path, unsigned int how, struct error *err);
 void disk_guest_init(struct disk_guest *g, const char *path, unsigned int how);
 void disk_guest_exit(struct disk_guest *g);

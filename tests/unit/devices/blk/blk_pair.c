@@ -124,7 +124,7 @@ void warm(struct pair *p)
 {
 	assert_taken(&p->b, blk_device_ops.accept, write_tree(&p->a, blk_device_ops.describe));
 	assert_taken(&p->b, blk_device_ops.warm_load, write_warm(&p->a));
-	/* Nothing has changed since. */
+	/* A second state has nothing new. */
 	free(write_warm_as(&p->a, false).fdt);
 }
 

@@ -23,13 +23,13 @@ struct tree {
 	uint32_t len;
 };
 
-/* What an operation of the device writes; the latter for warm_save, which has something to write. */
+/* Has an operation of the device write a tree; write_warm() is for warm_save, which must have something. */
 struct tree write_tree(struct disk_guest *g, void (*fn)(struct device *, struct state_writer *));
 struct tree write_warm(struct disk_guest *g);
 /* Has an operation read a tree: its error, with a reason, or 0. */
 int read_tree(struct disk_guest *g, int (*fn)(struct device *, struct state_node *), const void *fdt,
 	      uint32_t len, struct error *err);
-/* The same, and free the tree. */
+/* Has an operation read a tree that it must take, or refuse for @reason; frees the tree. */
 void assert_taken(struct disk_guest *g, int (*fn)(struct device *, struct state_node *), struct tree t);
 void assert_refused(struct disk_guest *g, int (*fn)(struct device *, struct state_node *), struct tree t,
 		    const char *reason);

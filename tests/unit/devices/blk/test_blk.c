@@ -6,8 +6,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
-/* What the disk asks of the host, in its order: W write, F flush, H hole, Z zeroes. In the place of libc's.
- */
+/* Calls of the host in their order, taken down in the place of libc's: W write, F flush, H hole, Z zeroes. */
 static char calls[256];
 static _Atomic unsigned int n_calls;
 static _Atomic int fail_flush, fail_write, fail_allocate; /* errno */
@@ -46,8 +45,8 @@ int fallocate(int fd, int mode, off_t offset, off_t len)
 
 static char path[DISK_PATH];
 
-/* In the place of what asks the host. Of this machine's storage nothing is known: direct I/O of its own may
- * want more. */
+/* Stands in for limits.c, because nothing is known of this machine's storage, whose direct I/O may want more.
+ */
 static bool no_direct;
 
 void blk_limits_ask(int fd, bool is_device, uint32_t block_len, struct blk_limits *l)
@@ -68,7 +67,7 @@ static int setup_with(void **state, bool direct)
 	make_disk(path, "blk", DISK_LEN);
 	fail_flush = fail_write = fail_allocate = 0;
 	disk_guest_init(g, path, WRITTEN);
-	/* The machine's folder can be one that does without. */
+	/* The machine's folder may have no direct I/O at all. */
 	assert_false(no_direct && g->blk->file.direct);
 	disk_start(g, ALL);
 	forget_calls();
@@ -145,7 +144,7 @@ static void what_is_written_is_read_back_aligned_or_not(void **state)
 	assert_round_trip(g, 7, 4096, 4096);
 	assert_round_trip(g, DISK_LEN / 512 - 1, 512, 512);
 	assert_round_trip(g, 9, 0, MIB(2));
-	/* Where direct I/O cannot go: buffers at odd places, longer than the way around. */
+	/* Direct I/O does not take buffers at odd places, and this one is longer than the bounce buffer. */
 	assert_round_trip(g, 3, 1, 512);
 	assert_round_trip(g, 3, 3, MIB(1));
 	assert_int_equal(request(g, VIRTIO_BLK_T_IN, 0, 0, 0), VIRTIO_BLK_S_OK);
@@ -280,7 +279,7 @@ static void ranges_beyond_what_the_driver_was_told_are_refused(void **state)
 	assert_int_equal(request(g, discard, 0, 0, 17 * RANGE_LEN), VIRTIO_BLK_S_IOERR);
 	assert_int_equal(request(g, zeroes, 0, 0, 2 * RANGE_LEN), VIRTIO_BLK_S_IOERR);
 	assert_int_equal(n_calls, 0);
-	/* Nothing at all, and as many as there may be. */
+	/* No range at all is no fault, and as many as there may be are done. */
 	assert_int_equal(request(g, discard, 0, 0, 0), VIRTIO_BLK_S_OK);
 	for (unsigned int i = 0; i < 16; i++) {
 		put_le64(p + i * RANGE_LEN, i * 8);
@@ -307,7 +306,7 @@ static void a_flush_reaches_the_storage_in_its_turn(void **state)
 	fail_write = 0;
 	assert_int_equal(request(g, VIRTIO_BLK_T_OUT, 0, 0, 512), VIRTIO_BLK_S_OK);
 
-	/* Several at once keep their order. */
+	/* Requests that wait together keep their order. */
 	forget_calls();
 	for (unsigned int i = 0; i < 12; i++) {
 		struct virtio_seg header =
@@ -323,7 +322,6 @@ static void a_flush_reaches_the_storage_in_its_turn(void **state)
 	assert_string_equal(calls, "WWFWWFWWFWWF");
 }
 
-/* A driver that does not know of flushes takes what is completed for stable. */
 static void a_driver_without_flush_finds_each_write_stable(void **state)
 {
 	struct disk_guest *g = *state;
@@ -333,7 +331,7 @@ static void a_driver_without_flush_finds_each_write_stable(void **state)
 	assert_string_equal(calls, "WF");
 	fail_flush = EIO;
 	assert_int_equal(request(g, VIRTIO_BLK_T_OUT, 0, 0, 512), VIRTIO_BLK_S_IOERR);
-	/* And what has not been negotiated does not exist. */
+	/* A request whose feature was not negotiated does not exist. */
 	fail_flush = 0;
 	disk_start(g, ~(VIRTIO_BIT(VIRTIO_BLK_F_DISCARD) | VIRTIO_BIT(29)));
 	assert_int_equal(request_range(g, VIRTIO_BLK_T_DISCARD, 0, 8, 0), VIRTIO_BLK_S_UNSUPP);
@@ -349,13 +347,13 @@ static void a_request_that_makes_no_sense_is_an_error_of_its_own(void **state)
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(types); i++)
 		assert_int_equal(request(g, types[i], 0, 0, 512), VIRTIO_BLK_S_UNSUPP);
-	/* No status: given back, untouched. */
+	/* A request without a status is given back untouched. */
 	header = new_header(g, VIRTIO_BLK_T_FLUSH, 0);
 	assert_true(fake_driver_add(&g->ring, &header, 1, 0) >= 0);
 	publish(g);
 	assert_true(finish_in(g, &len, FAKE_PATIENCE_MS) >= 0);
 	assert_int_equal(len, 0);
-	/* A short header, and none. */
+	/* The header is too short, and not there. */
 	header = new_header(g, VIRTIO_BLK_T_FLUSH, 0);
 	status = new_status(g);
 	struct virtio_seg segs[] = { { header.addr, 15 }, status };
@@ -363,14 +361,14 @@ static void a_request_that_makes_no_sense_is_an_error_of_its_own(void **state)
 	assert_int_equal(finish(g), VIRTIO_BLK_S_IOERR);
 	submit(g, &segs[1], 0, 1);
 	assert_int_equal(finish(g), VIRTIO_BLK_S_IOERR);
-	/* The kind of buffer that does not go with the type. */
+	/* A buffer to be written does not go with a write, which then has no data. */
 	segs[0] = new_header(g, VIRTIO_BLK_T_OUT, 0);
 	segs[1] = (struct virtio_seg){ DATA, 513 };
 	submit(g, segs, 1, 1);
 	assert_int_equal(finish(g), VIRTIO_BLK_S_OK);
 	assert_int_equal(n_calls, 0);
 
-	/* What breaks the ring stops the disk, until its driver's reset. */
+	/* A driver that breaks the ring has to reset the disk. */
 	segs[0].addr = GUEST_MEM;
 	submit(g, segs, 1, 1);
 	assert_int_equal(finish_in(g, &len, 50), TIMED_OUT);
@@ -379,7 +377,7 @@ static void a_request_that_makes_no_sense_is_an_error_of_its_own(void **state)
 	assert_round_trip(g, 0, 0, 512);
 }
 
-/* Not in guest memory, or nowhere: a disk that nobody can ask, until the reset. */
+/* The ring is not in guest memory, or was not enabled. */
 static void a_ring_outside_memory_stops_the_disk_until_the_reset(void **state)
 {
 	struct disk_guest *g = *state;
@@ -440,7 +438,7 @@ static void a_disk_that_is_only_read_is_never_written(void **state)
 	disk_guest_init(g, path, WRITTEN);
 }
 
-/* A file that has become shorter behind our back is an error, not a signal nor zeroes. */
+/* The error is neither a signal nor zeroes. */
 static void a_file_that_became_shorter_is_an_error_of_the_request(void **state)
 {
 	struct disk_guest *g = *state;
@@ -467,7 +465,7 @@ static void a_disk_has_one_writer_or_any_number_of_readers(void **state)
 
 	assert_not_opened(path, WRITTEN, "is locked by another process that uses it");
 	assert_not_opened(path, READ_ONLY, "is locked by another process that writes it");
-	/* For a guest that is still to come. */
+	/* A guest that is still to come leaves the lock to load(). */
 	disk_guest_init(&readers[0], path, ARRIVING);
 	disk_guest_exit(&readers[0]);
 	disk_guest_exit(g);

@@ -11,8 +11,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
-/* The storage: what it says of itself, and what it takes. In the place of what asks the host, and of libc's.
- */
+/* A storage in the place of limits.c and of libc's calls: what it says of itself, and what it takes. */
 static struct blk_limits said;
 static _Atomic uint32_t takes; /* offsets, lengths and memory of direct I/O */
 static _Atomic bool is_device; /* a block device with sectors of @takes bytes */
@@ -81,7 +80,7 @@ int fstat(int fd, struct stat *st)
 	return ret;
 }
 
-/* Requests of block devices; a discard is done. */
+/* Answers as a block device, and makes a hole for a discard. */
 int ioctl(int fd, unsigned long request, ...)
 {
 	va_list args;
@@ -143,7 +142,6 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* A file system's folder can be one without direct I/O, where nothing of this can be seen. */
 static void start(struct disk_guest *g)
 {
 	disk_guest_init(g, path, WRITTEN);
@@ -200,7 +198,7 @@ static void a_sector_within_a_larger_block_is_written_and_its_neighbours_stay(vo
 	assert_memory_equal(back + 512, bytes_at(&g, DATA, 512), 512);
 	assert_memory_equal(back + 1024, zero, 512);
 	assert_keeps_every_sector(&g, 1);
-	/* The last of the disk, too: the file is as long as it was. */
+	/* The last sector is written, too, and the file stays as long as it was. */
 	assert_int_equal(request(&g, VIRTIO_BLK_T_OUT, DISK_LEN / 512 - 1, 0, 512), VIRTIO_BLK_S_OK);
 	disk_guest_exit(&g);
 }
@@ -262,7 +260,6 @@ static void a_file_that_ends_within_a_block_keeps_its_length(void **state)
 	assert_int_equal(st.st_size, DISK_LEN + 512);
 }
 
-/* Sectors of 4096 bytes: the guest is told, and a driver that does not care is served. */
 static void a_device_of_larger_sectors_says_what_it_is_and_serves_any(void **state)
 {
 	struct disk_guest g;
@@ -280,7 +277,7 @@ static void a_device_of_larger_sectors_says_what_it_is_and_serves_any(void **sta
 	assert_int_equal(reg_read(&g, g.config + 28, 4), 0);
 	assert_int_equal(reg_read(&g, g.config + 44, 4), 128);
 	assert_keeps_every_sector(&g, 5);
-	/* Without the help of the device it is done by writing. */
+	/* A device that has no zeroes of its own is written. */
 	fail_allocate = EOPNOTSUPP;
 	make_disk_at(path, DISK_LEN);
 	assert_keeps_every_sector(&g, 6);
@@ -300,7 +297,7 @@ static void a_device_that_ends_within_a_block_is_used_up_to_that(void **state)
 	disk_guest_exit(&g);
 }
 
-/* Parts of blocks stay on a device, which knows whole ones only; whole ones go. */
+/* A device knows only whole blocks, so that parts of them stay. */
 static void a_discard_that_is_not_aligned_does_what_is_whole(void **state)
 {
 	static const struct {
@@ -335,7 +332,8 @@ static void a_discard_that_is_not_aligned_does_what_is_whole(void **state)
 	}
 }
 
-/* One errno, one meaning: another way for what the storage cannot do, an error for what failed. */
+/* An errno has one meaning: Ferry goes another way where the storage cannot do something, and not where it
+ * failed. */
 static void an_error_of_the_storage_is_that_requests_alone(void **state)
 {
 	static const int errors[] = { ENOSPC, EDQUOT, EFBIG, EIO, EOPNOTSUPP, EPERM, ENOMEM };
@@ -382,7 +380,7 @@ static void a_write_beyond_the_file_size_limit_is_an_error_of_its_own(void **sta
 	disk_guest_exit(&g);
 }
 
-/* Then what the kernel says is that it is not aligned: no reason to do without direct I/O from there on. */
+/* The kernel says that the rest of the write is not aligned, which is no reason to leave direct I/O. */
 static void a_limit_within_a_block_says_nothing_of_the_storage(void **state)
 {
 	struct rlimit limit = { 0 }, low;

@@ -55,9 +55,9 @@ static void a_file_is_used_as_the_kernel_says(void **state)
 		{ 512, 512, true, 512, 512 },
 		{ 4, 4096, true, 4, 4096 },
 		{ 4096, 65536, true, 4096, 65536 },
-		/* Nothing: what every storage takes. */
+		/* The kernel says nothing, and every storage takes this. */
 		{ UINT32_MAX, UINT32_MAX, true, 4096, 4096 },
-		/* No direct I/O, and what makes no sense. */
+		/* There is no direct I/O, or the answer makes no sense. */
 		{ 0, 0, false, 0, 0 },
 		{ 512, 131072, false, 512, 131072 },
 		{ 8192, 512, false, 8192, 512 },
@@ -74,7 +74,7 @@ static void a_file_is_used_as_the_kernel_says(void **state)
 		assert_int_equal(l.can_direct, answers[i].direct);
 		assert_int_equal(l.mem_align, answers[i].to_mem);
 		assert_int_equal(l.offset_align, answers[i].to_offset);
-		/* The same at every host. */
+		/* A file's blocks are the same at every host. */
 		assert_int_equal(l.block_len, 512);
 		assert_int_equal(l.physical_len, 4096);
 		assert_int_equal(l.alignment_offset, 0);
@@ -153,13 +153,13 @@ static bool make_file_system(const char *loop, const char *at)
 	char command[128];
 
 	snprintf(command, sizeof(command), "PATH=$PATH:/sbin:/usr/sbin mkfs.ext4 -q %s 2> /dev/null", loop);
-	/* Of this thread alone, and gone with it. */
+	/* The mount is in a namespace of this thread, and goes with it. */
 	return system(command) == 0 && unshare(CLONE_NEWNS) == 0 &&
 	       mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 && mkdir(at, 0700) == 0 &&
 	       mount(loop, at, "ext4", 0, NULL) == 0;
 }
 
-/* A hole is read in any way: what the file takes shows in writing. */
+/* The sectors are written, because a hole can be read in any way. */
 static void a_sparse_file_over_larger_sectors_takes_any_sector(void **state)
 {
 	char file[DISK_PATH], path[32], at[64], disk[80];
@@ -180,7 +180,7 @@ static void a_sparse_file_over_larger_sectors_takes_any_sector(void **state)
 		unlink(file);
 		skip();
 	}
-	/* A device that is mounted is not written by anybody else. Some kernels see to that themselves. */
+	/* A mounted device is not to be written by anybody else. Some kernels see to that themselves. */
 	assert_int_equal(blk_check(path, false, &err), -EBUSY);
 	assert_int_equal(blk_check(path, true, &err), 0);
 	make_disk_at(disk, DISK_LEN);

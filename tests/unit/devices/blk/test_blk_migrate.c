@@ -54,7 +54,8 @@ static void the_disk_moves_with_its_lock_and_its_bytes(void **state)
 	assert_int_equal(n_flushes, before + 1);
 	assert_locked_out(p->path);
 	t = stop(p);
-	/* All is on the storage before anybody else can have it; what is cached there is forgotten after. */
+	/* The source has written all back before anybody else can have the lock, and the destination drops
+	 * its cache afterwards. */
 	assert_int_equal(n_flushes, before + 2);
 	assert_taken(&p->b, blk_device_ops.load, t);
 	assert_int_equal(n_drops, 2);
@@ -63,7 +64,7 @@ static void the_disk_moves_with_its_lock_and_its_bytes(void **state)
 	blk_device_ops.release(&p->a.blk->device);
 	assert_locked_out(p->path);
 	assert_works(&p->b, 6);
-	/* And on. */
+	/* The guest moves on to a third host. */
 	disk_guest_exit(&p->a);
 	p->a = p->b;
 	disk_guest_init(&p->b, p->path, ARRIVING);
@@ -73,7 +74,7 @@ static void the_disk_moves_with_its_lock_and_its_bytes(void **state)
 	assert_works(&p->b, 8);
 }
 
-/* What waits in the ring goes with it, untouched; and nothing waits for all of it to be done. */
+/* Requests that wait in the ring go with it, and the pause does not wait until all are done. */
 static void requests_that_wait_move_untouched(void **state)
 {
 	struct pair *p = *state;
@@ -89,7 +90,7 @@ static void requests_that_wait_move_untouched(void **state)
 		segs[2] = new_status(&p->a);
 		if (i == 20) {
 			rest(&p->a);
-			/* Paused is paused, kicked or not. */
+			/* A kick does not end a pause. */
 			reg_write(&p->a, p->a.notify, 0, 2);
 		}
 		submit(&p->a, segs, 2, 1);
@@ -112,23 +113,23 @@ static void a_migration_that_is_given_up_leaves_the_source_its_disk(void **state
 	struct error err = { 0 };
 	struct tree t;
 
-	/* Stopped, nothing sent. */
+	/* The guest was stopped, and no state sent. */
 	rest(&p->a);
 	assert_locked_out(p->path);
 	give_up(p);
 	assert_works(&p->a, 1);
-	/* Saved, nothing arrived. */
+	/* State was saved, and has not arrived. */
 	warm(p);
 	free(stop(p).fdt);
 	give_up(p);
 	assert_locked_out(p->path);
 	assert_works(&p->a, 2);
-	/* The destination has it, and cannot be asked to let go: the guest does not run here. */
+	/* The destination has the lock, and cannot be asked to let go, so the guest does not run here. */
 	t = stop(p);
 	assert_taken(&p->b, blk_device_ops.load, t);
 	assert_int_equal(blk_device_ops.reclaim(&p->a.blk->device, &err), -EAGAIN);
 	assert_non_null(strstr(err.text, "is locked by another process"));
-	/* It ends. */
+	/* The destination ends. */
 	blk_device_ops.release(&p->b.blk->device);
 	give_up(p);
 	assert_works(&p->a, 3);
@@ -153,7 +154,7 @@ static void a_disk_that_somebody_else_has_locked_is_refused(void **state)
 	assert_works(&p->a, 1);
 }
 
-/* Of the same size, and not the same: found out while the source can still go on. */
+/* The difference is found while the source can still go on. */
 static void another_disk_of_the_same_size_is_refused(void **state)
 {
 	struct pair *p = *state;
@@ -172,7 +173,7 @@ static void another_disk_of_the_same_size_is_refused(void **state)
 	assert_works(&p->a, 1);
 }
 
-/* The kernel tells once that something is lost: whoever asked, the guest hears of it, and stays. */
+/* The kernel tells once that writes are lost, to whoever asks first. */
 static void a_guest_hears_of_lost_writes_and_stays(void **state)
 {
 	struct pair *p = *state;
@@ -240,7 +241,7 @@ static void what_the_guest_has_read_stays_or_is_refused(void **state)
 		{ 12, 255, false }, /* 255 */
 		{ 24, 0, true },    /* physical_block_exp, of storage that looks otherwise there */
 		{ 24, 11, true },   /* the largest */
-		{ 24, 12, false },  /* and no shift by more */
+		{ 24, 12, false },  /* more than a guest shifts by */
 		{ 26, 9, true },    /* min_io_size */
 		{ 44, 1, true },    /* discard_sector_alignment */
 		{ 47, 1, false },   /* 2^24 sectors and more */
@@ -270,7 +271,7 @@ static void what_the_guest_has_read_stays_or_is_refused(void **state)
 	}
 }
 
-/* Without the features that came later: it keeps what it knows, here as there. */
+/* The guest does not know the features that came later, and is not shown them here either. */
 static void a_guest_of_an_older_ferry_is_taken_as_it_is(void **state)
 {
 	const uint64_t later = VIRTIO_BIT(VIRTIO_BLK_F_SIZE_MAX) | VIRTIO_BIT(VIRTIO_BLK_F_TOPOLOGY);
@@ -304,7 +305,6 @@ static void a_disk_that_is_only_read_moves(void **state)
 	assert_int_equal(request(&p->b, VIRTIO_BLK_T_OUT, 0, 0, 4096), VIRTIO_BLK_S_IOERR);
 }
 
-/* A driver that is not there, or that broke the rules, moves as it is. */
 static void a_driver_that_is_broken_or_absent_moves_as_it_is(void **state)
 {
 	struct virtio_seg segs[] = { { GUEST_MEM, 16 }, { DATA, 1 } };
@@ -363,7 +363,7 @@ static void state_that_is_cut_anywhere_is_refused(void **state)
 	trees[2] = stop(p);
 	for (unsigned int i = 0; i < 3; i++) {
 		for (uint32_t len = 0; len < trees[i].len; len++) {
-			/* Exact, so that the sanitizer sees the end. */
+			/* The copy is as long as the tree, so that the sanitizer sees a read beyond it. */
 			void *cut = malloc(len ? len : 1);
 
 			memcpy(cut, trees[i].fdt, len);
@@ -420,7 +420,7 @@ static void values_that_cannot_be_are_refused_and_change_nothing(void **state)
 		if (read_tree(&p->b, changes[i].describe ? blk_device_ops.accept : blk_device_ops.load, t.fdt,
 			      t.len, &err) == 0)
 			fail_msg("%s %s %u was taken", changes[i].node, changes[i].name, changes[i].value);
-		/* All of it is read before any of it is taken over. */
+		/* State is read as a whole before any of it is applied. */
 		assert_int_equal(p->b.blk->virtio.status, 0);
 		assert_false(p->b.blk->virtio.queues[0].enabled);
 		assert_false(p->b.blk->started || p->b.blk->ring.has_ring);
@@ -431,7 +431,7 @@ static void values_that_cannot_be_are_refused_and_change_nothing(void **state)
 	}
 }
 
-/* No Ferry writes that: a request is answered before the ring is saved. */
+/* No Ferry writes such state, for a request is answered or put back before the ring is saved. */
 static void state_with_a_request_in_flight_is_refused(void **state)
 {
 	struct pair *p = *state;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* How much one request can ask the storage for, and what may come between. */
+/* One request and the bounds on what it asks the storage for at once. */
 #define _GNU_SOURCE
 #include "tests/unit/devices/blk/blk_fixture.h"
 
 #include <sys/syscall.h>
 
-/* In the place of libc's: the longest that was asked for at once. */
+/* The longest write at once, and how many there were; seen in the place of libc's call. */
 static _Atomic uint64_t most;
 static _Atomic unsigned int n_writes;
 
@@ -66,7 +66,7 @@ static void a_buffer_longer_than_the_driver_was_told_is_refused(void **state)
 	assert_int_equal(request(g, VIRTIO_BLK_T_OUT, 0, 0, MIB(2)), VIRTIO_BLK_S_OK);
 }
 
-/* As one that came from a Ferry which did not offer it. */
+/* The driver comes from a Ferry which did not offer the limit. */
 static void a_driver_that_knows_no_limit_is_served_in_pieces(void **state)
 {
 	struct disk_guest *g = *state;

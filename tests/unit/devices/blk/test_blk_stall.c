@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The disk on storage that does not answer: nobody waits for it without an end, and all goes on once it does.
- */
+/* The disk on storage that does not answer: every wait for it has an end, and all goes on once it does. */
 #define _GNU_SOURCE
 #include "tests/unit/devices/blk/blk_pair.h"
 
@@ -8,13 +7,13 @@
 
 enum call { WRITE, READ, SYNC, N_CALLS };
 
-/* The storage, in the place of libc's calls: those of a kind whose gate is shut stay in it, as in a kernel
- * whose file system is frozen. */
+/* A storage in the place of libc's calls: those of a kind whose gate is shut stay in it, as in a kernel whose
+ * file system is frozen. */
 static struct {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	bool shut[N_CALLS];
-	unsigned int n_free[N_CALLS]; /* that still get through */
+	unsigned int n_free[N_CALLS]; /* still get through */
 	unsigned int n_stuck, n_calls[N_CALLS];
 } gate = { .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
 
@@ -31,7 +30,7 @@ static void pass(enum call call)
 	pthread_mutex_unlock(&gate.lock);
 }
 
-/* All but the next @n_free calls of a kind get stuck. */
+/* Lets the next @n_free calls of a kind through, and has all others stuck. */
 static void shut(enum call call, unsigned int n_free)
 {
 	pthread_mutex_lock(&gate.lock);
@@ -85,7 +84,7 @@ int fdatasync(int fd)
 	return (int)syscall(SYS_fdatasync, fd);
 }
 
-/* Through the page cache: one call for each piece. */
+/* The page cache takes each piece in one call. */
 void blk_limits_ask(int fd, bool is_device, uint32_t block_len, struct blk_limits *l)
 {
 	*l = (struct blk_limits){ .block_len = block_len, .physical_len = 4096, .discard_len = 4096 };
@@ -151,7 +150,7 @@ static void whether_storage_answers_is_seen_while_the_guest_runs(void **state)
 		p->a.blk->asked_ns = now_ns() - cases[i].early_ns;
 		assert_int_equal(settle_now(&p->a, &err), -EAGAIN);
 		assert_string_equal(err.text, "");
-		/* Not for ever. */
+		/* The wait has an end. */
 		p->a.blk->asked_ns = now_ns() - cases[i].late_ns;
 		assert_int_equal(settle_now(&p->a, &err), -ETIMEDOUT);
 		assert_non_null(strstr(err.text, cases[i].reason));
@@ -175,7 +174,7 @@ static void whether_storage_answers_is_seen_while_the_guest_runs(void **state)
 	assert_works(&p->b, 5);
 }
 
-/* The host may have cached much: the guest's requests do not wait until all of it is written. */
+/* The host may have cached much, and the guest's requests do not wait until all of it is written. */
 static void requests_go_on_beside_writing_back(void **state)
 {
 	struct pair *p = *state;
@@ -209,7 +208,7 @@ static void a_pause_that_storage_holds_up_is_given_up_and_the_guest_goes_on(void
 		assert_int_equal(blk_device_ops.settle(&p->a.blk->device, end_of(20), &err), -EAGAIN);
 		wait_stuck(1);
 		give_up(p);
-		/* And a second time, which waits behind what is still under way. */
+		/* A second pause waits behind the job that is still under way. */
 		blk_device_ops.pause(&p->a.blk->device);
 		assert_int_equal(settle_now(&p->a, &err), -EAGAIN);
 		give_up(p);
@@ -251,7 +250,7 @@ static void a_reset_waits_for_storage_and_keeps_no_vcpu(void **state)
 	fake_config_write(g->host, 1, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
 	disk_start(g, ALL);
 	assert_works(g, 5);
-	/* The one that moves has no reset that is not done. */
+	/* A guest moves once its reset is done. */
 	shut(WRITE, 0);
 	begin(g, VIRTIO_BLK_T_OUT, 0, 0, 4096);
 	wait_stuck(1);
@@ -263,7 +262,7 @@ static void a_reset_waits_for_storage_and_keeps_no_vcpu(void **state)
 	assert_works(&p->b, 5);
 }
 
-/* After a migration that was given up, say. */
+/* A migration that was given up may have asked for what the storage does not answer. */
 static void a_driver_starts_while_storage_does_not_answer(void **state)
 {
 	struct disk_guest *g = &((struct pair *)*state)->a;
@@ -289,7 +288,7 @@ static void the_end_does_not_wait_for_storage(void **state)
 	begin(&p->a, VIRTIO_BLK_T_OUT, 0, 0, 4096);
 	wait_stuck(1);
 	assert_false(blk_destroy(p->a.blk, end_of(10)));
-	/* Everything that the thread uses is still there. */
+	/* The disk was not freed, for its thread uses all of it. */
 	open_all();
 	assert_true(blk_destroy(p->a.blk, UINT64_MAX));
 	p->a.blk = NULL;
@@ -343,14 +342,14 @@ static void a_pause_comes_between_two_pieces_of_a_request(void **state)
 	assert_int_equal(calls(WRITE), 4);
 	assert_unanswered(&p->a);
 	assert_int_equal(p->a.blk->ring.vring.n_in_flight, 0);
-	/* Given up: it goes on where it was. */
+	/* The migration is given up, and the request goes on where it was. */
 	give_up(p);
 	assert_int_equal(finish(&p->a), VIRTIO_BLK_S_OK);
 	assert_int_equal(calls(WRITE), 4);
 	host_read(p->path, 8 * 512, back, len);
 	assert_memory_equal(back, bytes_at(&p->a, DATA, len), len);
 
-	/* Moved: it is done there, all of it. */
+	/* The guest moves, and the destination does all of the request. */
 	fill(&p->a, 0, len, 4);
 	shut(WRITE, 3);
 	begin_at_once(&p->a, len);
@@ -368,7 +367,7 @@ static void a_pause_comes_between_two_pieces_of_a_request(void **state)
 	free(back);
 }
 
-/* Asked again and again whether the storage answers, which it does between two pieces. */
+/* The migration asks again and again whether the storage answers, which it does between two pieces. */
 static void a_long_request_comes_to_its_end_whatever_comes_between(void **state)
 {
 	struct pair *p = *state;

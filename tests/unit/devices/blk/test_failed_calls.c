@@ -29,7 +29,7 @@ static int in_child(int (*fn)(void), bool guarded)
 
 	assert_true(pid >= 0);
 	if (pid == 0) {
-		/* As programs of other languages leave them to what they start, or as a shell does. */
+		/* Shells and programs of other languages leave these to what they start. */
 		signal(SIGPIPE, SIG_DFL);
 		signal(SIGXFSZ, SIG_DFL);
 		signal(SIGTTOU, SIG_DFL);
@@ -148,7 +148,7 @@ static uint8_t try_at(struct disk_guest *g, uint32_t type, uint64_t offset, uint
 	return (uint8_t)request(g, type, offset / 512, DATA, len);
 }
 
-/* And what lies below the limit is read and written on. */
+/* Sectors below the limit are read and written as before. */
 static int disk_beyond_the_limit(void)
 {
 	char path[DISK_PATH];

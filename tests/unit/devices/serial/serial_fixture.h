@@ -29,7 +29,7 @@ struct fixture {
 	int saved[2]; /* stdin and stdout, where a test replaces them */
 };
 
-/* For a port that is to be on a socket at @path, and does not exist yet. */
+/* Prepare a port on a socket at @path, which start() makes; and clean up. */
 int setup(void **state);
 int teardown(void **state);
 
@@ -41,11 +41,11 @@ void start(struct fixture *f);
 void stop(struct fixture *f);
 /* stop(), and the same VM can have another port. */
 void end_of_one(struct fixture *f);
-/* As the guard ends the process, up to the end. */
+/* Does what the guard does before it ends the process. */
 void force_end(struct fixture *f);
 
-/* Where no thread runs the loop: waits for its next event, which is the test's to dispatch; and dispatches
- * all that there is, which must be little. */
+/* Play the loop where no thread runs it: next_event() waits for an event, which dispatch() handles later;
+ * assert_comes_to_rest() handles all that there are, which must be few. */
 struct epoll_event next_event(struct fixture *f);
 void dispatch(struct fixture *f, struct epoll_event event);
 void assert_comes_to_rest(struct fixture *f);

@@ -55,7 +55,7 @@ static void clients_take_turns_at_the_socket(void **state)
 	say(f, "two");
 	read_text(second, "two");
 
-	/* Half closed: input has ended, output goes on. */
+	/* A client that has ended its input still gets output. */
 	write_all(second, "bye", 3);
 	shutdown(second, SHUT_WR);
 	hear_text(f, "bye");
@@ -70,7 +70,6 @@ static void clients_take_turns_at_the_socket(void **state)
 	assert_int_equal(access(f->path, F_OK), -1);
 }
 
-/* More than everything on the way can hold: nothing is lost and nothing waits for ever. */
 static void input_beyond_all_room_waits_and_none_is_lost(void **state)
 {
 	enum { LEN = 600000 };
@@ -96,7 +95,7 @@ static void input_beyond_all_room_waits_and_none_is_lost(void **state)
 	free(heard);
 }
 
-/* A reader that does not read never holds up the guest; when it does read it ends with the newest. */
+/* The guest is not held up meanwhile. */
 static void a_reader_that_does_not_read_ends_with_the_newest_output(void **state)
 {
 	enum { LEN = 1000000 };
@@ -148,18 +147,18 @@ static void what_is_in_use_or_no_socket_is_not_replaced(void **state)
 
 	assert_int_equal(loop_init(&vm.loop), 0);
 
-	/* Left by a process that is gone: replaced. */
+	/* A socket that was left by a process that is gone is replaced. */
 	fd = socket(AF_UNIX, SOCK_STREAM, 0);
 	strcpy(sun.sun_path, f->path);
 	assert_int_equal(bind(fd, (struct sockaddr *)&sun, sizeof(sun)), 0);
 	close(fd);
 	start(f);
-	/* In use: refused, and still there. */
+	/* A socket in use is refused, and still there. */
 	assert_true(serial_create(&other, &vm, &f->config, &f->err) < 0);
 	assert_non_null(strstr(f->err.text, "in use"));
 	close(join(f));
 	stop(f);
-	/* Not a socket: refused, and still there. */
+	/* A file that is no socket is refused, and still there. */
 	close(open(f->path, O_CREAT | O_WRONLY, 0600));
 	assert_true(serial_create(&other, &vm, &f->config, &f->err) < 0);
 	assert_int_equal(access(f->path, F_OK), 0);
@@ -198,7 +197,7 @@ static void a_client_that_cannot_be_watched_yet_is_heard_later(void **state)
 	no_watches = true;
 	client = join(f);
 	write_all(client, "ls\n", 3);
-	/* Both directions, and once more when something is to be read. */
+	/* The loop is asked for each direction, and once more when something is to be read. */
 	while (n_not_watched < 3) {
 		assert_true(now_ns() < deadline_ns);
 		poll(NULL, 0, 1);

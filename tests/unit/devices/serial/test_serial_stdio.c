@@ -29,7 +29,7 @@ static void pipes_carry_both_directions_and_stay_as_they_were(void **state)
 	write_all(to[1], "end", 3);
 	close(to[1]);
 	hear_text(f, "end");
-	/* Nobody else's file was made non-blocking. */
+	/* O_NONBLOCK on the open file would be set for all who share it. */
 	assert_int_equal(fcntl(from[1], F_GETFL) & O_NONBLOCK, 0);
 	say(f, "last words");
 	stop(f);
@@ -39,7 +39,6 @@ static void pipes_carry_both_directions_and_stay_as_they_were(void **state)
 	close(from[1]);
 }
 
-/* The reader has gone: the guest goes on. */
 static void a_reader_that_has_gone_holds_up_nobody(void **state)
 {
 	struct fixture *f = *state;
@@ -55,7 +54,6 @@ static void a_reader_that_has_gone_holds_up_nobody(void **state)
 	close(null);
 }
 
-/* Files cannot be watched; both work all the same. */
 static void files_are_read_and_written_though_nobody_can_watch_them(void **state)
 {
 	enum { LEN = 20000 };
@@ -133,13 +131,13 @@ static void input_that_another_process_took_is_not_waited_for(void **state)
 			create(f);
 			out(f, MCR, 0x0b);
 			assert_comes_to_rest(f);
-			/* It is taken after the loop has been told. */
+			/* Another process takes the input after the loop has been told of it. */
 			write_all(inputs[i][1], "x", 1);
 			event = next_event(f);
 			read_all(inputs[i][0], &c, 1);
 			dispatch(f, event);
 			assert_comes_to_rest(f);
-			/* That was no end of the input. */
+			/* The input has not ended by that. */
 			write_all(inputs[i][1], "y", 1);
 			dispatch(f, next_event(f));
 			hear(f, &c, 1);
@@ -183,7 +181,7 @@ static int nothing(void *arg)
 	return 0;
 }
 
-/* Nobody's terminal, or pipe, or socket: neither the guest nor the main loop waits, and the end comes. */
+/* Nobody reads stdout, of any kind: neither the guest nor the main loop waits, and the end comes. */
 static void check_unread_stdout(struct fixture *f, int slave)
 {
 	enum { MANY = 1000000 };
@@ -199,7 +197,7 @@ static void check_unread_stdout(struct fixture *f, int slave)
 		assert_int_equal(tcflow(slave, TCOON), 0);
 }
 
-/* The newest, of what nobody read. */
+/* Reads until the newest of what nobody read has come. */
 static void read_to_the_end(int fd)
 {
 	char last[8] = { 0 };
@@ -225,7 +223,7 @@ static void a_stopped_terminal_holds_up_nobody_and_comes_back(void **state)
 	check_unread_stdout(f, slave);
 	setfsuid(geteuid());
 	read_to_the_end(master);
-	/* And again, to the end of the VM. */
+	/* The terminal is stopped again, to the end of the VM. */
 	end_of_one(f);
 	assert_int_equal(tcflow(slave, TCOOFF), 0);
 	check_unread_stdout(f, -1);

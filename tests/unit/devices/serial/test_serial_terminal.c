@@ -26,7 +26,7 @@ static void a_terminal_is_the_guests_but_for_ctrl_a(void **state)
 	assert_int_equal(during.c_lflag & (ICANON | ECHO | ISIG), 0);
 	write_all(master, "\x03\x01\x01\x01z", 5);
 	hear_text(f, "\x03\x01z");
-	/* Even when the guest does not read. */
+	/* Ctrl-A x works even when the guest does not read. */
 	for (unsigned int i = 0; i < 100; i++)
 		write_all(master, "typed", 5);
 	write_all(master, "\x01", 1);
@@ -41,7 +41,6 @@ static void a_terminal_is_the_guests_but_for_ctrl_a(void **state)
 	close(master);
 }
 
-/* Where a guest is still to arrive the terminal is the operator's, Ctrl-C included, until it has. */
 static void a_terminal_is_the_operators_until_the_guest_has_arrived(void **state)
 {
 	struct fixture *f = *state;
@@ -69,7 +68,7 @@ static void assert_nothing_typed(int slave)
 	struct termios raw;
 	int n = -1;
 
-	/* In any mode: a line that is not ended is no input to a shell yet. */
+	/* In raw mode a line that is not ended shows, too. */
 	assert_int_equal(tcgetattr(slave, &raw), 0);
 	cfmakeraw(&raw);
 	assert_int_equal(tcsetattr(slave, TCSANOW, &raw), 0);
@@ -102,7 +101,7 @@ static void what_a_terminal_answers_is_not_typed_into_the_shell(void **state)
 	close(master);
 }
 
-/* The guard's way out: at once, and while the loop's thread may be anywhere. */
+/* The guard ends the process at once, while the loop's thread may be anywhere. */
 static void a_forced_end_gives_the_terminal_back(void **state)
 {
 	struct fixture *f = *state;
@@ -189,7 +188,7 @@ static void play_jobs(struct fixture *f, int master, int slave)
 	waitpid(job, NULL, 0);
 }
 
-/* In a process of its own, because of its session. */
+/* Runs @fn in a process of its own, which can begin a session. */
 static void as_child(struct fixture *f, void (*fn)(struct fixture *f, int master, int slave))
 {
 	struct termios before;
@@ -213,7 +212,7 @@ static void a_background_job_leaves_the_terminal_alone(void **state)
 	as_child(*state, play_jobs);
 }
 
-/* Stopped and continued: raw in between for nobody, and the guest's again. */
+/* The terminal is as it was while the process is stopped, and the guest's again when it is continued. */
 static void play_stop(struct fixture *f, int master, int slave)
 {
 	unsigned int before = lflags(slave);
@@ -246,7 +245,7 @@ static void play_stop(struct fixture *f, int master, int slave)
 	assert_int_equal(WEXITSTATUS(status), 0);
 }
 
-/* A fault of ours: the shell has its terminal all the same. */
+/* Ferry crashes, and the shell has its terminal all the same. */
 static void play_crash(struct fixture *f, int master, int slave)
 {
 	static const int crashes[] = { SIGABRT, SIGSEGV, SIGBUS };
@@ -261,7 +260,8 @@ static void play_crash(struct fixture *f, int master, int slave)
 			start(f);
 			say(f, "ready");
 			hear_text(f, "bye");
-			/* Not into the log of the sanitizers, which stand in for the default. */
+			/* The sanitizers stand in for a signal's default, and would write their log for a
+			 * fault. */
 			raise(crashes[i]);
 			_exit(1);
 		}

@@ -9,7 +9,7 @@
 #include "tests/fake/vm_line.h"
 #include "vmm/x86/layout.h"
 
-/* What Linux' autoconfig() and THRE test look for. */
+/* Linux looks for this in its autoconfig() and THRE test. */
 static void registers_answer_as_drivers_probe_them(void **state)
 {
 	struct fixture *f = *state;
@@ -75,13 +75,29 @@ static void what_is_sent_in_loopback_is_received(void **state)
 	assert_int_equal(in(f, LSR), 0x60);
 }
 
-static void save(struct fixture *f, void **fdt, uint32_t *len)
+struct saved {
+	void *fdt;
+	uint32_t len;
+};
+
+static struct saved save(struct fixture *f)
 {
 	struct state_writer w;
+	struct saved s;
 
 	assert_int_equal(state_open_writer(&w), 0);
 	f->vm.devices->ops->save(f->vm.devices, &w);
-	assert_int_equal(state_close(&w, fdt, len), 0);
+	assert_int_equal(state_close(&w, &s.fdt, &s.len), 0);
+	return s;
+}
+
+static void assert_saves_the_same(struct fixture *f, struct saved before)
+{
+	struct saved now = save(f);
+
+	assert_int_equal(now.len, before.len);
+	assert_memory_equal(now.fdt, before.fdt, now.len);
+	free(now.fdt);
 }
 
 static int restore(struct fixture *f, const void *fdt, uint32_t len)
@@ -166,13 +182,10 @@ static void a_guest_that_sees_edges_alone_hears_all(void **state)
 static void state_is_saved_and_loaded_and_saved_as_the_same_bytes(void **state)
 {
 	struct fixture *f = *state;
-	const struct device_ops *ops;
-	void *first, *second;
-	uint32_t len, len2;
+	struct saved saved;
 	int client;
 
 	start(f);
-	ops = f->vm.devices->ops;
 	out(f, LCR, 0x83);
 	out(f, DATA, 0x12);
 	out(f, IER, 0x34);
@@ -187,60 +200,46 @@ static void state_is_saved_and_loaded_and_saved_as_the_same_bytes(void **state)
 	/* The line may be up for the transmitter: wait for what was typed. */
 	while (!(in(f, LSR) & 1))
 		;
-	ops->pause(f->vm.devices);
-	save(f, &first, &len);
-	/* Input while paused is held back: saving again gives the same. */
-	write_all(client, "later", 5);
-	say(f, "x");
-	read_text(client, "x");
-	ops->resume(f->vm.devices, false);
+	f->vm.devices->ops->pause(f->vm.devices);
+	saved = save(f);
 	close(client);
 
 	restart(f);
-	assert_int_equal(restore(f, first, len), 0);
-	save(f, &second, &len2);
-	assert_int_equal(len, len2);
-	assert_memory_equal(first, second, len);
+	assert_int_equal(restore(f, saved.fdt, saved.len), 0);
+	assert_saves_the_same(f, saved);
 	assert_false(fake_line_is_high());
 	f->vm.devices->ops->resume(f->vm.devices, true);
 	assert_true(fake_line_is_high());
 	assert_int_equal(in(f, IIR), 0xc4);
 	assert_int_equal(in(f, SCR), 0x99);
 	hear_text(f, "typed");
-	free(first);
-	free(second);
+	free(saved.fdt);
 }
 
 static void input_is_held_back_while_paused(void **state)
 {
 	struct fixture *f = *state;
-	const struct device_ops *ops;
-	void *first, *second;
-	uint32_t len, len2;
+	struct saved saved;
 	int client;
 
 	start(f);
-	ops = f->vm.devices->ops;
 	out(f, IER, 1);
 	out(f, MCR, 0x0b);
 	client = join(f);
 	say(f, "w");
 	read_text(client, "w");
-	ops->pause(f->vm.devices);
-	save(f, &first, &len);
+	f->vm.devices->ops->pause(f->vm.devices);
+	saved = save(f);
 	write_all(client, "held", 4);
 	/* The answer to what the guest says shows that the main thread has seen the input too. */
 	say(f, "x");
 	read_text(client, "x");
-	save(f, &second, &len2);
-	assert_int_equal(len, len2);
-	assert_memory_equal(first, second, len);
+	assert_saves_the_same(f, saved);
 	assert_false(fake_line_is_high());
-	ops->resume(f->vm.devices, false);
+	f->vm.devices->ops->resume(f->vm.devices, false);
 	hear_text(f, "held");
 	close(client);
-	free(first);
-	free(second);
+	free(saved.fdt);
 }
 
 static void a_value_that_cannot_be_is_refused_and_none_is_applied(void **state)
@@ -272,7 +271,7 @@ static void a_value_that_cannot_be_is_refused_and_none_is_applied(void **state)
 		assert_int_equal(restore(f, fdt, len), bad == ARRAY_SIZE(t) ? 0 : -EINVAL);
 		if (bad < ARRAY_SIZE(t))
 			assert_non_null(strstr(f->err.text, t[bad].name));
-		/* Nothing of it is there before it is all good. */
+		/* No value is applied before all are good. */
 		assert_int_equal(in(f, SCR), bad == ARRAY_SIZE(t));
 		free(fdt);
 	}
