@@ -273,9 +273,7 @@ static void blk_save(struct device *dev, struct state_writer *w)
 	int ret;
 
 	state_put_u64(w, "fingerprint", blk->fingerprint);
-	state_begin(w, "virtio");
 	virtio_pci_save(&blk->virtio, w);
-	state_end(w);
 	if (blk->ring.has_ring && !blk->ring.broken) {
 		state_begin(w, "ring");
 		vring_save(&blk->ring.vring, w);
@@ -318,12 +316,8 @@ static int blk_read_ring(struct blk *blk, struct blk_arrival *a, struct state_no
 
 static int blk_read_arrival(struct blk *blk, struct blk_arrival *a, struct state_node *node)
 {
-	struct state_node virtio;
-
-	if (state_get_u64(node, "fingerprint", 0, UINT64_MAX, &a->fingerprint) < 0)
-		return -EINVAL;
-	if (state_child(&virtio, node, "virtio") < 0 ||
-	    virtio_pci_get(&blk->virtio, &virtio, &a->virtio) < 0 || state_finish(&virtio) < 0)
+	if (state_get_u64(node, "fingerprint", 0, UINT64_MAX, &a->fingerprint) < 0 ||
+	    virtio_pci_get(&blk->virtio, node, &a->virtio) < 0)
 		return -EINVAL;
 	a->started = a->virtio.status & VIRTIO_CONFIG_S_DRIVER_OK;
 	/* A driver that had to reset the disk at the source has to here, too. */

@@ -148,13 +148,12 @@ static int net_read_rings(struct net *net, struct net_arrival *a, struct state_n
 
 static int net_read_arrival(struct net *net, struct net_arrival *a, struct state_node *node)
 {
-	struct state_node warm, virtio;
+	struct state_node warm;
 	uint32_t announcing;
 
 	if (state_get_u32(node, "announcing", 0, 1, &announcing) < 0 ||
 	    state_child(&warm, node, "warm") < 0 || net_read_warm(net, &a->warm, &warm) < 0 ||
-	    state_child(&virtio, node, "virtio") < 0 ||
-	    virtio_pci_get(&net->virtio, &virtio, &a->virtio) < 0 || state_finish(&virtio) < 0)
+	    virtio_pci_get(&net->virtio, node, &a->virtio) < 0)
 		return -EINVAL;
 	a->announcing = announcing;
 	if (net_check_status(net, a, node->err) < 0)

@@ -315,9 +315,7 @@ static int net_save_call(struct net *net, void *arg)
 	state_end(w);
 	if (net->phase != NET_PHASE_OFF && net->phase != NET_PHASE_BROKEN)
 		net_stats_save(&net->ctrl, w);
-	state_begin(w, "virtio");
 	virtio_pci_save(&net->virtio, w);
-	state_end(w);
 	for (unsigned int i = 0; i < net->n_slots; i++) {
 		struct net_queue *q = &net->queues[i];
 

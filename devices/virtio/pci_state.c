@@ -7,36 +7,70 @@
 
 #include "devices/virtio/pci_status.h"
 
+/* The registers that are values of their own, in the order of the state. */
+static const struct register_row {
+	const char *name;
+	size_t offset; /* of the value, in struct virtio_pci_loaded */
+	uint32_t max;
+} register_rows[] = {
+	{ "status", offsetof(struct virtio_pci_loaded, status), UINT8_MAX },
+	{ "isr", offsetof(struct virtio_pci_loaded, isr), VIRTIO_PCI_ISR_QUEUE | VIRTIO_PCI_ISR_CONFIG },
+	{ "device-feature-select", offsetof(struct virtio_pci_loaded, device_feature_select), UINT32_MAX },
+	{ "driver-feature-select", offsetof(struct virtio_pci_loaded, driver_feature_select), UINT32_MAX },
+	{ "config-vector", offsetof(struct virtio_pci_loaded, config_vector), VIRTIO_MSI_NO_VECTOR },
+	{ "config-generation", offsetof(struct virtio_pci_loaded, config_generation), UINT8_MAX },
+	{ "queue-select", offsetof(struct virtio_pci_loaded, queue_select), UINT16_MAX },
+};
+
+static uint32_t *register_value(struct virtio_pci_loaded *l, const struct register_row *row)
+{
+	return (uint32_t *)(void *)((uint8_t *)l + row->offset);
+}
+
+static void save_registers(const struct virtio_pci *v, struct state_writer *w)
+{
+	struct virtio_pci_loaded now = {
+		.status = v->status,
+		.isr = v->isr,
+		.device_feature_select = v->device_feature_select,
+		.driver_feature_select = v->driver_feature_select,
+		.config_vector = v->config_vector,
+		.config_generation = v->config_generation,
+		.queue_select = v->queue_select,
+	};
+
+	state_put_u64(w, "offered", v->offered);
+	state_put_u64(w, "accepted", v->accepted);
+	for (unsigned int i = 0; i < ARRAY_SIZE(register_rows); i++)
+		state_put_u32(w, register_rows[i].name, *register_value(&now, &register_rows[i]));
+	state_put_u32(w, "queues", v->n_queues);
+}
+
+static void save_queue(const struct virtio_queue *q, unsigned int index, struct state_writer *w)
+{
+	state_begin_indexed(w, "queue", index);
+	state_put_u32(w, "max-size", q->max_size);
+	state_put_u32(w, "size", q->size);
+	state_put_u32(w, "enabled", q->enabled);
+	state_put_u32(w, "vector", q->vector);
+	state_put_u64(w, "desc", q->desc);
+	state_put_u64(w, "driver", q->driver);
+	state_put_u64(w, "device", q->device);
+	state_end(w);
+}
+
 void virtio_pci_save(struct virtio_pci *v, struct state_writer *w)
 {
+	state_begin(w, "virtio");
 	state_begin(w, "virtio-pci");
 	pthread_mutex_lock(&v->lock);
 	virtio_pci_end_reset(v);
-	state_put_u64(w, "offered", v->offered);
-	state_put_u64(w, "accepted", v->accepted);
-	state_put_u32(w, "status", v->status);
-	state_put_u32(w, "isr", v->isr);
-	state_put_u32(w, "device-feature-select", v->device_feature_select);
-	state_put_u32(w, "driver-feature-select", v->driver_feature_select);
-	state_put_u32(w, "config-vector", v->config_vector);
-	state_put_u32(w, "config-generation", v->config_generation);
-	state_put_u32(w, "queue-select", v->queue_select);
-	state_put_u32(w, "queues", v->n_queues);
-	for (unsigned int i = 0; i < v->n_queues; i++) {
-		const struct virtio_queue *q = &v->queues[i];
-
-		state_begin_indexed(w, "queue", i);
-		state_put_u32(w, "max-size", q->max_size);
-		state_put_u32(w, "size", q->size);
-		state_put_u32(w, "enabled", q->enabled);
-		state_put_u32(w, "vector", q->vector);
-		state_put_u64(w, "desc", q->desc);
-		state_put_u64(w, "driver", q->driver);
-		state_put_u64(w, "device", q->device);
-		state_end(w);
-	}
+	save_registers(v, w);
+	for (unsigned int i = 0; i < v->n_queues; i++)
+		save_queue(&v->queues[i], i, w);
 	pthread_mutex_unlock(&v->lock);
 	pci_save(&v->pci, w);
+	state_end(w);
 	state_end(w);
 }
 
@@ -83,31 +117,17 @@ static int load_queue(const struct virtio_pci *v, unsigned int index, struct vir
 	return 0;
 }
 
-static int load_registers(struct virtio_pci *v, struct virtio_pci_loaded *l, struct state_node *node)
+static int load_registers(const struct virtio_pci *v, struct virtio_pci_loaded *l, struct state_node *node)
 {
 	uint32_t n;
-	const struct {
-		const char *name;
-		uint32_t min, max;
-		uint32_t *value;
-	} registers[] = {
-		{ "status", 0, UINT8_MAX, &l->status },
-		{ "isr", 0, VIRTIO_PCI_ISR_QUEUE | VIRTIO_PCI_ISR_CONFIG, &l->isr },
-		{ "device-feature-select", 0, UINT32_MAX, &l->device_feature_select },
-		{ "driver-feature-select", 0, UINT32_MAX, &l->driver_feature_select },
-		{ "config-vector", 0, VIRTIO_MSI_NO_VECTOR, &l->config_vector },
-		{ "config-generation", 0, UINT8_MAX, &l->config_generation },
-		{ "queue-select", 0, UINT16_MAX, &l->queue_select },
-		{ "queues", v->n_queues, v->n_queues, &n },
-	};
 	int ret = state_get_u64(node, "offered", 0, UINT64_MAX, &l->offered);
 
 	if (ret == 0)
 		ret = state_get_u64(node, "accepted", 0, UINT64_MAX, &l->accepted);
-	for (unsigned int i = 0; i < ARRAY_SIZE(registers) && ret == 0; i++)
-		ret = state_get_u32(node, registers[i].name, registers[i].min, registers[i].max,
-				    registers[i].value);
-	return ret;
+	for (unsigned int i = 0; i < ARRAY_SIZE(register_rows) && ret == 0; i++)
+		ret = state_get_u32(node, register_rows[i].name, 0, register_rows[i].max,
+				    register_value(l, &register_rows[i]));
+	return ret == 0 ? state_get_u32(node, "queues", v->n_queues, v->n_queues, &n) : ret;
 }
 
 static int check_registers(struct virtio_pci *v, const struct virtio_pci_loaded *l, struct error *err)
@@ -172,24 +192,31 @@ void virtio_pci_set(struct virtio_pci *v, const struct virtio_pci_loaded *l)
 	pthread_mutex_unlock(&v->lock);
 }
 
+static int get_all(struct virtio_pci *v, struct state_node *node, struct virtio_pci_loaded *l)
+{
+	int ret = load_registers(v, l, node);
+
+	if (ret == 0)
+		ret = check_registers(v, l, node->err);
+	for (unsigned int i = 0; i < v->n_queues && ret == 0; i++)
+		ret = load_queue(v, i, l, node);
+	if (ret == 0)
+		ret = pci_get(&v->pci, node, &l->pci);
+	return ret == 0 ? state_finish(node) : ret;
+}
+
 int virtio_pci_get(struct virtio_pci *v, struct state_node *parent, struct virtio_pci_loaded *l)
 {
-	struct state_node node;
-	int ret;
+	struct state_node virtio, node;
+	int ret = state_child(&virtio, parent, "virtio");
 
 	*l = (struct virtio_pci_loaded){ 0 };
+	if (ret == 0)
+		ret = state_child(&node, &virtio, "virtio-pci");
+	if (ret < 0)
+		return ret;
 	pthread_mutex_lock(&v->lock);
-	ret = state_child(&node, parent, "virtio-pci");
-	if (ret == 0)
-		ret = load_registers(v, l, &node);
-	if (ret == 0)
-		ret = check_registers(v, l, node.err);
-	for (unsigned int i = 0; i < v->n_queues && ret == 0; i++)
-		ret = load_queue(v, i, l, &node);
-	if (ret == 0)
-		ret = pci_get(&v->pci, &node, &l->pci);
-	if (ret == 0)
-		ret = state_finish(&node);
+	ret = get_all(v, &node, l);
 	pthread_mutex_unlock(&v->lock);
-	return ret;
+	return ret == 0 ? state_finish(&virtio) : ret;
 }

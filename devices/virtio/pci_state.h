@@ -18,7 +18,8 @@ struct virtio_pci_loaded {
 };
 
 /*
- * A node "virtio-pci" in the current one: registers, features, queues, vectors, while vCPUs are stopped.
+ * A node "virtio" in the current one, with a node "virtio-pci" in it: registers, features, queues, vectors,
+ * while vCPUs are stopped.
  *
  * virtio_pci_get() checks every value as if the driver had written it, wants the queues that
  * virtio_pci_limit() has left, and changes nothing. Of the features that the source offered only those must

@@ -142,7 +142,8 @@ static void check_change(struct fixture *x, const char *path, const char *name, 
 
 static void test_state_refused(void **state)
 {
-	static const char t[] = "/virtio-pci", q0[] = "/virtio-pci/queue@0", q3[] = "/virtio-pci/queue@3";
+	static const char t[] = "/virtio/virtio-pci", q0[] = "/virtio/virtio-pci/queue@0",
+			  q3[] = "/virtio/virtio-pci/queue@3";
 	static const uint8_t statuses[] = { 2, 4, 5, 7, 8, 9, 10, 12, 13, 14, 16, 32, 0x1f, 0x2f };
 	struct fixture *x = *state;
 
@@ -182,7 +183,7 @@ static void test_state_refused(void **state)
 	check_change(x, q0, "desc", UINT64_MAX, NULL);
 	check_change(x, q3, "size", 1, "size");
 	check_change(x, q3, "enabled", 1, "enabled");
-	check_change(x, "/virtio-pci/pci", "slot", 2, "slot");
+	check_change(x, "/virtio/virtio-pci/pci", "slot", 2, "slot");
 }
 
 /* The source has fewer queues, smaller rings, and less to offer. */
