@@ -15,6 +15,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "devices/vdpa/soft/device.h"
+
 #define RIG_MEM     MIB(16)
 #define RIG_BUFFERS UINT64_C(0x200000) /* 1 MiB for each queue, 64 of them */
 #define RIG_BUFFER  0x4000u
@@ -241,6 +243,17 @@ unsigned int soft_rig_calls(struct soft_rig *r, unsigned int index)
 	uint64_t count = 0;
 
 	return read(r->call[index], &count, sizeof(count)) > 0 ? (unsigned int)count : 0;
+}
+
+struct soft *soft_rig_device(struct soft_rig *r)
+{
+	return container_of(r->vdpa, struct soft, vdpa);
+}
+
+uint64_t soft_rig_counter(struct soft_rig *r, unsigned int queue, unsigned int which)
+{
+	soft_settle(r);
+	return soft_rig_device(r)->queues[queue].counters[which];
 }
 
 static uint64_t next_buffer(struct soft_rig *r, unsigned int index)

@@ -69,6 +69,11 @@ void soft_rig_send(struct soft_rig *r, unsigned int pair, const void *hdr, const
 /* Buffers of packets that were sent: how many have come back. */
 unsigned int soft_rig_reap(struct soft_rig *r, unsigned int pair);
 
+/* What a test sees of the device itself: its state, and a counter of one of its queues (enum soft_counter)
+ * once it has settled. */
+struct soft *soft_rig_device(struct soft_rig *r);
+uint64_t soft_rig_counter(struct soft_rig *r, unsigned int queue, unsigned int which);
+
 /* A command: the ack, or -1 if there is none; what else was written goes to @reply, its length to
  * *@reply_len. */
 int soft_rig_command(struct soft_rig *r, uint8_t class, uint8_t command, const void *data, uint32_t len,

@@ -13,92 +13,36 @@
 #include <poll.h>
 #include <unistd.h>
 
-#include "devices/vdpa/soft/flow.h"
 #include "devices/vdpa/soft/device.h"
+#include "devices/vdpa/soft/flow.h"
 #include "tests/fake/soft.h"
 
 #define BIT   VIRTIO_BIT
 #define ALL   UINT64_MAX
 #define NO_EV (~BIT(VIRTIO_RING_F_EVENT_IDX))
 
+/* Classes of commands, by the specification's numbers. */
 enum { MQ = VIRTIO_NET_CTRL_MQ, COAL = 6, TUNNEL = 7, STATS = 8 };
 
-static inline int setup(void **state)
-{
-	struct soft_rig *r = calloc(1, sizeof(*r));
+/* For a test's setup and teardown: *@state is a struct soft_rig with SOFT_RIG_PAIRS, not started. */
+int setup(void **state);
+int teardown(void **state);
 
-	soft_rig_init(r, SOFT_RIG_PAIRS);
-	*state = r;
-	return 0;
-}
+/* A command without a reply: its ack, or -1 if there is none. */
+int command(struct soft_rig *r, uint8_t class, uint8_t cmd, const void *data, uint32_t len);
+/* @n buffers of 1024 bytes in each receive queue. */
+void post_all(struct soft_rig *r, unsigned int n);
 
-static inline int teardown(void **state)
-{
-	soft_rig_exit(*state);
-	free(*state);
-	return 0;
-}
+/* Addresses and ports of the published test vectors of the hash. */
+extern const uint8_t vector_ipv4[8];
+extern const uint8_t vector_ports[4];
 
-static inline int command(struct soft_rig *r, uint8_t class, uint8_t cmd, const void *data, uint32_t len)
-{
-	return soft_rig_command(r, class, cmd, data, len, NULL, NULL);
-}
+/* Write headers with the vectors' addresses, and the driver's MAC address. The bytes written. */
+uint32_t put_eth(uint8_t *frame, unsigned int ethertype);
+uint32_t put_ipv4(uint8_t *p, uint8_t protocol, const uint8_t *ports);
+uint32_t ipv4_frame(uint8_t *frame, uint8_t protocol, const uint8_t *ports);
 
-/* Frames: Ethernet and IP, with the addresses of the published test vectors of the hash. */
-
-static const uint8_t vector_ipv4[8] = { 66, 9, 149, 187, 161, 142, 100, 80 };
-static const uint8_t vector_ports[4] = { 2794 >> 8, 2794 & 255, 1766 >> 8, 1766 & 255 };
-
-static inline uint32_t put_ipv4(uint8_t *p, uint8_t protocol, const uint8_t *ports)
-{
-	memset(p, 0, 60);
-	p[0] = 0x45;
-	p[9] = protocol;
-	memcpy(p + 12, vector_ipv4, 8);
-	memcpy(p + 20, ports, 4);
-	return 60;
-}
-
-static inline uint32_t put_eth(uint8_t *frame, unsigned int ethertype)
-{
-	static const uint8_t mac[6] = SOFT_RIG_MAC;
-
-	memset(frame, 0, 14);
-	memcpy(frame, mac, 6);
-	frame[6] = 2;
-	frame[12] = (uint8_t)(ethertype >> 8);
-	frame[13] = (uint8_t)ethertype;
-	return 14;
-}
-
-static inline uint32_t ipv4_frame(uint8_t *frame, uint8_t protocol, const uint8_t *ports)
-{
-	return put_eth(frame, 0x0800) + put_ipv4(frame + 14, protocol, ports);
-}
-
-/* Sends to the guest; the pair whose queue has it, or -1. */
-static inline int arrives(struct soft_rig *r, const uint8_t *frame, uint32_t len,
-			  struct virtio_net_hdr_v1_hash *hdr)
-{
-	uint8_t in[512];
-	int pair = -1;
-
-	soft_net_send(&r->net, NULL, frame, len);
-	soft_settle(r);
-	for (unsigned int i = 0; i < r->n_pairs; i++) {
-		if (soft_rig_received(r, i, hdr, in, sizeof(in)) != (int)len)
-			continue;
-		assert_int_equal(pair, -1);
-		assert_memory_equal(in, frame, len);
-		pair = (int)i;
-	}
-	return pair;
-}
-
-static inline void post_all(struct soft_rig *r, unsigned int n)
-{
-	for (unsigned int i = 0; i < r->n_pairs; i++)
-		soft_rig_post(r, i, n, 1024);
-}
+/* Sends a frame to the guest: the pair whose queue has it, and its header, or -1. */
+int arrives(struct soft_rig *r, const uint8_t *frame, uint32_t len, struct virtio_net_hdr_v1_hash *hdr);
 
 #endif

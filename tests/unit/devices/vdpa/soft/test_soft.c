@@ -59,7 +59,7 @@ static int rx_mode(struct soft_rig *r, uint8_t cmd, uint8_t on)
 
 /* Data */
 
-static void test_both_ways(void **state)
+static void test_packets_go_both_ways_unchanged(void **state)
 {
 	struct soft_rig *r = *state;
 	uint8_t frame[256], in[256];
@@ -76,7 +76,7 @@ static void test_both_ways(void **state)
 }
 
 /* Small rings, many rounds: indexes wrap, with and without event_idx. */
-static void test_wrap(void **state)
+static void test_indexes_may_wrap(void **state)
 {
 	struct soft_rig *r = *state;
 
@@ -99,7 +99,7 @@ static void test_wrap(void **state)
 	}
 }
 
-static void test_merged(void **state)
+static void test_a_long_packet_takes_several_buffers_where_the_driver_merges(void **state)
 {
 	struct soft_rig *r = *state;
 	static uint8_t frame[9000], in[9000];
@@ -125,7 +125,7 @@ static void test_merged(void **state)
 }
 
 /* More pieces than a port takes at once. */
-static void test_pieces(void **state)
+static void test_a_packet_may_have_more_pieces_than_a_port_takes(void **state)
 {
 	struct soft_rig *r = *state;
 	struct virtio_seg segs[64];
@@ -160,7 +160,7 @@ static void test_pieces(void **state)
 }
 
 /* A packet that finds no buffer waits for one. */
-static void test_no_buffers(void **state)
+static void test_a_packet_that_finds_no_buffer_waits_for_one(void **state)
 {
 	struct soft_rig *r = *state;
 	uint8_t frame[256], in[256];
@@ -205,7 +205,7 @@ static void assert_broken(struct soft_rig *r)
 }
 
 /* Hostile rings: the device asks for a reset, and works after it. */
-static void test_hostile(void **state)
+static void test_a_broken_ring_stops_the_device_until_a_reset(void **state)
 {
 	struct soft_rig *r = *state;
 
@@ -230,7 +230,7 @@ static void test_hostile(void **state)
 	assert_broken(r);
 }
 
-static void test_malformed(void **state)
+static void test_malformed_packets_are_dropped_and_counted(void **state)
 {
 	struct soft_rig *r = *state;
 	struct virtio_net_hdr_v1 hdr = { .gso_type = 77 };
@@ -260,7 +260,7 @@ static void test_malformed(void **state)
 
 /* Life */
 
-static void test_refusals(void **state)
+static void test_what_the_device_does_not_have_is_refused(void **state)
 {
 	struct soft_rig *r = *state;
 	const struct vdpa_ops *ops = r->vdpa->ops;
@@ -296,7 +296,7 @@ static void test_refusals(void **state)
 }
 
 /* A ring whose memory goes while it is served. */
-static void test_unmapped(void **state)
+static void test_a_ring_whose_memory_goes_is_served_no_more(void **state)
 {
 	struct soft_rig *r = *state;
 	struct vdpa_region region = { 0, MIB(16), r->mem.regions[0].hva, 0 };
@@ -316,7 +316,7 @@ static void test_unmapped(void **state)
 }
 
 /* The control queue in an address space of its own sees nothing of the other. */
-static void test_spaces(void **state)
+static void test_a_control_queue_apart_sees_nothing_of_the_other_space(void **state)
 {
 	struct soft_rig *r = *state;
 	struct vdpa_region regions[] = { { 0x100000, 0x100000, r->mem.regions[0].hva + 0x100000, 1 },
@@ -344,7 +344,7 @@ static void test_spaces(void **state)
 }
 
 /* Suspended: nothing moves and the base says where it stopped; then other rings go on from there. */
-static void test_suspend(void **state)
+static void test_a_suspended_device_goes_on_from_its_base_on_other_rings(void **state)
 {
 	struct soft_rig *r = *state;
 	const struct vdpa_ops *ops = r->vdpa->ops;
@@ -377,7 +377,7 @@ static void test_suspend(void **state)
 
 /* Filters */
 
-static void test_rx_modes(void **state)
+static void test_modes_decide_which_packets_pass(void **state)
 {
 	struct soft_rig *r = *state;
 
@@ -406,7 +406,7 @@ static void test_rx_modes(void **state)
 	assert_int_equal(rx_mode(r, VIRTIO_NET_CTRL_RX_ALLUNI, 1), VIRTIO_NET_ERR);
 }
 
-static void test_macs(void **state)
+static void test_only_addresses_of_the_guest_pass(void **state)
 {
 	struct soft_rig *r = *state;
 	uint8_t table[8 + 4 * 6] = { 2 };
@@ -444,7 +444,7 @@ static void test_macs(void **state)
 	assert_false(gets(r, other));
 }
 
-static void test_vlans(void **state)
+static void test_only_vlans_that_were_added_pass(void **state)
 {
 	struct soft_rig *r = *state;
 
@@ -468,20 +468,29 @@ static void test_vlans(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_both_ways, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_wrap, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_merged, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_pieces, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_no_buffers, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_hostile, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_malformed, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_refusals, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_unmapped, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_spaces, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_suspend, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_rx_modes, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_macs, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_vlans, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_packets_go_both_ways_unchanged, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_indexes_may_wrap, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_a_long_packet_takes_several_buffers_where_the_driver_merges, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_packet_may_have_more_pieces_than_a_port_takes, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_a_packet_that_finds_no_buffer_waits_for_one, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_a_broken_ring_stops_the_device_until_a_reset, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_malformed_packets_are_dropped_and_counted, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_what_the_device_does_not_have_is_refused, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_a_ring_whose_memory_goes_is_served_no_more, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_a_control_queue_apart_sees_nothing_of_the_other_space,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_suspended_device_goes_on_from_its_base_on_other_rings,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(test_modes_decide_which_packets_pass, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_only_addresses_of_the_guest_pass, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_only_vlans_that_were_added_pass, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,6 +4,10 @@
 #define _GNU_SOURCE
 #include "tests/unit/devices/vdpa/soft/soft_host.h"
 
+#include <linux/if_tun.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
 #define UPLINK UINT64_C(0xd85ed3000001)
 #define MTU_AT 10 /* in the device's configuration */
 

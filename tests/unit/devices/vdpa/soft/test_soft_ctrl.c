@@ -3,7 +3,7 @@
  * request. */
 #include "tests/unit/devices/vdpa/soft/soft_fixture.h"
 
-static void test_offloads(void **state)
+static void test_offloads_are_set_within_what_was_negotiated(void **state)
 {
 	struct soft_rig *r = *state;
 	struct virtio_net_hdr_v1 hdr = { .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
@@ -55,7 +55,7 @@ static unsigned int interrupts_of(struct soft_rig *r, unsigned int pair, unsigne
 	return calls;
 }
 
-static void test_coalescing(void **state)
+static void test_interrupts_wait_for_packets_or_time(void **state)
 {
 	struct soft_rig *r = *state;
 	struct pollfd pfd = { .fd = r->call[0], .events = POLLIN };
@@ -101,7 +101,18 @@ static void test_coalescing(void **state)
 	assert_int_equal(interrupts_of(r, 0, 2), 2);
 }
 
-static void test_coalesced_suspend(void **state)
+/* Without several pairs the control queue has the index of a receive queue. */
+static void test_a_rule_for_receive_queues_holds_no_answer_back(void **state)
+{
+	struct soft_rig *r = *state;
+	uint8_t c[8];
+
+	soft_rig_start(r, NO_EV & ~BIT(VIRTIO_NET_F_MQ) & ~BIT(VIRTIO_NET_F_RSS));
+	assert_int_equal(command(r, COAL, 1, c, coal(c, UINT32_MAX, UINT32_MAX)), VIRTIO_NET_OK);
+	assert_int_equal(command(r, COAL, 1, c, coal(c, 0, 0)), VIRTIO_NET_OK);
+}
+
+static void test_a_suspended_device_holds_no_interrupt_back(void **state)
 {
 	struct soft_rig *r = *state;
 	struct error err = { 0 };
@@ -115,7 +126,7 @@ static void test_coalesced_suspend(void **state)
 	assert_int_equal(soft_rig_calls(r, 0), 1);
 }
 
-static void test_statistics(void **state)
+static void test_statistics_count_what_passed(void **state)
 {
 	struct soft_rig *r = *state;
 	uint8_t reply[8192], request[48] = { 0 }, frame[128], in[128];
@@ -171,7 +182,7 @@ static uint16_t config_status(struct soft_rig *r)
 	return get_le16(status);
 }
 
-static void test_announce(void **state)
+static void test_an_announcement_is_asked_for_until_it_is_acknowledged(void **state)
 {
 	struct soft_rig *r = *state;
 	uint64_t count;
@@ -189,7 +200,7 @@ static void test_announce(void **state)
 }
 
 /* Commands of any form: answered, whatever they are. */
-static void test_strange_commands(void **state)
+static void test_commands_of_any_form_are_answered(void **state)
 {
 	struct soft_rig *r = *state;
 	struct fake_driver *q = &r->queues[8];
@@ -213,7 +224,7 @@ static void test_strange_commands(void **state)
 	assert_int_equal(command(r, 0, 0, "\0", 1), VIRTIO_NET_OK);
 }
 
-static void test_misbehaviour(void **state)
+static void test_faults_are_shown_as_asked(void **state)
 {
 	struct soft_rig *r = *state;
 	struct fake_driver *q = &r->queues[8];
@@ -262,13 +273,18 @@ static void test_misbehaviour(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_offloads, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_coalescing, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_coalesced_suspend, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_statistics, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_announce, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_strange_commands, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_misbehaviour, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_offloads_are_set_within_what_was_negotiated, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_interrupts_wait_for_packets_or_time, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_rule_for_receive_queues_holds_no_answer_back, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_a_suspended_device_holds_no_interrupt_back, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_statistics_count_what_passed, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_an_announcement_is_asked_for_until_it_is_acknowledged,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(test_commands_of_any_form_are_answered, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_faults_are_shown_as_asked, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

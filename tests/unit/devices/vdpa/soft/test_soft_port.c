@@ -59,27 +59,16 @@ static const struct soft_port_ops fake_ops = {
 	.close = fake_close,
 };
 
-static struct soft *device(struct soft_rig *r)
-{
-	return container_of(r->vdpa, struct soft, vdpa);
-}
-
 static int setup_port(void **state)
 {
 	int ret = setup(state);
 
-	port.real = device(*state)->port->ops;
+	port.real = soft_rig_device(*state)->port->ops;
 	port.receive = port.send = port.offloads = port.pairs = 0;
 	port.n_receive = port.n_state = 0;
 	port.state = SOFT_PORT_UP;
-	device(*state)->port->ops = &fake_ops;
+	soft_rig_device(*state)->port->ops = &fake_ops;
 	return ret;
-}
-
-static uint64_t counter(struct soft_rig *r, unsigned int queue, enum soft_counter which)
-{
-	soft_settle(r);
-	return device(r)->queues[queue].counters[which];
 }
 
 static uint16_t link_status(struct soft_rig *r)
@@ -140,20 +129,20 @@ static void test_one_bad_packet_is_dropped_and_counted(void **state)
 	post_all(r, 32);
 	port.receive = -EINVAL;
 	soft_net_send(&r->net, NULL, frame, len);
-	while (counter(r, 0, SOFT_DROPS) == 0)
+	while (soft_rig_counter(r, 0, SOFT_DROPS) == 0)
 		;
 	port.receive = 0;
 	assert_true(comes_back(r));
-	dropped = counter(r, 0, SOFT_DROPS);
+	dropped = soft_rig_counter(r, 0, SOFT_DROPS);
 	assert_int_equal(arrives(r, frame, len, NULL), 0);
-	assert_int_equal(counter(r, 0, SOFT_DROPS), dropped);
+	assert_int_equal(soft_rig_counter(r, 0, SOFT_DROPS), dropped);
 	port.send = -EINVAL;
 	soft_rig_send(r, 0, NULL, frame, len);
-	assert_int_equal(counter(r, 1, SOFT_DROPS), 1);
-	assert_int_equal(counter(r, 1, SOFT_PACKETS), 0);
+	assert_int_equal(soft_rig_counter(r, 1, SOFT_DROPS), 1);
+	assert_int_equal(soft_rig_counter(r, 1, SOFT_PACKETS), 0);
 	port.send = 0;
 	soft_rig_send(r, 0, NULL, frame, len);
-	assert_int_equal(counter(r, 1, SOFT_PACKETS), 1);
+	assert_int_equal(soft_rig_counter(r, 1, SOFT_PACKETS), 1);
 	assert_int_equal(link_status(r), VIRTIO_NET_S_LINK_UP);
 }
 
@@ -175,7 +164,7 @@ static void test_a_send_that_fails_shows_that_the_link_is_down(void **state)
 	port.state = SOFT_PORT_UP;
 	assert_int_equal(arrives(r, frame, len, NULL), 0);
 	soft_rig_send(r, 0, NULL, frame, len);
-	assert_int_equal(counter(r, 1, SOFT_PACKETS), 1);
+	assert_int_equal(soft_rig_counter(r, 1, SOFT_PACKETS), 1);
 }
 
 static void test_a_port_that_is_gone_is_left_alone(void **state)
@@ -250,13 +239,13 @@ static void test_pairs_that_are_refused_stay_as_they_were(void **state)
 	put_le16(rss + 16, 2);
 	assert_int_equal(command(r, MQ, 1, rss, sizeof(rss)), VIRTIO_NET_OK);
 	assert_int_equal(arrives(r, frame, len, NULL), 1);
-	before = device(r)->steering;
+	before = soft_rig_device(r)->steering;
 	port.pairs = -ENOMEM;
 	put_le32(rss, 1);
 	put_le16(rss + 6, 3);
 	assert_int_equal(command(r, MQ, 1, rss, sizeof(rss)), VIRTIO_NET_ERR);
 	assert_int_equal(command(r, MQ, 0, "\4\0", 2), VIRTIO_NET_ERR);
-	assert_memory_equal(&device(r)->steering, &before, sizeof(before));
+	assert_memory_equal(&soft_rig_device(r)->steering, &before, sizeof(before));
 	assert_int_equal(arrives(r, frame, len, NULL), 1);
 	/* A hash alone does not need the port. */
 	assert_int_equal(command(r, MQ, 2, hash, sizeof(hash)), VIRTIO_NET_OK);
@@ -279,7 +268,7 @@ static void test_a_start_that_the_port_refuses_fails(void **state)
 		assert_int_equal(r->vdpa->ops->set_status(r->vdpa, 11, &err), 0);
 		assert_int_equal(r->vdpa->ops->set_status(r->vdpa, 15, &err), -EINVAL);
 		assert_non_null(strstr(err.text, "does not take what the driver has accepted"));
-		assert_false(device(r)->started);
+		assert_false(soft_rig_device(r)->started);
 	}
 	port.pairs = 0;
 }

@@ -40,7 +40,7 @@ static uint32_t rss(uint8_t *p, uint32_t types, const uint8_t t[4], uint8_t uncl
 	return 59;
 }
 
-static void test_pairs(void **state)
+static void test_flows_come_back_on_the_pair_that_sent_them(void **state)
 {
 	struct soft_rig *r = *state;
 	uint8_t frame[128], in[128];
@@ -62,7 +62,7 @@ static void test_pairs(void **state)
 	assert_int_equal(arrives(r, frame, len, NULL), 0);
 }
 
-static void test_rss(void **state)
+static void test_rss_steers_by_its_table(void **state)
 {
 	struct soft_rig *r = *state;
 	struct virtio_net_hdr_v1_hash hdr;
@@ -105,7 +105,7 @@ static void test_rss(void **state)
 	assert_int_equal(arrives(r, frame, len, NULL), 0);
 }
 
-static void test_rss_refusals(void **state)
+static void test_configurations_that_the_device_cannot_have_are_refused(void **state)
 {
 	struct soft_rig *r = *state;
 	static const uint8_t good[4] = { 3, 1, 2, 0 };
@@ -136,7 +136,7 @@ static void test_rss_refusals(void **state)
 }
 
 /* Hashes without RSS; what Linux leaves in reserved bytes does no harm. And of inner packets. */
-static void test_hash(void **state)
+static void test_hashes_are_reported_without_rss(void **state)
 {
 	struct soft_rig *r = *state;
 	struct virtio_net_hdr_v1_hash hdr;
@@ -255,7 +255,7 @@ static struct soft_hash hash_of(const struct soft_steering *s, const uint8_t *fr
 
 /* Hashed is what is inside of a tunnel of an enabled kind, and of no other; and nothing behind the end of a
  * packet that was cut off: the sanitizers see to it. */
-static void test_tunnels(void **state)
+static void test_only_tunnels_of_enabled_types_are_looked_into(void **state)
 {
 	struct soft_steering s = { .hash_types = SOFT_HASH_TYPES };
 
@@ -281,7 +281,7 @@ static void test_tunnels(void **state)
 }
 
 /* Packets that are cut off anywhere are hashed without a look behind their end: the sanitizers see to it. */
-static void test_short_frames(void **state)
+static void test_packets_that_are_cut_off_are_not_read_behind_their_end(void **state)
 {
 	struct soft_steering s = { .hash_types = SOFT_HASH_TYPES, .tunnel_types = SOFT_TUNNEL_TYPES };
 	const uint8_t vxlan_ports[4] = { 0, 1, 0x12, 0xb5 }, gre[4] = { 0xb0, 0, 0x65, 0x58 };
@@ -321,12 +321,14 @@ static void test_short_frames(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_pairs, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_rss, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_rss_refusals, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_hash, setup, teardown),
-		cmocka_unit_test(test_tunnels),
-		cmocka_unit_test(test_short_frames),
+		cmocka_unit_test_setup_teardown(test_flows_come_back_on_the_pair_that_sent_them, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_rss_steers_by_its_table, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_configurations_that_the_device_cannot_have_are_refused,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(test_hashes_are_reported_without_rss, setup, teardown),
+		cmocka_unit_test(test_only_tunnels_of_enabled_types_are_looked_into),
+		cmocka_unit_test(test_packets_that_are_cut_off_are_not_read_behind_their_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

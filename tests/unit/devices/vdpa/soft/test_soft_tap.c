@@ -7,13 +7,22 @@
 
 #include <arpa/inet.h>
 #include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <linux/ethtool.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
+#include <linux/if_tun.h>
+#include <linux/rtnetlink.h>
+#include <linux/sockios.h>
+#include <poll.h>
+#include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 #define N_PAIRS 2u
 #define TYPE    0x88b5
@@ -155,7 +164,7 @@ static void sends(struct soft_rig *r, int fd, unsigned int pair, uint8_t mark)
 	assert_memory_equal(in, frame, sizeof(frame));
 }
 
-static void test_both_ways(void **state)
+static void test_packets_go_both_ways_on_every_pair(void **state)
 {
 	struct soft_rig *r = *state;
 	int fd;
@@ -187,7 +196,7 @@ static unsigned int host_checksums(int fd)
 	return value.data;
 }
 
-static void test_offloads(void **state)
+static void test_offloads_of_the_interface_follow_the_guests(void **state)
 {
 	struct soft_rig *r = *state;
 	uint8_t mask[8] = { 0 };
@@ -221,7 +230,7 @@ static void await_link(struct soft_rig *r, unsigned int status)
 	assert_int_equal(get_le16(config), status);
 }
 
-static void test_link(void **state)
+static void test_the_guests_link_follows_the_interface(void **state)
 {
 	struct soft_rig *r = *state;
 	int fd;
@@ -380,7 +389,7 @@ static void test_messages_that_are_lost_do_no_harm(void **state)
 	if (!r)
 		skip();
 	soft_rig_start(r, UINT64_MAX);
-	loop_call(&container_of(r->vdpa, struct soft, vdpa)->loop, overrun, NULL);
+	loop_call(&soft_rig_device(r)->loop, overrun, NULL);
 	await_link(r, 0);
 	host_set("ferry0", soft_link_raise);
 	await_link(r, VIRTIO_NET_S_LINK_UP);
@@ -438,12 +447,6 @@ static void test_offloads_that_the_kernel_refuses_are_refused(void **state)
 	close(fd);
 }
 
-static uint64_t counter(struct soft_rig *r, unsigned int queue, enum soft_counter which)
-{
-	soft_settle(r);
-	return container_of(r->vdpa, struct soft, vdpa)->queues[queue].counters[which];
-}
-
 static void test_an_error_of_one_packet_is_that_packets(void **state)
 {
 	static const int errors[] = { EINVAL, EFAULT, ENOMEM, EIO, ENOBUFS, EBADMSG };
@@ -461,11 +464,11 @@ static void test_an_error_of_one_packet_is_that_packets(void **state)
 		bad_reads.n = 1;
 		assert_int_equal(arrives(r, fd, 1), 0);
 		assert_int_equal(bad_reads.n, 0);
-		assert_int_equal(counter(r, 0, SOFT_DROPS), i + 1);
+		assert_int_equal(soft_rig_counter(r, 0, SOFT_DROPS), i + 1);
 		bad_writes.n = 1;
 		make(frame, 9);
 		soft_rig_send(r, 0, NULL, frame, sizeof(frame));
-		assert_int_equal(counter(r, 1, SOFT_DROPS), i + 1);
+		assert_int_equal(soft_rig_counter(r, 1, SOFT_DROPS), i + 1);
 		assert_int_equal(bad_writes.n, 0);
 		sends(r, fd, 0, 2);
 		assert_int_equal(link_status(r), VIRTIO_NET_S_LINK_UP);
@@ -489,7 +492,7 @@ static void test_reception_goes_on_after_errors(void **state)
 	for (unsigned int i = 0; i < 1000 && pair < 0; i++)
 		pair = arrives(r, fd, 1);
 	assert_int_equal(pair, 0);
-	assert_int_equal(counter(r, 0, SOFT_DROPS), 1000);
+	assert_int_equal(soft_rig_counter(r, 0, SOFT_DROPS), 1000);
 	close(fd);
 }
 
@@ -558,7 +561,7 @@ static void test_a_lack_of_descriptors_is_said(void **state)
 	close(fd);
 }
 
-static void test_refusals(void **state)
+static void test_what_is_no_tap_of_its_own_is_refused(void **state)
 {
 	struct net_config config = { .soft = true,
 				     .tap = "ferry1",
@@ -585,9 +588,10 @@ static void test_refusals(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_both_ways, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_offloads, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_link, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_packets_go_both_ways_on_every_pair, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_offloads_of_the_interface_follow_the_guests, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_the_guests_link_follows_the_interface, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_the_advice_on_the_mtu_is_about_the_tap, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_renamed_interface_keeps_its_link, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_an_interface_in_another_namespace_keeps_its_link, setup,
@@ -603,7 +607,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_an_interface_of_another_process_is_refused, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_a_lack_of_descriptors_is_said, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_refusals, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_what_is_no_tap_of_its_own_is_refused, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
