@@ -95,7 +95,7 @@ static int source_track(struct source *s, struct error *err)
 	for (struct device *dev = s->out.vm->devices; dev; dev = dev->next) {
 		struct error reason = { 0 };
 		uint64_t still_ns = 0;
-		int ret = dev->ops->track ? dev->ops->track(dev, true, &still_ns, &reason) : 0;
+		int ret = dev->ops->track ? dev->ops->track(dev, &still_ns, &reason) : 0;
 
 		if (ret < 0)
 			return error_add(err, ret, "%s: %s", dev->name, reason.text);
@@ -315,8 +315,8 @@ static int source_go_on(struct source *s, struct error *err)
 static void source_untrack(struct source *s)
 {
 	for (struct device *dev = s->out.vm->devices; s->devices_tracked && dev; dev = dev->next) {
-		if (dev->ops->track)
-			dev->ops->track(dev, false, NULL, NULL);
+		if (dev->ops->untrack)
+			dev->ops->untrack(dev);
 	}
 }
 

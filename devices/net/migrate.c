@@ -192,7 +192,6 @@ static int net_accept(struct device *dev, struct state_node *node)
 }
 
 struct net_track {
-	bool on;
 	uint64_t *still_ns;
 	struct error *err;
 };
@@ -200,25 +199,35 @@ struct net_track {
 static int net_track_call(struct net *net, void *arg)
 {
 	const struct net_track *track = arg;
-	int ret = 0;
+	int ret;
 
 	net_ctrl_limit(&net->ctrl, net->ctrl.patience.call);
-	if (track->on)
-		ret = net_leave(net, track->still_ns, track->err);
-	if (track->on && ret == 0)
+	ret = net_leave(net, track->still_ns, track->err);
+	if (ret == 0)
 		net->pins |= NET_PIN_MIGRATION;
 	else
 		net->pins &= ~(unsigned int)NET_PIN_MIGRATION;
-	if (!track->on)
-		net_return_at_once(net);
 	return ret;
 }
 
-static int net_track(struct device *dev, bool on, uint64_t *still_ns, struct error *err)
+static int net_track(struct device *dev, uint64_t *still_ns, struct error *err)
 {
-	struct net_track track = { on, still_ns, err };
+	struct net_track track = { still_ns, err };
 
 	return net_call(container_of(dev, struct net, device), net_track_call, &track);
+}
+
+static int net_untrack_call(struct net *net, void *arg)
+{
+	net_ctrl_limit(&net->ctrl, net->ctrl.patience.call);
+	net->pins &= ~(unsigned int)NET_PIN_MIGRATION;
+	net_return_at_once(net);
+	return 0;
+}
+
+static void net_untrack(struct device *dev)
+{
+	net_call(container_of(dev, struct net, device), net_untrack_call, NULL);
 }
 
 static void net_put_warm(struct net *net, struct state_writer *w)
@@ -408,6 +417,7 @@ const struct device_ops net_device_ops = {
 	.describe = net_describe,
 	.accept = net_accept,
 	.track = net_track,
+	.untrack = net_untrack,
 	.warm_save = net_warm_save,
 	.warm_load = net_warm_load,
 	.pause = net_pause,

@@ -62,15 +62,24 @@ static int fake_warm_load(struct device *dev, struct state_node *node)
 	return fake_refuse(dev, node, f->refuse_warm);
 }
 
-static int fake_track(struct device *dev, bool on, uint64_t *still_ns, struct error *err)
+static int fake_track(struct device *dev, uint64_t *still_ns, struct error *err)
 {
 	struct fake_device *f = fake_device(dev);
 
-	assert(!f->guest->kvm_logging && !f->paused && !(on && f->tracked));
-	f->tracked = on && !f->refuse_track;
-	if (f->tracked)
-		*still_ns = FAKE_STILL_NS;
-	return on && !f->tracked ? error_add(err, -EBUSY, "%s", f->refuse_track) : 0;
+	assert(!f->guest->kvm_logging && !f->paused && !f->tracked);
+	f->tracked = !f->refuse_track;
+	if (!f->tracked)
+		return error_add(err, -EBUSY, "%s", f->refuse_track);
+	*still_ns = FAKE_STILL_NS;
+	return 0;
+}
+
+static void fake_untrack(struct device *dev)
+{
+	struct fake_device *f = fake_device(dev);
+
+	assert(!f->guest->kvm_logging && !f->paused);
+	f->tracked = false;
 }
 
 static void fake_pause(struct device *dev)
@@ -166,6 +175,7 @@ static const struct device_ops fake_warm_ops = {
 	.describe = fake_describe,
 	.accept = fake_accept,
 	.track = fake_track,
+	.untrack = fake_untrack,
 	.warm_save = fake_warm_save,
 	.warm_load = fake_warm_load,
 	.pause = fake_pause,

@@ -146,8 +146,12 @@ void track(struct net_guest *g, bool on)
 {
 	struct error err = { 0 };
 	uint64_t still_ns = 0;
-	int ret = net_device_ops.track(device_of(g), on, &still_ns, &err);
+	int ret = 0;
 
+	if (on)
+		ret = net_device_ops.track(device_of(g), &still_ns, &err);
+	else
+		net_device_ops.untrack(device_of(g));
 	if (ret < 0)
 		print_error("%s\n", err.text);
 	assert_int_equal(ret, 0);

@@ -67,11 +67,11 @@ static void *switcher_run(void *arg)
 		struct error err = { 0 };
 		uint64_t still_ns = 0;
 
-		if (net_device_ops.track(&s->g->net->device, true, &still_ns, &err) < 0) {
+		if (net_device_ops.track(&s->g->net->device, &still_ns, &err) < 0) {
 			print_error("%s\n", err.text);
 			abort();
 		}
-		net_device_ops.track(&s->g->net->device, false, NULL, NULL);
+		net_device_ops.untrack(&s->g->net->device);
 		s->n += still_ns > 0;
 	}
 	return NULL;

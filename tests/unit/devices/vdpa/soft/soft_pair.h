@@ -125,7 +125,7 @@ static inline void assert_not_tracked(struct net_guest *g, const char *reason)
 	struct error err = { 0 };
 	uint64_t still_ns = 0;
 
-	assert_true(net_device_ops.track(device_of(g), true, &still_ns, &err) < 0);
+	assert_true(net_device_ops.track(device_of(g), &still_ns, &err) < 0);
 	if (!strstr(err.text, reason))
 		print_error("'%s' is not in: %s\n", reason, err.text);
 	assert_non_null(strstr(err.text, reason));
