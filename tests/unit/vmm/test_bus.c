@@ -38,7 +38,7 @@ static void recorder_write(void *opaque, uint64_t offset, const void *data, unsi
 
 static const struct bus_ops recorder_ops = { .read = recorder_read, .write = recorder_write };
 
-static void test_dispatch(void **state)
+static void an_access_reaches_the_range_that_it_lies_in(void **state)
 {
 	struct recorder a = { 0 }, b = { 0 };
 	struct bus bus = { 0 };
@@ -60,7 +60,7 @@ static void test_dispatch(void **state)
 	assert_int_equal(a.n_writes, 0);
 }
 
-static void test_nobody(void **state)
+static void where_nobody_answers_reads_are_ones_and_writes_are_lost(void **state)
 {
 	static const struct {
 		uint64_t addr;
@@ -87,7 +87,7 @@ static void test_nobody(void **state)
 }
 
 /* An access that crosses from one range into its neighbour belongs to neither. */
-static void test_neighbours(void **state)
+static void an_access_across_two_ranges_belongs_to_neither(void **state)
 {
 	struct recorder a = { 0 }, b = { 0 };
 	struct bus bus = { 0 };
@@ -102,7 +102,7 @@ static void test_neighbours(void **state)
 	assert_int_equal(b.n_reads, 1);
 }
 
-static void test_top_of_space(void **state)
+static void a_range_may_end_where_the_address_space_does(void **state)
 {
 	struct recorder a = { 0 };
 	struct bus bus = { 0 };
@@ -114,7 +114,7 @@ static void test_top_of_space(void **state)
 	assert_int_equal(a.n_writes, 1);
 }
 
-static void test_add_refusals(void **state)
+static void ranges_do_not_overlap_and_are_bounded_in_number(void **state)
 {
 	struct bus bus = { 0 };
 
@@ -137,9 +137,11 @@ static void test_add_refusals(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_dispatch),     cmocka_unit_test(test_nobody),
-		cmocka_unit_test(test_neighbours),   cmocka_unit_test(test_top_of_space),
-		cmocka_unit_test(test_add_refusals),
+		cmocka_unit_test(an_access_reaches_the_range_that_it_lies_in),
+		cmocka_unit_test(where_nobody_answers_reads_are_ones_and_writes_are_lost),
+		cmocka_unit_test(an_access_across_two_ranges_belongs_to_neither),
+		cmocka_unit_test(a_range_may_end_where_the_address_space_does),
+		cmocka_unit_test(ranges_do_not_overlap_and_are_bounded_in_number),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

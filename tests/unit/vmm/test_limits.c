@@ -30,7 +30,7 @@ static void get_memory(struct limits_memory *m, const char *text)
 	close(fd);
 }
 
-static void test_memory_is_read_or_asked_of_the_kernel(void **state)
+static void memory_is_read_or_asked_of_the_kernel(void **state)
 {
 	struct limits_memory m;
 	struct sysinfo info;
@@ -56,7 +56,7 @@ static void test_memory_is_read_or_asked_of_the_kernel(void **state)
 	assert_in_range(m.available, 1, m.total);
 }
 
-static void test_a_guest_is_bound_by_what_the_host_has(void **state)
+static void a_guest_is_bound_by_what_the_host_has(void **state)
 {
 	static const struct limits_memory host = { .total = GIB(8), .available = GIB(2) };
 	static const struct {
@@ -107,7 +107,7 @@ static int check_memlock(uint64_t most, uint64_t size)
 	return WEXITSTATUS(status);
 }
 
-static void test_a_guest_beyond_the_memlock_limit_is_told(void **state)
+static void a_guest_beyond_the_memlock_limit_is_told(void **state)
 {
 	struct rlimit limit;
 
@@ -123,9 +123,9 @@ static void test_a_guest_beyond_the_memlock_limit_is_told(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_memory_is_read_or_asked_of_the_kernel),
-		cmocka_unit_test(test_a_guest_is_bound_by_what_the_host_has),
-		cmocka_unit_test(test_a_guest_beyond_the_memlock_limit_is_told),
+		cmocka_unit_test(memory_is_read_or_asked_of_the_kernel),
+		cmocka_unit_test(a_guest_is_bound_by_what_the_host_has),
+		cmocka_unit_test(a_guest_beyond_the_memlock_limit_is_told),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -34,7 +34,7 @@ static int first_file_without(unsigned int closed)
 	return open("/", O_RDONLY) > STDERR_FILENO ? 0 : 2;
 }
 
-static void test_keep_stdio(void **state)
+static void no_file_gets_the_number_of_a_missing_stdio(void **state)
 {
 	for (unsigned int closed = 0; closed < 8; closed++) {
 		int status = 0;
@@ -422,7 +422,7 @@ static void a_limit_holds_for_all_who_share_it(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_keep_stdio),
+		cmocka_unit_test(no_file_gets_the_number_of_a_missing_stdio),
 		T(messages_to_a_pipe_that_nobody_reads_are_counted),
 		T(messages_to_a_socket_that_nobody_reads_are_counted),
 		T(messages_to_a_stopped_terminal_are_counted),

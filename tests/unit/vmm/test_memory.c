@@ -26,7 +26,7 @@ static void init(struct memory *m, uint64_t size)
 	assert_string_equal(err.text, "");
 }
 
-static void test_regions(void **state)
+static void memory_has_a_hole_below_4_gib(void **state)
 {
 	struct memory m;
 
@@ -53,7 +53,7 @@ static void test_regions(void **state)
 }
 
 /* A page table has one entry for what is at the same place in its huge page everywhere. */
-static void test_huge_pages(void **state)
+static void a_page_is_at_the_same_place_in_its_huge_page_everywhere(void **state)
 {
 	static const uint64_t sizes[] = { PAGE_SIZE, MIB(16) + PAGE_SIZE, MEMORY_LOW_MAX + MIB(3) };
 
@@ -71,7 +71,7 @@ static void test_huge_pages(void **state)
 	}
 }
 
-static void test_next_data(void **state)
+static void only_what_was_written_is_data(void **state)
 {
 	uint64_t start, end;
 	struct memory m;
@@ -92,7 +92,7 @@ static void test_next_data(void **state)
 }
 
 /* As a VDUSE process may try, which the kernel gives the file behind what it maps. */
-static void test_nobody_cuts_it_short(void **state)
+static void nobody_cuts_guest_memory_short(void **state)
 {
 	const int want = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
 	struct memory m;
@@ -109,7 +109,7 @@ static void test_nobody_cuts_it_short(void **state)
 }
 
 /* Nor makes a program of it, where the kernel has such a seal (Linux 6.3). */
-static void test_nobody_runs_it(void **state)
+static void nobody_makes_a_program_of_guest_memory(void **state)
 {
 	const unsigned int noexec_seal = 8;
 	const int seal_exec = 0x20;
@@ -126,7 +126,7 @@ static void test_nobody_runs_it(void **state)
 }
 
 /* A name that is too long is no kernel that is too old. */
-static void test_a_name_that_is_too_long_is_refused(void **state)
+static void a_name_that_is_too_long_is_refused(void **state)
 {
 	char name[512] = { 0 };
 
@@ -153,7 +153,7 @@ static bool is_dumped(const void *hva)
 	return dumped;
 }
 
-static void test_core_files_are_without_it(void **state)
+static void core_files_are_without_guest_memory(void **state)
 {
 	struct error err = { 0 };
 	struct memory m;
@@ -173,7 +173,7 @@ static void test_core_files_are_without_it(void **state)
 }
 
 /* The memory that a peer asks for costs nothing before the guest is compared. */
-static void test_a_frame_has_no_memory(void **state)
+static void a_frame_has_no_memory(void **state)
 {
 	struct error err = { 0 };
 	struct memory m;
@@ -195,7 +195,7 @@ static void test_a_frame_has_no_memory(void **state)
 	memory_exit(&m);
 }
 
-static void test_too_much(void **state)
+static void more_memory_than_can_be_had_is_refused(void **state)
 {
 	struct error err = { 0 };
 	struct memory m;
@@ -206,7 +206,7 @@ static void test_too_much(void **state)
 	assert_int_equal(m.n_regions, 0);
 }
 
-static void test_bounds(void **state)
+static void no_access_leaves_its_region(void **state)
 {
 	const uint64_t low = MEMORY_LOW_MAX, high = GIB(4);
 	const struct {
@@ -248,7 +248,7 @@ static void test_bounds(void **state)
 }
 
 /* What is at a guest address is at the region's offset in the memfd. */
-static void test_memfd(void **state)
+static void guest_memory_is_in_the_file_at_the_regions_offset(void **state)
 {
 	const char text[] = "at the beginning of the high region";
 	char back[sizeof(text)] = { 0 };
@@ -264,7 +264,7 @@ static void test_memfd(void **state)
 	memory_exit(&m);
 }
 
-static void test_log(void **state)
+static void the_log_has_every_page_that_was_marked_once(void **state)
 {
 	const uint64_t first_high = MEMORY_LOW_MAX / PAGE_SIZE;
 	uint64_t *bitmap, n_set = 0;
@@ -325,7 +325,7 @@ static void *writer_thread(void *arg)
 }
 
 /* Writers mark while the log is taken: after the last take a copy made page by page is complete. */
-static void test_log_threads(void **state)
+static void a_copy_by_the_log_is_complete_while_others_write(void **state)
 {
 	uint32_t copy[N_WRITERS] = { 0 };
 	struct writer writers[N_WRITERS];
@@ -362,19 +362,19 @@ static void test_log_threads(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_regions),
-		cmocka_unit_test(test_huge_pages),
-		cmocka_unit_test(test_too_much),
-		cmocka_unit_test(test_bounds),
-		cmocka_unit_test(test_memfd),
-		cmocka_unit_test(test_log),
-		cmocka_unit_test(test_log_threads),
-		cmocka_unit_test(test_next_data),
-		cmocka_unit_test(test_nobody_cuts_it_short),
-		cmocka_unit_test(test_core_files_are_without_it),
-		cmocka_unit_test(test_a_frame_has_no_memory),
-		cmocka_unit_test(test_a_name_that_is_too_long_is_refused),
-		cmocka_unit_test(test_nobody_runs_it),
+		cmocka_unit_test(memory_has_a_hole_below_4_gib),
+		cmocka_unit_test(a_page_is_at_the_same_place_in_its_huge_page_everywhere),
+		cmocka_unit_test(more_memory_than_can_be_had_is_refused),
+		cmocka_unit_test(no_access_leaves_its_region),
+		cmocka_unit_test(guest_memory_is_in_the_file_at_the_regions_offset),
+		cmocka_unit_test(the_log_has_every_page_that_was_marked_once),
+		cmocka_unit_test(a_copy_by_the_log_is_complete_while_others_write),
+		cmocka_unit_test(only_what_was_written_is_data),
+		cmocka_unit_test(nobody_cuts_guest_memory_short),
+		cmocka_unit_test(core_files_are_without_guest_memory),
+		cmocka_unit_test(a_frame_has_no_memory),
+		cmocka_unit_test(a_name_that_is_too_long_is_refused),
+		cmocka_unit_test(nobody_makes_a_program_of_guest_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

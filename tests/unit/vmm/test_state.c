@@ -93,7 +93,7 @@ static int read_sample(const void *fdt, uint32_t len, struct error *err)
 	return ret == 0 ? state_finish(&root) : ret;
 }
 
-static void test_round_trip(void **state)
+static void what_was_written_is_read(void **state)
 {
 	void *fdt, *again;
 	uint32_t len, again_len, v;
@@ -130,7 +130,7 @@ static void test_round_trip(void **state)
 	free(again);
 }
 
-static void test_grows_to_its_bound(void **state)
+static void a_tree_grows_to_its_bound_and_not_beyond(void **state)
 {
 	const uint32_t big = 1000000;
 	struct state_writer w;
@@ -164,7 +164,7 @@ static void test_grows_to_its_bound(void **state)
 	free(blob);
 }
 
-static void test_padding_is_zero(void **state)
+static void padding_says_nothing_of_memory(void **state)
 {
 	void *fdt;
 	uint32_t len;
@@ -182,7 +182,7 @@ static void test_padding_is_zero(void **state)
 	free(fdt);
 }
 
-static void test_strict(void **state)
+static void what_is_not_as_it_should_be_is_refused_by_name(void **state)
 {
 	void *fdt;
 	uint32_t len, v;
@@ -215,7 +215,7 @@ static void test_strict(void **state)
 	free(fdt);
 }
 
-static void test_strings(void **state)
+static void a_string_is_plain_text_and_ends_once(void **state)
 {
 	static const struct {
 		const char *bytes;
@@ -263,7 +263,7 @@ static void *cut(const void *fdt, uint32_t len, bool patch)
 	return copy;
 }
 
-static void test_truncated(void **state)
+static void a_tree_that_is_cut_anywhere_is_refused(void **state)
 {
 	void *fdt;
 	uint32_t len;
@@ -301,7 +301,7 @@ static void test_truncated(void **state)
 }
 
 /* No flip may be noticed by ASan; flips of what the format fixes must be refused. */
-static void test_flipped(void **state)
+static void a_tree_with_flipped_bits_is_read_within_its_bounds(void **state)
 {
 	void *fdt;
 	uint32_t len;
@@ -368,7 +368,7 @@ static int open_tags(const uint32_t *tags, unsigned int n, struct error *err)
 	return ret;
 }
 
-static void test_hostile(void **state)
+static void a_tree_against_the_format_is_refused(void **state)
 {
 	static const struct {
 		const char *what;
@@ -438,7 +438,7 @@ static void test_hostile(void **state)
 	}
 }
 
-static void test_counts_are_bounded(void **state)
+static void nodes_properties_and_depth_are_bounded(void **state)
 {
 	for (int nodes = 0; nodes < 2; nodes++) {
 		for (unsigned int n = STATE_MAX_ITEMS; n <= STATE_MAX_ITEMS + 1; n++) {
@@ -479,15 +479,15 @@ static void test_counts_are_bounded(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_round_trip),
-		cmocka_unit_test(test_grows_to_its_bound),
-		cmocka_unit_test(test_padding_is_zero),
-		cmocka_unit_test(test_strict),
-		cmocka_unit_test(test_strings),
-		cmocka_unit_test(test_truncated),
-		cmocka_unit_test(test_flipped),
-		cmocka_unit_test(test_hostile),
-		cmocka_unit_test(test_counts_are_bounded),
+		cmocka_unit_test(what_was_written_is_read),
+		cmocka_unit_test(a_tree_grows_to_its_bound_and_not_beyond),
+		cmocka_unit_test(padding_says_nothing_of_memory),
+		cmocka_unit_test(what_is_not_as_it_should_be_is_refused_by_name),
+		cmocka_unit_test(a_string_is_plain_text_and_ends_once),
+		cmocka_unit_test(a_tree_that_is_cut_anywhere_is_refused),
+		cmocka_unit_test(a_tree_with_flipped_bits_is_read_within_its_bounds),
+		cmocka_unit_test(a_tree_against_the_format_is_refused),
+		cmocka_unit_test(nodes_properties_and_depth_are_bounded),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

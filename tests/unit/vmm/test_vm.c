@@ -4,10 +4,14 @@
 #include <errno.h>
 #include <poll.h>
 #include <sched.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "tests/unit/vmm/vm_fixture.h"
+#include "vmm/x86/layout.h"
 
-static void test_start_state(void **state)
+static void a_guest_starts_with_the_registers_of_its_entry(void **state)
 {
 	/* mov eax, ebx; out PROBE_IO, eax; hlt */
 	static const uint8_t code[] = { 0x89, 0xd8, 0xe7, 0x10, 0xf4 };
@@ -18,7 +22,7 @@ static void test_start_state(void **state)
 	destroy(f);
 }
 
-static void test_pause_resume(void **state)
+static void a_paused_guest_does_nothing_and_goes_on_where_it_was(void **state)
 {
 	struct fixture *f = make(counter_code, sizeof(counter_code));
 
@@ -51,7 +55,7 @@ static void wait_progress(struct fixture *f)
 		assert_true(now_ns() < end);
 }
 
-static void test_pause_busy(void **state)
+static void a_guest_that_never_exits_is_paused(void **state)
 {
 	struct fixture *f = make(busy_code, sizeof(busy_code));
 
@@ -76,7 +80,7 @@ static void test_pause_busy(void **state)
 }
 
 /* The register of a read that was being served when the pause came holds its value when the pause returns. */
-static void test_pause_in_access(void **state)
+static void a_pause_completes_the_access_that_it_meets(void **state)
 {
 	/* again: mov eax, [PROBE_MEM]; inc ecx; jmp again */
 	static const uint8_t code[] = { 0xa1, 0x00, 0x00, 0x00, 0xd0, 0x41, 0xeb, 0xf8 };
@@ -94,7 +98,7 @@ static void test_pause_in_access(void **state)
 	destroy(f);
 }
 
-static void test_throttle(void **state)
+static void a_throttled_guest_still_goes_on_and_is_paused(void **state)
 {
 	struct fixture *f = make(busy_code, sizeof(busy_code));
 	uint64_t end = now_ns() + WAIT_S * 1000000000ull;
@@ -129,7 +133,7 @@ static void test_throttle(void **state)
 }
 
 /* How a guest ends its VM, and the first reason stays. */
-static void test_ends(void **state)
+static void a_guest_ends_its_vm_and_the_first_reason_stays(void **state)
 {
 	static const struct {
 		enum vm_exit exit;
@@ -181,7 +185,7 @@ static void test_ends(void **state)
 }
 
 /* String I/O: rep outsd of three values, and one to a port where nobody answers. */
-static void test_string_io(void **state)
+static void a_string_instruction_reaches_its_port_for_each_value(void **state)
 {
 	/* mov esi, 0x200000; mov ecx, 3; mov edx, PROBE_IO; cld; rep outsd; in al, 0x99; out PROBE_IO, eax;
 	 * hlt */
@@ -199,7 +203,7 @@ static void test_string_io(void **state)
 	destroy(f);
 }
 
-static void test_topology(void **state)
+static void a_guest_sees_one_socket_of_as_many_cores_as_vcpus(void **state)
 {
 	/* mov eax, 1; cpuid; mov [0x200008], ebx; mov eax, 0xb; mov ecx, 1; cpuid; mov [0x200000], ebx;
 	 * mov [0x200004], ecx; out PROBE_IO, eax; hlt: the first vCPU, the others wait for a SIPI */
@@ -226,7 +230,7 @@ static void test_topology(void **state)
 
 /* What is entered ahead of time is there, what was not asked for is not, and the guest runs. Where KVM has no
  * such call it still runs. */
-static void test_prefault(void **state)
+static void memory_that_is_entered_ahead_of_time_is_there(void **state)
 {
 	/* again: in eax, PROBE_IO; out PROBE_IO, eax; jmp again */
 	static const uint8_t code[] = { 0xe5, 0x10, 0xe7, 0x10, 0xeb, 0xfa };
@@ -245,7 +249,7 @@ static void test_prefault(void **state)
 }
 
 /* Only what is there already, up to the bound: no hole is filled. */
-static void test_prefault_present(void **state)
+static void entering_what_is_there_fills_no_hole(void **state)
 {
 	static const uint8_t code[] = { 0xe5, 0x10, 0xe7, 0x10, 0xeb, 0xfa };
 	const uint64_t size = MEMORY_LOW_MAX + MIB(4);
@@ -269,7 +273,7 @@ static void test_prefault_present(void **state)
 #define DIRTY_HIGH GIB(4)
 
 /* Pages written by the guest, below and above the hole; the log empties itself. */
-static void test_dirty_log(void **state)
+static void the_dirty_log_has_what_the_guest_wrote_once(void **state)
 {
 	/* 64-bit. again: in eax, PROBE_IO; mov [0x205000], eax; mov [0x40003000], eax; out PROBE_IO, eax; jmp
 	 * again */
@@ -322,7 +326,7 @@ static bool is_pending(const struct irq *irq)
 	return poll(&p, 1, 0) == 1;
 }
 
-static void test_irqfd(void **state)
+static void an_interrupt_is_delivered_once_by_the_message_it_has(void **state)
 {
 	struct fixture *f = make_irq();
 	struct irq irqs[3];
@@ -374,7 +378,7 @@ static void test_irqfd(void **state)
 	destroy(f);
 }
 
-static void test_irq_numbers_end(void **state)
+static void interrupts_beyond_the_last_number_are_refused(void **state)
 {
 	struct fixture *f = make(busy_code, sizeof(busy_code));
 	struct irq *irqs = calloc(IRQ_MAX_GSI, sizeof(*irqs));
@@ -391,7 +395,7 @@ static void test_irq_numbers_end(void **state)
 	destroy(f);
 }
 
-static void test_ioeventfd(void **state)
+static void a_write_to_a_doorbell_signals_its_eventfd(void **state)
 {
 	/* mov word [0xd0001000], ax; out PROBE_IO, eax; hlt */
 	static const uint8_t code[] = { 0x66, 0xa3, 0x00, 0x10, 0x00, 0xd0, 0xe7, 0x10, 0xf4 };
@@ -411,7 +415,7 @@ static void test_ioeventfd(void **state)
 	destroy(f);
 }
 
-static void test_too_many_cpus(void **state)
+static void more_vcpus_than_kvm_allows_are_refused(void **state)
 {
 	struct error err = { 0 };
 	struct vm vm;
@@ -424,14 +428,21 @@ static void test_too_many_cpus(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_start_state),     cmocka_unit_test(test_pause_resume),
-		cmocka_unit_test(test_pause_busy),      cmocka_unit_test(test_pause_in_access),
-		cmocka_unit_test(test_throttle),        cmocka_unit_test(test_ends),
-		cmocka_unit_test(test_string_io),       cmocka_unit_test(test_topology),
-		cmocka_unit_test(test_prefault),        cmocka_unit_test(test_prefault_present),
-		cmocka_unit_test(test_dirty_log),       cmocka_unit_test(test_irqfd),
-		cmocka_unit_test(test_irq_numbers_end), cmocka_unit_test(test_ioeventfd),
-		cmocka_unit_test(test_too_many_cpus),
+		cmocka_unit_test(a_guest_starts_with_the_registers_of_its_entry),
+		cmocka_unit_test(a_paused_guest_does_nothing_and_goes_on_where_it_was),
+		cmocka_unit_test(a_guest_that_never_exits_is_paused),
+		cmocka_unit_test(a_pause_completes_the_access_that_it_meets),
+		cmocka_unit_test(a_throttled_guest_still_goes_on_and_is_paused),
+		cmocka_unit_test(a_guest_ends_its_vm_and_the_first_reason_stays),
+		cmocka_unit_test(a_string_instruction_reaches_its_port_for_each_value),
+		cmocka_unit_test(a_guest_sees_one_socket_of_as_many_cores_as_vcpus),
+		cmocka_unit_test(memory_that_is_entered_ahead_of_time_is_there),
+		cmocka_unit_test(entering_what_is_there_fills_no_hole),
+		cmocka_unit_test(the_dirty_log_has_what_the_guest_wrote_once),
+		cmocka_unit_test(an_interrupt_is_delivered_once_by_the_message_it_has),
+		cmocka_unit_test(interrupts_beyond_the_last_number_are_refused),
+		cmocka_unit_test(a_write_to_a_doorbell_signals_its_eventfd),
+		cmocka_unit_test(more_vcpus_than_kvm_allows_are_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

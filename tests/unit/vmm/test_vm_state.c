@@ -3,9 +3,12 @@
  * KVM cannot run a guest. */
 #include <libfdt.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
 
 #include "tests/unit/vmm/vm_fixture.h"
 #include "vmm/x86/cpuid.h"
+#include "vmm/x86/layout.h"
 
 static void save(struct fixture *f, void **fdt)
 {
@@ -137,7 +140,7 @@ static void set_registers(struct fixture *f)
 	}
 }
 
-static void test_move(void **state)
+static void a_moved_guest_goes_on_where_it_was(void **state)
 {
 	struct fixture *a = make_sized(counter_code, sizeof(counter_code), MEM, 2, false), *b;
 	void *description, *saved, *again;
@@ -180,7 +183,7 @@ static void test_move(void **state)
 }
 
 /* A vCPU that halted with interrupts on, and a pending one: it arrives at the destination. */
-static void test_move_interrupts(void **state)
+static void a_pending_interrupt_moves_with_a_halted_guest(void **state)
 {
 	struct fixture *a = make_irq(), *b;
 	struct irq irq;
@@ -221,7 +224,7 @@ static void *edit(const void *fdt)
 	return copy;
 }
 
-static void test_refusals_of_state(void **state)
+static void state_that_is_not_whole_is_refused_by_name(void **state)
 {
 	static const char *const props[] = { "mp-state", "events", "lapic", "xcrs", "debugregs",
 					     "sregs2",   "regs",   "xsave", "msrs" };
@@ -324,7 +327,7 @@ static void check_refused(struct fixture *f, void *fdt, const char *reason)
 		fail_msg("\"%s\" does not say \"%s\"", err.text, reason);
 }
 
-static void test_refusals_of_description(void **state)
+static void a_description_that_does_not_fit_is_refused_for_all_reasons(void **state)
 {
 	struct fixture *f = make(busy_code, sizeof(busy_code));
 	void *good, *bad;
@@ -407,7 +410,7 @@ static void test_refusals_of_description(void **state)
 }
 
 /* A host that lacks much says all of it, and leaves room for what devices have to say. */
-static void test_all_missing_features_are_told(void **state)
+static void all_missing_features_are_told(void **state)
 {
 	struct fixture *f = make(busy_code, sizeof(busy_code));
 	struct error err;
@@ -444,7 +447,7 @@ static void *describe_sized(struct fixture *f, uint64_t mem, uint32_t cpus)
 }
 
 /* The largest guest there can be costs no memory and one vCPU before its description is accepted. */
-static void test_a_guest_is_compared_before_anything_is_taken(void **state)
+static void a_guest_is_compared_before_anything_is_taken(void **state)
 {
 	struct fixture *f = make(busy_code, sizeof(busy_code)), frame;
 	void *fdt = describe_sized(f, GIB(4096), 64);
@@ -465,7 +468,7 @@ static void test_a_guest_is_compared_before_anything_is_taken(void **state)
 }
 
 /* vCPUs that are made after the comparison are as the source's, too. */
-static void test_vcpus_made_later_are_as_the_sources(void **state)
+static void vcpus_made_later_are_as_the_sources(void **state)
 {
 	struct fixture *f = make(busy_code, sizeof(busy_code)), filled;
 	void *fdt = describe_sized(f, MEM, 3);
@@ -499,13 +502,13 @@ static void test_vcpus_made_later_are_as_the_sources(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_move),
-		cmocka_unit_test(test_move_interrupts),
-		cmocka_unit_test(test_refusals_of_state),
-		cmocka_unit_test(test_refusals_of_description),
-		cmocka_unit_test(test_all_missing_features_are_told),
-		cmocka_unit_test(test_a_guest_is_compared_before_anything_is_taken),
-		cmocka_unit_test(test_vcpus_made_later_are_as_the_sources),
+		cmocka_unit_test(a_moved_guest_goes_on_where_it_was),
+		cmocka_unit_test(a_pending_interrupt_moves_with_a_halted_guest),
+		cmocka_unit_test(state_that_is_not_whole_is_refused_by_name),
+		cmocka_unit_test(a_description_that_does_not_fit_is_refused_for_all_reasons),
+		cmocka_unit_test(all_missing_features_are_told),
+		cmocka_unit_test(a_guest_is_compared_before_anything_is_taken),
+		cmocka_unit_test(vcpus_made_later_are_as_the_sources),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

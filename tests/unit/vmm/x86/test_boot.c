@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Kernels made of a few bytes: where everything is placed, what is refused, and the ACPI tables. */
+/* Kernels made of a few bytes: where everything is placed, and what is refused. */
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "vmm/x86/acpi.h"
+#include "vmm/memory.h"
 #include "vmm/x86/boot.h"
 #include "vmm/x86/layout.h"
 
@@ -126,7 +126,7 @@ static void assert_e820(const uint8_t *params, unsigned int i, uint64_t gpa, uin
 	assert_int_equal(get_le32(e + 16), type);
 }
 
-static void test_bzimage(void **state)
+static void a_bzimage_is_placed_as_its_header_says(void **state)
 {
 	struct fixture *f = *state;
 	uint8_t initrd[5000];
@@ -174,7 +174,7 @@ static uint64_t walk(struct fixture *f, uint64_t address)
 	return (pd[address >> 21 & 511] & ~0xfffull) + (address & (MIB(2) - 1));
 }
 
-static void test_tables(void **state)
+static void the_64_bit_entry_finds_its_gdt_and_page_tables(void **state)
 {
 	struct fixture *f = *state;
 	const uint64_t *gdt;
@@ -189,7 +189,7 @@ static void test_tables(void **state)
 	assert_memory_equal(memory_at(&f->m, 0xffff0, 9), "\xba\x02\x06\xb0\x01\xee\xf4\xeb\xfd", 9);
 }
 
-static void test_high_memory(void **state)
+static void the_guest_is_told_of_memory_above_4_gib(void **state)
 {
 	static const uint64_t sizes[] = { GIB(5), GIB(2048) };
 	struct fixture *f = *state;
@@ -210,7 +210,7 @@ static void test_high_memory(void **state)
 	}
 }
 
-static void test_bzimage_refused(void **state)
+static void a_bzimage_that_cannot_be_booted_is_refused(void **state)
 {
 	struct fixture *f = *state;
 
@@ -249,7 +249,7 @@ static void test_bzimage_refused(void **state)
 	refused(f, "kernel and initrd alone take 76 MiB, the guest has 64 MiB");
 }
 
-static void test_not_a_kernel(void **state)
+static void what_is_no_kernel_is_named_and_refused(void **state)
 {
 	struct fixture *f = *state;
 
@@ -269,7 +269,7 @@ static void test_not_a_kernel(void **state)
 	refused(f, "empty file");
 }
 
-static void test_files(void **state)
+static void a_file_that_cannot_be_read_is_refused(void **state)
 {
 	struct fixture *f = *state;
 	struct error err = { 0 };
@@ -287,7 +287,7 @@ static void test_files(void **state)
 	assert_non_null(strstr(f->err.text, "initrd"));
 }
 
-static void test_initrd_room(void **state)
+static void an_initrd_without_room_is_refused_with_how_much_is_needed(void **state)
 {
 	struct fixture *f = *state;
 
@@ -307,7 +307,7 @@ static void test_initrd_room(void **state)
 	assert_int_equal(load(f, true, NULL), -EFBIG);
 }
 
-static void test_cmdline(void **state)
+static void a_command_line_beyond_the_kernels_length_is_refused(void **state)
 {
 	struct fixture *f = *state;
 	char cmdline[5001];
@@ -376,7 +376,7 @@ static struct elf *make_elf(struct fixture *f)
 	return e;
 }
 
-static void test_pvh(void **state)
+static void an_elf_kernel_is_placed_by_its_program_headers(void **state)
 {
 	struct fixture *f = *state;
 	const uint8_t *info, *map;
@@ -411,7 +411,7 @@ static void test_pvh(void **state)
 	assert_int_equal(get_le32((uint8_t *)memory_at(&f->m, f->entry.info, 56) + 12), 0);
 }
 
-static void test_pvh_refused(void **state)
+static void an_elf_kernel_that_cannot_be_booted_is_refused(void **state)
 {
 	struct fixture *f = *state;
 
@@ -468,7 +468,7 @@ static void test_pvh_refused(void **state)
 }
 
 /* Cut anywhere before its last needed byte a kernel is refused. */
-static void test_truncated(void **state)
+static void a_kernel_that_is_cut_anywhere_is_refused(void **state)
 {
 	struct fixture *f = *state;
 
@@ -480,106 +480,22 @@ static void test_truncated(void **state)
 		assert_true(load(f, false, NULL) < 0);
 }
 
-static uint8_t sum(const uint8_t *p, uint32_t len)
-{
-	uint8_t s = 0;
-
-	for (uint32_t i = 0; i < len; i++)
-		s = (uint8_t)(s + p[i]);
-	return s;
-}
-
-static const uint8_t *table_at(struct fixture *f, uint64_t gpa, const char *signature)
-{
-	const uint8_t *t = memory_at(&f->m, gpa, 36);
-
-	assert_true(gpa >= LAYOUT_ACPI && gpa + get_le32(t + 4) <= LAYOUT_RESET_VECTOR);
-	assert_memory_equal(t, signature, 4);
-	assert_int_equal(sum(t, get_le32(t + 4)), 0);
-	return t;
-}
-
-static bool contains(const uint8_t *p, uint32_t len, const void *needle, uint32_t needle_len)
-{
-	for (uint32_t i = 0; i + needle_len <= len; i++) {
-		if (memcmp(p + i, needle, needle_len) == 0)
-			return true;
-	}
-	return false;
-}
-
-static void check_fadt(struct fixture *f, const uint8_t *fadt)
-{
-	const uint8_t *dsdt = table_at(f, get_le64(fadt + 140), "DSDT");
-	uint32_t len = get_le32(dsdt + 4);
-
-	assert_int_equal(get_le32(fadt + 4), 276);
-	assert_int_equal(get_le32(fadt + 40), get_le64(fadt + 140));
-	assert_int_equal(get_le32(fadt + 112) & (1u << 20 | 1u << 10), 1u << 20 | 1u << 10);
-	assert_int_equal(get_le16(fadt + 109), 0x34);
-	/* reset, sleep control, sleep status: I/O, 8 bits */
-	assert_memory_equal(fadt + 116, "\x01\x08\x00\x01\x02\x06\0\0\0\0\0\0", 12);
-	assert_int_equal(fadt[128], LAYOUT_RESET_VALUE);
-	assert_memory_equal(fadt + 244, "\x01\x08\x00\x01\x00\x06\0\0\0\0\0\0", 12);
-	assert_memory_equal(fadt + 256, "\x01\x08\x00\x01\x01\x06\0\0\0\0\0\0", 12);
-	assert_true(contains(dsdt, len, "_S5_\x12", 5));
-	assert_true(contains(dsdt, len, "QEMU0001", 8));
-	assert_true(contains(dsdt, len, "PCI0", 4));
-	assert_true(contains(dsdt, len, "COM1", 4));
-}
-
-static void check_madt(const uint8_t *madt, unsigned int cpus)
-{
-	const uint8_t *p = madt + 44, *end = madt + get_le32(madt + 4);
-	unsigned int n_cpus = 0, n_ioapics = 0;
-
-	assert_int_equal(get_le32(madt + 36), LAYOUT_LAPIC);
-	assert_int_equal(get_le32(madt + 40), 0);
-	for (; p < end; p += p[1]) {
-		if (p[0] == 0) {
-			assert_int_equal(p[3], n_cpus++);
-			assert_int_equal(get_le32(p + 4), 1);
-		} else {
-			assert_int_equal(p[0], 1);
-			assert_int_equal(get_le32(p + 4), LAYOUT_IOAPIC);
-			assert_int_equal(get_le32(p + 8), 0);
-			n_ioapics++;
-		}
-	}
-	assert_ptr_equal(p, end);
-	assert_int_equal(n_cpus, cpus);
-	assert_int_equal(n_ioapics, 1);
-}
-
-static void test_acpi(void **state)
-{
-	static const unsigned int cpus[] = { 1, 4, 64 };
-	struct fixture *f = *state;
-
-	for (unsigned int i = 0; i < ARRAY_SIZE(cpus); i++) {
-		const uint8_t *rsdp = memory_at(&f->m, LAYOUT_ACPI, 36), *xsdt;
-
-		assert_int_equal(acpi_write(&f->m, cpus[i], &f->err), 0);
-		assert_memory_equal(rsdp, "RSD PTR ", 8);
-		assert_int_equal(rsdp[15], 2);
-		assert_int_equal(sum(rsdp, 20), 0);
-		assert_int_equal(sum(rsdp, 36), 0);
-		xsdt = table_at(f, get_le64(rsdp + 24), "XSDT");
-		assert_int_equal(get_le32(xsdt + 4), 36 + 2 * 8);
-		check_fadt(f, table_at(f, get_le64(xsdt + 36), "FACP"));
-		check_madt(table_at(f, get_le64(xsdt + 44), "APIC"), cpus[i]);
-	}
-	assert_int_equal(acpi_write(&f->m, 0, &f->err), -EINVAL);
-}
-
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_bzimage),      T(test_tables),      T(test_high_memory), T(test_bzimage_refused),
-		T(test_not_a_kernel), T(test_files),       T(test_initrd_room), T(test_cmdline),
-		T(test_pvh),          T(test_pvh_refused), T(test_truncated),   T(test_acpi),
+		T(a_bzimage_is_placed_as_its_header_says),
+		T(the_64_bit_entry_finds_its_gdt_and_page_tables),
+		T(the_guest_is_told_of_memory_above_4_gib),
+		T(a_bzimage_that_cannot_be_booted_is_refused),
+		T(what_is_no_kernel_is_named_and_refused),
+		T(a_file_that_cannot_be_read_is_refused),
+		T(an_initrd_without_room_is_refused_with_how_much_is_needed),
+		T(a_command_line_beyond_the_kernels_length_is_refused),
+		T(an_elf_kernel_is_placed_by_its_program_headers),
+		T(an_elf_kernel_that_cannot_be_booted_is_refused),
+		T(a_kernel_that_is_cut_anywhere_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
