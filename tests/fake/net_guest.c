@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "tests/fake/net_phase.h"
 #include "vmm/x86/layout.h"
 
 #define RINGS      UINT64_C(0x100000) /* 64 KiB for each queue */
@@ -240,6 +241,7 @@ void net_guest_enable_queue(struct net_guest *g, unsigned int queue)
 
 static int settle(struct net *net, void *arg)
 {
+	fake_net_check_phase(net);
 	return 0;
 }
 

@@ -11,7 +11,9 @@
 #include <linux/pci_regs.h>
 #include <stdlib.h>
 
+#include "devices/net/migrate.h"
 #include "devices/vdpa/soft/soft.h"
+#include "tests/fake/net_phase.h"
 #include "tests/fuzz/loop.h"
 #include "tests/fuzz/port.h"
 
@@ -224,6 +226,7 @@ static void check(const struct rig *r)
 	const struct net *net = r->host->net;
 
 	assert(virtio_pci_status_legal(net->virtio.status));
+	fake_net_check_phase(net);
 	if (net->phase == NET_PHASE_OFF || net->phase == NET_PHASE_BROKEN)
 		return;
 	for (unsigned int i = 0; i < net->path.n_data; i++) {
