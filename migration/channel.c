@@ -17,6 +17,7 @@
 
 #include "vmm/shortage.h"
 
+/* The listener is on this host, and one that runs takes a connection at once. */
 #define CHANNEL_CONNECT_TIMEOUT_MS 10000
 /* Time between attempts to take a connection while the process is short of descriptors or memory. */
 #define CHANNEL_RETRY_MS 100
@@ -127,7 +128,7 @@ static int channel_socket(const struct channel_address *a)
 	return fd < 0 ? -errno : fd;
 }
 
-/* Neither can fail in a way that matters: the socket is only slower without. */
+/* A failure does not matter: the socket is only slower without these options. */
 static void channel_tune(int fd, int family)
 {
 	const int one = 1, size = CHANNEL_UNIX_BUFFER;
@@ -234,7 +235,7 @@ int channel_connect(struct channel *c, const char *address, int cancel_fd, struc
 	return channel_check_listener(c, a.sa.any.sa_family, address, err);
 }
 
-/* 0, or an error of socket_file_bind(). */
+/* Returns 0, or an error of socket_file_bind(). */
 static int channel_bind(struct channel_listener *l, const struct channel_address *a)
 {
 	const int one = 1;
@@ -291,7 +292,7 @@ static bool channel_is_stranger(struct channel_listener *l, int fd)
 	return true;
 }
 
-/* Takes one connection: its descriptor, -EAGAIN where there is none after all, or -errno. */
+/* Takes one connection. Returns its descriptor, -EAGAIN where there is none after all, or -errno. */
 static int channel_take_one(struct channel_listener *l)
 {
 	int ret = channel_wait(&l->socket, POLLIN, -1), fd;
@@ -355,7 +356,7 @@ void channel_close(struct channel *c)
 	c->fd = -1;
 }
 
-/* What the ends of a connection are called, whichever way the kernel noticed. */
+/* The end of a connection is -EPIPE, whichever way the kernel noticed. */
 static int channel_errno(void)
 {
 	return errno == ECONNRESET ? -EPIPE : -errno;
@@ -397,9 +398,9 @@ int channel_writev(struct channel *c, struct iovec *iov, int n, int timeout_ms, 
 			ret = channel_errno();
 			break;
 		}
-		/* For all of it: a peer that takes a byte now and then is none to wait for. */
+		/* The limit is for all of it: a peer that takes a byte now and then is none to wait for. */
 		ret = channel_wait(c, POLLIN | POLLOUT, ms_until(end_ns));
-		/* Who talks now is not reading any more: it has refused. */
+		/* A peer that talks now is not reading any more: it has refused. */
 		if (ret >= 0)
 			ret = ret & (POLLOUT | POLLERR | POLLHUP) ? 0 : -EPIPE;
 		if (ret < 0)

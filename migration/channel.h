@@ -13,9 +13,11 @@
 
 struct channel {
 	int fd;
-	int cancel_fd; /* -1, or what becomes readable or hung up when the operator gives up: every wait ends
-			  with -ECANCELED */
-	uint64_t deadline_ns; /* 0: none; a wait that lasts until then (now_ns()) ends with -ETIMEDOUT */
+	/* Becomes readable or hung up when the operator gives up, and ends every wait with
+	 * -ECANCELED; or -1. */
+	int cancel_fd;
+	/* A wait that lasts until then, see now_ns(), ends with -ETIMEDOUT; 0: none. */
+	uint64_t deadline_ns;
 };
 
 /*
@@ -47,24 +49,26 @@ void channel_unlisten(struct channel_listener *l);
 void channel_close(struct channel *c);
 
 /*
- * All bytes or an error: -EPIPE peer gone or talking instead of listening, -ETIMEDOUT not all of them out
+ * Sends all bytes, or fails: -EPIPE peer gone or talking instead of listening, -ETIMEDOUT not all of them out
  * within @timeout_ms (-1: no bound), -ECANCELED. May change @iov. *@done, if not NULL, says how many bytes
  * went out, also before an error.
  */
 int __must_check channel_writev(struct channel *c, struct iovec *iov, int n, int timeout_ms, uint64_t *done);
 
-/* Waits for bytes and takes what there is: their number, at least 1, or the errors of channel_writev(). */
+/* Waits for bytes and takes what there is. Returns their number, at least 1, or the errors of
+ * channel_writev(). */
 ssize_t __must_check channel_readv(struct channel *c, struct iovec *iov, int n, int timeout_ms);
 
-/* Without waiting: -ECANCELED, -EPIPE if the peer has said something or has gone, 0 otherwise. */
+/* Looks without waiting. Returns -ECANCELED, -EPIPE if the peer has said something or has
+ * gone, 0 otherwise. */
 int __must_check channel_check(struct channel *c);
 
-/* Waits until @fd is readable, because work that is done here meanwhile has ended: 0, or -EPIPE the peer has
- * gone, -ETIMEDOUT, -ECANCELED. */
+/* Waits until @fd is readable, because work that is done here meanwhile has ended. Returns 0, or -EPIPE when
+ * the peer has gone, -ETIMEDOUT, -ECANCELED. */
 int __must_check channel_await(struct channel *c, int fd, int timeout_ms);
 
 /*
- * No more is sent; what the peer still sends is dropped until it hangs up, for @timeout_ms at most. Without
+ * Ends sending; what the peer still sends is dropped until it hangs up, for @timeout_ms at most. Without
  * this TCP's reset could overtake the last bytes sent. channel_close() is still to be called.
  */
 void channel_linger(struct channel *c, int timeout_ms);

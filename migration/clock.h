@@ -19,11 +19,11 @@ struct clock_skew {
 /* Returns this host's time of day, nanoseconds since 1970. */
 uint64_t clock_now(void);
 
-/* The least difference there can be to a peer whose clock was @theirs at some moment between @from and @to of
- * ours: the message was on its way for a part of that. */
+/* Returns the least difference there can be to a peer whose clock was @theirs at some moment between @from
+ * and @to of ours: the message was on its way for a part of that. */
 struct clock_skew clock_compare(uint64_t theirs, uint64_t from, uint64_t to);
 
-/* "3.250 s ahead of", "0.002 s behind" */
+/* Writes a difference as text, such as "3.250 s ahead of" or "0.002 s behind". */
 #define CLOCK_TEXT_MAX 48
 const char *clock_text(char text[CLOCK_TEXT_MAX], struct clock_skew skew);
 

@@ -6,7 +6,8 @@
 
 #include "migration/clock.h"
 
-/* One device of the source against ours of the same name. 1: it has reasons against it. */
+/* Compares one device of the source with ours of the same name. Returns 1 where there are
+ * reasons against it. */
 static int compare_device(struct vm *vm, struct state_node *node, uint64_t *seen)
 {
 	struct state_node config;
@@ -23,7 +24,8 @@ static int compare_device(struct vm *vm, struct state_node *node, uint64_t *seen
 	if (*seen >> index & 1)
 		return error_add(node->err, -EINVAL, "%s: twice in the source's description", name);
 	*seen |= (uint64_t)1 << index;
-	/* Also of a device that has nothing to compare: what it does not know may be needed. */
+	/* A device that has nothing to compare must have been told nothing: what it does not know may be
+	 * needed. */
 	if ((dev->ops->accept && dev->ops->accept(dev, &config) < 0) || state_finish(&config) < 0)
 		return 1;
 	return 0;
@@ -98,7 +100,7 @@ int compare_hello(struct destination *d, struct vm *vm, struct error *err)
 		ret = state_child(&node, &root, "devices");
 	if (ret < 0)
 		return ret;
-	/* Before the CPUs, of which there can be more to say than a refusal holds. */
+	/* Devices come before the CPUs, of which there can be more to say than a refusal holds. */
 	refused |= compare_devices(vm, &node) < 0;
 	ret = state_child(&node, &root, "vm");
 	if (ret == 0)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The destination of a migration until READY: it listens, takes a HELLO, and says whether the guest may come.
- */
+/* The destination of a migration until READY: it listens, takes a HELLO, and says whether the
+ * guest may come. */
 #include "migration/destination.h"
 
 #include <errno.h>
@@ -11,15 +11,15 @@
 #include "migration/clock.h"
 #include "vmm/config.h"
 
-/* For the source's next word: the longest it is silent is while it waits for a slow client of its own. */
+/* Limit for the source's next word: it is silent for longest while it waits for a slow client of its own. */
 #define DESTINATION_TIMEOUT_MS 60000
-/* For the source to take in a refusal and hang up. */
+/* Time for the source to take in a refusal and hang up. */
 #define DESTINATION_LINGER_MS 2000
 /* Time for all of a HELLO, which a source says first: a client that is slower keeps others waiting. */
 #define DESTINATION_HELLO_MS 10000
 
 /*
- * Of small pages, and apart from all other memory, whose mappings the kernel would merge with this one: a
+ * Maps small pages, apart from all other memory, whose mappings the kernel would merge with this one: a
  * page fault in 2 MiB that lie in one mapping clears all of them, beside a guest that stands still.
  */
 static int destination_map_tree(struct destination *d, struct error *err)
@@ -28,7 +28,7 @@ static int destination_map_tree(struct destination *d, struct error *err)
 
 	if (tree == MAP_FAILED)
 		return error_add(err, -errno, "cannot get memory for the guest's state: %s", strerror(errno));
-	/* Fails where the kernel has no huge pages. */
+	/* The call fails where the kernel has no huge pages, and nobody minds. */
 	madvise(tree, STATE_MAX, MADV_NOHUGEPAGE);
 	d->tree = tree;
 	return 0;
@@ -51,7 +51,7 @@ struct device *destination_find_device(struct vm *vm, const char *name, unsigned
 	return NULL;
 }
 
-/* Memory size and vCPU count, in the bounds of what can be built; vm_accept() reads the rest. */
+/* Reads memory size and vCPU count, in the bounds of what can be built; vm_accept() reads the rest. */
 static int destination_read_size(struct destination *d, struct error *err)
 {
 	struct state_node root, vm;
@@ -97,7 +97,7 @@ static int destination_meet(struct destination *d, struct error *err)
 {
 	int ret;
 
-	/* For the HELLO as a whole, however it comes. */
+	/* The deadline is for the HELLO as a whole, however it comes. */
 	d->channel.deadline_ns = end_of(DESTINATION_HELLO_MS);
 	ret = stream_init(&d->stream, &d->channel, DESTINATION_TIMEOUT_MS, err);
 	if (ret == 0)
@@ -131,7 +131,7 @@ int destination_accept(struct destination *d, const struct destination_config *c
 		ret = channel_take(&listener, &d->channel, err);
 		if (ret < 0)
 			break;
-		/* One that had to wait may have come, and said its HELLO, as soon as the last was heard. */
+		/* A client that had to wait may have said its HELLO as soon as the last one was heard. */
 		d->accepted = waited ? last : clock_now();
 		last = clock_now();
 		ret = destination_meet(d, &reason);

@@ -6,14 +6,16 @@
 #include "migration/stream.h"
 #include "vmm/vm.h"
 
-/* What a guest's description may hold: bits of an uint64_t say which devices were seen. */
+/* Bounds of a guest's description: a uint64_t has a bit for each device that was seen, and a name is a node's
+ * in a state tree. */
 #define DESTINATION_MAX_DEVICES 64u
 #define DESTINATION_NAME_MAX    63u
 
 struct destination_config {
-	const char *from;       /* channel address */
-	int cancel_fd;          /* see channel.h */
-	uint64_t clock_skew_ns; /* the source's clock may differ by this much; UINT64_MAX: by anything */
+	const char *from; /* channel address */
+	int cancel_fd;    /* see channel.h */
+	/* How far the source's clock may be from this host's; UINT64_MAX: by anything. */
+	uint64_t clock_skew_ns;
 };
 
 struct destination {
@@ -24,9 +26,10 @@ struct destination {
 	uint64_t mem;
 	unsigned int cpus;
 	uint64_t clock_skew_ns;
-	uint64_t accepted, arrived; /* this host's clock (clock.h): the HELLO was said after the one, came
-				       with the other */
-	void *tree; /* STATE_MAX bytes, for the payload in hand; from destination_ready() on */
+	/* Of this host's clock (clock.h): the HELLO was said after the one, and came with the other. */
+	uint64_t accepted, arrived;
+	/* STATE_MAX bytes for the payload in hand, from destination_ready() to destination_drop_tree(). */
+	void *tree;
 };
 
 /*
@@ -43,7 +46,7 @@ struct destination {
 int __must_check destination_accept(struct destination *d, const struct destination_config *config,
 				    struct error *err);
 
-/* Says READY. The VM has its memory, and need not have more. */
+/* Says READY, with memory in hand for the state that comes. The VM has its memory, and need not have more. */
 int __must_check destination_ready(struct destination *d, struct error *err);
 
 /* Tells the source why this host cannot take the guest. */

@@ -27,7 +27,7 @@ static void dirty_fill(struct dirty *d, uint64_t first, uint64_t end, bool set)
 	}
 }
 
-/* The first page at or after @page, below @end, whose bit is @set; @end if there is none. */
+/* Finds the first page at or after @page, below @end, whose bit is @set; @end if there is none. */
 static uint64_t dirty_find(const struct dirty *d, uint64_t page, uint64_t end, bool set)
 {
 	while (page < end) {
@@ -40,7 +40,7 @@ static uint64_t dirty_find(const struct dirty *d, uint64_t page, uint64_t end, b
 	return end;
 }
 
-/* Marks what is there. */
+/* Marks the pages that exist: the rest are holes, which are zero at the destination as well. */
 static int dirty_mark_existing(struct dirty *d)
 {
 	uint64_t start, end = 0;
@@ -69,7 +69,7 @@ int dirty_start(struct dirty *d, struct vm *vm, struct error *err)
 		error_add(err, ret, "cannot start the dirty log: %s", strerror(-ret));
 		goto stop_kvm_log;
 	}
-	/* After both logs: a page that comes into being from here on is in one of them. */
+	/* The logs are on first, so that a page that comes into being from here on is in one of them. */
 	ret = dirty_mark_existing(d);
 	if (ret < 0) {
 		error_add(err, ret, "cannot find the holes of guest memory: %s", strerror(-ret));

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Which pages are still to be sent: KVM's log and Ferry's own merged, walked as runs. */
+/* The pages that are still to be sent: KVM's log and Ferry's own merged, walked as runs. On the migration's
+ * thread. */
 #ifndef FERRY_MIGRATION_DIRTY_H
 #define FERRY_MIGRATION_DIRTY_H
 
@@ -18,20 +19,17 @@ int __must_check dirty_start(struct dirty *d, struct vm *vm, struct error *err);
 void dirty_stop(struct dirty *d);
 void dirty_forget(struct dirty *d);
 
-/* Adds what was written since the last call. */
+/* Adds the pages that were written since the last call. */
 int __must_check dirty_sync(struct dirty *d, struct error *err);
 
-/* Bytes marked. */
+/* Returns how many bytes are marked. */
 uint64_t dirty_bytes(const struct dirty *d);
 
-/*
- * Takes the next run of marked pages at or after page *@page: up to @max_pages, within one region, unmarked
- * by this call. Returns true with *@page and
- * *@n_pages set, false if there is none.
- */
+/* Takes the next run of marked pages at or after page *@page, up to @max_pages and within one region, and
+ * unmarks it. Returns true with *@page and *@n_pages set, false if there is none. */
 bool dirty_next_run(struct dirty *d, uint64_t *page, uint64_t *n_pages, uint64_t max_pages);
 
-/* The region that page @page of the memfd is in. */
+/* Returns the region that page @page of the memfd is in. */
 const struct memory_region *dirty_region(const struct dirty *d, uint64_t page);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What a destination does with each frame that follows READY. */
+/* The frames that follow READY, and what a destination does with each. */
 #include "migration/incoming.h"
 
 #include <assert.h>
@@ -17,7 +17,7 @@
 #define INCOMING_MAX_ROUNDS 1024u
 #define INCOMING_MAX_WARM   4096u
 
-/* What may come next depends on what has come. */
+/* The phases are bits, because a frame may come in several; what may come next depends on what has come. */
 enum incoming_phase {
 	INCOMING_PASS = 1,     /* memory comes */
 	INCOMING_BETWEEN = 2,  /* a round has ended */
@@ -34,7 +34,8 @@ struct incoming {
 	uint64_t pass_ns;   /* when the pass's first frame came */
 	uint64_t pass_left; /* bytes that it may still bring */
 	unsigned int n_frames[STREAM_N_TYPES];
-	uint64_t warmed; /* bit n: the n-th device has got its warm state */
+	/* Bit n: the n-th device has got its warm state. */
+	uint64_t warmed;
 	struct stream_timings timings;
 };
 
@@ -49,7 +50,7 @@ static int incoming_end_work(struct incoming *in, struct error *err)
 	return ret < 0 ? ret : 0;
 }
 
-/* A source is to learn of a failure before it has sent everything. */
+/* Lets a source learn of a failure before it has sent everything. */
 static int incoming_look_at_work(struct incoming *in, struct error *err)
 {
 	struct pollfd fd = { .events = POLLIN };
@@ -79,7 +80,7 @@ static int incoming_ram(struct incoming *in, const struct stream_frame *frame, s
 		in->pass_ns = now_ns();
 	in->phase = INCOMING_PASS;
 	ret = ram_receive(&in->d->stream, frame, &in->vm->memory, &in->pass_left, err);
-	/* What comes again is there already, and the last pass is downtime. */
+	/* Pages that come again are there already, and the last pass is downtime. */
 	if (ret == 0 && in->round == 0 && frame->type == STREAM_RAM)
 		vm_prefault(in->vm, frame->arg, frame->len);
 	return ret;
@@ -146,7 +147,7 @@ static int incoming_warm(struct incoming *in, const struct stream_frame *frame, 
 	return stream_send(&in->d->stream, STREAM_WARM_OK, 0, NULL, 0, err);
 }
 
-/* Each device's node, and nothing else, before any of them is loaded. */
+/* Finds each device's node, and nothing else, before any of them is loaded. */
 static int incoming_find_states(struct incoming *in, struct state_node *devices,
 				struct state_node nodes[DESTINATION_MAX_DEVICES])
 {
@@ -211,7 +212,7 @@ static int incoming_state(struct incoming *in, const struct stream_frame *frame,
 	in->phase = INCOMING_PREPARED;
 	put_le64(&in->timings.load_ns, now_ns() - start_ns);
 	ret = stream_send(&in->d->stream, STREAM_PREPARED, 0, &in->timings, sizeof(in->timings), err);
-	/* While the source decides: once the guest runs, to unmap this would interrupt its vCPUs. */
+	/* Now, while the source decides: once the guest runs, to unmap this would interrupt its vCPUs. */
 	destination_drop_tree(in->d);
 	return ret;
 }
@@ -251,7 +252,8 @@ static const struct incoming_handler {
 
 static int incoming_step(struct incoming *in, struct error *err)
 {
-	/* Without end once we are PREPARED: gone is the source that hangs up, and a COMMIT must find us. */
+	/* Once we are PREPARED a COMMIT must find us, so the wait has no limit: a source that
+	 * goes hangs up. */
 	int timeout_ms = in->phase == INCOMING_PREPARED ? -1 : in->d->stream.timeout_ms;
 	const struct incoming_handler *h;
 	struct stream_frame frame;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The guest's coming: what a source says after READY, up to its COMMIT. The guest runs here after that only.
- */
+/* The guest's coming: what a source says after READY, up to its COMMIT. The guest runs here
+ * after that only. */
 #ifndef FERRY_MIGRATION_INCOMING_H
 #define FERRY_MIGRATION_INCOMING_H
 

@@ -6,28 +6,56 @@
 #include <poll.h>
 
 #include "migration/source.h"
+#include "vmm/config_text.h"
 #include "vmm/control/commands.h"
 
 /* A guest that has moved may have done so within this host: taking its old home down, which unpins and unmaps
  * all of its memory, must not compete with its first moments. */
 #define METHODS_SETTLE_MS 500
 
+/* The error of a call whose parameters cannot be. */
+#define METHODS_INVALID "org.varlink.service.InvalidParameter"
+
 static void methods_migrate_progress(void *opaque, const struct report *report)
 {
 	char json[REPORT_JSON_MAX];
 
 	report_json(report, json);
-	control_reply(opaque, json, true);
+	control_progress(opaque, json);
 }
 
-static const struct {
-	const char *name;
-	enum source_stalled stalled;
-} methods_stalled[] = {
-	{ "throttle", SOURCE_THROTTLE },
-	{ "stop", SOURCE_STOP },
-	{ "cancel", SOURCE_CANCEL },
-};
+/* Reads the call's parameters into @config, with the address in @to; false if it has been answered, with what
+ * is wrong. */
+static bool methods_read(struct control_call *call, struct source_config *config,
+			 char to[CONTROL_MESSAGE_MAX])
+{
+	static const char *const policies[] = {
+		[SOURCE_THROTTLE] = "throttle", [SOURCE_STOP] = "stop", [SOURCE_CANCEL] = "cancel"
+	};
+	uint64_t downtime_ms = CLIENT_DOWNTIME_MS;
+	char stalled[16] = "throttle";
+	int policy;
+
+	if (!control_get_string(call, "to", to, CONTROL_MESSAGE_MAX)) {
+		control_fail(call, METHODS_INVALID, "\"to\" is missing: the address to migrate to");
+		return false;
+	}
+	config->to = to;
+	if (control_get_number(call, "downtimeMs", &downtime_ms) &&
+	    (downtime_ms < 1 || downtime_ms > CLIENT_DOWNTIME_MAX_MS)) {
+		control_fail(call, METHODS_INVALID, "\"downtimeMs\" is out of range");
+		return false;
+	}
+	config->downtime_limit_ns = downtime_ms * 1000000;
+	control_get_string(call, "stalled", stalled, sizeof(stalled));
+	policy = config_parse_word(stalled, policies, ARRAY_SIZE(policies));
+	if (policy < 0) {
+		control_fail(call, METHODS_INVALID, "\"stalled\" is throttle, stop or cancel");
+		return false;
+	}
+	config->stalled = (enum source_stalled)policy;
+	return true;
+}
 
 static void methods_migrate(struct control_call *call, void *opaque)
 {
@@ -37,9 +65,7 @@ static void methods_migrate(struct control_call *call, void *opaque)
 	struct source_config config = { .cancel_fd = control_call_fd(call),
 					.progress = methods_migrate_progress,
 					.opaque = call };
-	char to[CONTROL_MESSAGE_MAX], stalled[16] = "throttle", json[REPORT_JSON_MAX];
-	uint64_t downtime_ms = CLIENT_DOWNTIME_MS;
-	unsigned int i;
+	char to[CONTROL_MESSAGE_MAX], json[REPORT_JSON_MAX];
 
 	if (m->outcome_unknown) {
 		control_fail(
@@ -48,33 +74,13 @@ static void methods_migrate(struct control_call *call, void *opaque)
 			"not run at the destination, \"ferry resume\" first");
 		return;
 	}
-	if (!control_get_string(call, "to", to, sizeof(to))) {
-		control_fail(call, "org.varlink.service.InvalidParameter",
-			     "\"to\" is missing: the address to migrate to");
+	if (!methods_read(call, &config, to))
 		return;
-	}
-	config.to = to;
-	if (control_get_number(call, "downtimeMs", &downtime_ms) &&
-	    (downtime_ms < 1 || downtime_ms > CLIENT_DOWNTIME_MAX_MS)) {
-		control_fail(call, "org.varlink.service.InvalidParameter", "\"downtimeMs\" is out of range");
-		return;
-	}
-	config.downtime_limit_ns = downtime_ms * 1000000;
-	control_get_string(call, "stalled", stalled, sizeof(stalled));
-	for (i = 0; i < ARRAY_SIZE(methods_stalled) && strcmp(methods_stalled[i].name, stalled) != 0; i++)
-		;
-	if (i == ARRAY_SIZE(methods_stalled)) {
-		control_fail(call, "org.varlink.service.InvalidParameter",
-			     "\"stalled\" is throttle, stop or cancel");
-		return;
-	}
-	config.stalled = methods_stalled[i].stalled;
-
 	switch (source_migrate(m->vm, &config, &report, &err)) {
 	case SOURCE_MOVED:
 		log_info("the guest has moved to %s", to);
 		report_json(&report, json);
-		control_reply(call, json, false);
+		control_reply(call, json);
 		poll(&(struct pollfd){ .fd = m->vm->stop_fd, .events = POLLIN }, 1, METHODS_SETTLE_MS);
 		gate_end(&m->vm->gate, VM_EXIT_POWER_OFF);
 		break;
@@ -92,7 +98,7 @@ static void methods_migrate(struct control_call *call, void *opaque)
 	}
 }
 
-/* The operator's word that the guest does not run at the destination. */
+/* The call is the operator's word that the guest does not run at the destination. */
 static void methods_resume(struct control_call *call, void *opaque)
 {
 	struct methods *m = opaque;
@@ -110,7 +116,7 @@ static void methods_resume(struct control_call *call, void *opaque)
 		return;
 	}
 	log_info("the guest goes on here, on the operator's word");
-	control_reply(call, "{}", false);
+	control_reply(call, "{}");
 }
 
 const struct control_method methods_all[METHODS_N] = {

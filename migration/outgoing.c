@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the stages of a migration's source have in common. */
+/* The part that the stages of a migration's source have in common. */
 #include "migration/outgoing.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
-/* Between looks at whether anybody still wants the migration. */
+/* Time between looks at whether anybody still wants the migration: short against the patience of a person. */
 #define OUTGOING_SETTLE_STEP_NS UINT64_C(100000000)
 
 void outgoing_progress(struct outgoing *o)
@@ -51,7 +51,7 @@ static int outgoing_settle_device(struct outgoing *o, struct device *dev, uint64
 
 		if (ret != -EAGAIN)
 			return ret;
-		/* Twice a second. */
+		/* Every fifth step is twice a second. */
 		if (n % 5 == 0)
 			outgoing_progress(o);
 		ret = outgoing_check(o, err);

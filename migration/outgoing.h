@@ -10,8 +10,8 @@
 #include "migration/stream.h"
 #include "vmm/vm.h"
 
-/* For an answer while the guest runs: it loses nothing by waiting, and a peer that has gone is noticed at
- * once. */
+/* Limit for an answer while the guest runs: it loses nothing by waiting, and a peer that has gone is noticed
+ * at once. */
 #define OUTGOING_RUNNING_TIMEOUT_MS 60000
 
 struct outgoing {
@@ -21,16 +21,16 @@ struct outgoing {
 	struct channel channel;
 	struct stream stream;
 	uint64_t start_ns;
-	bool vm_paused; /* the guest stands still */
+	bool vm_paused; /* set and cleared by source.c */
 };
 
 /* Tells the caller of source_migrate() how far it is, unless the guest stands still. */
 void outgoing_progress(struct outgoing *o);
 
-/* Whether there is still a guest. */
+/* Checks that there is still a guest: 0, or -ESHUTDOWN. */
 int __must_check outgoing_check_vm(struct outgoing *o, struct error *err);
 
-/* Whether it makes sense to go on: here, at the destination, and for the operator. */
+/* Checks that it makes sense to go on: here, at the destination, and for the operator. */
 int __must_check outgoing_check(struct outgoing *o, struct error *err);
 
 /* Closes @w's tree and sends it as one frame. */

@@ -9,9 +9,10 @@
 #define RAM_BATCH_FRAMES 128u
 #define RAM_BATCH_BYTES  (1u << 20)
 
+/* Progress is for people. */
 #define RAM_TICK_NS 500000000u
 
-/* What a frame has beside guest memory. */
+/* The part of a frame that is not guest memory. */
 struct ram_wire {
 	struct stream_header header;
 	uint64_t zero_len; /* le64, of a ZERO frame */

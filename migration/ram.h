@@ -10,11 +10,12 @@
 struct ram_pass {
 	struct stream *stream;
 	struct dirty *dirty;
-	struct report *report; /* sent_bytes, zero_bytes and remaining_bytes are kept up to date */
-	/* About twice a second. Not 0: the pass ends with it. */
+	/* A pass keeps sent_bytes, zero_bytes and remaining_bytes up to date. */
+	struct report *report;
+	/* Called about twice a second; a result that is not 0 ends the pass. */
 	int (*tick)(void *opaque, struct error *err);
 	void *opaque;
-	/* Of this pass: bytes that went over the wire, and the time that this took. */
+	/* Bytes of this pass that went over the wire, and the time that this took. */
 	uint64_t wire_bytes;
 	uint64_t wire_ns;
 };

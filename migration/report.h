@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What a migration did so far, for a person and for a manager: rounds, bytes, and the downtime in parts. */
+/* The report of a migration, for a person and for a manager: rounds, bytes, and the downtime in parts. */
 #ifndef FERRY_MIGRATION_REPORT_H
 #define FERRY_MIGRATION_REPORT_H
 
@@ -27,18 +27,18 @@ struct report {
 	uint64_t bytes_per_second;
 	unsigned int throttle; /* percent */
 	unsigned int n_warm;   /* times that device state went ahead */
-	uint64_t still_ns; /* that the network stood still while a NIC went over to shadow rings, the longest
-			    */
+	/* Time for which the network stood still while a NIC went over to shadow rings: the longest. */
+	uint64_t still_ns;
 	uint64_t elapsed_ns;
 	uint64_t downtime_ns; /* 0 until known */
 	uint64_t parts_ns[REPORT_N_PARTS];
 };
 
-/* As in the JSON object, there followed by "Ns". */
+/* Names of the parts, which are followed by "Ns" in the JSON object. */
 extern const char *const report_part_names[REPORT_N_PARTS];
 
-/* The report as a JSON object, for the control socket. Returns its length, without the NUL; @buf is always
- * large enough. */
+/* Writes the report as a JSON object, for the control socket. Returns its length, without the NUL; @buf is
+ * always large enough. */
 #define REPORT_JSON_MAX 1024u
 unsigned int report_json(const struct report *r, char buf[REPORT_JSON_MAX]);
 

@@ -29,7 +29,7 @@
 
 static const unsigned int rounds_throttle_steps[] = { 20, 40, 60, 80, 90, 95, 99 };
 
-/* Of the pass so far, bytes a second. */
+/* Returns the pass's bandwidth so far, bytes a second. */
 static uint64_t rounds_pass_bandwidth(const struct rounds *r)
 {
 	return r->pass.wire_ns ? (uint64_t)((double)r->pass.wire_bytes / (double)r->pass.wire_ns * 1e9) : 0;
@@ -90,7 +90,7 @@ static int rounds_live(struct rounds *r, struct error *err)
 					rounds_sync_timeout_ms(r), err);
 	if (ret < 0)
 		return ret;
-	/* Time for what has nothing to do with the link. */
+	/* The destination's work beside the memory has nothing to do with the link. */
 	ns = now_ns() - start_ns;
 	r->pass.wire_ns += ns - min_u64(ns, waited_ns);
 	if (r->pass.wire_bytes >= ROUNDS_BANDWIDTH_SAMPLE || r->bandwidth == 0) {
@@ -109,7 +109,7 @@ int rounds_first_memory(struct rounds *r, struct error *err)
 	return ret < 0 ? ret : rounds_live(r, err);
 }
 
-/* 1 if @dev's state has gone ahead and was taken, 0 if there was nothing new. */
+/* Sends @dev's state ahead. Returns 1 if it was taken, 0 if there was nothing new, or -errno. */
 static int rounds_warm_device(struct rounds *r, struct device *dev, bool first, struct error *err)
 {
 	struct state_writer w;
@@ -139,7 +139,7 @@ static int rounds_warm_device(struct rounds *r, struct device *dev, bool first, 
 	return 1;
 }
 
-/* 1 if anything went ahead, 0 if nothing was new. */
+/* Sends ahead what is new of all devices' state. Returns 1 if anything was, 0 if not, or -errno. */
 static int rounds_warm(struct rounds *r, bool first, struct error *err)
 {
 	int sent = 0;
@@ -221,8 +221,8 @@ static bool rounds_at_low(struct rounds *r, uint64_t remaining)
 	return remaining <= least + least / 8 || r->n_fitting >= ROUNDS_LOW_MAX;
 }
 
-/* The one place that decides when the guest stops: 1 now, 0 after another round at the earliest, or -errno.
- */
+/* Decides when the guest stops, here alone. Returns 1 for now, 0 for after another round at the earliest, or
+ * -errno. */
 static int rounds_decide(struct rounds *r, bool warm_pending, struct error *err)
 {
 	uint64_t remaining = r->out->report->remaining_bytes;
@@ -248,7 +248,7 @@ static int rounds_decide(struct rounds *r, bool warm_pending, struct error *err)
 static int rounds_ask(struct rounds *r, struct error *err)
 {
 	uint64_t start_ns = now_ns();
-	/* Longer than a device waits, because a device's own error says more. */
+	/* The limit is longer than a device waits, because a device's own error says more. */
 	int ret = outgoing_settle(r->out, end_of(2 * OUTGOING_RUNNING_TIMEOUT_MS), err);
 
 	if (ret < 0)

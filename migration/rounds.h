@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What goes ahead while the guest runs: its memory and its devices' state, round after round, and the one
- * place that decides when the guest stops. All of it is on the thread of the migration. 0, or -errno with the
- * reason in @err.
+ * The rounds of a migration while the guest runs: they send its memory and its devices' state ahead, and here
+ * alone is decided when the guest stops. All of it is on the thread of the migration. Functions return 0, or
+ * -errno with the reason in @err.
  */
 #ifndef FERRY_MIGRATION_ROUNDS_H
 #define FERRY_MIGRATION_ROUNDS_H
@@ -16,13 +16,17 @@ struct rounds {
 	struct outgoing *out;
 	struct dirty dirty;
 	struct ram_pass pass; /* the latest */
-	uint64_t bandwidth;   /* bytes a second, smoothed over passes; 0: not known yet */
+	/* Bytes a second, smoothed over passes; 0: not known yet. */
+	uint64_t bandwidth;
+	/* The least that was left after a round, and the rounds since then. */
 	uint64_t least_remaining;
 	unsigned int n_stalled;
-	uint64_t least_fitting; /* the least remaining, of the rounds within the limit */
-	unsigned int n_fitting; /* rounds within the limit that did not halve it */
-	unsigned int n_warm_rounds;
-	unsigned int n_slow_rounds; /* after which a device did not answer at once */
+	/* The least that was left, of the rounds within the downtime limit, and those that did
+	 * not halve it. */
+	uint64_t least_fitting;
+	unsigned int n_fitting;
+	/* Rounds that a device put off the stop: with new state, or by not answering at once. */
+	unsigned int n_warm_rounds, n_slow_rounds;
 	unsigned int throttle_step;
 };
 

@@ -8,15 +8,16 @@
 #include "migration/clock.h"
 #include "migration/rounds.h"
 
-/* For an answer while the guest stands still: longer than a loaded host takes, shorter than what its TCP
- * connections survive. */
+/* Limit for an answer while the guest stands still: longer than a loaded host takes, shorter than what its
+ * TCP connections survive. */
 #define SOURCE_STOPPED_TIMEOUT_MS 10000
 
 /* Time for a disk's storage to answer while the guest stands still. The storage has answered a moment ago,
  * and the guest's connections are to survive. */
 #define SOURCE_SETTLE_NS UINT64_C(3000000000)
 
-/* For a destination to let go of what the guest needs back, while it stands still. */
+/* Time for a destination to let go of what the guest needs back, while it stands still, and between looks at
+ * whether it has. */
 #define SOURCE_RECLAIM_NS      UINT64_C(3000000000)
 #define SOURCE_RECLAIM_STEP_NS 5000000
 
@@ -27,7 +28,8 @@ struct source {
 	bool devices_tracked; /* or some of them */
 	bool committed;
 	uint64_t paused_ns;
-	uint64_t mark_ns; /* end of the part of the downtime noted last */
+	/* End of the part of the downtime noted last. */
+	uint64_t mark_ns;
 };
 
 static int source_connect(struct source *s, struct error *err)
@@ -87,8 +89,8 @@ static int source_hello(struct source *s, struct error *err)
 	return ret;
 }
 
-/* Once it is sure that there is a destination, and before the log begins: nothing may be written behind it.
- */
+/* Comes once it is sure that there is a destination, and before the log begins, behind which nothing may be
+ * written. */
 static int source_track(struct source *s, struct error *err)
 {
 	s->devices_tracked = true;
@@ -104,7 +106,7 @@ static int source_track(struct source *s, struct error *err)
 	return 0;
 }
 
-/* The time since the last mark was spent on @part. */
+/* Charges @part with the time since the last mark. */
 static void source_mark(struct source *s, enum report_part part)
 {
 	uint64_t now = now_ns();
@@ -193,7 +195,7 @@ static int source_state(struct source *s, struct error *err)
 				    SOURCE_STOPPED_TIMEOUT_MS, err);
 	if (ret < 0)
 		return ret;
-	/* What it was not loading in this time, it was still reading memory. */
+	/* The destination was still reading memory for as long as it was not loading. */
 	source_mark(s, REPORT_LAST_RAM);
 	source_move_part(s, REPORT_LAST_RAM, REPORT_LOAD, get_le64(&timings.load_ns));
 	return 0;
@@ -211,7 +213,7 @@ static int source_commit(struct source *s, struct error *err)
 	s->out.channel.cancel_fd = -1;
 	s->out.channel.deadline_ns = end_of(SOURCE_STOPPED_TIMEOUT_MS);
 	ret = stream_send(&s->out.stream, STREAM_COMMIT, 0, NULL, 0, err);
-	/* What has not left at all cannot arrive. */
+	/* A COMMIT of which no byte has left cannot arrive. */
 	if (ret < 0 && s->out.stream.bytes_sent == sent)
 		return ret;
 	s->committed = true;
@@ -261,7 +263,7 @@ static int source_run(struct source *s, struct error *err)
 		outgoing_progress(&s->out);
 		ret = source_stages[i].fn(s, &reason);
 	}
-	/* The end of the guest ends its Ferry, which calls off what waits for an answer. */
+	/* The end of the guest ends its Ferry, which calls off each wait for an answer. */
 	if (ret == -ECANCELED && gate_ended(&s->out.vm->gate)) {
 		reason = (struct error){ 0 };
 		ret = outgoing_check_vm(&s->out, &reason);
@@ -271,7 +273,8 @@ static int source_run(struct source *s, struct error *err)
 	return ret;
 }
 
-/* All devices, or the guest stays where it is. A destination that has heard of the end lets go at once. */
+/* Has back what the devices need, all of it, or the guest stays paused. A destination that has heard of the
+ * end lets go at once. */
 static int source_reclaim(struct source *s, struct error *err)
 {
 	const struct timespec pause = { .tv_nsec = SOURCE_RECLAIM_STEP_NS };
@@ -284,7 +287,7 @@ static int source_reclaim(struct source *s, struct error *err)
 		while (dev->ops->reclaim && (ret = dev->ops->reclaim(dev, &reason)) == -EAGAIN &&
 		       now_ns() < deadline_ns) {
 			reason = (struct error){ 0 };
-			/* Nothing tells of another process's lock without waiting for it without end. */
+			/* The kernel tells of another process's lock only who waits for it without end. */
 			nanosleep(&pause, NULL);
 		}
 		if (ret < 0)
@@ -311,7 +314,7 @@ static int source_go_on(struct source *s, struct error *err)
 	return 0;
 }
 
-/* The log is off, and the guest goes on here. */
+/* Lets devices write behind the log again: it is off, and the guest goes on here. */
 static void source_untrack(struct source *s)
 {
 	for (struct device *dev = s->out.vm->devices; s->devices_tracked && dev; dev = dev->next) {
@@ -340,7 +343,8 @@ enum source_result source_migrate(struct vm *vm, const struct source_config *con
 	}
 	ret = source_run(&s, err);
 	result = ret == 0 ? SOURCE_MOVED : s.committed ? SOURCE_UNKNOWN : SOURCE_FAILED;
-	/* First of all: the destination may wait for it to let go of what the guest needs here. */
+	/* First of all, because the destination may wait for the end before it lets go of what the guest
+	 * needs here. */
 	stream_exit(&s.out.stream);
 	channel_close(&s.out.channel);
 	if (result == SOURCE_FAILED && source_go_on(&s, err) < 0) {
@@ -363,7 +367,7 @@ enum source_result source_migrate(struct vm *vm, const struct source_config *con
 			  "the guest may run at the destination: COMMIT was sent, and no answer came; it "
 			  "stays paused here");
 	report->elapsed_ns = now_ns() - s.out.start_ns;
-	/* After an unknown end, source_resume() gives it back. */
+	/* After an unknown end source_resume() lets the next migration begin. */
 	if (result == SOURCE_FAILED)
 		atomic_store(&vm->migrating, false);
 	return result;

@@ -7,14 +7,17 @@
 #include "vmm/vm.h"
 
 enum source_result {
-	SOURCE_MOVED,   /* the guest runs at the destination; this VM is to end */
-	SOURCE_FAILED,  /* it runs here as before; reason in @err */
-	SOURCE_UNKNOWN, /* COMMIT was sent and nothing came back, or the destination still has what only one
-			   can have (a disk's lock): the guest is paused here and stays so; @err says that */
+	/* The guest runs at the destination; this VM is to end. */
+	SOURCE_MOVED,
+	/* The guest runs here as before; @err says why. */
+	SOURCE_FAILED,
+	/* COMMIT was sent and nothing came back, or the destination still has what only one can have (a
+	 * disk's lock). The guest is paused here and stays so, until source_resume(); @err says why. */
+	SOURCE_UNKNOWN,
 };
 
-/* Runs one migration on the caller's thread, to its end. Not two at once for one VM: the second is refused.
- */
+/* Runs one migration on the caller's thread, to its end. Not two at once for one VM: the
+ * second is refused. */
 enum source_result source_migrate(struct vm *vm, const struct source_config *config, struct report *report,
 				  struct error *err);
 

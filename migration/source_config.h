@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the operator wants of a migration away from here: where to, how long the guest may stand still, and
- * what to do with one that is too busy. */
+/* A migration away from here as the operator wants it: where the guest goes, how long it may stand still, and
+ * what becomes of one that is too busy. */
 #ifndef FERRY_MIGRATION_SOURCE_CONFIG_H
 #define FERRY_MIGRATION_SOURCE_CONFIG_H
 
@@ -8,7 +8,8 @@
 
 #include "migration/report.h"
 
-/* What to do with a guest that writes memory faster than it can be sent. */
+/* Policies for a guest that writes memory faster than it can be sent: its vCPUs are kept back; it is stopped,
+ * and stands still for longer than was asked for; or it stays. */
 enum source_stalled { SOURCE_THROTTLE, SOURCE_STOP, SOURCE_CANCEL };
 
 struct source_config {
@@ -17,7 +18,7 @@ struct source_config {
 	uint64_t downtime_limit_ns;
 	enum source_stalled stalled;
 	/* Called at each stage, each round, and about twice a second between; not while the guest stands
-	 * still. May be NULL. */
+	 * still, when it would cost downtime. On the migration's thread. May be NULL. */
 	void (*progress)(void *opaque, const struct report *report);
 	void *opaque;
 };

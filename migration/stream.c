@@ -8,11 +8,11 @@
 #include "vmm/state.h"
 #include "vmm/text.h"
 
-/* What is read ahead of the frame in hand: small frames then share a system call. Long payloads still go
- * straight to their place, apart from what of them was read ahead. */
+/* Bytes that are read ahead of the frame in hand, so that small frames share a system call. Long payloads
+ * still go straight to their place, apart from what of them was read ahead. */
 #define STREAM_BUFFER 65536u
 
-/* For the peer's last words, which are there already or are not coming. */
+/* Limit for the peer's last words, which are there already or are not coming. */
 #define STREAM_REFUSAL_TIMEOUT_MS 1000
 
 static const struct {
@@ -103,7 +103,7 @@ static int stream_take(struct stream *s, void *dst, uint32_t len, int timeout_ms
 	return 0;
 }
 
-/* The peer's reasons, made fit to be shown: it may have sent anything. */
+/* Takes the peer's reasons, made fit to be shown: it may have sent anything. */
 static int stream_take_refusal(struct stream *s, uint32_t len, struct error *err)
 {
 	char text[ERROR_TEXT_MAX + 1];
@@ -116,7 +116,7 @@ static int stream_take_refusal(struct stream *s, uint32_t len, struct error *err
 	return error_add(err, -ECONNREFUSED, "destination refused: %s", len > 0 ? text : "no reason given");
 }
 
-/* After sending has failed with @ret: if the peer has said why, that is the error. */
+/* Makes an error of a failure to send: where the peer has said why, of that. */
 static int stream_write_failed(struct stream *s, int ret, struct error *err)
 {
 	struct stream_frame frame;

@@ -28,26 +28,38 @@
 #define STREAM_VERSION 1u
 
 enum stream_type {
-	/* arg: STREAM_VERSION; payload: {clock, vm {memory, cpus, ...}, devices {count, device@0 {name,
-	   config {...}} ...}}. clock: this host's time of day, nanoseconds since 1970; may be left out */
+	/* arg: STREAM_VERSION. Payload: {clock, vm {memory, cpus, ...}, devices {count, device@0 {name,
+	 * config {...}} ...}}. "clock" is the source's time of day, nanoseconds since 1970; may
+	 * be left out. */
 	STREAM_HELLO = 1,
-	STREAM_READY,   /* arg: the same of the destination's, when the HELLO had come; 0: does not say */
-	STREAM_REFUSED, /* payload: reasons as text, up to ERROR_TEXT_MAX bytes */
-	STREAM_RAM,     /* arg: gpa; payload: bytes of guest memory, whole pages, up to STREAM_RAM_MAX */
-	STREAM_ZERO,    /* arg: gpa; payload: le64, bytes that are zero */
-	STREAM_ROUND,   /* arg: number of the round that ends here, from 0 */
-	STREAM_SYNC,    /* asks for an answer once all that went before is in its place */
-	STREAM_SYNC_OK, /* arg: for how long, of the answer's time, the destination was busy with something
-			   else, nanoseconds */
-	STREAM_WARM,    /* payload: tree of one device's warm state: {device = name, state {...}} */
+	/* arg: the destination's time of day when the HELLO had come; 0: it does not say. */
+	STREAM_READY,
+	/* Payload: reasons as text, up to ERROR_TEXT_MAX bytes. */
+	STREAM_REFUSED,
+	/* arg: gpa. Payload: bytes of guest memory, whole pages, up to STREAM_RAM_MAX. */
+	STREAM_RAM,
+	/* arg: gpa. Payload: le64, bytes that are zero. */
+	STREAM_ZERO,
+	/* arg: number of the round that ends here, from 0. */
+	STREAM_ROUND,
+	/* Asks for an answer once all that went before is in its place. */
+	STREAM_SYNC,
+	/* arg: for how long, of the answer's time, the destination was busy with
+	 * something else; nanoseconds. */
+	STREAM_SYNC_OK,
+	/* Payload: tree of one device's warm state: {device = name, state {...}}. */
+	STREAM_WARM,
 	STREAM_WARM_OK,
-	STREAM_STATE,    /* payload: tree of everything: {vm {...}, devices {name {...} ...}} */
+	/* Payload: tree of everything: {vm {...}, devices {name {...} ...}}. */
+	STREAM_STATE,
 	STREAM_PREPARED, /* payload: struct stream_timings */
 	STREAM_COMMIT,
 	STREAM_RUNNING, /* payload: struct stream_timings */
 	STREAM_N_TYPES,
 };
 
+/* Bytes of a frame's payload that is guest memory: much against a header, little against
+ * a socket's buffer. */
 #define STREAM_RAM_MAX (1u << 20)
 
 struct stream_header {
@@ -57,8 +69,8 @@ struct stream_header {
 };
 _Static_assert(sizeof(struct stream_header) == 16, "wire format");
 
-/* What the destination did while the guest stood still, nanoseconds, le64 each; parts not yet reached are 0.
- */
+/* Times of the destination while the guest stood still, nanoseconds, le64 each; parts not yet
+ * reached are 0. */
 struct stream_timings {
 	uint64_t ram_ns;    /* last RAM frames read into place */
 	uint64_t load_ns;   /* STATE checked and loaded */
@@ -68,10 +80,10 @@ _Static_assert(sizeof(struct stream_timings) == 24, "wire format");
 
 struct stream {
 	struct channel *channel;
-	int timeout_ms; /* for a frame, or several that are sent together, and for the payload of one that
-			   comes */
+	/* For a frame, or several that are sent together, and for the payload of one that comes. */
+	int timeout_ms;
 	uint64_t bytes_sent, bytes_received;
-	/* Read ahead, not yet asked for. */
+	/* Bytes that were read ahead, and not yet asked for. */
 	uint8_t *buffer;
 	uint32_t buffer_start, n_buffered;
 };
@@ -87,8 +99,8 @@ int __must_check stream_init(struct stream *s, struct channel *channel, int time
 void stream_exit(struct stream *s);
 
 /*
- * Sends a frame with its payload. 0 or -errno with the reason. If the peer has refused meanwhile, this and
- * the next two functions return -ECONNREFUSED with its reasons.
+ * Sends a frame with its payload. Returns 0, or -errno with the reason. If the peer has refused meanwhile,
+ * this and the next two functions return -ECONNREFUSED with its reasons.
  */
 int __must_check stream_send(struct stream *s, enum stream_type type, uint64_t arg, const void *payload,
 			     uint32_t len, struct error *err);
@@ -97,8 +109,8 @@ int __must_check stream_send(struct stream *s, enum stream_type type, uint64_t a
 int __must_check stream_writev(struct stream *s, struct iovec *iov, int n, struct error *err);
 void stream_header_put(struct stream_header *h, enum stream_type type, uint32_t len, uint64_t arg);
 
-/* Before sending more to a peer that has nothing to say now: whether it has said something or gone, or the
- * operator gave up. */
+/* Looks, before more is sent to a peer that has nothing to say now, whether it has said something or gone, or
+ * the operator gave up. */
 int __must_check stream_check(struct stream *s, struct error *err);
 
 /*

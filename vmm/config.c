@@ -14,7 +14,7 @@ enum { CONFIG_RUN = 1u << 0, CONFIG_RECEIVE = 1u << 1, CONFIG_BOTH = CONFIG_RUN 
 
 struct config_option {
 	const char *name;
-	const char *value; /* what stands for it in the help */
+	const char *value; /* its placeholder in the help */
 	const char *help;
 	unsigned int subcommands; /* that know it */
 	unsigned int needed;      /* that cannot do without */
@@ -154,7 +154,7 @@ static int config_net(struct vm_config *config, char *value, struct error *err)
 	return 0;
 }
 
-/* "PATH[,ro]"; ends the path where its comma was. */
+/* Reads "PATH[,ro]", and ends the path where its comma was. */
 static int config_disk(struct vm_config *config, char *value, struct error *err)
 {
 	char *comma = strchr(value, ',');
@@ -228,16 +228,16 @@ _Static_assert(CONFIG_N_OPTIONS <= 64, "one bit each");
 _Static_assert(CONFIG_MAX_CPUS == 64 && CONFIG_DEFAULT_MEM == MIB(512) && CONFIG_CLOCK_SKEW == 60,
 	       "as the help says");
 
-/* Where the explanations begin. */
+/* The column where the explanations begin. */
 #define CONFIG_HELP_COLUMN 25
 
-/* Of one subcommand: options that both know are never spoken of as the other's. */
+/* Names one subcommand: an option that both know is never spoken of as the other's. */
 static const char *config_subcommand_name(unsigned int subcommand)
 {
 	return subcommand == CONFIG_RUN ? "run" : "receive";
 }
 
-/* The option that @arg ("--name" or "--name=value") names. */
+/* Finds the option that @arg ("--name" or "--name=value") names; NULL with the reason in @err. */
 static const struct config_option *config_find(const char *arg, unsigned int subcommand, struct error *err)
 {
 	size_t len;

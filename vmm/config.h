@@ -8,6 +8,7 @@
 
 #include "vmm/config_net.h"
 
+/* Bounds of a VM, to which the command line and a source's HELLO are held alike. */
 #define CONFIG_MAX_NETS    8u
 #define CONFIG_MAX_DISKS   8u
 #define CONFIG_MAX_CPUS    64u
@@ -15,7 +16,7 @@
 #define CONFIG_MAX_MEM     GIB(4096)
 #define CONFIG_DEFAULT_MEM MIB(512)
 
-/* How far a source's clock may be from this host's, seconds, where --clock-skew does not say another. */
+/* Seconds that a source's clock may be from this host's, where --clock-skew does not say another. */
 #define CONFIG_CLOCK_SKEW 60u
 
 /* How much of this process may get into a core file: nothing, its own memory, or the guest's as well. */
@@ -29,17 +30,18 @@ struct disk_config {
 };
 
 struct vm_config {
-	bool receives; /* the subcommand is "receive": a guest comes */
+	bool receives; /* a guest comes: "ferry receive" */
 	const char *name;
 	const char *runtime_dir;
-	const char *kernel;     /* NULL for "receive" */
-	const char *initrd;     /* NULL: none */
-	const char *cmdline;    /* "" by default */
-	const char *from;       /* channel address of "receive", NULL for "run" */
-	uint64_t clock_skew_ns; /* of "receive"; UINT64_MAX: any */
+	/* Of "run"; @initrd may be NULL, @cmdline is "" by default. */
+	const char *kernel, *initrd, *cmdline;
+	/* Of "receive": a channel address, and how far the source's clock may be off, UINT64_MAX for any. */
+	const char *from;
+	uint64_t clock_skew_ns;
 	enum core_kind core;
-	uint64_t mem;      /* bytes; 0: not given, "receive" takes the source's */
-	unsigned int cpus; /* 0: not given, same */
+	/* Bytes and number; 0, of "receive" alone: not given, so that it takes the source's. */
+	uint64_t mem;
+	unsigned int cpus;
 	enum serial_kind serial;
 	const char *serial_path;
 	unsigned int n_nets;
@@ -52,13 +54,13 @@ struct vm_config {
 #define CONFIG_RUNTIME_DIR "/run/ferry"
 
 /*
- * Parse the arguments of a subcommand, whose name is argv[0]. Strings point into @argv. A wrong option, value
- * or combination is -EINVAL with the reason and what would be right in @err.
+ * Parses the arguments of a subcommand, whose name is argv[0]. Strings point into @argv. A wrong option,
+ * value or combination is -EINVAL with the reason and what would be right in @err.
  */
 int __must_check config_parse_run(struct vm_config *config, int argc, char **argv, struct error *err);
 int __must_check config_parse_receive(struct vm_config *config, int argc, char **argv, struct error *err);
 
-/* The options as the parser knows them, for "ferry run --help" and "ferry receive --help". */
+/* Prints the options as the parser knows them, for "ferry run --help" and "ferry receive --help". */
 void config_help_run(FILE *out);
 void config_help_receive(FILE *out);
 

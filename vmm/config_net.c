@@ -101,7 +101,7 @@ static int config_net_ring(struct net_config *net, const char *value, struct err
 	return 0;
 }
 
-/* Whether @value is "on" (1) or "off" (0). */
+/* Returns 1 for "on", 0 for "off", or -EINVAL. */
 static int config_net_switch(const char *key, const char *value, struct error *err)
 {
 	static const char *const words[] = { "off", "on" };
@@ -150,8 +150,9 @@ static int config_net_mode(struct net_config *net, const char *value, struct err
 	return 0;
 }
 
-/* What a key is besides one with a value that any NIC can have. */
-enum { KEY_WORD = 1u << 0 /* stands alone */, KEY_SOFT = 1u << 1, KEY_ARRIVES = 1u << 2 };
+/* A key may be special: it stands alone without a value, or is of a NIC in software, or of a guest that
+ * arrives. */
+enum { KEY_WORD = 1u << 0, KEY_SOFT = 1u << 1, KEY_ARRIVES = 1u << 2 };
 
 static const struct config_net_key {
 	const char *name;
@@ -193,7 +194,7 @@ static int config_net_unknown(const char *item, struct error *err)
 	return error_add(err, -EINVAL, "--net: \"%s\" is not known; possible are: %s", item, names);
 }
 
-/* One of the items between commas. @seen has a bit for each key that has come. */
+/* Takes one of the items between commas. @seen has a bit for each key that has come. */
 static int config_net_take(struct net_config *net, enum net_origin origin, const char *item, uint32_t *seen,
 			   struct error *err)
 {
@@ -218,7 +219,7 @@ static int config_net_take(struct net_config *net, enum net_origin origin, const
 	return key->parse(net, item + len + 1, err);
 }
 
-/* Whether keys that are all right alone are so together. */
+/* Checks that keys which are all right alone are so together. */
 static int config_net_check(const struct net_config *net, uint32_t seen, struct error *err)
 {
 	if (!net->vdpa == !net->soft)

@@ -12,32 +12,32 @@
 #define CONFIG_MAX_RING     32768u
 #define CONFIG_DEFAULT_RING 512u
 
-/* Who serves the guest's data queues: the device itself (passthrough), or Ferry (shadow rings). Auto: the
- * device, where it can be taken off them again for a migration. */
+/* The server of the guest's data queues: the device itself (passthrough), or Ferry (shadow rings). Auto means
+ * the device, where it can be taken off them again for a migration. */
 enum net_mode { NET_AUTO, NET_SHADOW, NET_PASSTHROUGH };
 
 /* A NIC's backend: a vhost-vdpa device, or Ferry's own in software on a TAP interface or a hub. Strings point
  * into the command line. */
 struct net_config {
-	const char *vdpa; /* path of a vhost-vdpa node; NULL with @soft */
+	const char *vdpa; /* path of a node; NULL with @soft */
 	enum net_mode mode;
-	bool split_only;      /* the guest is not offered packed rings */
-	bool packed_wanted;   /* the command line asks for them */
-	bool any_order;       /* the guest is not offered rings whose buffers come back in order */
-	bool in_order_wanted; /* the command line asks for them */
-	bool shared_switch;   /* with the host that a guest comes from */
-	bool soft;            /* Ferry's own device, which the rest is for */
-	const char *tap;      /* name of an interface; NULL with @hub */
-	const char *bridge;   /* NULL: none */
-	const char *hub;      /* path of a folder */
+	/* The guest is not offered packed rings, nor rings whose buffers come back in order. */
+	bool split_only, any_order;
+	/* The command line asks for them. */
+	bool packed_wanted, in_order_wanted;
+	bool shared_switch; /* with the host that a guest comes from */
+	bool soft;          /* Ferry's own device, as follows */
+	const char *tap;    /* name of an interface; NULL with @hub */
+	const char *bridge; /* NULL: none */
+	const char *hub;    /* path of a folder */
 	bool mac_set;
 	uint8_t mac[MAC_LEN];
 	unsigned int n_queues; /* pairs */
 	uint16_t ring_size;    /* entries that a data queue has at most */
 };
 
-/* Where a NIC's guest comes from. What is not said of the NIC of one that boots is as on any hardware; one
- * that arrives has what it had. */
+/* The origin of a NIC's guest. One that boots has split rings without an order where nothing else is said;
+ * one that arrives has what it had. */
 enum net_origin { NET_BOOTS, NET_ARRIVES };
 
 /* Reads "key=value,key=value"; ends each value in @text where its comma was. Returns 0, or -EINVAL with what

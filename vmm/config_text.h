@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the command line writes as text: sizes, names, addresses, words. Plain functions, any thread. */
+/* Sizes, names, addresses and words of the command line, read from text. Plain functions, any thread. */
 #ifndef FERRY_VMM_CONFIG_TEXT_H
 #define FERRY_VMM_CONFIG_TEXT_H
 
 #include "vmm/mac.h"
 
-/* Reads "512M", "5G", plain bytes; binary units K M G T. -EINVAL for anything else and for what does not fit.
- */
+/* Reads "512M", "5G", plain bytes; binary units K M G T. -EINVAL for anything else and for what
+ * does not fit. */
 int __must_check config_parse_size(const char *text, uint64_t *bytes);
 
 /* Reads an address that an interface can have, see mac_valid(), as 12 digits with colons. -EINVAL for

@@ -9,7 +9,7 @@
 
 #include "vmm/log.h"
 
-/* With the lock held, which is given up meanwhile. */
+/* Runs the calls that wait. The lock is held, and given up during each call. */
 static void loop_run_calls(struct loop *loop)
 {
 	struct loop_call *call;
@@ -28,7 +28,7 @@ static void loop_woken(struct loop_source *src, uint32_t events)
 {
 	struct loop *loop = container_of(src, struct loop, wake);
 
-	/* What the counter announces is under the lock. */
+	/* The calls that the counter announces are under the lock. */
 	loop_take(src->fd);
 	pthread_mutex_lock(&loop->lock);
 	loop_run_calls(loop);
@@ -90,7 +90,7 @@ int loop_run(struct loop *loop)
 	bool stop;
 
 	pthread_mutex_lock(&loop->lock);
-	/* loop_start() has said so already, and loop_join() may be reading it. */
+	/* A thread of loop_start() is known already, and loop_join() may be reading it. */
 	if (!loop->running) {
 		loop->running = true;
 		loop->thread = pthread_self();
@@ -117,8 +117,8 @@ int loop_run(struct loop *loop)
 		pthread_mutex_unlock(&loop->lock);
 	}
 	pthread_mutex_lock(&loop->lock);
-	/* Before "running" falls: who waits for that with a deadline waits for these calls as well. Later
-	 * ones run on their own threads. */
+	/* Calls that wait are run before "running" falls, so that who waits for that with a deadline waits
+	 * for them as well. Later ones run on their own threads. */
 	loop_run_calls(loop);
 	loop->running = false;
 	pthread_cond_broadcast(&loop->called);
@@ -140,7 +140,7 @@ int loop_start(struct loop *loop, const char *name)
 {
 	int ret;
 
-	/* Under the lock, so that nobody sees the loop running without knowing its thread. */
+	/* The lock is held, so that nobody sees the loop running without knowing its thread. */
 	pthread_mutex_lock(&loop->lock);
 	ret = -pthread_create(&loop->thread, NULL, loop_thread, loop);
 	loop->running = ret == 0;
@@ -150,9 +150,8 @@ int loop_start(struct loop *loop, const char *name)
 	return ret;
 }
 
-/*
- * Waits until something is done, or @until_ns; lets go of the lock meanwhile. False if @until_ns has passed.
- */
+/* Waits until something is done, or @until_ns, and lets go of the lock meanwhile. Returns false if @until_ns
+ * has passed. */
 static bool loop_wait_done(struct loop *loop, uint64_t until_ns)
 {
 	struct timespec ts = { .tv_sec = (time_t)(until_ns / 1000000000u),

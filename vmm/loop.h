@@ -10,9 +10,10 @@
 
 #include "vmm/util.h"
 
+/* Events of one round: more wait in the kernel for the next. */
 #define LOOP_EVENTS 32
 
-/* Signals an eventfd, -1 for nobody. Where the counter is full a signal waits already. Any thread. */
+/* Signals @eventfd, -1 for nobody. A counter that is full has a signal waiting already. Any thread. */
 static inline void loop_signal(int eventfd)
 {
 	const uint64_t one = 1;
@@ -30,13 +31,13 @@ static inline bool loop_take(int fd)
 	return read(fd, &count, sizeof(count)) == sizeof(count);
 }
 
-/* Something to watch. Owned by the caller, must outlive loop_del(). @fn runs on the loop's thread. */
+/* A descriptor to watch. Owned by the caller, it must outlive loop_del(). @fn runs on the loop's thread. */
 struct loop_source {
 	int fd;
 	void (*fn)(struct loop_source *src, uint32_t events);
 };
 
-/* What one thread has another one's loop do. Owned by the caller, the loop's from loop_post() until it is
+/* A call of a function on a loop's thread. Owned by the caller, and the loop's from loop_post() until it is
  * done. */
 struct loop_call {
 	int (*fn)(void *arg);
@@ -48,8 +49,8 @@ struct loop_call {
 
 struct loop {
 	int epoll_fd;
-	struct loop_source wake; /* eventfd: calls wait, or the loop is to end */
-	pthread_mutex_t lock;    /* calls, stop */
+	struct loop_source wake; /* eventfd, for calls and the end */
+	pthread_mutex_t lock;    /* calls, stop, running */
 	pthread_cond_t called;
 	struct loop_call *calls;
 	bool stop;
@@ -74,11 +75,12 @@ int __must_check loop_add(struct loop *loop, struct loop_source *src, uint32_t e
  */
 void loop_del(struct loop *loop, struct loop_source *src);
 
-/* Runs the loop on a thread of its own, called @name (15 characters at most); ends it and waits for it. */
+/* Runs the loop on a thread of its own, called @name (15 characters at most); loop_join() ends it and waits
+ * for it. */
 int __must_check loop_start(struct loop *loop, const char *name);
 void loop_join(struct loop *loop);
-/* loop_join() until @until_ns at most: false if the thread is still in what it does, where it may use all
- * that it could use before. */
+/* Waits as loop_join() does, until @until_ns at most. Returns false if the thread is still in what it does,
+ * where it may use all that it could use before. */
 bool loop_join_until(struct loop *loop, uint64_t until_ns);
 
 /* Runs on the caller's thread until loop_stop(). Returns 0, or -errno if epoll failed. */
@@ -98,8 +100,9 @@ int loop_call(struct loop *loop, int (*fn)(void *arg), void *arg);
  * the one to the end of the other. */
 void loop_post(struct loop *loop, struct loop_call *call, int (*fn)(void *arg), void *arg);
 int loop_wait(struct loop *loop, struct loop_call *call);
-/* loop_wait() until @until_ns at most: false if @call is not done, and still the loop's; else @call->ret is
- * there. */
+/* Waits as loop_wait() does, until @until_ns at most. Returns false if @call is not done, and still the
+ * loop's; else
+ * @call->ret is there. */
 bool loop_wait_until(struct loop *loop, struct loop_call *call, uint64_t until_ns);
 
 #endif

@@ -25,39 +25,50 @@ int control_call_fd(const struct control_call *call)
 	return call->hangup_fd;
 }
 
-static void control_answer(struct control_call *call, const char *text, size_t len, bool continues)
+/* Sends the @len characters of @text and the NUL behind them. */
+static void control_say(struct control_call *call, const char *text, int len, uint64_t timeout_ms)
 {
-	/* Progress that a client does not read is dropped: it must not hold up what it reports on. */
-	int ret = control_send_bytes(call->fd, text, len, continues ? 0 : CONTROL_REPLY_TIMEOUT_MS);
+	int ret;
 
+	assert(!call->answered && len > 0 && (size_t)len < CONTROL_MESSAGE_MAX);
+	ret = control_send_bytes(call->fd, text, (size_t)len + 1, timeout_ms);
 	/* A message cut short would make what follows a part of it. */
 	if (ret < 0 && ret != -ETIMEDOUT)
 		shutdown(call->fd, SHUT_RDWR);
 }
 
-void control_reply(struct control_call *call, const char *parameters, bool continues)
+void control_progress(struct control_call *call, const char *parameters)
 {
 	char text[CONTROL_MESSAGE_MAX];
-	int len = snprintf(text, sizeof(text), "{\"parameters\":%s%s}", parameters,
-			   continues ? ",\"continues\":true" : "");
 
-	assert(!call->answered && len > 0 && (size_t)len < sizeof(text));
-	call->answered = !continues;
-	if (!continues || call->more)
-		control_answer(call, text, (size_t)len + 1, continues);
+	/* Progress must not hold up what it reports on. */
+	if (call->more)
+		control_say(
+			call, text,
+			snprintf(text, sizeof(text), "{\"parameters\":%s,\"continues\":true}", parameters),
+			0);
+}
+
+void control_reply(struct control_call *call, const char *parameters)
+{
+	char text[CONTROL_MESSAGE_MAX];
+
+	control_say(call, text, snprintf(text, sizeof(text), "{\"parameters\":%s}", parameters),
+		    CONTROL_REPLY_TIMEOUT_MS);
+	call->answered = true;
 }
 
 void control_fail(struct control_call *call, const char *error, const char *reason)
 {
 	char text[CONTROL_MESSAGE_MAX], quoted[CONTROL_MESSAGE_MAX - 256];
-	int len;
 
-	assert(!call->answered && strlen(error) < 128);
-	call->answered = true;
+	assert(strlen(error) < 128);
 	json_quote(reason, quoted, sizeof(quoted));
-	len = snprintf(text, sizeof(text), "{\"error\":\"%s\",\"parameters\":{\"reason\":%s}}", error,
-		       quoted);
-	control_answer(call, text, (size_t)len + 1, false);
+	control_say(call, text,
+		    snprintf(text, sizeof(text), "{\"error\":\"%s\",\"parameters\":{\"reason\":%s}}", error,
+			     quoted),
+		    CONTROL_REPLY_TIMEOUT_MS);
+	call->answered = true;
 }
 
 void control_dispatch(struct control_call *call, const struct control_method *methods, unsigned int n_methods,

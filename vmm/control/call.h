@@ -12,18 +12,18 @@
 /* Made and freed by the server, which fills in @message. */
 struct control_call {
 	int fd;        /* the connection */
-	int hangup_fd; /* eventfd: the client has hung up, or all ends */
+	int hangup_fd; /* eventfd, see control_call_fd() */
 	bool more;     /* the client wants intermediate replies */
 	bool answered;
 	const jsmntok_t *parameters;
 	struct json json;
-	size_t len; /* bytes in @message, before the whole call with its NUL is there */
+	size_t len; /* bytes in @message while more must come */
 	char message[CONTROL_MESSAGE_MAX];
 };
 
 struct control_method {
 	const char *name;
-	/* Must answer exactly once with control_reply(..., false) or control_fail(). */
+	/* Must answer exactly once, with control_reply() or control_fail(). */
 	void (*fn)(struct control_call *call, void *opaque);
 };
 
@@ -34,12 +34,16 @@ bool control_get_string(struct control_call *call, const char *name, char *buf, 
 bool control_get_number(struct control_call *call, const char *name, uint64_t *v);
 
 /*
- * @parameters is a JSON object, at most CONTROL_MESSAGE_MAX - 64 bytes; @error a name of less than 128
- * characters. Errors of a client that has gone are of no interest. Intermediate replies (@continues) are
- * dropped for a client that did not ask for them, or does not read: they never wait.
+ * Answers: with a result, or with an error's name of less than 128 characters and its reason. @parameters is
+ * a JSON object, at most CONTROL_MESSAGE_MAX - 64 bytes. Waits for the client for a bounded time; one that
+ * has gone misses the answer, and nobody else has a use for it.
  */
-void control_reply(struct control_call *call, const char *parameters, bool continues);
+void control_reply(struct control_call *call, const char *parameters);
 void control_fail(struct control_call *call, const char *error, const char *reason);
+
+/* Tells how far the call is, any number of times before the answer. Progress is dropped for a client that did
+ * not ask for it, or does not read, so this never waits. */
+void control_progress(struct control_call *call, const char *parameters);
 
 /* Returns what becomes readable when the client hangs up, be it in its direction alone, and when the server
  * ends. */

@@ -72,12 +72,12 @@ disconnect:
 	return ret;
 }
 
-int control_send(struct control_client *c, const char *method, const char *parameters, bool more,
-		 struct error *err)
+int control_send(struct control_client *c, const char *method, const char *parameters,
+		 enum control_replies replies, struct error *err)
 {
 	char text[CONTROL_MESSAGE_MAX];
 	int len = snprintf(text, sizeof(text), "{\"method\":\"%s\",\"parameters\":%s%s}", method, parameters,
-			   more ? ",\"more\":true" : "");
+			   replies == CONTROL_PROGRESS ? ",\"more\":true" : "");
 	int ret;
 
 	if (len < 0 || (size_t)len >= sizeof(text))

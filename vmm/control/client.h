@@ -8,22 +8,26 @@
 struct control_client {
 	int fd; /* -1 while not connected */
 	char message[CONTROL_MESSAGE_MAX];
-	uint32_t len; /* bytes in @message, of which the first @taken belong to the reply given last */
-	uint32_t taken;
-	char error[128]; /* name of the error that the last reply was, "" if none */
+	/* Bytes in @message, of which the first @taken belong to the reply given last. */
+	uint32_t len, taken;
+	/* Name of the error that the last reply was, "" if none. */
+	char error[128];
 };
 
 /* Connects to the VM @name, if it is our own user's or root's. On an error there is nothing to disconnect. */
 int __must_check control_connect(struct control_client *c, const char *runtime_dir, const char *name,
 				 struct error *err);
 
-/* Sends the call of a connection. @parameters is a JSON object; @more asks for replies as things go on. */
-int __must_check control_send(struct control_client *c, const char *method, const char *parameters, bool more,
-			      struct error *err);
+/* Whether the VM is to reply as things go on, or with the result alone. */
+enum control_replies { CONTROL_RESULT, CONTROL_PROGRESS };
+
+/* Sends the call of a connection. @parameters is a JSON object. */
+int __must_check control_send(struct control_client *c, const char *method, const char *parameters,
+			      enum control_replies replies, struct error *err);
 
 /* Waits for a reply, without end. Returns 1 for an intermediate one, 0 for the final one, with its object as
- * text in *@parameters, which the next call overwrites; or -errno, with the peer's reason where it gave one.
- */
+ * text in *@parameters, which the next call overwrites; or -errno, with the peer's reason where
+ * it gave one. */
 int __must_check control_receive(struct control_client *c, const char **parameters, struct error *err);
 void control_disconnect(struct control_client *c);
 

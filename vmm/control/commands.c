@@ -129,7 +129,7 @@ static int client_parse(struct client_options *o, const struct option *known, in
 	return 0;
 }
 
-/* What a reply of org.ferry.Migrate tells: see migration/report.c. */
+/* A reply of org.ferry.Migrate, as migration/report.c writes it. */
 struct client_report {
 	char stage[32];
 	uint64_t round, sent, remaining, bytes_per_second, throttle, elapsed_ns;
@@ -243,7 +243,7 @@ int client_migrate(int argc, char **argv)
 		free(c);
 		return 1;
 	}
-	if (control_send(c, "org.ferry.Migrate", parameters, true, &err) < 0)
+	if (control_send(c, "org.ferry.Migrate", parameters, CONTROL_PROGRESS, &err) < 0)
 		log_error("%s", err.text);
 	else
 		status = client_follow(c, &err);
@@ -268,7 +268,7 @@ int client_resume(int argc, char **argv)
 	}
 	ret = control_connect(c, o.runtime_dir, o.name, &err);
 	if (ret == 0) {
-		ret = control_send(c, "org.ferry.Resume", "{}", false, &err);
+		ret = control_send(c, "org.ferry.Resume", "{}", CONTROL_RESULT, &err);
 		if (ret == 0)
 			ret = control_receive(c, &object, &err);
 		control_disconnect(c);

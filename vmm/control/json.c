@@ -55,8 +55,8 @@ static unsigned int json_put_utf8(uint32_t c, char out[4])
 }
 
 /*
- * One character of a string, escaped or not, as UTF-8. Returns the bytes read, 0 if it is not right. NUL is
- * not: text in C could not hold it.
+ * Reads one character of a string, escaped or not, as UTF-8. Returns the bytes read, 0 if it is not right.
+ * NUL is not: text in C could not hold it.
  */
 static unsigned int json_next_char(const char *s, const char *end, char out[4], unsigned int *out_len)
 {
@@ -92,7 +92,8 @@ static unsigned int json_next_char(const char *s, const char *end, char out[4], 
 	return 12;
 }
 
-/* The string between its quotes. False if it is not one, or does not fit. @buf may be NULL, to look only. */
+/* Reads the string between its quotes. Returns false if it is not one, or does not fit. @buf may be NULL, to
+ * look only. */
 static bool json_unescape(const char *s, const char *end, char *buf, size_t size)
 {
 	size_t len = 0;
@@ -114,7 +115,7 @@ static bool json_unescape(const char *s, const char *end, char *buf, size_t size
 	return true;
 }
 
-/* A word or a number. Inside an object, so that something that ends a number is behind it. */
+/* Checks a word or a number. It is inside an object, so something that ends a number is behind it. */
 static bool json_primitive_valid(const char *s, const char *end)
 {
 	static const char digits[] = "0123456789";

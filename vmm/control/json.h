@@ -26,8 +26,8 @@ bool json_parse(struct json *json, const char *text, size_t len);
 const jsmntok_t *json_find(const struct json *json, const jsmntok_t *object, const char *name,
 			   jsmntype_t type);
 
-/* The value of a member, unescaped into @buf; false if it is not there, or does not fit. @object may be NULL.
- */
+/* The value of a member, unescaped into @buf; false if it is not there, or does not fit. @object
+ * may be NULL. */
 bool json_string(const struct json *json, const jsmntok_t *object, const char *name, char *buf, size_t size);
 bool json_number(const struct json *json, const jsmntok_t *object, const char *name, uint64_t *v);
 

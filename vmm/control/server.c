@@ -38,19 +38,20 @@ struct control_place {
 	struct control *control;
 	enum control_state state; /* control's lock */
 	pthread_t thread;
-	struct loop_source src; /* the connection: watched and closed on the loop's thread */
+	struct loop_source src; /* watched and closed on the loop's thread */
 	uint64_t start_ns;      /* the loop's, while READING: since when */
 
-	/* The loop's while READING, its own thread's while RUNNING; its @hangup_fd is under control's lock.
-	 */
+	/* The loop's while READING, its own thread's while RUNNING; @hangup_fd is under control's lock. */
 	struct control_call call;
 };
 
 struct control {
 	struct loop *loop;
 	struct loop_source listener;
-	struct loop_timer timer; /* a client's time is up, or the listener is to be watched again */
-	uint64_t retry_ns;       /* when; 0: it is */
+	/* Fires when a client's time is up, or at @retry_ns, when the listener is to be watched again; 0: it
+	 * is watched. */
+	struct loop_timer timer;
+	uint64_t retry_ns;
 	int dir_fd;
 	struct socket_file file;
 	struct guard_undo undo; /* removes @file */
@@ -62,7 +63,7 @@ struct control {
 	struct control_place places[CONTROL_MAX_CLIENTS];
 };
 
-/* Tells a client that has no call running, as far as it takes that at once. */
+/* Tells a client that has no call running why it is turned away, as far as it takes that at once. */
 static void control_turn_away(int fd, const char *error, const char *reason)
 {
 	char text[256];
@@ -90,7 +91,7 @@ static bool control_is_reading(struct control_place *place)
 	return reading;
 }
 
-/* On the loop's thread. */
+/* Closes the connection. On the loop's thread. */
 static void control_close(struct control_place *place)
 {
 	loop_del(place->control->loop, &place->src);
@@ -186,7 +187,7 @@ static unsigned int control_count(struct control *control, enum control_state st
 	return n;
 }
 
-/* More bytes of a call have come, or the client has hung up. */
+/* Takes more bytes of a call, or the client's hanging up. */
 static void control_readable(struct loop_source *src, uint32_t events)
 {
 	struct control_place *place = container_of(src, struct control_place, src);
@@ -234,7 +235,8 @@ static struct control_place *control_make_room(struct control *control)
 			free_place = place;
 		else if (place->state == CLIENT_READING &&
 			 (!last || (place->call.len > 0) < (last->call.len > 0) ||
-			  ((place->call.len > 0) == (last->call.len > 0) && place->start_ns < last->start_ns)))
+			  ((place->call.len > 0) == (last->call.len > 0) &&
+			   place->start_ns < last->start_ns)))
 			last = place;
 	}
 	pthread_mutex_unlock(&control->lock);
@@ -246,7 +248,7 @@ static struct control_place *control_make_room(struct control *control)
 	return last;
 }
 
-/* The timer, for what is next to be looked at. */
+/* Sets the timer for the next moment at which something is due. */
 static void control_arm(struct control *control)
 {
 	uint64_t next_ns = control->retry_ns ? control->retry_ns : UINT64_MAX;

@@ -25,8 +25,8 @@ struct control_config {
 	const struct control_method *methods;
 	unsigned int n_methods;
 	void *opaque; /* the methods' */
-	struct guard
-		*guard; /* removes the socket's file when the process is ended by force, and ends waits */
+	/* Removes the socket's file when the process is ended by force, and ends waits. */
+	struct guard *guard;
 };
 
 /* Listens, once the loop runs; fails with a clear message if a living process has the name already. A socket

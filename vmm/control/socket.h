@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the two ends of the control socket share: where it is, how its bytes go, and Varlink's framing, which
- *is JSON objects that end with a NUL byte. A connection carries one call.
+ * The common ground of the control socket's two ends: where it is, how its bytes go, and Varlink's framing,
+ * which is JSON objects that end with a NUL byte. A connection carries one call.
  *
  *	call:   {"method": "org.ferry.Migrate", "parameters": {"to": "unix:/run/x"}, "more": true}
  *	reply:  {"parameters": {...}, "continues": true} ... {"parameters": {...}}

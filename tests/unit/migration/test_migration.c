@@ -185,8 +185,8 @@ static void a_low_that_does_not_come_again_is_not_waited_for(void **state)
 	departure_exit(&s);
 }
 
-/* A guest that never stops changing its device's state is moved all the same, with the last of it in STATE.
- */
+/* A guest that never stops changing its device's state is moved all the same, with the last of
+ * it in STATE. */
 static void endless_changes_of_a_device_do_not_put_off_the_stop(void **state)
 {
 	struct departure s;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* migration/ram.c: a pass from one memory into another over a socket pair, frames as a peer might forge them.
- */
+/* migration/ram.c: a pass from one memory into another over a socket pair, frames as a peer
+ * might forge them. */
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* migration/stream.c: frames as bytes, read-ahead across frames, bounds of every type, and a peer's refusal.
- */
+/* migration/stream.c: frames as bytes, read-ahead across frames, bounds of every type, and
+ * a peer's refusal. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

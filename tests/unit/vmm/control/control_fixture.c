@@ -27,7 +27,7 @@ static void method_echo(struct control_call *call, void *opaque)
 	control_get_number(call, "n", &n);
 	json_quote(text, quoted, sizeof(quoted));
 	snprintf(reply, sizeof(reply), "{\"text\":%s,\"n\":%llu}", quoted, (unsigned long long)n);
-	control_reply(call, reply, false);
+	control_reply(call, reply);
 }
 
 static void method_progress(struct control_call *call, void *opaque)
@@ -36,9 +36,9 @@ static void method_progress(struct control_call *call, void *opaque)
 
 	for (unsigned int i = 0; i < N_PROGRESS; i++) {
 		snprintf(reply, sizeof(reply), "{\"round\":%u}", i);
-		control_reply(call, reply, true);
+		control_progress(call, reply);
 	}
-	control_reply(call, "{\"round\":99}", false);
+	control_reply(call, "{\"round\":99}");
 }
 
 static void method_flood(struct control_call *call, void *opaque)
@@ -46,9 +46,9 @@ static void method_flood(struct control_call *call, void *opaque)
 	struct fixture *f = opaque;
 
 	for (unsigned int i = 0; i < N_FLOOD; i++)
-		control_reply(call, "{\"text\":\"0123456789012345678901234567890123456789\"}", true);
+		control_progress(call, "{\"text\":\"0123456789012345678901234567890123456789\"}");
 	assert_int_equal(eventfd_write(f->flooded_fd, 1), 0);
-	control_reply(call, "{}", false);
+	control_reply(call, "{}");
 }
 
 static void method_hold(struct control_call *call, void *opaque)
@@ -57,7 +57,7 @@ static void method_hold(struct control_call *call, void *opaque)
 	struct pollfd p = { .fd = control_call_fd(call), .events = POLLIN };
 
 	atomic_fetch_add(&f->n_running, 1);
-	control_reply(call, "{}", true);
+	control_progress(call, "{}");
 	poll(&p, 1, -1);
 	atomic_fetch_sub(&f->n_running, 1);
 	control_fail(call, "org.ferry.Cancelled", "hung up");

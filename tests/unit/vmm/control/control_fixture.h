@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A control socket with a loop on a thread of its own, methods to be called, and clients that are not ours.
- */
+/* A control socket with a loop on a thread of its own, methods to be called, and clients that
+ * are not ours. */
 #ifndef FERRY_TESTS_UNIT_VMM_CONTROL_CONTROL_FIXTURE_H
 #define FERRY_TESTS_UNIT_VMM_CONTROL_CONTROL_FIXTURE_H
 

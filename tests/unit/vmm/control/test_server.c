@@ -26,8 +26,8 @@ static void a_call_reaches_its_method_and_its_reply_the_client(void **state)
 	assert_int_equal(control_connect(&c, f->dir, "web1", &err), 0);
 	assert_int_equal(
 		control_send(&c, "org.ferry.Echo",
-			     "{\"n\":18446744073709551615,\"text\":\"a\\n\\\"\\u00e9\\ud83d\\ude00\"}", false,
-			     &err),
+			     "{\"n\":18446744073709551615,\"text\":\"a\\n\\\"\\u00e9\\ud83d\\ude00\"}",
+			     CONTROL_RESULT, &err),
 		0);
 	assert_int_equal(control_receive(&c, &parameters, &err), 0);
 	assert_true(json_object_string(parameters, "text", text, sizeof(text)));
@@ -51,7 +51,9 @@ static void progress_is_for_clients_that_ask_for_it(void **state)
 		uint64_t n;
 
 		assert_int_equal(control_connect(&c, f->dir, "web1", &err), 0);
-		assert_int_equal(control_send(&c, "org.ferry.Progress", "{}", more, &err), 0);
+		assert_int_equal(control_send(&c, "org.ferry.Progress", "{}",
+					      more ? CONTROL_PROGRESS : CONTROL_RESULT, &err),
+				 0);
 		for (unsigned int i = 0; more && i < N_PROGRESS; i++) {
 			assert_int_equal(control_receive(&c, &parameters, &err), 1);
 			assert_true(json_object_number(parameters, "round", &n));
@@ -73,18 +75,18 @@ static void a_failure_comes_back_with_its_reason(void **state)
 	static char huge[CONTROL_MESSAGE_MAX + 1];
 
 	assert_int_equal(control_connect(&c, f->dir, "web1", &err), 0);
-	assert_int_equal(control_send(&c, "org.ferry.Echo", "{\"text\":7}", false, &err), 0);
+	assert_int_equal(control_send(&c, "org.ferry.Echo", "{\"text\":7}", CONTROL_RESULT, &err), 0);
 	assert_int_equal(control_receive(&c, &parameters, &err), -EREMOTEIO);
 	assert_string_equal(err.text, "no \"text\"");
 	assert_string_equal(c.error, "org.ferry.InvalidParameter");
 	control_disconnect(&c);
 	err = (struct error){ 0 };
 	assert_int_equal(control_connect(&c, f->dir, "web1", &err), 0);
-	assert_int_equal(control_send(&c, "org.ferry.None", "{}", false, &err), 0);
+	assert_int_equal(control_send(&c, "org.ferry.None", "{}", CONTROL_RESULT, &err), 0);
 	assert_int_equal(control_receive(&c, &parameters, &err), -EREMOTEIO);
 	assert_string_equal(c.error, "org.varlink.service.MethodNotFound");
 	memset(huge, ' ', sizeof(huge) - 1);
-	assert_int_equal(control_send(&c, "org.ferry.Echo", huge, false, &err), -EMSGSIZE);
+	assert_int_equal(control_send(&c, "org.ferry.Echo", huge, CONTROL_RESULT, &err), -EMSGSIZE);
 	control_disconnect(&c);
 }
 
@@ -280,12 +282,13 @@ static void a_call_too_many_is_refused(void **state)
 	for (unsigned int round = 0; round < 3; round++) {
 		for (unsigned int i = 0; i < CONTROL_MAX_CALLS; i++) {
 			assert_int_equal(control_connect(&c[i], f->dir, "web1", &err), 0);
-			assert_int_equal(control_send(&c[i], "org.ferry.Hold", "{}", true, &err), 0);
+			assert_int_equal(control_send(&c[i], "org.ferry.Hold", "{}", CONTROL_PROGRESS, &err),
+					 0);
 			assert_int_equal(control_receive(&c[i], &parameters, &err), 1);
 		}
 		assert_int_equal(atomic_load(&f->n_running), CONTROL_MAX_CALLS);
 		assert_int_equal(control_connect(&one_more, f->dir, "web1", &err), 0);
-		assert_int_equal(control_send(&one_more, "org.ferry.Echo", "{}", false, &err), 0);
+		assert_int_equal(control_send(&one_more, "org.ferry.Echo", "{}", CONTROL_RESULT, &err), 0);
 		err = (struct error){ 0 };
 		assert_int_equal(control_receive(&one_more, &parameters, &err), -EREMOTEIO);
 		assert_string_equal(one_more.error, "org.ferry.Busy");
@@ -301,8 +304,8 @@ static void a_call_too_many_is_refused(void **state)
 	}
 }
 
-/* Progress does not wait for who does not read; what is read are whole messages, and the last one is there.
- */
+/* Progress does not wait for who does not read; what is read are whole messages, and the last
+ * one is there. */
 static void a_client_that_does_not_read_holds_nobody_up(void **state)
 {
 	struct fixture *f = *state;
@@ -314,7 +317,7 @@ static void a_client_that_does_not_read_holds_nobody_up(void **state)
 	int ret;
 
 	assert_int_equal(control_connect(&c, f->dir, "web1", &err), 0);
-	assert_int_equal(control_send(&c, "org.ferry.Flood", "{}", true, &err), 0);
+	assert_int_equal(control_send(&c, "org.ferry.Flood", "{}", CONTROL_PROGRESS, &err), 0);
 	assert_int_equal(eventfd_read(f->flooded_fd, &count), 0);
 	while ((ret = control_receive(&c, &parameters, &err)) == 1)
 		n++;
@@ -323,7 +326,7 @@ static void a_client_that_does_not_read_holds_nobody_up(void **state)
 	control_disconnect(&c);
 	/* One that never does holds up neither the call nor the end: teardown is next. */
 	assert_int_equal(control_connect(&c, f->dir, "web1", &err), 0);
-	assert_int_equal(control_send(&c, "org.ferry.Flood", "{}", true, &err), 0);
+	assert_int_equal(control_send(&c, "org.ferry.Flood", "{}", CONTROL_PROGRESS, &err), 0);
 	assert_int_equal(eventfd_read(f->flooded_fd, &count), 0);
 	control_destroy(f->control);
 	f->control = NULL;
@@ -351,7 +354,7 @@ static void the_end_ends_calls_that_run(void **state)
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(c); i++) {
 		assert_int_equal(control_connect(&c[i], f->dir, "web1", &err), 0);
-		assert_int_equal(control_send(&c[i], "org.ferry.Hold", "{}", true, &err), 0);
+		assert_int_equal(control_send(&c[i], "org.ferry.Hold", "{}", CONTROL_PROGRESS, &err), 0);
 		assert_int_equal(control_receive(&c[i], &parameters, &err), 1);
 	}
 	assert_int_equal(pthread_create(&thread, NULL, destroy_later, f), 0);
