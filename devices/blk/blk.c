@@ -69,13 +69,13 @@ int blk_check(const char *path, bool read_only, struct error *err)
 static int blk_start_threads(struct blk *blk, struct error *err)
 {
 	char name[16];
-	int ret = loop_start(&blk->thread.loop, blk->name);
+	int ret = blk_thread_start(&blk->thread, blk->name);
 
 	snprintf(name, sizeof(name), "%.9s-sync", blk->name);
 	if (ret == 0) {
-		ret = loop_start(&blk->sync_thread.loop, name);
+		ret = blk_thread_start(&blk->sync_thread, name);
 		if (ret < 0)
-			loop_join(&blk->thread.loop);
+			blk_thread_end(&blk->thread, UINT64_MAX);
 	}
 	return ret < 0 ? error_add(err, ret, "cannot start the threads of %s: %s%s", blk->name,
 				   strerror(-ret), shortage_advice(ret))

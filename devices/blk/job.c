@@ -15,6 +15,11 @@ void blk_thread_exit(struct blk_thread *t)
 	loop_exit(&t->loop);
 }
 
+int blk_thread_start(struct blk_thread *t, const char *name)
+{
+	return loop_start(&t->loop, name);
+}
+
 bool blk_thread_end(struct blk_thread *t, uint64_t until_ns)
 {
 	t->n_waiting++;

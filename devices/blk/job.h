@@ -26,6 +26,8 @@ struct blk_thread {
 int __must_check blk_thread_init(struct blk_thread *t, const char *disk, const char *storage);
 /* The thread must not run. */
 void blk_thread_exit(struct blk_thread *t);
+/* Starts the thread, called @name (15 characters at most). 0 or -errno. */
+int __must_check blk_thread_start(struct blk_thread *t, const char *name);
 /* Ends the thread, which comes out of its work at the next piece. False: @until_ns (now_ns()) has passed and
  * it is still in the kernel, where it uses all that it could use before. */
 bool blk_thread_end(struct blk_thread *t, uint64_t until_ns);

@@ -3,7 +3,6 @@
 #define _GNU_SOURCE
 #include "tests/unit/devices/blk/blk_fixture.h"
 
-#include <sys/stat.h>
 #include <sys/syscall.h>
 
 /* Calls of the host in their order, taken down in the place of libc's: W write, F flush, H hole, Z zeroes. */
@@ -448,54 +447,6 @@ static void a_file_that_became_shorter_is_an_error_of_the_request(void **state)
 	assert_int_equal(request(g, VIRTIO_BLK_T_IN, 0, 0, 1024), VIRTIO_BLK_S_OK);
 }
 
-static void assert_not_opened(const char *at, unsigned int how, const char *reason)
-{
-	struct disk_guest g;
-	struct error err;
-
-	assert_true(disk_guest_try(&g, at, how, &err) < 0);
-	if (!strstr(err.text, reason) || strchr(err.text, '\n'))
-		fail_msg("'%s' is not in: %s", reason, err.text);
-	disk_guest_exit(&g);
-}
-
-static void a_disk_has_one_writer_or_any_number_of_readers(void **state)
-{
-	struct disk_guest *g = *state, readers[2];
-
-	assert_not_opened(path, WRITTEN, "is locked by another process that uses it");
-	assert_not_opened(path, READ_ONLY, "is locked by another process that writes it");
-	/* A guest that is still to come leaves the lock to load(). */
-	disk_guest_init(&readers[0], path, ARRIVING);
-	disk_guest_exit(&readers[0]);
-	disk_guest_exit(g);
-	disk_guest_init(&readers[0], path, READ_ONLY);
-	disk_guest_init(&readers[1], path, READ_ONLY);
-	assert_not_opened(path, WRITTEN, "is locked");
-	disk_guest_exit(&readers[0]);
-	assert_not_opened(path, WRITTEN, "is locked");
-	disk_guest_exit(&readers[1]);
-	disk_guest_init(g, path, WRITTEN);
-}
-
-static void what_cannot_be_a_disk_is_refused_with_the_reason(void **state)
-{
-	char fifo[80];
-
-	assert_not_opened("/nowhere/disk", WRITTEN, "cannot open the disk /nowhere/disk: No such file");
-	assert_not_opened("/var/tmp", WRITTEN, "the disk /var/tmp is a directory");
-	assert_not_opened("/var/tmp", READ_ONLY, "the disk /var/tmp is a directory");
-	assert_not_opened("/dev/null", WRITTEN, "/dev/null is not a file");
-	snprintf(fifo, sizeof(fifo), "%s-fifo", path);
-	assert_int_equal(mkfifo(fifo, 0600), 0);
-	assert_not_opened(fifo, READ_ONLY, "is not a file");
-	unlink(fifo);
-	assert_int_equal(truncate(path, 0), 0);
-	assert_not_opened(path, WRITTEN, "is empty");
-	assert_int_equal(truncate(path, 513), 0);
-	assert_not_opened(path, WRITTEN, "has 513 bytes, which is not a multiple of 512");
-}
-
 #define BOTH(test)                                                                                           \
 	cmocka_unit_test_setup_teardown(test, setup, teardown),                                              \
 		cmocka_unit_test_setup_teardown(test, setup_cached, teardown)
@@ -519,9 +470,6 @@ int main(void)
 		BOTH(pages_that_a_request_fills_are_marked_dirty),
 		BOTH(a_disk_that_is_only_read_is_never_written),
 		BOTH(a_file_that_became_shorter_is_an_error_of_the_request),
-		BOTH(a_disk_has_one_writer_or_any_number_of_readers),
-		cmocka_unit_test_setup_teardown(what_cannot_be_a_disk_is_refused_with_the_reason, setup,
-						teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

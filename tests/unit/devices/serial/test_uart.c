@@ -6,7 +6,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "devices/serial/uart.h"
 #include "tests/fake/vm_line.h"
+#include "vmm/loop.h"
 #include "vmm/x86/layout.h"
 
 /* Linux looks for this in its autoconfig() and THRE test. */
@@ -277,6 +279,79 @@ static void a_value_that_cannot_be_is_refused_and_none_is_applied(void **state)
 	}
 }
 
+/* The UART alone, of which the test is the host side. */
+static void init_alone(struct uart *u, struct bus *bus)
+{
+	*bus = (struct bus){ 0 };
+	assert_int_equal(uart_init(u, NULL), 0);
+	assert_int_equal(bus_add(bus, 0, UART_N_PORTS, &uart_bus_ops, u), 0);
+}
+
+static uint8_t read_register(struct bus *bus, unsigned int reg)
+{
+	uint8_t v;
+
+	bus_read(bus, reg, &v, 1);
+	return v;
+}
+
+static void write_register(struct bus *bus, unsigned int reg, uint8_t v)
+{
+	bus_write(bus, reg, &v, 1);
+}
+
+static void the_host_side_is_told_of_room_once_all_is_heard(void **state)
+{
+	uint8_t typed[UART_RX_MAX + 1] = { 0 };
+	struct uart u;
+	struct bus bus;
+
+	init_alone(&u, &bus);
+	/* The guest does not listen yet, and then it does. */
+	assert_int_equal(uart_hand_in(&u, typed, sizeof(typed), false), 0);
+	assert_false(loop_take(u.wake_fd));
+	write_register(&bus, MCR, 0x0b);
+	assert_true(loop_take(u.wake_fd));
+	assert_int_equal(uart_hand_in(&u, typed, sizeof(typed), false), UART_RX_MAX);
+	for (unsigned int i = 0; i < UART_RX_MAX; i++) {
+		assert_false(loop_take(u.wake_fd));
+		read_register(&bus, DATA);
+	}
+	assert_true(loop_take(u.wake_fd));
+	/* A host side that has nothing left is not woken, unless it can read more. */
+	assert_int_equal(uart_hand_in(&u, typed, 1, false), 1);
+	read_register(&bus, DATA);
+	assert_false(loop_take(u.wake_fd));
+	assert_int_equal(uart_hand_in(&u, typed, 1, true), 1);
+	read_register(&bus, DATA);
+	assert_true(loop_take(u.wake_fd));
+	uart_exit(&u);
+}
+
+static void output_that_is_dropped_while_it_is_written_is_gone_once(void **state)
+{
+	uint8_t first[16], next[16];
+	struct uart u;
+	struct bus bus;
+	uint64_t at, after;
+
+	init_alone(&u, &bus);
+	for (unsigned int i = 0; i < UART_OUT_MAX; i++)
+		write_register(&bus, DATA, (uint8_t)i);
+	assert_int_equal(uart_peek_output(&u, first, sizeof(first), &at), sizeof(first));
+	assert_int_equal(first[0], 0);
+	/* The guest goes on, and the oldest 20 bytes make room: more than are being written. */
+	for (unsigned int i = 0; i < 20; i++)
+		write_register(&bus, DATA, 0xff);
+	uart_take_output(&u, at + sizeof(first));
+	assert_int_equal(uart_peek_output(&u, next, sizeof(next), &after), sizeof(next));
+	assert_int_equal(after, at + 20);
+	assert_int_equal(next[0], 20);
+	assert_int_equal(uart_take_dropped(&u), 20);
+	assert_int_equal(uart_take_dropped(&u), 0);
+	uart_exit(&u);
+}
+
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
@@ -289,6 +364,8 @@ int main(void)
 		T(input_is_held_back_while_paused),
 		T(a_value_that_cannot_be_is_refused_and_none_is_applied),
 		T(a_guest_that_sees_edges_alone_hears_all),
+		cmocka_unit_test(the_host_side_is_told_of_room_once_all_is_heard),
+		cmocka_unit_test(output_that_is_dropped_while_it_is_written_is_gone_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
