@@ -3,17 +3,6 @@
  */
 #include "devices/vdpa/soft/device.h"
 
-bool soft_runs(const struct soft *soft)
-{
-	return soft->started && !soft->suspended && !soft->faults.gone &&
-	       !(soft->status & VIRTIO_CONFIG_S_NEEDS_RESET);
-}
-
-bool soft_serves(const struct soft *soft, const struct soft_queue *q)
-{
-	return q->live && soft_runs(soft);
-}
-
 void soft_config_changed(struct soft *soft)
 {
 	loop_signal(soft->config_call);

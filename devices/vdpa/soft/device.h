@@ -93,8 +93,16 @@ static inline unsigned int soft_ctrl_index(const struct soft *soft)
 }
 
 /* Whether the device, or its queue @q, may be served now. */
-bool soft_runs(const struct soft *soft);
-bool soft_serves(const struct soft *soft, const struct soft_queue *q);
+static inline bool soft_runs(const struct soft *soft)
+{
+	return soft->started && !soft->suspended && !soft->faults.gone &&
+	       !(soft->status & VIRTIO_CONFIG_S_NEEDS_RESET);
+}
+
+static inline bool soft_serves(const struct soft *soft, const struct soft_queue *q)
+{
+	return q->live && soft_runs(soft);
+}
 
 /* Tells the driver that the configuration is another. */
 void soft_config_changed(struct soft *soft);

@@ -12,8 +12,6 @@
 
 #define PROTO_HOPOPTS  0u
 #define PROTO_IPIP     4u
-#define PROTO_TCP      6u
-#define PROTO_UDP      17u
 #define PROTO_IPV6     41u
 #define PROTO_ROUTING  43u
 #define PROTO_FRAGMENT 44u
@@ -97,19 +95,6 @@ struct soft_flow soft_flow_parse(const uint8_t *frame, uint32_t len)
 			return soft_parse_ip(frame + offset + 2, len - offset - 2, type);
 	}
 	return (struct soft_flow){ 0 };
-}
-
-const uint8_t *soft_flow_addresses(const struct soft_flow *f, uint32_t *n)
-{
-	*n = f->version == 4 ? 8 : 32;
-	return f->p + (f->version == 4 ? 12 : 8);
-}
-
-const uint8_t *soft_flow_ports(const struct soft_flow *f)
-{
-	if ((f->protocol != PROTO_TCP && f->protocol != PROTO_UDP) || f->len < f->payload + 4)
-		return NULL;
-	return f->p + f->payload;
 }
 
 /* Parses what follows a tunnel's header of @header bytes, as its @type says. */
@@ -218,7 +203,7 @@ struct soft_flow soft_flow_parse_inner(const struct soft_flow *outer, uint32_t t
 		return soft_parse_gre(p, len, outer->version, tunnels);
 	if ((tunnels & SOFT_TUNNEL_IPIP) && (outer->protocol == PROTO_IPIP || outer->protocol == PROTO_IPV6))
 		return soft_parse_ip(p, len, outer->protocol == PROTO_IPIP ? ETHERTYPE_IPV4 : ETHERTYPE_IPV6);
-	if (outer->protocol == PROTO_UDP)
+	if (outer->protocol == SOFT_PROTO_UDP)
 		return soft_parse_udp(p, len, tunnels);
 	return (struct soft_flow){ 0 };
 }

@@ -5,8 +5,12 @@
 #ifndef FERRY_DEVICES_VDPA_SOFT_FLOW_H
 #define FERRY_DEVICES_VDPA_SOFT_FLOW_H
 
-#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
+
+/* Numbers of protocols that have ports. */
+#define SOFT_PROTO_TCP 6u
+#define SOFT_PROTO_UDP 17u
 
 /* Bits of enabled_tunnel_types. */
 enum {
@@ -38,8 +42,18 @@ struct soft_flow soft_flow_parse(const uint8_t *frame, uint32_t len);
 struct soft_flow soft_flow_parse_inner(const struct soft_flow *outer, uint32_t tunnels);
 
 /* Both addresses of a packet that is IP, @n bytes. */
-const uint8_t *soft_flow_addresses(const struct soft_flow *f, uint32_t *n);
+static inline const uint8_t *soft_flow_addresses(const struct soft_flow *f, uint32_t *n)
+{
+	*n = f->version == 4 ? 8 : 32;
+	return f->p + (f->version == 4 ? 12 : 8);
+}
+
 /* Both ports, 4 bytes; NULL if it has none. */
-const uint8_t *soft_flow_ports(const struct soft_flow *f);
+static inline const uint8_t *soft_flow_ports(const struct soft_flow *f)
+{
+	if ((f->protocol != SOFT_PROTO_TCP && f->protocol != SOFT_PROTO_UDP) || f->len < f->payload + 4)
+		return NULL;
+	return f->p + f->payload;
+}
 
 #endif

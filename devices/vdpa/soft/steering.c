@@ -10,8 +10,6 @@
 /* The bits of the hash types by version: IP alone, TCP, UDP follow one another. A report is bit + 1. */
 enum { HASH_IPV4 = 0, HASH_IPV6 = 3, HASH_WITH_TCP = 1, HASH_WITH_UDP = 2 };
 
-#define PROTO_TCP 6u
-
 /* Two addresses of IPv6 and two ports. */
 #define HASH_MAX_INPUT 36u
 
@@ -58,7 +56,7 @@ struct soft_hash soft_steering_hash(const struct soft_steering *s, const uint8_t
 	addresses = soft_flow_addresses(&f, &n);
 	memcpy(input, addresses, n);
 	ports = soft_flow_ports(&f);
-	with_ports = bit + (f.protocol == PROTO_TCP ? HASH_WITH_TCP : HASH_WITH_UDP);
+	with_ports = bit + (f.protocol == SOFT_PROTO_TCP ? HASH_WITH_TCP : HASH_WITH_UDP);
 	if (ports && (s->hash_types >> with_ports & 1)) {
 		memcpy(input + n, ports, 4);
 		n += 4;
