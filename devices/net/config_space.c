@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The NIC's configuration space. */
+/* The fields of the NIC's configuration space, and what a guest may see of them. */
 #include "devices/net/config_space.h"
+
+/* linux/virtio_net.h lacks the field supported_tunnel_types. */
+#define NET_CONFIG_TUNNEL_TYPES 24u
 
 _Static_assert(NET_CONFIG_FIELD(mac) == 0, "virtio_net_config");
 _Static_assert(NET_CONFIG_FIELD(status) == 6, "virtio_net_config");
@@ -9,12 +12,14 @@ _Static_assert(NET_CONFIG_FIELD(duplex) + 1 == NET_CONFIG_FIELD(speed) + NET_CON
 	       "virtio_net_config");
 _Static_assert(NET_CONFIG_FIELD(rss_max_key_size) == 17, "virtio_net_config");
 _Static_assert(NET_CONFIG_FIELD(supported_hash_types) + 4 == NET_CONFIG_TUNNEL_TYPES, "virtio_net_config");
+_Static_assert(NET_CONFIG_TUNNEL_TYPES + 4 == NET_CONFIG_LEN, "virtio_net_config");
 
-/* Fields that bound what a driver may ask for. One that has seen them goes on with another device only where
- * the relation holds, or without the features. */
+/* Fields that bound what a driver may ask for. A driver that has seen them can go on with another device
+ * where the relation holds, or without the features. */
 static const struct net_field {
 	uint8_t offset, len;
-	enum { NET_NOT_LESS, NET_INCLUDES, NET_SAME } here; /* what the field here is to the guest's */
+	/* How this device's field must be, beside the one that the guest has seen. */
+	enum { NET_NOT_LESS, NET_INCLUDES, NET_SAME } here;
 	uint64_t features;
 } net_fields[] = {
 	{ NET_CONFIG_FIELD(mtu), 2, NET_SAME, VIRTIO_BIT(VIRTIO_NET_F_MTU) },

@@ -12,10 +12,8 @@
 #include "devices/net/cvq/checks.h"
 #include "devices/virtio/virtio.h"
 
-/* The part of struct virtio_net_config that Ferry shows, in bytes: up to supported_tunnel_types, which
- * linux/virtio_net.h lacks. */
-#define NET_CONFIG_LEN          28u
-#define NET_CONFIG_TUNNEL_TYPES 24u
+/* The part of struct virtio_net_config that Ferry shows, in bytes: up to supported_tunnel_types. */
+#define NET_CONFIG_LEN 28u
 /* Speed and duplex, which lie side by side. */
 #define NET_CONFIG_SPEED_LEN 5u
 
@@ -26,10 +24,11 @@ struct net_space {
 	uint8_t bytes[NET_CONFIG_LEN];
 	uint64_t device_features; /* which fields the device has */
 	uint8_t provisioned_mac[6];
-	bool chosen_mac; /* by Ferry: the device has none that an interface can have */
+	/* Ferry has chosen the address, for the device has none that an interface can have. */
+	bool chosen_mac;
 	bool link_up;
 	uint8_t link_speed[NET_CONFIG_SPEED_LEN]; /* the device's, where it tells */
-	bool announcing;                          /* Ferry has raised the status bit ANNOUNCE */
+	bool announcing;                          /* Ferry has raised the bit ANNOUNCE */
 	bool device_announcing;                   /* the device has */
 };
 
@@ -38,7 +37,7 @@ void net_space_exit(struct net_space *space);
 
 /* Copies @len bytes from @offset on, which are within the space. Any thread. */
 void net_space_read(struct net_space *space, uint32_t offset, void *data, uint32_t len);
-/* What is shown from now on is @bytes, another host's, in place of the device's. */
+/* Shows @bytes, another host's, in place of the device's from now on. */
 void net_space_replace(struct net_space *space, const uint8_t bytes[NET_CONFIG_LEN]);
 
 void net_space_get_mac(struct net_space *space, uint8_t mac[6]);
@@ -47,7 +46,7 @@ void net_space_set_mac(struct net_space *space, const uint8_t mac[6]);
 /* Takes the fields that a device changes by itself, its status and the speed of its link, out of @bytes.
  * @features are those that the guest has negotiated. What the guest sees changes by net_space_show(). */
 void net_space_take(struct net_space *space, const uint8_t bytes[NET_CONFIG_LEN], uint64_t features);
-/* Shows the guest the state of the link and of announcements. Whether that is another than before: then the
+/* Shows the guest the state of the link and of announcements. Returns whether that has changed: then the
  * guest is to get an interrupt. */
 bool __must_check net_space_show(struct net_space *space);
 

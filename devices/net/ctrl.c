@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The control queue: a guest's command copied, checked, sent on, recorded and answered. */
+/* The way of a guest's control command, from its ring to the device and back. */
 #include "devices/net/ctrl.h"
 
 #include "devices/virtio/transport.h"
@@ -15,8 +15,7 @@ void net_ctrl_rearm(struct net_ctrl *ctrl)
 		net_ctrl_arm(ctrl, ctrl->patience.call);
 }
 
-/* Gives the guest's chain back, with as much of the answer as it has room for. Linux spins until it has it.
- */
+/* Gives the guest's chain back, with as much of the answer as it has room for. */
 static void net_ctrl_answer(struct net_ctrl *ctrl, const uint8_t *reply, uint32_t len)
 {
 	const struct vring_chain *chain = &ctrl->chain;
@@ -33,7 +32,7 @@ static void net_ctrl_answer_ack(struct net_ctrl *ctrl, uint8_t ack)
 	net_ctrl_answer(ctrl, &ack, 1);
 }
 
-/* Sends the guest's command to the device; it is answered at once if there is no place for it. */
+/* Sends the guest's command to the device; the guest is answered at once if there is no place for it. */
 static void net_ctrl_forward(struct net_ctrl *ctrl, uint32_t reply_len)
 {
 	const struct net_ctrl_place place = { ctrl->cmd_offset, ctrl->reply_offset, reply_len };
@@ -47,7 +46,7 @@ static void net_ctrl_forward(struct net_ctrl *ctrl, uint32_t reply_len)
 	net_ctrl_publish(ctrl);
 }
 
-/* Gathers the readable bytes: their length, or 0 if there are too many. */
+/* Copies the command out of guest memory: its length, or 0 if it is longer than any command. */
 static uint32_t net_ctrl_gather(struct net_ctrl *ctrl, const struct vring_chain *chain)
 {
 	if (chain->read_len > CVQ_MAX_COMMAND)
@@ -61,7 +60,7 @@ static void net_ctrl_show_status(struct net_ctrl *ctrl)
 		virtio_pci_notify_config(ctrl->path->virtio);
 }
 
-/* ANNOUNCE_ACK: the bit is Ferry's own, or the device's, or both. */
+/* ANNOUNCE_ACK takes the status bit back, which is Ferry's own, or the device's, or both. */
 static void net_ctrl_announce_ack(struct net_ctrl *ctrl)
 {
 	if (ctrl->space->announcing) {
@@ -120,11 +119,11 @@ static void net_ctrl_command(struct net_ctrl *ctrl, const struct vring_chain *ch
 	}
 }
 
-/* Commands dealt with before others have their turn. */
+/* The most commands that are dealt with before other queues have their turn. */
 #define NET_CTRL_BUDGET 64u
 
-/* The next chain: one that a loaded state calls in flight goes first, since only this host's device has not
- * seen it. */
+/* Takes the next chain. Those that a loaded state calls in flight go first: the guest sent them to the
+ * source, and this host's device has not seen them. */
 static int net_ctrl_next(struct net_queue *q, struct vring_chain *chain)
 {
 	int head = vring_next_in_flight(&q->vring, -1);
@@ -139,7 +138,7 @@ void net_ctrl_run(struct net_ctrl *ctrl)
 	unsigned int n = 0;
 	int ret = 0;
 
-	/* Served while the NIC is broken, too: Linux spins until a command is answered. */
+	/* A NIC that has stopped refuses commands, and so still answers them. */
 	if (!q->attached || !ctrl->path->open)
 		return;
 	while (!ctrl->busy && n < NET_CTRL_BUDGET) {
@@ -157,11 +156,11 @@ void net_ctrl_run(struct net_ctrl *ctrl)
 		net_path_fail(ctrl->path, "control queue: %s", q->vring.broken);
 }
 
-/* What follows from a command that the device has accepted, before the guest sees the ack. */
+/* Records a command that the device has accepted, before the guest sees the ack. */
 static void net_ctrl_accepted(struct net_ctrl *ctrl)
 {
 	if (ctrl->cmd[0] == VIRTIO_NET_CTRL_ANNOUNCE) {
-		/* The device has taken its bit back, and need not say so. */
+		/* The device has taken its bit back, and need not say so by an interrupt. */
 		ctrl->space->device_announcing = false;
 		net_ctrl_show_status(ctrl);
 		return;
@@ -181,13 +180,13 @@ static void net_ctrl_log_refused(struct net_ctrl *ctrl)
 		    name);
 }
 
-/* What the device has written, @used_len bytes of it, to the guest: no more than it had room for. */
+/* Answers the guest with what the device has written, @used_len bytes. */
 static void net_ctrl_pass_answer(struct net_ctrl *ctrl, uint32_t used_len)
 {
 	uint64_t types = ctrl->stats.types;
 	uint32_t len = used_len;
 
-	/* Once: the device could go on writing. */
+	/* The device could go on writing, so the answer is read once. */
 	memcpy(ctrl->reply, ctrl->path->window.hva + ctrl->reply_offset, len);
 	if (len == 0)
 		ctrl->reply[len++] = VIRTIO_NET_ERR;
@@ -198,7 +197,7 @@ static void net_ctrl_pass_answer(struct net_ctrl *ctrl, uint32_t used_len)
 	net_ctrl_answer(ctrl, ctrl->reply, len);
 }
 
-/* Records what the device has accepted; tells what it has refused. */
+/* Records or logs what the device says to the guest's command, and answers the guest. */
 static void net_ctrl_finish(struct net_ctrl *ctrl, const struct svq_used *used)
 {
 	uint8_t ack = *(volatile uint8_t *)(ctrl->path->window.hva + ctrl->reply_offset);
@@ -214,7 +213,7 @@ static void net_ctrl_finish(struct net_ctrl *ctrl, const struct svq_used *used)
 	}
 }
 
-/* Takes the completion of the guest's command, if it is there. */
+/* Takes the completion of the guest's command out of the shadow ring, if it is there. */
 static void net_ctrl_take_answer(struct net_ctrl *ctrl)
 {
 	struct svq_used used;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The guest's control commands: copied, checked, sent on, recorded and answered. Linux spins on a vCPU until
- * it has the answer, so that each command gets one, also from a NIC that has stopped. */
+ * the answer comes, so every command gets one, also from a NIC that has stopped. */
 #ifndef FERRY_DEVICES_NET_CTRL_H
 #define FERRY_DEVICES_NET_CTRL_H
 
@@ -14,15 +14,15 @@ void net_ctrl_complete(struct net_ctrl *ctrl);
  * not answer within NET_CTRL_ASK_MS or the call's time. */
 void net_ctrl_drain(struct net_ctrl *ctrl);
 
-/* Gives a command that is still at the device its full time again, where the guest stood still meanwhile. */
+/* Gives a command that is still at the device its full time again: the guest stood still meanwhile. */
 void net_ctrl_rearm(struct net_ctrl *ctrl);
-/* The time of the command that is at the device is over: a fault of the device. */
+/* Ends the device's time for the guest's command: if the command is still there, the device is at fault. */
 void net_ctrl_expire(struct net_ctrl *ctrl);
 
-/* The device has been reset, and has no command any more. */
+/* Forgets what is at the device, for it has been reset. */
 void net_ctrl_forget(struct net_ctrl *ctrl);
-/* The same where the NIC has stopped and serves the guest's ring alone: a command that was at the device is
- * found again in its ring, and refused. */
+/* Takes the guest's command back from a device at which the NIC has stopped: it is found again in the guest's
+ * ring, and refused. */
 void net_ctrl_abandon(struct net_ctrl *ctrl);
 
 #endif

@@ -6,23 +6,23 @@
 #include <errno.h>
 #include <poll.h>
 
-/* Acks of a batch. */
+/* Room for the acks of a replay's commands. */
 #define NET_CTRL_ACK_BYTES PAGE_SIZE
-/* The answer to the guest's command, and that to a question of Ferry's own. */
+/* Room for the answer to the guest's command, for that to a question of Ferry's own, and for the question. */
 #define NET_CTRL_REPLY_BYTES align_up(CVQ_MAX_REPLY, PAGE_SIZE)
 #define NET_CTRL_ASK_BYTES   PAGE_SIZE
 
 _Static_assert(NET_CTRL_BATCH_MAX <= NET_CTRL_ACK_BYTES, "give each command of a batch its ack");
 _Static_assert(CVQ_MAX_STATS_COMMAND <= NET_CTRL_ASK_BYTES, "give the longest question its place");
 
-/* The token of Ferry's own questions; that of other commands counts from 0. */
+/* The token of Ferry's own questions; those of other commands count from 0. */
 #define NET_CTRL_TOKEN_ASK UINT64_MAX
 
 const struct net_patience net_patience = {
 	.call = 10000,
 	.still = 1000,
-	/* Half of what a source waits for an answer, and half of what it waits with its guest stopped: so
-	 * that it learns the reason. */
+	/* Half of what a source waits for an answer, and half of what it waits with its guest stopped: the
+	 * source is to learn the reason. */
 	.warm = 30000,
 	.load = 5000,
 };
@@ -45,7 +45,7 @@ int net_ctrl_post(struct net_ctrl *ctrl, const uint8_t *cmd, uint32_t len, struc
 	};
 
 	memcpy(window->hva + place.cmd, cmd, len);
-	/* Neither ack, so that one which the device does not write counts as refused. */
+	/* 0xff is neither ack, so a command whose ack the device does not write counts as refused. */
 	memset(window->hva + place.reply, 0xff, place.reply_len);
 	return svq_add(&ctrl->queue->svq, segs, 1, 1, token);
 }
@@ -54,7 +54,7 @@ void net_ctrl_publish(struct net_ctrl *ctrl)
 {
 	struct net_queue *q = ctrl->queue;
 
-	/* An answer can be there already, late: no call will come for it, nor for what follows it. */
+	/* A late answer can be there already: no call will come for it, nor for an answer that follows it. */
 	if (svq_enable_calls(&q->svq))
 		loop_signal(q->call.fd);
 	if (svq_publish(&q->svq))
@@ -84,8 +84,7 @@ int net_ctrl_wait(struct net_ctrl *ctrl, uint64_t end_ns)
 	int n;
 
 	end_ns = min_u64(end_ns, ctrl->end_ns);
-	/* A call that comes without an answer is no answer, so the time is over even where a call is there.
-	 */
+	/* A device that calls again and again without an answer must not get more time. */
 	if (now_ns() >= end_ns)
 		return -ETIMEDOUT;
 	do {

@@ -16,13 +16,13 @@
 #include "devices/net/queue.h"
 #include "vmm/loop_timer.h"
 
-/* How many of Ferry's own commands may be at the device: an ack of one byte each, in one page. */
+/* The most of Ferry's own commands that are at the device at a time: more than keep any device busy. */
 #define NET_CTRL_BATCH_MAX 512u
-/* Room in the window for commands: the longest one, and as much again as keeps a device busy. */
+/* Room in the window for commands, in bytes: the longest one, and some that keep a device busy meanwhile. */
 #define NET_CTRL_CMD_BYTES align_up(CVQ_MAX_COMMAND + KIB(16), PAGE_SIZE)
 
-/* How long a device may take for one answer that can be done without, in milliseconds: what it does not say
- * is guessed. */
+/* How long a device may take for one answer that Ferry can do without, in milliseconds: what the device does
+ * not say is guessed, and a vCPU may wait meanwhile. */
 #define NET_CTRL_ASK_MS 1000
 
 /*
@@ -30,10 +30,14 @@
  * answers each: somebody waits for the NIC's thread meanwhile. In milliseconds.
  */
 struct net_patience {
-	unsigned int call;  /* a vCPU in a register write, or a migration's begin or end under the guest */
-	unsigned int still; /* pause(): the guest stands still for it */
-	unsigned int warm;  /* warm_load(): nobody waits but a source whose guest runs */
-	unsigned int load;  /* load(): a source whose guest stands still */
+	/* A vCPU waits in a register write, or a migration begins or ends under the running guest. */
+	unsigned int call;
+	/* The guest stands still for pause(). */
+	unsigned int still;
+	/* Only a source whose guest runs waits for warm_load(). */
+	unsigned int warm;
+	/* A source whose guest stands still waits for load(). */
+	unsigned int load;
 };
 
 extern const struct net_patience net_patience;
@@ -44,55 +48,62 @@ struct net_ctrl {
 	struct net_space *space;
 	const char *nic, *device; /* names, for messages */
 	struct net_patience patience;
-	int stop_fd;     /* readable when the process is to end; -1: there is none */
-	uint64_t end_ns; /* of the device's time for the call in hand: net_ctrl_limit() */
+	/* An eventfd that is readable when the process is to end; -1: there is none. */
+	int stop_fd;
+	/* When the device's time for the call in hand ends: net_ctrl_limit(). */
+	uint64_t end_ns;
 
 	bool busy; /* a guest's command is at the device */
-	bool pass; /* and its answer is the guest's: CVQ_PASS */
-	/* Its chain. No other is popped while it is there, so that the segments stay. */
+	bool pass; /* the device's answer is the guest's */
+	/* The command's chain. No other is popped while it is there, so that the segments stay. */
 	struct vring_chain chain;
-	/* The one copy of it that is checked, sent and recorded: the device could write to the one in the
-	 * window. The same holds for the answer. */
+	/* The one copy of a command that is checked, sent and recorded, and the one copy of its answer: the
+	 * device could write to those in the window. */
 	uint8_t cmd[CVQ_MAX_COMMAND];
 	uint32_t cmd_len;
 	uint8_t reply[CVQ_MAX_REPLY];
-	struct loop_timer timer; /* the guest's command has until then */
+	/* When the device's time for the guest's command is over. */
+	struct loop_timer timer;
 
-	bool asking; /* the device owes an answer to Ferry's own question, whether or not it is waited for */
+	/* The device owes an answer to a question of Ferry's own, whether or not anybody waits for it. */
+	bool asking;
 	/* Places in the window: commands; acks of a batch, one byte each; the answer to the guest's command;
 	 * a question of Ferry's own with its answer behind it. */
 	uint64_t cmd_offset, ack_offset, reply_offset, ask_offset;
 
 	struct cvq_limits limits;
 	struct cvq_store store;  /* what the device has accepted */
-	struct cvq_store target; /* what net_replay() is to bring it to */
+	struct cvq_store target; /* what net_replay() brings it to */
 	struct cvq_stats stats;
-	uint64_t device_stats; /* types of statistics that the device counts; 0: not asked yet */
-	uint64_t changes; /* of the record and of statistics' types, counted for those who tell of them */
+	/* Types of statistics that the device counts; 0: it was not asked yet. */
+	uint64_t device_stats;
+	/* Counts changes of the record and of statistics' types, for those who tell others of them. */
+	uint64_t changes;
 	struct log_limit log_limit;
-	struct log_limit replay_limit; /* each start of the device */
+	struct log_limit replay_limit; /* for each start of the device */
 };
 
 /* Reserves the places in the window, before it is made. */
 void net_ctrl_reserve(struct net_ctrl *ctrl, struct net_window *window);
 
-/* A command's place in the window, and that of its answer with its length. */
+/* Places in the window: a command's, and its answer's with its length. */
 struct net_ctrl_place {
 	uint64_t cmd, reply;
 	uint32_t reply_len;
 };
 
-/* Puts a command into the shadow ring: 0 or -ENOSPC. Not visible to the device before net_ctrl_publish(). A
- * batch counts its @token from 0, the guest's command has 0 too: the two are never at the device together. */
+/* Puts a command into the shadow ring: 0 or -ENOSPC. The device sees it once net_ctrl_publish() has come. The
+ * commands of a replay count their @token from 0, and the guest's command has 0 too: the device never has
+ * both. */
 int __must_check net_ctrl_post(struct net_ctrl *ctrl, const uint8_t *cmd, uint32_t len,
 			       struct net_ctrl_place place, uint64_t token);
 void net_ctrl_publish(struct net_ctrl *ctrl);
 
-/* As svq_get_used(), without late answers to Ferry's own questions. */
+/* Does what svq_get_used() does, and drops late answers to Ferry's own questions. */
 int __must_check net_ctrl_get_used(struct net_ctrl *ctrl, struct svq_used *used);
 
 /* Gives the device @ms milliseconds for everything that the call in hand asks of it, and so bounds the waits
- * for it. Comes at the beginning of every call that asks the device something. */
+ * for it. Every call that may ask the device something begins with this. */
 void net_ctrl_limit(struct net_ctrl *ctrl, unsigned int ms);
 
 /* Waits for the device's call on the control queue, until @end_ns or the end of the call's time: 0,

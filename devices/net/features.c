@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Features: which a guest is offered on a device, what each needs, and their names. */
+/* The features that a guest is offered on a device, with their requirements and names. */
 #include "devices/net/features.h"
 
 #include <errno.h>
@@ -11,13 +11,13 @@
 #include "vmm/state.h"
 
 /*
- * Features that change how packets look or what the configuration holds: there is nothing to carry for them
+ * Features that change how packets look or what the configuration holds: for them there is nothing to carry
  * but the bit.
  *
- * Those from 64 on are never offered: vhost-vdpa's ioctls carry features 0 to 63 only (the one for more is
- * vhost-net's alone), and so does struct vdpa. The commands that they permit are in cvq's table all the same,
- * RSS contexts and the two offloads of UDP tunnels; what is missing for them here is struct cvq_limits'
- * features_high, and the vnet header of 24 bytes.
+ * Features from 64 on are never offered, for vhost-vdpa's ioctls carry features 0 to 63 only (the one for
+ * more is vhost-net's alone), and so does struct vdpa. The commands that they permit, RSS contexts and two
+ * offloads of UDP tunnels, are in the command table all the same; here struct cvq_limits' features_high and
+ * the vnet header of 24 bytes are missing for them.
  */
 #define NET_STATELESS                                                                                        \
 	(VIRTIO_BIT(VIRTIO_NET_F_CSUM) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_CSUM) |                               \
@@ -36,14 +36,15 @@
 	(VIRTIO_BIT(VIRTIO_RING_F_INDIRECT_DESC) | VIRTIO_BIT(VIRTIO_RING_F_EVENT_IDX) |                     \
 	 VIRTIO_BIT(VIRTIO_F_RING_RESET))
 
-/* What the lists of a NIC's rings may take of a VM's state, which has STATE_MAX for everything. */
+/* The lists of a NIC's rings get a part of a VM's state, which has STATE_MAX for everything. */
 #define NET_MAX_RING_STATE (STATE_MAX / 4)
-/* Rings so long fit into it, however many there are: split, and without an order. */
+/* Split rings of this length fit into that, however many there are, unless they are in order. */
 #define NET_MIN_RING_LIMIT 2048u
-_Static_assert(2 * NET_MIN_RING_LIMIT * (2 * NET_MAX_PAIRS + 1) <= NET_MAX_RING_STATE, "as it says");
+_Static_assert(2 * NET_MIN_RING_LIMIT * (2 * NET_MAX_PAIRS + 1) <= NET_MAX_RING_STATE,
+	       "lower NET_MIN_RING_LIMIT: the lists of such rings must fit");
 
-/* "Feature bit requirements" of the network device, and what drivers take for granted beyond them: a bit, and
- * the bits of which one at least must be there too. */
+/* The network device's "Feature bit requirements", and what drivers take for granted beyond them: a bit needs
+ * at least one of the others. */
 static const struct net_dependency {
 	unsigned int bit;
 	uint64_t any_of;
@@ -71,7 +72,7 @@ static const struct net_dependency {
 	{ VIRTIO_NET_F_RSS, VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) },
 	{ VIRTIO_NET_F_NOTF_COAL, VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) },
 	{ VIRTIO_NET_F_VQ_NOTF_COAL, VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) },
-	/* Linux does not check this one: it would send STATS_QUERY without a control queue. */
+	/* Linux does not check this one, and would send STATS_QUERY without a control queue. */
 	{ VIRTIO_NET_F_DEVICE_STATS, VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) },
 	{ VIRTIO_NET_F_HASH_TUNNEL, VIRTIO_BIT(VIRTIO_NET_F_RSS) | VIRTIO_BIT(VIRTIO_NET_F_HASH_REPORT) },
 };
@@ -118,8 +119,8 @@ uint64_t net_features_rings(const char *nic, const struct vdpa *vdpa, const stru
 			    uint16_t *sizes, unsigned int n)
 {
 	/*
-	 * In order: the device has to be so by itself. Chains can be kept back until older ones are done, but
-	 * a packet in several buffers would have others between them then.
+	 * The device has to keep the order by itself. Ferry could keep chains back until older ones are done,
+	 * but a packet in several buffers would have others between them then.
 	 */
 	const uint64_t in_order = vdpa->in_order ? VIRTIO_BIT(VIRTIO_F_IN_ORDER) : 0;
 	const uint64_t packed = VIRTIO_BIT(VIRTIO_F_RING_PACKED);
@@ -129,8 +130,8 @@ uint64_t net_features_rings(const char *nic, const struct vdpa *vdpa, const stru
 		for (unsigned int i = 0; i < n; i++)
 			sizes[i] = sizes[i] > NET_MIN_RING_LIMIT ? sizes[i] / 2 : sizes[i];
 	}
-	/* A guest may accept both. What fits is the same on hosts of a kind, whatever is wanted of it there.
-	 */
+	/* A guest may accept both formats. Hosts of a kind come to the same result, whatever their operators
+	 * want. */
 	if (net_rings_fit(sizes, n, packed | in_order))
 		features |= packed;
 	else if (!net_rings_fit(sizes, n, in_order))
@@ -144,7 +145,7 @@ uint64_t net_features_rings(const char *nic, const struct vdpa *vdpa, const stru
 	return config->any_order ? features & ~in_order : features;
 }
 
-/* Names for messages, as in the specification. */
+/* Names for messages are those of the specification. */
 static const struct net_feature_name {
 	unsigned int bit;
 	const char *name;

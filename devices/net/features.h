@@ -10,11 +10,12 @@
 /* @features without those whose requirements are missing ("Feature bit requirements"). */
 uint64_t net_features_consistent(uint64_t features);
 
-/* What a guest is offered on a device that has @n_pairs, but for the rings' format: what can be carried. */
+/* Features that a guest is offered on a device that has @n_pairs, but for those of ring formats: all of them
+ * can be carried. */
 uint64_t net_features_offer(const struct vdpa *vdpa, unsigned int n_pairs);
 
 /*
- * What a guest is offered of ring formats, where @sizes are the largest of its @n queues: packed rings and
+ * Ring formats that a guest is offered, where @sizes are the largest of its @n queues: packed rings and
  * ones in order, unless @config does not want them, or they are so long that what is in flight could not be
  * carried. Where not even that of split rings could, @sizes become smaller. @nic is the NIC's name, for
  * messages.

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Recorded state sent to a device, many commands at a time. */
+/* A replay's commands at the device: posted in batches, their acks looked at in order. */
 #include "devices/net/replay.h"
 
 #include <assert.h>
@@ -11,22 +11,22 @@
 /* How long a replay looks for answers before it asks for a call: about what a call takes to come. */
 #define NET_CTRL_LOOK_NS 100000
 
-/* The device writes it: one access, one value. */
+/* One access gives one value, for the device may write to the ack at any time. */
 static uint8_t net_ctrl_ack(struct net_ctrl *ctrl, uint32_t n)
 {
 	return *(volatile uint8_t *)(ctrl->path->window.hva + ctrl->ack_offset + n);
 }
 
 /*
- * The replay's commands that the device has, oldest first: where each lies, so that a refusal can be named.
- * New ones follow as old ones are answered, so that the device always has something to do; where the area for
- * them is full, once all are.
+ * Commands that the device has, oldest first: where each of them lies, so that a refusal can be named. New
+ * ones follow as old ones are answered, so that the device always has something to do; if the area for them
+ * is full, they follow once all are answered.
  */
 struct net_batch {
 	uint32_t n_posted, n_retired; /* free-running */
 	uint32_t n_used;              /* of those that are not retired */
-	uint32_t end;                 /* of the last one in the area */
-	bool refused;                 /* one of them */
+	uint32_t end;                 /* of the last one, in the area */
+	bool refused;                 /* the device refused one */
 	struct net_batch_command {
 		uint32_t offset, len;
 		bool used;
@@ -39,8 +39,8 @@ static struct net_batch_command *net_batch_at(struct net_batch *batch, uint32_t 
 }
 
 /*
- * Posts as many commands as ring and area take, beginning with the @pending bytes in the place for a guest's
- * command, which has none meanwhile; returns what is pending there then.
+ * Posts as many commands as ring and area take. The first one has @pending bytes in ctrl->cmd, where no
+ * guest's command is meanwhile; returns the length of the one that is pending there then.
  */
 static uint32_t net_batch_post(struct net_ctrl *ctrl, struct net_batch *batch, struct cvq_replay *replay,
 			       uint32_t pending)
@@ -63,7 +63,7 @@ static uint32_t net_batch_post(struct net_ctrl *ctrl, struct net_batch *batch, s
 	return pending;
 }
 
-/* Takes out of the batch what has been answered, oldest first. Names the first command that was refused. */
+/* Takes answered commands out of the batch, oldest first, and names the first one that was refused. */
 static void net_batch_retire(struct net_ctrl *ctrl, struct net_batch *batch, struct error *err)
 {
 	char name[CVQ_NAME_MAX];
@@ -81,7 +81,7 @@ static void net_batch_retire(struct net_ctrl *ctrl, struct net_batch *batch, str
 	}
 }
 
-/* Takes the answers that are there: how many, or -errno. */
+/* Takes the answers that are there; returns how many, or -errno. */
 static int net_batch_take(struct net_ctrl *ctrl, struct net_batch *batch, struct error *err)
 {
 	struct svq_used used;
@@ -97,8 +97,8 @@ static int net_batch_take(struct net_ctrl *ctrl, struct net_batch *batch, struct
 	return n;
 }
 
-/* Looks for answers for a while: a device that gives them at once has more to do for a call than for a
- * command. */
+/* Looks for answers for a while before it asks for a call: a device that answers at once has more work with a
+ * call than with a command. */
 static int net_batch_look(struct net_ctrl *ctrl, struct net_batch *batch, struct error *err)
 {
 	uint64_t end = now_ns() + NET_CTRL_LOOK_NS;
@@ -110,7 +110,7 @@ static int net_batch_look(struct net_ctrl *ctrl, struct net_batch *batch, struct
 	return n;
 }
 
-/* Shows the device what was posted and waits for answers: to any of it, or to @n of what it has once it takes
+/* Shows the device what was posted, and waits for an answer to any of it; to @n of it where the device takes
  * its time. */
 static int net_batch_wait(struct net_ctrl *ctrl, struct net_batch *batch, uint32_t n, struct error *err)
 {
@@ -142,8 +142,7 @@ static int net_batch_run(struct net_ctrl *ctrl, struct net_batch *batch, struct 
 		uint32_t n;
 		int ret;
 
-		/* Not from the last answer: a device that takes its time for each would have it without end.
-		 */
+		/* The time counts from the call's begin: one for each answer would have no end. */
 		if (now_ns() >= ctrl->end_ns)
 			return error_add(
 				err, -ETIMEDOUT,
@@ -151,10 +150,10 @@ static int net_batch_run(struct net_ctrl *ctrl, struct net_batch *batch, struct 
 				batch->n_retired, (now_ns() - start_ns) / 1000000);
 		pending = net_batch_post(ctrl, batch, replay, pending);
 		n = batch->n_posted - batch->n_retired - batch->n_used;
-		/* The other half keeps the device busy while this one is looked at and replaced. */
+		/* While one half is looked at and replaced, the other keeps the device busy. */
 		if (pending > 0)
 			n = (n + 1) / 2;
-		/* With none a late answer to a question has the ring. */
+		/* Where nothing could be posted, a late answer to a question has the ring. */
 		ret = net_batch_wait(ctrl, batch, n > 0 ? n : 1, err);
 		if (ret < 0)
 			return ret;
@@ -174,7 +173,7 @@ int net_replay(struct net_ctrl *ctrl, struct error *err)
 
 	if (!ctrl->queue)
 		return 0;
-	/* net_batch_post() uses the place of one. */
+	/* net_batch_post() uses the place of a guest's command. */
 	assert(!ctrl->busy);
 	cvq_replay_init(&replay, &ctrl->store, &ctrl->target);
 	ret = net_batch_run(ctrl, &batch, &replay, err);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Device statistics over a device's end. */
+/* The counters of a device that ends, and of the one that follows it. */
 #include "devices/net/stats.h"
 
 #include <errno.h>
 #include <inttypes.h>
 
-/* Without an answer the guest's counters go on from where it saw them last. */
+/* Without an answer the guest's counters go on from where the guest saw them last. */
 void net_stats_read(struct net_ctrl *ctrl)
 {
 	uint8_t cmd[CVQ_MAX_STATS_COMMAND];
@@ -46,7 +46,7 @@ int net_stats_check(struct net_ctrl *ctrl, struct error *err)
 	if (ctrl->stats.types != 0 && ctrl->device_stats == 0)
 		ret = net_stats_query(ctrl, err);
 	missing = ctrl->stats.types & ~ctrl->device_stats;
-	/* Its driver asks for them for ever, and then gets none. */
+	/* The guest's driver would ask for them for ever, and get none. */
 	if (ret == 0 && missing)
 		ret = error_add(err, -ENOTSUP, "the device does not count statistics of types 0x%" PRIx64,
 				missing);
@@ -80,7 +80,7 @@ void net_stats_go_on(struct net_ctrl *ctrl)
 {
 	struct error err = { 0 };
 
-	/* Until it has answered it is one that counts from 0. */
+	/* Until the device has answered, it is taken for one that counts from 0. */
 	memcpy(ctrl->stats.offset, ctrl->stats.shown, sizeof(ctrl->stats.offset));
 	if (net_stats_rebase(ctrl, end_of(NET_CTRL_ASK_MS), &err) < 0)
 		log_limited(&ctrl->log_limit, LOG_WARN, "%s: statistics may be too high after a restart: %s",

@@ -11,9 +11,10 @@
 
 /* Reads the counters that the guest knows of, before the device that has counted is let go. */
 void net_stats_read(struct net_ctrl *ctrl);
-/* The device has been started again for the same driver: no counter that the guest knows of goes back. */
+/* Goes on with a device that has been started again for the same driver: no counter that the guest knows of
+ * goes back. */
 void net_stats_go_on(struct net_ctrl *ctrl);
-/* Whether this device counts what the guest has been told of. */
+/* Checks that this device counts what the guest has been told of: 0 or -errno with the reason. */
 int __must_check net_stats_check(struct net_ctrl *ctrl, struct error *err);
 /* Writes what the guest knows of, if it has asked. */
 void net_stats_save(struct net_ctrl *ctrl, struct state_writer *w);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What speaks against a control command, beyond its length. */
+/* The checks of control commands, each with the reasons that it gives. */
 #include "devices/net/cvq/checks.h"
 
 #include <errno.h>
@@ -18,7 +18,7 @@ bool cvq_check_mac_table(const struct cvq_limits *limits, uint8_t *p, uint32_t *
 {
 	uint32_t n_unicast = get_le32(p), n_multicast;
 
-	/* @*len is at least 8 and has a bound, so that the counts cannot overflow what follows. */
+	/* The table bounds @*len from both sides, so the counts cannot overflow what follows. */
 	if (n_unicast > (*len - 8) / 6)
 		return error_add(err, false, "MAC_TABLE_SET: %u unicast addresses in %u bytes", n_unicast,
 				 *len);
@@ -30,8 +30,8 @@ bool cvq_check_mac_table(const struct cvq_limits *limits, uint8_t *p, uint32_t *
 	return true;
 }
 
-/* The specification asks for none, but devices may take it for any: some refuse zero, others a group's, and
- * no driver could start again with what it had set. */
+/* The specification bounds the address in no way, but some devices refuse zero and others a group's address,
+ * and no driver could start again with one that it had set. */
 bool cvq_check_mac(const struct cvq_limits *limits, uint8_t *p, uint32_t *len, struct error *err)
 {
 	if (!mac_valid(p))
@@ -43,7 +43,7 @@ bool cvq_check_mac(const struct cvq_limits *limits, uint8_t *p, uint32_t *len, s
 
 bool cvq_check_vlan(const struct cvq_limits *limits, uint8_t *p, uint32_t *len, struct error *err)
 {
-	/* 4095 is reserved by 802.1Q: whether it can be had is for the device to say. */
+	/* 802.1Q reserves 4095; the device says whether it takes that one. */
 	if (get_le16(p) >= CVQ_N_VLANS)
 		return error_add(err, false, "VLAN %u, the last is %u", get_le16(p), CVQ_N_VLANS - 1);
 	return true;
@@ -57,7 +57,7 @@ bool cvq_check_pairs(const struct cvq_limits *limits, uint8_t *p, uint32_t *len,
 	return true;
 }
 
-/* What RSS and hash configurations share. */
+/* RSS and hash configurations both have hash types and a key. */
 static bool cvq_check_hash(const struct cvq_limits *limits, const char *name, const struct virtio_rss *rss,
 			   struct error *err)
 {
@@ -77,7 +77,7 @@ static bool cvq_check_rss_queues(const struct cvq_limits *limits, const struct v
 {
 	bool ok = true;
 
-	/* Bit 15 is reserved; max_pairs, which is at most 0x8000, refuses it too. */
+	/* max_pairs is at most 0x8000, so this refuses the reserved bit 15 too. */
 	if (rss->last_rx >= limits->max_pairs)
 		ok = error_add(err, false, "MQ_RSS_CONFIG: receive queue %u, this device has %u",
 			       rss->last_rx, limits->max_pairs);
@@ -96,7 +96,7 @@ bool cvq_check_rss(const struct cvq_limits *limits, uint8_t *p, uint32_t *len, s
 		return error_add(err, false,
 				 "MQ_RSS_CONFIG: table of %u entries and key of %u bytes in %u bytes",
 				 rss.n_entries, rss.key_len, *len);
-	/* Neither the device nor the record needs a byte of padding. */
+	/* Linux sends a byte of padding behind the key, which neither the device nor the record needs. */
 	*len = rss.len;
 	if (rss.n_entries > limits->rss_max_table)
 		ok = error_add(err, false, "MQ_RSS_CONFIG: table of %u entries, this device takes %u",
@@ -119,7 +119,8 @@ bool cvq_check_hash_config(const struct cvq_limits *limits, uint8_t *p, uint32_t
 	return cvq_check_hash(limits, "MQ_HASH_CONFIG", &rss, err);
 }
 
-/* DEL, and what the others begin with. How many the device takes it says itself: CAP_GET, or its refusal. */
+/* A context's id is all of DEL, and ADD and MOD begin with one. The device itself says how many contexts it
+ * takes, by CAP_GET or by its refusal. */
 bool cvq_check_context_id(const struct cvq_limits *limits, uint8_t *p, uint32_t *len, struct error *err)
 {
 	if (get_le16(p) < 1 || get_le16(p) > CVQ_MAX_CONTEXTS)
@@ -139,7 +140,8 @@ bool cvq_check_context(const struct cvq_limits *limits, uint8_t *p, uint32_t *le
 	return ok ? ok : error_add(err, false, "and so RSS context %u cannot be had", get_le16(p));
 }
 
-/* A bit of the offload word and the feature it belongs to: not the same number for those above 63. */
+/* Bits of the offload word with the features that they belong to. The numbers differ for features from 64 on,
+ * and HDRLEN is not in the specification's list, but Linux sets it. */
 static const struct {
 	uint8_t bit, feature;
 } cvq_offloads[] = {
@@ -152,8 +154,7 @@ static const struct {
 	{ 47, VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO_CSUM },
 	{ VIRTIO_NET_F_GUEST_USO4, VIRTIO_NET_F_GUEST_USO4 },
 	{ VIRTIO_NET_F_GUEST_USO6, VIRTIO_NET_F_GUEST_USO6 },
-	{ VIRTIO_NET_F_GUEST_HDRLEN,
-	  VIRTIO_NET_F_GUEST_HDRLEN }, /* not in the specification's list, but Linux sets it */
+	{ VIRTIO_NET_F_GUEST_HDRLEN, VIRTIO_NET_F_GUEST_HDRLEN },
 };
 
 bool cvq_check_offloads(const struct cvq_limits *limits, uint8_t *p, uint32_t *len, struct error *err)
@@ -179,7 +180,7 @@ bool cvq_check_tunnel(const struct cvq_limits *limits, uint8_t *p, uint32_t *len
 	return true;
 }
 
-/* VQ_SET and VQ_GET: a transmit or receive queue that the guest has enabled. */
+/* VQ_SET and VQ_GET name a transmit or receive queue that the guest has enabled. */
 bool cvq_check_coal_queue(const struct cvq_limits *limits, uint8_t *p, uint32_t *len, struct error *err)
 {
 	unsigned int queue = get_le16(p), n = 2u * limits->max_pairs;
@@ -189,7 +190,7 @@ bool cvq_check_coal_queue(const struct cvq_limits *limits, uint8_t *p, uint32_t 
 				 n);
 	if (limits->queue_disabled[queue])
 		return error_add(err, false, "coalescing of queue %u, which is not enabled", queue);
-	/* Reserved. */
+	/* Two bytes behind the queue's number are reserved. */
 	put_le16(p + 2, 0);
 	return true;
 }

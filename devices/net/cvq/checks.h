@@ -6,21 +6,23 @@
 #include "devices/net/cvq/store.h"
 #include "vmm/log.h"
 
-/* What a device, and the driver's negotiation with it, allows. From negotiated features and config space. */
+/* Limits that a device and the driver's negotiation with it set: from features and configuration space. */
 struct cvq_limits {
-	uint64_t features;      /* negotiated with the guest */
-	uint64_t features_high; /* those from 64 on: none where they cannot be negotiated, as with vhost-vdpa
-				 */
-	uint16_t max_pairs;     /* that there can be with them */
+	uint64_t features; /* negotiated with the guest */
+	/* Features from 64 on: none where they cannot be negotiated, as with vhost-vdpa. */
+	uint64_t features_high;
+	uint16_t max_pairs; /* that there can be with them */
 	uint8_t rss_max_key;
 	uint16_t rss_max_table;
 	uint32_t hash_types;
 	uint32_t tunnel_types;
-	uint16_t device_ctrl; /* the control queue's index at the device; the guest's is 2 * max_pairs */
-	bool queue_disabled[CVQ_MAX_QUEUES]; /* by the guest: not to be named in commands on a queue */
+	/* The control queue's index at the device; the guest's is 2 * max_pairs. */
+	uint16_t device_ctrl;
+	/* Queues that the guest has not enabled: a command on a queue may not name one. */
+	bool queue_disabled[CVQ_MAX_QUEUES];
 };
 
-/* Whether a bit is negotiated, also one from 64 on. */
+/* Whether feature number @feature is negotiated, be it below 64 or not. */
 bool cvq_has(const struct cvq_limits *limits, unsigned int feature);
 
 /* A check gives every reason against a payload of legal length, shortens it by what is not part of the

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The control virtqueue's command table, and what follows from it: check and record. */
+/* The control virtqueue's command table, and the functions that look a command up in it. */
 #include "devices/net/cvq/cvq.h"
 
 #include <assert.h>
@@ -10,11 +10,11 @@
 
 #include "devices/virtio/rss.h"
 
-/* VQ_GET: packets and microseconds. Whether the ack is before or behind them is not clear from the
- * specification, and devices differ: every byte is the device's. */
+/* VQ_GET's answer is packets and microseconds. The specification does not say clearly whether the ack is
+ * before or behind them, and devices differ: the guest gets every byte from where the device put it. */
 static const struct cvq_reply cvq_coal_reply = { .len = 8 };
 
-/* CAP_GET: how many contexts the device takes. Its ack is as uncertain. */
+/* CAP_GET's answer is how many contexts the device takes. The place of its ack is as uncertain. */
 static const struct cvq_reply cvq_context_reply = { .len = 2 };
 
 const struct cvq_row cvq_rows[] = {
@@ -31,7 +31,7 @@ const struct cvq_row cvq_rows[] = {
 	  1, 1, CVQ_NUMBER, .slot = { .keep = CVQ_KEEP_MODE, .turn = CVQ_WITH_FILTERS } },
 	{ VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_NOBCAST, VIRTIO_NET_F_CTRL_RX_EXTRA, "RX_NOBCAST",
 	  CVQ_FORWARD, 1, 1, CVQ_NUMBER, .slot = { .keep = CVQ_KEEP_MODE, .turn = CVQ_WITH_FILTERS } },
-	/* The specification's text says CTRL_RX, every driver and device CTRL_MAC_ADDR. */
+	/* The specification's text names CTRL_RX here, but every driver and device goes by CTRL_MAC_ADDR. */
 	{ VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_ADDR_SET, VIRTIO_NET_F_CTRL_MAC_ADDR, "MAC_ADDR_SET",
 	  CVQ_FORWARD, 6, 6, CVQ_MAC, .check = cvq_check_mac,
 	  .slot = { .keep = CVQ_KEEP_VALUE, .turn = CVQ_BEFORE_FILTERS, .property = "mac" } },
@@ -178,7 +178,7 @@ void cvq_remember(struct cvq_store *store, const uint8_t *cmd, uint32_t len)
 	cvq_keep(store, &row->slot, cmd, len);
 }
 
-/* At least row->min bytes of payload at @p, which are all there are. */
+/* @p has at least row->min bytes, which is all that is looked at. */
 static void cvq_describe_payload(const struct cvq_row *row, const uint8_t *p, char *buf, size_t size)
 {
 	switch (row->form) {

@@ -15,13 +15,17 @@
 #include "devices/net/cvq/stats.h"
 
 enum cvq_verdict {
-	CVQ_REFUSE,       /* answer VIRTIO_NET_ERR, the device never sees it */
-	CVQ_FORWARD,      /* to the device; on OK, cvq_remember() */
-	CVQ_PASS,         /* to the device, and its answer to the guest: cvq_take_reply() */
-	CVQ_ANNOUNCE_ACK, /* the announcement is Ferry's own, and so is the answer */
+	/* The guest gets VIRTIO_NET_ERR, and the device never sees the command. */
+	CVQ_REFUSE,
+	/* The device gets the command; if it accepts that, cvq_remember() follows. */
+	CVQ_FORWARD,
+	/* The device gets the command, and the guest its answer: cvq_take_reply(). */
+	CVQ_PASS,
+	/* The announcement is Ferry's own, and so is the answer. */
+	CVQ_ANNOUNCE_ACK,
 };
 
-/* What a payload is: for messages, and CVQ_BITS, a number of little-endian bytes, for saved state too. */
+/* Forms of a payload, by which messages print it. CVQ_BITS is a little-endian number, also in saved state. */
 enum cvq_form {
 	CVQ_NAME_ONLY,
 	CVQ_NUMBER,
@@ -38,7 +42,8 @@ struct cvq_row {
 	uint8_t feature; /* number of the bit that permits it */
 	const char *name;
 	enum cvq_verdict verdict;
-	uint32_t min, max; /* bytes of payload; without a check every length between is right */
+	/* Bytes of payload; without a check every length between is right. */
+	uint32_t min, max;
 	enum cvq_form form;
 	cvq_check_fn *check;           /* of a payload of such a length */
 	const struct cvq_reply *reply; /* of what is passed through */
@@ -50,10 +55,8 @@ extern const struct cvq_row cvq_rows[];
 extern const unsigned int cvq_n_rows;
 
 /*
- * Decides on a private copy of a command, *@len bytes with the header; a byte of padding that Linux leaves
- * behind a hash key is cut off. Fields that the specification reserves
- * are zeroed in @cmd, for the device and for the record alike (HASH_CONFIG: Linux leaves max_tx_vq in them).
- * Why it is refused goes into @err.
+ * Decides on a private copy of a command, *@len bytes with the header. Reserved fields are zeroed in @cmd and
+ * padding is cut off, for the device and for the record alike. Every reason of a refusal goes into @err.
  */
 enum cvq_verdict __must_check cvq_check(const struct cvq_limits *limits, uint8_t *cmd, uint32_t *len,
 					struct error *err);
@@ -62,8 +65,8 @@ enum cvq_verdict __must_check cvq_check(const struct cvq_limits *limits, uint8_t
 void cvq_remember(struct cvq_store *store, const uint8_t *cmd, uint32_t len);
 
 /*
- * Bytes of the device's answer with its ack, of which a guest that asks for statistics may take less. 0: the
- * @room that the guest has left for it is too small.
+ * How long the device's answer to a checked command is, with its ack. A guest that asks for statistics may
+ * have less room than that; for other answers 0 means that the guest's @room, in bytes, is too small.
  */
 uint32_t __must_check cvq_reply_len(const uint8_t *cmd, uint32_t len, uint32_t room);
 
@@ -75,12 +78,14 @@ uint32_t __must_check cvq_reply_len(const uint8_t *cmd, uint32_t len, uint32_t r
 uint32_t __must_check cvq_take_reply(struct cvq_stats *stats, const struct cvq_limits *limits,
 				     const uint8_t *cmd, uint32_t len, uint8_t *reply, uint32_t reply_len);
 
-/* The features that the table's rows need and whose state it can therefore carry: the first 64. */
+/* The features below 64 that permit a row: what they bring is carried. */
 uint64_t cvq_features(void);
 
-/* Words for messages: the name of a command ("VLAN_ADD") and its argument where it is short ("VLAN_ADD 100").
- */
+/* The longest text of cvq_describe(), with its end. */
 #define CVQ_NAME_MAX 64u
+
+/* Describes a command for messages: by its name ("VLAN_ADD") and, where that is short, its argument
+ * ("VLAN_ADD 100"). Any bytes have a description. */
 void cvq_describe(const uint8_t *cmd, uint32_t len, char name[CVQ_NAME_MAX]);
 
 #endif

@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/*
- * The commands that bring a device from one recorded state to another. Each stage writes its next command, or
- * returns 0 when it has no more; @index is the stage's own.
- */
+/* Replay, stage by stage: each writes its next command, or returns 0 when it has no more. */
 #include "devices/net/cvq/replay.h"
 
-/* Whether the device is to get a value. Where every device has its own default, off or none is sent too. */
+/* Whether the device is to get a value. Where each device has its own default, zero is sent too. */
 static bool cvq_replays_value(const struct cvq_replay *r, const struct cvq_row *row)
 {
 	const struct cvq_value *from = &r->from->values[row->class][row->command];
@@ -27,29 +24,15 @@ static uint32_t cvq_replay_values(struct cvq_replay *r, enum cvq_turn turn, uint
 	return 0;
 }
 
-/* MAC_TABLE_SET's payload. */
-static uint32_t cvq_put_mac_table(const struct cvq_store *store, uint8_t *p)
-{
-	uint32_t unicast_len = 6 * store->n_unicast, multicast_len = 6 * store->n_multicast;
-
-	put_le32(p, store->n_unicast);
-	memcpy(p + 4, store->macs, unicast_len);
-	put_le32(p + 4 + unicast_len, store->n_multicast);
-	memcpy(p + 8 + unicast_len, (const uint8_t *)store->macs + unicast_len, multicast_len);
-	return 8 + unicast_len + multicast_len;
-}
-
 static uint32_t cvq_replay_mac_table(struct cvq_replay *r, uint8_t *cmd)
 {
 	const struct cvq_store *from = r->from, *to = r->to;
 
-	/* Two tables that were never set and that are empty are the same: this default is specified. */
+	/* Empty tables are the specification's default, so they are like ones that were never set. */
 	if (r->index++ > 0 || (from->n_unicast == to->n_unicast && from->n_multicast == to->n_multicast &&
 			       memcmp(from->macs, to->macs, 6 * (to->n_unicast + to->n_multicast)) == 0))
 		return 0;
-	cmd[0] = VIRTIO_NET_CTRL_MAC;
-	cmd[1] = VIRTIO_NET_CTRL_MAC_TABLE_SET;
-	return 2 + cvq_put_mac_table(to, cmd + 2);
+	return cvq_put_macs(cmd, to->macs[0], to->n_unicast, to->macs[to->n_unicast], to->n_multicast);
 }
 
 /* The next id from @index on that is in @a and not in @b. */
@@ -99,9 +82,9 @@ static const struct cvq_mq_slot *cvq_mq_after(const struct cvq_store *store, uin
 }
 
 /*
- * What came after @from, in its order: the last of them decides on the steering mode, and some devices forget
- * the hash configuration when the number of pairs is set. Each overwrites the same fields whenever it comes,
- * so that earlier instances do not matter.
+ * MQ-class commands that came after @from are sent in their order: the last one decides on the steering mode,
+ * and some devices forget the hash configuration when the number of pairs is set. A command overwrites the
+ * same fields whenever it comes, so that earlier instances do not matter.
  */
 static uint32_t cvq_replay_mq(struct cvq_replay *r, uint8_t *cmd)
 {
@@ -116,7 +99,7 @@ static uint32_t cvq_replay_mq(struct cvq_replay *r, uint8_t *cmd)
 		    : 0;
 }
 
-/* No number of pairs may be set while there is a context ("RSS Context" has it so): then all begin anew. */
+/* No number of pairs may be set while there is a context ("RSS Context"), so then all contexts begin anew. */
 static bool cvq_replays_pairs(const struct cvq_replay *r)
 {
 	return r->to->mq[VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET].sequence > r->from->mq_sequence;
@@ -166,16 +149,16 @@ static bool cvq_coal_equal(const struct cvq_value *a, const struct cvq_value *b)
 	return memcmp(a->bytes, b->bytes, sizeof(a->bytes)) == 0;
 }
 
-/* What holds for a queue. */
+/* The coalescing that is in force for a queue: its own, or that for all of its kind. */
 static const struct cvq_value *cvq_coal_of(const struct cvq_store *store, unsigned int queue)
 {
 	return store->coal_queue[queue].set ? &store->coal_queue[queue] : cvq_coal(store, cvq_kind_of(queue));
 }
 
 /*
- * Behind what holds for all of a kind, which overwrites it. And only once the queues are enabled: a device
- * refuses it for one that is not, and enabling undoes it. Ferry's devices have their queues enabled before
- * the first command, so that the end of the list is late enough.
+ * A queue's own coalescing follows that for all of its kind, which overwrites it. The queue must be enabled:
+ * a device refuses the command for one that is not, and enabling undoes it. Ferry enables a device's queues
+ * before the first command, so the end of the list is late enough.
  */
 static uint32_t cvq_replay_coal_queues(struct cvq_replay *r, uint8_t *cmd)
 {
@@ -183,7 +166,8 @@ static uint32_t cvq_replay_coal_queues(struct cvq_replay *r, uint8_t *cmd)
 		unsigned int queue = r->index++;
 		enum cvq_kind kind = cvq_kind_of(queue);
 		const struct cvq_value *to_all = cvq_coal(r->to, kind);
-		/* TX_SET or RX_SET is part of the replay, and the device has that for the queue then. */
+		/* Whether TX_SET or RX_SET is part of the replay: the device has its value for the queue
+		 * then. */
 		bool all_new = !cvq_coal_equal(cvq_coal(r->from, kind), to_all);
 		const struct cvq_value *now = all_new ? to_all : cvq_coal_of(r->from, queue);
 		const struct cvq_value *then = cvq_coal_of(r->to, queue);
@@ -200,12 +184,12 @@ static uint32_t cvq_replay_coal_queues(struct cvq_replay *r, uint8_t *cmd)
 }
 
 /*
- * The address before VLANs: mlx5_vdpa makes a filter of both when a VLAN is added. Filters before steering,
- * so that nothing arrives that the guest does not want; tunnels and contexts behind the steering that they
- * belong to. What goes is taken out before what comes, for devices whose tables are small.
+ * The address comes before VLANs, for mlx5_vdpa makes a filter of both when a VLAN is added. Filters come
+ * before steering, so that nothing arrives that the guest does not want; tunnels and contexts come behind the
+ * steering that they belong to. Entries go before others come, for devices whose tables are small.
  */
 static const struct cvq_stage {
-	/* One of the two: values of a turn, or what is kept in another way. */
+	/* A stage is one of the two: values of a turn, or something that is kept in another way. */
 	enum cvq_turn turn;
 	uint32_t (*next)(struct cvq_replay *r, uint8_t *cmd);
 } cvq_stages[] = {

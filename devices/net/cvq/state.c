@@ -129,15 +129,13 @@ static void cvq_save_macs(const struct cvq_store *store, const struct cvq_row *r
 	if (!store->mac_table_set)
 		return;
 	state_put_blob(w, "mac-unicast", store->macs, 6 * store->n_unicast);
-	state_put_blob(w, "mac-multicast", (const uint8_t *)store->macs + 6 * store->n_unicast,
-		       6 * store->n_multicast);
+	state_put_blob(w, "mac-multicast", store->macs[store->n_unicast], 6 * store->n_multicast);
 }
 
 static int cvq_load_macs(struct cvq_loader *l, const struct cvq_row *row, struct state_node *node)
 {
 	uint32_t unicast_len = 0, multicast_len = 0;
 	const uint8_t *unicast = NULL, *multicast = NULL;
-	uint8_t *p = l->cmd + 2;
 	int ret;
 
 	if (!state_has(node, "mac-unicast") && !state_has(node, "mac-multicast"))
@@ -151,13 +149,8 @@ static int cvq_load_macs(struct cvq_loader *l, const struct cvq_row *row, struct
 	if (unicast_len % 6 != 0 || multicast_len % 6 != 0)
 		return error_add(l->err, -EINVAL, "MAC tables of %u and %u bytes, an address has 6",
 				 unicast_len, multicast_len);
-	l->cmd[0] = row->class;
-	l->cmd[1] = row->command;
-	put_le32(p, unicast_len / 6);
-	memcpy(p + 4, unicast, unicast_len);
-	put_le32(p + 4 + unicast_len, multicast_len / 6);
-	memcpy(p + 8 + unicast_len, multicast, multicast_len);
-	return cvq_load_command(l, 2 + 8 + unicast_len + multicast_len);
+	return cvq_load_command(l,
+				cvq_put_macs(l->cmd, unicast, unicast_len / 6, multicast, multicast_len / 6));
 }
 
 static void cvq_save_vlans(const struct cvq_store *store, const struct cvq_row *row, struct state_writer *w)
@@ -192,7 +185,7 @@ static int cvq_load_vlans(struct cvq_loader *l, const struct cvq_row *row, struc
 	return 0;
 }
 
-/* MQ-class commands: the payload, and behind it in the name "-sequence" */
+/* MQ-class commands: a property for the payload, and one with "-sequence" behind its name */
 
 static void cvq_sequence_name(const struct cvq_row *row, char name[CVQ_PROPERTY_MAX])
 {

@@ -7,8 +7,9 @@
 #include "vmm/state.h"
 
 /*
- * Properties of the current node. Reading validates every value as cvq_check() would have: @limits are the
- * destination's. Every reason against it goes into the node's error, and then @store is as it was.
+ * The record as properties of the current node. Loading checks every value as cvq_check() would have, against
+ * the destination's @limits. Every reason against a value goes into the node's error, and then @store stays
+ * as it was: -errno.
  */
 void cvq_save(const struct cvq_store *store, struct state_writer *w);
 int __must_check cvq_load(struct cvq_store *store, const struct cvq_limits *limits, struct state_node *node);

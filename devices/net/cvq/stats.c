@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Device statistics (virtio 1.4, "Device Statistics"): counters that a guest reads, and that go on where they
- * were when it has moved to another device. */
+/* Requests for device statistics, and their answers. */
 #include "devices/net/cvq/stats.h"
 
 #include <errno.h>
@@ -22,7 +21,7 @@
 enum cvq_stats_kind { STATS_TX = CVQ_TX, STATS_RX = CVQ_RX, STATS_CTRL = CVQ_N_KINDS };
 
 static const struct cvq_stats_type {
-	uint8_t type; /* in a reply; and its bit in a request */
+	uint8_t type; /* number, and bit in a request */
 	uint8_t kind;
 	uint8_t first, n; /* counters */
 	uint64_t any_of;  /* features; 0: none is needed */
@@ -40,7 +39,7 @@ static const struct cvq_stats_type {
 	{ 19, STATS_TX, 14, 2, 0 },
 };
 
-/* Those of a kind of queue, with the features there are. */
+/* Types that a kind of queue has with the negotiated features. */
 static uint64_t cvq_stats_types_of(const struct cvq_limits *limits, enum cvq_stats_kind kind)
 {
 	uint64_t types = 0;
@@ -70,8 +69,8 @@ static enum cvq_stats_kind cvq_stats_kind_of(unsigned int index, unsigned int ct
 	return index == ctrl ? STATS_CTRL : (enum cvq_stats_kind)cvq_kind_of(index);
 }
 
-/* A request as the specification wants it, or the device would refuse it as a whole. What it gets has the
- * control queue's index as the device counts: it may have more queues than the guest sees. */
+/* The device would refuse a request as a whole that is not as the specification wants it. In the device's
+ * copy the control queue has its index there: the device may have more queues than the guest sees. */
 bool cvq_check_stats(const struct cvq_limits *limits, uint8_t *p, uint32_t *len, struct error *err)
 {
 	unsigned int ctrl = 2u * limits->max_pairs;
@@ -106,14 +105,14 @@ uint32_t cvq_stats_len(const uint8_t *p, uint32_t len)
 	return total;
 }
 
-/* An item of an answer, with what its counters belong to. */
+/* An item of an answer, and the row that its counters belong to. */
 struct cvq_stats_item {
 	unsigned int row;
 	const struct cvq_stats_type *type;
 	uint32_t len;
 };
 
-/* @len bytes are left at @p. False: it is none. */
+/* Reads the item at @p, where @len bytes are left. False: it is none. */
 static bool cvq_stats_parse(const struct cvq_limits *limits, const uint8_t *p, uint32_t len,
 			    struct cvq_stats_item *item)
 {
@@ -142,15 +141,14 @@ static bool cvq_stats_take_query(struct cvq_stats *stats, const struct cvq_limit
 
 	if (reply_len != sizeof(types))
 		return false;
-	/* Only what can be carried. */
+	/* The guest must not learn of types whose counters cannot be carried. */
 	types = get_le64(reply) & cvq_stats_types(limits);
 	put_le64(reply, types);
 	stats->types |= types;
 	return true;
 }
 
-/* An answer that is too short, or with an item of length 0, would make Linux read on behind it, or for ever.
- */
+/* Linux would read on behind an answer that is too short, and for ever in one with an item of length 0. */
 static bool cvq_stats_take_get(struct cvq_stats *stats, const struct cvq_limits *limits, const uint8_t *p,
 			       uint32_t len, uint8_t *reply, uint32_t reply_len)
 {
@@ -220,7 +218,7 @@ uint32_t cvq_stats_request(const struct cvq_stats *stats, const struct cvq_limit
 	return len > 2 ? len : 0;
 }
 
-/* Saved state: every row that the guest can have seen, the control queue's last. */
+/* Saved state has every row that the guest can have seen, the control queue's last. */
 
 #define STATS_ROW_LEN (8u * CVQ_MAX_COUNTERS)
 

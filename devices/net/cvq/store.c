@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The record of control commands: what each changes in it. */
+/* The record of control commands, and how each of them changes it. */
 #include "devices/net/cvq/store.h"
 
 #include <assert.h>
@@ -43,7 +43,7 @@ static void cvq_keep_macs(struct cvq_store *store, const uint8_t *p)
 	memcpy(store->macs, p, 6 * store->n_unicast);
 	p += 6 * store->n_unicast;
 	store->n_multicast = get_le32(p);
-	memcpy((uint8_t *)store->macs + 6 * store->n_unicast, p + 4, 6 * store->n_multicast);
+	memcpy(store->macs[store->n_unicast], p + 4, 6 * store->n_multicast);
 }
 
 static void cvq_keep_vlan(struct cvq_store *store, uint8_t command, const uint8_t *p)
@@ -60,7 +60,7 @@ static void cvq_keep_mq(struct cvq_store *store, uint8_t command, const uint8_t 
 {
 	struct cvq_mq_slot *slot = &store->mq[command];
 
-	/* The rest of @data keeps what it had: nobody looks behind @len. */
+	/* Nobody looks behind @len, so the rest of @data may keep what it had. */
 	slot->sequence = ++store->mq_sequence;
 	slot->len = (uint16_t)len;
 	memcpy(slot->data, p, len);
@@ -102,8 +102,7 @@ void cvq_keep(struct cvq_store *store, const struct cvq_slot *slot, const uint8_
 {
 	const uint8_t command = cmd[1], *p = cmd + 2;
 
-	/* A command that goes to the device as CVQ_FORWARD changes its state: its row says how that is kept.
-	 */
+	/* A command that changes a device's state must be kept: give its row a slot. */
 	assert(slot->keep != CVQ_KEEP_NOTHING);
 	len -= 2;
 	switch (slot->keep) {

@@ -53,7 +53,7 @@ enum cvq_keep {
 
 /* Where in a replay a value is set again; replay.c says why the order is so. */
 enum cvq_turn {
-	/* Not a value: what is kept in another way has a stage of its own. */
+	/* The command sets no value: what is kept in another way has a stage of its own. */
 	CVQ_TURN_OWN,
 	CVQ_BEFORE_FILTERS,
 	CVQ_WITH_FILTERS,
@@ -80,7 +80,8 @@ struct cvq_value {
 
 /* An MQ-class command (pairs, RSS, hash) as last accepted, payload without header. */
 struct cvq_mq_slot {
-	uint64_t sequence; /* order of last success among the MQ class; 0: never */
+	/* Its place in the order in which commands of the class were accepted; 0: never. */
+	uint64_t sequence;
 	uint16_t len;
 	uint8_t data[CVQ_MAX_MQ_COMMAND - 2];
 };
@@ -91,7 +92,7 @@ struct cvq_context {
 	uint8_t data[CVQ_MAX_MQ_COMMAND - 2];
 };
 
-/* Which queues a TX_SET or RX_SET is for: index = command of class NOTF_COAL. */
+/* Kinds of queues that a TX_SET or RX_SET is for, by the command of class NOTF_COAL. */
 enum cvq_kind { CVQ_TX, CVQ_RX, CVQ_N_KINDS };
 
 static inline enum cvq_kind cvq_kind_of(unsigned int queue)
@@ -107,12 +108,13 @@ struct cvq_store {
 	struct cvq_value values[CVQ_N_CLASSES][CVQ_N_COMMANDS];
 	bool mac_table_set;
 	uint32_t n_unicast, n_multicast;
-	uint8_t macs[CVQ_MAX_MACS][6]; /* unicast first */
+	/* Unicast addresses come first; one more has room than there can be, to point at. */
+	uint8_t macs[CVQ_MAX_MACS + 1][6];
 	uint64_t vlans[CVQ_N_VLANS / 64];
 	uint64_t mq_sequence;                          /* last given */
 	struct cvq_mq_slot mq[CVQ_N_MQ_COMMANDS];      /* index = command of class MQ */
 	struct cvq_context contexts[CVQ_MAX_CONTEXTS]; /* index: id - 1 */
-	/* VQ_SET: the last word for its queue until a TX_SET or RX_SET comes, or the queue is reset. */
+	/* VQ_SET has the last word for its queue until a TX_SET or RX_SET comes, or the queue is reset. */
 	struct cvq_value coal_queue[CVQ_MAX_QUEUES];
 };
 
@@ -129,8 +131,7 @@ void cvq_keep(struct cvq_store *store, const struct cvq_slot *slot, const uint8_
 /* Whether a command of a single value was accepted, and is not the default that every device has. */
 bool cvq_is_set(const struct cvq_store *store, uint8_t class, uint8_t command);
 
-/* The MAC address that was set last; NULL: none was. cvq_set_mac() is for one that the device has by itself.
- */
+/* The MAC address that was set last; NULL: none was. cvq_set_mac() records one that a device begins with. */
 const uint8_t *cvq_mac(const struct cvq_store *store);
 void cvq_set_mac(struct cvq_store *store, const uint8_t mac[6]);
 
@@ -146,6 +147,22 @@ static inline uint32_t cvq_command(uint8_t *cmd, uint8_t class, uint8_t command,
 	cmd[1] = command;
 	memcpy(cmd + 2, payload, len);
 	return 2 + len;
+}
+
+/* The same of MAC_TABLE_SET, with addresses of 6 bytes, which may overlap nothing of @cmd. */
+static inline uint32_t cvq_put_macs(uint8_t *cmd, const uint8_t *unicast, uint32_t n_unicast,
+				    const uint8_t *multicast, uint32_t n_multicast)
+{
+	uint8_t *p = cmd + 2;
+
+	cmd[0] = VIRTIO_NET_CTRL_MAC;
+	cmd[1] = VIRTIO_NET_CTRL_MAC_TABLE_SET;
+	put_le32(p, n_unicast);
+	memcpy(p + 4, unicast, 6 * n_unicast);
+	p += 4 + 6 * n_unicast;
+	put_le32(p, n_multicast);
+	memcpy(p + 4, multicast, 6 * n_multicast);
+	return 2 + 8 + 6 * (n_unicast + n_multicast);
 }
 
 /* The same of an RSS context, whose configuration is @len bytes. */
