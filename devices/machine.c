@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* All devices of a VM. */
+/* The devices of a VM. */
 #include "devices/machine.h"
 
 #include "devices/blk/blk.h"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * All devices of a VM, as a configuration names them. Main thread, but for what says otherwise.
+ * The devices of a VM, as a configuration names them. Functions run on the main thread, but for those that
+ *say otherwise.
  *
  *	machine_open -> [machine_check] -> machine_build -> machine_map -> machine_wait_mapped ... ->
  *machine_destroy
@@ -21,7 +22,7 @@ struct vdpa;
 struct machine {
 	const struct vm_config *config;
 	struct guard *guard;
-	/* Those that no NIC has taken over yet. */
+	/* Backends that no NIC has taken over yet. */
 	struct vdpa *backends[CONFIG_MAX_NETS];
 	struct serial *serial;
 	bool has_pci;
@@ -32,8 +33,8 @@ struct machine {
 	struct blk *disks[CONFIG_MAX_DISKS];
 };
 
-/* Opens the NICs' backends first of all: so what cannot be had is said at once, and nobody else can take one.
- */
+/* Opens the NICs' backends first of all: so what cannot be had is said at once, and nobody else can
+ * take one. */
 int __must_check machine_open(struct machine *m, struct error *err);
 
 /* Whether the disks can be had, for a machine that is built only when a guest comes. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A sorted table of register ranges. */
+/* An address space of registers: a sorted table of ranges. */
 #include "vmm/bus.h"
 
 #include <errno.h>

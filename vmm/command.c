@@ -23,8 +23,8 @@ static int command_version(int argc, char **argv)
 	return command_printed();
 }
 
-/* What every program of subcommands has. The one without a function is command_help(), which needs the set.
- */
+/* Commands that every program of subcommands has. The row without a function is command_help(), which needs
+ * the set. */
 static const struct command command_own[] = {
 	{ "version", "print the version", command_version, NULL },
 	{ "help", "say this, or more about one command", NULL, NULL },

@@ -7,16 +7,16 @@
 
 struct command {
 	const char *name;
-	/* One line for the list of commands. */
+	/* A line for the list of commands. */
 	const char *summary;
 	/* Arguments begin with the subcommand's name. Returns the exit code. */
 	int (*fn)(int argc, char **argv);
-	/* What "--help" says; NULL: the list of commands. */
+	/* Says what "--help" asks for; NULL: the list of commands. */
 	void (*help)(FILE *out);
 };
 
 struct command_set {
-	/* What the list of commands begins and ends with. */
+	/* The first and the last words of the list of commands. */
 	const char *head;
 	const char *foot;
 	const struct command *commands;

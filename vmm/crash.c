@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The program's own end for a failed assertion, in the place of the C library's, which waits for the reader
+/* A failed assertion ends the program here instead of in the C library, which waits for the reader
  * of stderr. */
 #include <stdlib.h>
 
 #include "vmm/log.h"
 
-/* Called by assert() of musl, whose own prints to stderr, and there waits for who reads that. */
+/* musl's assert() calls this function; its own prints to stderr, and there waits for who reads that. */
 _Noreturn void __assert_fail(const char *expression, const char *file, int line, const char *function);
 
 _Noreturn void __assert_fail(const char *expression, const char *file, int line, const char *function)

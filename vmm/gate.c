@@ -137,7 +137,8 @@ void gate_stop(struct gate *g)
 	struct gate_thread *t;
 
 	gate_end(g, VM_EXIT_ERROR);
-	/* Nobody kicks them any more before they are waited for: a thread's id ends with it. */
+	/* The list is emptied first, so that no thread is kicked while it is waited for: its id
+	 * ends with it. */
 	pthread_mutex_lock(&g->lock);
 	t = g->threads;
 	g->threads = NULL;

@@ -39,10 +39,11 @@ enum vm_exit {
  * is for a thread that is about to enter the guest, where the signal alone would be lost.
  */
 struct gate_thread {
-	/* Set to 1 by the gate, and to 0 by gate_pass(), both atomically. Set before gate_start(). */
+	/* The gate sets this flag to 1, and gate_pass() to 0, both atomically. The pointer is set before
+	 * gate_start(). */
 	uint8_t *leave;
-	/* For the thread itself: the guest stood still before gate_pass() returned, and not only because it
-	 * is throttled. True of the first pass. */
+	/* Tells the thread that the guest stood still before gate_pass() returned, and not only because it
+	 * was throttled. True after the first pass, too. */
 	bool was_paused;
 	/* The rest is the gate's. */
 	unsigned int n_pauses;
@@ -51,7 +52,7 @@ struct gate_thread {
 };
 
 struct gate {
-	/* Stopped at the VM's end. */
+	/* The loop that stops at the VM's end. */
 	struct loop *loop;
 	/* Protects everything below. */
 	pthread_mutex_t lock;
@@ -62,11 +63,11 @@ struct gate {
 	bool paused;
 	/* How often @paused has become true, modulo 2^32. */
 	unsigned int n_pauses;
-	/* The guest is kept out for the rest of this period's share. */
+	/* The guest is kept out now, for its share of this period. */
 	bool throttled;
-	/* That share in percent. */
+	/* The share of each period that the guest is kept out for, in percent. */
 	unsigned int throttle;
-	/* Started and not taken away by gate_stop(). */
+	/* Threads that were started and that gate_stop() has not taken away. */
 	struct gate_thread *threads;
 	unsigned int n_started;
 	/* Threads that stay out of the guest, and those that have ended. */
@@ -79,9 +80,9 @@ struct gate {
 	enum vm_exit exit;
 };
 
-/* A gate that is paused. @loop, the main thread's, must outlive it. */
+/* Makes a gate that is paused. @loop, the main thread's, must outlive it. */
 void gate_init(struct gate *g, struct loop *loop);
-/* After gate_stop() and, if there was throttling, gate_throttle(0). */
+/* Comes after gate_stop() and, if there was throttling, gate_throttle(0). */
 void gate_exit(struct gate *g);
 
 /*
@@ -92,7 +93,7 @@ void gate_exit(struct gate *g);
 int __must_check gate_start(struct gate *g, struct gate_thread *t, const char *name, void *(*fn)(void *arg),
 			    void *arg);
 
-/* Called by the thread @t alone: waits while the guest stands still or is throttled. False: the VM has ended,
+/* Waits while the guest stands still or is throttled; called by the thread @t alone. False: the VM has ended,
  * and the thread ends without a further call. */
 bool gate_pass(struct gate *g, struct gate_thread *t);
 
@@ -110,15 +111,15 @@ void gate_resume(struct gate *g);
  */
 void gate_end(struct gate *g, enum vm_exit exit);
 
-/* Whether gate_end() has been called. Any thread. */
+/* Returns whether gate_end() has been called. Any thread. */
 bool gate_ended(struct gate *g);
 
-/* gate_end() with VM_EXIT_ERROR, then waits for the threads: none is in a device after it. Called again it
+/* Ends the VM with VM_EXIT_ERROR, then waits for the threads: none is in a device after it. Called again it
  * does nothing. The main thread. */
 void gate_stop(struct gate *g);
 
-/* Long against what a kick and the way back into the guest cost, short against what a guest's clients notice.
- */
+/* The period is long against what a kick and the way back into the guest cost, and short against what a
+ * guest's clients notice. */
 #define GATE_THROTTLE_PERIOD_NS 10000000u
 
 /*

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The signals that end the process, and the thread that sees to it that they do. */
+/* The signals that end the process, and the thread that makes sure that they do. */
 #define _GNU_SOURCE
 #include "vmm/guard.h"
 
@@ -22,10 +22,11 @@
 #define GUARD_END_MS 10000u
 /* A terminal that closes, timeout(1) and service managers send several signals at once, and mean one. */
 #define GUARD_SAME_MS 1000u
-/* For putting the host back, which is a few calls that do not wait, unless a file system has stalled. */
+/* Time for putting the host back, which is a few calls that do not wait, unless a file system has stalled. */
 #define GUARD_UNDO_MS 500u
 
-/* Not SIGXCPU, which no call fails with, nor SIGBUS and SIGSEGV, which are faults of ours. */
+/* Signals that come beside an error. SIGXCPU is not here, because no call fails with it, nor are SIGBUS and
+ * SIGSEGV, which are faults of Ferry's. */
 static const int guard_of_errors[] = { SIGPIPE, SIGXFSZ, SIGTTOU };
 
 void guard_failed_calls(void)
@@ -62,14 +63,14 @@ void guard_die(int signo)
 	guard_unblock(signo);
 }
 
-/* Under the lock, for good: nothing new is done to the host any more. */
+/* The lock is kept for good: nothing new is done to the host any more. */
 static void guard_force(struct guard *guard)
 {
 	struct sigevent event = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = guard->signal };
 	const struct itimerspec after = { .it_value.tv_nsec = GUARD_UNDO_MS * 1000000 };
 	timer_t timer;
 
-	/* The guard may be held up, too, by an undo: then the timer sends the signal. */
+	/* An undo may hold up the guard, too: then the timer sends the signal. */
 	signal(guard->signal, SIG_DFL);
 	guard_unblock(guard->signal);
 	if (timer_create(CLOCK_MONOTONIC, &event, &timer) == 0)
@@ -79,11 +80,11 @@ static void guard_force(struct guard *guard)
 	log_warn("ended by force: what was being done did not come to an end in time");
 	log_flush();
 	guard_die(guard->signal);
-	/* The first process of a container, which no signal's default action ends. */
+	/* The process is the first of a container, which no signal's default action ends. */
 	_exit(128 + guard->signal);
 }
 
-/* When the process is to have ended, UINT64_MAX for never. */
+/* Returns when the process is to have ended, UINT64_MAX for never. */
 static uint64_t guard_deadline_ns(struct guard *guard)
 {
 	uint64_t deadline_ns = UINT64_MAX;
@@ -96,7 +97,7 @@ static uint64_t guard_deadline_ns(struct guard *guard)
 	return deadline_ns;
 }
 
-/* Takes the signals that have come. True where one of them insists. */
+/* Takes the signals that have come. Returns true where one of them insists. */
 static bool guard_take(struct guard *guard)
 {
 	struct signalfd_siginfo info;

@@ -18,10 +18,10 @@
 struct guard;
 
 /*
- * From here on a call that fails says so by its error alone, in all threads and in programs executed: the
- * kernel sends a signal beside some errors, and its default action ends the process (a write beyond the limit
- * on a file's size, or to a pipe that nobody reads) or stops it (one to a terminal from the background). At
- * the start of main().
+ * Makes a call that fails say so by its error alone, from here on, in all threads and in programs executed:
+ * the kernel sends a signal beside some errors, and its default action ends the process (a write beyond the
+ * limit on a file's size, or to a pipe that nobody reads) or stops it (one to a terminal from the
+ * background). At the start of main().
  */
 void guard_failed_calls(void);
 
@@ -29,25 +29,26 @@ void guard_failed_calls(void);
  * port. Owned by whoever changed it. */
 struct guard_undo {
 	/*
-	 * Puts it back. On the guard's thread, while any other thread may be anywhere: waits for no lock and
-	 * no other party, and does no harm where it has been put back already.
+	 * Puts the change back. Comes on the guard's thread, while any other thread may be anywhere: waits
+	 * for no lock and no other party, and does no harm where the change has been put back already.
 	 */
 	void (*fn)(struct guard_undo *undo);
-	struct guard *guard; /* that has it, or NULL */
+	struct guard *guard; /* The guard that has it, or NULL. */
 	struct guard_undo *next;
 };
 
 struct guard {
-	/* Readable from the first signal on, and for ever: to be watched by every wait of ours, and never to
-	 * be read. */
+	/* Readable from the first signal on, and for ever: every wait of Ferry's watches it, and nobody reads
+	 * it. */
 	int stop_fd;
 
 	int signal_fd;
 	int quit_fd;
 	pthread_t thread;
-	pthread_mutex_t lock; /* what follows */
+	pthread_mutex_t lock; /* Protects what follows. */
 	bool started;
-	int signal; /* the first one, 0 if there was none */
+	/* The first one, 0 if there was none. */
+	int signal;
 	uint64_t signal_ns;
 	struct guard_undo *undos;
 };
@@ -63,11 +64,11 @@ int __must_check guard_init(struct guard *guard, struct error *err);
  */
 void guard_started(struct guard *guard);
 
-/* The signal that came, 0 if none did. Any thread. */
+/* Returns the signal that came, 0 if none did. Any thread. */
 int guard_signal(struct guard *guard);
 
-/* From guard_add() to the end of guard_del() @undo may be called. Any thread. guard_del() of one that was not
- * added does nothing. */
+/* Adds and takes away an undo, which may be called from guard_add() to the end of guard_del(). Any thread.
+ * guard_del() of one that was not added does nothing. */
 void guard_add(struct guard *guard, struct guard_undo *undo);
 void guard_del(struct guard_undo *undo);
 

@@ -10,7 +10,7 @@
 
 #include "vmm/kvm.h"
 
-/* Of the two kinds of interrupt controllers that KVM makes with KVM_CREATE_IRQCHIP. */
+/* Pins of the two kinds of interrupt controllers that KVM makes with KVM_CREATE_IRQCHIP. */
 #define IRQ_IOAPIC_PINS 24u
 #define IRQ_PIC_PINS    16u
 #define IRQ_MAX_ROUTES  (IRQ_IOAPIC_PINS + IRQ_PIC_PINS + IRQ_MAX_GSI)
@@ -73,7 +73,7 @@ int irq_init(struct irq *irq, struct irq_table *table)
 	return -ENOSPC;
 }
 
-/* The route of an MSI's @gsi, or where it would be added. Under the lock. */
+/* Returns the route of an MSI's @gsi, or where it would be added. Under the lock. */
 static struct kvm_irq_routing_entry *irq_find_msi(struct irq_table *table, unsigned int gsi)
 {
 	uint32_t i = IRQ_IOAPIC_PINS + IRQ_PIC_PINS;
@@ -141,7 +141,7 @@ int irq_set_msis(struct irq_table *table, const struct irq_msi *msis, unsigned i
 			table->routing->nr++;
 		irq_put_msi(entry, &msis[i]);
 	}
-	/* One call for all: KVM waits for every vCPU's view of the table to end. */
+	/* A single call serves all: KVM waits for every vCPU's view of the table to end. */
 	ret = irq_set_routing(table);
 	for (unsigned int i = 0; i < n; i++) {
 		if (ret == 0) {
@@ -169,7 +169,7 @@ int irq_unmask(struct irq *irq)
 {
 	int ret = 0;
 
-	/* KVM polls the eventfd when it takes it: what is pending is delivered. */
+	/* KVM polls the eventfd when it takes it, so what is pending is delivered. */
 	if (!irq->attached)
 		ret = irq_set_irqfd(irq, 0);
 	if (ret == 0)
@@ -181,7 +181,7 @@ void irq_mask(struct irq *irq)
 {
 	int ret = 0;
 
-	/* KVM empties the eventfd when it lets go of it: what it has delivered is not delivered again. */
+	/* KVM empties the eventfd when it lets go of it, so what it has delivered is not delivered again. */
 	if (irq->attached)
 		ret = irq_set_irqfd(irq, KVM_IRQFD_FLAG_DEASSIGN);
 	if (ret < 0)

@@ -20,17 +20,19 @@ struct kvm_irq_routing;
  * takes 34. */
 #define IRQ_MAX_GSI 1024u
 
-/* All interrupts of a VM. */
+/* The interrupts of a VM. */
 struct irq_table {
 	struct kvm *kvm;
 	/* Protects the rest. */
 	pthread_mutex_t lock;
 	bool used[IRQ_MAX_GSI];
-	/* What KVM has been told: setting the table replaces all of it. NULL before irq_table_init(). */
+	/* The routes as KVM has been told: setting the table replaces all of it. NULL before
+	 * irq_table_init(). */
 	struct kvm_irq_routing *routing;
 };
 
-/* After kvm_open(). -ENOMEM; irq_table_exit() may follow in any case. */
+/* Fills in the routes of the lines. After kvm_open(). -ENOMEM with the reason; irq_table_exit() may follow in
+ * any case. */
 int __must_check irq_table_init(struct irq_table *table, struct kvm *kvm, struct error *err);
 void irq_table_exit(struct irq_table *table);
 
@@ -50,7 +52,8 @@ struct irq {
 	bool attached;
 };
 
-/* -ENOSPC: no number is free; -errno of eventfd(). Then @irq->fd is -1, and irq_exit() does nothing. */
+/* Makes the eventfd and takes a number. -ENOSPC: no number is free; -errno of eventfd(). Then @irq->fd is -1,
+ * and irq_exit() does nothing. */
 int __must_check irq_init(struct irq *irq, struct irq_table *table);
 void irq_exit(struct irq *irq);
 

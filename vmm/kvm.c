@@ -23,7 +23,7 @@ static const struct kvm_cap kvm_caps[] = {
 	{ KVM_CAP_DESTROY_MEMORY_REGION_WORKS, "KVM_CAP_DESTROY_MEMORY_REGION_WORKS" },
 };
 
-/* What the operator can do about an error of open("/dev/kvm"). */
+/* Advice to the operator by the error of open("/dev/kvm"). */
 static const struct {
 	int error;
 	const char *help;
@@ -156,7 +156,8 @@ static int kvm_set_page(struct kvm *kvm, unsigned int i, uint64_t gpa, void *hva
 	return ioctl(kvm->vm_fd, KVM_SET_USER_MEMORY_REGION, &region) < 0 ? -errno : 0;
 }
 
-/* The place of the page at @gpa, or a free one for 0; KVM_MAX_PAGES if there is none. Under the lock. */
+/* Returns the place of the page at @gpa, or a free one for 0; KVM_MAX_PAGES if there is none. Under
+ * the lock. */
 static unsigned int kvm_find_page(const struct kvm *kvm, uint64_t gpa)
 {
 	unsigned int i = 0;

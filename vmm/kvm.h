@@ -19,13 +19,13 @@
 #define KVM_MAX_PAGES 256u
 
 struct kvm {
-	/* /dev/kvm, and the VM; -1 if not open. */
+	/* Descriptors of /dev/kvm and of the VM; -1 if not open. */
 	int fd;
 	int vm_fd;
 	struct memory *memory;
-	/* Of one slot, for the thread that reads the dirty log; NULL while the log is off. */
+	/* The log of one slot, for the thread that reads the dirty log; NULL while that is off. */
 	uint64_t *dirty_bitmap;
-	/* For what a guest can make KVM refuse again and again. */
+	/* Limits messages about what a guest can make KVM refuse again and again. */
 	struct log_limit log_limit;
 	/* Protects @pages. */
 	pthread_mutex_t lock;
@@ -40,11 +40,12 @@ struct kvm_cap {
 	const char *name;
 };
 
-/* Whether a VM can be had on this host: KVM is there, and has what Ferry needs on every processor. Keeps
- * nothing open. -errno, with every capability that is missing in @err. */
+/* Checks whether a VM can be had on this host: KVM is there, and has what Ferry needs on every processor.
+ * Keeps nothing open. -errno, with every capability that is missing in @err. */
 int __must_check kvm_check_host(struct error *err);
 
-/* Nothing is open yet. kvm_exit() is to be called from here on, whatever fails. @memory must outlive it. */
+/* Prepares @kvm; nothing is open yet. kvm_exit() is to be called from here on, whatever fails. @memory must
+ * outlive it. */
 void kvm_init(struct kvm *kvm, struct memory *memory);
 void kvm_exit(struct kvm *kvm);
 
@@ -52,8 +53,8 @@ void kvm_exit(struct kvm *kvm);
  * message about what the host's set-up lacks. */
 int __must_check kvm_open(struct kvm *kvm, unsigned int cpus, struct error *err);
 
-/* -ENOTSUP where one of @caps is not there, with every one that is missing in @err. After kvm_open() has
- * opened /dev/kvm. */
+/* Checks that all of @caps are there: -ENOTSUP where one is not, with every one that is missing in @err. Once
+ * /dev/kvm is open. */
 int __must_check kvm_check_caps(const struct kvm *kvm, const struct kvm_cap *caps, unsigned int n_caps,
 				struct error *err);
 
@@ -86,8 +87,8 @@ int __must_check kvm_log_start(struct kvm *kvm);
 void kvm_log_stop(struct kvm *kvm);
 int __must_check kvm_log_take(struct kvm *kvm, uint64_t *bitmap);
 
-/* Adds "@what failed: " and the reason to @err, after an ioctl() whose errno is still there. Returns -errno.
- */
+/* Adds "@what failed: " and the reason to @err, after an ioctl() whose errno is still there.
+ * Returns -errno. */
 int kvm_failed(struct error *err, const char *what);
 
 #endif

@@ -9,7 +9,7 @@
 #include <sys/resource.h>
 #include <sys/sysinfo.h>
 
-/* The number behind @key, lines of "Key:  123 kB", in bytes; 0 if there is none. */
+/* Returns the number behind @key, in lines of "Key:  123 kB", as bytes; 0 if there is none. */
 static uint64_t limits_read_kib(const char *path, const char *key)
 {
 	FILE *file = fopen(path, "re");

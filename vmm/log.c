@@ -17,27 +17,31 @@
 
 enum log_level log_level = LOG_INFO;
 
-/* The process has one stderr, and a message does not know whose it is: so this is the program's, too. */
+/* The process has one stderr, and a message does not know whose it is: so this state is the
+ * program's, too. */
 static struct log_writer {
-	_Atomic pid_t pid; /* of the process whose messages go through @output, 0 for none */
+	/* The process whose messages go through @output, 0 for none. */
+	_Atomic pid_t pid;
 	struct output *output;
-	pthread_mutex_t lock; /* what follows; before the output's */
+	/* Protects what follows. Taken before the output's. */
+	pthread_mutex_t lock;
 	unsigned int n_dropped;
 	unsigned int n_failed;
-	int error; /* of the last that failed */
+	int error; /* The error of the last that failed. */
 } log_writer = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 int log_keep_stdio(void)
 {
 	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
-		/* It gets the lowest number that is free, which is this one. */
+		/* The file gets the lowest number that is free, which is this one. */
 		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) < 0)
 			return -errno;
 	}
 	return 0;
 }
 
-/* Counts of what was lost, one line each. With the lock held; what finds no room stays counted. */
+/* Tells the counts of what was lost, a line for each. With the lock held; a line that finds no room leaves
+ * its count as it is. */
 static void log_report_lost(struct log_writer *w)
 {
 	char line[LOG_LINE_MAX];
@@ -117,13 +121,14 @@ static void log_put(const char *line, size_t len)
 	struct log_writer *w = &log_writer;
 
 	if (atomic_load(&w->pid) != getpid()) {
-		/* There is nowhere to report that stderr is gone. */
+		/* Nowhere is left to report that stderr is gone. */
 		if (write(STDERR_FILENO, line, len) < 0)
 			return;
 		return;
 	}
 	pthread_mutex_lock(&w->lock);
-	/* After the first that is dropped all are, until their number has been told in its place. */
+	/* After the first message that is dropped all are, until their number has been told in
+	 * their place. */
 	if (w->n_dropped > 0 || output_put(w->output, line, len, OUTPUT_WHOLE) == 0)
 		w->n_dropped++;
 	pthread_mutex_unlock(&w->lock);
@@ -160,7 +165,8 @@ static void log_begin_interval(struct log_limit *limit, enum log_level level)
 	uint64_t now = now_ns(), start = atomic_load(&limit->start_ns);
 	unsigned int n_dropped;
 
-	/* Signed: another thread may have begun one since this one asked for the time. */
+	/* The difference is signed: another thread may have begun an interval since this one asked for the
+	 * time. */
 	if (start != 0 && (int64_t)(now - start) <= (int64_t)LOG_INTERVAL_NS)
 		return;
 	if (!atomic_compare_exchange_strong(&limit->start_ns, &start, now))

@@ -13,10 +13,11 @@ enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 extern enum log_level log_level;
 
 /*
- * One line to stderr, "ferry: " in front, in one write(): lines of several threads do not mix, and keep their
- * order. Everything in it that is no plain text (see text.h) is shown as "?", so that a stranger's words in
- * it neither command a terminal nor pass for a message of ours. tests/log-places lists who may use these:
- * whatever can be made to happen again and again from outside goes through log_limited(). Any thread.
+ * Writes one line to stderr, "ferry: " in front, in one write(): lines of several threads do not mix, and
+ * keep their order. Everything in it that is no plain text (see text.h) is shown as "?", so that a stranger's
+ * words in it neither command a terminal nor pass for a message of Ferry's. tests/log-places lists who may
+ * use these: whatever can be made to happen again and again from outside goes through log_limited(). Any
+ * thread.
  */
 void log_message(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
@@ -26,27 +27,26 @@ void log_message(enum log_level level, const char *fmt, ...) __attribute__((form
 #define log_debug(...) log_message(LOG_DEBUG, __VA_ARGS__)
 
 /*
- * Opens /dev/null where the process was started without stdin, stdout or stderr: else a file of ours would
- * get that number, and messages and the guest's console with it. Before any other file is opened. 0 or
- * -errno.
+ * Opens /dev/null where the process was started without stdin, stdout or stderr: else another file would get
+ * that number, and messages and the guest's console with it. Before any other file is opened. 0 or -errno.
  */
 int __must_check log_keep_stdio(void);
 
 /*
- * From here on nobody waits for who reads stderr, or does not: messages that find no room are dropped and
- * counted, and a message says how many once there is room again. Before it, after log_stop() and in the child
- * of a fork() each message is written where it arises, which is for clients and the reading of options. By
- * the process, once, before there are other threads that log. 0 or -errno.
+ * Makes messages wait for nobody from here on: those that find no room, because stderr is not read, are
+ * dropped and counted, and a message says how many once there is room again. Before this call, after
+ * log_stop() and in the child of a fork() each message is written where it arises, which is for clients and
+ * the reading of options. By the process, once, before there are other threads that log. 0 or -errno.
  */
 int __must_check log_start(void);
-/* Waits OUTPUT_LAST_MS at most until what has been said is written. Any thread. */
+/* Waits until what has been said is written, OUTPUT_LAST_MS at most. Any thread. */
 void log_flush(void);
-/* log_flush(), and ends the thread. Called when no other thread logs any more. */
+/* Does as log_flush(), and ends the thread. Called when no other thread logs any more. */
 void log_stop(void);
 
 /*
- * For what a guest, a peer, a device or a client can cause as often as it likes: at most LOG_BURST messages
- * in LOG_INTERVAL_NS for each limit, then one that says how many were left out. Starts zeroed. Any thread:
+ * A limit for messages that a guest, a peer, a device or a client can cause as often as it likes: at most
+ * LOG_BURST of them in LOG_INTERVAL_NS, then one that says how many were left out. Starts zeroed. Any thread:
  * those that share a limit may together log a message more.
  */
 #define LOG_BURST       5u
@@ -62,10 +62,10 @@ void log_limited(struct log_limit *limit, enum log_level level, const char *fmt,
 	__attribute__((format(printf, 3, 4)));
 
 /*
- * Why something failed, in words for a person: what was being done, to what, what can be done about it. A
- * function that takes one fills it where it finds the fault and does not log; the caller logs it, or sends it
- * to the peer. Starts zeroed. Several faults are joined by "; ", so that a peer learns all reasons at once.
- * Text that does not fit is cut, and ends in "...".
+ * A text that says why something failed, in words for a person: what was being done, to what, what can be
+ * done about it. A function that takes one fills it where it finds the fault and does not log; the caller
+ * logs it, or sends it to the peer. Starts zeroed. Several faults are joined by "; ", so that a peer learns
+ * all reasons at once. Text that does not fit is cut, and ends in "...".
  */
 #define ERROR_TEXT_MAX 1024u
 
@@ -73,8 +73,8 @@ struct error {
 	char text[ERROR_TEXT_MAX];
 };
 
-/* Appends one reason to @err. Returns @ret, so that "return error_add(err, -EINVAL, ...)" reads as one step.
- */
+/* Appends one reason to @err. Returns @ret, so that "return error_add(err, -EINVAL, ...)" reads as
+ * one step. */
 int error_add(struct error *err, int ret, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 #endif

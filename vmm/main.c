@@ -247,7 +247,7 @@ static int app_go(struct app *app, struct error *err)
 
 /* "run": a guest that boots here. When the last step returns 0 it runs. */
 static int (*const app_run_steps[])(struct app *app, struct error *err) = {
-	/* What the host must give. */
+	/* The host gives devices and descriptors. */
 	app_open_backends,
 	app_check_descriptors,
 	/* The machine. */
@@ -255,7 +255,7 @@ static int (*const app_run_steps[])(struct app *app, struct error *err) = {
 	app_fill,
 	app_equip,
 	app_map,
-	/* What is in its memory when it starts. */
+	/* Memory gets its contents. */
 	app_power_on,
 	app_write_acpi,
 	app_load_kernel,
@@ -272,7 +272,7 @@ static int app_prefault(struct app *app, struct error *err)
 	return 0;
 }
 
-/* What takes longer the larger the guest is. */
+/* Steps that take longer the larger the guest is. */
 static int (*const app_work_steps[])(struct app *app, struct error *err) = {
 	app_equip, app_prefault, app_map, app_wait_mapped, NULL,
 };

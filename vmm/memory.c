@@ -12,13 +12,13 @@
 
 #include "vmm/shortage.h"
 
-/* Since Linux 6.3; not in every libc yet. */
+/* A flag since Linux 6.3; not every libc has it yet. */
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 8u
 #endif
 
 /* Sets the length of a memfd. RLIMIT_FSIZE counts for a memfd, too, though whoever set it meant files on
- * disk: so the limit is raised, where that is allowed, for as long as the call takes. */
+ * disk: so the limit is raised for as long as the call takes, where that is allowed. */
 static int memory_set_size(int fd, uint64_t len)
 {
 	const struct rlimit none = { RLIM_INFINITY, RLIM_INFINITY };
@@ -58,13 +58,13 @@ int memory_create_file(const char *name, uint64_t len)
 
 void memory_hide(const struct memory *m, void *hva, uint64_t len)
 {
-	/* Cannot fail on a mapping of a memfd. */
+	/* The call cannot fail on a mapping of a memfd. */
 	if (!m->dumped && madvise(hva, len, MADV_DONTDUMP) < 0)
 		log_warn("cannot keep guest memory out of core files: %s", strerror(errno));
 }
 
-/* At a multiple of HUGE_PAGE_SIZE, as its place in the guest and in the memfd is: all three must agree for
- * huge pages. */
+/* Maps the region at a multiple of HUGE_PAGE_SIZE, as its place in the guest and in the memfd is: all three
+ * must agree for huge pages. */
 static int memory_map_region(struct memory *m, struct memory_region *r)
 {
 	uint64_t head, len = r->len;
@@ -207,8 +207,8 @@ void memory_mark_dirty(struct memory *m, uint64_t gpa, uint64_t len)
 	const struct memory_region *r;
 	uint64_t first, last;
 
-	/* Pairs with the fence in memory_log_start(): either this load sees the log, or the log's reader sees
-	 * the write. */
+	/* The fence pairs with the one in memory_log_start(): either this load sees the log, or the log's
+	 * reader sees the write. */
 	atomic_thread_fence(memory_order_seq_cst);
 	if (!atomic_load_explicit(&m->logging, memory_order_acquire) || len == 0)
 		return;
@@ -246,8 +246,8 @@ uint64_t memory_bitmap_words(const struct memory *m)
 
 int memory_log_start(struct memory *m)
 {
-	/* Kept until memory_exit(): a writer that saw the log on may still be marking when it is switched
-	 * off. */
+	/* The bitmap is kept until memory_exit(): a writer that saw the log on may still be marking when it
+	 * is switched off. */
 	if (!m->dirty)
 		m->dirty = calloc(memory_bitmap_words(m), sizeof(*m->dirty));
 	if (!m->dirty)
@@ -255,7 +255,7 @@ int memory_log_start(struct memory *m)
 	for (uint64_t i = 0; i < memory_bitmap_words(m); i++)
 		atomic_store_explicit(&m->dirty[i], 0, memory_order_relaxed);
 	atomic_store_explicit(&m->logging, true, memory_order_release);
-	/* Pairs with the fence in memory_mark_dirty(). */
+	/* The fence pairs with the one in memory_mark_dirty(). */
 	atomic_thread_fence(memory_order_seq_cst);
 	return 0;
 }

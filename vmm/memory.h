@@ -12,25 +12,29 @@
 
 #include "vmm/log.h"
 
-/* Guest RAM has one or two; what a device in software reaches can be more. */
+/* How many regions there can be: guest RAM has one or two; what a device in software reaches can be more. */
 #define MEMORY_MAX_REGIONS 4u
 
 struct memory_region {
 	uint64_t gpa;
-	uint64_t len;    /* bytes, a multiple of PAGE_SIZE */
-	uint64_t offset; /* of the region's first byte in the memfd */
-	uint8_t *hva;    /* NULL in a frame */
+	uint64_t len; /* A multiple of PAGE_SIZE. */
+	/* The region's first byte in the memfd. */
+	uint64_t offset;
+	uint8_t *hva; /* NULL in a frame. */
 };
 
 struct memory {
-	int fd; /* memfd, mapped MAP_SHARED: vhost parents that map by VMA skip anything else without an error
-		 */
+	/* A memfd, mapped MAP_SHARED: vhost parents that map by VMA skip anything else without an error. */
+	int fd;
 	uint64_t size;
 	unsigned int n_regions;
 	struct memory_region regions[MEMORY_MAX_REGIONS];
-	bool dumped; /* core files of this process have it. Set between memory_frame() and memory_fill() */
+	/* Core files of this process have the guest's memory. Set between memory_frame() and
+	 * memory_fill(). */
+	bool dumped;
 
-	/* Bit n = page n of the memfd was written by Ferry or a device. Any thread sets, one thread takes. */
+	/* Bit n is set if Ferry or a device has written page n of the memfd. Any thread sets bits, one thread
+	 * takes them. */
 	_Atomic uint64_t *dirty;
 	_Atomic bool logging;
 };
@@ -44,34 +48,34 @@ int __must_check memory_init(struct memory *m, uint64_t size, struct error *err)
 void memory_exit(struct memory *m);
 
 /* The two halves of memory_init(). A frame has the regions, and no memory: it costs nothing, whatever its
- * size; nothing in it can be reached. memory_fill() that fails leaves the frame. */
+ * size, and nothing in it can be reached. A memory_fill() that fails leaves the frame. */
 void memory_frame(struct memory *m, uint64_t size);
 int __must_check memory_fill(struct memory *m, struct error *err);
 
 /*
- * A file in memory of @len bytes, to be mapped MAP_SHARED: its descriptor, or -errno. Whoever is given it by
- * the kernel, as a VDUSE process is, cannot cut it short under those who map it.
+ * Makes a file in memory of @len bytes, to be mapped MAP_SHARED, and returns its descriptor, or -errno.
+ * Whoever is given it by the kernel, as a VDUSE process is, cannot cut it short under those who map it.
  */
 int __must_check memory_create_file(const char *name, uint64_t len);
 
 /* Keeps what is mapped at @hva, whole pages of the guest's, out of core files, unless @m is dumped. */
 void memory_hide(const struct memory *m, void *hva, uint64_t len);
 
-/* Where the PCI hole begins: RAM below 4 GiB ends here at the latest. */
+/* RAM below 4 GiB ends here at the latest, where the PCI hole begins. */
 #define MEMORY_LOW_MAX   GIB(3)
 #define MEMORY_HIGH_BASE GIB(4)
 
-/* First gpa above all RAM, and never below 4 GiB. */
+/* Returns the first gpa above all RAM, which is never below 4 GiB. */
 uint64_t memory_end(const struct memory *m);
 
 /*
- * The host address of guest bytes [gpa, gpa + len), or NULL unless all of them lie in one region. @len 0 is
- * refused. The guest may write these bytes at any time: read each once, decide on the copy. Whoever writes
- * through the pointer calls memory_mark_dirty() after the write. Any thread.
+ * Returns the host address of guest bytes [gpa, gpa + len), or NULL unless all of them lie in one region.
+ * @len 0 is refused. The guest may write these bytes at any time: read each once, and decide on the copy.
+ * Whoever writes through the pointer calls memory_mark_dirty() after the write. Any thread.
  */
 void *memory_at(const struct memory *m, uint64_t gpa, uint64_t len);
 
-/* Copies out of or into guest memory; -EFAULT unless memory_at() would serve. Writing marks dirty. Any
+/* Copy out of or into guest memory; -EFAULT unless memory_at() would serve. Writing marks pages dirty. Any
  * thread. */
 int __must_check memory_read(const struct memory *m, uint64_t gpa, void *dst, uint64_t len);
 int __must_check memory_write(struct memory *m, uint64_t gpa, const void *src, uint64_t len);
@@ -83,25 +87,25 @@ int __must_check memory_write(struct memory *m, uint64_t gpa, const void *src, u
 void memory_mark_dirty(struct memory *m, uint64_t gpa, uint64_t len);
 
 /*
- * Starts and ends the log. Whatever was written before memory_log_start() returned without a mark is seen by
+ * Start and end the log. Whatever was written without a mark before memory_log_start() returned is seen by
  * reads of guest memory after it. One thread, the migration's.
  */
 int __must_check memory_log_start(struct memory *m);
 void memory_log_stop(struct memory *m);
 
 /*
- * The next part of the memfd at or after @at that exists, in memory or in swap; the rest are holes, which
- * were never written and read as zeros. Returns 1 with [*start, *end), offsets in the memfd; 0 if there is
+ * Finds the next part of the memfd at or after @at that exists, in memory or in swap; the rest are holes,
+ * which were never written and read as zeros. 1 with [*start, *end), offsets in the memfd; 0 if there is
  * none; or -errno.
  */
 int __must_check memory_next_data(const struct memory *m, uint64_t at, uint64_t *start, uint64_t *end);
 
-/* Number of pages, that is of bits in a bitmap of all RAM, and of its 64-bit words. */
+/* Return the number of pages, that is of bits in a bitmap of all RAM, and of its 64-bit words. */
 uint64_t memory_pages(const struct memory *m);
 uint64_t memory_bitmap_words(const struct memory *m);
 
-/* ORs the log into @bitmap (memory_bitmap_words() words) and empties it. Same thread as memory_log_start().
- */
+/* ORs the log into @bitmap (memory_bitmap_words() words) and empties the log. The same thread as
+ * memory_log_start(). */
 void memory_log_take(struct memory *m, uint64_t *bitmap);
 
 #endif

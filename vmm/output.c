@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The writer: a ring of bytes, and a thread that is the only one to wait for the reader. */
+/* A ring of bytes, and a thread that is the only one to wait for the reader. */
 #define _GNU_SOURCE
 #include "vmm/output.h"
 
@@ -10,15 +10,17 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* Written at once: PIPE_BUF, so that lines of several processes do not mix in a pipe. */
+/* A chunk that is written at once has no more than PIPE_BUF, so that lines of several processes do not mix in
+ * a pipe. */
 #define OUTPUT_CHUNK 4096u
-/* Between two attempts where the open file is non-blocking and full. */
+/* The time between two attempts where the open file is non-blocking and full. */
 #define OUTPUT_RETRY_MS 10
-/* In all, where the reader takes what it is given: then it is the machine that is slow. */
+/* The time in all where the reader takes what it is given: then it is the machine that is slow. */
 #define OUTPUT_SLOW_MS 5000
-/* A cancelled thread that is not in the middle of a file system's call ends at once. */
+/* The time that a cancelled thread gets: unless it is in the middle of a file system's call it
+ * ends at once. */
 #define OUTPUT_CANCEL_MS 100
-/* A chunk, a line of the log, and what the C library needs to print that. */
+/* The stack holds a chunk, a line of the log, and what the C library needs to print that. */
 #define OUTPUT_STACK KIB(64)
 
 struct output {
@@ -27,12 +29,16 @@ struct output {
 	void *opaque;
 	pthread_t thread;
 
-	pthread_mutex_t lock; /* innermost; all that follows */
+	/* Protects all that follows. Nothing else is locked while it is held. */
+	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	bool ending, ended;
-	bool calling, left;  /* an event is told; the thread is on its own */
-	bool refused;        /* output_put() took less than it was given */
-	uint64_t head, tail; /* free-running */
+	/* An event is being told, and the thread is without the lock. */
+	bool calling, left;
+	/* output_put() has taken less than it was given. */
+	bool refused;
+	/* Positions among all bytes ever put, not reduced to the ring. */
+	uint64_t head, tail;
 	uint8_t ring[OUTPUT_MAX];
 };
 
@@ -43,7 +49,7 @@ static void output_free(struct output *o)
 	free(o);
 }
 
-/* Waits and writes. Here alone output_close() may end the thread: no lock is held. */
+/* Waits and writes. Only here output_close() may end the thread: no lock is held. */
 static ssize_t output_write(const struct output *o, const uint8_t *data, size_t len)
 {
 	struct pollfd p = { .fd = o->fd, .events = POLLOUT };
@@ -51,8 +57,8 @@ static ssize_t output_write(const struct output *o, const uint8_t *data, size_t 
 
 	pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
 	while ((n = write(o->fd, data, len)) < 0 && (errno == EAGAIN || errno == EINTR)) {
-		/* Somebody else has made the open file non-blocking. A terminal that is nearly full may say
-		 * both that it takes something, and that it does not take this. */
+		/* EAGAIN: somebody else has made the open file non-blocking. A terminal that is nearly full
+		 * may say both that it takes something, and that it does not take this. */
 		poll(NULL, 0, OUTPUT_RETRY_MS);
 		poll(&p, 1, -1);
 	}
@@ -62,7 +68,7 @@ static ssize_t output_write(const struct output *o, const uint8_t *data, size_t 
 	return n;
 }
 
-/* The next line, or as much as may go out at once. With the lock held. */
+/* Finds the next line, or as much as may go out at once. With the lock held. */
 static size_t output_next(const struct output *o, uint8_t *chunk)
 {
 	size_t len = min_u64(o->tail - o->head, OUTPUT_CHUNK), n = 0;
@@ -75,8 +81,8 @@ static size_t output_next(const struct output *o, uint8_t *chunk)
 	return n;
 }
 
-/* @event, or, for NULL, that a write failed with @error. With the lock held, given up meanwhile. Whoever is
- * told may be gone where the thread was left. */
+/* Tells @event, or, for NULL, that a write failed with @error. With the lock held, which is given up
+ * meanwhile. Whoever is told may be gone where the thread was left behind. */
 static void output_tell(struct output *o, void (*event)(void *opaque), int error)
 {
 	if (o->left)
@@ -92,7 +98,7 @@ static void output_tell(struct output *o, void (*event)(void *opaque), int error
 	pthread_cond_broadcast(&o->changed);
 }
 
-/* Writes one line. With the lock held, which is given up meanwhile. Returns whether it was written. */
+/* Writes one line, and returns whether it was written. With the lock held, which is given up meanwhile. */
 static bool output_step(struct output *o, bool failing)
 {
 	uint8_t chunk[OUTPUT_CHUNK];
@@ -144,7 +150,7 @@ static int output_start(struct output *o)
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, OUTPUT_STACK);
 	sigfillset(&all);
-	/* The thread inherits the mask. */
+	/* The thread inherits the mask, so signals are blocked before it starts. */
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	ret = -pthread_create(&o->thread, &attr, output_thread, o);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -215,7 +221,8 @@ static bool output_done(const struct output *o, uint64_t tail)
 	return o->ending ? o->ended : o->head >= tail;
 }
 
-/* Waits until it is all done, or written up to @tail; with the lock held. Returns whether it is. */
+/* Waits until all is done, or written up to @tail, and returns whether it is. With the lock held, which is
+ * given up meanwhile. */
 static bool output_wait(struct output *o, uint64_t tail, int timeout_ms)
 {
 	uint64_t slow_ns = end_of(OUTPUT_SLOW_MS);

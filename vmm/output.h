@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Bytes to a descriptor whose reader may never read: a thread of its own waits for it, and nobody else does.
- */
+/* Output to a descriptor whose reader may never read: a thread of its own waits for the reader, and nobody
+ * else does. */
 #ifndef FERRY_VMM_OUTPUT_H
 #define FERRY_VMM_OUTPUT_H
 
@@ -9,30 +9,30 @@
 
 #include "vmm/util.h"
 
-/* Bytes that can wait to be written; a power of two. As much as a pipe holds. */
+/* How many bytes can wait to be written; a power of two. A pipe holds as much. */
 #define OUTPUT_MAX 65536u
-/* How long the end of a process waits for its last words to be read. */
+/* The time in milliseconds that the end of a process waits for its last words to be read. */
 #define OUTPUT_LAST_MS 500
 
 struct output;
 
-/* Calls that tell what became of bytes that were put; on the writer's thread, no lock held. All may call
- * output_put(). */
+/* Calls that tell what became of bytes that were put. They come on the writer's thread, with no lock held,
+ * and may call output_put(). */
 struct output_events {
 	/* A line, or a piece of one, is lost: write() said @error. What comes next is tried all the same: a
 	 * full disk, or a FIFO without a reader, may be found better. */
 	void (*failed)(void *opaque, int error);
-	/* After that one was written. */
+	/* A line was written after one was lost. */
 	void (*mended)(void *opaque);
-	/* output_put() had taken less than it was given, and half of the room is free by now. */
+	/* output_put() had taken less than it was given, and half of the ring is free by now. */
 	void (*room)(void *opaque);
 };
 
 /*
- * Starts a thread that writes to @fd. That stays the caller's, is open until output_close(), and keeps its
- * flags: an O_NONBLOCK set here would be set for all processes that share the open file. Each line goes out
- * in one write(), unless it is longer than a pipe takes at once. The thread takes no signals; a terminal that
- * keeps background jobs from writing (TOSTOP) does not stop the process. 0 or -errno.
+ * Starts a thread that writes to @fd. The descriptor stays the caller's, is open until output_close(), and
+ * keeps its flags: an O_NONBLOCK set here would be set for all processes that share the open file. Each line
+ * goes out in one write(), unless it is longer than a pipe takes at once. The thread takes no signals; a
+ * terminal that keeps background jobs from writing (TOSTOP) does not stop the process. 0 or -errno.
  */
 int __must_check output_open(struct output **output, int fd, const struct output_events *events,
 			     void *opaque);
@@ -52,9 +52,9 @@ size_t output_put(struct output *output, const void *data, size_t len, enum outp
 void output_flush(struct output *output, int timeout_ms);
 
 /*
- * output_flush(), and ends the thread. A write that cannot be ended, to a file on a file system that stands
- * still, keeps its thread and @output until the process ends. Nobody else uses @output any more; NULL is
- * fine.
+ * Does as output_flush(), and ends the thread. A write that cannot be ended, to a file on a file system that
+ * stands still, keeps its thread and @output until the process ends. Nobody else uses @output any more; NULL
+ * is allowed.
  */
 void output_close(struct output *output, int timeout_ms);
 

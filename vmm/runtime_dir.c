@@ -10,11 +10,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Not a name that a VM can have. */
+/* The lock's file has a name that no VM can have. */
 #define RUNTIME_DIR_LOCK ".lock"
 
-/* A process that has the lock lets go of it after a few system calls, unless it was stopped, or the file
- * system was. */
+/* The time that is waited for the lock: a process that has it lets go of it after a few system calls, unless
+ * it was stopped, or the file system was. */
 #define RUNTIME_DIR_LOCK_MS 5000
 #define RUNTIME_DIR_STEP_MS 20
 
@@ -69,7 +69,8 @@ int runtime_dir_open(const char *path, int *fd, struct error *err)
 	return ret;
 }
 
-/* 0: it is ours. -EAGAIN: not yet, or it was removed by who had it before. */
+/* Tries to take the lock. 0: this process has it. -EAGAIN: somebody else has it, or whoever had it has
+ * removed the file. */
 static int runtime_dir_try_lock(int fd, int *lock_fd)
 {
 	int lock = openat(fd, RUNTIME_DIR_LOCK, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);

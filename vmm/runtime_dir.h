@@ -6,14 +6,14 @@
 #include "vmm/log.h"
 
 /*
- * Opens @path, made with mode 0700 where there is nothing. A directory in which somebody else but root and
- * our own user can put, replace or remove files is refused.
+ * Opens the directory @path, and makes it with mode 0700 where there is nothing. A directory in which
+ * somebody else but root and Ferry's own user can put, replace or remove files is refused.
  */
 int __must_check runtime_dir_open(const char *path, int *fd, struct error *err);
 
 /*
- * Makes sure that of our user's processes one at a time looks for a dead one's socket in the directory @fd
- * (@path, for messages). The lock is a file that nobody else can open, and is gone after
+ * Makes sure that of this user's processes only one at a time looks for a dead one's socket in the directory
+ * @fd (@path, for messages). The lock is a file that nobody else can open, and is gone after
  * runtime_dir_unlock(). Waits for some seconds at most, and no longer when @cancel_fd becomes readable
  * (-ECANCELED; -1 for none).
  */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Where a limit of the process or of the host runs short: file descriptors, threads and addresses. */
+/* Limits of the process or of the host that are reached: file descriptors, threads and addresses. */
 #define _GNU_SOURCE
 #include "vmm/shortage.h"
 
@@ -21,7 +21,7 @@ const char *shortage_advice(int ret)
 		return " (raise \"ulimit -u\", or the control group's pids.max, TasksMax= in the systemd "
 		       "unit)";
 	case -ENOMEM:
-		/* Else it is the host that has no more. */
+		/* If it is not this process's limit, the host has no more. */
 		if (getrlimit(RLIMIT_AS, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY)
 			return "";
 		return " (raise \"ulimit -v\", or LimitAS= in the systemd unit)";
@@ -41,7 +41,7 @@ void shortage_raise_descriptors(void)
 		log_debug("cannot raise the limit of file descriptors: %s", strerror(errno));
 }
 
-/* A new one gets the lowest number that is free. */
+/* A new descriptor gets the lowest number that is free. */
 static uint64_t shortage_open_descriptors(void)
 {
 	int fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0);

@@ -11,9 +11,9 @@
 #include <unistd.h>
 
 /*
- * Whether a process holds the socket: 0, -EADDRINUSE, or another -errno where that cannot be told. A datagram
- * socket cannot be connected to a stream socket, and the way in which it fails tells whether anybody has
- * that, listening or not; unlike a connection this is not noticed there.
+ * Looks whether a process holds the socket: 0, -EADDRINUSE, or another -errno where that cannot be told. A
+ * datagram socket cannot be connected to a stream socket, and the way in which it fails tells whether anybody
+ * has that, listening or not; unlike a connection this is not noticed there.
  */
 static int socket_file_probe(const struct sockaddr_un *addr)
 {
@@ -29,14 +29,15 @@ static int socket_file_probe(const struct sockaddr_un *addr)
 		return 0;
 	case 0:
 	case -EPROTOTYPE:
-	case -EPERM: /* a datagram socket that is connected to another */
+	/* The other socket is a datagram socket that is connected to another one. */
+	case -EPERM:
 		return -EADDRINUSE;
 	default:
 		return ret;
 	}
 }
 
-/* Makes way where a dead process of our own user has left its socket. */
+/* Removes the socket that a dead process of Ferry's own user has left. */
 static int socket_file_clear(const struct socket_file *file, const struct sockaddr_un *addr)
 {
 	struct stat st, now;
@@ -51,7 +52,7 @@ static int socket_file_clear(const struct socket_file *file, const struct sockad
 	ret = socket_file_probe(addr);
 	if (ret < 0)
 		return ret;
-	/* The file that was examined is the one to remove: another process may have replaced it meanwhile. */
+	/* Only the file that was examined is removed: another process may have replaced it meanwhile. */
 	if (fstatat(file->dir_fd, file->name, &now, AT_SYMLINK_NOFOLLOW) < 0)
 		return errno == ENOENT ? 0 : -errno;
 	if (now.st_dev != st.st_dev || now.st_ino != st.st_ino)
@@ -74,10 +75,10 @@ int socket_file_bind(struct socket_file *file, int fd, int dir_fd, const char *p
 	ret = socket_file_clear(&made, &addr);
 	if (ret < 0)
 		return ret;
-	/* The file gets the socket's mode. */
+	/* The file gets the socket's mode, so no moment is left in which others could connect. */
 	if (fchmod(fd, 0600) < 0 || bind(fd, (const struct sockaddr *)&addr, sizeof(addr)) < 0)
 		return -errno;
-	/* There was nothing of this name, so this one is ours, unless @path leads elsewhere. */
+	/* The name was free, so this file is Ferry's, unless @path leads elsewhere. */
 	if (fstatat(dir_fd, made.name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return errno == ENOENT ? -ESTALE : -errno;
 	made.dev = st.st_dev;

@@ -11,8 +11,9 @@
 
 #include "vmm/text.h"
 
-#define STATE_FIRST_SIZE  65536u
-#define STATE_NAME_MAX    63u /* of a node or a property, without the NUL */
+#define STATE_FIRST_SIZE 65536u
+/* The longest name of a node or a property, without the NUL. */
+#define STATE_NAME_MAX    63u
 #define STATE_STRINGS_MAX (1u << 20)
 #define STATE_MAX_DEPTH   8u
 #define STATE_PATH_MAX    256
@@ -21,14 +22,15 @@
 
 int state_open_writer(struct state_writer *w)
 {
-	/* Zeroed, here and when it grows: libfdt leaves the padding of properties as it finds it. */
+	/* The buffer is zeroed, here and when it grows: libfdt leaves the padding of properties as it finds
+	 * it. */
 	*w = (struct state_writer){ .fdt = calloc(1, STATE_FIRST_SIZE) };
 	if (!w->fdt) {
 		w->ret = -ENOMEM;
 		return w->ret;
 	}
-	/* Each property brings its name: looking for it among all others takes longer than all the rest,
-	 * while a guest stands still. */
+	/* A property brings its name: looking for it among all others takes longer than all the rest, while a
+	 * guest stands still. */
 	if (fdt_create_with_flags(w->fdt, STATE_FIRST_SIZE, FDT_CREATE_FLAG_NO_NAME_DEDUP) < 0 ||
 	    fdt_finish_reservemap(w->fdt) < 0 || fdt_begin_node(w->fdt, "") < 0)
 		w->ret = -EINVAL;
@@ -36,8 +38,8 @@ int state_open_writer(struct state_writer *w)
 }
 
 /*
- * What to do about libfdt's answer: true if there is more room now, so that the caller tries again. A node or
- * a property that did not fit has left nothing behind.
+ * Decides about libfdt's answer: true if there is more room now, so that the caller tries again. A node or a
+ * property that did not fit has left nothing behind.
  */
 static bool state_retry(struct state_writer *w, int fdt_ret)
 {
@@ -155,9 +157,9 @@ int state_close(struct state_writer *w, void **fdt, uint32_t *len)
 
 /*
  * Checking. fdt_check_full() of Debian 12's libfdt (1.6.1) adds a property's length to its offset before it
- * checks it, so that a tree can send it round for ever; it also allows more than we write. So the shape of a
- * tree is walked here first: properties before children, bounded names, counts and depth, one root, nothing
- * behind it.
+ * checks it, so that a tree can send it round for ever; it also allows more than Ferry writes. So the shape
+ * of a tree is walked here first: properties before children, bounded names, counts and depth, one root,
+ * nothing behind it.
  */
 struct state_walk {
 	const uint8_t *tags;
@@ -165,7 +167,7 @@ struct state_walk {
 	uint32_t pos;
 	const char *strings;
 	uint32_t strings_len;
-	unsigned int depth; /* nodes open */
+	unsigned int depth; /* The number of nodes that are open. */
 	struct {
 		unsigned int n_props, n_children;
 	} open[STATE_MAX_DEPTH];
@@ -218,7 +220,7 @@ static bool state_walk_prop(struct state_walk *t)
 		return false;
 	t->pos += (uint32_t)align_up(len, FDT_TAGSIZE);
 	name = t->strings + name_offset;
-	/* Not further: each of many properties could name the longest text there is. */
+	/* The search ends there: each of many properties could name the longest text there is. */
 	room = (uint32_t)min_u64(t->strings_len - name_offset, STATE_NAME_MAX + 1);
 	name_len = strnlen(name, room);
 	return name_len > 0 && name_len < room && state_name_valid(name, name_len);
@@ -242,8 +244,8 @@ static bool state_walk(struct state_walk *t)
 }
 
 /*
- * The header, too, is as we write it: reservations (none), tags, strings, nothing between. Reservations begin
- * at 48 when libfdt wrote them, at 40 when dtc did.
+ * The header, too, must be as Ferry writes it: reservations (none), tags, strings, nothing between.
+ * Reservations begin at 48 when libfdt wrote them, at 40 when dtc did.
  */
 static bool state_check_shape(const void *fdt, uint32_t len)
 {
@@ -280,7 +282,7 @@ int state_open(struct state_node *root, const void *fdt, uint32_t len, struct er
 
 /* Reading */
 
-/* The place of the fault; the fault follows as a reason of its own. */
+/* Adds the place of the fault; the fault follows as a reason of its own. */
 static int state_refuse(const struct state_node *node, const char *what, const char *name)
 {
 	char path[STATE_PATH_MAX];
@@ -291,7 +293,7 @@ static int state_refuse(const struct state_node *node, const char *what, const c
 			 name ? name : "", name ? "'" : "");
 }
 
-/* By the whole name: fdt_subnode_offset() would take "cpu@1" for "cpu". */
+/* Nodes are found by the whole name: fdt_subnode_offset() would take "cpu@1" for "cpu". */
 static int state_find_child(const struct state_node *node, const char *name)
 {
 	int child;
@@ -418,7 +420,7 @@ int state_get_string(struct state_node *node, const char *name, uint32_t max, co
 		return ret;
 	end = (const char *)value + len - 1;
 	text = (const char *)value;
-	/* A string has one NUL, at its end, and plain text before that: people will be shown it. */
+	/* A string has one NUL, at its end, and plain text before that, because people will be shown it. */
 	while (text < end && (n = text_plain_len(text, end)) > 0)
 		text += n;
 	if (text != end || *end != '\0')

@@ -14,7 +14,7 @@
 
 #include "vmm/log.h"
 
-/* The largest tree that is written or accepted, bytes. */
+/* The largest tree that is written or accepted, in bytes. */
 #define STATE_MAX (4u << 20)
 
 /* Writing: begin, properties, children, end. The first failure sticks and is returned by state_close(). */
@@ -23,20 +23,20 @@ struct state_writer {
 	int ret;
 };
 
-/* Opens the root node. */
+/* Opens the writer with its root node. 0 or -errno. */
 int __must_check state_open_writer(struct state_writer *w);
 
 void state_begin(struct state_writer *w, const char *name);
-void state_begin_indexed(struct state_writer *w, const char *name,
-			 unsigned int index); /* "name@index", index in hex */
+/* Begins a node "name@index", with the index in hex. */
+void state_begin_indexed(struct state_writer *w, const char *name, unsigned int index);
 void state_end(struct state_writer *w);
 void state_put_u32(struct state_writer *w, const char *name, uint32_t v);
 void state_put_u64(struct state_writer *w, const char *name, uint64_t v);
 void state_put_string(struct state_writer *w, const char *name, const char *v);
-void state_put_blob(struct state_writer *w, const char *name, const void *data,
-		    uint32_t len); /* @len may be 0 */
+/* @len may be 0. */
+void state_put_blob(struct state_writer *w, const char *name, const void *data, uint32_t len);
 
-/* What is to be written cannot be: @ret, -errno, is the failure, if it is the first. */
+/* Notes that what is to be written cannot be: @ret, -errno, is the failure, if it is the first. */
 void state_fail(struct state_writer *w, int ret);
 
 /*
@@ -48,46 +48,49 @@ int __must_check state_close(struct state_writer *w, void **fdt, uint32_t *len);
 /* The most properties, and the most children, that a node may have. */
 #define STATE_MAX_ITEMS 256u
 
-/* Reading. Points into the tree, which must outlive it. */
+/* Reading. A node points into the tree, which must outlive it. */
 
 struct state_node {
 	const void *fdt;
 	int offset;
 	struct error *err;
-	unsigned int n_props;    /* properties read so far; each is read once */
-	unsigned int n_children; /* children opened so far; each is opened once */
+	/* The number of properties read so far; each is read once. */
+	unsigned int n_props;
+	/* The number of children opened so far; each is opened once. */
+	unsigned int n_children;
 };
 
 /* Checks @fdt (untrusted, @len bytes, aligned to 8) as a whole and opens its root. */
 int __must_check state_open(struct state_node *root, const void *fdt, uint32_t len, struct error *err);
 
-/* -ENOENT, with the reason, if there is no such child. */
+/* Open a child. -ENOENT, with the reason, if there is no such child. */
 int __must_check state_child(struct state_node *child, struct state_node *parent, const char *name);
 int __must_check state_child_indexed(struct state_node *child, struct state_node *parent, const char *name,
 				     unsigned int index);
 
-/* Whether the child or the property is there, for the parts of a tree that are optional. */
+/* Return whether the child or the property is there, for the parts of a tree that are optional. */
 bool state_has_child(const struct state_node *node, const char *name);
 bool state_has(const struct state_node *node, const char *name);
 
-/* A value outside [min, max], of another length, or missing: -EINVAL with the reason in the node's error. */
+/* Read a number. -EINVAL, with the reason in the node's error, where it is outside [min, max], of another
+ * length, or missing. */
 int __must_check state_get_u32(struct state_node *node, const char *name, uint32_t min, uint32_t max,
 			       uint32_t *v);
 int __must_check state_get_u64(struct state_node *node, const char *name, uint64_t min, uint64_t max,
 			       uint64_t *v);
 
-/* A NUL-terminated string of at most @max bytes without its end, no control characters; points into the tree.
- */
+/* Reads a NUL-terminated string of at most @max bytes without its end, without control characters; the result
+ * points into the tree. */
 int __must_check state_get_string(struct state_node *node, const char *name, uint32_t max, const char **v);
 
-/* A blob of @min to @max bytes; points into the tree, not aligned. */
+/* Reads a blob of @min to @max bytes; the result points into the tree and is not aligned. */
 int __must_check state_get_blob(struct state_node *node, const char *name, uint32_t min, uint32_t max,
 				const uint8_t **data, uint32_t *len);
 
-/* A blob of exactly @len bytes, copied. */
+/* Copies a blob of exactly @len bytes. */
 int __must_check state_get_bytes(struct state_node *node, const char *name, void *dst, uint32_t len);
 
-/* -EINVAL if the node holds properties or children that were not read. */
+/* Finishes a node: -EINVAL if it holds properties or children that were not read. */
 int __must_check state_finish(struct state_node *node);
 
 #endif

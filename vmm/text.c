@@ -2,7 +2,7 @@
 /* UTF-8, and what of it is plain text. */
 #include "vmm/text.h"
 
-/* Not to be shown, though well-formed. */
+/* Characters that are not shown, though they are well-formed. */
 static const struct {
 	uint32_t first, last;
 } text_not_plain[] = {
@@ -53,7 +53,8 @@ void text_clean(char *text, size_t len)
 		unsigned int plain = text_plain_len(text, end), n;
 
 		text_decode(text, end, &n);
-		/* Replace every byte of a character that is not plain: a terminal could obey a part of it. */
+		/* Every byte of a character that is not plain is replaced: a terminal could obey a part of
+		 * it. */
 		for (unsigned int i = 0; plain == 0 && i < (n ? n : 1); i++)
 			text[i] = '?';
 		text += n ? n : 1;

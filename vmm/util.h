@@ -21,7 +21,7 @@
 
 #define PAGE_SHIFT 12
 #define PAGE_SIZE  ((uint64_t)1 << PAGE_SHIFT)
-/* One entry of the level above the last in a page table. */
+/* The size that an entry of the level above the last covers in a page table of x86. */
 #define HUGE_PAGE_SIZE MIB(2)
 
 static inline uint64_t min_u64(uint64_t a, uint64_t b)
@@ -34,7 +34,7 @@ static inline uint64_t max_u64(uint64_t a, uint64_t b)
 	return a > b ? a : b;
 }
 
-/* @align is a power of two. */
+/* Rounds up to a multiple of @align, which is a power of two. */
 static inline uint64_t align_up(uint64_t v, uint64_t align)
 {
 	return (v + align - 1) & ~(align - 1);
@@ -81,7 +81,7 @@ static inline void put_le64(void *p, uint64_t v)
 	put_le32((uint8_t *)p + 4, (uint32_t)(v >> 32));
 }
 
-/* CLOCK_MONOTONIC in nanoseconds. */
+/* Returns CLOCK_MONOTONIC in nanoseconds. */
 static inline uint64_t now_ns(void)
 {
 	struct timespec ts;
@@ -90,13 +90,14 @@ static inline uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
-/* When @timeout_ms from now are over; UINT64_MAX for -1, which means never. */
+/* Returns the time (now_ns()) at which @timeout_ms from now are over; UINT64_MAX for -1, which
+ * means never. */
 static inline uint64_t end_of(int timeout_ms)
 {
 	return timeout_ms < 0 ? UINT64_MAX : now_ns() + (uint64_t)timeout_ms * 1000000u;
 }
 
-/* Milliseconds until @end_ns, rounded up, as poll() wants them: -1 for UINT64_MAX. */
+/* Returns the milliseconds until @end_ns, rounded up, as poll() wants them: -1 for UINT64_MAX. */
 static inline int ms_until(uint64_t end_ns)
 {
 	uint64_t now = now_ns();

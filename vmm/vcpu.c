@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A virtual CPU's thread: runs the guest, serves its exits, parks when the VM stands still. */
+/* A virtual CPU's thread: it runs the guest, serves its exits, and waits at the gate. */
 #define _GNU_SOURCE
 #include "vmm/vcpu.h"
 
@@ -83,8 +83,8 @@ static void vcpu_exit_mmio(struct vcpu *vcpu)
 
 static void vcpu_exit_shutdown(struct vcpu *vcpu)
 {
-	/* On AMD KVM has made the vCPU anew by now: how it came to this can no more be seen in its registers.
-	 */
+	/* On AMD KVM has made the vCPU anew by now, so that its registers no longer show how it
+	 * came to this. */
 	if (platform_reset_wanted(vcpu->kvm->memory))
 		gate_end(vcpu->gate, VM_EXIT_RESET);
 	else
@@ -146,7 +146,7 @@ static void vcpu_run(struct vcpu *vcpu)
 		uint32_t reason;
 
 		if (ioctl(vcpu->fd, KVM_RUN, 0) < 0) {
-			/* EAGAIN: an application processor got its INIT. */
+			/* EAGAIN: an application processor has got its INIT. */
 			if (errno == EAGAIN)
 				continue;
 			if (errno == EINTR)
@@ -165,8 +165,7 @@ static void vcpu_run(struct vcpu *vcpu)
 	}
 }
 
-/* Guests with kvm-clock are told that they stood still, so that their watchdogs do not take it for a lockup.
- */
+/* Tells a guest with kvm-clock that it stood still, so that its watchdogs do not take that for a lockup. */
 static void vcpu_notify_paused(struct vcpu *vcpu)
 {
 	/* EINVAL where the guest has no kvm-clock: then there is nothing to tell. */
@@ -198,7 +197,7 @@ int vcpu_start(struct vcpu *vcpu, struct error *err)
 		       : 0;
 }
 
-/* Linux 6.11; the headers that Ferry is built with may be older. */
+/* Since Linux 6.11; the headers that Ferry is built with may be older. */
 #ifndef KVM_PRE_FAULT_MEMORY
 struct kvm_pre_fault_memory {
 	__u64 gpa;
@@ -214,8 +213,8 @@ void vcpu_prefault(struct vcpu *vcpu, uint64_t gpa, uint64_t len)
 	struct kvm_pre_fault_memory range = { .gpa = gpa, .size = len };
 	int ret;
 
-	/* KVM moves the range along, also where a signal stops it. What it can not do costs the guest a
-	 * fault. */
+	/* KVM moves the range along, also where a signal stops it. Memory that it cannot enter costs the
+	 * guest a fault. */
 	do {
 		ret = ioctl(vcpu->fd, KVM_PRE_FAULT_MEMORY, &range);
 	} while (range.size > 0 && (ret == 0 || errno == EINTR));

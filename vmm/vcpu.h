@@ -16,7 +16,7 @@ struct error;
 struct kvm;
 
 struct vcpu {
-	/* Set by the owner before vcpu_init(), and there as long as the vCPU. */
+	/* The owner sets these before vcpu_init(); what they point to is there as long as the vCPU. */
 	struct kvm *kvm;
 	struct gate *gate;
 	struct bus *pio;

@@ -174,7 +174,7 @@ int vm_accept(struct vm *vm, struct state_node *node)
 
 int vm_save(struct vm *vm, struct state_writer *w, struct error *err)
 {
-	/* Properties come before children in a tree. */
+	/* The VM comes before the vCPUs, because properties come before children in a tree. */
 	int ret = cpu_save_vm(vm->cpu, w, err);
 
 	for (unsigned int i = 0; ret == 0 && i < vm->n_vcpus; i++) {

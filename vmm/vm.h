@@ -23,7 +23,7 @@ struct vm {
 	struct memory memory;
 	struct bus pio;
 	struct bus mmio;
-	/* The main thread's. */
+	/* The main thread runs it. */
 	struct loop loop;
 	struct gate gate;
 	struct kvm kvm;
@@ -66,11 +66,11 @@ void vm_add_device(struct vm *vm, struct device *dev);
 /* Starts the vCPU threads, parked. Once, after the devices are there. */
 int __must_check vm_start(struct vm *vm, struct error *err);
 
-/* vcpu_prefault(), before the vCPUs run. */
+/* Does as vcpu_prefault() does, on the first vCPU, before vCPUs run. */
 void vm_prefault(struct vm *vm, uint64_t gpa, uint64_t len);
 
-/* The same for what is there of all guest memory: pinned for a device, or written by Ferry. From its
- * beginning, up to @max bytes, whole pages. */
+/* Enters all of guest memory that is there, pinned for a device or written by Ferry: from its beginning, up
+ * to @max bytes, whole pages. */
 void vm_prefault_present(struct vm *vm, uint64_t max);
 
 /*

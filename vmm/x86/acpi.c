@@ -8,7 +8,7 @@
 
 #include "dsdt.hex"
 
-/* dsdt.asl repeats these. */
+/* dsdt.asl repeats these numbers. */
 _Static_assert(LAYOUT_SERIAL_PORT == 0x3f8 && LAYOUT_SERIAL_IRQ == 4, "COM1");
 _Static_assert(LAYOUT_PVPANIC_PORT == 0x505, "PEVT");
 _Static_assert(LAYOUT_SLEEP_CONTROL == 0x600 && LAYOUT_SLEEP_STATUS == 0x601 && LAYOUT_RESET_PORT == 0x602,
@@ -19,7 +19,7 @@ _Static_assert(LAYOUT_PCI_MMIO == 0xc0000000 && LAYOUT_PCI_MMIO_END == 0xfec0000
 
 struct acpi_rsdp {
 	char signature[8];
-	uint8_t checksum; /* of the first 20 bytes */
+	uint8_t checksum; /* Of the first 20 bytes. */
 	char oem_id[6];
 	uint8_t revision;
 	uint32_t rsdt_address;
@@ -91,7 +91,8 @@ _Static_assert(sizeof(struct acpi_fadt) == 276, "5.2.9");
 
 enum {
 	ACPI_WBINVD = 1 << 0,
-	ACPI_PWR_BUTTON = 1 << 4, /* none among the fixed hardware; the next two alike */
+	/* No power button, sleep button or clock among the fixed hardware. */
+	ACPI_PWR_BUTTON = 1 << 4,
 	ACPI_SLP_BUTTON = 1 << 5,
 	ACPI_FIX_RTC = 1 << 6,
 	ACPI_RESET_REG_SUP = 1 << 10,
@@ -99,7 +100,7 @@ enum {
 	ACPI_HW_REDUCED_ACPI = 1 << 20,
 };
 
-/* IAPC_BOOT_ARCH. What is not set counts too: no 8042, no other legacy devices, and MSI may be used. */
+/* IAPC_BOOT_ARCH. What is not set counts, too: no 8042, no other legacy devices, and MSI may be used. */
 enum {
 	ACPI_VGA_NOT_PRESENT = 1 << 2,
 	ACPI_NO_ASPM = 1 << 4,
@@ -111,7 +112,8 @@ enum {
 struct acpi_madt {
 	struct acpi_header header;
 	uint32_t local_interrupt_controller;
-	uint32_t flags; /* bit 0 clear: no 8259 to be switched off */
+	/* Bit 0 is clear: there is no 8259 to be switched off. */
+	uint32_t flags;
 } __attribute__((packed));
 _Static_assert(sizeof(struct acpi_madt) == 44, "5.2.12");
 
@@ -168,8 +170,8 @@ static struct acpi_header acpi_header(const char *signature, uint8_t revision, u
 }
 
 /*
- * Puts a table, which begins with its header, at *@gpa and moves that on. What the checksum was before does
- * not matter.
+ * Puts a table, which begins with its header, at *@gpa and moves that on. The checksum that the header had
+ * before does not matter.
  */
 static int acpi_put(struct memory *m, uint64_t *gpa, const void *table, uint64_t len)
 {

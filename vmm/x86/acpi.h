@@ -5,7 +5,8 @@
 
 #include "vmm/memory.h"
 
-/* Writes RSDP, XSDT, FADT, MADT and DSDT for @cpus vCPUs to LAYOUT_ACPI. */
+/* Writes RSDP, XSDT, FADT, MADT and DSDT for @cpus vCPUs to LAYOUT_ACPI. 0; -EINVAL for a number of vCPUs
+ * that ACPI cannot have; or another -errno, with the reason in @err. */
 int __must_check acpi_write(struct memory *m, unsigned int cpus, struct error *err);
 
 #endif

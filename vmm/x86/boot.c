@@ -102,7 +102,7 @@ static int boot_copy(struct memory *m, const struct boot_file *f, const struct b
 	return boot_read(f, s->offset, hva, s->len, err);
 }
 
-/* Selectors as the 64-bit protocol names them: 0x10 code, 0x18 data; 0x08 is code for the 32-bit entry. */
+/* The selectors are those of the 64-bit protocol: 0x10 code, 0x18 data; 0x08 is code for the 32-bit entry. */
 static int boot_write_gdt(struct memory *m)
 {
 	static const uint64_t gdt[] = { 0, 0x00cf9b000000ffff, 0x00af9b000000ffff, 0x00cf93000000ffff };
@@ -112,7 +112,7 @@ static int boot_write_gdt(struct memory *m)
 
 /*
  * Linux takes hardware-reduced ACPI for a machine with EFI, resets by EFI, and where there is none jumps to
- * the BIOS in real mode. So there is one, which does nothing else.
+ * the BIOS in real mode. So a BIOS is there, which does nothing else.
  */
 static int boot_write_reset_vector(struct memory *m)
 {

@@ -25,10 +25,10 @@ enum {
 	BOOT_CMDLINE_SIZE = 0x238,
 	BOOT_PREF_ADDRESS = 0x258,
 	BOOT_INIT_SIZE = 0x260,
-	BOOT_HEADER_MIN_END = 0x264, /* of version 2.12 */
+	BOOT_HEADER_MIN_END = 0x264, /* Of version 2.12. */
 	BOOT_HEADER_MAX_END = 0x290,
 
-	/* Of boot_params alone. */
+	/* Fields of boot_params alone. */
 	BOOT_ACPI_RSDP_ADDR = 0x070,
 	BOOT_E820_TABLE = 0x2d0,
 	BOOT_E820_ENTRY_LEN = 20,
@@ -61,7 +61,7 @@ static int boot_bzimage_plan(struct boot_kernel *k, struct error *err)
 		return boot_refuse(k, err, "is a zImage; a bzImage is needed");
 	if (!(get_le16(h + BOOT_XLOADFLAGS) & BOOT_XLF_KERNEL_64))
 		return boot_refuse(k, err, "is a 32-bit kernel; a 64-bit one (amd64) is needed");
-	/* Files may go on behind what @payload says (signatures), and it is rounded. */
+	/* A file may go on behind what @payload says (with signatures), and @payload is rounded up. */
 	if (payload == 0 || offset >= k->file.size || k->file.size - offset + 15 < payload)
 		return error_add(err, -EINVAL,
 				 "the kernel \"%s\" is cut short: %llu bytes, its header says %llu",
@@ -75,7 +75,7 @@ static int boot_bzimage_plan(struct boot_kernel *k, struct error *err)
 				max_u64(payload, get_le32(h + BOOT_INIT_SIZE)), err);
 }
 
-/* The first 4 GiB in pages of 2 MiB: PML4, one table of pointers, four of pages. */
+/* Maps the first 4 GiB in pages of 2 MiB: a PML4, one table of pointers, four of pages. */
 static int boot_write_page_table(struct memory *m)
 {
 	enum { PRESENT = 0x1, WRITABLE = 0x2, LARGE = 0x80 };

@@ -9,15 +9,15 @@
 #include "vmm/log.h"
 #include "vmm/memory.h"
 
-/* What decides about a file is in its first bytes: the setup header of a bzImage ends before this. */
+/* A format is told by a file's first bytes: the setup header of a bzImage ends before this. */
 #define BOOT_HEAD_LEN 0x300u
-/* A vmlinux has a handful. */
+/* A bound for a file's segments: a vmlinux has a handful. */
 #define BOOT_MAX_SEGMENTS 64u
 
 struct boot_file {
-	/* -1 if not open. */
+	/* -1 if the file is not open. */
 	int fd;
-	/* For messages: "kernel" or "initrd". */
+	/* "kernel" or "initrd", for messages. */
 	const char *what;
 	const char *path;
 	uint64_t size;
@@ -34,7 +34,7 @@ struct boot_kernel {
 	struct boot_file file;
 	/* The file's first bytes, and zeros beyond its end. */
 	uint8_t head[BOOT_HEAD_LEN];
-	/* The rest is what a format's plan() says. */
+	/* A format's plan() fills in the rest. */
 	uint64_t rip;
 	/* The first gpa above all that the kernel takes before it knows of the initrd. */
 	uint64_t end;
@@ -46,7 +46,7 @@ struct boot_kernel {
 	struct boot_segment segments[BOOT_MAX_SEGMENTS];
 };
 
-/* Where the initrd is in guest memory; no initrd has length 0. */
+/* The initrd's place in guest memory; no initrd has length 0. */
 struct boot_initrd {
 	uint64_t gpa;
 	uint64_t len;
@@ -54,22 +54,22 @@ struct boot_initrd {
 
 /* A format of kernels, see boot_bzimage.h and boot_pvh.h. */
 struct boot_format {
-	/* Whether @k's head is of this format. */
+	/* Returns whether @k's head is of this format. */
 	bool (*match)(const struct boot_kernel *k);
 	/* Reads and checks what the file asks for, and adds its segments. -errno with one reason in @err. */
 	int (*plan)(struct boot_kernel *k, struct error *err);
 	/* Writes what the kernel is told to LAYOUT_BOOT_INFO. 0 or -errno. */
 	int (*finish)(struct memory *m, const struct boot_kernel *k, const struct boot_initrd *initrd);
-	/* Entered by the 64-bit protocol, see struct boot_entry. */
+	/* A kernel of this format is entered by the 64-bit protocol, see struct boot_entry. */
 	bool long_mode;
 };
 
 /* Types of ranges in the memory map that the guest is told: those of e820 and of PVH alike. */
 #define BOOT_RAM      1u
 #define BOOT_RESERVED 2u
-/* Below LAYOUT_ACPI, that area, above it, and above 4 GiB. */
+/* Ranges below LAYOUT_ACPI, of that area, above it, and above 4 GiB. */
 #define BOOT_N_MAP 4u
-/* Where a PC's memory has its first hole. */
+/* A PC's memory has its first hole here. */
 #define BOOT_LOW_END 0xa0000u
 
 struct boot_range {
@@ -90,7 +90,7 @@ void boot_close(struct boot_file *f);
 int __must_check boot_read(const struct boot_file *f, uint64_t offset, void *buf, uint64_t len,
 			   struct error *err);
 
-/* Whether [offset, offset + len) lies within the file. */
+/* Returns whether [offset, offset + len) lies within the file. */
 bool boot_in_file(const struct boot_kernel *k, uint64_t offset, uint64_t len);
 
 /* Adds one reason against a kernel, with its path in front. Returns -EINVAL. */
@@ -98,7 +98,7 @@ int boot_refuse(const struct boot_kernel *k, struct error *err, const char *why)
 
 /*
  * Takes [gpa, gpa + space) for the kernel, of which the first @len bytes come from the file at @offset. All
- * four are the file's and have no bound yet.
+ * four numbers are the file's and have no bound yet. -EINVAL with the reason in @err.
  */
 int __must_check boot_add_segment(struct boot_kernel *k, uint64_t offset, uint64_t len, uint64_t gpa,
 				  uint64_t space, struct error *err);

@@ -7,9 +7,9 @@
 
 #include "vmm/x86/layout.h"
 
-/* A vmlinux' notes are a few hundred bytes. */
+/* A bound for a vmlinux' notes, which are a few hundred bytes. */
 #define BOOT_MAX_NOTES KIB(64)
-/* COMMAND_LINE_SIZE of x86, without the NUL: an ELF kernel does not say its own. */
+/* COMMAND_LINE_SIZE of x86, without the NUL: an ELF kernel does not say how much it takes. */
 #define BOOT_PVH_CMDLINE 2047u
 
 #define BOOT_XEN_PHYS32_ENTRY 18u
@@ -45,7 +45,7 @@ struct boot_pvh_range {
 };
 _Static_assert(sizeof(struct boot_pvh_range) == 24, "hvm_memmap_table_entry");
 
-/* As it lies in guest memory. */
+/* The block as it lies in guest memory. */
 struct boot_pvh_block {
 	struct boot_pvh_info info;
 	struct boot_pvh_module initrd;
@@ -58,7 +58,7 @@ static bool boot_pvh_match(const struct boot_kernel *k)
 	return memcmp(k->head, ELFMAG, SELFMAG) == 0;
 }
 
-/* Looks for the entry among one segment's notes; the last one counts. */
+/* Looks for the entry among the notes of one segment; the last entry counts. */
 static int boot_pvh_notes(struct boot_kernel *k, const Elf64_Phdr *ph, struct error *err)
 {
 	uint8_t notes[BOOT_MAX_NOTES];
@@ -108,7 +108,8 @@ static int boot_pvh_segment(struct boot_kernel *k, const Elf64_Phdr *ph, struct 
 	return boot_add_segment(k, ph->p_offset, ph->p_filesz, ph->p_paddr, ph->p_memsz, err);
 }
 
-/* One walk for the entry, one for the segments: of a file without an entry nothing else matters. */
+/* The first walk is for the entry, the second for the segments: of a file without an entry nothing else
+ * matters. */
 static int boot_pvh_walk(struct boot_kernel *k, const Elf64_Ehdr *eh,
 			 int (*fn)(struct boot_kernel *k, const Elf64_Phdr *ph, struct error *err),
 			 struct error *err)

@@ -95,8 +95,8 @@ int cpu_init_vcpu(struct cpu_model *model, struct vcpu *vcpu, struct error *err)
 #define EFER_LME (1u << 8)
 #define EFER_LMA (1u << 10)
 
-/* __BOOT_CS and __BOOT_DS of the 64-bit boot protocol, in the GDT and the page tables that boot_load() wrote.
- */
+/* __BOOT_CS and __BOOT_DS of the 64-bit boot protocol, in the GDT and the page tables that
+ * boot_load() wrote. */
 static void cpu_set_flat(struct kvm_sregs2 *sregs, bool long_mode)
 {
 	struct kvm_segment code = { .limit = 0xffffffff, .type = 11, .present = 1, .s = 1, .g = 1 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What a vCPU is on x86 when it starts, and whether a peer's guest can run on this host's. */
+/* A vCPU of x86 as it starts, and whether a peer's guest can run on those of this host. */
 #ifndef FERRY_VMM_X86_CPU_H
 #define FERRY_VMM_X86_CPU_H
 

@@ -62,7 +62,7 @@ int cpu_clock_save(const struct cpu_model *model, struct state_writer *w, struct
 	return 0;
 }
 
-/* The deadline was armed by the TSC as it was then: writing what it is arms it anew. */
+/* The guest armed its deadline by the TSC as it was then: writing the same value arms it anew. */
 static int cpu_clock_rearm_deadline(const struct cpu_model *model, const struct vcpu *vcpu)
 {
 	struct cpu_msr_list list = { .nmsrs = 1, .entries[0].index = CPU_MSR_TSC_DEADLINE };
@@ -73,12 +73,12 @@ static int cpu_clock_rearm_deadline(const struct cpu_model *model, const struct 
 												      : -EIO;
 }
 
-/* @ticks of the TSC at the source's @src are those at our @dst: @src and @dst tell the clock with the host's
- * TSC. */
+/* Makes the TSCs go on where the source's were: @src and @dst tell the clock with the host's TSC, there and
+ * here. */
 static int cpu_clock_set_tscs(const struct cpu_model *model, const struct vcpu *vcpus,
 			      const struct kvm_clock_data *src, const struct kvm_clock_data *dst)
 {
-	/* Modulo 2^64, as the TSC counts; the clock's difference is the downtime. */
+	/* The arithmetic is modulo 2^64, as the TSC counts; the clock's difference is the downtime. */
 	__extension__ unsigned __int128 passed =
 		(unsigned __int128)(dst->clock - src->clock) * model->tsc_khz;
 	uint64_t change = src->host_tsc - dst->host_tsc + (uint64_t)(passed / 1000000u);
@@ -115,7 +115,8 @@ int cpu_clock_load(const struct cpu_model *model, const struct vcpu *vcpus, stru
 		return error_add(node->err, -errno, "KVM refuses the saved clock: %s", strerror(errno));
 	if (ioctl(model->kvm->vm_fd, KVM_GET_CLOCK, &dst) < 0)
 		return kvm_failed(node->err, "KVM_GET_CLOCK");
-	/* Else the TSCs stay as they were saved: a guest of such a host does not keep time by them. */
+	/* Where one of the hosts does not keep time by its TSC, the TSCs stay as they were saved: its guest
+	 * does not keep time by them either. */
 	if (!host_tsc || !(dst.flags & KVM_CLOCK_HOST_TSC) || dst.clock < src.clock || model->tsc_scaled)
 		return 0;
 	ret = cpu_clock_set_tscs(model, vcpus, &src, &dst);

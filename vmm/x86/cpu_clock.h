@@ -11,13 +11,13 @@ struct state_node;
 struct state_writer;
 struct vcpu;
 
-/* "tsc-offset" of one vCPU. cpu_clock_load_tsc() only notes it for cpu_clock_load(). */
+/* Save and load "tsc-offset" of one vCPU. Loading only notes it for cpu_clock_load(). */
 int __must_check cpu_clock_save_tsc(const struct vcpu *vcpu, struct state_writer *w, struct error *err);
 int __must_check cpu_clock_load_tsc(struct cpu_model *model, const struct vcpu *vcpu,
 				    struct state_node *node);
 
-/* "clock", "realtime" and "host-tsc" of the VM. cpu_clock_load() comes last, when all else of @vcpus, all
- * vCPUs of the model, has been loaded: the clock runs from there on. */
+/* Save and load "clock", "realtime" and "host-tsc" of the VM. Loading comes last, when all else of @vcpus,
+ * all vCPUs of the model, has been loaded: the clock runs from there on. */
 int __must_check cpu_clock_save(const struct cpu_model *model, struct state_writer *w, struct error *err);
 int __must_check cpu_clock_load(const struct cpu_model *model, const struct vcpu *vcpus,
 				struct state_node *node);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What all vCPUs of a VM have in common: CPUID, MSRs, the clock's rate. */
+/* The model of a VM's vCPUs: CPUID, MSRs, the clock's rate. */
 #include "vmm/x86/cpu_model.h"
 
 #include <errno.h>
@@ -15,10 +15,10 @@ _Static_assert(CPU_MAX_VCPUS >= CONFIG_MAX_CPUS, "room for each vCPU's TSC offse
 #define MSR_IA32_MISC_ENABLE       0x1a0u
 
 /*
- * The MSRs that belong to the features of cpuid.c, in the order in which they are set: the TSC before what is
- * relative to it. EFER, the segment bases and the APIC base are in sregs2. Not here: the wall clock, whose
- * setting makes KVM write to guest memory and whose value nobody reads; the old kvm-clock MSR, which is the
- * new one's twin.
+ * The MSRs that belong to the features of cpuid_features.c, in the order in which they are set: the TSC
+ * before what is relative to it. EFER, the segment bases and the APIC base are in sregs2. The wall clock is
+ * left out, because setting it makes KVM write to guest memory and nobody reads its value, and so is the old
+ * kvm-clock MSR, which is the new one's twin.
  */
 static const struct cpu_msr {
 	uint32_t index;
@@ -121,7 +121,7 @@ void cpu_model_destroy(struct cpu_model *model)
 	free(model);
 }
 
-/* Whether KVM has the MSR on this host: lets it be read, and set to what was read. */
+/* Returns whether KVM has the MSR on this host: KVM lets it be read, and set to what was read. */
 static bool cpu_probe_msr(int vcpu_fd, uint32_t index, uint64_t *value)
 {
 	struct cpu_msr_list list = { .nmsrs = 1, .entries[0].index = index };

@@ -1,24 +1,25 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What all vCPUs of a VM have in common: CPUID, MSRs, the clock's rate. One thread at a time. */
+/* The model of a VM's vCPUs, which all of them have in common: CPUID, MSRs, the clock's rate. Used by one
+ * thread at a time. */
 #ifndef FERRY_VMM_X86_CPU_MODEL_H
 #define FERRY_VMM_X86_CPU_MODEL_H
 
 #include "vmm/kvm.h"
 #include "vmm/x86/cpuid.h"
 
-/* struct kvm_xsave, which is all where KVM_CAP_XSAVE2 does not say more. */
+/* The size of struct kvm_xsave, which is all where KVM_CAP_XSAVE2 does not say more. */
 #define CPU_XSAVE_LEN 4096u
-/* All of AVX-512 and AMX takes 11 KiB. */
+/* A bound for it: all of AVX-512 and AMX takes 11 KiB. */
 #define CPU_XSAVE_LEN_MAX 65536u
-/* Of the MSRs that are carried, see cpu_model.c. */
+/* A bound for the number of MSRs that are carried, see cpu_model.c. */
 #define CPU_MAX_MSRS 96u
-/* CONFIG_MAX_CPUS, to which a source's guest is held, too. */
+/* As many as CONFIG_MAX_CPUS, to which a source's guest is held, too. */
 #define CPU_MAX_VCPUS 64u
 
 #define CPU_MSR_MTRR_DEF_TYPE 0x2ffu
 #define CPU_MSR_TSC_DEADLINE  0x6e0u
 
-/* struct kvm_msrs with its entries. */
+/* A struct kvm_msrs with its entries. */
 struct cpu_msr_list {
 	uint32_t nmsrs;
 	uint32_t pad;
@@ -30,15 +31,15 @@ _Static_assert(sizeof(struct kvm_msr_entry) == 16, "entries are saved as they ar
 struct cpu_model {
 	const struct kvm *kvm;
 	unsigned int n_vcpus;
-	/* What this host can offer, and what the guest has. */
+	/* CPUID that this host can offer, and that the guest has. */
 	struct cpuid host;
 	struct cpuid cpuid;
-	/* The guest's; @tsc_scaled: it is not the host's. */
+	/* The guest's rate, and whether it is another than the host's. */
 	uint32_t tsc_khz;
 	bool tsc_scaled;
 	uint32_t xsave_len;
 	uint64_t arch_capabilities;
-	/* Of each vCPU at the source, between loading the vCPUs and the clock. */
+	/* The offset of each vCPU at the source, between loading the vCPUs and the clock. */
 	uint64_t tsc_offset[CPU_MAX_VCPUS];
 	/* The MSRs that KVM has on this host, in the order in which they are set. */
 	unsigned int n_msrs;
@@ -47,8 +48,8 @@ struct cpu_model {
 	uint8_t xsave[CPU_XSAVE_LEN_MAX] __attribute__((aligned(64)));
 };
 
-/* A model for @n_vcpus vCPUs that offers what KVM supports on this host. After kvm_open(). -errno with one
- * message in @err. */
+/* Makes a model for @n_vcpus vCPUs that offers what KVM supports on this host. After kvm_open(). -errno with
+ * one message in @err. */
 int __must_check cpu_model_create(struct cpu_model **model, const struct kvm *kvm, unsigned int n_vcpus,
 				  struct error *err);
 void cpu_model_destroy(struct cpu_model *model);
@@ -57,10 +58,10 @@ void cpu_model_destroy(struct cpu_model *model);
  * found out while a guest stands still. */
 void cpu_model_probe(struct cpu_model *model, int vcpu_fd);
 
-/* Whether the MSR is among those of this model. */
+/* Returns whether the MSR is among those of this model. */
 bool cpu_has_msr(const struct cpu_model *model, uint32_t index);
 
-/* The name of an MSR for messages; "unknown" if Ferry does not carry it. */
+/* Returns the name of an MSR for messages; "unknown" if Ferry does not carry it. */
 const char *cpu_msr_name(uint32_t index);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What KVM holds of vCPUs, interrupt controllers and the clock, saved and loaded by tables. */
+/* State that KVM holds of vCPUs, interrupt controllers and the clock, saved and loaded by tables. */
 #include "vmm/x86/cpu_state.h"
 
 #include <errno.h>
@@ -13,9 +13,10 @@
 #define CPU_PART_MAX 1024u
 
 /*
- * State that KVM gives and takes as one struct. Saved from the first to the last: asking for mp_state and
- * events makes KVM process what is pending, which changes the others. Loaded from the last to the first: regs
- * clear a pending exception that events bring back, sregs2 say which mode the local APIC is in.
+ * State that KVM gives and takes as one struct. It is saved from the first to the last: asking for mp_state
+ * and events makes KVM process what is pending, which changes the others. It is loaded from the last to the
+ * first: regs clear a pending exception that events bring back, and sregs2 say which mode the local APIC is
+ * in.
  */
 static const struct cpu_part {
 	const char *name;
@@ -43,7 +44,7 @@ static const struct cpu_chip {
 	{ "ioapic", KVM_IRQCHIP_IOAPIC, sizeof(struct kvm_ioapic_state) },
 };
 
-/* All of those that the list names, or none and the reason. */
+/* Reads all MSRs that the list names, or none and adds the reason. */
 static int cpu_get_msrs(struct vcpu *vcpu, struct cpu_msr_list *list, struct error *err)
 {
 	int n = ioctl(vcpu->fd, KVM_GET_MSRS, list);
@@ -132,7 +133,7 @@ static int cpu_load_msrs(const struct cpu_model *model, struct vcpu *vcpu, struc
 			return error_add(node->err, -EINVAL, "MSR 0x%x of vCPU %u is not known here",
 					 saved.entries[i].index, vcpu->index);
 	}
-	/* In our own order; of two values for one MSR the first. */
+	/* The MSRs are set in Ferry's own order; of two values for one the first counts. */
 	for (unsigned int i = 0; i < model->n_msrs; i++) {
 		uint32_t j = 0;
 

@@ -32,7 +32,7 @@ static bool cpuid_has_subleaves(uint32_t function)
 	       function == 0x8000001d;
 }
 
-/* What of @in is in the tables; of two entries for one leaf the first. */
+/* Takes over what of @in is in the tables; of two entries for one leaf the first. */
 static void cpuid_filter(struct cpuid *out, const struct kvm_cpuid_entry2 *in, uint32_t n)
 {
 	unsigned int n_words;
@@ -67,7 +67,7 @@ static void cpuid_trim(struct cpuid *cpuid)
 {
 	const struct kvm_cpuid_entry2 *xsave = cpuid_find(cpuid, 0xd, 0);
 	uint32_t xcr0 = xsave ? xsave->eax : 0, n = 0;
-	/* 0xb is made for each vCPU. */
+	/* Leaf 0xb is made for each vCPU. */
 	uint32_t last[] = { 0xb, CPUID_KVM_LAST, CPUID_EXT };
 
 	for (uint32_t i = 0; i < cpuid->nent; i++) {
@@ -98,7 +98,7 @@ int cpuid_init(struct cpuid *cpuid, int kvm_fd, struct error *err)
 	e = cpuid_find(&supported, 0x1, 0);
 	if (!e)
 		return error_add(err, -EINVAL, "KVM reports no CPU features");
-	/* KVM leaves these two to its user. */
+	/* KVM leaves the bits "hypervisor" and "tsc_deadline_timer" to its user. */
 	e->ecx |= 1u << 31;
 	if (ioctl(kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER) > 0)
 		e->ecx |= 1u << 24;
@@ -107,7 +107,7 @@ int cpuid_init(struct cpuid *cpuid, int kvm_fd, struct error *err)
 	return 0;
 }
 
-/* Bits of an APIC id for @n cores. */
+/* Returns how many bits of an APIC id @n cores take. */
 static uint32_t cpuid_core_bits(unsigned int n)
 {
 	uint32_t bits = 0;
@@ -117,8 +117,8 @@ static uint32_t cpuid_core_bits(unsigned int n)
 	return bits;
 }
 
-/* The field of a cache's leaf that says how many ids share it: all for the third level, one for the others.
- */
+/* Sets the field of a cache's leaf that says how many ids share it: all for the third level, one for the
+ * others. */
 static void cpuid_set_cache(struct kvm_cpuid_entry2 *e, uint32_t n_ids)
 {
 	uint32_t level = e->eax >> 5 & 7;
@@ -128,7 +128,8 @@ static void cpuid_set_cache(struct kvm_cpuid_entry2 *e, uint32_t n_ids)
 		e->eax |= (n_ids - 1) << 14;
 }
 
-/* A level of leaf 0xb: @bits to shift an id by for the next level, @n ids in this one, @type of the level. */
+/* Adds a level of leaf 0xb: @bits to shift an id by for the next level, @n ids in this one, @type of the
+ * level. */
 static void cpuid_add_level(struct cpuid *cpuid, uint32_t level, uint32_t bits, uint32_t n, uint32_t type,
 			    uint32_t id)
 {
@@ -182,7 +183,7 @@ void cpuid_for_vcpu(struct cpuid *out, const struct cpuid *model, unsigned int i
 			break;
 		}
 	}
-	/* Threads of a core, of which there is one; cores of the socket; the end. */
+	/* The levels are threads of a core, of which there is one; cores of the socket; the end. */
 	cpuid_add_level(out, 0, 0, 1, 1, index);
 	cpuid_add_level(out, 1, bits, n, 2, index);
 	cpuid_add_level(out, 2, 0, 0, 0, index);
@@ -195,8 +196,8 @@ void cpuid_names_add(struct cpuid_names *names, const char *name)
 	snprintf(names->text + len, sizeof(names->text) - len, "%s%s", names->n++ > 0 ? ", " : "", name);
 }
 
-/* Names the bits of one word that @want has and @have lacks, in one reason: all of them are to be heard of,
- * and what else there is. */
+/* Names the bits of one word that @want has and @have lacks, in one reason: a peer is to hear of all of them,
+ * and of what else there is. */
 static int cpuid_compare_word(const struct cpuid_word *word, const struct kvm_cpuid_entry2 *want,
 			      const struct kvm_cpuid_entry2 *have, struct error *err)
 {
@@ -232,7 +233,8 @@ static int cpuid_compare_xsave(struct cpuid *want, struct cpuid *have, struct er
 		const struct kvm_cpuid_entry2 *a = cpuid_find(want, 0xd, i), *b = cpuid_find(have, 0xd, i);
 
 		if (!a || !b)
-			continue; /* features say whether it matters */
+			/* Features say whether a component is needed. */
+			continue;
 		if (a->eax != b->eax || a->ebx != b->ebx || a->ecx != b->ecx)
 			ret = error_add(err, -EINVAL, "XSAVE component %u lies elsewhere on this host", i);
 	}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * CPUID as guests see it. What is offered is what KVM supports here and Ferry has in its table of features:
- * their state is saved and restored. A feature without a row there cannot be negotiated.
+ * CPUID as guests see it. A guest is offered what KVM supports here and cpuid_features.h has: the state of
+ * these features is saved and restored.
  */
 #ifndef FERRY_VMM_X86_CPUID_H
 #define FERRY_VMM_X86_CPUID_H
@@ -21,7 +21,7 @@ struct cpuid {
 _Static_assert(sizeof(struct kvm_cpuid_entry2) == 40, "saved as it is");
 _Static_assert(offsetof(struct cpuid, entries) == sizeof(struct kvm_cpuid2), "struct kvm_cpuid2");
 
-/* What this host can offer, without topology. */
+/* Fills in the CPUID that this host can offer, without topology. -errno with the reason in @err. */
 int __must_check cpuid_init(struct cpuid *cpuid, int kvm_fd, struct error *err);
 
 /* @model with the topology of vCPU @index of @n: one socket of single-threaded cores. */

@@ -29,7 +29,7 @@ struct cpuid_word {
 /* NULL if the leaf is not kept. */
 const struct cpuid_leaf *cpuid_find_leaf(uint32_t function, uint32_t index);
 
-/* All @n words. */
+/* Returns the table of words, and their number in *@n. */
 const struct cpuid_word *cpuid_get_words(unsigned int *n);
 
 /* The bits of @word that have a name. */

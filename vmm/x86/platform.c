@@ -15,8 +15,8 @@
 #define SLEEP_ENABLE     0x20u
 
 /*
- * There is no keyboard controller, and the FADT says so: reads are as where nobody answers, but for the bit
- * that a guest waits for before it writes a command. A driver that looks for the controller all the same
+ * The board has no keyboard controller, and the FADT says so: reads are as where nobody answers, but for the
+ * bit that a guest waits for before it writes a command. A driver that looks for the controller all the same
  * finds more bytes waiting than one can hold, and gives up at once. Of its commands only "pulse output lines"
  * is heeded, where line 0, the reset, is among them (its bit is clear).
  */
@@ -24,16 +24,17 @@
 #define KBC_PULSE_MASK  0xf1u
 #define KBC_PULSE_RESET 0xf0u
 
-/* LAYOUT_RESET_FLAG as a kernel's restart leaves it to a PC's firmware, whichever way of resetting it then
- * tries; and as Ferry does before the guest starts. */
+/* Values of LAYOUT_RESET_FLAG, as a kernel's restart leaves it to a PC's firmware, whichever way of resetting
+ * it then tries; and as Ferry leaves it before the guest starts. */
 #define RESET_FLAG_COLD 0x0000u
 #define RESET_FLAG_WARM 0x1234u
 #define RESET_FLAG_NONE 0xffffu
 
-#define PVPANIC_PANICKED     0x1u
-#define PVPANIC_CRASH_LOADED 0x2u /* the guest's own crash kernel deals with it */
+#define PVPANIC_PANICKED 0x1u
+/* The guest's own crash kernel deals with the panic. */
+#define PVPANIC_CRASH_LOADED 0x2u
 
-/* Control, status, reset: three registers of a byte each. They read as zero: nothing is in progress. */
+/* Control, status and reset are three registers of a byte each. They read as zero: nothing is in progress. */
 static void platform_acpi_read(void *opaque, uint64_t offset, void *data, unsigned int len)
 {
 	memset(data, 0, len);

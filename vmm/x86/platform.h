@@ -21,8 +21,8 @@ int __must_check platform_init(struct bus *pio, struct gate *gate, struct error 
 int __must_check platform_power_on(struct memory *m, struct error *err);
 
 /*
- * Whether a CPU that shut down (a triple fault) was meant to reset the machine: so says the guest's memory,
- * which moves with it. Any thread.
+ * Returns whether a CPU that shut down (a triple fault) was meant to reset the machine: so says the guest's
+ * memory, which moves with it. Any thread.
  */
 bool platform_reset_wanted(const struct memory *m);
 
