@@ -6,29 +6,13 @@
 // code that runs with interrupts off: on a machine that works, none.
 
 #define _GNU_SOURCE
-#include <fcntl.h>
-#include <linux/kvm.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
-#include "helper.h"
+#include "small_guest.h"
 
-enum {
-	MEMORY = 1 << 21,
-	GDT = 0x800,
-	IDT = 0x1000,
-	COUNTERS = 0x2000,
-	PML4 = 0x3000,
-	PDPT = 0x4000,
-	PD = 0x5000,
-	CODE = 0x6000,
-	STACK = 0x10000
-};
 enum { VECTOR = 0x40, LAPIC = 0xfee00000u };
 
 // Counters are at 0x2000: interrupts, those that came with interrupts off, and whether its local APIC takes
@@ -61,26 +45,7 @@ asm("	.pushsection .rodata\n"
     "guest_end:\n"
     "	.popsection\n");
 
-static uint8_t *memory;
 static volatile bool over;
-
-static int ask(int fd, unsigned long request, void *argument)
-{
-	int ret = ioctl(fd, request, argument);
-
-	if (ret < 0)
-		die("KVM");
-	return ret;
-}
-
-static void to_cpu(int n)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(n, &set);
-	sched_setaffinity(0, sizeof(set), &set);
-}
 
 // An atomic access across a cache line's end: an emulator carries it out while all CPUs stand still.
 static void *disturb(void *unused)
@@ -93,50 +58,6 @@ static void *disturb(void *unused)
 		usleep(1);
 	}
 	return unused;
-}
-
-static void tables(void)
-{
-	uint64_t *pml4 = (uint64_t *)(memory + PML4), *pdpt = (uint64_t *)(memory + PDPT),
-		 *pd = (uint64_t *)(memory + PD);
-	uint64_t *gdt = (uint64_t *)(memory + GDT), handler = CODE + (guest_handler - guest_code),
-		 *gate = (uint64_t *)(memory + IDT + 16 * VECTOR);
-
-	// The first 2 MiB; and 1 GiB with the local APIC in it.
-	pml4[0] = PDPT | 3;
-	pdpt[0] = PD | 3;
-	pdpt[3] = 0xc0000000u | 0x83;
-	pd[0] = 0x83;
-	gdt[1] = 0x00af9b000000ffffull;
-	gdt[2] = 0x00cf93000000ffffull;
-	gate[0] = (handler & 0xffff) | 8 << 16 | 0x8e00ull << 32 | (handler >> 16) << 48;
-	memcpy(memory + CODE, guest_code, guest_end - guest_code);
-}
-
-static void registers(int vcpu)
-{
-	struct kvm_segment code = {
-		.selector = 8, .type = 11, .present = 1, .s = 1, .l = 1, .g = 1, .limit = ~0u
-	};
-	struct kvm_segment data = {
-		.selector = 16, .type = 3, .present = 1, .s = 1, .db = 1, .g = 1, .limit = ~0u
-	};
-	struct kvm_regs r = { .rip = CODE, .rsp = STACK, .rflags = 2 };
-	struct kvm_sregs s;
-
-	ask(vcpu, KVM_GET_SREGS, &s);
-	s.cs = code;
-	s.ds = s.es = s.fs = s.gs = s.ss = data;
-	s.gdt.base = GDT;
-	s.gdt.limit = 3 * 8 - 1;
-	s.idt.base = IDT;
-	s.idt.limit = 16 * 256 - 1;
-	s.cr0 = 0x80000011;
-	s.cr3 = PML4;
-	s.cr4 = 0x20;
-	s.efer = 0x500;
-	ask(vcpu, KVM_SET_SREGS, &s);
-	ask(vcpu, KVM_SET_REGS, &r);
 }
 
 static void *run(void *argument)
@@ -162,39 +83,26 @@ static void nothing(int signal)
 
 int main(int argc, char **argv)
 {
-	static struct {
-		struct kvm_cpuid2 head;
-		struct kvm_cpuid_entry2 entries[256];
-	} cpuid = { .head.nent = 256 };
-	struct kvm_userspace_memory_region region = { .memory_size = MEMORY };
 	struct kvm_msi msi = { .address_lo = LAPIC, .data = VECTOR };
-	int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC), vm, vcpu;
 	uint64_t count = argc == 2 ? strtoull(argv[1], NULL, 10) : 0;
+	struct small_guest small;
 	volatile uint64_t *seen;
 	pthread_t guest, other;
 
-	if (kvm < 0 || count == 0)
-		die("irqtwice COUNT, with /dev/kvm");
+	if (count == 0)
+		die("irqtwice COUNT");
 	sigaction(SIGUSR1, &(struct sigaction){ .sa_handler = nothing }, NULL);
-	vm = ask(kvm, KVM_CREATE_VM, NULL);
-	ask(vm, KVM_CREATE_IRQCHIP, NULL);
-	memory = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	region.userspace_addr = (uintptr_t)memory;
-	ask(vm, KVM_SET_USER_MEMORY_REGION, &region);
-	vcpu = ask(vm, KVM_CREATE_VCPU, NULL);
-	ask(kvm, KVM_GET_SUPPORTED_CPUID, &cpuid);
-	ask(vcpu, KVM_SET_CPUID2, &cpuid);
-	tables();
-	registers(vcpu);
-	seen = (uint64_t *)(memory + COUNTERS);
-	pthread_create(&guest, NULL, run, &vcpu);
+	small_guest_init(&small, guest_code, guest_end - guest_code);
+	small_guest_gate(&small, VECTOR, guest_handler - guest_code);
+	seen = (uint64_t *)(small.memory + GUEST_COUNTERS);
+	pthread_create(&guest, NULL, run, &small.vcpu);
 	pthread_create(&other, NULL, disturb, NULL);
 	while (!seen[2])
 		sched_yield();
 	for (uint64_t n = 0; n < count; n++) {
 		uint64_t before = seen[0];
 
-		ask(vm, KVM_SIGNAL_MSI, &msi);
+		ask(small.vm, KVM_SIGNAL_MSI, &msi);
 		while (seen[0] == before)
 			sched_yield();
 	}
