@@ -17,10 +17,10 @@ import lab as lab_module  # noqa: E402
 import netns  # noqa: E402
 
 
-# A guest, or L1, that stands still is the lab's fault once or twice: three times in one test are ours. Of nested TCG's faults the one that
-# was behind most of this is known and mended (vmrun.c, test_lab.py): an interrupt that came twice, the second time also where interrupts
-# are off: in a section under a lock that the handler wants, within the handler itself, or as an "exception" that KVM takes over, whose
-# injection QEMU then refuses with the host's instruction pointer in the guest's state.
+# A guest, or L1, that stands still is the lab's fault once or twice: three times in one test are ours. Of nested TCG's faults two were
+# behind it, which are known and mended (vmrun.c, test_lab.py): an interrupt that came twice, the second time also where interrupts are
+# off, such as in a section under a lock that the handler wants, or within the handler itself; and a CPU that forgot whether it was in a
+# guest with nested paging, so that the host's registers were saved as the guest's, or the guest's page tables were taken for the host's.
 LAB_ATTEMPTS = 3
 
 
