@@ -25,67 +25,27 @@ int pair_teardown(void **state)
 	return 0;
 }
 
-struct tree write_tree(struct disk_guest *g, void (*fn)(struct device *, struct state_writer *))
+struct tree write_tree(struct disk_guest *g, tree_write_fn *fn)
 {
-	struct state_writer w;
-	struct tree t;
-
-	assert_int_equal(state_open_writer(&w), 0);
-	fn(&g->blk->device, &w);
-	assert_int_equal(state_close(&w, &t.fdt, &t.len), 0);
-	return t;
-}
-
-int read_tree(struct disk_guest *g, int (*fn)(struct device *, struct state_node *), const void *fdt,
-	      uint32_t len, struct error *err)
-{
-	struct state_node root;
-	int ret;
-
-	*err = (struct error){ 0 };
-	ret = state_open(&root, fdt, len, err);
-	if (ret == 0)
-		ret = fn(&g->blk->device, &root);
-	if (ret == 0)
-		ret = state_finish(&root);
-	assert_true(ret == 0 || err->text[0]);
-	return ret;
-}
-
-void assert_taken(struct disk_guest *g, int (*fn)(struct device *, struct state_node *), struct tree t)
-{
-	struct error err;
-
-	if (read_tree(g, fn, t.fdt, t.len, &err) < 0)
-		fail_msg("%s", err.text);
-	free(t.fdt);
-}
-
-void assert_refused(struct disk_guest *g, int (*fn)(struct device *, struct state_node *), struct tree t,
-		    const char *reason)
-{
-	struct error err;
-
-	assert_true(read_tree(g, fn, t.fdt, t.len, &err) < 0);
-	if (!strstr(err.text, reason))
-		fail_msg("'%s' is not in: %s", reason, err.text);
-	free(t.fdt);
-}
-
-static struct tree write_warm_as(struct disk_guest *g, bool first)
-{
-	struct state_writer w;
-	struct tree t;
-
-	assert_int_equal(state_open_writer(&w), 0);
-	assert_int_equal(blk_device_ops.warm_save(&g->blk->device, &w, first), first);
-	assert_int_equal(state_close(&w, &t.fdt, &t.len), 0);
-	return t;
+	return tree_write(&g->blk->device, fn);
 }
 
 struct tree write_warm(struct disk_guest *g)
 {
-	return write_warm_as(g, true);
+	struct tree t = tree_write_warm(&g->blk->device, true);
+
+	assert_non_null(t.fdt);
+	return t;
+}
+
+void assert_taken(struct disk_guest *g, tree_read_fn *fn, struct tree t)
+{
+	assert_tree_taken(&g->blk->device, fn, t);
+}
+
+void assert_refused(struct disk_guest *g, tree_read_fn *fn, struct tree t, const char *reason)
+{
+	assert_tree_refused(&g->blk->device, fn, t, reason);
 }
 
 void settle(struct disk_guest *g)
@@ -125,7 +85,7 @@ void warm(struct pair *p)
 	assert_taken(&p->b, blk_device_ops.accept, write_tree(&p->a, blk_device_ops.describe));
 	assert_taken(&p->b, blk_device_ops.warm_load, write_warm(&p->a));
 	/* A second state has nothing new. */
-	free(write_warm_as(&p->a, false).fdt);
+	assert_null(tree_write_warm(&p->a.blk->device, false).fdt);
 }
 
 struct tree stop(struct pair *p)

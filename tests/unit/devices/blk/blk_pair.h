@@ -8,6 +8,7 @@
 
 #include "devices/blk/migrate.h"
 #include "tests/unit/devices/blk/blk_fixture.h"
+#include "tests/unit/devices/device_tree.h"
 
 struct pair {
 	char path[DISK_PATH];
@@ -18,21 +19,12 @@ struct pair {
 int pair_setup(void **state, const char *name, uint64_t len);
 int pair_teardown(void **state);
 
-struct tree {
-	void *fdt;
-	uint32_t len;
-};
-
-/* Has an operation of the device write a tree; write_warm() is for warm_save, which must have something. */
-struct tree write_tree(struct disk_guest *g, void (*fn)(struct device *, struct state_writer *));
+/* Have an operation of the disk write a tree; read one that it must take, or refuse: see device_tree.h. The
+ * latter two free it. write_warm() is for warm_save, which must have something. */
+struct tree write_tree(struct disk_guest *g, tree_write_fn *fn);
 struct tree write_warm(struct disk_guest *g);
-/* Has an operation read a tree: its error, with a reason, or 0. */
-int read_tree(struct disk_guest *g, int (*fn)(struct device *, struct state_node *), const void *fdt,
-	      uint32_t len, struct error *err);
-/* Has an operation read a tree that it must take, or refuse for @reason; frees the tree. */
-void assert_taken(struct disk_guest *g, int (*fn)(struct device *, struct state_node *), struct tree t);
-void assert_refused(struct disk_guest *g, int (*fn)(struct device *, struct state_node *), struct tree t,
-		    const char *reason);
+void assert_taken(struct disk_guest *g, tree_read_fn *fn, struct tree t);
+void assert_refused(struct disk_guest *g, tree_read_fn *fn, struct tree t, const char *reason);
 
 /* Settles, on storage that answers at once. */
 void settle(struct disk_guest *g);

@@ -331,25 +331,20 @@ static void a_driver_that_is_broken_or_absent_moves_as_it_is(void **state)
 static void state_is_saved_and_loaded_and_saved_as_the_same_bytes(void **state)
 {
 	struct pair *p = *state;
-	struct tree a, again, b;
+	struct tree a;
 
 	assert_works(&p->a, 1);
 	warm(p);
 	a = stop(p);
-	again = write_tree(&p->a, blk_device_ops.save);
-	assert_int_equal(a.len, again.len);
-	assert_memory_equal(a.fdt, again.fdt, a.len);
-	assert_taken(&p->b, blk_device_ops.load, again);
-	b = write_tree(&p->b, blk_device_ops.save);
-	assert_int_equal(a.len, b.len);
-	assert_memory_equal(a.fdt, b.fdt, a.len);
+	assert_tree_same(write_tree(&p->a, blk_device_ops.save), a);
+	assert_taken(&p->b, blk_device_ops.load, write_tree(&p->a, blk_device_ops.save));
+	assert_tree_same(write_tree(&p->b, blk_device_ops.save), a);
 	free(a.fdt);
-	free(b.fdt);
 }
 
 static void state_that_is_cut_anywhere_is_refused(void **state)
 {
-	int (*const ops[])(struct device *, struct state_node *) = {
+	tree_read_fn *const ops[] = {
 		blk_device_ops.accept,
 		blk_device_ops.warm_load,
 		blk_device_ops.load,
@@ -367,7 +362,7 @@ static void state_that_is_cut_anywhere_is_refused(void **state)
 			void *cut = malloc(len ? len : 1);
 
 			memcpy(cut, trees[i].fdt, len);
-			assert_true(read_tree(&p->b, ops[i], cut, len, &err) < 0);
+			assert_true(tree_read(&p->b.blk->device, ops[i], cut, len, &err) < 0);
 			free(cut);
 		}
 		assert_taken(&p->b, ops[i], trees[i]);
@@ -417,8 +412,9 @@ static void values_that_cannot_be_are_refused_and_change_nothing(void **state)
 		disk_guest_init(&p->b, p->path, ARRIVING);
 		t = changes[i].describe ? write_tree(&p->a, blk_device_ops.describe) : stop(p);
 		tamper(&t, changes[i].node, changes[i].name, changes[i].value);
-		if (read_tree(&p->b, changes[i].describe ? blk_device_ops.accept : blk_device_ops.load, t.fdt,
-			      t.len, &err) == 0)
+		if (tree_read(&p->b.blk->device,
+			      changes[i].describe ? blk_device_ops.accept : blk_device_ops.load, t.fdt, t.len,
+			      &err) == 0)
 			fail_msg("%s %s %u was taken", changes[i].node, changes[i].name, changes[i].value);
 		/* State is read as a whole before any of it is applied. */
 		assert_int_equal(p->b.blk->virtio.status, 0);

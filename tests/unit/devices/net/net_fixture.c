@@ -72,74 +72,34 @@ struct device *device_of(struct net_guest *g)
 	return &g->net->device;
 }
 
-struct tree write_tree(struct net_guest *g, void (*fn)(struct device *, struct state_writer *))
+struct tree write_tree(struct net_guest *g, tree_write_fn *fn)
 {
-	struct state_writer w;
-	struct tree t;
-
-	assert_int_equal(state_open_writer(&w), 0);
-	fn(device_of(g), &w);
-	assert_int_equal(state_close(&w, &t.fdt, &t.len), 0);
-	return t;
+	return tree_write(device_of(g), fn);
 }
 
 struct tree write_warm(struct net_guest *g, bool first)
 {
-	struct state_writer w;
-	struct tree t;
-	int ret;
-
-	assert_int_equal(state_open_writer(&w), 0);
-	ret = net_device_ops.warm_save(device_of(g), &w, first);
-	assert_int_equal(state_close(&w, &t.fdt, &t.len), 0);
-	if (ret == 0) {
-		free(t.fdt);
-		t.fdt = NULL;
-	}
-	return t;
+	return tree_write_warm(device_of(g), first);
 }
 
-int read_tree(struct net_guest *g, read_fn *fn, const void *fdt, uint32_t len, struct error *err)
+int read_tree(struct net_guest *g, tree_read_fn *fn, const void *fdt, uint32_t len, struct error *err)
 {
-	struct state_node root;
-	int ret;
-
-	*err = (struct error){ 0 };
-	ret = state_open(&root, fdt, len, err);
-	if (ret == 0)
-		ret = fn(device_of(g), &root);
-	if (ret == 0)
-		ret = state_finish(&root);
-	assert_true(ret == 0 || err->text[0]);
-	return ret;
+	return tree_read(device_of(g), fn, fdt, len, err);
 }
 
-int take_tree(struct net_guest *g, read_fn *fn, struct tree t, struct error *err)
+int take_tree(struct net_guest *g, tree_read_fn *fn, struct tree t, struct error *err)
 {
-	int ret = read_tree(g, fn, t.fdt, t.len, err);
-
-	free(t.fdt);
-	return ret;
+	return tree_take(device_of(g), fn, t, err);
 }
 
-void assert_taken(struct net_guest *g, read_fn *fn, struct tree t)
+void assert_taken(struct net_guest *g, tree_read_fn *fn, struct tree t)
 {
-	struct error err;
-	int ret = take_tree(g, fn, t, &err);
-
-	if (ret < 0)
-		print_error("%s\n", err.text);
-	assert_int_equal(ret, 0);
+	assert_tree_taken(device_of(g), fn, t);
 }
 
-void assert_refused(struct net_guest *g, read_fn *fn, struct tree t, const char *reason)
+void assert_refused(struct net_guest *g, tree_read_fn *fn, struct tree t, const char *reason)
 {
-	struct error err;
-
-	assert_true(take_tree(g, fn, t, &err) < 0);
-	if (!strstr(err.text, reason))
-		print_error("'%s' is not in: %s\n", reason ? reason : "", err.text);
-	assert_non_null(strstr(err.text, reason));
+	assert_tree_refused(device_of(g), fn, t, reason);
 }
 
 void track(struct net_guest *g, bool on)
@@ -210,16 +170,11 @@ void assert_same_device(struct fixture *f)
 
 void assert_saved_alike(struct fixture *f)
 {
-	struct tree a = write_tree(f->a, net_device_ops.save), again = write_tree(f->a, net_device_ops.save);
-	struct tree b = write_tree(f->b, net_device_ops.save);
+	struct tree a = write_tree(f->a, net_device_ops.save);
 
-	assert_int_equal(a.len, again.len);
-	assert_memory_equal(a.fdt, again.fdt, a.len);
-	assert_int_equal(a.len, b.len);
-	assert_memory_equal(a.fdt, b.fdt, a.len);
+	assert_tree_same(write_tree(f->a, net_device_ops.save), a);
+	assert_tree_same(write_tree(f->b, net_device_ops.save), a);
 	free(a.fdt);
-	free(again.fdt);
-	free(b.fdt);
 }
 
 void swap(struct fixture *f)

@@ -16,6 +16,7 @@
 
 #include "devices/net/migrate.h"
 #include "tests/fake/net_guest.h"
+#include "tests/unit/devices/device_tree.h"
 
 #define ALL       UINT64_MAX
 #define BIT       VIRTIO_BIT
@@ -50,28 +51,16 @@ void assert_command(struct net_guest *g, uint8_t class, uint8_t number, const vo
 /* How many control commands the device has been sent. */
 unsigned int commands(struct fake_vdpa *v);
 
-/* State trees */
-
-struct tree {
-	void *fdt; /* to be freed */
-	uint32_t len;
-};
-
-typedef int read_fn(struct device *dev, struct state_node *node);
+/* State trees of the guest's NIC: see device_tree.h. The tree is taken, or refused, and freed either way. */
 
 struct device *device_of(struct net_guest *g);
 
-struct tree write_tree(struct net_guest *g, void (*fn)(struct device *, struct state_writer *));
-/* What warm_save writes; .fdt is NULL if nothing has changed since it was last asked. */
+struct tree write_tree(struct net_guest *g, tree_write_fn *fn);
 struct tree write_warm(struct net_guest *g, bool first);
-
-/* Has @fn read a tree; what @fn returns. A refusal has a reason in @err. take_tree() frees the tree, too. */
-int read_tree(struct net_guest *g, read_fn *fn, const void *fdt, uint32_t len, struct error *err);
-int take_tree(struct net_guest *g, read_fn *fn, struct tree t, struct error *err);
-
-/* The tree is taken, or refused with @reason in the text; it is freed either way. */
-void assert_taken(struct net_guest *g, read_fn *fn, struct tree t);
-void assert_refused(struct net_guest *g, read_fn *fn, struct tree t, const char *reason);
+int read_tree(struct net_guest *g, tree_read_fn *fn, const void *fdt, uint32_t len, struct error *err);
+int take_tree(struct net_guest *g, tree_read_fn *fn, struct tree t, struct error *err);
+void assert_taken(struct net_guest *g, tree_read_fn *fn, struct tree t);
+void assert_refused(struct net_guest *g, tree_read_fn *fn, struct tree t, const char *reason);
 
 /* A migration's steps, each of which must succeed: migrate() is all of them. */
 

@@ -166,9 +166,7 @@ static void test_plain_out_of_order(void **state)
 
 static void create(struct vdpa *vdpa, enum net_mode mode, bool packed, bool may_pass, const char *reason)
 {
-	struct net_config config = { .mode = mode,
-				     .split_only = !packed,
-				     .packed_wanted = packed };
+	struct net_config config = { .mode = mode, .split_only = !packed, .packed_wanted = packed };
 	struct fake_vm *host = fake_vm_new();
 	struct error err = { 0 };
 	struct pci_bus bus;

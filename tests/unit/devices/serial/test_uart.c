@@ -8,6 +8,7 @@
 
 #include "devices/serial/uart.h"
 #include "tests/fake/vm_line.h"
+#include "tests/unit/devices/device_tree.h"
 #include "vmm/loop.h"
 #include "vmm/x86/layout.h"
 
@@ -77,40 +78,9 @@ static void what_is_sent_in_loopback_is_received(void **state)
 	assert_int_equal(in(f, LSR), 0x60);
 }
 
-struct saved {
-	void *fdt;
-	uint32_t len;
-};
-
-static struct saved save(struct fixture *f)
+static struct tree save(struct fixture *f)
 {
-	struct state_writer w;
-	struct saved s;
-
-	assert_int_equal(state_open_writer(&w), 0);
-	f->vm.devices->ops->save(f->vm.devices, &w);
-	assert_int_equal(state_close(&w, &s.fdt, &s.len), 0);
-	return s;
-}
-
-static void assert_saves_the_same(struct fixture *f, struct saved before)
-{
-	struct saved now = save(f);
-
-	assert_int_equal(now.len, before.len);
-	assert_memory_equal(now.fdt, before.fdt, now.len);
-	free(now.fdt);
-}
-
-static int restore(struct fixture *f, const void *fdt, uint32_t len)
-{
-	struct state_node root;
-	int ret;
-
-	memset(&f->err, 0, sizeof(f->err));
-	assert_int_equal(state_open(&root, fdt, len, &f->err), 0);
-	ret = f->vm.devices->ops->load(f->vm.devices, &root);
-	return ret < 0 ? ret : state_finish(&root);
+	return tree_write(f->vm.devices, f->vm.devices->ops->save);
 }
 
 static void restart(struct fixture *f)
@@ -184,7 +154,7 @@ static void a_guest_that_sees_edges_alone_hears_all(void **state)
 static void state_is_saved_and_loaded_and_saved_as_the_same_bytes(void **state)
 {
 	struct fixture *f = *state;
-	struct saved saved;
+	struct tree saved;
 	int client;
 
 	start(f);
@@ -207,8 +177,9 @@ static void state_is_saved_and_loaded_and_saved_as_the_same_bytes(void **state)
 	close(client);
 
 	restart(f);
-	assert_int_equal(restore(f, saved.fdt, saved.len), 0);
-	assert_saves_the_same(f, saved);
+	assert_int_equal(tree_read(f->vm.devices, f->vm.devices->ops->load, saved.fdt, saved.len, &f->err),
+			 0);
+	assert_tree_same(save(f), saved);
 	assert_false(fake_line_is_high());
 	f->vm.devices->ops->resume(f->vm.devices, true);
 	assert_true(fake_line_is_high());
@@ -221,7 +192,7 @@ static void state_is_saved_and_loaded_and_saved_as_the_same_bytes(void **state)
 static void input_is_held_back_while_paused(void **state)
 {
 	struct fixture *f = *state;
-	struct saved saved;
+	struct tree saved;
 	int client;
 
 	start(f);
@@ -236,7 +207,7 @@ static void input_is_held_back_while_paused(void **state)
 	/* The answer to what the guest says shows that the main thread has seen the input too. */
 	say(f, "x");
 	read_text(client, "x");
-	assert_saves_the_same(f, saved);
+	assert_tree_same(save(f), saved);
 	assert_false(fake_line_is_high());
 	f->vm.devices->ops->resume(f->vm.devices, false);
 	hear_text(f, "held");
@@ -270,7 +241,8 @@ static void a_value_that_cannot_be_is_refused_and_none_is_applied(void **state)
 		if (bad == ARRAY_SIZE(t) - 1)
 			state_put_u32(&w, t[bad].name, 0);
 		assert_int_equal(state_close(&w, &fdt, &len), 0);
-		assert_int_equal(restore(f, fdt, len), bad == ARRAY_SIZE(t) ? 0 : -EINVAL);
+		assert_int_equal(tree_read(f->vm.devices, f->vm.devices->ops->load, fdt, len, &f->err),
+				 bad == ARRAY_SIZE(t) ? 0 : -EINVAL);
 		if (bad < ARRAY_SIZE(t))
 			assert_non_null(strstr(f->err.text, t[bad].name));
 		/* No value is applied before all are good. */
