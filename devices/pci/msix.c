@@ -317,7 +317,7 @@ void pci_msix_set_ahead(struct pci_function *fn, const uint8_t *table)
 
 		if (!(get_le32(entry + PCI_MSIX_ENTRY_VECTOR_CTRL) & PCI_MSIX_ENTRY_CTRL_MASKBIT))
 			msis[n++] = (struct irq_msi){ &fn->vectors[i].irq, get_le64(entry),
-						     get_le32(entry + PCI_MSIX_ENTRY_DATA) };
+						      get_le32(entry + PCI_MSIX_ENTRY_DATA) };
 	}
 	if (n > 0 && irq_set_msis(&fn->vm->irqs, msis, n) < 0)
 		log_limited(&fn->log_limit, LOG_DEBUG, "PCI slot %u: %u MSI-X messages not ahead", fn->slot,

@@ -172,7 +172,8 @@ static void measure(const char *name, struct bench *b, bool logging, bool packed
 
 	build(b, logging, packed);
 	ret = net_call(b->guest.net, run, b);
-	assert(ret == 0 && !net_path_failed(&b->guest.net->path) && b->n_interrupts * b->batch == b->n_packets);
+	assert(ret == 0 && !net_path_failed(&b->guest.net->path) &&
+	       b->n_interrupts * b->batch == b->n_packets);
 	qsort(b->rounds, b->n_rounds, sizeof(b->rounds[0]), compare);
 	printf("%s: %.3f Mpackets/s, %.1f ns a packet in Ferry\n", name,
 	       (double)b->n_packets * 1e3 / (double)b->cpu_ns, (double)b->rounds[b->n_rounds / 2] / b->batch);
