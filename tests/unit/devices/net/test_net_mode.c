@@ -21,7 +21,7 @@ static void start(struct net_guest *g)
 static void assert_works(struct pair *p, struct net_guest *g, const char *mac)
 {
 	for (uint8_t i = 0; i < 40; i++) {
-		assert_true(gets(p, g, mac, i));
+		assert_true(reaches(p, g, mac, i));
 		assert_sends(p, g, i);
 		settle(g);
 		assert_int_equal(net_guest_reap(g, 0), 1);
@@ -46,7 +46,7 @@ static void test_traffic_and_commands(void **state)
 	assert_int_equal(command(&p->a, VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_PROMISC, "\0", 1),
 			 VIRTIO_NET_OK);
 	assert_int_equal(command(&p->a, VIRTIO_NET_CTRL_MAC, 1, OTHER_MAC, 6), VIRTIO_NET_OK);
-	assert_false(gets(p, &p->a, GUEST_MAC, 1));
+	assert_false(reaches(p, &p->a, GUEST_MAC, 1));
 	assert_works(p, &p->a, OTHER_MAC);
 	net_guest_reset(&p->a);
 	start(&p->a);
@@ -162,7 +162,7 @@ static void test_given_up(void **state)
 		track(&p->a, false);
 		assert_true(passing(&p->a));
 		assert_works(p, &p->a, GUEST_MAC);
-		assert_false(gets(p, &p->a, OTHER_MAC, 1));
+		assert_false(reaches(p, &p->a, OTHER_MAC, 1));
 	}
 	/* The driver begins anew meanwhile. */
 	track(&p->a, true);
@@ -198,7 +198,7 @@ static void test_migrates(void **state)
 		;
 	net_guest_post(&p->b, 0, 16, 2048);
 	assert_works(p, &p->b, OTHER_MAC);
-	assert_false(gets(p, &p->b, GUEST_MAC, 1));
+	assert_false(reaches(p, &p->b, GUEST_MAC, 1));
 	assert_int_equal(command(&p->b, VIRTIO_NET_CTRL_VLAN, 1, "\x64\0", 2), VIRTIO_NET_OK);
 	track(&p->b, true);
 	assert_works(p, &p->b, OTHER_MAC);
@@ -243,11 +243,11 @@ static void test_by_reset(void **state)
 		track(&p->a, true);
 		assert_false(passing(&p->a));
 		assert_works(p, &p->a, OTHER_MAC);
-		assert_false(gets(p, &p->a, GUEST_MAC, 1));
+		assert_false(reaches(p, &p->a, GUEST_MAC, 1));
 		track(&p->a, false);
 		assert_true(passing(&p->a));
 		assert_works(p, &p->a, OTHER_MAC);
-		assert_false(gets(p, &p->a, GUEST_MAC, 1));
+		assert_false(reaches(p, &p->a, GUEST_MAC, 1));
 	}
 }
 
@@ -298,7 +298,7 @@ static void test_vectors(void **state)
 	start(&p->a);
 	fake_vm_take(p->a.host, &vectors[1].irq);
 	mask(&p->a, 1, 1);
-	assert_true(gets(p, &p->a, GUEST_MAC, 1));
+	assert_true(reaches(p, &p->a, GUEST_MAC, 1));
 	assert_true(pending(&p->a, 1));
 	assert_int_equal(fake_vm_take(p->a.host, &vectors[1].irq), 0);
 	mask(&p->a, 1, 0);
@@ -307,14 +307,14 @@ static void test_vectors(void **state)
 
 	set_vector(&p->a, 0, 4);
 	fake_vm_take(p->a.host, &vectors[4].irq);
-	assert_true(gets(p, &p->a, GUEST_MAC, 2));
+	assert_true(reaches(p, &p->a, GUEST_MAC, 2));
 	assert_int_equal(fake_vm_take(p->a.host, &vectors[4].irq), 1);
 	assert_int_equal(fake_vm_take(p->a.host, &vectors[1].irq), 0);
 
 	/* Drivers that look at the ISR. */
 	set_vector(&p->a, 0, VIRTIO_MSI_NO_VECTOR);
 	p->a.net->virtio.isr = 0;
-	assert_true(gets(p, &p->a, GUEST_MAC, 3));
+	assert_true(reaches(p, &p->a, GUEST_MAC, 3));
 	assert_int_equal(p->a.net->virtio.isr, VIRTIO_PCI_ISR_QUEUE);
 	assert_int_equal(fake_vm_take(p->a.host, &vectors[4].irq), 0);
 	set_vector(&p->a, 0, 1);

@@ -10,7 +10,7 @@ static void test_exchange(void **state)
 	assert_int_equal(net_guest_start(&p->a, ALL), DRIVER_OK);
 	net_guest_post(&p->a, 0, 16, 2048);
 	for (uint8_t i = 0; i < 50; i++) {
-		assert_true(gets(p, &p->a, "\x52\x54\0\0\0\1", i));
+		assert_true(reaches(p, &p->a, "\x52\x54\0\0\0\1", i));
 		assert_sends(p, &p->a, i);
 		settle(&p->a);
 		assert_int_equal(net_guest_reap(&p->a, 0), 1);
@@ -19,7 +19,7 @@ static void test_exchange(void **state)
 	net_guest_reset(&p->a);
 	assert_int_equal(net_guest_start(&p->a, ALL), DRIVER_OK);
 	net_guest_post(&p->a, 0, 16, 2048);
-	assert_true(gets(p, &p->a, "\x52\x54\0\0\0\1", 1));
+	assert_true(reaches(p, &p->a, "\x52\x54\0\0\0\1", 1));
 }
 
 /* What the guest has set has its effect at the destination, and the device's own state is not in the way. */
@@ -34,11 +34,11 @@ static void test_migrate(void **state)
 	assert_int_equal(command(&p->a, VIRTIO_NET_CTRL_MAC, 1, "\x52\x54\0\0\0\x42", 6), VIRTIO_NET_OK);
 	assert_int_equal(command(&p->a, VIRTIO_NET_CTRL_VLAN, 0, "\x64\0", 2), VIRTIO_NET_OK);
 	assert_int_equal(command(&p->a, VIRTIO_NET_CTRL_MQ, 0, "\x02\0", 2), VIRTIO_NET_OK);
-	assert_false(gets(p, &p->a, "\x52\x54\0\0\0\1", 1));
-	assert_true(gets(p, &p->a, "\x52\x54\0\0\0\x42", 2));
+	assert_false(reaches(p, &p->a, "\x52\x54\0\0\0\1", 1));
+	assert_true(reaches(p, &p->a, "\x52\x54\0\0\0\x42", 2));
 	migrate(&p->f);
-	assert_true(gets(p, &p->b, "\x52\x54\0\0\0\x42", 3));
-	assert_false(gets(p, &p->b, "\x52\x54\0\0\0\1", 4));
+	assert_true(reaches(p, &p->b, "\x52\x54\0\0\0\x42", 3));
+	assert_false(reaches(p, &p->b, "\x52\x54\0\0\0\1", 4));
 	assert_sends(p, &p->b, 5);
 	assert_int_equal(command(&p->b, VIRTIO_NET_CTRL_VLAN, 1, "\x64\0", 2), VIRTIO_NET_OK);
 }
@@ -70,7 +70,7 @@ static void test_a_smaller_device_is_refused_with_ferrys_own_options(void **stat
 static void assert_unharmed(struct pair *p)
 {
 	net_guest_post(&p->a, 0, 1, 2048);
-	assert_true(gets(p, &p->a, "\x52\x54\0\0\0\1", 1));
+	assert_true(reaches(p, &p->a, "\x52\x54\0\0\0\1", 1));
 	assert_sends(p, &p->a, 2);
 	settle(&p->a);
 	assert_int_equal(net_guest_reap(&p->a, 0), 1);
@@ -119,7 +119,7 @@ static void test_faults_ahead(void **state)
 	soft_vdpa_misbehave(p->b.net->backend.vdpa, &(struct soft_faults){ 0 });
 	stop_and_load(&p->f);
 	commit(&p->f);
-	assert_true(gets(p, &p->b, "\x52\x54\0\0\0\1", 3));
+	assert_true(reaches(p, &p->b, "\x52\x54\0\0\0\1", 3));
 }
 
 /* And so is what goes wrong between that and the guest's arrival: before it is given up at the source. */
@@ -166,7 +166,7 @@ static void test_away_from_a_device_that_is_gone(void **state)
 
 	assert_int_equal(net_guest_start(&p->a, ALL), DRIVER_OK);
 	net_guest_post(&p->a, 0, 16, 2048);
-	assert_true(gets(p, &p->a, "\x52\x54\0\0\0\1", 1));
+	assert_true(reaches(p, &p->a, "\x52\x54\0\0\0\1", 1));
 	soft_vdpa_misbehave(p->a.net->backend.vdpa, &(struct soft_faults){ .gone = true });
 	make(frame, "\x52\x54\0\0\0\x77", 0x21);
 	assert_true(net_guest_send(&p->a, 0, frame, sizeof(frame)));
@@ -177,7 +177,7 @@ static void test_away_from_a_device_that_is_gone(void **state)
 		assert_int_not_equal(soft_net_receive(&p->net, NULL, in, sizeof(in), 2000), -1);
 	} while (in[12] == 0x80 && in[13] == 0x35);
 	assert_memory_equal(in, frame, sizeof(frame));
-	assert_true(gets(p, &p->b, "\x52\x54\0\0\0\1", 2));
+	assert_true(reaches(p, &p->b, "\x52\x54\0\0\0\1", 2));
 	assert_int_equal(net_guest_reap(&p->b, 0), 1);
 }
 
@@ -210,9 +210,9 @@ static void test_faults(void **state)
 	net_guest_reset(&p->a);
 	assert_int_equal(net_guest_start(&p->a, ALL), DRIVER_OK);
 	net_guest_post(&p->a, 0, 64, 2048);
-	assert_true(gets(p, &p->a, "\x52\x54\0\0\0\1", 1));
+	assert_true(reaches(p, &p->a, "\x52\x54\0\0\0\1", 1));
 	soft_vdpa_misbehave(vdpa, &(struct soft_faults){ .bad_data_id = true });
-	assert_false(gets(p, &p->a, "\x52\x54\0\0\0\1", 2));
+	assert_false(reaches(p, &p->a, "\x52\x54\0\0\0\1", 2));
 	assert_int_equal(net_guest_status(&p->a), BROKEN);
 
 	soft_vdpa_misbehave(vdpa, &(struct soft_faults){ .gone = true });
@@ -222,7 +222,7 @@ static void test_faults(void **state)
 	net_guest_reset(&p->a);
 	assert_int_equal(net_guest_start(&p->a, ALL), DRIVER_OK);
 	net_guest_post(&p->a, 0, 64, 2048);
-	assert_true(gets(p, &p->a, "\x52\x54\0\0\0\1", 3));
+	assert_true(reaches(p, &p->a, "\x52\x54\0\0\0\1", 3));
 }
 
 /* A packet of up to as many pieces as the ring has entries, each way: what is more than two goes to the
@@ -292,9 +292,9 @@ static void test_ring_reset(void **state)
 			 VIRTIO_NET_OK);
 	assert_int_equal(command(&p->a, VIRTIO_NET_CTRL_MAC, 1, "\x52\x54\0\0\0\x42", 6), VIRTIO_NET_OK);
 	for (uint8_t i = 0; i < 5; i++)
-		assert_true(gets(p, &p->a, "\x52\x54\0\0\0\x42", i));
+		assert_true(reaches(p, &p->a, "\x52\x54\0\0\0\x42", i));
 	assert_int_equal(n_received(&p->a), 5);
-	assert_true(gets(p, &p->a, "\x52\x54\0\0\0\x42", 6));
+	assert_true(reaches(p, &p->a, "\x52\x54\0\0\0\x42", 6));
 	p->a.size = 32;
 	for (unsigned int queue = 0; queue < 2; queue++) {
 		net_guest_reset_queue(&p->a, queue);
@@ -303,13 +303,13 @@ static void test_ring_reset(void **state)
 		if (queue == 0)
 			net_guest_post(&p->a, 0, 32, 2048);
 		settle(&p->a);
-		assert_true(gets(p, &p->a, "\x52\x54\0\0\0\x42", 7));
-		assert_false(gets(p, &p->a, "\x52\x54\0\0\0\1", 8));
+		assert_true(reaches(p, &p->a, "\x52\x54\0\0\0\x42", 7));
+		assert_false(reaches(p, &p->a, "\x52\x54\0\0\0\1", 8));
 		assert_sends(p, &p->a, 9);
 		assert_int_equal(n_received(&p->a), 7 + queue);
 	}
 	migrate(&p->f);
-	assert_true(gets(p, &p->b, "\x52\x54\0\0\0\x42", 3));
+	assert_true(reaches(p, &p->b, "\x52\x54\0\0\0\x42", 3));
 	assert_int_equal(n_received(&p->b), 9);
 }
 
