@@ -42,7 +42,7 @@ static int send_command(struct fixture *f, const struct fake_command *c)
 	return net_guest_command(f->a, c->class, c->command, c->payload, c->len);
 }
 
-static void test_every_family(void **state)
+static void each_command_is_recorded_once_the_device_has_accepted_it(void **state)
 {
 	struct fixture *f = *state;
 	unsigned int n = 0;
@@ -64,7 +64,7 @@ static void test_every_family(void **state)
 	}
 }
 
-static void test_without_its_feature(void **state)
+static void a_command_without_its_feature_never_reaches_the_device(void **state)
 {
 	struct fixture *f = *state;
 
@@ -79,7 +79,7 @@ static void test_without_its_feature(void **state)
 	}
 }
 
-static void test_malformed(void **state)
+static void a_malformed_command_never_reaches_the_device(void **state)
 {
 	struct fixture *f = *state;
 	uint8_t longer[64] = { 0 };
@@ -120,7 +120,7 @@ static uint32_t post_chain(struct net_guest *g, const struct virtio_seg *segs, u
 	return len;
 }
 
-static void test_odd_chains(void **state)
+static void any_chain_gets_an_answer(void **state)
 {
 	struct fixture *f = *state;
 	uint8_t *p, *ack;
@@ -164,7 +164,7 @@ static void test_odd_chains(void **state)
 	assert_int_equal(net_guest_status(f->a), DRIVER_OK);
 }
 
-static void test_refused_by_the_device(void **state)
+static void a_command_that_the_device_refuses_is_not_recorded(void **state)
 {
 	struct fixture *f = *state;
 
@@ -204,7 +204,7 @@ static void wait_held(struct fake_vdpa *v, unsigned int n)
 	assert_int_equal(now, n);
 }
 
-static void test_a_late_answer(void **state)
+static void packets_go_on_while_a_command_waits(void **state)
 {
 	struct fixture *f = *state;
 
@@ -223,7 +223,7 @@ static void test_a_late_answer(void **state)
 	assert_recorded(f);
 }
 
-static void test_many_at_once(void **state)
+static void commands_are_answered_one_after_the_other(void **state)
 {
 	struct fixture *f = *state;
 	struct fake_driver *q;
@@ -258,7 +258,7 @@ static void test_many_at_once(void **state)
 	assert_recorded(f);
 }
 
-static void test_reset_with_a_command_in_flight(void **state)
+static void a_reset_forgets_the_command_that_is_at_the_device(void **state)
 {
 	struct fixture *f = *state;
 
@@ -276,7 +276,7 @@ static void test_reset_with_a_command_in_flight(void **state)
 	}
 }
 
-static void test_reset_forgets_everything(void **state)
+static void a_reset_forgets_everything(void **state)
 {
 	struct fixture *f = *state;
 
@@ -290,7 +290,7 @@ static void test_reset_forgets_everything(void **state)
 	assert_recorded(f);
 }
 
-static void test_the_devices_own_announcement(void **state)
+static void the_device_may_ask_for_an_announcement(void **state)
 {
 	struct fake_vdpa_spec spec = fake_vdpa_default;
 	struct fixture *f = *state;
@@ -313,16 +313,16 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_every_family),
-		TEST(test_without_its_feature),
-		TEST(test_malformed),
-		TEST(test_odd_chains),
-		TEST(test_refused_by_the_device),
-		TEST(test_a_late_answer),
-		TEST(test_many_at_once),
-		TEST(test_reset_with_a_command_in_flight),
-		TEST(test_reset_forgets_everything),
-		TEST(test_the_devices_own_announcement),
+		TEST(each_command_is_recorded_once_the_device_has_accepted_it),
+		TEST(a_command_without_its_feature_never_reaches_the_device),
+		TEST(a_malformed_command_never_reaches_the_device),
+		TEST(any_chain_gets_an_answer),
+		TEST(a_command_that_the_device_refuses_is_not_recorded),
+		TEST(packets_go_on_while_a_command_waits),
+		TEST(commands_are_answered_one_after_the_other),
+		TEST(a_reset_forgets_the_command_that_is_at_the_device),
+		TEST(a_reset_forgets_everything),
+		TEST(the_device_may_ask_for_an_announcement),
 	};
 
 	return run_formats(tests, ARRAY_SIZE(tests));

@@ -5,7 +5,7 @@
 
 /* Coalescing */
 
-static void test_vq_get(void **state)
+static void the_answer_to_vq_get_is_the_devices(void **state)
 {
 	static const uint8_t values[] = { 7, 0, 0, 0, 8, 0, 0, 0 };
 	struct fixture *f = *state;
@@ -40,7 +40,7 @@ static void test_vq_get(void **state)
 	assert_int_equal(net_guest_status(f->a), DRIVER_OK);
 }
 
-static void test_a_queue_that_is_not_enabled(void **state)
+static void a_queue_that_is_not_enabled_has_no_coalescing_of_its_own(void **state)
 {
 	struct fixture *f = *state;
 
@@ -59,7 +59,7 @@ static void test_a_queue_that_is_not_enabled(void **state)
 }
 
 /* Its coalescing is that of its kind again, and the device behind it starts anew with the rest. */
-static void test_a_queue_is_reset(void **state)
+static void a_queues_reset_takes_its_coalescing_back(void **state)
 {
 	struct fixture *f = *state;
 	struct tree t;
@@ -111,7 +111,7 @@ static void test_a_queue_is_reset(void **state)
 
 /* A command is with the device, and stays unanswered, while another queue is reset: the device that has begun
  * anew gets it again. About the queue itself it is refused then. */
-static void test_a_queue_is_reset_under_a_command(void **state)
+static void a_queues_reset_gives_the_device_its_command_again(void **state)
 {
 	static const struct {
 		const char *data;
@@ -145,7 +145,7 @@ static void test_a_queue_is_reset_under_a_command(void **state)
 
 /* Unusual company */
 
-static void test_rss_without_mq(void **state)
+static void rss_needs_no_mq(void **state)
 {
 	static const uint8_t rss[] = {
 		0x3f, 0, 0, 0, 3, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 2, 0, 4, 1, 2, 3, 4
@@ -176,7 +176,7 @@ static void test_rss_without_mq(void **state)
 }
 
 /* Its header has 20 bytes, with it or without RSS. */
-static void test_hash_report(void **state)
+static void hash_reports_are_carried_with_and_without_rss(void **state)
 {
 	static const uint8_t hash[] = { 0x3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 7, 8 };
 	const uint64_t sets[] = { ALL, ~BIT(VIRTIO_NET_F_RSS),
@@ -198,7 +198,7 @@ static void test_hash_report(void **state)
 	}
 }
 
-static void test_segmentation_offloads(void **state)
+static void segmentation_offloads_go_only_where_they_are_offered(void **state)
 {
 	const uint64_t uso =
 		BIT(VIRTIO_NET_F_GUEST_USO4) | BIT(VIRTIO_NET_F_GUEST_USO6) | BIT(VIRTIO_NET_F_HOST_USO);
@@ -229,7 +229,7 @@ static void test_segmentation_offloads(void **state)
 }
 
 /* The link is the host's: the guest is told of changes, and of the one that a migration is. */
-static void test_link(void **state)
+static void a_guest_is_told_of_the_hosts_link(void **state)
 {
 	struct fake_vdpa_spec spec = fake_vdpa_default;
 	struct fixture *f = *state;
@@ -267,12 +267,13 @@ static void test_link(void **state)
 }
 
 /* A device that offers what depends on more than it has, or whose configuration is too short. */
-static void test_what_is_not_offered(void **state)
+static void features_without_what_they_need_are_not_offered(void **state)
 {
 	struct fake_vdpa_spec spec = fake_vdpa_default;
 	struct fixture *f = *state;
 	const uint64_t stats = BIT(VIRTIO_NET_F_DEVICE_STATS) | BIT(VIRTIO_NET_F_NOTF_COAL) |
 			       BIT(VIRTIO_NET_F_VQ_NOTF_COAL) | BIT(VIRTIO_NET_F_HASH_TUNNEL);
+	const uint64_t rss = BIT(VIRTIO_NET_F_RSS) | BIT(VIRTIO_NET_F_HASH_REPORT);
 	struct fake_vdpa *v;
 	struct net_guest *g = calloc(1, sizeof(*g));
 
@@ -290,21 +291,28 @@ static void test_what_is_not_offered(void **state)
 	net_guest_init(g, v, &fixture_config);
 	assert_true((net_guest_offered(g) & stats) == (stats & ~BIT(VIRTIO_NET_F_HASH_TUNNEL)));
 	free_guest(&g, &v);
+	/* Without the fields of RSS nobody could say which tables and keys such a device takes. */
+	v = fake_vdpa_new(&fake_vdpa_default);
+	v->vdpa.config_len = 17;
+	g = calloc(1, sizeof(*g));
+	net_guest_init(g, v, &fixture_config);
+	assert_true((net_guest_offered(g) & rss) == 0);
+	free_guest(&g, &v);
 }
 
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_vq_get),
-		TEST(test_a_queue_that_is_not_enabled),
-		TEST(test_a_queue_is_reset),
-		TEST(test_a_queue_is_reset_under_a_command),
-		TEST(test_rss_without_mq),
-		TEST(test_hash_report),
-		TEST(test_segmentation_offloads),
-		TEST(test_link),
-		TEST(test_what_is_not_offered),
+		TEST(the_answer_to_vq_get_is_the_devices),
+		TEST(a_queue_that_is_not_enabled_has_no_coalescing_of_its_own),
+		TEST(a_queues_reset_takes_its_coalescing_back),
+		TEST(a_queues_reset_gives_the_device_its_command_again),
+		TEST(rss_needs_no_mq),
+		TEST(hash_reports_are_carried_with_and_without_rss),
+		TEST(segmentation_offloads_go_only_where_they_are_offered),
+		TEST(a_guest_is_told_of_the_hosts_link),
+		TEST(features_without_what_they_need_are_not_offered),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

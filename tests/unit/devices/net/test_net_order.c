@@ -26,7 +26,7 @@ static void build_ordered(struct fixture *f)
 }
 
 /* It is not on offer where the device does not keep an order, or the user does not want it. */
-static void test_offered(void **state)
+static void order_is_offered_where_the_device_keeps_it(void **state)
 {
 	const struct fake_vdpa_spec spec = ordered_spec();
 	struct fixture *f = *state;
@@ -70,7 +70,7 @@ static void use(struct net_guest *g, struct fake_vdpa *v, uint32_t id)
 }
 
 /* Last first: the guest gets none before the first is done, and then all. Its driver looks at their order. */
-static void test_last_first(void **state)
+static void a_guest_gets_its_buffers_back_in_order(void **state)
 {
 	struct fixture *f = *state;
 	uint32_t ids[N_SENT];
@@ -111,7 +111,7 @@ static void assert_next(struct net_guest *g, struct fake_vdpa *v, uint8_t i, uns
 }
 
 /* What is done and waits for an older one is carried: the next device gets the others alone. */
-static void test_migrated_between(void **state)
+static void the_order_outlives_a_migration(void **state)
 {
 	struct fixture *f = *state;
 
@@ -134,7 +134,7 @@ static void test_migrated_between(void **state)
 }
 
 /* A ring's reset gives everything else in flight to the device again, in the order that it had. */
-static void test_ring_reset_between(void **state)
+static void the_order_outlives_a_rings_reset(void **state)
 {
 	struct fixture *f = *state;
 
@@ -209,7 +209,7 @@ static void want_kicks(struct fake_vdpa *v, unsigned int queue, bool want)
 
 /* One kick for a batch and one interrupt, if that is what the other side wants; else none. Whichever rule
  * the guest's ring and the device's follow: both, one of them, none by event index. */
-static void test_batches(void **state)
+static void a_batch_has_one_kick_and_one_interrupt(void **state)
 {
 	const uint64_t event_idx = BIT(VIRTIO_RING_F_EVENT_IDX);
 	struct fixture *f = *state;
@@ -247,9 +247,11 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_offered),          TEST(test_last_first),
-		TEST(test_migrated_between), TEST(test_ring_reset_between),
-		TEST(test_batches),
+		TEST(order_is_offered_where_the_device_keeps_it),
+		TEST(a_guest_gets_its_buffers_back_in_order),
+		TEST(the_order_outlives_a_migration),
+		TEST(the_order_outlives_a_rings_reset),
+		TEST(a_batch_has_one_kick_and_one_interrupt),
 	};
 
 	return run_formats(tests, ARRAY_SIZE(tests));

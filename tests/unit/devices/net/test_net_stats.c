@@ -46,7 +46,7 @@ static void count(struct fake_vdpa *v, unsigned int queue, uint64_t n)
 	fake_vdpa_unlock(v);
 }
 
-static void test_statistics(void **state)
+static void a_guest_reads_what_the_device_counts(void **state)
 {
 	struct fixture *f = *state;
 	uint8_t items[16 * 5], reply[1024];
@@ -79,7 +79,7 @@ static void test_statistics(void **state)
 	assert_int_equal(net_guest_status(f->a), DRIVER_OK);
 }
 
-static void test_statistics_refused(void **state)
+static void a_wrong_request_for_statistics_never_reaches_the_device(void **state)
 {
 	static const struct {
 		unsigned int queue;
@@ -115,7 +115,7 @@ static void test_statistics_refused(void **state)
 }
 
 /* Linux walks through the answer by the lengths in it: one that is wrong never reaches it. */
-static void test_statistics_that_make_no_sense(void **state)
+static void statistics_that_make_no_sense_never_reach_the_guest(void **state)
 {
 	struct fixture *f = *state;
 	uint8_t items[32], reply[512];
@@ -144,7 +144,7 @@ static void test_statistics_that_make_no_sense(void **state)
 }
 
 /* Without MQ and RSS the control queue is where the second pair would begin. */
-static void test_one_pair(void **state)
+static void with_one_pair_the_control_queue_is_the_third(void **state)
 {
 	struct fake_vdpa_spec spec = fake_vdpa_default;
 	struct fixture *f = *state;
@@ -172,7 +172,7 @@ static void test_one_pair(void **state)
 
 /* From host to host, some with more queues, each counting from somewhere else: what the guest sees never goes
  * back, and nothing is lost but what it did not ask for. */
-static void test_statistics_move(void **state)
+static void no_counter_goes_back_when_the_guest_moves(void **state)
 {
 	static const uint64_t counted[] = { 0, 1000000, 5, UINT64_MAX, 77 };
 	struct fake_vdpa_spec spec = fake_vdpa_default;
@@ -214,7 +214,7 @@ static void test_statistics_move(void **state)
 	assert_true(counter(f->a, 0) == 77);
 }
 
-static void test_statistics_that_the_destination_lacks(void **state)
+static void a_destination_must_count_what_the_guest_knows_of(void **state)
 {
 	struct fake_vdpa_spec spec = fake_vdpa_default;
 	struct fixture *f = *state;
@@ -247,7 +247,7 @@ static void test_statistics_that_the_destination_lacks(void **state)
 
 /* A ring's reset is one of the device behind it, which counts from somewhere else then: the guest sees no
  * difference, whether or not it had looked before. */
-static void test_statistics_over_a_ring_reset(void **state)
+static void no_counter_goes_back_when_a_ring_is_reset(void **state)
 {
 	static const uint64_t counted[] = { 0, 1000000, UINT64_MAX };
 	struct fake_vdpa_spec spec = fake_vdpa_default;
@@ -287,7 +287,7 @@ static void test_statistics_over_a_ring_reset(void **state)
 
 /* The device does not say how far it has come, nor from where it counts then: what was shown is not taken
  * back. */
-static void test_statistics_over_a_ring_reset_refused(void **state)
+static void no_counter_goes_back_where_the_device_does_not_answer(void **state)
 {
 	struct fixture *f = *state;
 
@@ -308,7 +308,7 @@ static void test_statistics_over_a_ring_reset_refused(void **state)
 
 /* The source's device does not answer in time: what the guest saw last is carried. It goes on, too, and the
  * late answer is nobody's. */
-static void test_statistics_that_come_late(void **state)
+static void statistics_that_come_late_are_nobodys(void **state)
 {
 	struct fixture *f = *state;
 
@@ -352,15 +352,15 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_statistics),
-		TEST(test_statistics_refused),
-		TEST(test_statistics_that_make_no_sense),
-		TEST(test_one_pair),
-		TEST(test_statistics_move),
-		TEST(test_statistics_that_the_destination_lacks),
-		TEST(test_statistics_over_a_ring_reset),
-		TEST(test_statistics_over_a_ring_reset_refused),
-		TEST(test_statistics_that_come_late),
+		TEST(a_guest_reads_what_the_device_counts),
+		TEST(a_wrong_request_for_statistics_never_reaches_the_device),
+		TEST(statistics_that_make_no_sense_never_reach_the_guest),
+		TEST(with_one_pair_the_control_queue_is_the_third),
+		TEST(no_counter_goes_back_when_the_guest_moves),
+		TEST(a_destination_must_count_what_the_guest_knows_of),
+		TEST(no_counter_goes_back_when_a_ring_is_reset),
+		TEST(no_counter_goes_back_where_the_device_does_not_answer),
+		TEST(statistics_that_come_late_are_nobodys),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

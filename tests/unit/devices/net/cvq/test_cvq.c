@@ -42,7 +42,7 @@ static void set_feature(struct cvq_limits *l, const struct fake_command *g, bool
 	*word = on ? *word | bit : *word & ~bit;
 }
 
-static void test_every_row(void **state)
+static void each_command_is_checked_and_described_by_its_row(void **state)
 {
 	uint64_t features = 0;
 
@@ -82,7 +82,7 @@ static void test_every_row(void **state)
 	assert_true(cvq_features() == features);
 }
 
-static void test_unknown(void **state)
+static void a_command_that_no_row_has_is_refused(void **state)
 {
 	struct error reason = { 0 };
 	char words[CVQ_NAME_MAX];
@@ -114,7 +114,7 @@ static void test_unknown(void **state)
 	assert_string_equal(words, "unknown command 10/1");
 }
 
-static void test_vlan_and_pairs_bounds(void **state)
+static void vlans_and_pairs_have_bounds(void **state)
 {
 	static const struct {
 		uint8_t class;
@@ -137,7 +137,7 @@ static void test_vlan_and_pairs_bounds(void **state)
 	}
 }
 
-static void test_mac_table_bounds(void **state)
+static void mac_tables_have_as_many_addresses_as_they_say(void **state)
 {
 	static uint8_t p[8 + 6 * (CVQ_MAX_MACS + 1)];
 	uint32_t len;
@@ -164,7 +164,7 @@ static void test_mac_table_bounds(void **state)
 	}
 }
 
-static void test_rss_bounds(void **state)
+static void rss_names_only_what_the_device_has(void **state)
 {
 	static const struct {
 		struct rss rss;
@@ -206,7 +206,7 @@ static void test_rss_bounds(void **state)
 	assert_int_equal(check(&fake_limits, 4, 1, p, len), CVQ_REFUSE);
 }
 
-static void test_rss_largest(void **state)
+static void the_largest_rss_configuration_fits(void **state)
 {
 	const struct cvq_limits l = { .features = ALL_FEATURES,
 				      .max_pairs = 0x8000,
@@ -226,7 +226,7 @@ static void test_rss_largest(void **state)
 	assert_int_equal(check(&l, 4, 2, p, len), CVQ_FORWARD);
 }
 
-static void test_hash_config(void **state)
+static void a_hash_configuration_loses_what_is_reserved(void **state)
 {
 	static const struct {
 		uint32_t types;
@@ -255,7 +255,7 @@ static void test_hash_config(void **state)
 	assert_memory_equal(cmd + 2 + 12, p + 12, len - 12);
 }
 
-static void test_offloads(void **state)
+static void an_offload_needs_its_feature(void **state)
 {
 	/* Of the UDP tunnels' the features have other numbers. */
 	static const uint8_t known[] = { 1, 7, 8, 9, 10, 46, 47, 54, 55, 59 };
@@ -281,7 +281,7 @@ static void test_offloads(void **state)
 	}
 }
 
-static void test_queue_bounds(void **state)
+static void coalescing_names_only_queues_that_are_enabled(void **state)
 {
 	struct cvq_limits l = fake_limits;
 	uint8_t p[12] = { 0 };
@@ -316,7 +316,7 @@ static void test_queue_bounds(void **state)
 	assert_int_equal(get_le16(cmd + 4), 0);
 }
 
-static void test_tunnel_types(void **state)
+static void tunnel_types_are_those_of_the_device(void **state)
 {
 	struct cvq_limits l = fake_limits;
 	uint8_t p[4];
@@ -333,7 +333,7 @@ static void test_tunnel_types(void **state)
 }
 
 /* An id that there can be, a configuration as RSS_CONFIG takes it. */
-static void test_context_bounds(void **state)
+static void a_context_has_an_id_and_a_configuration_in_bounds(void **state)
 {
 	uint8_t p[CVQ_MAX_COMMAND], id[2];
 
@@ -355,17 +355,17 @@ static void test_context_bounds(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_every_row),
-		cmocka_unit_test(test_unknown),
-		cmocka_unit_test(test_vlan_and_pairs_bounds),
-		cmocka_unit_test(test_mac_table_bounds),
-		cmocka_unit_test(test_rss_bounds),
-		cmocka_unit_test(test_rss_largest),
-		cmocka_unit_test(test_hash_config),
-		cmocka_unit_test(test_offloads),
-		cmocka_unit_test(test_queue_bounds),
-		cmocka_unit_test(test_tunnel_types),
-		cmocka_unit_test(test_context_bounds),
+		cmocka_unit_test(each_command_is_checked_and_described_by_its_row),
+		cmocka_unit_test(a_command_that_no_row_has_is_refused),
+		cmocka_unit_test(vlans_and_pairs_have_bounds),
+		cmocka_unit_test(mac_tables_have_as_many_addresses_as_they_say),
+		cmocka_unit_test(rss_names_only_what_the_device_has),
+		cmocka_unit_test(the_largest_rss_configuration_fits),
+		cmocka_unit_test(a_hash_configuration_loses_what_is_reserved),
+		cmocka_unit_test(an_offload_needs_its_feature),
+		cmocka_unit_test(coalescing_names_only_queues_that_are_enabled),
+		cmocka_unit_test(tunnel_types_are_those_of_the_device),
+		cmocka_unit_test(a_context_has_an_id_and_a_configuration_in_bounds),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,7 +2,7 @@
 /* The record of control commands and its replay against an oracle: a device ends as the guest left it. */
 #include "tests/unit/devices/net/cvq/cvq_fixture.h"
 
-static void test_replay_order(void **state)
+static void a_replay_has_the_order_that_devices_need(void **state)
 {
 	static const char *const expected[] = {
 		"MAC_ADDR_SET 02:03:04:05:06:7f",
@@ -77,7 +77,7 @@ static void test_replay_order(void **state)
 	free(life);
 }
 
-static void test_replay_is_minimal(void **state)
+static void a_replay_has_no_superfluous_command(void **state)
 {
 	struct life *life = new_life(false);
 	struct cvq_store *before = malloc(sizeof(*before));
@@ -144,7 +144,7 @@ static void assert_replay(const struct cvq_store *from, const struct cvq_store *
 }
 
 /* What has changed of them, alone; but all anew where a number of pairs comes between. */
-static void test_contexts(void **state)
+static void contexts_begin_anew_where_a_number_of_pairs_comes_between(void **state)
 {
 	struct life *life = new_life(false);
 	struct cvq_store *before = malloc(sizeof(*before));
@@ -190,7 +190,7 @@ static void test_contexts(void **state)
 }
 
 /* The last writer wins; what a queue's reset and a later word for all do. */
-static void test_coalescing(void **state)
+static void the_last_word_on_a_queues_coalescing_is_carried(void **state)
 {
 	struct life *life = new_life(false);
 	struct cvq_store *before = malloc(sizeof(*before));
@@ -253,7 +253,7 @@ static void test_coalescing(void **state)
 }
 
 /* What the device refuses is not recorded. */
-static void test_refused_by_the_device(void **state)
+static void a_command_that_the_device_refuses_is_not_recorded(void **state)
 {
 	struct life *life = new_life(false);
 	struct cvq_store *before = malloc(sizeof(*before));
@@ -267,7 +267,7 @@ static void test_refused_by_the_device(void **state)
 	free(life);
 }
 
-static void test_all_vlans(void **state)
+static void all_vlans_are_carried(void **state)
 {
 	struct life *life = new_life(false), *there = new_life(false);
 	struct cvq_store *full = malloc(sizeof(*full));
@@ -292,7 +292,7 @@ static void test_all_vlans(void **state)
 }
 
 /* Whatever a guest does, and wherever in between the destination was warmed: it ends in the same state. */
-static void test_any_life_is_carried(void **state)
+static void any_life_is_carried(void **state)
 {
 	struct cvq_store *warm = malloc(sizeof(*warm));
 	struct life *there = new_life(false);
@@ -333,7 +333,7 @@ static void test_any_life_is_carried(void **state)
 }
 
 /* Bytes without sense: nothing that the oracle would not take may be let through. */
-static void test_any_bytes(void **state)
+static void no_bytes_pass_the_check_that_the_model_refuses(void **state)
 {
 	struct life *life = new_life(false);
 	unsigned int n_forwarded = 0;
@@ -366,14 +366,14 @@ static void test_any_bytes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_replay_order),
-		cmocka_unit_test(test_replay_is_minimal),
-		cmocka_unit_test(test_contexts),
-		cmocka_unit_test(test_coalescing),
-		cmocka_unit_test(test_refused_by_the_device),
-		cmocka_unit_test(test_all_vlans),
-		cmocka_unit_test(test_any_life_is_carried),
-		cmocka_unit_test(test_any_bytes),
+		cmocka_unit_test(a_replay_has_the_order_that_devices_need),
+		cmocka_unit_test(a_replay_has_no_superfluous_command),
+		cmocka_unit_test(contexts_begin_anew_where_a_number_of_pairs_comes_between),
+		cmocka_unit_test(the_last_word_on_a_queues_coalescing_is_carried),
+		cmocka_unit_test(a_command_that_the_device_refuses_is_not_recorded),
+		cmocka_unit_test(all_vlans_are_carried),
+		cmocka_unit_test(any_life_is_carried),
+		cmocka_unit_test(no_bytes_pass_the_check_that_the_model_refuses),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -26,7 +26,7 @@ static int load(struct cvq_store *store, const struct cvq_limits *l, const void 
 	return ret == 0 ? state_finish(&root) : ret;
 }
 
-static void test_save_load_save(void **state)
+static void a_loaded_record_is_saved_as_it_was(void **state)
 {
 	struct cvq_store *store = malloc(sizeof(*store)), *again = malloc(sizeof(*store));
 	uint8_t p[64];
@@ -63,7 +63,7 @@ static void test_save_load_save(void **state)
 	free(store);
 }
 
-static void test_largest_store(void **state)
+static void the_largest_record_can_be_loaded(void **state)
 {
 	struct life *life = new_life(false);
 	static uint8_t p[CVQ_MAX_COMMAND];
@@ -80,7 +80,7 @@ static void test_largest_store(void **state)
 	free(life);
 }
 
-static void test_truncated(void **state)
+static void a_truncated_record_is_refused_and_changes_nothing(void **state)
 {
 	struct life *life = new_life(false);
 	struct cvq_store *store = malloc(sizeof(*store)), *before = malloc(sizeof(*store));
@@ -198,7 +198,7 @@ static int load_changed(const struct prop *change, const char *missing, const st
 	return ret;
 }
 
-static void test_fields_out_of_range(void **state)
+static void each_value_of_a_record_has_bounds(void **state)
 {
 	static const struct {
 		struct prop p;
@@ -296,7 +296,7 @@ static void test_fields_out_of_range(void **state)
 	}
 }
 
-static void test_other_device(void **state)
+static void a_device_that_can_do_less_refuses_with_every_reason(void **state)
 {
 	static uint8_t vlans[512] = { [12] = 0x10 };
 	static const struct prop vlan = { "vlans", 512, (const char *)vlans };
@@ -353,9 +353,11 @@ static void test_other_device(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_save_load_save), cmocka_unit_test(test_largest_store),
-		cmocka_unit_test(test_truncated),      cmocka_unit_test(test_fields_out_of_range),
-		cmocka_unit_test(test_other_device),
+		cmocka_unit_test(a_loaded_record_is_saved_as_it_was),
+		cmocka_unit_test(the_largest_record_can_be_loaded),
+		cmocka_unit_test(a_truncated_record_is_refused_and_changes_nothing),
+		cmocka_unit_test(each_value_of_a_record_has_bounds),
+		cmocka_unit_test(a_device_that_can_do_less_refuses_with_every_reason),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

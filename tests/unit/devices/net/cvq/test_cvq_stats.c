@@ -60,7 +60,7 @@ static uint32_t take(struct fixture *x, uint32_t reply_len)
 	return len;
 }
 
-static void test_the_most(void **state)
+static void the_longest_answer_fits(void **state)
 {
 	struct fixture *x = new_fixture(CVQ_MAX_QUEUES / 2, CVQ_MAX_QUEUES);
 	static uint8_t cmd[2 + 16 * (CVQ_MAX_STATS_ITEMS + 1)] = { 8, 1 };
@@ -90,7 +90,7 @@ static void test_the_most(void **state)
 	free(x);
 }
 
-static void test_every_length(void **state)
+static void an_answer_of_another_length_is_an_error(void **state)
 {
 	struct fixture *x = new_fixture(2, 4);
 
@@ -107,7 +107,7 @@ static void test_every_length(void **state)
 }
 
 /* Any byte of an answer, changed to anything: bounded, and never longer. */
-static void test_every_byte(void **state)
+static void any_byte_of_an_answer_may_be_wrong(void **state)
 {
 	struct fixture *x = new_fixture(1, 2);
 
@@ -125,7 +125,7 @@ static void test_every_byte(void **state)
 }
 
 /* To a device with its control queue elsewhere, that counts from more than there was. */
-static void test_rebase(void **state)
+static void counters_go_on_at_another_device(void **state)
 {
 	struct fixture *x = new_fixture(2, 4), *y = new_fixture(2, 8);
 
@@ -169,7 +169,7 @@ static void save(struct fixture *x, void **fdt, uint32_t *len)
 	assert_int_equal(state_close(&w, fdt, len), 0);
 }
 
-static void test_save_load_save(void **state)
+static void loaded_counters_are_saved_as_they_were(void **state)
 {
 	static const uint16_t pairs[] = { 1, 2, CVQ_MAX_QUEUES / 2 };
 
@@ -209,9 +209,11 @@ static void test_save_load_save(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_the_most),       cmocka_unit_test(test_every_length),
-		cmocka_unit_test(test_every_byte),     cmocka_unit_test(test_rebase),
-		cmocka_unit_test(test_save_load_save),
+		cmocka_unit_test(the_longest_answer_fits),
+		cmocka_unit_test(an_answer_of_another_length_is_an_error),
+		cmocka_unit_test(any_byte_of_an_answer_may_be_wrong),
+		cmocka_unit_test(counters_go_on_at_another_device),
+		cmocka_unit_test(loaded_counters_are_saved_as_they_were),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
