@@ -2,6 +2,7 @@
 /* A VM on the host's real KVM: see the header. */
 #include "tests/unit/vmm/vm_fixture.h"
 
+#include <libfdt.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -181,4 +182,72 @@ int set_msi(struct vm *vm, struct irq *irq, uint64_t addr, uint32_t data)
 	struct irq_msi msi = { irq, addr, data };
 
 	return irq_set_msis(&vm->irqs, &msi, 1);
+}
+
+void *save_tree(struct fixture *f)
+{
+	struct error err = { 0 };
+	struct state_writer w;
+	uint32_t len;
+	void *fdt;
+	int ret;
+
+	assert_int_equal(state_open_writer(&w), 0);
+	ret = vm_save(&f->vm, &w, &err);
+	if (ret < 0)
+		print_error("%s\n", err.text);
+	assert_int_equal(ret, 0);
+	assert_int_equal(state_close(&w, &fdt, &len), 0);
+	assert_in_range(len, 1, STATE_MAX);
+	return fdt;
+}
+
+void *describe_tree(struct fixture *f)
+{
+	struct state_writer w;
+	uint32_t len;
+	void *fdt;
+
+	assert_int_equal(state_open_writer(&w), 0);
+	vm_describe(&f->vm, &w);
+	assert_int_equal(state_close(&w, &fdt, &len), 0);
+	return fdt;
+}
+
+void *edit_tree(const void *fdt)
+{
+	const int room = 65536;
+	void *copy = malloc(fdt_totalsize(fdt) + (size_t)room);
+
+	assert_int_equal(fdt_open_into(fdt, copy, (int)fdt_totalsize(fdt) + room), 0);
+	return copy;
+}
+
+static int read_tree(struct vm *vm, int (*fn)(struct vm *vm, struct state_node *node), const void *fdt,
+		     struct error *err)
+{
+	struct state_node root;
+	void *packed = malloc(fdt_totalsize(fdt));
+	int ret;
+
+	*err = (struct error){ 0 };
+	memcpy(packed, fdt, fdt_totalsize(fdt));
+	assert_int_equal(fdt_pack(packed), 0);
+	ret = state_open(&root, packed, fdt_totalsize(packed), err);
+	if (ret == 0)
+		ret = fn(vm, &root);
+	if (ret == 0)
+		ret = state_finish(&root);
+	free(packed);
+	return ret;
+}
+
+int load_tree(struct fixture *f, const void *fdt, struct error *err)
+{
+	return read_tree(&f->vm, vm_load, fdt, err);
+}
+
+int accept_tree(struct fixture *f, const void *fdt, struct error *err)
+{
+	return read_tree(&f->vm, vm_accept, fdt, err);
 }

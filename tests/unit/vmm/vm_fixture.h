@@ -54,6 +54,15 @@ uint32_t next_value(struct probe *p);
 /* What is in guest memory at @gpa. */
 uint32_t guest_u32(struct fixture *f, uint64_t gpa);
 
+/* Trees of the VM's state and of its description, malloc()ed. */
+void *save_tree(struct fixture *f);
+void *describe_tree(struct fixture *f);
+/* A copy of a tree with room for changes. */
+void *edit_tree(const void *fdt);
+/* Have the VM load or accept a tree: what that returns, with the reason in @err. */
+int load_tree(struct fixture *f, const void *fdt, struct error *err);
+int accept_tree(struct fixture *f, const void *fdt, struct error *err);
+
 /* inc ecx; mov [0x200000], ecx; mov eax, ecx; out PROBE_IO, eax; again */
 #define COUNTER_LEN 13
 extern const uint8_t counter_code[COUNTER_LEN];
