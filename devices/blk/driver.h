@@ -10,7 +10,7 @@ extern const struct virtio_ops blk_virtio_ops;
 /* Before the disk's threads run. */
 void blk_driver_init(struct blk *blk);
 
-/* Gives the disk's thread the ring that blk_ring_set() has put there, once @started says so. On a vCPU, or on
+/* Has the disk's thread serve the ring that blk_ring_set() has taken over; @started is set. On a vCPU, or on
  * the migration's thread for a guest that has arrived. */
 void blk_driver_start(struct blk *blk);
 

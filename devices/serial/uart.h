@@ -16,7 +16,8 @@
 #include "vmm/state.h"
 
 #define UART_N_PORTS 8u
-/* Longer than the FIFO of 16 bytes, which a driver empties until LSR says that there is no more. */
+/* Longer than the FIFO of 16 bytes that the guest knows: a driver reads until LSR says that there is no more,
+ * so one interrupt brings more. */
 #define UART_RX_MAX 64u
 /* Output that is kept for a reader who comes later: some screens of boot messages. */
 #define UART_OUT_MAX 65536u
@@ -69,9 +70,9 @@ bool uart_has_output(struct uart *u);
 uint64_t uart_take_dropped(struct uart *u);
 
 /*
- * The part of device.h's operations: state is what the guest can see, not what the host side has still to
- * write or has not yet handed in. While paused no input is handed in. uart_load() reads all before it applies
- * any.
+ * The UART's part in the operations of device.h. State is what the guest can see, without what the host side
+ * has still to write or has not yet handed in. While paused no input is handed in. uart_load() reads all
+ * before it applies any.
  */
 void uart_pause(struct uart *u);
 void uart_save(struct uart *u, struct state_writer *w);
