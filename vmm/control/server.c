@@ -374,16 +374,18 @@ static int control_open(struct control *control, const struct control_config *co
 	if (ret < 0)
 		return ret;
 	control->listener.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	ret = control->listener.fd < 0 ? -errno
-				       : loop_timer_open(&control->timer, control->loop, control_timer);
-	if (ret < 0)
-		return error_add(err, ret, "cannot create the control socket: %s%s", strerror(-ret),
-				 shortage_advice(ret));
+	if (control->listener.fd < 0)
+		return error_add(err, -errno, "cannot create the control socket: %s%s", strerror(errno),
+				 shortage_advice(-errno));
 	ret = control_bind(control, config, &addr, err);
 	if (ret < 0)
 		return ret;
-	ret = loop_add(control->loop, &control->listener, EPOLLIN);
-	return ret < 0 ? error_add(err, ret, "cannot watch the control socket: %s", strerror(-ret)) : 0;
+	ret = loop_timer_open(&control->timer, control->loop, control_timer);
+	if (ret == 0)
+		ret = loop_add(control->loop, &control->listener, EPOLLIN);
+	return ret < 0 ? error_add(err, ret, "cannot watch the control socket: %s%s", strerror(-ret),
+				   shortage_advice(ret))
+		       : 0;
 }
 
 /* Frees @control after its last call has ended, or before the first. */

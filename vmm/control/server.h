@@ -29,11 +29,13 @@ struct control_config {
 	struct guard *guard;
 };
 
-/* Listens, once the loop runs; fails with a clear message if a living process has the name already. A socket
- * that a dead one left is replaced. @config is copied, what it points to must stay. */
+/* Makes a server that listens once @loop runs. Fails with a clear message if a living process has the name
+ * already; a socket that a dead one left is replaced. @config is copied, what it points to must stay. Called
+ * before the loop runs. */
 int __must_check control_create(struct control **control, struct loop *loop,
 				const struct control_config *config, struct error *err);
-/* Has all calls end, as if their clients had hung up, waits for their last replies, removes the socket. */
+/* Has all calls end, as if their clients had hung up, waits for their last replies, removes the socket. Not
+ * on the loop's thread while that runs it: the calls' threads need it for their end. */
 void control_destroy(struct control *control);
 
 #endif
