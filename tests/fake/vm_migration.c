@@ -202,7 +202,10 @@ void fake_guest_init(struct fake_guest *g, uint64_t mem, unsigned int cpus)
 	struct error err = { 0 };
 	int ret;
 
-	*g = (struct fake_guest){ .paused = true, .calm_at = 100 };
+	*g = (struct fake_guest){ .calm_at = 100 };
+	/* Nobody runs the loop that the VM's end stops. */
+	g->vm.loop.wake.fd = -1;
+	gate_init(&g->vm.gate, &g->vm.loop);
 	ret = memory_init(&g->vm.memory, mem, &err);
 	assert(ret == 0);
 	(void)ret;
@@ -219,12 +222,8 @@ void fake_guest_init(struct fake_guest *g, uint64_t mem, unsigned int cpus)
 
 void fake_guest_exit(struct fake_guest *g)
 {
-	pthread_mutex_lock(&g->lock);
-	g->stop = true;
-	pthread_cond_broadcast(&g->cond);
-	pthread_mutex_unlock(&g->lock);
-	if (g->has_thread)
-		pthread_join(g->thread, NULL);
+	gate_stop(&g->vm.gate);
+	gate_exit(&g->vm.gate);
 	pthread_cond_destroy(&g->cond);
 	pthread_mutex_destroy(&g->lock);
 	free((void *)g->kvm_log);
@@ -263,51 +262,37 @@ void fake_guest_fill(struct fake_guest *g, uint64_t seed)
 	}
 }
 
-struct fake_writer {
-	struct fake_guest *g;
-	uint64_t n_pages;
-};
-
 static void *fake_write_loop(void *arg)
 {
-	struct fake_writer writer = *(struct fake_writer *)arg;
-	struct fake_guest *g = writer.g;
+	struct fake_guest *g = arg;
 	uint64_t v = 88172645463325252ull;
 
-	free(arg);
-	pthread_mutex_lock(&g->lock);
-	while (!g->stop) {
-		if (g->paused) {
-			g->parked = true;
+	while (gate_pass(&g->vm.gate, &g->writer)) {
+		while (!__atomic_load_n(&g->leave, __ATOMIC_SEQ_CST)) {
+			for (unsigned int i = 0; i < 16; i++) {
+				v ^= v << 13;
+				v ^= v >> 7;
+				v ^= v << 17;
+				fake_guest_write(g, v % g->writer_pages, v >> 20);
+			}
+			pthread_mutex_lock(&g->lock);
+			g->n_writes += 16;
 			pthread_cond_broadcast(&g->cond);
-			pthread_cond_wait(&g->cond, &g->lock);
-			continue;
+			pthread_mutex_unlock(&g->lock);
 		}
-		g->parked = false;
-		pthread_mutex_unlock(&g->lock);
-		for (unsigned int i = 0; i < 16; i++) {
-			v ^= v << 13;
-			v ^= v >> 7;
-			v ^= v << 17;
-			fake_guest_write(g, v % writer.n_pages, v >> 20);
-		}
-		pthread_mutex_lock(&g->lock);
-		g->n_writes += 16;
-		pthread_cond_broadcast(&g->cond);
 	}
-	g->parked = true;
-	pthread_cond_broadcast(&g->cond);
-	pthread_mutex_unlock(&g->lock);
 	return NULL;
 }
 
 void fake_guest_run_writer(struct fake_guest *g, uint64_t n_pages)
 {
-	struct fake_writer *writer = malloc(sizeof(*writer));
+	int ret;
 
-	*writer = (struct fake_writer){ .g = g, .n_pages = n_pages };
-	g->has_thread = true;
-	pthread_create(&g->thread, NULL, fake_write_loop, writer);
+	g->writer_pages = n_pages;
+	g->writer.leave = &g->leave;
+	ret = gate_start(&g->vm.gate, &g->writer, "writer", fake_write_loop, g);
+	assert(ret == 0);
+	(void)ret;
 }
 
 void fake_guest_wait_writes(struct fake_guest *g, uint64_t n)
@@ -353,69 +338,24 @@ bool fake_guest_is_paused(struct fake_guest *g)
 {
 	bool paused;
 
-	pthread_mutex_lock(&g->lock);
-	paused = g->paused;
-	pthread_mutex_unlock(&g->lock);
+	pthread_mutex_lock(&g->vm.gate.lock);
+	paused = g->vm.gate.paused;
+	pthread_mutex_unlock(&g->vm.gate.lock);
 	return paused;
 }
 
-void fake_guest_end(struct fake_guest *g)
+/* The guest is kept back by that many percent now. */
+static unsigned int fake_throttle(struct fake_guest *g)
 {
-	pthread_mutex_lock(&g->lock);
-	g->ended = true;
-	pthread_mutex_unlock(&g->lock);
+	unsigned int percent;
+
+	pthread_mutex_lock(&g->vm.gate.lock);
+	percent = g->vm.gate.throttle;
+	pthread_mutex_unlock(&g->vm.gate.lock);
+	return percent;
 }
 
-/* What vmm/gate.c does with threads, and vmm/vm.c with KVM. */
-
-static struct fake_guest *guest_of(struct gate *gate)
-{
-	return container_of(gate, struct fake_guest, vm.gate);
-}
-
-void gate_pause(struct gate *gate)
-{
-	struct fake_guest *g = guest_of(gate);
-
-	pthread_mutex_lock(&g->lock);
-	g->paused = true;
-	g->n_pauses++;
-	while (g->has_thread && !g->parked)
-		pthread_cond_wait(&g->cond, &g->lock);
-	pthread_mutex_unlock(&g->lock);
-}
-
-void gate_resume(struct gate *gate)
-{
-	struct fake_guest *g = guest_of(gate);
-
-	pthread_mutex_lock(&g->lock);
-	g->paused = false;
-	pthread_cond_broadcast(&g->cond);
-	pthread_mutex_unlock(&g->lock);
-}
-
-bool gate_ended(struct gate *gate)
-{
-	struct fake_guest *g = guest_of(gate);
-	bool ended;
-
-	pthread_mutex_lock(&g->lock);
-	ended = g->ended;
-	pthread_mutex_unlock(&g->lock);
-	return ended;
-}
-
-int gate_throttle(struct gate *gate, unsigned int percent)
-{
-	struct fake_guest *g = guest_of(gate);
-
-	assert(percent <= 99);
-	g->throttle = percent;
-	if (percent > g->max_throttle)
-		g->max_throttle = percent;
-	return 0;
-}
+/* In the place of vmm/kvm.c and vmm/vm.c. */
 
 void vm_prefault(struct vm *vm, uint64_t gpa, uint64_t len)
 {
@@ -443,8 +383,10 @@ void kvm_log_stop(struct kvm *kvm)
 int kvm_log_take(struct kvm *kvm, uint64_t *bitmap)
 {
 	struct fake_guest *g = guest_of_kvm(kvm);
+	unsigned int percent = fake_throttle(g);
 
-	if (!fake_guest_is_paused(g) && g->throttle < g->calm_at) {
+	g->max_throttle = percent > g->max_throttle ? percent : g->max_throttle;
+	if (!fake_guest_is_paused(g) && percent < g->calm_at) {
 		if (g->dirty_bursts)
 			g->dirty_per_sync = g->dirty_bursts[g->next_burst++ % g->n_dirty_bursts];
 		for (unsigned int i = 0; i < g->dirty_per_sync; i++)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A VM without KVM for tests of the migration: the vm_* functions that it calls, a device that records what
- * is done to it, and a guest that writes memory. */
+/* A VM without KVM for tests of the migration: the functions of vm.h and kvm.h that it calls, a device that
+ * records what is done to it, and a guest that writes memory. The gate is the product's. */
 #ifndef FERRY_TESTS_FAKE_VM_MIGRATION_H
 #define FERRY_TESTS_FAKE_VM_MIGRATION_H
 
@@ -49,14 +49,16 @@ struct fake_guest {
 	const unsigned int *dirty_bursts; /* NULL, or what each look makes of it, in turn */
 	unsigned int n_dirty_bursts, next_burst;
 	unsigned int calm_at;
-	_Atomic unsigned int throttle, max_throttle;
+	/* The most that a look has found the guest throttled by. */
+	_Atomic unsigned int max_throttle;
 
-	pthread_mutex_t lock; /* everything below */
+	/* The thread that writes to the first @writer_pages pages, if there is one. */
+	struct gate_thread writer;
+	uint8_t leave;
+	uint64_t writer_pages;
+	/* Protects @n_writes, and tells of each change. */
+	pthread_mutex_t lock;
 	pthread_cond_t cond;
-	pthread_t thread;
-	bool has_thread, stop;
-	bool paused, parked, ended;
-	unsigned int n_pauses;
 	uint64_t n_writes;
 };
 
@@ -80,6 +82,5 @@ void fake_guest_write(struct fake_guest *g, uint64_t page, uint64_t v);
 bool fake_guest_same_memory(const struct fake_guest *a, const struct fake_guest *b);
 
 bool fake_guest_is_paused(struct fake_guest *g);
-void fake_guest_end(struct fake_guest *g);
 
 #endif

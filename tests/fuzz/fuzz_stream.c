@@ -263,7 +263,7 @@ static void start_guest(void)
 		fake_guest_init(&guest, MEM, 1);
 	else
 		madvise(guest.vm.memory.regions[0].hva, MEM, MADV_REMOVE);
-	guest.paused = true;
+	guest.vm.gate.paused = true;
 	guest.registers = 0;
 	for (unsigned int i = 0; i < ARRAY_SIZE(guest.devices); i++) {
 		struct fake_device *f = &guest.devices[i];

@@ -135,7 +135,7 @@ void assert_goes_on(struct departure *s)
 	assert_false(s->guest.kvm_logging);
 	assert_false(s->guest.vm.memory.logging);
 	assert_false(s->guest.vm.migrating);
-	assert_int_equal(s->guest.throttle, 0);
+	assert_int_equal(s->guest.vm.gate.throttle, 0);
 	for (unsigned int i = 0; i < 2; i++) {
 		assert_false(s->guest.devices[i].paused);
 		assert_false(s->guest.devices[i].released);
@@ -213,7 +213,7 @@ void then_cancel(struct departure *s)
 
 void then_end(struct departure *s)
 {
-	fake_guest_end(&s->guest);
+	gate_end(&s->guest.vm.gate, VM_EXIT_POWER_OFF);
 }
 
 int run_in_dir(const char *name, const struct CMUnitTest *tests, size_t n)

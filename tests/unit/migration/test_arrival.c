@@ -93,7 +93,7 @@ static void memory_that_cannot_be_mapped_is_refused_by_name(void **state)
 		arrival_join(&a);
 		assert_non_null(strstr(s.err.text, "destination refused: /dev/vhost-vdpa-0: cannot map"));
 		assert_goes_on(&s);
-		assert_int_equal(s.guest.n_pauses, 0);
+		assert_int_equal(s.guest.vm.gate.n_pauses, 0);
 		assert_not_here(&a);
 		assert_int_equal(a.guest.devices[0].n_warm_loads, 0);
 		assert_true(mapping.ended);

@@ -95,7 +95,7 @@ static void a_destination_that_makes_no_sense_ends_the_migration(void **state)
 		if (strncmp(script_against_source(&script, &s), cases[i].why, strlen(cases[i].why)) != 0)
 			fail_msg("%u: %s", i, s.err.text);
 	}
-	assert_int_equal(s.guest.n_pauses, 0);
+	assert_int_equal(s.guest.vm.gate.n_pauses, 0);
 	assert_retry_works(&s);
 	departure_exit(&s);
 }

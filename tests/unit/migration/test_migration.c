@@ -20,7 +20,7 @@ static void a_guest_moves_with_all_that_it_has(void **state)
 	/* Warm state: the first and two changes, each taken while the guest ran. */
 	assert_int_equal(s.report.n_warm, 3);
 	assert_int_equal(a.guest.devices[0].n_warm_loads, 3);
-	assert_int_equal(s.guest.n_pauses, 1);
+	assert_int_equal(s.guest.vm.gate.n_pauses, 1);
 	assert_in_range(s.n_progress, 7, 50);
 	assert_int_equal(s.report.still_ns, FAKE_STILL_NS);
 	assert_string_equal(s.report.stage, "commit");
@@ -106,7 +106,7 @@ static void a_guest_that_is_too_busy_meets_what_the_operator_wants(void **state)
 		arrival_join(&a);
 		assert_int_equal(result, cases[i].result);
 		assert_int_equal(s.guest.max_throttle, cases[i].throttle);
-		assert_int_equal(s.guest.throttle, 0);
+		assert_int_equal(s.guest.vm.gate.throttle, 0);
 		if (strncmp(s.err.text, cases[i].why, strlen(cases[i].why)) != 0)
 			fail_msg("%s", s.err.text);
 		if (result == SOURCE_MOVED) {
@@ -114,7 +114,7 @@ static void a_guest_that_is_too_busy_meets_what_the_operator_wants(void **state)
 		} else {
 			assert_goes_on(&s);
 			assert_not_here(&a);
-			assert_int_equal(s.guest.n_pauses, 0);
+			assert_int_equal(s.guest.vm.gate.n_pauses, 0);
 		}
 		arrival_exit(&a);
 		departure_exit(&s);
@@ -308,7 +308,7 @@ static void a_destination_that_refuses_says_why(void **state)
 		assert_int_equal(result, SOURCE_FAILED);
 		assert_goes_on(&s);
 		assert_not_here(&a);
-		assert_int_equal(s.guest.n_pauses, cases[i].n_pauses);
+		assert_int_equal(s.guest.vm.gate.n_pauses, cases[i].n_pauses);
 		if (strncmp(s.err.text, cases[i].stage, strlen(cases[i].stage)) != 0)
 			fail_msg("%s", s.err.text);
 		for (unsigned int j = 0; j < 3 && cases[i].why[j]; j++) {
@@ -484,7 +484,7 @@ static void a_cancel_leaves_the_guest_here(void **state)
 		if (!strstr(s.err.text, "cancelled"))
 			fail_msg("%s", s.err.text);
 		assert_goes_on(&s);
-		assert_int_equal(s.guest.n_pauses, 0);
+		assert_int_equal(s.guest.vm.gate.n_pauses, 0);
 		arrival_call_off(&a);
 		arrival_join(&a);
 		assert_not_here(&a);

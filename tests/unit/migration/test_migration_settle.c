@@ -31,7 +31,7 @@ static void the_guest_runs_until_its_storage_answers(void **state)
 	/* Then memory is looked at again, before the stop, and it is asked again. */
 	assert_moved(&a, &s, result);
 	assert_int_equal(s.guest.devices[1].n_settles, 3 + 1 + 1 + 1);
-	assert_int_equal(s.guest.n_pauses, 1);
+	assert_int_equal(s.guest.vm.gate.n_pauses, 1);
 	arrival_exit(&a);
 	departure_exit(&s);
 }
@@ -91,7 +91,7 @@ static void waiting_for_storage_can_be_cancelled(void **state)
 		f->n_waits = i == 0 ? UINT_MAX : 0;
 		f->n_paused_waits = UINT_MAX;
 		fail_to_move(&s, &a, "cancelled");
-		assert_int_equal(s.guest.n_pauses, i);
+		assert_int_equal(s.guest.vm.gate.n_pauses, i);
 		f->n_waits = f->n_paused_waits = 0;
 		assert_retry_works(&s);
 		close(s.cancel_fd);
@@ -115,7 +115,7 @@ static void the_guests_end_ends_waiting_for_storage(void **state)
 	s.guest.devices[1].on_settle = end;
 	s.guest.devices[1].n_waits = UINT_MAX;
 	fail_to_move(&s, &a, "the guest has ended");
-	assert_int_equal(s.guest.n_pauses, 0);
+	assert_int_equal(s.guest.vm.gate.n_pauses, 0);
 	departure_exit(&s);
 }
 
@@ -127,7 +127,7 @@ static void a_stop_that_storage_holds_up_is_given_up(void **state)
 	departure_init(&s);
 	s.guest.devices[1].n_paused_waits = UINT_MAX;
 	fail_to_move(&s, &a, "stop: dev1: what stands behind it does not answer");
-	assert_int_equal(s.guest.n_pauses, 1);
+	assert_int_equal(s.guest.vm.gate.n_pauses, 1);
 	s.guest.devices[1].n_paused_waits = 0;
 	assert_retry_works(&s);
 	departure_exit(&s);
@@ -141,7 +141,7 @@ static void what_storage_fails_in_is_named(void **state)
 	departure_init(&s);
 	s.guest.devices[1].fail_settle = "its storage is frozen";
 	fail_to_move(&s, &a, "rounds: its storage is frozen");
-	assert_int_equal(s.guest.n_pauses, 0);
+	assert_int_equal(s.guest.vm.gate.n_pauses, 0);
 	s.guest.devices[1].fail_settle = NULL;
 	assert_retry_works(&s);
 	departure_exit(&s);
