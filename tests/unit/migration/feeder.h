@@ -10,9 +10,11 @@ struct feeder {
 	const uint8_t *bytes;
 	uint64_t len;
 	struct channel channel;
-	char answers[1 << 17]; /* of the destination, as text as far as it is */
+	/* Frames of the destination, whose reasons are text. */
+	char answers[1 << 17];
 	size_t n_answers;
-	struct arrival *to; /* called off when all has been said: it waits for a better source */
+	/* Called off when all has been said, because it waits for a better source. */
+	struct arrival *to;
 };
 
 /* Moves a guest through a proxy, which records what the source says. @s and @p are the caller's to free. */

@@ -181,7 +181,7 @@ void assert_moved(struct arrival *a, struct departure *s, enum source_result res
 		fail_msg("%d: %s", result, s->err.text);
 	assert_true(fake_guest_is_paused(&s->guest));
 	assert_true(s->guest.devices[0].released && s->guest.devices[1].released);
-	/* Which was not worth the work any more. */
+	/* The log is on, because to end it was not worth the work any more. */
 	assert_true(s->guest.kvm_logging);
 	assert_here(a, s);
 	for (unsigned int i = 0; i < REPORT_N_PARTS; i++)

@@ -28,7 +28,7 @@ struct places {
 };
 extern struct places places;
 
-/* Who has what the second device of source and destination needs: a disk's lock, say. */
+/* The owner of what the second device of source and destination needs: a disk's lock, say. */
 extern _Atomic(struct fake_device *) holder;
 
 /* The destination, on a thread of its own. */
@@ -38,7 +38,7 @@ struct arrival {
 	void (*prepare)(struct fake_guest *g);
 	const struct incoming_work *work;
 	uint64_t clock_skew_ns;
-	const char *reason; /* of whoever builds the VM, against the guest */
+	const char *reason; /* against the guest, of the VM's builder */
 	pthread_t thread;
 	int cancel_fd;
 	int ret;
@@ -50,7 +50,7 @@ struct arrival {
 /* Builds the destination's guest with @prepare (NULL: nothing special), and waits for a source on a thread of
  * its own; any difference of clocks is allowed. */
 void arrival_start(struct arrival *a, void (*prepare)(struct fake_guest *g));
-/* What that thread does, of an arrival that the caller has filled in. */
+/* Does what that thread does, with an arrival that the caller has filled in. */
 void *arrival_run(void *arg);
 /* For one to which no source has spoken: it waits on. */
 void arrival_call_off(struct arrival *a);
@@ -92,7 +92,7 @@ void assert_moved(struct arrival *a, struct departure *s, enum source_result res
 /* A migration that works, to prove that what went before has left no trace. */
 void assert_retry_works(struct departure *s);
 
-/* What a test does at a stage: departure.then. The operator gives up, or the guest ends. */
+/* For departure.then: the operator gives up, or the guest ends. */
 void then_cancel(struct departure *s);
 void then_end(struct departure *s);
 

@@ -120,7 +120,7 @@ static void a_cancel_does_not_wait_for_devices_that_get_memory(void **state)
 	arrival_join(&a);
 	assert_goes_on(&s);
 	assert_not_here(&a);
-	/* Nobody has waited for it. */
+	/* The mapping's end was not waited for. */
 	assert_false(mapping.ended);
 	arrival_exit(&a);
 	assert_retry_works(&s);

@@ -154,7 +154,7 @@ static void the_socket_of_a_dead_process_is_replaced(void **state)
 	struct channel c;
 	struct stat st;
 
-	/* What a dead process has left is replaced. */
+	/* A dead process has left this one. */
 	close(make_socket(true));
 	acceptor_start(&acceptor, address, -1);
 	connect_to(&c, address);

@@ -81,7 +81,7 @@ static void what_kvm_and_ferry_write_is_marked(void **state)
 	assert_int_equal(dirty_sync(&d, &err), 0);
 	assert_int_equal(dirty_bytes(&d), 3 * PAGE_SIZE);
 	assert_true(marked(&d, 70) && marked(&d, 79) && marked(&d, 80));
-	/* What was there stays, what is new is added. */
+	/* Marks stay, and new ones are added. */
 	fake_guest_write(&g, 4095, 1);
 	assert_int_equal(dirty_sync(&d, &err), 0);
 	assert_int_equal(dirty_bytes(&d), 4 * PAGE_SIZE);

@@ -216,7 +216,7 @@ static void assert_all_told(struct arrival *a, const char *cpus, struct feeder *
 	assert_answer(f, "dev1: no such disk", 0);
 }
 
-/* All reasons are told at once: those of the code that builds the VM, of the clocks, the CPUs and the
+/* The reasons are those of the code that builds the VM, of the clocks, the CPUs and the
  * devices. */
 static void every_difference_is_told_at_once(void **state)
 {
@@ -287,7 +287,7 @@ static uint32_t hear_type(struct channel *c)
 	return get_le32(answer);
 }
 
-/* One client hangs up, one talks, one says nothing for long, and then the guest comes. */
+/* The first client hangs up, the second talks, the third says nothing for long, and then the guest comes. */
 static void strangers_do_not_end_the_wait(void **state)
 {
 	struct departure s;
@@ -325,7 +325,7 @@ static void time_in_the_queue_is_no_difference_of_clocks(void **state)
 	connect_to(&stranger);
 	say(&stranger, garbage, sizeof(garbage));
 	assert_int_equal(hear_type(&stranger), STREAM_REFUSED);
-	/* It does not hang up yet. */
+	/* The stranger does not hang up yet. */
 	write_hello(&w, clock_now());
 	len = put_hello(hello, &w, STREAM_VERSION);
 	connect_to(&source);

@@ -29,8 +29,7 @@ static void a_stream_that_is_cut_short_brings_no_guest(void **state)
 	proxy_free(&p);
 }
 
-/* Each byte that is not memory's, changed: the destination says no, or runs a guest that is whole. Never
- * anything else. */
+/* With any byte changed that is not memory's the destination says no, or runs a guest that is whole. */
 static void a_stream_that_is_damaged_brings_no_damaged_guest(void **state)
 {
 	struct departure s;
@@ -56,7 +55,7 @@ static void a_stream_that_is_damaged_brings_no_damaged_guest(void **state)
 		}
 	}
 	assert_in_range(n_refused, 100, 100000);
-	/* Another page for the same bytes, another value of a register: nobody can tell. */
+	/* A change that nobody can see is another page for the same bytes, or another value of a register. */
 	assert_in_range(n_taken, 1, n_refused);
 	free(copy);
 	departure_exit(&s);
@@ -87,7 +86,7 @@ static void frames_in_another_order_are_refused(void **state)
 			assert_false(feed(copy, p.n_recorded - (end - start), &f));
 		memcpy(copy, p.recorded, end);
 		memcpy(copy + end, p.recorded + start, p.n_recorded - start);
-		/* What comes after COMMIT is nobody's business any more; warm state, and the question for
+		/* Frames after COMMIT are nobody's business any more; warm state, and the question for
 		 * what has come, may come any number of times. */
 		assert_int_equal(feed(copy, p.n_recorded + (end - start), &f),
 				 memory || type == STREAM_SYNC || type == STREAM_WARM ||

@@ -141,7 +141,7 @@ static void memory_arrives_as_it_was_pass_after_pass(void **state)
 	assert_int_equal(f.max_len, STREAM_RAM_MAX);
 	assert_int_equal(f.report.zero_bytes, PAGE_SIZE);
 	assert_int_equal(f.n_zero_frames, 1);
-	/* Neither end has touched what was not there; the zero page came as a number and stays a hole. */
+	/* Holes were not touched at either end; the zero page came as a number and stays a hole. */
 	assert_int_equal(existing(&f.src.vm.memory), n);
 	assert_int_equal(existing(&f.dst.vm.memory), n - 1);
 

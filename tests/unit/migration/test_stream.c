@@ -90,7 +90,7 @@ static void frames_are_told_apart_however_they_come(void **state)
 	for (uint32_t i = 0; i < sizeof(payload); i++)
 		payload[i] = (uint8_t)(i * 2654435761u >> 23);
 	setup(&f);
-	/* All that fits the socket's buffer: from here on no more is written. */
+	/* The socket's buffer takes all of it: from here on no more is written. */
 	for (unsigned int i = 0; i < 8; i++) {
 		peer_frame(&f, STREAM_RAM, lens[i], i, payload + i);
 		if (i % 3 == 0)
@@ -201,7 +201,7 @@ static void another_frame_than_the_one_expected_is_refused(void **state)
 	teardown(&f);
 }
 
-/* One that sends a byte now and then, until nobody listens any more. */
+/* Sends a byte now and then, until nobody listens any more. */
 static void *dribble(void *arg)
 {
 	const struct timespec pause = { .tv_nsec = 10000000 };
@@ -212,7 +212,7 @@ static void *dribble(void *arg)
 	return NULL;
 }
 
-/* Neither a header nor a payload is waited for longer than was said: a guest may be standing still. */
+/* The limit holds for a header and for a payload: a guest may be standing still. */
 static void a_frame_that_comes_in_drops_is_not_waited_for_for_ever(void **state)
 {
 	struct stream_frame frame;
@@ -257,7 +257,7 @@ static void a_refusal_is_text_for_people(void **state)
 	teardown(&f);
 }
 
-/* Who sends learns the reason too. */
+/* A sender learns the reason too. */
 static void who_sends_learns_why_it_was_refused(void **state)
 {
 	static uint8_t payload[STREAM_RAM_MAX];

@@ -64,7 +64,7 @@ static void an_event_reaches_its_source_alone(void **state)
 	loop_exit(&loop);
 }
 
-/* Both are ready in one round; whichever comes first deletes the other, whose event must not come. */
+/* The sources are ready in one round; whichever comes first deletes the other, whose event must not come. */
 static void a_source_deleted_in_a_round_gets_no_event_of_it(void **state)
 {
 	struct counter a, b;
@@ -125,7 +125,7 @@ static void a_loop_may_be_joined_before_its_thread_has_begun(void **state)
 struct call {
 	struct loop *loop;
 	pthread_t ran_on;
-	unsigned int n; /* not atomic: the loop's thread alone changes it */
+	unsigned int n; /* changed by the loop's thread alone */
 };
 
 static int call_count(void *arg)
@@ -185,7 +185,7 @@ static void who_posts_a_call_goes_on_meanwhile(void **state)
 	for (unsigned int i = 0; i < ARRAY_SIZE(posted); i++)
 		assert_int_equal(loop_wait(&loop, &posted[i]), 2 + i);
 	assert_false(pthread_equal(c.ran_on, pthread_self()));
-	/* What nobody waits for is done all the same. */
+	/* A call that nobody waits for is done all the same. */
 	loop_post(&loop, &posted[0], call_count, &c);
 	loop_join(&loop);
 	assert_int_equal(c.n, 6);

@@ -19,7 +19,8 @@ struct fixture {
 	struct loop_source first; /* comes before the timers in a round */
 	unsigned int n_fired;
 	uint64_t fired_ns;
-	unsigned int n_again; /* how often @timer arms itself again before it ends the loop */
+	/* How often @timer arms itself again before it ends the loop. */
+	unsigned int n_again;
 };
 
 static void fired(struct loop_timer *timer)
@@ -146,7 +147,7 @@ static void a_timer_that_is_stopped_in_the_round_of_its_moment_does_not_fire(voi
 
 	run_before_the_timer(f, stop_the_timer);
 	assert_int_equal(f->n_fired, 0);
-	/* It works as before. */
+	/* The timer works as before. */
 	loop_timer_arm(&f->timer, 1);
 	run_until(f, now_ns());
 	assert_int_equal(f->n_fired, 1);

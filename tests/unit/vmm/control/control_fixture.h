@@ -25,9 +25,10 @@ struct fixture {
 	char path[128]; /* the socket of "web1" */
 	struct guard guard;
 	struct loop loop;
-	struct control *control; /* of "web1"; NULL once a test has destroyed it */
+	struct control *control; /* of "web1"; NULL once destroyed */
 	atomic_uint n_running;   /* calls of "org.ferry.Hold" */
-	int flooded_fd;          /* eventfd: "org.ferry.Flood" has only its last reply left */
+	/* An eventfd: "org.ferry.Flood" has only its last reply left. */
+	int flooded_fd;
 };
 
 /* Of a test: a server for "web1", whose loop runs. */

@@ -35,7 +35,7 @@ static void a_call_reaches_its_method_and_its_reply_the_client(void **state)
 	assert_true(json_object_number(parameters, "n", &n));
 	assert_true(n == UINT64_MAX);
 	assert_string_equal(c.error, "");
-	/* One call a connection. */
+	/* The connection carries one call. */
 	assert_int_equal(control_receive(&c, &parameters, &err), -EPIPE);
 	control_disconnect(&c);
 }
@@ -109,7 +109,7 @@ static void one_name_is_one_vm(void **state)
 	assert_int_equal(create(f, "web1", &second, &err), -EADDRINUSE);
 	snprintf(path, sizeof(path), "a VM named web1 is running already (socket %s)", f->path);
 	assert_string_equal(err.text, path);
-	/* What a dead one left. */
+	/* A dead process left this socket. */
 	assert_int_equal(rename(f->path, strcat(strcpy(path, f->path), ".old")), 0);
 	assert_int_equal(create(f, "web1", &second, &err), 0);
 	control_destroy(f->control);
@@ -324,7 +324,7 @@ static void a_client_that_does_not_read_holds_nobody_up(void **state)
 	assert_int_equal(ret, 0);
 	assert_true(n > 0 && n < N_FLOOD);
 	control_disconnect(&c);
-	/* One that never does holds up neither the call nor the end: teardown is next. */
+	/* A client that never reads holds up neither the call nor the end: teardown is next. */
 	assert_int_equal(control_connect(&c, f->dir, "web1", &err), 0);
 	assert_int_equal(control_send(&c, "org.ferry.Flood", "{}", CONTROL_PROGRESS, &err), 0);
 	assert_int_equal(eventfd_read(f->flooded_fd, &count), 0);
