@@ -325,20 +325,34 @@ static void begin_at_once(struct disk_guest *g, uint32_t len)
 	submit(g, segs, 2, 1);
 }
 
+/* Writes @len bytes, and pauses while the storage is at the fourth piece. */
+static void pause_within_a_request(struct disk_guest *g, uint32_t len, unsigned int seed)
+{
+	fill(g, 0, len, seed);
+	shut(WRITE, 3);
+	begin_at_once(g, len);
+	wait_stuck(1);
+	blk_device_ops.pause(&g->blk->device);
+	open_all();
+	settle(g);
+}
+
+static void assert_written(struct disk_guest *g, uint32_t len)
+{
+	uint8_t *back = malloc(len);
+
+	host_read(g->path, 8 * 512, back, len);
+	assert_memory_equal(back, bytes_at(g, DATA, len), len);
+	free(back);
+}
+
 static void a_pause_comes_between_two_pieces_of_a_request(void **state)
 {
 	struct pair *p = *state;
 	const uint32_t len = MIB(7);
-	uint8_t *back = malloc(len);
 
 	disk_start(&p->a, ~VIRTIO_BIT(VIRTIO_BLK_F_SIZE_MAX));
-	fill(&p->a, 0, len, 3);
-	shut(WRITE, 3);
-	begin_at_once(&p->a, len);
-	wait_stuck(1);
-	blk_device_ops.pause(&p->a.blk->device);
-	open_all();
-	settle(&p->a);
+	pause_within_a_request(&p->a, len, 3);
 	assert_int_equal(calls(WRITE), 4);
 	assert_unanswered(&p->a);
 	assert_int_equal(p->a.blk->ring.vring.n_in_flight, 0);
@@ -346,25 +360,16 @@ static void a_pause_comes_between_two_pieces_of_a_request(void **state)
 	give_up(p);
 	assert_int_equal(finish(&p->a), VIRTIO_BLK_S_OK);
 	assert_int_equal(calls(WRITE), 4);
-	host_read(p->path, 8 * 512, back, len);
-	assert_memory_equal(back, bytes_at(&p->a, DATA, len), len);
+	assert_written(&p->a, len);
 
 	/* The guest moves, and the destination does all of the request. */
-	fill(&p->a, 0, len, 4);
-	shut(WRITE, 3);
-	begin_at_once(&p->a, len);
-	wait_stuck(1);
-	blk_device_ops.pause(&p->a.blk->device);
-	open_all();
-	settle(&p->a);
+	pause_within_a_request(&p->a, len, 4);
 	blk_device_ops.resume(&p->a.blk->device, false);
 	migrate(p);
 	/* The source may have come to its end with it before. */
 	assert_int_equal(finish(&p->b), VIRTIO_BLK_S_OK);
-	host_read(p->path, 8 * 512, back, len);
-	assert_memory_equal(back, bytes_at(&p->b, DATA, len), len);
+	assert_written(&p->b, len);
 	assert_works(&p->b, 5);
-	free(back);
 }
 
 /* The migration asks again and again whether the storage answers, which it does between two pieces. */
