@@ -2,6 +2,8 @@
 /* The way of a guest's control command, from its ring to the device and back. */
 #include "devices/net/ctrl.h"
 
+#include <errno.h>
+
 #include "devices/virtio/transport.h"
 
 static void net_ctrl_arm(struct net_ctrl *ctrl, unsigned int ms)
@@ -81,10 +83,14 @@ static void net_ctrl_announce_ack(struct net_ctrl *ctrl)
 static enum cvq_verdict net_ctrl_judge(struct net_ctrl *ctrl, const struct vring_chain *chain,
 				       struct error *err)
 {
-	if (net_path_failed(ctrl->path))
-		return error_add(err, CVQ_REFUSE, "the NIC has stopped");
-	if (chain->n_write == 0)
-		return error_add(err, CVQ_REFUSE, "it has nowhere for an answer");
+	if (net_path_failed(ctrl->path)) {
+		error_add(err, -EIO, "the NIC has stopped");
+		return CVQ_REFUSE;
+	}
+	if (chain->n_write == 0) {
+		error_add(err, -EINVAL, "it has nowhere for an answer");
+		return CVQ_REFUSE;
+	}
 	return cvq_check(&ctrl->limits, ctrl->cmd, &ctrl->cmd_len, err);
 }
 

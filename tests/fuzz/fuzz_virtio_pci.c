@@ -13,6 +13,7 @@
 
 #include "devices/net/migrate.h"
 #include "devices/vdpa/soft/soft.h"
+#include "devices/virtio/pci_status.h"
 #include "tests/fake/net_phase.h"
 #include "tests/fuzz/loop.h"
 #include "tests/fuzz/port.h"
