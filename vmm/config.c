@@ -19,7 +19,9 @@ struct config_option {
 	unsigned int subcommands; /* that know it */
 	unsigned int needed;      /* that cannot do without */
 	bool repeat;
+	/* NULL: @text is the offset of a const char * in struct vm_config, which becomes the value. */
 	int (*parse)(struct vm_config *config, char *value, struct error *err);
+	size_t text;
 };
 
 static int config_name(struct vm_config *config, char *value, struct error *err)
@@ -29,36 +31,6 @@ static int config_name(struct vm_config *config, char *value, struct error *err)
 				 "--name \"%s\": 1 to 64 letters, digits, '-', '_' and '.', not first '.'",
 				 value);
 	config->name = value;
-	return 0;
-}
-
-static int config_kernel(struct vm_config *config, char *value, struct error *err)
-{
-	config->kernel = value;
-	return 0;
-}
-
-static int config_initrd(struct vm_config *config, char *value, struct error *err)
-{
-	config->initrd = value;
-	return 0;
-}
-
-static int config_cmdline(struct vm_config *config, char *value, struct error *err)
-{
-	config->cmdline = value;
-	return 0;
-}
-
-static int config_from(struct vm_config *config, char *value, struct error *err)
-{
-	config->from = value;
-	return 0;
-}
-
-static int config_runtime_dir(struct vm_config *config, char *value, struct error *err)
-{
-	config->runtime_dir = value;
 	return 0;
 }
 
@@ -177,50 +149,54 @@ static int config_disk(struct vm_config *config, char *value, struct error *err)
 	return 0;
 }
 
+/* Where a row's value goes: as it is into a member of struct vm_config, or through a function. */
+#define CONFIG_TEXT(member) NULL, offsetof(struct vm_config, member)
+#define CONFIG_PARSED(fn)   fn, 0
+
 static const struct config_option config_options[] = {
 	{ "name", "NAME", "what the VM is called, here and for \"ferry migrate\"", CONFIG_BOTH, CONFIG_BOTH,
-	  false, config_name },
+	  false, CONFIG_PARSED(config_name) },
 	{ "from", "ADDRESS", "where the source connects to: unix:PATH, or tcp:HOST:PORT on loopback",
-	  CONFIG_RECEIVE, CONFIG_RECEIVE, false, config_from },
+	  CONFIG_RECEIVE, CONFIG_RECEIVE, false, CONFIG_TEXT(from) },
 	{ "kernel", "FILE", "bzImage (vmlinuz), or ELF vmlinux with a PVH entry", CONFIG_RUN, CONFIG_RUN,
-	  false, config_kernel },
-	{ "initrd", "FILE", "initial RAM disk", CONFIG_RUN, 0, false, config_initrd },
+	  false, CONFIG_TEXT(kernel) },
+	{ "initrd", "FILE", "initial RAM disk", CONFIG_RUN, 0, false, CONFIG_TEXT(initrd) },
 	{ "cmdline", "TEXT", "the kernel's command line; add console=ttyS0 to see it talk", CONFIG_RUN, 0,
-	  false, config_cmdline },
+	  false, CONFIG_TEXT(cmdline) },
 	{ "mem", "SIZE",
 	  "memory with a unit K, M, G or T (default 512M; receive: what the source has, if the host has it)",
-	  CONFIG_BOTH, 0, false, config_mem },
+	  CONFIG_BOTH, 0, false, CONFIG_PARSED(config_mem) },
 	{ "cpus", "N", "number of vCPUs, 1 to 64 (default 1; receive: what the source has)", CONFIG_BOTH, 0,
-	  false, config_cpus },
+	  false, CONFIG_PARSED(config_cpus) },
 	{ "net", "vdpa=PATH", "a NIC backed by a vhost-vdpa device; may be repeated", CONFIG_BOTH, 0, true,
-	  config_net },
+	  CONFIG_PARSED(config_net) },
 	{ "net", "soft,tap=NAME",
 	  "a NIC in software on a TAP interface; also bridge=NAME, mac=, queues=N, ring=ENTRIES, hub=PATH",
-	  CONFIG_BOTH, 0, true, config_net },
+	  CONFIG_BOTH, 0, true, CONFIG_PARSED(config_net) },
 	{ "net", "...,packed=on",
 	  "the guest has packed rings; in-order=on: its buffers come back in order, where the device keeps "
 	  "it",
-	  CONFIG_BOTH, 0, true, config_net },
+	  CONFIG_BOTH, 0, true, CONFIG_PARSED(config_net) },
 	{ "net", "...,shared-switch=on",
 	  "both hosts' NICs are on one switch: the guest's addresses are taken over with it, not before",
-	  CONFIG_RECEIVE, 0, true, config_net },
+	  CONFIG_RECEIVE, 0, true, CONFIG_PARSED(config_net) },
 	{ "net", "...,mode=MODE",
 	  "who serves the guest's rings: passthrough, the device; shadow, Ferry; auto, what fits (the "
 	  "default)",
-	  CONFIG_BOTH, 0, true, config_net },
+	  CONFIG_BOTH, 0, true, CONFIG_PARSED(config_net) },
 	{ "disk", "PATH[,ro]",
 	  "a disk: raw file or block device, for a move on storage of both hosts; may be repeated",
-	  CONFIG_BOTH, 0, true, config_disk },
+	  CONFIG_BOTH, 0, true, CONFIG_PARSED(config_disk) },
 	{ "clock-skew", "SECONDS",
 	  "how far the source's clock may be off, or any (default 60): the guest's clock jumps by that",
-	  CONFIG_RECEIVE, 0, false, config_clock_skew },
+	  CONFIG_RECEIVE, 0, false, CONFIG_PARSED(config_clock_skew) },
 	{ "core", "WHAT",
 	  "what a crash may leave in a core file: none (the default), ferry, or guest: its memory, too",
-	  CONFIG_BOTH, 0, false, config_core },
+	  CONFIG_BOTH, 0, false, CONFIG_PARSED(config_core) },
 	{ "serial", "TO", "stdio (the default; on a terminal Ctrl-A x ends the VM), unix:PATH, or none",
-	  CONFIG_BOTH, 0, false, config_serial },
+	  CONFIG_BOTH, 0, false, CONFIG_PARSED(config_serial) },
 	{ "runtime-dir", "DIR", "where control sockets are (default " CONFIG_RUNTIME_DIR ")", CONFIG_BOTH, 0,
-	  false, config_runtime_dir },
+	  false, CONFIG_TEXT(runtime_dir) },
 };
 
 #define CONFIG_N_OPTIONS ARRAY_SIZE(config_options)
@@ -271,10 +247,13 @@ static int config_take(struct vm_config *config, const struct config_option *o, 
 		return error_add(err, -EINVAL, "--%s needs a value: --%s %s", o->name, o->name, o->value);
 	if ((*seen & bit) && !o->repeat)
 		return error_add(err, -EINVAL, "--%s is given twice", o->name);
-	if (!*value && o->parse != config_cmdline)
+	if (!*value && o->text != offsetof(struct vm_config, cmdline))
 		return error_add(err, -EINVAL, "--%s has an empty value; needed is %s", o->name, o->value);
 	*seen |= bit;
-	return o->parse(config, value, err);
+	if (o->parse)
+		return o->parse(config, value, err);
+	*(const char **)((char *)config + o->text) = value;
+	return 0;
 }
 
 static int config_parse(struct vm_config *config, unsigned int subcommand, int argc, char **argv,
