@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A PCI bus: configuration space and BARs at fixed places. */
+/* A PCI bus: the ports, what stands in the slots, and where the next BAR goes. */
 #include "devices/pci/bus.h"
 
 #include <assert.h>
@@ -10,8 +10,8 @@
 #include "devices/pci/state.h"
 #include "vmm/x86/layout.h"
 
-/* PCI_CONFIG_ADDRESS: bit 31 enables; bus and function are 0, and so are the reserved bits 24 to 30 (some
- * AMD chips keep registers from 256 on behind them, and Linux may try). */
+/* The address register: bit 31 enables. There is bus 0 and function 0 alone, and the reserved bits 24 to 30
+ * must be 0: some AMD chips have registers from 256 on behind them, and Linux may try. */
 #define PCI_ADDRESS_MATCH  0xffff0700u
 #define PCI_ADDRESS_ENABLE 0x80000000u
 
@@ -30,9 +30,8 @@ static const struct pci_ids host_bridge_ids = {
 /* @reg + @len is within a dword. */
 static void pci_config_read(struct pci_function *fn, uint8_t reg, void *data, unsigned int len)
 {
-	/* The window's register takes its value from the BAR when it is read. */
 	if (pci_function_in_window(fn, reg))
-		pci_function_use_window(fn, false);
+		pci_function_read_window(fn);
 	pthread_mutex_lock(&fn->lock);
 	pci_function_read(fn, reg, data, len);
 	pthread_mutex_unlock(&fn->lock);
@@ -51,7 +50,7 @@ static void pci_config_write(struct pci_function *fn, uint8_t reg, const uint8_t
 	if (lost && fn->master_lost)
 		fn->master_lost(fn);
 	if (pci_function_in_window(fn, reg))
-		pci_function_use_window(fn, true);
+		pci_function_write_window(fn);
 }
 
 /* The function and its register that the data port at @offset stands for, NULL if nothing answers. */
@@ -193,8 +192,9 @@ static int pci_bus_accept(struct device *device, struct state_node *node)
 	return ret == 0 ? state_finish(node) : ret;
 }
 
-/* Routes of interrupts: KVM waits for all that use its table each time that it changes, some milliseconds of
- * a guest that stands still. Drivers set theirs up once, so only the first is sent. */
+/* Sends the routes of interrupts ahead: each time that KVM's table changes, KVM waits for all that use it,
+ * which would be some milliseconds of a guest that stands still. Drivers set their routes up once, so only
+ * the first are sent. */
 static int pci_bus_warm_save(struct device *device, struct state_writer *w, bool first)
 {
 	struct pci_bus *bus = container_of(device, struct pci_bus, device);

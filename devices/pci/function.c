@@ -83,7 +83,7 @@ bool pci_function_in_window(const struct pci_function *fn, uint8_t reg)
 }
 
 /* The guest can change bar, offset and length at any time: they are read once, under the lock. */
-void pci_function_use_window(struct pci_function *fn, bool write)
+static void pci_use_window(struct pci_function *fn, bool write)
 {
 	uint8_t *cap = &fn->config[fn->window], *data = cap + sizeof(struct virtio_pci_cap);
 	uint8_t bar, bytes[4];
@@ -107,6 +107,16 @@ void pci_function_use_window(struct pci_function *fn, bool write)
 	pthread_mutex_lock(&fn->lock);
 	memcpy(data, bytes, len);
 	pthread_mutex_unlock(&fn->lock);
+}
+
+void pci_function_read_window(struct pci_function *fn)
+{
+	pci_use_window(fn, false);
+}
+
+void pci_function_write_window(struct pci_function *fn)
+{
+	pci_use_window(fn, true);
 }
 
 /* Accesses */

@@ -44,7 +44,8 @@ struct pci_function {
 	uint64_t bar_base[PCI_N_BARS]; /* 0: no such BAR */
 	uint64_t bar_len[PCI_N_BARS];
 
-	uint8_t window;   /* offset of the capability that is a window to the BARs, 0: none */
+	/* Offset of the capability that is a window to the BARs, 0: none. */
+	uint8_t window;
 	uint8_t msix_cap; /* offset in config space, 0: none */
 	unsigned int n_vectors;
 	struct pci_msix_vector *vectors; /* [n_vectors], of pci_msix_init() */
@@ -54,8 +55,8 @@ struct pci_function {
 	void (*master_lost)(struct pci_function *fn);
 };
 
-/* Makes a function of @ids without BARs and capabilities. Nothing to undo but the lock: pci_function_exit().
- */
+/* Makes a function of @ids without BARs and capabilities. pci_function_exit() destroys the lock, once no vCPU
+ * can reach the function any more. */
 void pci_function_init(struct pci_function *fn, struct vm *vm, unsigned int slot, const struct pci_ids *ids);
 void pci_function_exit(struct pci_function *fn);
 
@@ -81,9 +82,12 @@ void pci_function_write(struct pci_function *fn, uint8_t reg, const uint8_t *dat
 /* Whether Bus Master is set. The caller holds the lock. */
 bool pci_function_is_master(const struct pci_function *fn);
 
-/* Whether @reg is the window's data register, an access to which goes on to a BAR; and this access, which
- * calls the BAR's handler: without the lock. */
+/*
+ * Whether @reg is the window's data register: before it is read and after it was written the bus has it
+ * follow the BAR, or the BAR follow it. Both call the BAR's handler, so without the lock.
+ */
 bool pci_function_in_window(const struct pci_function *fn, uint8_t reg);
-void pci_function_use_window(struct pci_function *fn, bool write);
+void pci_function_read_window(struct pci_function *fn);
+void pci_function_write_window(struct pci_function *fn);
 
 #endif

@@ -26,7 +26,7 @@ static bool msix_vector_open(const struct pci_function *fn, const struct pci_msi
 	       !(v->control & PCI_MSIX_ENTRY_CTRL_MASKBIT);
 }
 
-/* A message that KVM does not take is the guest's mistake. */
+/* A message that KVM does not take is the guest's mistake: the vector stays silent. */
 static void msix_vector_refused(struct pci_function *fn, struct pci_msix_vector *v, int ret)
 {
 	log_limited(
@@ -38,7 +38,7 @@ static void msix_vector_refused(struct pci_function *fn, struct pci_msix_vector 
 		irq_mask(&v->irq);
 }
 
-/* Makes the way to KVM what the table says, its message being KVM's already. */
+/* Opens or closes the way to KVM as the table says, after KVM has been given the message. */
 static void msix_vector_connect(struct pci_function *fn, struct pci_msix_vector *v)
 {
 	int ret;
@@ -69,8 +69,8 @@ static void msix_vector_update(struct pci_function *fn, struct pci_msix_vector *
 		msix_vector_connect(fn, v);
 }
 
-/* All at once, for each change of KVM's table takes long. Where it refuses them, one by one finds the
- * culprit. */
+/* Gives KVM all messages at once, for each change of its table takes long. Where it refuses them, one by one
+ * finds the culprit. */
 static void msix_update(struct pci_function *fn)
 {
 	struct irq_msi msis[MSIX_MAX_VECTORS];
@@ -95,7 +95,7 @@ void pci_msix_config_written(struct pci_function *fn, uint8_t reg)
 		msix_update(fn);
 }
 
-/* Signals of a masked vector wait in its eventfd. */
+/* The signals of a masked vector wait in its eventfd. */
 static bool msix_vector_pending(const struct pci_function *fn, const struct pci_msix_vector *v)
 {
 	struct pollfd fd = { .fd = v->irq.fd, .events = POLLIN };
@@ -122,7 +122,7 @@ static void msix_entry_set(struct pci_msix_vector *v, unsigned int dword, uint32
 	v->control = entry[MSIX_ENTRY_CONTROL] & PCI_MSIX_ENTRY_CTRL_MASKBIT;
 }
 
-/* The entry that an access meets. Dwords and qwords, aligned, are what PCI allows: none crosses an entry. */
+/* The entry that an access meets. PCI allows aligned dwords and qwords, none of which crosses an entry. */
 static struct pci_msix_vector *msix_entry_at(struct pci_function *fn, uint64_t offset, unsigned int len)
 {
 	if ((len == 4 || len == 8) && offset % len == 0)
@@ -130,8 +130,7 @@ static struct pci_msix_vector *msix_entry_at(struct pci_function *fn, uint64_t o
 								 : NULL;
 	log_limited(&fn->log_limit, LOG_WARN,
 		    "PCI slot %u: the guest accesses %u bytes at 0x%llx of the MSI-X table, which takes "
-		    "aligned ones of "
-		    "4 or 8: ignored",
+		    "aligned ones of 4 or 8: ignored",
 		    fn->slot, len, (unsigned long long)offset);
 	return NULL;
 }
@@ -305,7 +304,7 @@ int pci_msix_get_table(const struct pci_function *fn, struct state_node *node, c
 	return ret;
 }
 
-/* A table that KVM refuses is refused again, and spoken of, where the guest's state comes with it. */
+/* KVM refuses a bad table again when the guest's state comes with it, and that is when it is logged. */
 void pci_msix_set_ahead(struct pci_function *fn, const uint8_t *table)
 {
 	struct irq_msi msis[MSIX_MAX_VECTORS];

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What of a PCI function moves with a guest: configuration space and MSI-X; and what a destination compares.
- */
+/* What of a PCI function moves with a guest, and what a destination compares before it does. */
 #ifndef FERRY_DEVICES_PCI_STATE_H
 #define FERRY_DEVICES_PCI_STATE_H
 

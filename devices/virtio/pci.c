@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* virtio over PCI: the function with its capabilities, its BAR, and its interrupts. */
+/* virtio over PCI: the function with its capabilities, and its BAR. */
 #include "devices/virtio/pci.h"
 
 #include <assert.h>
@@ -15,11 +15,13 @@
 #include "vmm/loop.h"
 #include "vmm/shortage.h"
 
-#define VIRTIO_PCI_VENDOR    0x1af4
-#define VIRTIO_PCI_DEVICE    0x1040 /* + device type */
-#define VIRTIO_PCI_SUBSYSTEM 0x0040 /* + device type; from 0x40 on it is a modern device's */
+#define VIRTIO_PCI_VENDOR 0x1af4
+/* The device type is added to both. From 0x40 on a subsystem ID is that of a modern device. */
+#define VIRTIO_PCI_DEVICE    0x1040
+#define VIRTIO_PCI_SUBSYSTEM 0x0040
 
-/* The one BAR. MSI-X has pages of its own, and so has each queue's notification: it can become a doorbell. */
+/* The layout of the one BAR. MSI-X has pages of its own, and so has each queue's notification, which can
+ * become a doorbell. */
 #define VIRTIO_PCI_BAR 0u
 #define BAR_LEN        MIB(1)
 #define BAR_COMMON     0x0000u
@@ -37,7 +39,7 @@ _Static_assert(BAR_NOTIFY + VIRTIO_PCI_MAX_QUEUES * NOTIFY_BYTES == BAR_LEN, "a 
 _Static_assert(BAR_CONFIG + VIRTIO_PCI_MAX_CONFIG == BAR_MSIX, "configuration ends at the next page");
 _Static_assert((VIRTIO_PCI_MAX_QUEUES + 1) * 16 <= BAR_PBA - BAR_MSIX, "a vector for each queue");
 
-/* The BAR. @offset counts from the region. */
+/* The BAR. In all of these, @offset counts from the region. */
 
 static void isr_read(struct virtio_pci *v, uint64_t offset, void *data, unsigned int len)
 {
@@ -71,7 +73,8 @@ static void pba_read(struct virtio_pci *v, uint64_t offset, void *data, unsigned
 	pci_msix_pba_read(&v->pci, offset, data, len);
 }
 
-/* What does not meet the ioeventfd: another width, or by way of the window in configuration space. */
+/* A notification that does not meet the ioeventfd: of another width, or by way of the window in configuration
+ * space. */
 static void notify_write(struct virtio_pci *v, uint64_t offset, const void *data, unsigned int len)
 {
 	if (offset / NOTIFY_BYTES < v->n_queues)
@@ -123,7 +126,7 @@ static const struct bus_ops bar_ops = { .read = bar_read, .write = bar_write };
 static uint8_t add_capability(struct virtio_pci *v, uint8_t type, uint32_t offset, uint32_t len,
 			      uint8_t cap_len)
 {
-	/* The longest; what follows struct virtio_pci_cap in others is set by the caller. */
+	/* Room for the longest. What follows struct virtio_pci_cap in the others is set by the caller. */
 	uint8_t cap[sizeof(struct virtio_pci_cfg_cap)] = { PCI_CAP_ID_VNDR };
 
 	cap[offsetof(struct virtio_pci_cap, cap_len)] = cap_len;

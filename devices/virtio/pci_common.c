@@ -14,8 +14,7 @@ static void write_status(struct virtio_pci *v, unsigned int arg, uint32_t value)
 	virtio_pci_write_status(v, value);
 }
 
-/* Common configuration. Registers of a queue are those of the selected one; there is none if it has no size.
- */
+/* Registers of a queue are those of the selected one; a queue without a size does not exist. */
 
 static struct virtio_queue *selected_queue(struct virtio_pci *v)
 {
@@ -24,7 +23,7 @@ static struct virtio_queue *selected_queue(struct virtio_pci *v)
 	return &v->queues[v->queue_select];
 }
 
-/* For what is fixed once a queue is enabled. */
+/* The selected queue, for a register that is fixed once a queue is enabled. */
 static struct virtio_queue *selected_queue_to_set_up(struct virtio_pci *v)
 {
 	struct virtio_queue *q = selected_queue(v);
@@ -153,7 +152,7 @@ static uint32_t read_queue_enable(struct virtio_pci *v, unsigned int arg)
 	return q && q->enabled;
 }
 
-/* Single queues, while the device works. */
+/* Whether the driver may reset and enable single queues: while the device works. */
 static bool queues_can_reset(const struct virtio_pci *v)
 {
 	return virtio_pci_step(v->status) == VIRTIO_PCI_AT_DRIVER_OK &&
@@ -178,7 +177,7 @@ static void write_queue_enable(struct virtio_pci *v, unsigned int arg, uint32_t 
 	}
 }
 
-/* A reset is over when the write of it returns, so this is never 1. */
+/* The reset of a queue is over when the write of the register returns, so no driver sees a 1. */
 static uint32_t read_queue_reset(struct virtio_pci *v, unsigned int arg)
 {
 	return 0;
@@ -204,7 +203,8 @@ static uint32_t read_queue_notify_off(struct virtio_pci *v, unsigned int arg)
 	return selected_queue(v) ? v->queue_select : 0;
 }
 
-/* @arg: offset of the 32 bits in struct virtio_queue, little-endian as the host is. */
+/* Addresses are read and written by halves: @arg is the offset of the 32 bits in struct virtio_queue, which
+ * are little-endian as the host is. */
 static uint32_t read_queue_addr(struct virtio_pci *v, unsigned int arg)
 {
 	const struct virtio_queue *q = selected_queue(v);
@@ -220,7 +220,7 @@ static void write_queue_addr(struct virtio_pci *v, unsigned int arg, uint32_t va
 		put_le32((uint8_t *)q + arg, value);
 }
 
-/* Without a write function: read-only. */
+/* A register without a write function is read-only. */
 static const struct common_register {
 	uint8_t offset, size;
 	uint32_t (*read)(struct virtio_pci *v, unsigned int arg);
@@ -266,7 +266,7 @@ static const struct common_register *common_find(uint64_t offset, unsigned int l
 	return NULL;
 }
 
-/* The fields of 64 bits. */
+/* Whether a field of 64 bits begins at @offset. */
 static bool common_is_wide(uint64_t offset)
 {
 	return offset == VIRTIO_PCI_COMMON_Q_DESCLO || offset == VIRTIO_PCI_COMMON_Q_AVAILLO ||
@@ -287,8 +287,7 @@ static unsigned int common_part(struct virtio_pci *v, const char *access, uint64
 		return part;
 	log_limited(&v->log_limit, LOG_WARN,
 		    "PCI slot %u: the driver %s %u bytes at 0x%llx of the common configuration, where there "
-		    "is no "
-		    "such field: ignored",
+		    "is no such field: ignored",
 		    v->pci.slot, access, len, (unsigned long long)offset);
 	return 0;
 }

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* virtio over PCI: the common configuration structure (virtio 1.4, "Common configuration structure layout").
- */
+/* virtio over PCI: the registers of virtio 1.4, "Common configuration structure layout". */
 #ifndef FERRY_DEVICES_VIRTIO_PCI_COMMON_H
 #define FERRY_DEVICES_VIRTIO_PCI_COMMON_H
 

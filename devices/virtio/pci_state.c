@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* virtio over PCI: what of the transport moves with a guest. */
+/* virtio over PCI: the state of the transport, read and checked as a whole, then taken over. */
 #include "devices/virtio/pci_state.h"
 
 #include <errno.h>
@@ -10,7 +10,7 @@
 /* The registers that are values of their own, in the order of the state. */
 static const struct register_row {
 	const char *name;
-	size_t offset; /* of the value, in struct virtio_pci_loaded */
+	size_t offset; /* in struct virtio_pci_loaded */
 	uint32_t max;
 } register_rows[] = {
 	{ "status", offsetof(struct virtio_pci_loaded, status), UINT8_MAX },
@@ -134,8 +134,8 @@ static int check_registers(struct virtio_pci *v, const struct virtio_pci_loaded 
 {
 	uint64_t missing = 0;
 
-	/* Without a driver nobody has seen any. With one that has accepted only the accepted matter, which it
-	 * can have again after a reset; between the two it may have seen all. */
+	/* Without a driver nobody has seen any features. A driver that has accepted some can have those again
+	 * after a reset, and needs no others. Between the two it may have seen all. */
 	if (l->status & VIRTIO_CONFIG_S_FEATURES_OK)
 		missing = l->accepted & ~v->offered;
 	else if (l->status & VIRTIO_CONFIG_S_DRIVER)
@@ -147,7 +147,8 @@ static int check_registers(struct virtio_pci *v, const struct virtio_pci_loaded 
 				 l->status & VIRTIO_CONFIG_S_FEATURES_OK ? "has accepted" : "may accept now");
 	if (!virtio_pci_status_legal((uint8_t)l->status))
 		return error_add(err, -EINVAL, "device status 0x%x does not exist", l->status);
-	/* Before FEATURES_OK the register holds whatever the driver has written. */
+	/* Before FEATURES_OK the register holds whatever the driver has written, and nobody has looked at
+	 * that. */
 	if ((l->status & VIRTIO_CONFIG_S_FEATURES_OK) &&
 	    ((l->accepted & ~l->offered) || !virtio_pci_features_valid(v, l->accepted)))
 		return error_add(err, -EINVAL,

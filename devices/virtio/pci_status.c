@@ -47,7 +47,8 @@ static const struct {
 	void (*entered)(struct virtio_pci *v);
 } status_transitions[] = {
 	{ 0, VIRTIO_PCI_AT_ACKNOWLEDGE, NULL, NULL },
-	{ 0, VIRTIO_PCI_AT_DRIVER, NULL, NULL }, /* firmware's drivers like to take two steps at once */
+	/* Firmware's drivers take two steps at once. */
+	{ 0, VIRTIO_PCI_AT_DRIVER, NULL, NULL },
 	{ VIRTIO_PCI_AT_ACKNOWLEDGE, VIRTIO_PCI_AT_DRIVER, NULL, NULL },
 	{ VIRTIO_PCI_AT_DRIVER, VIRTIO_PCI_AT_FEATURES_OK, status_check_features, NULL },
 	{ VIRTIO_PCI_AT_FEATURES_OK, VIRTIO_PCI_AT_DRIVER_OK, NULL, status_start },
@@ -97,8 +98,8 @@ void virtio_pci_reset(struct virtio_pci *v)
 	virtio_pci_end_reset(v);
 }
 
-/* The driver only adds bits, one step at a time; NEEDS_RESET is not its own, so it may write it or not. Bits
- * are added atomically because the device's thread may raise that one at the same time. */
+/* The driver only adds bits, one step at a time. NEEDS_RESET is the device's, so a driver may write it or
+ * not, and the device's thread may raise it at the same time: bits are added atomically. */
 void virtio_pci_write_status(struct virtio_pci *v, uint32_t value)
 {
 	uint8_t from = v->status & (uint8_t)~VIRTIO_CONFIG_S_NEEDS_RESET;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Layout of split and packed rings (virtio 1.4, "Split Virtqueues", "Packed Virtqueues"), and access of exact
- * width to memory that the other side may change at any time. For vring and svq alone.
+ * width to memory that the other side may change at any time. Only the two sides of a ring, vring and svq,
+ * and who breaks one on purpose, look at its memory.
  */
 #ifndef FERRY_DEVICES_VIRTIO_RING_H
 #define FERRY_DEVICES_VIRTIO_RING_H
@@ -21,7 +22,7 @@ struct ring_desc {
 };
 _Static_assert(sizeof(struct ring_desc) == 16, "ring layout");
 
-/* Offsets in both the available and the used ring. */
+/* Offsets in both the available and the used ring of a split one. */
 #define RING_FLAGS   0u
 #define RING_IDX     2u
 #define RING_ENTRIES 4u
@@ -77,8 +78,7 @@ static inline void ring_store_u32(uint8_t *p, uint32_t v)
 	atomic_store_explicit((_Atomic uint32_t *)(void *)p, v, memory_order_relaxed);
 }
 
-/* Descriptors are read as two words, each once. Nothing aligns an indirect table, so these are not atomics.
- */
+/* Descriptors are read as two words, each once: no atomics, for nothing aligns an indirect table. */
 struct ring_word {
 	uint64_t v;
 } __attribute__((packed, may_alias));
@@ -97,11 +97,12 @@ static inline struct ring_desc ring_load_desc(const uint8_t *table, unsigned int
 	};
 }
 
-/* Packed rings. Offsets in a descriptor; flags and id have changed places against a split ring's. */
+/* Offsets in a descriptor of a packed ring. Its id and flags have changed places with a split ring's flags
+ * and next. */
 #define RING_PACKED_LEN   8u
 #define RING_PACKED_ID    12u
 #define RING_PACKED_FLAGS 14u
-/* Availability, as two flags: a descriptor is available if the first is the driver's wrap counter and the
+/* Two flags say whose a descriptor is: it is available if the first is the driver's wrap counter and the
  * second is not, and used if both are the device's. */
 #define RING_PACKED_F_AVAIL 0x0080u
 #define RING_PACKED_F_USED  0x8000u
@@ -128,7 +129,7 @@ static inline struct ring_desc ring_packed_desc(uint64_t addr, uint64_t rest)
 	};
 }
 
-/* Its second word has flags and id, so that they are of one moment; everything else of the chain is read
+/* Flags and id are in the second word, so that both are of one moment; everything else of the chain is read
  * after it. */
 static inline struct ring_desc ring_load_packed_desc(const uint8_t *ring, unsigned int i)
 {
@@ -140,7 +141,7 @@ static inline struct ring_desc ring_load_packed_desc(const uint8_t *ring, unsign
 	return ring_packed_desc(addr, rest);
 }
 
-/* The same in a table, which nothing aligns. */
+/* An entry of an indirect table, which nothing aligns. */
 static inline struct ring_desc ring_load_packed_table(const uint8_t *table, unsigned int i)
 {
 	const volatile struct ring_word *word = (const volatile struct ring_word *)(table + 16ull * i);

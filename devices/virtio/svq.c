@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Driver side of a split ring: the shadow virtqueue that faces the vDPA device, from private descriptors. */
+/* The driver side of a split ring, which faces the vDPA device and decides on private descriptors alone. */
 #include "devices/virtio/svq.h"
 
 #include <assert.h>
@@ -13,7 +13,7 @@ struct svq_desc {
 	uint64_t addr;
 	uint32_t len; /* 0: a table */
 	uint16_t next;
-	/* Of a chain's first descriptor. */
+	/* In the first descriptor of an element: what of it the others do not say. */
 	uint16_t tail;
 	uint16_t n_descs; /* 0: not the head of an element in flight */
 	uint16_t n_read;
@@ -23,7 +23,7 @@ struct svq_desc {
 
 _Static_assert(sizeof(struct svq_desc) == 32, "two to a cache line");
 
-/* Apart, so that what the device writes shares no cache line with what we write. */
+/* The parts lie apart, so that what the device writes shares no cache line with what we write. */
 #define SVQ_PART_ALIGN 64u
 
 static uint64_t svq_avail_offset(uint16_t size)
@@ -117,7 +117,7 @@ static int svq_refuse(struct svq *svq, const char *why)
 	return -EIO;
 }
 
-/* Takes the descriptor @head for a table with @n segments. */
+/* Makes the descriptor @head name a table with @n segments. */
 static void svq_fill_table(struct svq *svq, uint16_t head, const struct virtio_seg *segs, unsigned int n_read,
 			   unsigned int n)
 {
@@ -139,7 +139,7 @@ static void svq_fill_table(struct svq *svq, uint16_t head, const struct virtio_s
 					 VRING_DESC_F_INDIRECT, 0 };
 }
 
-/* Takes @n descriptors from @head on for a segment each; returns the last. */
+/* Makes @n descriptors from @head on name a segment each; returns the last. */
 static uint16_t svq_fill_chain(struct svq *svq, uint16_t head, const struct virtio_seg *segs,
 			       unsigned int n_read, unsigned int n)
 {

@@ -16,16 +16,18 @@
  * multiple of PAGE_SIZE. */
 uint64_t svq_bytes(uint16_t size);
 
-/* An element of more than SVQ_MAX_DIRECT segments takes one descriptor and a table, where tables are. */
+/* An element of more than SVQ_MAX_DIRECT segments, and up to SVQ_TABLE_LEN, takes one descriptor and a table,
+ * where there are tables. */
 #define SVQ_MAX_DIRECT 2u
 #define SVQ_TABLE_LEN  32u
-/* As many tables as descriptors, but no more than what a guest has use for at once. */
+/* There are as many tables as descriptors, but no more than a guest has use for at once. */
 #define SVQ_MAX_TABLES 512u
 
 /* Bytes that the tables of a ring of @size entries take in the window; a multiple of PAGE_SIZE. */
 uint64_t svq_table_bytes(uint16_t size);
 
-struct svq_desc; /* private copy of a descriptor */
+/* A private copy of a descriptor. */
+struct svq_desc;
 
 struct svq {
 	uint16_t size;
@@ -51,18 +53,20 @@ struct svq {
 	uint16_t last_used;   /* next entry to take */
 	uint16_t used_idx;    /* the device's index as last read */
 	uint16_t n_in_flight; /* elements */
-	const char *broken;   /* what the device did, for the log; NULL while the queue is good */
+	/* Which rule the device broke, for the log; NULL while the queue is good. */
+	const char *broken;
 };
 
 /*
- * @mem: svq_bytes(@size) zeroed bytes at @iova; stays the caller's. @size is a power of two up to
- * VIRTIO_RING_MAX_SIZE. Indexes start at 0 (base 0 at the device). 0 or -ENOMEM. A zeroed svq may be passed
- * to svq_exit().
+ * Makes an empty queue in @mem, svq_bytes(@size) zeroed bytes at @iova, which stay the caller's. @size is a
+ * power of two up to VIRTIO_RING_MAX_SIZE. Indexes start at 0 (base 0 at the device). 0 or -ENOMEM. A zeroed
+ * svq may be passed to svq_exit().
  */
 int __must_check svq_init(struct svq *svq, void *mem, uint64_t iova, uint16_t size, bool event_idx);
 void svq_exit(struct svq *svq);
 
-/* VIRTIO_RING_F_INDIRECT_DESC, after svq_init(): @mem is svq_table_bytes() at @iova. 0 or -ENOMEM. */
+/* Gives the queue tables, with VIRTIO_RING_F_INDIRECT_DESC after svq_init(): @mem is svq_table_bytes() at
+ * @iova. 0 or -ENOMEM. */
 int __must_check svq_use_tables(struct svq *svq, void *mem, uint64_t iova);
 
 /*
@@ -83,7 +87,7 @@ static inline uint16_t svq_n_visible(const struct svq *svq)
 
 struct svq_used {
 	uint64_t token;
-	uint32_t len; /* bytes written: what the device says, at most what there was to write */
+	uint32_t len; /* bytes written, as the device says and there was room */
 	/* The parts of the writable segments that @len covers; valid until the next call on the svq. */
 	uint16_t n_written;
 	const struct virtio_seg *written;
@@ -96,9 +100,9 @@ struct svq_used {
 int __must_check svq_get_used(struct svq *svq, struct svq_used *used);
 
 /*
- * Asks for calls, returns true if completions are waiting already (look again before sleeping). The same for
- * a call when @n are there (a device without event_idx calls for each), from 1 to what is in flight. And asks
- * for none, which the device takes as a hint.
+ * Asks for calls, returns true if completions are waiting already (look again before sleeping).
+ * svq_enable_calls_after() asks for a call when @n are there, from 1 to what is in flight; a device without
+ * event_idx calls for each. svq_disable_calls() asks for none, which the device takes as a hint.
  */
 bool svq_enable_calls(struct svq *svq);
 bool svq_enable_calls_after(struct svq *svq, uint16_t n);

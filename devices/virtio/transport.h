@@ -57,7 +57,8 @@ struct virtio_queue {
 	bool enabled;
 	_Atomic uint16_t vector;
 	uint64_t desc, driver, device; /* gpa */
-	int kick_fd;                   /* eventfd, signalled by the guest's notification; the transport's */
+	/* An eventfd, which the guest's notification signals. The transport's. */
+	int kick_fd;
 };
 
 struct virtio_pci {
@@ -71,12 +72,14 @@ struct virtio_pci {
 	uint32_t device_feature_select, driver_feature_select;
 	_Atomic uint8_t status;
 	_Atomic uint16_t config_vector;
-	_Atomic bool config_changed; /* since the driver last read the generation */
-	_Atomic bool config_held;    /* an interrupt for a change waits for DRIVER_OK */
-	_Atomic uint8_t isr;         /* VIRTIO_PCI_ISR_*, for drivers that look: there is no INTx */
+	/* Configuration has changed since the driver last read the generation; and the interrupt for a change
+	 * waits for DRIVER_OK. */
+	_Atomic bool config_changed, config_held;
+	/* VIRTIO_PCI_ISR_*, for drivers that look, although there is no INTx. */
+	_Atomic uint8_t isr;
 	uint8_t config_generation;
 	uint16_t queue_select;
-	bool resetting;              /* reset() was called, and reset_done() has not been true yet */
+	bool resetting;              /* from reset() until reset_done() */
 	unsigned int n_queues;       /* that the guest sees */
 	struct virtio_queue *queues; /* [n_built] */
 	unsigned int n_built;

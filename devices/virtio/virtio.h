@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What every virtio part shares: buffer segments, limits, and constants that Debian 12's uapi headers lack.
- */
+/* What all of virtio shares: buffer segments, limits, and constants that Debian 12's uapi headers lack. */
 #ifndef FERRY_DEVICES_VIRTIO_VIRTIO_H
 #define FERRY_DEVICES_VIRTIO_VIRTIO_H
 
@@ -12,7 +11,7 @@
 
 #include "vmm/util.h"
 
-/* A piece of a buffer, in the address space that guest and device share (IOVA = gpa for guest memory). */
+/* A piece of a buffer, in the address space that guest and device share: guest memory is at IOVA = gpa. */
 struct virtio_seg {
 	uint64_t addr;
 	uint32_t len;
@@ -25,7 +24,7 @@ static inline bool virtio_has(uint64_t features, unsigned int bit)
 	return features >> bit & 1;
 }
 
-/* From linux/virtio_ring.h, which cannot be included: its struct vring is the legacy driver's, ours the
+/* linux/virtio_ring.h has these, and cannot be included: its struct vring is the legacy driver's, ours the
  * device side. */
 #define VIRTIO_RING_F_INDIRECT_DESC 28
 #define VIRTIO_RING_F_EVENT_IDX     29
@@ -35,14 +34,15 @@ static inline bool virtio_has(uint64_t features, unsigned int bit)
 #define VRING_USED_F_NO_NOTIFY      1u
 #define VRING_AVAIL_F_NO_INTERRUPT  1u
 
-/* Whether moving an index from @old to @new passes @event ("Virtqueue Notification Suppression"). All
- * free-running. */
+/* Whether moving an index from @old to @new passes @event ("Virtqueue Notification Suppression"). All three
+ * are free-running. */
 static inline bool virtio_need_event(uint16_t event, uint16_t new, uint16_t old)
 {
 	return (uint16_t)(new - event - 1) < (uint16_t)(new - old);
 }
 
-/* Split rings, virtio 1.4 "Split Virtqueues": bytes of each part for @size entries, event fields included. */
+/* Bytes of each part of a split ring of @size entries (virtio 1.4, "Split Virtqueues"), event fields
+ * included. */
 #define VIRTIO_RING_MAX_SIZE 32768u
 
 static inline uint64_t virtio_desc_bytes(uint16_t size)
@@ -96,7 +96,7 @@ static inline unsigned int virtio_net_tx(unsigned int pair)
 #define VIRTIO_NET_F_DEVICE_STATS 50
 #endif
 
-/* From 64 on: the second word of feature bits, which vhost-vdpa's ioctls and struct vdpa do not have. */
+/* Features from 64 on are in a second word, which vhost-vdpa's ioctls and struct vdpa do not have. */
 #define VIRTIO_NET_F_RSS_CONTEXT               64
 #define VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO      65
 #define VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO_CSUM 66

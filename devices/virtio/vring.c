@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Device side of a ring: what is the same for split and packed ones, and the order of completions. */
+/* The device side of a ring: what split and packed rings have in common, and the order of completions. */
 #include "devices/virtio/vring.h"
 
 #include <assert.h>

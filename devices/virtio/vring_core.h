@@ -14,12 +14,15 @@
 
 /* A ring as the driver has set it up. */
 struct vring_setup {
-	uint16_t size;              /* at most VIRTIO_RING_MAX_SIZE; a power of two unless packed */
-	uint64_t desc, avail, used; /* gpa; packed: ring, driver's and device's event suppression */
+	uint16_t size; /* a power of two unless packed */
+	/* Guest addresses of a split ring's parts; of a packed ring, and of the driver's and the device's
+	 * event suppression. */
+	uint64_t desc, avail, used;
 	bool event_idx;
 	bool indirect;
 	bool packed;
-	bool in_order; /* chains are given back in the order in which they were taken */
+	/* Chains are given back in the order in which they were taken. */
+	bool in_order;
 };
 
 struct vring;
@@ -48,7 +51,7 @@ struct vring_format {
 	int (*load)(struct vring *vr, struct state_node *node);
 };
 
-/* A chain of an in-order ring that is done while an older one is not. */
+/* Whether a chain of an in-order ring is done while an older one is not, and with how many bytes. */
 struct vring_done {
 	bool done;
 	uint32_t len;
@@ -58,18 +61,19 @@ struct vring {
 	struct memory *mem;
 	struct vring_setup setup;
 	const struct vring_format *format;
-	/* Host addresses of the three parts, bounded once at start; accessed with exact-width atomics only.
-	 */
+	/* Host addresses of the three parts, bounded once at start. Accesses are atomics of exact width. */
 	uint8_t *desc;
 	uint8_t *avail;
 	uint8_t *used;
 
-	uint16_t last_avail; /* next entry to take: free-running; packed: a place in the ring */
-	uint16_t avail_idx;  /* the driver's index as last read */
-	uint16_t used_idx;   /* next entry to write, as last_avail; not yet visible beyond @published */
-	uint16_t published;  /* used.idx as the guest sees it */
+	/* The next entry to take, and the next to write, which the guest does not see beyond @published. Both
+	 * are free-running; in a packed ring they are places. */
+	uint16_t last_avail, used_idx;
+	uint16_t avail_idx; /* the driver's index as last read */
+	uint16_t published; /* used.idx as the guest sees it */
 	uint16_t n_in_flight;
-	const char *broken; /* what the driver did, for the log; NULL while the ring is good */
+	/* Which rule the driver broke, for the log; NULL while the ring is good. */
+	const char *broken;
 	/* In-flight heads in submission order: a list through these arrays, [size] is its anchor. */
 	uint16_t *next;
 	uint16_t *prev;
@@ -84,13 +88,13 @@ struct vring {
 	struct ring_desc *descs;    /* [size] */
 	struct vring_kept *kept;    /* [size], by id */
 	uint16_t free_desc, n_free;
-	uint16_t batch; /* where the first descriptor is that is used and not published, if there is one */
-	uint16_t batch_flags; /* which make it visible, and all others after it */
-	uint16_t n_batch;     /* places used and not published */
-	uint32_t event;       /* our event suppression as the driver sees it */
+	/* What is used and not published: @n_batch places from @batch on, which become visible when the first
+	 * of them gets @batch_flags. */
+	uint16_t batch, batch_flags, n_batch;
+	uint32_t event; /* our event suppression as the driver sees it */
 };
 
-/* Descriptors of a chain in flight. */
+/* The descriptors of a chain in flight: the first and the last of their stretch, and how many they are. */
 struct vring_kept {
 	uint16_t first, last;
 	uint16_t n;
@@ -128,7 +132,7 @@ static inline void vring_remove_in_flight(struct vring *vr, uint16_t head)
 /* Empties the list. */
 void vring_forget_in_flight(struct vring *vr);
 
-/* Takes the buffer that @d names into @chain. NULL, or what is wrong with it. */
+/* Adds the buffer that @d names to @chain. Returns NULL, or what is wrong with the buffer. */
 static inline const char *vring_add_seg(struct vring *vr, struct vring_chain *chain,
 					const struct ring_desc *d)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Device side of a packed ring: descriptors of a guest's chains copied and kept, used ones written back. */
+/* The device side of a packed ring: it copies and keeps the descriptors of a guest's chains, and writes used
+ * ones back. */
 #include "devices/virtio/vring_packed.h"
 
 #include <assert.h>
@@ -34,7 +35,8 @@ static void packed_start(struct vring *vr)
 	vr->free_desc = 0;
 	vr->n_free = size;
 	vr->n_batch = 0;
-	vr->event = UINT32_MAX; /* none that we write: the first is always stored */
+	/* Never a value that we write, so that the first one is always stored. */
+	vr->event = UINT32_MAX;
 	for (unsigned int i = 0; i < size; i++)
 		vr->descs[i].next = (uint16_t)((i + 1) % size);
 }
@@ -57,7 +59,7 @@ static bool packed_is_avail(uint16_t flags, bool wrap)
 	return avail == wrap && used != wrap;
 }
 
-/* The buffers in the table of @d, which follow each other: neither links nor tables mean anything there. */
+/* Adds the buffers in the table of @d, which follow each other: links and tables in it mean nothing. */
 static const char *packed_parse_table(struct vring *vr, const struct ring_desc *d, struct vring_chain *chain)
 {
 	bool writable = false;
@@ -81,7 +83,7 @@ static const char *packed_parse_table(struct vring *vr, const struct ring_desc *
 	return NULL;
 }
 
-/* @n descriptors that are kept from @i on, as a chain. NULL, or what is wrong with them. */
+/* Makes a chain of the @n descriptors that are kept from @i on. Returns NULL, or what is wrong with them. */
 static const char *packed_parse_kept(struct vring *vr, uint16_t i, unsigned int n, struct vring_chain *chain)
 {
 	bool writable = false;
@@ -175,7 +177,8 @@ static int packed_pop(struct vring *vr, struct vring_chain *chain)
 
 static void packed_unpop(struct vring *vr, uint16_t id)
 {
-	/* Back by as much as is missing to a whole turn, which is one change of the counter too many. */
+	/* Going on by what is missing to a whole turn is going back, but for one change of the counter too
+	 * many. */
 	packed_advance(vr, &vr->last_avail, &vr->avail_wrap, (uint16_t)(vr->setup.size - vr->kept[id].n));
 	vr->avail_wrap = !vr->avail_wrap;
 	packed_free(vr, id);
@@ -223,7 +226,7 @@ static void packed_use(struct vring *vr, uint16_t id, uint32_t len)
 	packed_free(vr, id);
 }
 
-/* Notes what was written from @vr->batch on, which may go over the ring's end. */
+/* Marks what was written from @vr->batch on, which may go over the ring's end. */
 static void packed_mark_dirty(struct vring *vr)
 {
 	uint16_t size = vr->setup.size;
@@ -235,7 +238,7 @@ static void packed_mark_dirty(struct vring *vr)
 }
 
 /* Whether the driver wants an interrupt for the last @n places that were used ("Driver and Device Event
- * Suppression"). What does not exist counts as wanted. */
+ * Suppression"). Flags that do not exist count as wanted. */
 static bool packed_wants_interrupt(struct vring *vr, uint16_t n)
 {
 	uint32_t event = ring_load_u32(vr->avail);
@@ -248,7 +251,7 @@ static bool packed_wants_interrupt(struct vring *vr, uint16_t n)
 	case RING_EVENT_DESC:
 		if (!vr->setup.event_idx)
 			return true;
-		/* A place of the turn before lies so far behind. */
+		/* A place of the turn before lies a whole turn behind. */
 		if (wrap != vr->used_wrap)
 			place = (uint16_t)(place - vr->setup.size);
 		return virtio_need_event(place, vr->used_idx, (uint16_t)(vr->used_idx - n));
@@ -276,7 +279,7 @@ static bool packed_publish(struct vring *vr)
 
 static bool packed_interrupt_due(struct vring *vr)
 {
-	/* More than that cannot be waiting for the driver. */
+	/* No more than a ring's size of places can be waiting for the driver. */
 	return packed_wants_interrupt(vr, vr->setup.size);
 }
 
@@ -318,8 +321,8 @@ static void packed_save(const struct vring *vr, struct state_writer *w)
 	state_put_blob(w, "in-flight", vr->scratch, (uint32_t)(p - vr->scratch));
 }
 
-/* Whether descriptors that are kept could have been taken from a guest, as far as they are ours to know:
- * the guest's tables are its own affair. */
+/* Whether descriptors that are kept can have come from a guest. Where they name a table, only its place is
+ * looked at: what is in it is read when the chain is copied again. Returns NULL, or what is wrong. */
 static const char *packed_check_kept(struct vring *vr, const struct vring_kept *kept)
 {
 	const struct ring_desc *first = &vr->descs[kept->first];
@@ -331,7 +334,7 @@ static const char *packed_check_kept(struct vring *vr, const struct vring_kept *
 	return vring_find_table(vr, first, &why) ? NULL : why;
 }
 
-/* Takes one chain over from @p with @len bytes to go: the bytes it has, or -EINVAL. */
+/* Takes one chain over from the @len bytes at @p. Returns how many of them it has, or -EINVAL. */
 static int packed_load_chain(struct vring *vr, const uint8_t *p, uint32_t len, struct error *err)
 {
 	struct vring_kept kept = { .first = vr->free_desc };
@@ -365,8 +368,8 @@ static int packed_load_chain(struct vring *vr, const uint8_t *p, uint32_t len, s
 	return (int)(PACKED_CHAIN_BYTES + kept.n * PACKED_DESC_BYTES);
 }
 
-/* How many places there are from one to the other, with the turns they are in; more than the ring has if that
- * is not possible. */
+/* Returns how many places there are from one to the other, with the turns that they are in: more than the
+ * ring has if that is not possible. */
 static uint32_t packed_distance(const struct vring *vr, uint32_t from, bool from_wrap, uint32_t to,
 				bool to_wrap)
 {

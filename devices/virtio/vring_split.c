@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Device side of a split ring: checked private copies of a guest's chains, and used entries back to it. */
+/* The device side of a split ring: it copies and checks a guest's chains, and writes used entries back. */
 #include "devices/virtio/vring_split.h"
 
 #include <assert.h>
@@ -149,7 +149,7 @@ static bool split_publish(struct vring *vr)
 	/* Pairs with the driver's acquire of used.idx: the entries, and what the device wrote, come first. */
 	ring_store_u16_release(vr->used + RING_IDX, vr->used_idx);
 	vr->published = vr->used_idx;
-	/* The whole part, a page or two: one call costs less than to find out which entries are new. */
+	/* The whole part is a page or two: one call costs less than to find out which entries are new. */
 	memory_mark_dirty(vr->mem, vr->setup.used, virtio_used_bytes(vr->setup.size));
 	/* Pairs with the driver's full barrier between its write of used_event or avail.flags and its look at
 	 * used.idx: either it sees the new entries, or we see that it wants to be told. */
@@ -159,7 +159,7 @@ static bool split_publish(struct vring *vr)
 
 static bool split_interrupt_due(struct vring *vr)
 {
-	/* More than that cannot be waiting for the driver. */
+	/* No more than a ring's size of entries can be waiting for the driver. */
 	return split_wants_interrupt(vr, vr->setup.size);
 }
 
