@@ -16,17 +16,20 @@ struct vdpa;
 
 struct vdpa_vring {
 	uint16_t size;
-	uint16_t base;              /* index in the available ring to begin at */
+	/* The device begins at this index in the available ring. */
+	uint16_t base;
 	uint64_t desc, avail, used; /* IOVA */
-	int kick_fd;                /* eventfd, written by the driver side; not signalled before DRIVER_OK */
-	int call_fd;                /* eventfd, signalled by the device */
+	/* The driver's side writes this eventfd, and does not before DRIVER_OK. */
+	int kick_fd;
+	int call_fd; /* eventfd, signalled by the device */
 };
 
 struct vdpa_region {
 	uint64_t iova;
 	uint64_t len;
-	void *hva;     /* memory of a file mapped MAP_SHARED, same offset in its page as @iova */
-	uint64_t asid; /* address space; 0 where the device has one alone */
+	/* Memory of a file that is mapped MAP_SHARED, at the same offset in its page as @iova. */
+	void *hva;
+	uint64_t asid; /* address space; 0 if there is one alone */
 };
 
 struct vdpa_ops {
@@ -34,7 +37,7 @@ struct vdpa_ops {
 	 * driver that has accepted several queue pairs if they are offered. */
 	int (*vring_size)(struct vdpa *vdpa, unsigned int index, uint16_t *size, struct error *err);
 	int (*set_features)(struct vdpa *vdpa, uint64_t features, struct error *err);
-	/* Sets the status byte and reads it back: -EIO if the device did not take it. 0 resets. */
+	/* Sets the status byte and reads it back; -EIO says that the device did not take it. 0 resets. */
 	int (*set_status)(struct vdpa *vdpa, uint8_t status, struct error *err);
 	int (*get_status)(struct vdpa *vdpa, uint8_t *status, struct error *err);
 	/* Reads at most 256 bytes at once. The kernel takes the features for 0 if set_features() has not been
@@ -78,24 +81,27 @@ struct vdpa_ops {
 	void (*close)(struct vdpa *vdpa);
 };
 
-/* What an operator does so that the device has another value, in words for messages. */
+/* The advice says, in words for messages, what an operator does so that the device has another value. */
 struct vdpa_advice {
 	const char *mac, *mtu, *pairs;
 	const char *ring; /* NULL: nothing can be done */
 };
 
-/* What is known of a device from when it is opened, and does not change. */
+/* The facts of a device, which are known when it is opened and do not change. */
 struct vdpa {
 	const struct vdpa_ops *ops;
-	const char *name; /* for messages: the path of the node, or "soft:" and the port's name */
+	/* The name for messages: the path of the node, or "soft:" and the port's name. */
+	const char *name;
 	struct vdpa_advice advice;
 	uint64_t features;
 	uint32_t config_len;
 	unsigned int n_vqs;
 	uint64_t iova_first, iova_last; /* inclusive */
 	bool maps_persist;              /* a reset keeps the mappings */
-	unsigned int n_groups, n_asids; /* 0 or 1: all queues share one address space */
-	bool ctrl_apart;  /* the control queue alone is in its group, and there are two spaces */
+	/* With 0 or 1 all queues share one address space. */
+	unsigned int n_groups, n_asids;
+	/* The control queue alone is in its group, and there are two address spaces. */
+	bool ctrl_apart;
 	bool can_suspend; /* and resume */
 	/* Every queue uses its elements in the order in which they were made available, also where the driver
 	 * has not negotiated that; and a packet is dropped that comes before the device has had a receive

@@ -14,10 +14,10 @@
 
 #include "devices/vdpa/vhost_map.h"
 
-/* Behind virtio.h: both define the flags of rings. */
+/* The header follows virtio.h, because both define the flags of rings. */
 #include <linux/vhost.h>
 
-/* Newer than Debian 12's uapi headers. */
+/* Debian 12's uapi headers lack these. */
 #ifndef VHOST_VDPA_GET_VRING_SIZE
 #define VHOST_VDPA_GET_VRING_SIZE _IOWR(VHOST_VIRTIO, 0x82, struct vhost_vring_state)
 #endif
@@ -84,7 +84,7 @@ static int vhost_ioctl(const struct vhost *vhost, unsigned long number, void *ar
 
 static int vhost_set_features(struct vdpa *vdpa, uint64_t features, struct error *err)
 {
-	/* Some parents drop bits that they have not offered without a word. */
+	/* A parent may drop bits that it has not offered without a word, so they are refused here. */
 	if (features & ~vdpa->features)
 		return error_add(err, -EINVAL, "%s: the device does not offer features 0x%" PRIx64,
 				 vdpa->name, features & ~vdpa->features);

@@ -7,7 +7,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* Behind virtio.h: both define the flags of rings. */
+/* The header follows virtio.h, because both define the flags of rings. */
 #include <linux/vhost.h>
 
 #include "vmm/limits.h"

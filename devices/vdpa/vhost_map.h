@@ -16,8 +16,8 @@
 struct vhost_map {
 	int fd;
 	const char *path;     /* for messages */
-	uint64_t first, last; /* IOVA that the device reaches, inclusive */
-	bool batches;         /* the kernel takes VHOST_BACKEND_F_IOTLB_BATCH's messages */
+	uint64_t first, last; /* inclusive IOVA that the device reaches */
+	bool batches;         /* VHOST_BACKEND_F_IOTLB_BATCH was taken */
 };
 
 /*

@@ -9,18 +9,21 @@
 #include "devices/virtio/rss.h"
 #include "vmm/mac.h"
 
-/* Both counts of struct virtio_net_ctrl_mac. */
+/* The bytes of MAC_TABLE_SET without addresses are the two counts. */
 #define CTRL_MAC_TABLES_FIXED 8u
 
-/* A command as its function gets it: negotiated, and of a legal length. */
+/* A command as a row's function gets it: the driver may send it, and its payload has a legal length. */
 struct soft_command {
 	uint8_t command;
 	const uint8_t *p; /* payload */
 	uint32_t len;
-	uint32_t room; /* for a reply behind the ack */
+	uint32_t room; /* bytes for a reply behind the ack */
 };
 
-/* Does a command. Returns the length of its reply, which is in soft->reply, or -1: VIRTIO_NET_ERR. */
+/*
+ * One row for each command. @run does it, and returns the length of the reply that it has put in soft->reply,
+ * or -1 for VIRTIO_NET_ERR.
+ */
 struct soft_row {
 	uint8_t class, command;
 	uint8_t feature;
@@ -83,8 +86,8 @@ static int soft_announce_ack(struct soft *soft, const struct soft_command *c)
 	return 0;
 }
 
-/* Serves another number of queues, if the port can. A queue that was not served before may have something to
- * do, so each is kicked. */
+/* Serves the pairs of @next, if the port can. A queue that was not served before may have something to do, so
+ * each is kicked. */
 static int soft_steer_as(struct soft *soft, const struct soft_steering *next)
 {
 	int ret = soft_steer(soft, next);
@@ -111,8 +114,8 @@ static int soft_pairs(struct soft *soft, const struct soft_command *c)
 	return soft_steer_as(soft, &next);
 }
 
-/* Sets the hash part of both configurations. A key that is shorter than what is hashed counts as if zeros
- * followed. */
+/* Takes the part that RSS and hash configurations share. A key that is shorter than what is hashed counts as
+ * if zeros followed. */
 static bool soft_take_hash(struct soft_steering *s, const struct virtio_rss *rss)
 {
 	if ((rss->types & ~SOFT_HASH_TYPES) || rss->key_len > SOFT_RSS_KEY)
@@ -180,7 +183,7 @@ static struct soft_coalesce soft_get_coalesce(const uint8_t *p)
 	return (struct soft_coalesce){ .max_packets = get_le32(p), .max_usecs = get_le32(p + 4) };
 }
 
-/* Sets all queues of a kind, those with a value of their own too. */
+/* Sets all queues of a kind, also those that were given a value of their own. */
 static int soft_coalesce_all(struct soft *soft, const struct soft_command *c)
 {
 	bool tx = c->command == VIRTIO_NET_CTRL_NOTF_COAL_TX_SET;
@@ -192,8 +195,10 @@ static int soft_coalesce_all(struct soft *soft, const struct soft_command *c)
 	return 0;
 }
 
-/* The data queue that a command names, or NULL if its ring is not enabled. It may be one that steering leaves
- * out at the moment: Linux sets all when it has resized rings. */
+/*
+ * Returns the data queue that a command names, or NULL if its ring is not enabled. Steering may leave the
+ * queue out at the moment, because Linux sets all of them when it has resized rings.
+ */
 static struct soft_queue *soft_enabled_queue(struct soft *soft, uint16_t index)
 {
 	if (index >= soft_ctrl_index(soft) || !soft->queues[index].live)
@@ -286,20 +291,20 @@ static int soft_execute(struct soft *soft, uint32_t len, uint32_t room)
 	return -1;
 }
 
-/* One command; the bytes that were written for it. */
+/* Does the command in a chain. Returns how many bytes were written for it. */
 static uint32_t soft_serve_command(struct soft *soft, struct soft_queue *q, const struct vring_chain *chain)
 {
 	uint8_t ack = VIRTIO_NET_ERR;
 	int reply = -1;
 
-	/* Nowhere to answer. */
+	/* A chain without a writable byte has no room for an answer. */
 	if (chain->write_len == 0)
 		return 0;
 	if (chain->read_len <= sizeof(soft->command)) {
 		uint32_t len = vring_chain_read(q->vring.mem, chain, 0, soft->command, chain->read_len);
 
 		reply = soft_execute(soft, len, chain->write_len - 1);
-		/* A reply that is cut would not be what was asked for. */
+		/* A reply that is cut would not be the one that was asked for. */
 		if (reply > 0 && (uint32_t)reply > chain->write_len - 1)
 			reply = -1;
 	}
@@ -337,7 +342,7 @@ void soft_ctrl_serve(struct soft *soft, struct soft_queue *q)
 
 	do {
 		vring_disable_kicks(&q->vring);
-		/* Each in flight has one answer at most: a ring's entries bound them. */
+		/* A chain in flight has one answer at most, so the ring's size bounds the answers. */
 		while ((ret = vring_pop(&q->vring, &chain)) == 1) {
 			uint32_t len = soft_serve_command(soft, q, &chain);
 

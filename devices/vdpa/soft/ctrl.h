@@ -1,17 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Control commands of the NIC in software (virtio 1.4, "Control Virtqueue"). Adding one is a row of the table
- * in ctrl.c, and a function. */
+/*
+ * Control commands of the NIC in software (virtio 1.4, "Control Virtqueue"). To add one, add a row to the
+ * table in ctrl.c, and a function. The device's thread calls.
+ */
 #ifndef FERRY_DEVICES_VDPA_SOFT_CTRL_H
 #define FERRY_DEVICES_VDPA_SOFT_CTRL_H
 
 #include "devices/vdpa/soft/device.h"
 
-/* Forgets commands and answers of the driver before. */
+/* Forgets the commands and answers of an earlier driver. */
 void soft_ctrl_reset(struct soft *soft);
-/* Does all commands that are in the ring of @q, the control queue, which is served; the ring may be broken
- * then. Answers are given at once, or by @answer_timer where they are to be late. */
+/*
+ * Does all commands in the ring of @q, the control queue, which is served. Answers are given at once;
+ * faults.delay_ms arms answer_timer instead. The ring may be broken afterwards, which is for the caller to
+ * look at.
+ */
 void soft_ctrl_serve(struct soft *soft, struct soft_queue *q);
-/* Gives the answers that are held back. */
+/* Gives the answers that are held back, if the control queue is live; else forgets them. */
 void soft_ctrl_flush(struct soft *soft);
 
 #endif

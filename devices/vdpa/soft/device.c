@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the files of the NIC in software ask of their device, and the steps that they share: see the header.
- */
+/* The state of a NIC in software: see the header. */
 #include "devices/vdpa/soft/device.h"
 
 void soft_config_changed(struct soft *soft)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The state of a vDPA NIC in software, and the few questions and steps on it that its files share: what may
- * be served now, the configuration, how many pairs are served. Everything runs on the device's thread.
- * Nothing here, and in what stands on it (tx.h, rx.h, ctrl.h, stats.h), breaks or looks at the port's state:
- * these return what happened, and life.h decides.
+ * The state of a vDPA NIC in software, and the few questions and steps that its files share: what may be
+ * served now, the configuration, how many pairs are served. The device's thread owns the state and calls the
+ * functions. tx.h, rx.h, ctrl.h and stats.h stand on it. Neither they nor the functions here stop the device
+ * or look at the port's state: they return what happened, and life.h decides.
  */
 #ifndef FERRY_DEVICES_VDPA_SOFT_DEVICE_H
 #define FERRY_DEVICES_VDPA_SOFT_DEVICE_H
@@ -18,21 +18,23 @@
 
 #define SOFT_MAX_VQS        (2 * SOFT_MAX_PAIRS + 1)
 #define SOFT_CTRL_RING_SIZE 64u
-#define SOFT_CONFIG_LEN     28u /* up to supported_tunnel_types */
+#define SOFT_CONFIG_LEN     28u /* the last: supported_tunnel_types */
 
-/* Where a field of the configuration is; its last one is not in Debian 12's struct. */
+/* The offset of a field of the configuration. Debian 12's struct lacks the last field. */
 #define SOFT_CONFIG(field)  ((unsigned int)offsetof(struct virtio_net_config, field))
 #define SOFT_CONFIG_TUNNELS 24u
 
-/* Packets of one queue before the others have their turn: enough to share the cost of a kick and a call, few
- * enough that another queue waits for some tens of microseconds. */
+/*
+ * A queue is served for 64 packets before the others have their turn. That is enough to share the cost of a
+ * kick and a call, and few enough that another queue waits for some tens of microseconds only.
+ */
 #define SOFT_BURST 64u
 
-/* The longest command: both tables of addresses, full. */
+/* The longest command has both tables of addresses, full. */
 #define SOFT_MAX_COMMAND (2u + 8u + 2u * 6u * SOFT_MAX_MACS)
 #define SOFT_MAX_REPLY   8192u
 
-/* A control command that is done, and whose chain is to be given back. */
+/* The answer to a control command that is done: its chain is to be given back. */
 struct soft_answer {
 	uint16_t head;
 	uint32_t len;
@@ -50,26 +52,28 @@ struct soft {
 	int config_call;
 	unsigned int n_pairs;
 	uint16_t ring_size;
-	uint64_t features; /* negotiated */
+	uint64_t features; /* that the driver has accepted */
 	uint8_t status;
 	bool started, suspended;
-	bool fed; /* it has had receive buffers since it was started */
+	/* The device has had receive buffers since it was started, so a packet without one waits in the port.
+	 */
+	bool fed;
 
 	struct soft_spaces spaces;
 	struct soft_queue queues[SOFT_MAX_VQS];
-	struct soft_alarm alarm; /* of the queues */
+	struct soft_alarm alarm; /* for interrupts held back */
 
-	uint32_t header_len; /* of a packet in a ring */
+	uint32_t header_len; /* of a packet's header in a ring */
 	uint64_t offloads;   /* that the guest takes */
 	struct soft_filter filter;
 	struct soft_steering steering;
 
 	uint64_t n_commands, n_accepted;
-	struct soft_answer answers[CONFIG_MAX_RING]; /* not given yet */
+	struct soft_answer answers[CONFIG_MAX_RING]; /* of commands that are done */
 	unsigned int n_answers;
-	struct loop_timer answer_timer; /* they are late: faults.delay_ms */
+	struct loop_timer answer_timer; /* for faults.delay_ms */
 
-	/* Room for one packet, one command with its reply, and one packet's chains. */
+	/* The buffers hold one packet, one command with its reply, and one packet's chains. */
 	uint8_t packet[SOFT_PACKET_MAX];
 	uint8_t command[SOFT_MAX_COMMAND];
 	uint8_t reply[SOFT_MAX_REPLY];
@@ -78,7 +82,7 @@ struct soft {
 	struct log_limit log_limit;
 };
 
-/* The device of a queue, which is one of its array. */
+/* Returns the device of a queue, which is one of its array. */
 static inline struct soft *soft_of_queue(struct soft_queue *q)
 {
 	return container_of(q - q->index, struct soft, queues[0]);
@@ -104,15 +108,16 @@ static inline bool soft_serves(const struct soft *soft, const struct soft_queue 
 	return q->live && soft_runs(soft);
 }
 
-/* Tells the driver that the configuration is another. */
+/* Tells the driver that the configuration has changed. */
 void soft_config_changed(struct soft *soft);
 /* Sets and clears bits of the configuration's status, and tells the driver. */
 void soft_set_status_bits(struct soft *soft, uint16_t set, uint16_t clear);
 
-/* Watches the port for the pairs that are served, or not at all. */
+/* Watch the port for the pairs that are served, or not at all. */
 void soft_watch(struct soft *soft);
 void soft_unwatch(struct soft *soft);
-/* Has the port serve the pairs of @next, which becomes the steering. 0, or -errno: then all is as before. */
+/* Has the port serve the pairs of @next, which becomes the steering. Returns 0, or -errno with all as before.
+ */
 int __must_check soft_steer(struct soft *soft, const struct soft_steering *next);
 
 #endif

@@ -5,18 +5,24 @@
 
 #include <stdbool.h>
 
-/* All zero: the device is a good one. */
+/* A device whose faults are all zero is a good one. */
 struct soft_faults {
-	bool gone;               /* it has vanished: operations fail, nothing is served */
-	unsigned int refuse_nth; /* control command since DRIVER_OK, from 1, is answered with an error */
-	unsigned int delay_ms;   /* control commands are answered so late */
-	bool reverse;            /* control commands that came together are answered last first */
-	bool bad_ctrl_id;        /* answers name an element that does not exist */
-	bool bad_data_id;        /* and so do data queues */
+	/* The device has vanished: operations fail, nothing is served. */
+	bool gone;
+	/* The control command of this number since DRIVER_OK, from 1 on, is answered with an error. */
+	unsigned int refuse_nth;
+	unsigned int delay_ms; /* control commands are answered so late */
+	/* Control commands that came together are answered last first. */
+	bool reverse;
+	/* The used elements of the control queue name a descriptor that does not exist. */
+	bool bad_ctrl_id;
+	bool bad_data_id; /* as do those of data queues */
 	bool refuse_suspend;
-	bool refuse_move; /* no new addresses while suspended, as kernels before Linux 6.8 */
-	bool base_0;      /* it begins at the start of a ring only */
-	bool keep_one;    /* suspended it says that it has taken one element more than it has used */
+	/* A suspended device takes no new addresses, as with kernels before Linux 6.8. */
+	bool refuse_move;
+	bool base_0; /* every ring begins at index 0 */
+	/* A suspended device says that it has taken one element more than it has used. */
+	bool keep_one;
 };
 
 #endif

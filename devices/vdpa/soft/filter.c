@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Which packets the guest gets, by modes, MAC addresses and VLANs: see the header. */
+/* The filter of received packets, by modes, MAC addresses and VLANs: see the header. */
 #include "devices/vdpa/soft/filter.h"
 
 #include <stdlib.h>
@@ -19,8 +19,8 @@ void soft_filter_reset(struct soft_filter *f, uint64_t features)
 {
 	memset(f, 0, sizeof(*f));
 	f->by_vlan = virtio_has(features, VIRTIO_NET_F_CTRL_VLAN);
-	/* The specification has no default. A guest without the commands, or that has not sent them yet, gets
-	 * everything. */
+	/* The specification has no default, so a driver that does not know the commands, or has not sent them
+	 * yet, gets every packet. */
 	f->mode[VIRTIO_NET_CTRL_RX_PROMISC] = true;
 }
 

@@ -30,8 +30,8 @@
 #define GRE_SEQUENCE 0x1000u
 #define GRE_VERSION  0x0007u
 
-/* How many extension headers, or VLAN tags, may follow one another: more than any that is meant well, and few
- * enough for each packet. */
+/* At most eight extension headers or VLAN tags are followed: well-meant packets have fewer, and a hostile one
+ * costs no more than that. */
 #define MAX_NESTED 8u
 
 static void soft_parse_ipv4(struct soft_flow *f)
@@ -106,7 +106,7 @@ static struct soft_flow soft_parse_type(const uint8_t *p, uint32_t len, uint32_t
 				     : soft_parse_ip(p + header, len - header, type);
 }
 
-/* Which of the kinds of GRE over IP of @version a packet is. */
+/* Returns the kinds of GRE over IP of @version that a packet is. */
 static unsigned int soft_gre_kinds(unsigned int flags, unsigned int type, uint8_t version)
 {
 	unsigned int kinds;

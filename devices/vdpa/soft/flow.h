@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Where the parts of a packet are that tell its flow: IP below VLAN tags and extension headers, and the
- * packet inside of a tunnel (virtio 1.4, "Inner Header Hash"). Plain functions on bytes of the network, which
- * are hostile: nothing behind @len is read. */
+/*
+ * The parts of a packet that tell its flow: IP below VLAN tags and extension headers, and the packet inside
+ * of a tunnel (virtio 1.4, "Inner Header Hash"). Plain functions on bytes of the network, which are hostile:
+ * no byte behind @len is read.
+ */
 #ifndef FERRY_DEVICES_VDPA_SOFT_FLOW_H
 #define FERRY_DEVICES_VDPA_SOFT_FLOW_H
 
@@ -12,7 +14,7 @@
 #define SOFT_PROTO_TCP 6u
 #define SOFT_PROTO_UDP 17u
 
-/* Bits of enabled_tunnel_types. */
+/* The values are bits of enabled_tunnel_types. */
 enum {
 	SOFT_TUNNEL_GRE_2784 = 1 << 0,
 	SOFT_TUNNEL_GRE_2890 = 1 << 1,
@@ -24,31 +26,32 @@ enum {
 	SOFT_TUNNEL_IPIP = 1 << 7,
 	SOFT_TUNNEL_NVGRE = 1 << 8,
 };
-#define SOFT_TUNNEL_TYPES 0x1ffu /* all that there are */
+#define SOFT_TUNNEL_TYPES 0x1ffu /* all that the specification has */
 
 /* Source and destination address follow one another, as the ports do. */
 struct soft_flow {
-	const uint8_t *p; /* of the IP header */
+	const uint8_t *p; /* the IP header */
 	uint32_t len;
-	uint8_t version;  /* 4, 6; 0: not IP */
-	uint8_t protocol; /* 0 of a fragment: what it carries cannot be told */
-	uint32_t payload; /* offset */
+	uint8_t version; /* 4, 6; 0: not IP */
+	/* A fragment has 0, because what it carries cannot be told. */
+	uint8_t protocol;
+	uint32_t payload; /* offset from @p */
 };
 
-/* The packet in a frame of Ethernet. */
+/* Finds the IP packet in a frame of Ethernet. */
 struct soft_flow soft_flow_parse(const uint8_t *frame, uint32_t len);
-/* The packet inside of @outer, which is IP; of version 0 if that is no tunnel of one of the types @tunnels.
- */
+/* Finds the IP packet inside of @outer, which is IP. The result has version 0 if @outer is no tunnel of one
+ * of the types in @tunnels. */
 struct soft_flow soft_flow_parse_inner(const struct soft_flow *outer, uint32_t tunnels);
 
-/* Both addresses of a packet that is IP, @n bytes. */
+/* Returns both addresses of a packet that is IP, *@n bytes. */
 static inline const uint8_t *soft_flow_addresses(const struct soft_flow *f, uint32_t *n)
 {
 	*n = f->version == 4 ? 8 : 32;
 	return f->p + (f->version == 4 ? 12 : 8);
 }
 
-/* Both ports, 4 bytes; NULL if it has none. */
+/* Returns both ports, 4 bytes, or NULL if the packet has none. */
 static inline const uint8_t *soft_flow_ports(const struct soft_flow *f)
 {
 	if ((f->protocol != SOFT_PROTO_TCP && f->protocol != SOFT_PROTO_UDP) || f->len < f->payload + 4)

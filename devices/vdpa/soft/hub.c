@@ -20,32 +20,32 @@
 #include "vmm/socket_file.h"
 
 #define HUB_MAX_PEERS 32u
-#define HUB_NAME      "port-" /* how the names of sockets begin */
+#define HUB_NAME      "port-" /* begins the names of sockets */
 #define HUB_NAME_MAX  32u
 #define HUB_MTU       1500u
 
-/* A socket gets its name before it can be reached, but not so long before. */
+/* A socket has its name before it can be reached, but not for so long. */
 #define HUB_NEW_SECONDS 1
 
 struct soft_hub {
 	struct soft_port port;
-	int inotify;  /* says that ports came or went */
-	bool changed; /* the folder, since it was read */
+	int inotify;  /* readable: ports came or went */
+	bool changed; /* the folder was, since it was read */
 	struct sockaddr_un self;
-	struct socket_file file; /* of @self */
+	struct socket_file file; /* the socket of @self */
 	char folder[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
 	unsigned int n_peers;
 	struct sockaddr_un peers[HUB_MAX_PEERS];
 };
 
-/* Nothing stands between guests: each may send what any takes; the others drop it. */
+/* Nothing stands between guests, so each may send packets that any of them takes; the others drop them. */
 #define HUB_OFFLOADS                                                                                         \
 	(VIRTIO_BIT(VIRTIO_NET_F_CSUM) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_CSUM) |                               \
 	 VIRTIO_BIT(VIRTIO_NET_F_GUEST_TSO4) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_TSO6) |                         \
 	 VIRTIO_BIT(VIRTIO_NET_F_GUEST_ECN) | VIRTIO_BIT(VIRTIO_NET_F_HOST_TSO4) |                           \
 	 VIRTIO_BIT(VIRTIO_NET_F_HOST_TSO6) | VIRTIO_BIT(VIRTIO_NET_F_HOST_ECN))
 
-/* Sets @peer to the entry @name of the folder: whether that is a port, and not our own. */
+/* Sets @peer to the entry @name of the folder. Returns whether that is a port, and not our own. */
 static bool hub_is_peer(const struct soft_hub *hub, const char *name, struct sockaddr_un *peer)
 {
 	struct stat st;
@@ -60,8 +60,8 @@ static bool hub_is_peer(const struct soft_hub *hub, const char *name, struct soc
 	       S_ISSOCK(st.st_mode);
 }
 
-/* Finds the other ports. Those that were known stay, to be looked for again, where the folder cannot be read.
- */
+/* Finds the other ports. If the folder cannot be read, the known ones stay and the folder is read again
+ * later. */
 static void hub_look(struct soft_hub *hub)
 {
 	DIR *dir = opendir(hub->folder);
@@ -115,7 +115,8 @@ static int hub_receive(struct soft_port *port, unsigned int source, void *buf, u
 
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
-	/* A datagram can be empty, or longer than any packet: 1 is too short for one. */
+	/* A datagram can be empty, or longer than any packet. The answer 1 is too short for a packet, so it
+	 * is dropped. */
 	return n == 0 || n > size ? 1 : (int)n;
 }
 
@@ -155,7 +156,8 @@ static const struct soft_port_ops hub_ops = {
 	.close = hub_close,
 };
 
-/* Processes of other PID namespaces may have our number: what has the name later may be another's. */
+/* Notes which file our socket is, because another process may have the name later: processes of other PID
+ * namespaces may have our number. */
 static void hub_know_file(struct soft_hub *hub)
 {
 	struct stat st;
@@ -166,7 +168,7 @@ static void hub_know_file(struct soft_hub *hub)
 	strcpy(hub->file.name, hub->self.sun_path);
 }
 
-/* A name that nobody has: bind() refuses one that is taken. */
+/* Binds to a name that nobody has, because bind() refuses one that is taken. */
 static int hub_bind(struct soft_hub *hub, int fd)
 {
 	struct sockaddr_un *self = &hub->self;
@@ -202,7 +204,7 @@ static int hub_join(struct soft_hub *hub, const struct net_config *config, struc
 	hub->port.sources[0].event.fd = fd;
 	if (fd < 0)
 		return error_add(err, -errno, "cannot create a socket: %s", strerror(errno));
-	/* Less is granted to some: then long packets are lost, not more. */
+	/* The kernel may grant a smaller buffer: then long packets are lost, and no others. */
 	if (setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)) < 0)
 		log_debug("%s: cannot have larger buffers: %s", hub->folder, strerror(errno));
 	ret = hub_bind(hub, fd);

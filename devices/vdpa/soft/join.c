@@ -11,19 +11,20 @@
 #include "vmm/mac.h"
 #include "vmm/shortage.h"
 
-/* MAC_ARGS() of an address that is a number. */
+/* The arguments of MAC_FORMAT for an address that is a number. */
 #define MAC_BYTE(a, i) ((unsigned int)((a) >> 8 * (5 - (i))) & 0xff)
 #define MAC_BYTES(a)                                                                                         \
 	MAC_BYTE(a, 0), MAC_BYTE(a, 1), MAC_BYTE(a, 2), MAC_BYTE(a, 3), MAC_BYTE(a, 4), MAC_BYTE(a, 5)
 
-/* The addresses that are for anyone to take and come after all that makers have given to their hardware. */
+/* The addresses in this range are for anyone to take, and are higher than all that makers give to their
+ * hardware. */
 #define JOIN_LOWEST_ADDRESS  UINT64_C(0xfe0000000000)
 #define JOIN_HIGHEST_ADDRESS UINT64_C(0xfeffffffffff)
 
 /*
- * A bridge that nobody has given an address has the lowest of its ports', and so has the host: the address is
- * higher than one that is there already. Where there is none above, or no other port, soft_join() says what
- * has become of the bridge's.
+ * A bridge that nobody has given an address has the lowest address of its ports, and the host has it too. So
+ * the new port gets an address above the lowest that is there. If no address is above, or there is no other
+ * port, soft_join() says what the bridge's has become.
  */
 static int join_choose_address(int fd, const struct soft_link *tap, const struct soft_link *bridge,
 			       struct error *err)
@@ -44,7 +45,7 @@ static int join_choose_address(int fd, const struct soft_link *tap, const struct
 	return 0;
 }
 
-/* A bridge has the lowest MTU of its ports: the new one brings that of the others. */
+/* A bridge has the lowest MTU of its ports, so the new port gets the bridge's. */
 static int join_take_mtu(struct soft_join *join, int fd, const struct soft_link *tap,
 			 const struct soft_link *bridge, struct error *err)
 {
@@ -64,14 +65,14 @@ static int join_take_mtu(struct soft_join *join, int fd, const struct soft_link 
 	return 0;
 }
 
-/* Logs what has changed of the bridge all the same. */
+/* Logs changes of the bridge that could not be avoided. */
 static void join_compare(int fd, const struct soft_link *tap, const struct soft_link *before)
 {
 	struct soft_link after;
 
 	if (soft_link_get(fd, before->index, &after) < 0)
 		return;
-	/* A bridge that has lost all its ports has none. */
+	/* A bridge that has lost all its ports has no address, so a new one changes nothing. */
 	if (before->address && after.address != before->address)
 		log_warn("the MAC address of the bridge %s, and so of this host on it, is now " MAC_FORMAT
 			 ", that of its new port %s, and was " MAC_FORMAT

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A TAP interface made a port of a bridge and brought up, so that nothing of the bridge changes by it, and
- * all of that taken back: the host is left as it was. At start-up and at the end, see link.h.
+ * Makes a TAP interface a port of a bridge and brings it up, so that nothing else of the bridge changes, and
+ * takes that back: the host is left as it was. The functions are for start-up and the end, see link.h.
  */
 #ifndef FERRY_DEVICES_VDPA_SOFT_JOIN_H
 #define FERRY_DEVICES_VDPA_SOFT_JOIN_H
@@ -12,20 +12,21 @@
 /* Changes that were made to an interface and have to be undone. All zero: none. */
 struct soft_join {
 	unsigned int index;
-	unsigned int bridge;      /* index of that which it was made a port of; 0: none */
+	unsigned int bridge;      /* of the bridge; 0: it was made no port */
 	uint32_t mtu_before, mtu; /* @mtu 0: not changed */
 	bool raised;
 };
 
 /*
- * The interface @tap is made a port of @bridge, unless it is one already or @bridge is NULL, and brought up.
- * One that was @made for this gets an address of its own; one that was there keeps its own, and a line says
- * so if that changes the bridge's. @join says what was done, also where it fails.
+ * Makes the interface @tap a port of @bridge, unless it is one already or @bridge is NULL, and brings it up.
+ * An interface that was @made for this gets an address of its own that leaves the bridge's as it is, if there
+ * is one; an interface that was there keeps its address. A message says so if the bridge's address changes.
+ * Returns 0, or -errno with what can be done about it in @err. @join says what was changed, also on error.
  */
 int __must_check soft_join(struct soft_join *join, const struct soft_link *tap, bool made, const char *bridge,
 			   struct error *err);
 
-/* Undoes what @join says. Settings that the operator has changed since stay as they are. */
+/* Undoes the changes in @join. Settings that the operator has changed since stay as they are. */
 void soft_leave(const struct soft_join *join);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* How the NIC in software starts, serves, stops and goes: see the header. */
+/* The life of the NIC in software and its events: see the header. */
 #include "devices/vdpa/soft/life.h"
 
 #include <errno.h>
@@ -10,7 +10,7 @@
 
 /* Events */
 
-/* The driver has broken the rules: nothing is served until its reset. */
+/* Stops a device whose driver has broken the rules: nothing is served until its reset. */
 static void soft_break(struct soft *soft, unsigned int queue, const char *why)
 {
 	log_limited(&soft->log_limit, LOG_WARN, "%s: queue %u: %s", soft->name, queue, why);
@@ -19,7 +19,7 @@ static void soft_break(struct soft *soft, unsigned int queue, const char *why)
 	soft_config_changed(soft);
 }
 
-/* The guest's link follows the port's state. */
+/* Has the guest's link follow the port's state. */
 static void soft_look(struct soft *soft)
 {
 	bool was_up = get_le16(soft->config + SOFT_CONFIG(status)) & VIRTIO_NET_S_LINK_UP;
@@ -75,7 +75,7 @@ static void soft_source_readable(struct loop_source *src, uint32_t events)
 	struct soft *soft = from->port->owner;
 	int ret = soft_rx(soft, from);
 
-	/* A fault that reading does not show would come again at once. */
+	/* A fault that reading does not show would wake the thread again at once. */
 	if (ret < 0 || ((events & (EPOLLERR | EPOLLHUP)) && from->watched)) {
 		soft_port_rest(from);
 		soft_look(soft);
@@ -123,7 +123,7 @@ static void soft_answers_due(struct loop_timer *timer)
 
 /* Life */
 
-/* The state that a device has before the driver's first command. */
+/* Sets the state that a device has before the driver's first command. */
 static void soft_defaults(struct soft *soft)
 {
 	memcpy(soft->config + SOFT_CONFIG(mac), soft->provisioned_mac, 6);
@@ -158,7 +158,7 @@ int soft_life_begin(struct soft *soft)
 	port->raised.fn = soft_link_raised;
 	if (port->link.fd >= 0)
 		ret = loop_add(&soft->loop, &port->link, EPOLLIN);
-	/* By edges: it is writable for as long as it is up. */
+	/* The descriptor is writable for as long as the port is up, so only the edge is of interest. */
 	if (ret == 0 && port->raised.fd >= 0)
 		ret = loop_add(&soft->loop, &port->raised, EPOLLOUT | EPOLLET);
 	return ret;
@@ -247,8 +247,10 @@ void soft_suspend(struct soft *soft)
 		struct soft_queue *q = &soft->queues[i];
 
 		soft_queue_flush(q);
-		/* Its buffers may be others when it goes on, or come a moment later: no reason to drop what
-		 * comes meanwhile. */
+		/*
+		 * The queue may have other buffers when it goes on, or get them a moment later. A packet that
+		 * comes meanwhile is to wait for them.
+		 */
 		if (q->live && !soft_is_tx(q) && i != soft_ctrl_index(soft))
 			soft->fed |= vring_has_avail(&q->vring);
 	}
@@ -293,7 +295,7 @@ void soft_check_rings(struct soft *soft)
 		if (!q->live || soft_queue_mapped(q))
 			continue;
 		soft_queue_stop(q);
-		/* A suspended device waits for new addresses. */
+		/* A suspended device waits for new addresses, so this is no fault. */
 		if (!soft->suspended)
 			soft_break(soft, i, "its ring is not mapped any more");
 	}

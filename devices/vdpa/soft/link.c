@@ -13,8 +13,10 @@
 
 #define LINK_ADDRESS_LEN 6u
 
-/* The kernel makes the messages of a dump no longer than this, and one interface's fits, but for its list of
- * virtual functions, which is not asked for. */
+/*
+ * The kernel makes the messages of a dump no longer than this. The message about one interface fits too,
+ * without its list of virtual functions, which is not asked for.
+ */
 #define LINK_MESSAGE_MAX 32768u
 
 struct link_request {
@@ -42,7 +44,7 @@ static struct link_request link_request(uint16_t type, uint16_t flags, unsigned 
 	};
 }
 
-/* @len: at most the longest of what is put here, the name of an interface. */
+/* Appends an attribute. @len is at most that of an interface's name, which fits with others. */
 static void link_put(struct link_request *r, uint16_t type, const void *data, size_t len)
 {
 	struct rtattr *attr = (struct rtattr *)((uint8_t *)r + r->header.nlmsg_len);
@@ -121,7 +123,7 @@ static void link_parse_tun(struct soft_link *link, const struct rtattr *attr)
 	}
 }
 
-/* The kind comes before its data. */
+/* The kernel puts the kind before its data. */
 static void link_parse_kind(struct soft_link *link, const struct rtattr *attr)
 {
 	unsigned int len = (unsigned int)RTA_PAYLOAD(attr);
@@ -167,7 +169,7 @@ static int link_parse(const struct nlmsghdr *message, struct soft_link *link)
 
 /* Questions */
 
-/* An answer of one message has nothing behind it. */
+/* An answer of one message ends with it. */
 static int link_read_one(const struct nlmsghdr *message, void *arg)
 {
 	int ret = link_parse(message, arg);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The NIC in software as a vDPA device. */
+/* The NIC in software as a vDPA device: the operations of vdpa.h. */
 #ifndef FERRY_DEVICES_VDPA_SOFT_OPS_H
 #define FERRY_DEVICES_VDPA_SOFT_OPS_H
 
@@ -10,10 +10,11 @@ static inline struct soft *soft_of(struct vdpa *vdpa)
 	return container_of(vdpa, struct soft, vdpa);
 }
 
-/* Any thread but the device's, one at a time: each operation waits for the device's thread. */
+/* Any thread but the device's may call, one at a time: each operation is done by the device's thread, and
+ * waits for it. */
 extern const struct vdpa_ops soft_ops;
 
-/* Releases a device whose thread does not run, opened as far as it is. */
+/* Releases a device whose thread does not run, also one that was opened only in part. */
 void soft_free(struct soft *soft);
 
 #endif

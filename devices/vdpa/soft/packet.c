@@ -4,12 +4,12 @@
 
 #include "devices/virtio/virtio.h"
 
-/* Newer than Debian 12's uapi headers. */
+/* Debian 12's uapi headers lack this. */
 #ifndef VIRTIO_NET_HDR_GSO_UDP_L4
 #define VIRTIO_NET_HDR_GSO_UDP_L4 5
 #endif
 
-/* To the device, and to the guest: one of the bits. */
+/* One of the bits of @host permits a kind towards the device, one of the bits of @guest towards the guest. */
 static const struct soft_gso {
 	uint8_t type;
 	uint64_t host, guest;
@@ -30,7 +30,8 @@ static const struct soft_gso *soft_gso_find(uint8_t gso_type)
 	return NULL;
 }
 
-/* Whether the flag for ECN, which is not a kind of its own, may be set as it is. */
+/* Whether the flag for ECN may be set as it is. ECN is no kind of its own, but goes with the two kinds of
+ * TCP. */
 static bool soft_ecn_allowed(uint8_t gso_type, uint64_t allowed, unsigned int feature)
 {
 	return !(gso_type & VIRTIO_NET_HDR_GSO_ECN) || virtio_has(allowed, feature);

@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Packets as all files of the NIC in software see them: Ethernet's header, MAC addresses as numbers, and
- * which segmentation is permitted. */
+/* Packets of the NIC in software: Ethernet's header, MAC addresses as numbers, and which segmentation is
+ * permitted. Plain functions, any thread. */
 #ifndef FERRY_DEVICES_VDPA_SOFT_PACKET_H
 #define FERRY_DEVICES_VDPA_SOFT_PACKET_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-/* The shortest frame that is looked at: Ethernet's header alone. */
+/* A frame that is looked at has Ethernet's header at least. */
 #define SOFT_MIN_FRAME 14u
 
 #define SOFT_ETHERTYPE_VLAN 0x8100u
 
-/* What a guest can take, and turn off and on by command. */
+/* A guest can take these offloads, and turn them off and on by command. */
 #define SOFT_GUEST_OFFLOADS                                                                                  \
 	(VIRTIO_BIT(VIRTIO_NET_F_GUEST_CSUM) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_TSO4) |                         \
 	 VIRTIO_BIT(VIRTIO_NET_F_GUEST_TSO6) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_ECN) |                          \
@@ -31,8 +31,10 @@ static inline uint64_t soft_mac_key(const uint8_t *mac)
 	       (uint64_t)mac[3] << 16 | (uint64_t)mac[4] << 8 | mac[5];
 }
 
-/* Whether a packet's segmentation, gso_type of its header, is one that a driver with @features may ask of the
- * device, or one that a guest which takes @offloads may be given. */
+/*
+ * @gso_type is the field of a packet's header. Whether a driver that has accepted @features may ask the
+ * device for this segmentation; and whether a guest that takes @offloads may be given a packet with it.
+ */
 bool soft_gso_to_device(uint8_t gso_type, uint64_t features);
 bool soft_gso_to_guest(uint8_t gso_type, uint64_t offloads);
 

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What is the same for all ports of the NIC in software: when sources are watched, and what a port that is
- * gone answers. */
+/* Every port of the NIC in software behaves alike in this: when its sources are watched, and what it answers
+ * once it is gone. */
 #include "devices/vdpa/soft/port.h"
 
 #include <errno.h>
 
-/* How long a port that fails is let alone: short against what a driver or a peer waits for, long against the
- * time that the failures of a burst take. */
+/* A port that fails is let alone for 20 ms: that is short against what a driver or a peer waits for, and long
+ * against the time that the failures of a burst take. */
 #define PORT_REST_MS 20
 
-/* A drain ends after as many packets as ports hold: further ones are new. */
+/* A drain ends after as many packets as a TAP or a socket holds, because further ones are new. */
 #define PORT_MAX_HELD 1024u
 
 void soft_port_unwatch(struct soft_source *source)

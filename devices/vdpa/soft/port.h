@@ -17,7 +17,7 @@
 
 #define SOFT_MAX_PAIRS CONFIG_MAX_QUEUES
 
-/* Header and frame of the longest packet: 64 KiB of GSO and what is in front of it. */
+/* The longest packet, header and frame: 64 KiB that are to be segmented, and the headers in front of them. */
 #define SOFT_PORT_HEADER 12u
 #define SOFT_PACKET_MAX  (17u * 4096u)
 
@@ -26,45 +26,50 @@ enum soft_port_state { SOFT_PORT_DOWN, SOFT_PORT_UP, SOFT_PORT_GONE };
 
 /* A descriptor that is readable when it has a packet, or a fault. */
 struct soft_source {
-	struct loop_source event; /* the port sets the descriptor, the device the function */
-	struct soft_port *port;   /* set by the device, as is the rest */
+	/* The port sets the descriptor, the device sets the function. */
+	struct loop_source event;
+	struct soft_port *port; /* set by the device, as @watched */
 	bool watched;
 };
 
 struct soft_port {
-	/* Set by the port's opening function. */
+	/* The port's opening function sets the fields from here on. */
 	const struct soft_port_ops *ops;
-	const char *name;       /* that it had when it was opened */
+	const char *name;       /* the port's when it was opened */
 	unsigned int n_sources; /* one for all pairs, or one for each */
 	struct soft_source sources[SOFT_MAX_PAIRS];
-	struct loop_source link;   /* readable: its state may be another; -1: never */
-	struct loop_source raised; /* becomes writable: it may have come up; -1: never */
-	uint64_t features;         /* VIRTIO_NET_F_* of the offloads that it can do */
+	/* The descriptor is readable when the port's state may be another; -1: never. */
+	struct loop_source link;
+	/* The descriptor becomes writable when the port may have come up; -1: never. */
+	struct loop_source raised;
+	uint64_t features; /* offloads, a set of VIRTIO_NET_F_* */
 	uint16_t mtu;
-	const char *mtu_advice; /* what gives it another, for messages */
-	struct guard_undo undo; /* .fn NULL: nothing of the host's was changed */
+	const char *mtu_advice; /* for messages: how to get another */
+	struct guard_undo undo; /* .fn NULL: the host was not changed */
 
-	/* Set by the device. */
-	void *owner; /* for the device's handlers of events */
+	/* The device sets the fields from here on. */
+	void *owner; /* for the device's event handlers */
 	struct loop *loop;
-	struct loop_timer rest; /* sources that were let alone are to be watched again */
-	bool gone;              /* nothing is asked of it any more, but to close */
+	/* When this timer fires, sources that were let alone are watched again. */
+	struct loop_timer rest;
+	bool gone; /* the port is only closed from now on */
 };
 
 /*
- * Operations fail with the error of one packet, which is lost, but for -ENETDOWN: none pass until the port is
- * up again, and -ENODEV: the port, or this queue of it, is gone. state() tells these apart.
+ * An operation fails with the error of one packet, which is lost. Two errors mean more: -ENETDOWN says that
+ * no packet passes until the port is up again, -ENODEV that the port, or one queue of it, is gone. state()
+ * tells these two apart.
  */
 struct soft_port_ops {
-	/* Reads the next packet of a source: its length, 0 if there is none, or -errno. */
+	/* Reads the next packet of a source. Returns its length, 0 if there is none, or -errno. */
 	int (*receive)(struct soft_port *port, unsigned int source, void *buf, uint32_t size);
-	/* Sends one packet for a pair. 0 or -errno. */
+	/* Sends one packet of a pair. Returns 0 or -errno. */
 	int (*send)(struct soft_port *port, unsigned int pair, const struct iovec *iov, unsigned int n);
-	/* Sets what the guest takes from now on: @offloads is a set of VIRTIO_NET_F_GUEST_*, @n_pairs are
-	 * served. 0, or -errno: then all is as before. */
+	/* Sets what the guest takes from now on: @offloads is a set of VIRTIO_NET_F_GUEST_*, @n_pairs is how
+	 * many pairs are served. Returns 0, or -errno with all as before. */
 	int (*set_offloads)(struct soft_port *port, uint64_t offloads);
 	int (*set_pairs)(struct soft_port *port, unsigned int n_pairs);
-	/* Asked after @link or @raised, or an error. NULL where the port is always up. */
+	/* The device asks for the state after @link, @raised or an error. NULL: the port is always up. */
 	enum soft_port_state (*state)(struct soft_port *port);
 	void (*close)(struct soft_port *port);
 };
@@ -74,18 +79,18 @@ struct soft_port_ops {
 void soft_port_watch(struct soft_port *port, unsigned int n);
 void soft_port_unwatch(struct soft_source *source);
 
-/* Lets a source alone for a moment, so that one that does nothing but fail does not keep the thread busy:
- * @rest is armed. */
+/* Lets a source alone until @rest fires, so that a source which does nothing but fail does not keep the
+ * thread busy. */
 void soft_port_rest(struct soft_source *source);
 
-/* Asks for the port's state. A port that is gone is watched no more, and nothing else is asked of it. */
+/* Asks for the port's state. A port that turns out to be gone is watched no more. */
 enum soft_port_state soft_port_look(struct soft_port *port);
 
-/* Reads and forgets the packets that are waiting. @buf is the caller's, of SOFT_PACKET_MAX bytes. */
+/* Reads and drops the packets that are waiting. @buf has SOFT_PACKET_MAX bytes and belongs to the caller. */
 void soft_port_drain(struct soft_port *port, void *buf);
 
-/* As the operations. Of a port that is gone: send fails with -ENODEV, settings are of no account and succeed.
- */
+/* The functions call the operations. When the port is gone, sending fails with -ENODEV, and settings succeed
+ * because they are of no account. */
 int __must_check soft_port_send(struct soft_port *port, unsigned int pair, const struct iovec *iov,
 				unsigned int n);
 int __must_check soft_port_set_offloads(struct soft_port *port, uint64_t offloads);

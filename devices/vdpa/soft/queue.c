@@ -73,7 +73,7 @@ static void soft_queue_call(struct soft_queue *q)
 	loop_signal(q->setup.call_fd);
 }
 
-/* An alarm that rings too early, because its queue was flushed since, finds nothing that is due. */
+/* The alarm may ring too early, because a queue was flushed since: then no queue is due. */
 static void soft_queue_remind(const struct soft_queue *q)
 {
 	struct soft_alarm *alarm = q->alarm;
@@ -100,8 +100,8 @@ void soft_queues_due(struct soft_queue *queues, unsigned int n, struct soft_alar
 }
 
 /*
- * "Notifications Coalescing": whichever comes first, so many packets or so much time. No time at all means at
- * once; no number of packets, that the time alone counts.
+ * The driver is told when there are max_packets, or when max_usecs have passed, whichever comes first.
+ * max_usecs 0 means at once; max_packets 0 means that the time alone counts.
  */
 void soft_queue_publish(struct soft_queue *q, uint32_t n)
 {
@@ -127,7 +127,7 @@ void soft_queue_flush(struct soft_queue *q)
 		soft_queue_call(q);
 }
 
-/* What is held under the old rule does not wait for the new one. */
+/* An interrupt that the old rule holds back does not wait for the new one. */
 void soft_queue_set_coalesce(struct soft_queue *q, struct soft_coalesce coalesce)
 {
 	q->coalesce = coalesce;

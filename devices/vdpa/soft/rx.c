@@ -8,7 +8,10 @@
 _Static_assert(sizeof(struct virtio_net_hdr_v1) == SOFT_PORT_HEADER, "the port's header");
 _Static_assert(SOFT_PACKET_MAX > SOFT_PORT_HEADER + 65535 + 64, "the longest packet");
 
-/* Copies the next bytes of a packet into a chain's writable part, notes where num_buffers lies; how many. */
+/*
+ * Copies the next bytes of a packet, those from @offset on, into a chain's writable part, and notes in
+ * @num_buffers where the two bytes of that field lie. Returns how many bytes were copied.
+ */
 static uint32_t soft_fill(struct soft_queue *q, const struct vring_chain *chain, const uint8_t *packet,
 			  uint32_t len, uint8_t **num_buffers, uint32_t offset)
 {
@@ -32,7 +35,10 @@ static uint32_t soft_fill(struct soft_queue *q, const struct vring_chain *chain,
 	return done;
 }
 
-/* A packet with the guest's header into one chain, or as many as it takes. False: there is no room. */
+/*
+ * Puts a packet with the guest's header into one chain, or into as many as it takes. Returns false, and takes
+ * no chain, if there is no room.
+ */
 static bool soft_deliver(struct soft *soft, struct soft_queue *q, const uint8_t *packet, uint32_t len)
 {
 	unsigned int max = virtio_has(soft->features, VIRTIO_NET_F_MRG_RXBUF) ? q->setup.size : 1, n = 0;
@@ -75,7 +81,8 @@ static void soft_count_rx(struct soft_queue *q, const struct virtio_net_hdr_v1 *
 	}
 }
 
-/* Puts the guest's header in front of the frame at @frame, where there is room for it. */
+/* Puts the guest's header in front of the frame at @frame, where there is room for it. Returns where it
+ * begins. */
 static uint8_t *soft_put_header(const struct soft *soft, uint8_t *frame, const struct virtio_net_hdr_v1 *hdr,
 				struct soft_hash hash)
 {
@@ -90,8 +97,10 @@ static uint8_t *soft_put_header(const struct soft *soft, uint8_t *frame, const s
 	return packet;
 }
 
-/* The packet of @len bytes that lies in soft->packet behind room for a longer header: filtered, steered,
- * delivered. The queue that has it now, or NULL. */
+/*
+ * Filters, steers and delivers the packet of @len bytes that lies in soft->packet, behind room for a longer
+ * header. Returns the queue that has it now, or NULL.
+ */
 static struct soft_queue *soft_rx_packet(struct soft *soft, unsigned int source, uint32_t len)
 {
 	uint8_t *frame = soft->packet + sizeof(struct virtio_net_hdr_v1_hash);
@@ -129,7 +138,7 @@ static struct soft_queue *soft_rx_packet(struct soft *soft, unsigned int source,
 	return q;
 }
 
-/* Whether the queues that @source fills have buffers. */
+/* Whether one of the queues that @source fills has buffers, as @look says. */
 static bool soft_has_room(struct soft *soft, unsigned int source, bool (*look)(struct vring *))
 {
 	bool one = !soft->steering.rss && soft->steering.by_source, room = false;
@@ -143,7 +152,7 @@ static bool soft_has_room(struct soft *soft, unsigned int source, bool (*look)(s
 	return room;
 }
 
-/* Receives a burst; how many packets each pair's queue got is added to @used. 0, or -errno as soft_rx(). */
+/* Receives a burst, and adds to @used how many packets each pair's queue got. Returns as soft_rx(). */
 static int soft_rx_burst(struct soft *soft, struct soft_source *from, uint32_t *used)
 {
 	unsigned int source = (unsigned int)(from - soft->port->sources), n_failed = 0;
@@ -156,8 +165,10 @@ static int soft_rx_burst(struct soft *soft, struct soft_source *from, uint32_t *
 			    soft_has_room(soft, source, vring_enable_kicks);
 		int len;
 
-		/* A driver that has posted buffers before gets what is waiting when it posts more. One that
-		 * has not begun to receive does not want it. */
+		/*
+		 * A driver that has posted buffers before gets the packets that wait when it posts more. A
+		 * driver that has not begun to receive does not want them.
+		 */
 		soft->fed |= room;
 		if (!room && soft->fed) {
 			soft_port_unwatch(from);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A vDPA NIC in software: how it is opened, and what tests have happen to it. */
+/* The opening of the NIC in software, and the events that tests have happen to it: see the header. */
 #include "devices/vdpa/soft/soft.h"
 
 #include <errno.h>
@@ -14,7 +14,7 @@
 #include "vmm/mac.h"
 #include "vmm/shortage.h"
 
-/* What it has whatever its port can do. */
+/* The device has these features whatever its port can do. */
 #define SOFT_FEATURES                                                                                        \
 	(VIRTIO_BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) | VIRTIO_BIT(VIRTIO_NET_F_MTU) |                       \
 	 VIRTIO_BIT(VIRTIO_NET_F_MAC) | VIRTIO_BIT(VIRTIO_NET_F_MRG_RXBUF) |                                 \
@@ -28,7 +28,7 @@
 	 VIRTIO_BIT(VIRTIO_F_VERSION_1) | VIRTIO_BIT(VIRTIO_F_ACCESS_PLATFORM) |                             \
 	 VIRTIO_BIT(VIRTIO_RING_F_EVENT_IDX) | VIRTIO_BIT(VIRTIO_RING_F_INDIRECT_DESC))
 
-/* What a text says, or one of the addresses that are for anyone to take. */
+/* Takes the address that @config gives, or one of those that are for anyone to take. */
 static int soft_choose_mac(struct soft *soft, const struct net_config *config, struct error *err)
 {
 	uint8_t *mac = soft->provisioned_mac;
@@ -124,7 +124,7 @@ int soft_vdpa_open(struct vdpa **out, const struct net_config *config, struct er
 	return 0;
 }
 
-/* Events of the device's own */
+/* Events for tests */
 
 struct soft_event {
 	struct soft *soft;

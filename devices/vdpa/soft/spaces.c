@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What is mapped for the NIC in software: see the header. */
+/* The memory map of the NIC in software: see the header. */
 #include "devices/vdpa/soft/spaces.h"
 
 #include <errno.h>
@@ -25,7 +25,7 @@ struct memory *soft_spaces_memory(struct soft_spaces *s, unsigned int group)
 	return &s->spaces[s->of_group[group]];
 }
 
-/* Why a region cannot be mapped, or NULL: it is. */
+/* Maps one region. Returns NULL, or why it cannot be mapped. */
 static const char *soft_map_one(struct soft_spaces *s, const struct vdpa_region *r)
 {
 	struct memory *space;

@@ -7,29 +7,30 @@
 #include "devices/vdpa/vdpa.h"
 #include "vmm/memory.h"
 
-/* Two address spaces: whoever isolates the control queue gives it one of its own. */
+/* The device has two address spaces, so that a driver can isolate the control queue in one of its own. */
 enum { SOFT_GROUP_DATA, SOFT_GROUP_CTRL, SOFT_N_GROUPS };
 #define SOFT_N_SPACES 2u
 
 struct soft_spaces {
-	struct memory spaces[SOFT_N_SPACES]; /* regions alone, without a memfd or a log */
+	struct memory spaces[SOFT_N_SPACES]; /* regions alone, no memfd, no log */
 	unsigned int of_group[SOFT_N_GROUPS];
 };
 
-/* All groups are in space 0 again; what is mapped stays. */
+/* Puts all groups in space 0, as after a reset. Mappings stay. */
 void soft_spaces_reset(struct soft_spaces *s);
 
-/* -EINVAL: there is no such group or space; @name is the device's, for the message, as below. */
+/* Puts @group in space @asid. Returns 0, or -EINVAL if there is no such group or space. @name is the
+ * device's, for the message, here and below. */
 int __must_check soft_spaces_set_group(struct soft_spaces *s, const char *name, unsigned int group,
 				       uint64_t asid, struct error *err);
-/* The memory in which the rings of a group lie, and what they name. */
+/* Returns the memory in which the rings of a group, and their buffers, lie. */
 struct memory *soft_spaces_memory(struct soft_spaces *s, unsigned int group);
 
-/* Maps all regions, or none: -EINVAL. */
+/* Maps all regions and returns 0, or maps none and returns -EINVAL. */
 int __must_check soft_spaces_map(struct soft_spaces *s, const char *name, const struct vdpa_region *regions,
 				 unsigned int n, struct error *err);
-/* Unmaps what was mapped with the same bounds; -ENOENT if one of the regions was not, the others are unmapped
- * all the same. */
+/* Unmaps regions that were mapped with the same bounds. Returns 0, or -ENOENT if one of them was not; the
+ * others are unmapped all the same. */
 int __must_check soft_spaces_unmap(struct soft_spaces *s, const char *name, const struct vdpa_region *regions,
 				   unsigned int n, struct error *err);
 

@@ -2,16 +2,18 @@
 /* Replies of the statistics commands: see the header. */
 #include "devices/vdpa/soft/stats.h"
 
-#define STATS_REQUEST 16u /* bytes of one item: le16 index, reserved, le64 types */
+/* The payload of STATS_GET is a list of items: le16 index, reserved bytes, le64 types. */
+#define STATS_REQUEST 16u
 #define STATS_HEADER  8u
 #define STATS_CVQ     32u
 
-/* A type is the number of its bit. Its counters are those of a queue, from @first on. */
+/* A row for each type of statistics, by the number of its bit. The values are @n counters of a queue, from
+ * @first on. */
 static const struct soft_stats_type {
 	uint8_t type;
 	bool tx;
 	uint8_t first, n;
-	uint64_t needs; /* one of these features; 0: none */
+	uint64_t needs; /* one of these features, if any */
 } soft_stats_types[] = {
 	{ 0, false, SOFT_NOTIFICATIONS, 6, 0 },
 	{ 1, false, SOFT_RX_CSUM_VALID, 4, VIRTIO_BIT(VIRTIO_NET_F_GUEST_CSUM) },
@@ -43,7 +45,7 @@ int soft_stats_query(const struct soft *soft, uint8_t *reply)
 	return 8;
 }
 
-/* One structure; its length, or 0 if there is no room for it. */
+/* Writes one structure. Returns its length, or 0 if there is no room for it. */
 static uint32_t soft_stats_put(uint8_t *reply, uint32_t room, unsigned int type, uint16_t index,
 			       const uint64_t *counters, unsigned int n)
 {
@@ -60,7 +62,8 @@ static uint32_t soft_stats_put(uint8_t *reply, uint32_t room, unsigned int type,
 	return len;
 }
 
-/* All types of one item; the bytes written, or -1. The reply ends where there is no more room. */
+/* Writes all types of one item. Returns the bytes written, or -1. The reply ends where there is no more room.
+ */
 static int soft_stats_item(const struct soft *soft, uint16_t index, uint64_t types, uint8_t *reply,
 			   uint32_t room)
 {

@@ -5,8 +5,10 @@
 
 #include "devices/vdpa/soft/device.h"
 
-/* Write the reply of STATS_QUERY, 8 bytes, and of STATS_GET with the payload @request to @reply: its length,
- * or -1: an error. The reply of STATS_GET ends where there is no room for one more structure in @size bytes.
+/*
+ * Write the reply of STATS_QUERY, which has 8 bytes, and of STATS_GET with the payload @request, to @reply.
+ * Return its length, or -1 if the request is wrong. The reply of STATS_GET ends where @size bytes have no
+ * room for one more structure.
  */
 int soft_stats_query(const struct soft *soft, uint8_t *reply);
 int soft_stats_get(const struct soft *soft, const uint8_t *request, uint32_t len, uint8_t *reply,

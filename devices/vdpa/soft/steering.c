@@ -7,10 +7,11 @@
 #include "devices/vdpa/soft/flow.h"
 #include "vmm/util.h"
 
-/* The bits of the hash types by version: IP alone, TCP, UDP follow one another. A report is bit + 1. */
+/* The bits of the hash types by IP's version: alone, with TCP and with UDP follow one another. The number in
+ * a report is one more than the bit's. */
 enum { HASH_IPV4 = 0, HASH_IPV6 = 3, HASH_WITH_TCP = 1, HASH_WITH_UDP = 2 };
 
-/* Two addresses of IPv6 and two ports. */
+/* The longest input has two addresses of IPv6 and two ports. */
 #define HASH_MAX_INPUT 36u
 
 _Static_assert(SOFT_RSS_KEY >= HASH_MAX_INPUT + 4, "the key covers what is hashed");
@@ -32,7 +33,8 @@ static uint32_t soft_toeplitz(const uint8_t *key, const uint8_t *data, uint32_t 
 	return hash;
 }
 
-/* The packet whose addresses and ports are hashed: the one inside, where the guest has asked for that. */
+/* Finds the packet whose addresses and ports are hashed: the one inside a tunnel, where the guest has asked
+ * for that. */
 static struct soft_flow soft_hashed_flow(const struct soft_steering *s, const uint8_t *frame, uint32_t len)
 {
 	struct soft_flow f = soft_flow_parse(frame, len), inner;
@@ -77,7 +79,7 @@ unsigned int soft_steering_pairs(const struct soft_steering *s)
 	return s->n_rx > s->n_tx ? s->n_rx : s->n_tx;
 }
 
-/* The same bucket for both directions of a flow; SOFT_FLOWS for what has none. */
+/* Returns a bucket that is the same for both directions of a flow; SOFT_FLOWS for a packet that has none. */
 static unsigned int soft_bucket(const uint8_t *frame, uint32_t len)
 {
 	struct soft_flow f = soft_flow_parse(frame, len);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A TAP interface of the host as the port of the vDPA NIC in software, one of its queues for each pair. */
+/* A TAP interface of the host as the port of the NIC in software: see the header. */
 #include "devices/vdpa/soft/tap.h"
 #include "devices/vdpa/soft/join.h"
 
@@ -20,7 +20,7 @@
 
 #include "vmm/shortage.h"
 
-/* Newer than Debian 12's uapi headers. */
+/* Debian 12's uapi headers lack these. */
 #ifndef TUN_F_USO4
 #define TUN_F_USO4 0x20
 #define TUN_F_USO6 0x40
@@ -28,27 +28,29 @@
 
 #define TAP_MIN_MTU 68
 
-/* How often the interface is looked for whose name changes while it is. */
+/* An interface whose name changes while it is looked for is looked for ten times: nobody renames more often
+ * without meaning to. */
 #define TAP_TRIES 10u
 
-/* Messages about interfaces that are taken at once; those that wait make the socket readable again. */
+/* At most 64 messages about interfaces are taken at once, so that they do not hold up packets. Others make
+ * the socket readable again. */
 #define TAP_MESSAGES 64u
 
 struct soft_tap {
 	struct soft_port port;
-	char name[IFNAMSIZ];   /* that it was seen to have last */
-	char opened[IFNAMSIZ]; /* that it had when it was opened */
+	char name[IFNAMSIZ];   /* as it was seen last */
+	char opened[IFNAMSIZ]; /* as it was when it was opened */
 	bool attached[SOFT_MAX_PAIRS];
-	bool made;          /* it goes with its descriptors */
-	bool taken;         /* it is this process's alone */
-	unsigned int index; /* in this network namespace; 0: it is in another */
+	bool made;          /* Ferry made it, so it goes with Ferry */
+	bool taken;         /* the interface is this process's alone */
+	unsigned int index; /* 0: it is in another network namespace */
 	uint32_t mtu;       /* as it was seen last */
-	int header_before;  /* length of the header that its last user wanted */
+	int header_before;  /* header length of its last user */
 	struct soft_join join;
 	struct log_limit log_limit;
 };
 
-/* What a guest takes, and how the kernel calls it. */
+/* The offloads that a guest can take, and the kernel's flags for them. */
 static const struct tap_offload {
 	unsigned int feature, flag;
 } tap_offloads[] = {
@@ -60,13 +62,14 @@ static const struct tap_offload {
 
 #define TAP_USO (VIRTIO_BIT(VIRTIO_NET_F_GUEST_USO4) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_USO6))
 
-/* The kernel does these for a TAP without being asked. */
+/* The kernel does these offloads for a TAP without being asked. */
 #define TAP_HOST_OFFLOADS                                                                                    \
 	(VIRTIO_BIT(VIRTIO_NET_F_CSUM) | VIRTIO_BIT(VIRTIO_NET_F_HOST_TSO4) |                                \
 	 VIRTIO_BIT(VIRTIO_NET_F_HOST_TSO6) | VIRTIO_BIT(VIRTIO_NET_F_HOST_ECN) |                            \
 	 VIRTIO_BIT(VIRTIO_NET_F_HOST_UFO))
 
-/* 0 or -errno. Not by ioctl(): its request is an int in musl, and an unsigned long in glibc. */
+/* Returns 0 or -errno. The system call is made without ioctl(), whose request is an int in musl and an
+ * unsigned long in glibc. */
 static int tap_ioctl(int fd, unsigned long request, void *arg)
 {
 	return syscall(SYS_ioctl, fd, request, arg) < 0 ? -errno : 0;
@@ -80,9 +83,11 @@ static int tap_set_offload(const struct soft_tap *tap, uint64_t offloads)
 		if (virtio_has(offloads, tap_offloads[i].feature))
 			flags |= tap_offloads[i].flag;
 	}
-	/* The kernel does segments of UDP in both versions of IP or in none: a guest that takes one is given
-	 * none, as it may be. What it takes of segments without checksums, or of ECN without segments, is
-	 * refused. */
+	/*
+	 * The kernel does segments of UDP in both versions of IP or in none. A guest that takes one of the
+	 * two is given none, which is legal. The kernel refuses segments without checksums, and ECN without
+	 * segments.
+	 */
 	if ((flags & (TUN_F_USO4 | TUN_F_USO6)) != (TUN_F_USO4 | TUN_F_USO6))
 		flags &= ~(unsigned long)(TUN_F_USO4 | TUN_F_USO6);
 	return tap_ioctl(tap->port.sources[0].event.fd, TUNSETOFFLOAD, (void *)flags);
@@ -147,10 +152,8 @@ static int tap_send(struct soft_port *port, unsigned int pair, const struct iove
 
 /* Changes that the host makes to the interface */
 
-/*
- * Whether messages have come that are about the interface, or some are lost. What they say is not looked at:
- * it may be old.
- */
+/* Whether messages about the interface have come, or some are lost. Their content may be old, so it is not
+ * looked at. */
 static bool tap_take_messages(struct soft_tap *tap)
 {
 	struct {
@@ -169,8 +172,8 @@ static bool tap_take_messages(struct soft_tap *tap)
 	return about;
 }
 
-/* Looks at the interface's name and MTU now. These requests do not wait for the kernel's lock on all
- * interfaces. */
+/* Looks at the interface's name and MTU as they are now. The requests do not wait for the kernel's lock on
+ * all interfaces. */
 static void tap_see(struct soft_tap *tap)
 {
 	struct ifreq ifr = { .ifr_ifindex = (int)tap->index };
@@ -200,7 +203,8 @@ static void tap_see(struct soft_tap *tap)
 		    tap->name, tap->mtu, tap->port.mtu);
 }
 
-/* Up and gone are asked of the descriptor, whatever the name is and wherever the interface has been moved. */
+/* The descriptor tells whether the interface is up or gone, whatever its name is and wherever it has been
+ * moved. */
 static enum soft_port_state tap_state(struct soft_port *port)
 {
 	struct soft_tap *tap = container_of(port, struct soft_tap, port);
@@ -224,7 +228,8 @@ static enum soft_port_state tap_state(struct soft_port *port)
 
 /* Opening and closing it */
 
-/* The interface behind the descriptor: it may get another name at any time. */
+/* Finds the interface behind the descriptor. It may get another name at any time, so the name is compared
+ * before and after. */
 static int tap_identify(const struct soft_tap *tap, struct soft_link *link)
 {
 	int fd = soft_link_socket(), ret = fd < 0 ? fd : -EAGAIN;
@@ -247,7 +252,7 @@ static int tap_identify(const struct soft_tap *tap, struct soft_link *link)
 	return ret;
 }
 
-/* Leaves an interface that was there before Ferry as it was. */
+/* Restores an interface that was there before Ferry. */
 static void tap_restore(struct soft_tap *tap)
 {
 	int fd = tap->port.sources[0].event.fd;
@@ -335,7 +340,8 @@ static int tap_error(const struct net_config *config, int ret, struct error *err
 	return error_add(err, ret, "cannot open the TAP interface %s: %s", config->tap, strerror(-ret));
 }
 
-/* Whether an interface of several queues is open somewhere. One of a single queue cannot be opened twice. */
+/* Whether an interface of several queues is open somewhere. The kernel refuses to open one of a single queue
+ * twice. */
 static bool tap_in_use(const char *name)
 {
 	struct soft_link link = { 0 };
@@ -347,7 +353,8 @@ static bool tap_in_use(const char *name)
 	return in_use;
 }
 
-/* A queue of an interface: of a new one if there is none of the name, which the kernel completes. */
+/* Makes @fd a queue of the interface, or of a new one if there is none of the name, which the kernel
+ * completes. */
 static int tap_attach_new(struct soft_tap *tap, int fd, unsigned int n_queues)
 {
 	unsigned int flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | (n_queues > 1 ? IFF_MULTI_QUEUE : 0);
@@ -387,8 +394,9 @@ static int tap_open_queue(struct soft_tap *tap, const struct net_config *config,
 }
 
 /*
- * A TAP of several queues lets other processes have some: they would get packets that are the guest's. Only
- * what is Ferry's alone is changed.
+ * Takes the interface for this process alone. A TAP of several queues lets other processes have some of them,
+ * which would get packets that are the guest's; and an interface that is not Ferry's alone must not be
+ * changed.
  */
 static int tap_take(struct soft_tap *tap, const struct soft_link *link, struct error *err)
 {
@@ -409,7 +417,7 @@ static int tap_take(struct soft_tap *tap, const struct soft_link *link, struct e
 	return 0;
 }
 
-/* In its bridge and up, as far as that is not so already. */
+/* Makes the interface a port of its bridge and brings it up, as far as that is not so already. */
 static int tap_connect(struct soft_tap *tap, const struct net_config *config, struct error *err)
 {
 	struct soft_link link;
@@ -436,7 +444,8 @@ static int tap_connect(struct soft_tap *tap, const struct net_config *config, st
 	return 0;
 }
 
-/* Says when interfaces change, and when this one is up again, wherever it is then. */
+/* Opens the descriptors that say when interfaces change, and when this one is up again, wherever it is then.
+ */
 static int tap_watch_link(struct soft_tap *tap, struct error *err)
 {
 	const struct sockaddr_nl addr = { .nl_family = AF_NETLINK, .nl_groups = RTMGRP_LINK };
@@ -451,7 +460,7 @@ static int tap_watch_link(struct soft_tap *tap, struct error *err)
 	return 0;
 }
 
-/* Kernels before 6.2 lack segments of UDP, and say so by -EINVAL. */
+/* Finds the offloads that the kernel does. Kernels before 6.2 lack segments of UDP, and say so by -EINVAL. */
 static int tap_find_features(struct soft_tap *tap, struct error *err)
 {
 	uint64_t features = 0, more = VIRTIO_BIT(VIRTIO_NET_F_HOST_USO);
@@ -484,11 +493,11 @@ int soft_tap_open(struct soft_port **port, const struct net_config *config, stru
 		"give the TAP interface, or with bridge= its bridge, that MTU: \"ip link set NAME mtu ...\"";
 	tap->port.link.fd = tap->port.raised.fd = -1;
 	tap->port.undo.fn = tap_undo;
-	/* Their lengths were checked with the rest of the option. */
+	/* The name's length was checked with the rest of the option. */
 	snprintf(tap->name, sizeof(tap->name), "%s", config->tap);
 	for (unsigned int i = 0; i < config->n_queues && ret == 0; i++)
 		ret = tap_open_queue(tap, config, err);
-	/* First, so that no change is missed. */
+	/* The watch begins before the interface is looked at, so that no change is missed. */
 	if (ret == 0)
 		ret = tap_watch_link(tap, err);
 	if (ret == 0)

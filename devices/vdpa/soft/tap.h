@@ -6,8 +6,11 @@
 #include "devices/vdpa/soft/port.h"
 #include "vmm/log.h"
 
-/* Opens the interface config->tap with config->n_queues queues, makes it if there is none, and joins it to
- * config->bridge. Returns 0, or -errno with what can be done about it in @err; then the host is as it was. */
+/*
+ * Opens the interface config->tap with config->n_queues queues, makes it if there is none, and makes it a
+ * port of config->bridge if that is not NULL. Returns 0, or -errno with what can be done about it in @err;
+ * then the host is as it was.
+ */
 int __must_check soft_tap_open(struct soft_port **port, const struct net_config *config, struct error *err);
 
 #endif

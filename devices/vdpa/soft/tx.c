@@ -4,14 +4,16 @@
 
 #include <errno.h>
 
-/* The most pieces of a packet that a port is given, header included. */
+/* A port is given a packet in this many pieces at most, header included. More are rare, and are copied into
+ * one. */
 #define TX_MAX_IOV 64u
 
-/* As much of a frame as steering looks at. */
+/* Steering looks at this much of a frame: Ethernet, VLAN tags, IPv6 with an extension header or two, and
+ * ports. */
 #define TX_PEEK 128u
 
-/* Sets @iov to the pieces of a chain's readable part behind its first @skip bytes; their number, or 0 if
- * there are too many. */
+/* Sets @iov to the pieces of a chain's readable part behind its first @skip bytes. Returns their number, or 0
+ * if there are more than @max. */
 static unsigned int soft_gather(const struct soft_queue *q, const struct vring_chain *chain, uint32_t skip,
 				struct iovec *iov, unsigned int max)
 {
@@ -44,7 +46,7 @@ static void soft_count_tx(struct soft_queue *q, const struct virtio_net_hdr_v1 *
 		return;
 	c[SOFT_TX_GSO_PACKETS]++;
 	c[SOFT_TX_GSO_BYTES] += len;
-	/* Cut up by the network's next hop: as many as there will be. */
+	/* The next hop of the network cuts the packet up: count the segments that there will be. */
 	if (hdr->gso_size > 0 && len > hdr->hdr_len) {
 		c[SOFT_TX_GSO_SEGMENTS] += (len - hdr->hdr_len + hdr->gso_size - 1u) / hdr->gso_size;
 		c[SOFT_TX_GSO_SEGMENT_BYTES] += len;
@@ -88,7 +90,7 @@ static int soft_send(struct soft *soft, struct soft_queue *q, const struct vring
 	iov[0] = (struct iovec){ &hdr, sizeof(hdr) };
 	n = soft_gather(q, chain, soft->header_len, iov + 1, TX_MAX_IOV - 1);
 	if (n == 0) {
-		/* Too many pieces for one call. */
+		/* The packet has too many pieces for one call, so it is copied. */
 		iov[1].iov_base = soft->packet;
 		iov[1].iov_len = vring_chain_read(q->vring.mem, chain, soft->header_len, soft->packet, len);
 		n = 1;
@@ -107,7 +109,7 @@ int soft_tx(struct soft *soft, struct soft_queue *q)
 	int ret = 0, port = 0;
 	uint32_t n = 0;
 
-	/* Disabled queues keep what they have. */
+	/* A queue that is not enabled keeps its packets. */
 	if (q->index / 2 >= soft->steering.n_tx)
 		return 0;
 	do {

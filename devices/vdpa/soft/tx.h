@@ -6,9 +6,10 @@
 #include "devices/vdpa/soft/device.h"
 
 /*
- * Sends what is in the ring of @q, which is served, SOFT_BURST packets at most; it has itself kicked again if
- * there are more. Packets that break the rules or that the port does not take are dropped and counted.
- * Returns 0, or -ENETDOWN or -ENODEV: the port's state is another. The ring may be broken then (vring.h).
+ * Sends the packets in the ring of @q, which is served: SOFT_BURST at most, and if there are more @q is
+ * kicked again. A packet that breaks the rules, or that the port does not take, is dropped and counted.
+ * Returns 0, or -ENETDOWN or -ENODEV: the port's state may be another. The ring may be broken afterwards,
+ * which is for the caller to look at.
  */
 int __must_check soft_tx(struct soft *soft, struct soft_queue *q);
 
