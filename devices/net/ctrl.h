@@ -6,7 +6,8 @@
 
 #include "devices/net/ctrl_port.h"
 
-/* Takes commands from the guest's ring, until one is at the device or there is none. */
+/* Takes commands from the guest's ring, until one is at the device or there is none. The driver must have a
+ * control queue; nothing else here asks for one. */
 void net_ctrl_run(struct net_ctrl *ctrl);
 /* Takes the device's answer to the guest's command, if it is there, and answers the guest. */
 void net_ctrl_complete(struct net_ctrl *ctrl);

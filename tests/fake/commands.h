@@ -11,7 +11,8 @@
 struct fake_command {
 	uint8_t class, command;
 	uint8_t feature; /* number of the bit that permits it */
-	bool recorded;   /* what it sets is the device's state, and moves with the guest */
+	/* The command sets state of the device, which moves with the guest. */
+	bool recorded;
 	const char *name;
 	uint32_t len;
 	const char *payload;

@@ -10,7 +10,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define MODEL_UNKNOWN      0xee /* a mode for which the specification has no default */
+/* A mode that was never set, for which the specification has no default. */
+#define MODEL_UNKNOWN      0xee
 #define MODEL_MAX_MACS     8192
 #define MODEL_MAX_CONTEXTS 8
 #define MODEL_MAX_VALUES   8 /* commands that set one number */
@@ -33,10 +34,13 @@ enum model_steering { MODEL_PAIRS, MODEL_RSS };
 
 struct model_nic {
 	/* How devices differ; not compared. */
-	bool pairs_clear_hash;  /* QEMU: VQ_PAIRS_SET forgets the hash configuration */
-	bool vlan_add_once;     /* mlx5: adding a VLAN that is there is an error */
+	/* QEMU's VQ_PAIRS_SET forgets the hash configuration. */
+	bool pairs_clear_hash;
+	/* mlx5 refuses to add a VLAN that is there. */
+	bool vlan_add_once;
 	unsigned int max_vlans; /* 0: no bound */
-	bool easy_contexts;     /* whether RSS contexts are there is not looked at */
+	/* The device does not look whether an RSS context is there already. */
+	bool easy_contexts;
 	unsigned int n_commands;
 
 	uint8_t modes[6];
@@ -52,22 +56,23 @@ struct model_nic {
 	uint32_t hash_types;
 	unsigned int hash_key_len;
 	uint8_t hash_key[255];
-	uint64_t values[MODEL_MAX_VALUES]; /* commands of a single number: model_nic_value() */
+	uint64_t values[MODEL_MAX_VALUES]; /* model_nic_value() */
 	unsigned int n_contexts;
 	unsigned int context_len[MODEL_MAX_CONTEXTS + 1]; /* by id; 0: there is none */
 	uint8_t contexts[MODEL_MAX_CONTEXTS + 1][1290];   /* as given */
-	uint32_t coal_kind[2][2];                         /* packets, usecs of TX_SET and RX_SET */
-	uint32_t coal[MODEL_MAX_QUEUES][2];               /* and what holds for each queue */
+	/* Packets and microseconds: of TX_SET and RX_SET, and of each queue. */
+	uint32_t coal_kind[2][2];
+	uint32_t coal[MODEL_MAX_QUEUES][2];
 
-	/* Not compared. */
-	unsigned int n_data; /* data queues; the control queue's index */
+	/* From here on nothing is compared. */
+	unsigned int n_data; /* the control queue's index, too */
 	bool ack_last;       /* VQ_GET's ack is behind its values */
 	uint64_t stats_types;
 	uint64_t counters[MODEL_MAX_QUEUES][16];
 	enum model_stats_fault stats_fault;
 };
 
-/* As after a reset, with every offload of @offloads on. */
+/* Makes the model a device after its reset, with every offload of @offloads on. */
 void model_nic_init(struct model_nic *nic, const uint8_t mac[6], uint64_t offloads);
 
 /* One command with its header. The ack: 0 or 1. A length that does not match exactly is an error. */
@@ -76,7 +81,7 @@ uint8_t model_nic_command(struct model_nic *nic, const uint8_t *cmd, uint32_t le
 /* The same with all that it answers, the ack included: how many bytes of MODEL_MAX_REPLY. */
 uint32_t model_nic_answer(struct model_nic *nic, const uint8_t *cmd, uint32_t len, uint8_t *reply);
 
-/* What a command of a single number has set last: GUEST_OFFLOADS_SET, HASH_TUNNEL_SET. */
+/* The number that a command of one number has set last. The command must be one of the model's table. */
 uint64_t model_nic_value(const struct model_nic *nic, uint8_t class, uint8_t command);
 
 /* A single queue was reset and enabled again. */

@@ -15,7 +15,8 @@
 #include "tests/fake/commands.h"
 #include "tests/fake/model_nic.h"
 
-#define MAX_COMMANDS 64u /* each costs a look at all of the state, in the end */
+/* Each command costs a look at all of the state, in the end. */
+#define MAX_COMMANDS 64u
 
 static const uint8_t factory_mac[6] = { 2, 0, 0, 0, 0, 1 };
 

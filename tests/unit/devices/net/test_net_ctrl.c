@@ -6,14 +6,13 @@
 #include "devices/net/cvq/replay.h"
 #include "tests/fake/commands.h"
 
-/* Those of the catalogue that a device of vhost-vdpa can have been told, which takes no feature from 64 on.
- */
+/* Whether a device of vhost-vdpa can have been told this: it takes no feature from 64 on. */
 static bool has_state(const struct fake_command *c)
 {
 	return c->recorded && c->feature < 64;
 }
 
-/* What the NIC would replay makes a fresh device like its own. */
+/* A fresh device is like the NIC's own after what the NIC would replay. */
 static void assert_recorded(struct fixture *f)
 {
 	struct model_nic *fresh = malloc(sizeof(*fresh));
@@ -97,7 +96,8 @@ static void a_malformed_command_never_reaches_the_device(void **state)
 				 VIRTIO_NET_ERR);
 	}
 	assert_int_equal(net_guest_command(f->a, 77, 0, longer, 2), VIRTIO_NET_ERR);
-	assert_int_equal(net_guest_command(f->a, 3, 0, NULL, 0), VIRTIO_NET_ERR); /* nothing to acknowledge */
+	/* There is no announcement to acknowledge. */
+	assert_int_equal(net_guest_command(f->a, 3, 0, NULL, 0), VIRTIO_NET_ERR);
 	assert_int_equal(net_guest_command(f->a, 8, 0, NULL, 0), VIRTIO_NET_ERR);
 	assert_int_equal(commands(f->va), 0);
 }

@@ -49,7 +49,7 @@ static void a_queue_that_is_not_enabled_has_no_coalescing_of_its_own(void **stat
 	assert_int_equal(net_guest_command(f->a, 6, 2, "\3\0\0\0\7\0\0\0\x8\0\0\0", 12), VIRTIO_NET_ERR);
 	assert_int_equal(commands(f->va), 0);
 	assert_command(f->a, 6, 2, "\2\0\0\0\7\0\0\0\x8\0\0\0", 12);
-	/* What holds for all holds for it too. */
+	/* A value for all queues is one for this queue, too. */
 	assert_command(f->a, 6, 0, "\7\0\0\0\x8\0\0\0", 8);
 	build_b(f, &fake_vdpa_default);
 	migrate(f);
@@ -240,7 +240,8 @@ static void a_guest_is_told_of_the_hosts_link(void **state)
 	net_guest_interrupts(f->a, NET_GUEST_CONFIG);
 	put_le32(f->va->config + 12, 25000);
 	f->va->config[16] = 1;
-	put_le16(f->va->config + 10, 9000); /* which the specification does not let it do */
+	/* The specification does not let a device change its MTU. */
+	put_le16(f->va->config + 10, 9000);
 	fake_vdpa_set_config_status(f->va, VIRTIO_NET_S_LINK_UP);
 	net_guest_settle(f->a);
 	assert_int_equal(net_guest_interrupts(f->a, NET_GUEST_CONFIG), 1);
@@ -285,7 +286,7 @@ static void features_without_what_they_need_are_not_offered(void **state)
 	spec.features &= ~(BIT(VIRTIO_NET_F_RSS) | BIT(VIRTIO_NET_F_HASH_REPORT));
 	build_a(f, &spec);
 	assert_true((net_guest_offered(f->a) & stats) == (stats & ~BIT(VIRTIO_NET_F_HASH_TUNNEL)));
-	/* As linux/virtio_net.h has it. */
+	/* linux/virtio_net.h has no fields behind these. */
 	v = fake_vdpa_new(&fake_vdpa_default);
 	v->vdpa.config_len = 24;
 	net_guest_init(g, v, &fixture_config);

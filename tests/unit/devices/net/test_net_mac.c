@@ -66,8 +66,7 @@ static void a_device_without_an_address_gets_one(void **state)
 	}
 }
 
-/* Neither a device that cannot be told, nor a driver that cannot tell it, keeps the interface from coming up.
- */
+/* The interface comes up on a device that cannot be told, and with a driver that cannot tell it. */
 static void a_device_that_cannot_be_told_starts_all_the_same(void **state)
 {
 	struct fake_vdpa_spec plain = with_mac(&fake_vdpa_plain, bad_macs[0]);
@@ -120,7 +119,7 @@ static void an_address_of_ferrys_choice_moves_with_the_guest(void **state)
 	build_a(f, &spec);
 	start_a(f, ALL);
 	read_mac(f->a, shown);
-	/* To a device without an address, to one with its own, and back. */
+	/* The guest moves to a device without an address, to one with its own, and back. */
 	for (unsigned int i = 0; i < 3; i++) {
 		build_b(f, i == 1 ? &fake_vdpa_default : &spec);
 		migrate(f);
@@ -128,7 +127,7 @@ static void an_address_of_ferrys_choice_moves_with_the_guest(void **state)
 		assert_memory_equal(mac, shown, 6);
 		device_mac(f->vb, mac);
 		assert_memory_equal(mac, shown, 6);
-		/* And is the guest's after its reset, too. */
+		/* After its reset the guest has the same address. */
 		start_a(&(struct fixture){ .a = f->b }, ALL);
 		read_mac(f->b, mac);
 		assert_memory_equal(mac, shown, 6);

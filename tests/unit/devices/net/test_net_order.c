@@ -21,11 +21,11 @@ static void build_ordered(struct fixture *f)
 	build_b(f, &spec);
 	assert_int_equal(net_guest_start(f->a, ALL), DRIVER_OK);
 	assert_true(virtio_has(f->a->features, VIRTIO_F_IN_ORDER));
-	/* It is between the guest and Ferry: the shadow rings do not keep the driver's part of it. */
+	/* The order is between the guest and Ferry: shadow rings do not keep the driver's part of it. */
 	assert_false(virtio_has(f->va->features, VIRTIO_F_IN_ORDER));
 }
 
-/* It is not on offer where the device does not keep an order, or the user does not want it. */
+/* The feature is not on offer where the device does not keep an order, or the user does not want it. */
 static void order_is_offered_where_the_device_keeps_it(void **state)
 {
 	const struct fake_vdpa_spec spec = ordered_spec();
@@ -110,7 +110,7 @@ static void assert_next(struct net_guest *g, struct fake_vdpa *v, uint8_t i, uns
 	assert_int_equal(net_guest_reap(g, 0), n_back);
 }
 
-/* What is done and waits for an older one is carried: the next device gets the others alone. */
+/* A buffer that is done and waits for an older one is carried: the next device gets the others alone. */
 static void the_order_outlives_a_migration(void **state)
 {
 	struct fixture *f = *state;

@@ -191,7 +191,7 @@ static void no_counter_goes_back_when_the_guest_moves(void **state)
 		spec.counted = counted[i];
 		build_b(f, &spec);
 		warm(f);
-		/* What comes after the destination has started its device is counted at the source. */
+		/* Packets after the start of the destination's device are counted at the source. */
 		count(f->va, 1, 3);
 		count(f->vb, 1, 50);
 		before[1] += 3;
@@ -223,7 +223,7 @@ static void a_destination_must_count_what_the_guest_knows_of(void **state)
 	spec.stats_types &= ~BIT(3);
 	build_b(f, &spec);
 	assert_taken(f->b, net_device_ops.accept, write_tree(f->a, net_device_ops.describe));
-	/* As long as the guest does not know it does not matter. */
+	/* A type that the guest does not know of need not be there. */
 	assert_taken(f->b, net_device_ops.warm_load, write_warm(f->a, true));
 	assert_true(query(f->a) == ALL_TYPES);
 	assert_refused(f->b, net_device_ops.warm_load, write_warm(f->a, false),
@@ -323,7 +323,7 @@ static void statistics_that_come_late_are_nobodys(void **state)
 	f->va->faults.hold = true;
 	fake_vdpa_unlock(f->va);
 	stop_and_load(f);
-	/* Not once more: the device still has the first question. */
+	/* The device still has the first question, and gets no second one. */
 	net_device_ops.resume(device_of(f->a), false);
 	net_device_ops.pause(device_of(f->a));
 	assert_int_equal(commands(f->va), 3);
@@ -334,7 +334,7 @@ static void statistics_that_come_late_are_nobodys(void **state)
 	assert_int_equal(net_guest_command_end(f->a, FAKE_PATIENCE_MS), VIRTIO_NET_OK);
 	assert_true(counter(f->a, 0) == 101);
 	assert_true(f->va->nic.vlans[16]);
-	/* And again, with the answer in the ring before the next command. */
+	/* The late answer may be in the ring before the next command. */
 	fake_vdpa_lock(f->va);
 	f->va->faults.hold = true;
 	fake_vdpa_unlock(f->va);

@@ -54,7 +54,7 @@ uint32_t put_macs(uint8_t *p, uint32_t n_unicast, uint32_t n_multicast)
 
 uint32_t put_context(uint8_t *p, uint16_t id, uint32_t n, uint16_t queue)
 {
-	memset(p, 0xab, 8); /* what is reserved is not looked at, and not kept */
+	memset(p, 0xab, 8);
 	put_le16(p, id);
 	return 8 + put_rss(p + 8, (struct rss){ 0x3f, n, 0, queue, 4, 40 });
 }

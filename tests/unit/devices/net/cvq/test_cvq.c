@@ -2,12 +2,13 @@
 /* Control commands one by one: every row of the table, its bounds, and what a device without it refuses. */
 #include "tests/unit/devices/net/cvq/cvq_fixture.h"
 
-static uint32_t checked_len; /* of the command that was checked last, as cvq_check() left it */
+/* The length of the command that was checked last, as cvq_check() left it. */
+static uint32_t checked_len;
 
 static enum cvq_verdict check(const struct cvq_limits *l, uint8_t class, uint8_t command, const void *payload,
 			      uint32_t len)
 {
-	/* Of exactly that size, so that ASan sees a read beyond it. */
+	/* The copy has exactly that size, so that ASan sees a read beyond it. */
 	uint8_t *copy = malloc(len + 2);
 	struct error reason = { 0 };
 	enum cvq_verdict verdict;
@@ -58,13 +59,14 @@ static void each_command_is_checked_and_described_by_its_row(void **state)
 		cvq_describe(cmd, g->len + 2, words);
 		assert_string_equal(words, g->words);
 		assert_int_equal(checked_len, g->len + 2);
-		/* But for a byte behind a hash key: Linux sends it, nobody else gets it. */
+		/* Linux sends a byte behind a hash key, which nobody else gets; other bytes too many are
+		 * refused. */
 		assert_int_equal(check(&fake_limits, g->class, g->command, longer, g->len + 1),
 				 has_hash_key(g) ? right : CVQ_REFUSE);
 		assert_int_equal(checked_len, g->len + (has_hash_key(g) ? 2 : 3));
 		assert_int_equal(check(&fake_limits, g->class, g->command, longer, g->len + 2), CVQ_REFUSE);
 		cvq_describe(cmd, g->len + 3, words);
-		/* What is long has its id in it. */
+		/* The id of a context is part of its description, however long the command is. */
 		assert_string_equal(words, g->class == 9 && g->command > 0 ? g->words : g->name);
 		for (uint32_t len = 0; len < g->len; len++) {
 			/* Two MAC tables: the shorter one is right for a length of 8 and zero counts only. */
@@ -142,7 +144,7 @@ static void mac_tables_have_as_many_addresses_as_they_say(void **state)
 	static uint8_t p[8 + 6 * (CVQ_MAX_MACS + 1)];
 	uint32_t len;
 
-	/* As many as can be, spread in every way; one more is refused. */
+	/* The largest number is taken, spread in every way; one more is refused. */
 	for (uint32_t n = 0; n <= CVQ_MAX_MACS; n += CVQ_MAX_MACS / 2) {
 		len = put_macs(p, n, CVQ_MAX_MACS - n);
 		assert_int_equal(len + 2, CVQ_MAX_COMMAND);
@@ -247,7 +249,7 @@ static void a_hash_configuration_loses_what_is_reserved(void **state)
 		p[len] = 0;
 		assert_int_equal(check(&fake_limits, 4, 2, p, len + 2), CVQ_REFUSE);
 	}
-	/* What Linux sends: the number of pairs in the reserved part. Neither device nor record see it. */
+	/* Linux sends the number of pairs in the reserved part. Neither device nor record may see it. */
 	len = put_hash(p, 0x3f, 40);
 	memset(p + 4, 0xff, 8);
 	assert_int_equal(check(&fake_limits, 4, 2, p, len), CVQ_FORWARD);
@@ -257,7 +259,7 @@ static void a_hash_configuration_loses_what_is_reserved(void **state)
 
 static void an_offload_needs_its_feature(void **state)
 {
-	/* Of the UDP tunnels' the features have other numbers. */
+	/* The features of the UDP tunnels' bits have other numbers. */
 	static const uint8_t known[] = { 1, 7, 8, 9, 10, 46, 47, 54, 55, 59 };
 
 	for (unsigned int bit = 0; bit < 64; bit++) {
@@ -307,7 +309,7 @@ static void coalescing_names_only_queues_that_are_enabled(void **state)
 	put_le16(p, 5);
 	assert_int_equal(check(&l, 6, 2, p, 12), CVQ_REFUSE);
 	assert_int_equal(check(&l, 6, 3, p, 4), CVQ_REFUSE);
-	/* What is reserved reaches nobody. */
+	/* Reserved bytes reach nobody. */
 	put_le16(p, 4);
 	put_le16(p + 2, 0xffff);
 	assert_int_equal(check(&l, 6, 2, p, 12), CVQ_FORWARD);

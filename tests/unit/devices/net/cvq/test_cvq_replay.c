@@ -143,7 +143,7 @@ static void assert_replay(const struct cvq_store *from, const struct cvq_store *
 	assert_null(*expected);
 }
 
-/* What has changed of them, alone; but all anew where a number of pairs comes between. */
+/* A replay has the contexts that have changed, and all of them where a number of pairs comes between. */
 static void contexts_begin_anew_where_a_number_of_pairs_comes_between(void **state)
 {
 	struct life *life = new_life(false);
@@ -213,7 +213,7 @@ static void the_last_word_on_a_queues_coalescing_is_carried(void **state)
 	guest_sends(life, set_coal(1, 0, 6, 7));
 	assert_carried(life);
 	assert_int_equal(life->nic.coal[3][1], 5);
-	/* To what holds for all, by a word of its own: it stays a queue like the others. */
+	/* A queue comes back to the value for all by a word of its own, and is like the others then. */
 	*before = life->store;
 	*there = life->nic;
 	guest_sends(life, set_coal(2, 3, 0, 0));
@@ -238,7 +238,7 @@ static void the_last_word_on_a_queues_coalescing_is_carried(void **state)
 	assert_null(model_nic_diff(there, &life->nic));
 	assert_int_equal(there->coal[4][0], 1);
 	assert_carried(life);
-	/* To the default if there never was a word for all. */
+	/* A queue goes back to the default if there never was a word for all. */
 	cvq_reset(&life->store);
 	model_nic_init(&life->nic, factory_mac, 0x7ff);
 	guest_sends(life, set_coal(2, 0, 9, 9));
@@ -252,7 +252,6 @@ static void the_last_word_on_a_queues_coalescing_is_carried(void **state)
 	free(life);
 }
 
-/* What the device refuses is not recorded. */
 static void a_command_that_the_device_refuses_is_not_recorded(void **state)
 {
 	struct life *life = new_life(false);

@@ -124,7 +124,7 @@ static void any_byte_of_an_answer_may_be_wrong(void **state)
 	free(x);
 }
 
-/* To a device with its control queue elsewhere, that counts from more than there was. */
+/* The other device has its control queue elsewhere, and counts from more than there was. */
 static void counters_go_on_at_another_device(void **state)
 {
 	struct fixture *x = new_fixture(2, 4), *y = new_fixture(2, 8);
@@ -188,7 +188,7 @@ static void loaded_counters_are_saved_as_they_were(void **state)
 		save(y, &again, &again_len);
 		assert_int_equal(len, again_len);
 		assert_memory_equal(fdt, again, len);
-		/* Of another number of queues, and cut off. */
+		/* Counters of another number of queues are refused, and so are those that are cut off. */
 		if (pairs[i] < CVQ_MAX_QUEUES / 2)
 			assert_int_equal(load(z, fdt, len, &err), -EINVAL);
 		for (uint32_t n = 0; n < len; n += n < 200 ? 1 : 97) {
