@@ -16,7 +16,7 @@
 #include "devices/net/stats.h"
 #include "devices/virtio/pci_state.h"
 
-/* The warm state: comes ahead of the guest, again and again, and once more with it. */
+/* The warm state comes ahead of the guest, again and again, and once more with it. */
 struct net_warm {
 	bool active;
 	uint64_t generation, features;
@@ -182,7 +182,7 @@ static int net_warm_start(struct net *net, const struct net_warm *warm, struct e
 	return ret;
 }
 
-/* How a state comes: ahead of the guest, or with it. */
+/* A warm state comes ahead of the guest, or with it. */
 enum net_coming { NET_COMES_AHEAD, NET_COMES_WITH_GUEST };
 
 static int net_apply_warm(struct net *net, const struct net_warm *warm, enum net_coming coming,
@@ -205,7 +205,7 @@ static int net_apply_warm(struct net *net, const struct net_warm *warm, enum net
 	ret = net_apply(net, err);
 	if (ret == 0)
 		ret = net_stats_check(&net->ctrl, err);
-	/* Nothing may have been asked of the device for a while, and the guest comes. */
+	/* The guest comes, and nothing may have been asked of the device for a while. */
 	if (ret == 0 && coming == NET_COMES_WITH_GUEST)
 		ret = net_backend_check_alive(&net->backend, err);
 	return ret;

@@ -10,14 +10,13 @@
 #include "devices/net/path.h"
 #include "devices/vdpa/vdpa.h"
 
-/* What of memory the device has mapped. */
+/* The memory that the device has mapped. */
 enum net_mapping {
 	NET_MAP_NOTHING,
 	/* Guest memory, and the control queue's part of the window where that has an address space of its
 	   own. */
 	NET_MAP_MEMORY,
-	/* The whole window as well: where shadow rings are, and where the guest's own rings must not reach.
-	 */
+	/* The whole window as well, for shadow rings. The guest's own rings must not reach it. */
 	NET_MAP_WINDOW,
 	/* As the two above, but a reset may have taken the mappings from the device and not from vhost: only
 	 * to map anew is the same for all. It waits for the next start, for it takes long and a guest may
@@ -28,12 +27,14 @@ enum net_mapping {
 
 struct net_backend {
 	struct vdpa *vdpa;
-	struct net_path *path; /* its memory and window; live is written here */
-	uint64_t features;     /* negotiated with the device */
-	uint64_t ctrl_asid;    /* address space of the control queue; 0: the same as for all */
+	/* The backend reads its memory and window, and writes its live. */
+	struct net_path *path;
+	uint64_t features; /* negotiated with the device */
+	/* The control queue's address space; 0: all queues share one. */
+	uint64_t ctrl_asid;
 	enum net_mapping mapping;
-	bool started; /* the device is at DRIVER_OK, or on its way there, or reset with its rings still in
-			 memory */
+	/* The device is at DRIVER_OK, or on its way there, or reset with its rings still in memory. */
+	bool started;
 };
 
 /* Whether the device reaches all of this guest's memory, and the window above. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* All that wakes the NIC's thread, as tables. Each handler ends with net_settle(). */
+/* Tables of all that wakes the NIC's thread. Each handler ends with net_settle(). */
 #include "devices/net/events.h"
 
 #include <errno.h>
@@ -104,7 +104,7 @@ static void net_device_changed(struct loop_source *src, uint32_t events)
 	net_settle(net);
 }
 
-/* Of the NIC, where in it the eventfd is, or the timer; watched always. */
+/* Eventfds and timers of the NIC, by their places in it. They are always watched. */
 static const struct net_eventfd {
 	size_t member;
 	uint32_t flags;
@@ -122,8 +122,8 @@ static const struct net_timer {
 	{ offsetof(struct net, pass_timer), net_return_due },
 };
 
-/* Of each queue. Kicks are watched while the guest's ring is served, calls while the device is started, both
- * with NET_QUEUE_EVENTS. */
+/* Handlers of each queue. Kicks are watched while the guest's ring is served, calls while the device is
+ * started, both with NET_QUEUE_EVENTS. */
 static const struct net_queue_events {
 	void (*kick)(struct loop_source *src, uint32_t events);
 	void (*call)(struct loop_source *src, uint32_t events);

@@ -1,16 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The NIC stops where the device or the driver broke the rules. */
+/* Faults of the device or the driver stop the NIC, at the end of the event that found them. */
 #include "devices/net/fault.h"
 
 #include "devices/net/ctrl.h"
 #include "devices/net/passthrough.h"
 
-void net_settle(struct net *net)
+void net_break(struct net *net)
 {
 	struct error err = { 0 };
 
-	if (!net_path_failed(&net->path) || net->phase == NET_PHASE_BROKEN)
-		return;
 	log_limited(&net->stop_limit, LOG_WARN, "%s: stopped until the guest's driver resets it: %s",
 		    net->name, net->path.fault);
 	net_step(net, NET_STEP_BREAK);

@@ -21,7 +21,7 @@ void net_end(struct net *net)
 	net->path.fault[0] = '\0';
 }
 
-/* The guest's ring of a queue, where its driver has put it now. */
+/* Finds the guest's ring of a queue where its driver has put it now. */
 static int net_find_queue(struct net *net, struct net_queue *q, struct error *err)
 {
 	const struct virtio_pci_place place = virtio_pci_place(&net->virtio.queues[q->guest_index]);
@@ -46,7 +46,7 @@ static int net_find_rings(struct net *net, struct error *err)
 	return ret;
 }
 
-/* The target for a driver that has just begun: all defaults. */
+/* A driver that has just begun expects all defaults. */
 static void net_target_default(struct net *net)
 {
 	uint8_t mac[6];
@@ -59,7 +59,8 @@ static void net_target_default(struct net *net)
 	}
 }
 
-/* The device for a driver that has just come to DRIVER_OK: with the guest's rings where it can have them. */
+/* Starts the device for a driver that has just come to DRIVER_OK: with the guest's rings, where it can have
+ * them. */
 static int net_begin(struct net *net, struct error *err)
 {
 	enum net_rings rings;
@@ -96,7 +97,7 @@ static int net_driver_ok_call(struct net *net, void *arg)
 		net_path_fail(&net->path, "%s", err.text);
 		net_step(net, NET_STEP_BREAK);
 	}
-	/* Broken or not: a driver that waits for the answer to a command gets one. */
+	/* Also where the NIC is broken: a driver that waits for the answer to a command gets one. */
 	net_attach(net);
 	if (net->phase == NET_PHASE_PASS)
 		net_pass_go(net);
@@ -139,7 +140,7 @@ static void net_reset_ring(struct net *net, unsigned int guest_index)
 
 	if (!q || !q->held)
 		return;
-	/* Other rings go on with what the device has of them: through shadow rings, which know it. */
+	/* The device starts anew, and shadow rings alone know what it has of the other rings. */
 	if (net_path_runs(&net->path) && net_leave(net, NULL, &err) < 0)
 		net_path_fail(&net->path, "cannot take queue %u back from the device: %s", guest_index,
 			      err.text);
@@ -152,7 +153,8 @@ static void net_reset_ring(struct net *net, unsigned int guest_index)
 		return;
 	if (q != net->ctrl.queue) {
 		net->ctrl.limits.queue_disabled[guest_index] = true;
-		/* Before the replay: a ring that is enabled again follows the others. */
+		/* The device gets no coalescing for this queue from the replay, as after the reset of a ring.
+		 */
 		cvq_reset_queue(&net->ctrl.store, guest_index);
 		net->changes++;
 	}

@@ -42,7 +42,7 @@ static void net_describe(struct device *dev, struct state_writer *w)
 	net_call(container_of(dev, struct net, device), net_describe_call, w);
 }
 
-/* What the source has shown its guest. */
+/* The NIC that the source has shown its guest. */
 struct net_description {
 	uint32_t n_pairs;
 	uint64_t offered, negotiated;
@@ -78,7 +78,7 @@ static int net_read_description(const struct net *net, struct net_description *d
 					 "queue %u has up to %u entries, not a power of two", i,
 					 get_le16(d->sizes + 2 * i));
 	}
-	/* As the number of queues says. */
+	/* The field is the source's device's; the guest has the pairs that its number of queues says. */
 	put_le16(d->config + NET_CONFIG_FIELD(max_virtqueue_pairs), (uint16_t)d->n_pairs);
 	return state_finish(node);
 }
@@ -88,15 +88,15 @@ static uint64_t net_fitting_features(struct net *net, const struct net_descripti
 {
 	uint64_t misfits = net_space_misfits(&net->space, d->config);
 
-	/* If the driver uses it, net_check_queues() says what can be done. */
+	/* A driver that uses the MTU gets a better reason from net_check_queues(). */
 	misfits &= ~(d->negotiated & VIRTIO_BIT(VIRTIO_NET_F_MTU));
 	return net_features_consistent(d->offered & net->possible & ~misfits);
 }
 
 /*
- * What the guest's driver has accepted must be here, and what it can count: its queues. The rest of what it
- * was offered it cannot have kept: a driver reads the register before it accepts, and may accept less the
- * next time.
+ * Features that the guest's driver has accepted must be here, and the control queue, for a driver can count
+ * its queues. Others that it was offered it cannot have kept: a driver reads the register before it accepts,
+ * and may accept less the next time.
  */
 static int net_check_offered(struct net *net, const struct net_description *d, uint64_t offered,
 			     struct error *err)
@@ -137,7 +137,7 @@ static int net_check_sizes(struct net *net, const struct net_description *d, str
 			 advice ? ")" : "");
 }
 
-/* The queues that it was shown, and its MTU. */
+/* Checks the number and sizes of queues that the guest was shown, and its MTU. */
 static int net_check_queues(struct net *net, const struct net_description *d, struct error *err)
 {
 	uint16_t here = get_le16(net->space.bytes + NET_CONFIG_FIELD(mtu));
@@ -313,7 +313,7 @@ static void net_pause(struct device *dev)
 	net_call(container_of(dev, struct net, device), net_pause_call, NULL);
 }
 
-/* Every queue slot by number, whether or not the negotiated features let it exist. */
+/* Writes the rings by slot: a slot that the negotiated features do not let exist has none. */
 static int net_save_call(struct net *net, void *arg)
 {
 	struct state_writer *w = arg;
@@ -368,7 +368,7 @@ static int net_resume_call(struct net *net, void *arg)
 		return 0;
 	net->path.open = true;
 	if (net->phase == NET_PHASE_BROKEN) {
-		/* A command may have come when it was not looked at. */
+		/* A command may have come while none was looked at. */
 		if (net->ctrl.queue)
 			net_ctrl_run(&net->ctrl);
 		return 0;

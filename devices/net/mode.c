@@ -13,7 +13,8 @@
 
 #include "devices/virtio/vring_handover.h"
 
-/* Between tries to go back to passthrough: soon, and ever less often while the rings do not allow it. */
+/* Milliseconds between tries to go back to passthrough: the first soon, and twice as long each time that the
+ * rings do not allow it, so that a busy guest is not disturbed. */
 #define NET_RETURN_FIRST_MS 100u
 #define NET_RETURN_MAX_MS   10000u
 
@@ -35,7 +36,7 @@ void net_pass_go(struct net *net)
 		struct error err = { 0 };
 		int ret = net_pass_open_doorbell(net->backend.vdpa, q, &err);
 
-		/* Without one the guest's kicks go through KVM and an eventfd, which is no error. */
+		/* Kicks go through KVM and an eventfd where there is no doorbell, which is no error. */
 		if (ret < 0 && ret != -ENOTSUP)
 			log_limited(&net->log_limit, LOG_WARN, "%s: queue %u without a doorbell: %s",
 				    net->name, q->guest_index, err.text);
@@ -49,8 +50,8 @@ static int net_resume_device(struct net *net, struct error *err)
 				  err);
 }
 
-/* The data queues of a suspended device to the other kind of rings, and on. On an error only a reset helps.
- */
+/* Gives a suspended device the other kind of rings for its data queues, and lets it go on. After an error
+ * only a reset helps. */
 static int net_move(struct net *net, enum net_rings rings, struct error *err)
 {
 	struct net_backend *b = &net->backend;
@@ -61,7 +62,8 @@ static int net_move(struct net *net, enum net_rings rings, struct error *err)
 		/* The simulator reads addresses when a queue is enabled that was not. */
 		ret = b->vdpa->ops->enable_vring(b->vdpa, net->queues[i].device_index, false, err);
 	}
-	/* The window is there before rings are in it, and gone before the guest's can name it. */
+	/* The window is mapped before shadow rings are in it, and unmapped before the guest can name it in a
+	 * ring. */
 	if (ret == 0 && rings == NET_RINGS_SHADOW)
 		ret = net_backend_map(b, NET_MAP_WINDOW, err);
 	for (unsigned int i = 0; ret == 0 && i < net->path.n_data; i++)
@@ -75,7 +77,7 @@ static int net_move(struct net *net, enum net_rings rings, struct error *err)
 	return ret;
 }
 
-/* The other way: from the beginning. The rings are at rest. */
+/* Starts the device from the beginning with @rings. The rings are at rest. */
 static int net_move_by_reset(struct net *net, enum net_rings rings, struct error *err)
 {
 	int ret = net_backend_reset(&net->backend, err);
@@ -95,7 +97,7 @@ static int net_move_either_way(struct net *net, enum net_rings rings, struct err
 	return net_move_by_reset(net, rings, err);
 }
 
-/* A device that was suspended for nothing. */
+/* Lets a device go on that was suspended for nothing. */
 static void net_unsuspend(struct net *net)
 {
 	struct error err = { 0 };
@@ -104,8 +106,8 @@ static void net_unsuspend(struct net *net)
 		net_path_fail(&net->path, "cannot go on with the device: %s", err.text);
 }
 
-/* Where a suspended device has left the guest's rings: with nothing in flight, or it cannot be told what is.
- */
+/* Takes over the indexes at which a suspended device has left the guest's rings. It must have nothing in
+ * flight, for it does not tell which buffers are. */
 static int net_take_bases(struct net *net, struct error *err)
 {
 	uint16_t bases[2 * NET_MAX_PAIRS];
@@ -161,9 +163,9 @@ static int net_check_order(struct net *net, struct error *err)
 }
 
 /*
- * Of a device that cannot be suspended, and has used its buffers in order: what it has not used is in the
- * available ring, behind what it has. Packets that it has sent and not yet said so go out twice, which
- * Ethernet allows.
+ * Takes the rings from a device that cannot be suspended, and has used its buffers in order: those that it
+ * has not used are in the available ring, behind those that it has. Packets that it has sent and not yet said
+ * so go out twice, which Ethernet allows.
  */
 static int net_leave_by_reset(struct net *net, struct error *err)
 {
@@ -218,7 +220,7 @@ int net_leave(struct net *net, uint64_t *still_ns, struct error *err)
 	return 0;
 }
 
-/* Whether nothing but the guest's own is at the device's data queues. */
+/* Whether the device has nothing in its data queues but buffers of the guest's, in order. */
 static bool net_is_idle_enough(const struct net *net)
 {
 	return !net->ctrl.busy && net->announce.n_left == 0 && !net->announce.queue->announced &&
@@ -232,7 +234,7 @@ static void net_unwatch_data(struct net *net)
 		net_queue_unwatch(&net->queues[i], &net->loop);
 }
 
-/* -EAGAIN: not now. */
+/* 0, or -EAGAIN where it cannot be done now, or -errno: only a reset helps. */
 static int net_return_suspended(struct net *net, struct error *err)
 {
 	if (net_backend_suspend(&net->backend, err) < 0)
@@ -260,8 +262,8 @@ static int net_return_by_reset(struct net *net, struct error *err)
 	return ret;
 }
 
-/* A device that does not begin where the guest's rings are, as those that begin at 0 only: not again for this
- * driver. */
+/* Gives up passthrough for this driver: the device does not begin where the guest's rings are, as devices
+ * that begin at index 0 only. */
 static void net_stay(struct net *net, const char *why)
 {
 	struct error err = { 0 };
@@ -326,7 +328,7 @@ void net_return_now(struct net *net)
 	if (net->phase != NET_PHASE_SHADOW || net_path_failed(&net->path) || !net_can_pass(net))
 		return;
 	net_return(net);
-	/* Later again, unless a ring is missing: that one's enabling comes here. */
+	/* Not where a ring is missing: its enabling comes here. */
 	if (net->phase == NET_PHASE_SHADOW && !net_path_failed(&net->path))
 		net_return_arm(net, (unsigned int)min_u64(2ull * net->pass_wait_ms, NET_RETURN_MAX_MS));
 }

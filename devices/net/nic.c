@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What negotiated features make of a NIC, and what it shows of its link. */
+/* The queues and limits that follow from negotiated features, and the link as the guest sees it. */
 #include "devices/net/nic.h"
 
 void net_show_status(struct net *net)

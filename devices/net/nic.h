@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The NIC as a whole: its planes by value, and what is of none of them. Seen by what stands above the planes:
- * what starts and ends the device, follows the driver's life, and migrates.
+ * The NIC as a whole: its planes by value, and what belongs to none of them. Only files above the planes see
+ * it: they start and end the device, follow the driver's life, and migrate.
  *
- * Unless said otherwise everything here runs on the NIC's thread; others come in through net_call().
+ * The NIC's thread owns it; other threads come in through net_call(). vCPUs read virtio and space, which have
+ * locks.
  */
 #ifndef FERRY_DEVICES_NET_NIC_H
 #define FERRY_DEVICES_NET_NIC_H
@@ -18,11 +19,14 @@
 #include "vmm/device.h"
 #include "vmm/loop_timer.h"
 
-/* Why the guest's data queues stay on shadow rings, each a bit. */
+/* Reasons for which the guest's data queues stay on shadow rings, each a bit. */
 enum net_pin {
-	NET_PIN_DEVICE = 1,    /* the device cannot have them, or is not to: net_pass_obstacle() */
-	NET_PIN_MIGRATION = 2, /* a migration has to know what is written to guest memory */
-	NET_PIN_DRIVER = 4,    /* the device does not begin where this driver's rings are */
+	/* The device cannot have the guest's rings, or the operator does not want it: net_pass_obstacle(). */
+	NET_PIN_DEVICE = 1,
+	/* A migration has to know which pages of guest memory are written. */
+	NET_PIN_MIGRATION = 2,
+	/* The device does not begin where this driver's rings are: until the driver's reset. */
+	NET_PIN_DRIVER = 4,
 };
 
 struct net {
@@ -33,38 +37,45 @@ struct net {
 
 	enum net_phase phase;
 	struct net_path path;
-	struct net_queue queues[2 * NET_MAX_PAIRS + 1]; /* which of them exist: net_plan() */
+	struct net_queue queues[2 * NET_MAX_PAIRS + 1]; /* net_plan() says which exist */
 	struct net_ctrl ctrl;
 	struct net_announce announce;
 	struct net_backend backend;
+	struct net_space space;
+	struct loop_source config_call; /* the device has changed its configuration */
 
-	/* Mapping for the first time: net_map_begin(). */
+	/* The first mapping of memory: net_map_begin(). */
 	struct loop_call mapping;
 	struct error map_error;
 
-	/* Passthrough. */
-	unsigned int pins;         /* of enum net_pin; 0: the device serves the guest's rings where it can */
-	unsigned int pass_wait_ms; /* for the next try to go over to it */
+	/* Passthrough is forbidden while one of enum net_pin is among @pins. The timer tries to go over to
+	 * it, again after @pass_wait_ms and ever more rarely. */
+	unsigned int pins;
+	unsigned int pass_wait_ms;
 	struct loop_timer pass_timer;
 
-	unsigned int max_pairs;        /* as the guest sees it */
-	unsigned int device_max_pairs; /* as the device has it */
-	uint64_t possible;             /* features that a guest which has them can go on with */
-	uint64_t offered;
-	unsigned int
-		n_slots;    /* queues that were built: 2 * max_pairs, and the control queue if there is one */
-	uint16_t ring_size; /* for which each shadow ring has room */
+	/* The NIC as the guest is shown it: pairs of queues, and features. @possible are features with which
+	 * a guest that has them already can go on here. The device may have more pairs. */
+	unsigned int max_pairs;
+	unsigned int device_max_pairs;
+	uint64_t possible, offered;
+	/* Queues that were built: 2 * max_pairs, and the last one is the control queue if there is one. */
+	unsigned int n_slots;
+	uint16_t ring_size; /* the largest for which each shadow ring has room */
 
-	struct net_space space; /* what the guest sees of the device */
-	struct loop_source config_call;
-
-	bool shared_switch;  /* what attracts traffic waits for the guest: cvq_hold_back() */
-	uint64_t generation; /* counts activations: state of another one cannot be reached by commands */
-	uint64_t changes;    /* of what warm_save tells, beside those of the control plane */
-	uint64_t warm_saved; /* net_changes() when it was last told */
+	/* The device at the other end is behind the same switch: commands that attract traffic wait for the
+	 * guest, cvq_hold_back(). */
+	bool shared_switch;
+	/* Counts the driver's activations: a device cannot be brought by commands from one to the state of
+	 * another. */
+	uint64_t generation;
+	/* Counts changes of what warm_save tells, beside those of the control plane. */
+	uint64_t changes;
+	uint64_t warm_saved; /* net_changes() at the last warm_save */
 
 	struct log_limit log_limit;
-	struct log_limit stop_limit; /* why the NIC stopped is not lost behind what the guest did before */
+	/* The reason of a stop has a limit of its own, so that what the guest did before cannot hide it. */
+	struct log_limit stop_limit;
 	struct log_limit phase_limit;
 };
 
@@ -88,17 +99,18 @@ static inline void net_step(struct net *net, enum net_step step)
 void net_show_status(struct net *net);
 
 /*
- * What a set of negotiated features means: the number of data queues, and limits of commands. net_plan()
- * makes it so: which queues there are, where the control queue is at guest and device, the header's length,
- * and the limits.
+ * The number of data queues and the limits of commands that a set of negotiated features means. net_plan()
+ * makes the NIC one with @features: the queues that exist, the control queue's number at guest and device,
+ * the header's length, and the limits.
  */
 unsigned int net_n_data(const struct net *net, uint64_t features);
 struct cvq_limits net_limits(const struct net *net, uint64_t features);
 void net_plan(struct net *net, uint64_t features);
 
-/* Every queue that exists with the negotiated features, data queues first; NULL: there is no such one. */
+/* Returns the @n-th queue that exists with the negotiated features, data queues first, or NULL behind the
+ * last. */
 struct net_queue *net_nth_queue(struct net *net, unsigned int n);
-/* The queue that the guest knows by this number, or NULL. */
+/* Returns the queue that the guest knows by this number, or NULL. */
 struct net_queue *net_guest_queue(struct net *net, unsigned int guest_index);
 
 #endif

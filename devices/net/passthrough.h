@@ -8,13 +8,13 @@
 #include "devices/vdpa/vdpa.h"
 #include "vmm/config.h"
 
-/* Why Ferry has to serve the data queues of a guest that is offered @possible; NULL: it need not. */
+/* Returns why Ferry has to serve the data queues of a guest that is offered @possible, or NULL. */
 const char *net_pass_obstacle(const struct vdpa *vdpa, uint64_t possible, const struct net_config *config);
 
-/* What of @possible a guest is offered whose rings the device may serve. */
+/* Returns those of @possible that a guest is offered whose rings the device may serve. */
 uint64_t net_pass_offer(const struct vdpa *vdpa, uint64_t possible);
 
-/* Why a guest with @features has shadow rings on a device that could serve its rings; NULL: it need not. */
+/* Returns why a guest with @features has shadow rings on a device that could serve its rings, or NULL. */
 const char *net_pass_misfit(const struct vdpa *vdpa, uint64_t features);
 
 /* The guest's ring as the device is told of it. */

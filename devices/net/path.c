@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What all queues of a NIC share: its fault. */
+/* The first fault of a NIC is kept until its driver resets it. */
 #include "devices/net/path.h"
 
 #include <stdarg.h>

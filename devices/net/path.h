@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What all queues of a NIC share on the way of a packet or a command: the guest's memory, the window, the
- * format of packets, and whether anything may move. The NIC holds one, and its queues and control plane point
- * to it. Used on the NIC's thread only.
+ * The part of a NIC that all its queues share on the way of a packet or a command: the guest's memory, the
+ * window, the format of packets, and whether anything may move. The NIC holds one; its queues and its control
+ * plane point to it. The NIC's thread owns it.
  */
 #ifndef FERRY_DEVICES_NET_PATH_H
 #define FERRY_DEVICES_NET_PATH_H
@@ -20,13 +20,16 @@ struct net_path {
 	struct memory *memory;
 	struct virtio_pci *virtio; /* to interrupt the guest, for nothing else */
 	struct net_window window;
-	unsigned int
-		n_data; /* data queues that the negotiated features make: pairs of receive and send queue */
 	uint64_t features;   /* negotiated with the guest's driver */
+	unsigned int n_data; /* data queues with these features, two a pair */
 	uint32_t header_len; /* of the vnet header, in bytes */
-	bool open;           /* the guest's rings may be touched: its driver is here, and not paused */
-	bool live; /* the device is at DRIVER_OK and may be kicked, not before ("Device Initialization") */
-	char fault[256]; /* why the NIC stops: net_path_fail(); empty while all is well */
+	/* The guest's rings may be touched: its driver is at DRIVER_OK, and not paused for a migration. */
+	bool open;
+	/* The device is at DRIVER_OK: it must not be kicked before ("Driver Requirements: Device
+	 * Initialization"). */
+	bool live;
+	/* The reason for which the NIC stops, by net_path_fail(); empty while all is well. */
+	char fault[256];
 };
 
 /*

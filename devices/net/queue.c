@@ -36,12 +36,6 @@ void net_queue_publish(struct net_queue *q)
 		net_queue_kick_device(q);
 }
 
-void net_queue_publish_used(struct net_queue *q)
-{
-	if (vring_publish(&q->vring))
-		virtio_pci_notify_queue(q->path->virtio, q->guest_index);
-}
-
 int net_ring_find(const struct net_path *path, uint64_t features, unsigned int guest_index,
 		  const struct virtio_pci_place *place, struct net_ring *ring, struct error *err)
 {
@@ -135,7 +129,7 @@ int net_queue_shadow(struct net_queue *q, uint16_t size, uint64_t features, stru
 
 bool net_queue_can_rewind(const struct net_queue *q)
 {
-	/* What a packet's first buffers have caught is not in the guest's yet. */
+	/* A packet that scratch buffers have caught in part is in none of the guest's yet. */
 	return q->held && q->scratch.left == 0 && q->scratch.to_drop == 0 && vring_can_rewind(&q->vring);
 }
 

@@ -6,8 +6,8 @@
 
 #include "devices/net/path.h"
 #include "devices/vdpa/vdpa.h"
-#include "devices/virtio/transport.h"
 #include "devices/virtio/svq.h"
+#include "devices/virtio/transport.h"
 #include "devices/virtio/vring.h"
 #include "vmm/loop.h"
 
@@ -15,8 +15,8 @@
  * counter in a packet's way. */
 #define NET_QUEUE_EVENTS (EPOLLIN | EPOLLET)
 
-/* Whose element completes in a data queue's shadow ring: the token's upper half. The lower half is the
- * guest's head or the number of a buffer. */
+/* The owner of an element in a data queue's shadow ring is its token's upper half. The lower half is the
+ * guest's head, or the number of a scratch buffer. */
 enum net_owner { NET_OWNER_GUEST, NET_OWNER_SCRATCH, NET_OWNER_ANNOUNCE };
 
 static inline uint64_t net_token(enum net_owner owner, uint32_t n)
@@ -26,12 +26,15 @@ static inline uint64_t net_token(enum net_owner owner, uint32_t n)
 
 /* Buffers of Ferry's own in a receive queue of a destination: scratch.h. */
 struct net_scratch {
-	uint64_t offset;   /* in the window */
-	uint32_t n;        /* that the device has; as many chains are held for what they catch */
-	uint8_t *gather;   /* a packet that comes in several buffers: NET_MAX_PACKET bytes */
+	uint64_t offset; /* in the window */
+	/* Buffers that the device has. As many chains of the guest's are held for the packets in them. */
+	uint32_t n;
+	/* A packet that comes in several buffers is put together here: NET_MAX_PACKET bytes. */
+	uint8_t *gather;
 	uint32_t gathered; /* bytes of it so far */
 	uint32_t left;     /* buffers of it still to come */
-	uint32_t to_drop;  /* the guest's own buffers that hold the rest of a packet that was dropped */
+	/* The guest's own buffers still to come with the rest of a packet that was dropped. */
+	uint32_t to_drop;
 };
 
 struct net_queue {
@@ -39,24 +42,25 @@ struct net_queue {
 	struct net_queue *siblings; /* all data queues: [path->n_data] */
 	unsigned int guest_index;
 	unsigned int device_index;
-	uint16_t device_size;    /* of the ring at the device's queue with this slot's number */
-	struct loop_source kick; /* from the guest; fd is the transport's */
+	/* The largest ring at the device's queue with this slot's number. */
+	uint16_t device_size;
+	struct loop_source kick; /* from the guest; the eventfd is the transport's */
 	struct loop_source call; /* from the device */
-	int device_kick;         /* to the device */
-	void *doorbell;          /* the device's, while it is in the guest's reach */
+	int device_kick;         /* to the device, an eventfd */
+	void *doorbell;          /* the device's page, while the guest reaches it */
 	uint64_t ring_offset;    /* of the shadow ring in the window */
-	uint64_t table_offset;   /* and of its tables, if the device takes some */
+	uint64_t table_offset;   /* of its tables, if the device takes some */
 
-	struct svq svq; /* zeroed while the device has none */
+	struct svq svq; /* zeroed while there is no shadow ring */
 	struct vring vring;
 	bool attached; /* the guest's ring is served */
-	bool full;     /* a chain waits in the guest's ring for room in the shadow ring */
+	bool full;     /* a chain waits for room in the shadow ring */
 	/* Chains taken from the guest's ring, first come first, that the device does not have: [ring size].
 	 * NULL while the guest's driver has no ring here. */
 	uint16_t *held;
 	uint32_t n_held;
 	struct net_scratch scratch;
-	bool announced; /* the device has a frame of Ferry's own: announce.h */
+	bool announced; /* the device has a frame of announce.h's */
 };
 
 static inline bool net_is_rx(const struct net_queue *q)
@@ -78,10 +82,14 @@ static inline void net_queue_kick_device(struct net_queue *q)
  */
 void net_queue_kick_receivers(struct net_queue *queues);
 
-/* Shows the device what was added to the shadow ring, with a kick if it wants one and may have it. Interrupts
- * the guest for what was given back to its ring, if it wants that. */
+/* Shows the device what was added to the shadow ring, with a kick if it wants one and may have it. */
 void net_queue_publish(struct net_queue *q);
-void net_queue_publish_used(struct net_queue *q);
+/* Shows the guest what was given back to its ring, with an interrupt if it wants one. */
+static inline void net_queue_publish_used(struct net_queue *q)
+{
+	if (vring_publish(&q->vring))
+		virtio_pci_notify_queue(q->path->virtio, q->guest_index);
+}
 
 /* A ring of the guest's that nothing serves yet; @held is NULL where the driver has not enabled it. */
 struct net_ring {

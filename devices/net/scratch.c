@@ -129,7 +129,7 @@ void net_scratch_used(struct net_queue *q, const struct svq_used *used)
 		q->path->window.hva + q->scratch.offset + (uint64_t)n * net_scratch_len(q->path);
 
 	if (!q->attached) {
-		/* What arrives before the guest does is stale. The element just completed left room. */
+		/* A packet from before the guest arrived is stale. The element just completed left room. */
 		if (net_scratch_add(q, n) < 0)
 			q->scratch.n--;
 		return;

@@ -14,7 +14,7 @@ void net_detach(struct net *net);
 void net_serve_all(struct net *net);
 
 /*
- * What a device gets before DRIVER_OK, so that it never meets a receive ring without buffers: those that the
+ * Gives a device receive buffers before DRIVER_OK, so that it never meets a ring without any: those that the
  * guest has made available; or scratch buffers, where the guest has not arrived. 0, or -ENOMEM with the
  * reason.
  */

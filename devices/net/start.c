@@ -12,8 +12,8 @@
 #include "devices/net/stats.h"
 #include "vmm/mac.h"
 
-/* Set towards the device whenever it offers them: what addresses there are is between Ferry and the device.
- */
+/* Ferry accepts these from the device whenever it offers them, whatever the guest has: addresses are between
+ * the two. */
 #define NET_DEVICE_FEATURES (VIRTIO_BIT(VIRTIO_F_VERSION_1) | VIRTIO_BIT(VIRTIO_F_ACCESS_PLATFORM))
 
 static uint64_t net_device_features(const struct net *net)
@@ -33,8 +33,9 @@ static uint64_t net_device_features(const struct net *net)
 	return net->backend.vdpa->features & (features | own);
 }
 
-/* Sizes were asked for when the control queue was behind all pairs. Without MQ it is where a pair had its
- * rings, and may still take no more than before: QEMU's NIC wants a reset then. */
+/* Bounds the control queue's size. Sizes were asked for with the control queue behind all pairs. Without MQ
+ * its number is that of a pair's queue, and it may still take no more than before: QEMU's NIC wants a reset
+ * then. */
 static int net_ctrl_size(const struct net *net, uint16_t *size, struct error *err)
 {
 	*size = (uint16_t)min_u64(*size, net->queues[2 * net->device_max_pairs].device_size);
@@ -71,7 +72,8 @@ static int net_start_queue(struct net *net, struct net_queue *q, enum net_rings 
 	return ret;
 }
 
-/* What the device has by itself: its MAC address can differ from the one that the guest has been shown. */
+/* The record of a device that has just been started. Its MAC address can differ from the one that the guest
+ * has been shown. */
 static int net_store_default(struct net *net, struct error *err)
 {
 	uint8_t guest_mac[6], mac[6];
@@ -156,7 +158,7 @@ void net_take_down(struct net *net)
 
 	for (unsigned int i = 0; (q = net_nth_queue(net, i)); i++) {
 		net_pass_close_doorbell(q);
-		/* Not watched, if starting failed before it: then there is nothing to take back. */
+		/* Nothing is taken back where starting failed before the call was watched. */
 		loop_del(&net->loop, &q->call);
 		net_queue_forget(q);
 	}
@@ -227,7 +229,7 @@ int net_restart(struct net *net, enum net_rings rings, struct error *err)
 
 	if (ret < 0)
 		return ret;
-	/* What the device has done by its end is done: packets that were held as well would go out twice. */
+	/* Packets that the device has sent by its end are done: held as well they would go out twice. */
 	for (unsigned int i = 0; i < net->path.n_data; i++) {
 		if (net->queues[i].held)
 			net_queue_complete(&net->queues[i]);

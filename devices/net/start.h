@@ -6,7 +6,7 @@
 
 #include "devices/net/nic.h"
 
-/* Whose rings the device has for its data queues. */
+/* The rings that the device has for its data queues: Ferry's, or the guest's own. */
 enum net_rings { NET_RINGS_SHADOW, NET_RINGS_GUEST };
 
 /*

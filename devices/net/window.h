@@ -27,7 +27,7 @@ static inline uint64_t net_window_reserve(struct net_window *w, uint64_t len)
 	return offset;
 }
 
-/* What is reserved from here on is the control queue's. */
+/* Ends the data queues' part: all that is reserved from here on is the control queue's. */
 static inline void net_window_end_data(struct net_window *w)
 {
 	w->data_len = w->len;
