@@ -16,7 +16,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* The failure of opening /dev/kvm, or of its @request; @error 0: another file is opened in its place. */
+/* A row names the failure of opening /dev/kvm, or of its @request. With @error 0 another file is opened in
+ * its place. */
 static const struct fake_kvm {
 	const char *name;
 	unsigned long request;

@@ -28,7 +28,7 @@ struct fake_vm *fake_vm_new(void)
 	assert(f);
 	f->vm.devices_tail = &f->vm.devices;
 	f->vm.stop_fd = -1;
-	/* Nobody runs it. */
+	/* Nobody runs the loop that the VM's end stops. */
 	f->vm.loop.wake.fd = -1;
 	gate_init(&f->vm.gate, &f->vm.loop);
 	f->max_irqs = IRQ_MAX_GSI - FIRST_GSI;
@@ -43,7 +43,7 @@ void vm_add_device(struct vm *vm, struct device *dev)
 	vm->devices_tail = &dev->next;
 }
 
-/* As KVM does when it is told of a signal, or finds one. */
+/* Takes a signal from the eventfd, as KVM does when it is told of one, or finds one. */
 static void deliver(struct fake_vm *f, struct irq *irq)
 {
 	uint64_t n;

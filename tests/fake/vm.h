@@ -19,17 +19,17 @@ struct fake_doorbell {
 struct fake_vm {
 	struct vm vm;
 	unsigned int n_irqs;
-	unsigned int n_set_msis;         /* changes of the table of routes */
-	uint64_t delivered[IRQ_MAX_GSI]; /* interrupts that reached the guest */
+	unsigned int n_set_msis;         /* Changes of the table of routes. */
+	uint64_t delivered[IRQ_MAX_GSI]; /* Interrupts that reached the guest. */
 	struct fake_doorbell doorbells[FAKE_MAX_DOORBELLS];
 	unsigned int n_doorbells;
-	/* Pages before the guest, NULL: none. */
+	/* Pages before the guest; @hva is NULL where there is none. */
 	struct fake_page {
 		uint64_t gpa;
 		void *hva;
 	} pages[KVM_MAX_PAGES];
-	/* To fail with -EINVAL: messages to this address, and making more interrupts or doorbells than this.
-	 */
+	/* Calls that fail with -EINVAL: messages to this address, and making more interrupts or doorbells
+	 * than this. */
 	uint64_t bad_msi_addr;
 	unsigned int max_irqs, max_doorbells;
 };
@@ -37,19 +37,19 @@ struct fake_vm {
 /* A VM without devices. The caller free()s it. */
 struct fake_vm *fake_vm_new(void);
 
-/* How many interrupts have been delivered since the last call: those signalled while connected, and those
- * that were pending then, each time as one. */
+/* Returns how many interrupts have been delivered since the last call: those signalled while connected, and
+ * those that were pending then, each time as one. */
 uint64_t fake_vm_take(struct fake_vm *f, struct irq *irq);
 
-/* One write of a guest with KVM: an ioeventfd where it fits, else the bus. */
+/* Makes a write of a guest with KVM: an ioeventfd where it fits, else the bus. */
 void fake_vm_mmio_write(struct fake_vm *f, uint64_t addr, uint64_t value, unsigned int len);
 uint64_t fake_vm_mmio_read(struct fake_vm *f, uint64_t addr, unsigned int len);
 
-/* Configuration space through the ports. */
+/* Access configuration space through the ports. */
 uint32_t fake_config_read(struct fake_vm *f, unsigned int slot, unsigned int reg, unsigned int len);
 void fake_config_write(struct fake_vm *f, unsigned int slot, unsigned int reg, unsigned int len,
 		       uint32_t value);
-/* The first capability @id at or behind @from (0: the first), 0 if there is none. */
+/* Returns the place of the first capability @id at or behind @from (0: the first), 0 if there is none. */
 unsigned int fake_config_capability(struct fake_vm *f, unsigned int slot, uint8_t id, unsigned int from);
 
 #endif

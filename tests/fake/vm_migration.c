@@ -90,7 +90,7 @@ static void fake_pause(struct device *dev)
 	fake_device(dev)->settled = false;
 }
 
-/* As long as it may, for what comes later or never. */
+/* Waits as long as it may for what comes later or never. */
 static int fake_settle(struct device *dev, uint64_t until_ns, struct error *err)
 {
 	struct fake_device *f = fake_device(dev);
@@ -308,7 +308,7 @@ void fake_guest_wait_writes(struct fake_guest *g, uint64_t n)
 
 #define FAKE_BLOCK 65536
 
-/* The next block of @m at or after @at that has anything in it. */
+/* Finds the next block of @m at or after @at that has anything in it. */
 static uint64_t fake_next_block(const struct memory *m, uint64_t at)
 {
 	off_t data = lseek(m->fd, (off_t)at, SEEK_DATA);
@@ -344,7 +344,7 @@ bool fake_guest_is_paused(struct fake_guest *g)
 	return paused;
 }
 
-/* The guest is kept back by that many percent now. */
+/* Returns by how many percent the guest is kept back now. */
 static unsigned int fake_throttle(struct fake_guest *g)
 {
 	unsigned int percent;
@@ -355,7 +355,7 @@ static unsigned int fake_throttle(struct fake_guest *g)
 	return percent;
 }
 
-/* In the place of vmm/kvm.c and vmm/vm.c. */
+/* These take the place of vmm/kvm.c and vmm/vm.c. */
 
 void vm_prefault(struct vm *vm, uint64_t gpa, uint64_t len)
 {

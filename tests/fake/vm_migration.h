@@ -8,18 +8,21 @@
 
 struct fake_device {
 	struct device device;
-	uint64_t config;      /* must be the same at both ends */
-	uint64_t warm;        /* goes ahead */
-	unsigned int changes; /* times that warm_save() still finds something new */
+	uint64_t config; /* Must be the same at both ends. */
+	uint64_t warm;   /* Goes ahead. */
+	/* How often warm_save() still finds something new. */
+	unsigned int changes;
 	uint64_t state;
 	const char *refuse_accept, *refuse_track, *refuse_warm, *refuse_load;
-	bool tracked; /* as is before the log begins, and no more once it is off */
+	/* track() has been called, and untrack() has not. */
+	bool tracked;
 	struct fake_guest *guest;
 	bool paused, arrived, released;
-	bool ready; /* warm_load() and load() in order */
-	/* What only one of source and destination can have, NULL if nobody has it; not looked at if NULL. */
+	bool ready; /* warm_load() and load() came in order. */
+	/* The holder of what only one of source and destination can have, NULL if nobody has it; not looked
+	 * at if NULL. */
 	_Atomic(struct fake_device *) *holder;
-	bool keeps; /* release() does not let go of it */
+	bool keeps; /* release() does not let go of it. */
 	unsigned int n_warm_loads;
 	/* How often settle() finds no answer yet, while vCPUs run and after pause(), UINT_MAX: there never is
 	 * one; or what fails. Called each time, if not NULL. */
@@ -28,10 +31,10 @@ struct fake_device {
 	void (*on_settle)(struct fake_device *f);
 	void *opaque;
 	unsigned int n_settles;
-	bool settled; /* since pause() */
+	bool settled; /* Since pause(). */
 };
 
-/* That "dev0" says it stood still for, when a migration begins. */
+/* The time that "dev0" says it stood still for, when a migration begins. */
 #define FAKE_STILL_NS 1234u
 
 struct fake_guest {
@@ -39,14 +42,15 @@ struct fake_guest {
 	struct fake_device devices[2];
 	uint64_t registers;
 	const char *refuse_accept, *refuse_load, *fail_save;
-	uint64_t prefaulted; /* bytes */
+	uint64_t prefaulted; /* Bytes. */
 
 	_Atomic uint64_t *kvm_log;
 	_Atomic bool kvm_logging;
 	/* Pages that each look at the dirty log finds written, unless the guest is kept back by @calm_at
 	 * percent. */
 	unsigned int dirty_per_sync;
-	const unsigned int *dirty_bursts; /* NULL, or what each look makes of it, in turn */
+	/* NULL, or what each look makes of it, in turn. */
+	const unsigned int *dirty_bursts;
 	unsigned int n_dirty_bursts, next_burst;
 	unsigned int calm_at;
 	/* The most that a look has found the guest throttled by. */
@@ -62,23 +66,24 @@ struct fake_guest {
 	uint64_t n_writes;
 };
 
-/* A paused guest with devices "dev0" (which has warm state) and "dev1". */
+/* Makes a paused guest with devices "dev0" (which has warm state) and "dev1". */
 void fake_guest_init(struct fake_guest *g, uint64_t mem, unsigned int cpus);
 void fake_guest_exit(struct fake_guest *g);
 
 /* Fills some pages in each part of RAM, leaves most of it holes, and writes zeros to one page. */
 void fake_guest_fill(struct fake_guest *g, uint64_t seed);
 
-/* A thread that writes to pages of the first @n_pages until the guest is paused or freed. */
+/* Starts a thread that writes to pages of the first @n_pages until the guest is paused or freed. */
 void fake_guest_run_writer(struct fake_guest *g, uint64_t n_pages);
 
-/* Until it has written @n times more. */
+/* Waits until the thread has written @n times more. */
 void fake_guest_wait_writes(struct fake_guest *g, uint64_t n);
 
-/* A guest's write is none of the sanitizers' business: it marks the page in KVM's log, as KVM would. */
+/* Writes as a guest does, which is none of the sanitizers' business: it marks the page in KVM's log, as KVM
+ * would. */
 void fake_guest_write(struct fake_guest *g, uint64_t page, uint64_t v);
 
-/* Compares without filling holes. One thread at a time. */
+/* Compares the memory of two guests without filling holes. One thread at a time. */
 bool fake_guest_same_memory(const struct fake_guest *a, const struct fake_guest *b);
 
 bool fake_guest_is_paused(struct fake_guest *g);

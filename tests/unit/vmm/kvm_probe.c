@@ -31,10 +31,11 @@
 #define PROBE_PORT     0x10u
 #define PROBE_VALUE    0x5au
 #define PROBE_APIC     0xfee00000u
-#define PROBE_S        30u /* a guest of some ten instructions, on a machine however slow */
+/* Enough for a guest of some ten instructions, on a machine however slow. */
+#define PROBE_S 30u
 
 struct probe_vm {
-	int report; /* the child's end of the pipe */
+	int report; /* The child's end of the pipe. */
 	int kvm, vm, vcpu;
 	struct kvm_run *run;
 	uint8_t *mem;
@@ -63,7 +64,7 @@ static int probe_ioctl(const struct probe_vm *p, int fd, unsigned long request, 
 
 #define PROBE_IOCTL(p, fd, request, arg) probe_ioctl(p, fd, request, #request, arg)
 
-/* Capabilities that no Ferry runs without: vmm/vm.c and vmm/x86/cpu.c. */
+/* Capabilities that no Ferry runs without: vmm/kvm.c and vmm/x86/cpu.c. */
 static void probe_caps(const struct probe_vm *p)
 {
 	static const struct {
@@ -140,7 +141,7 @@ static void probe_set_cpuid(const struct probe_vm *p)
 	PROBE_IOCTL(p, p->vcpu, KVM_SET_CPUID2, &cpuid);
 }
 
-/* Protected mode of 32 bits, flat. */
+/* Sets protected mode of 32 bits, flat. */
 static void probe_set_registers(const struct probe_vm *p)
 {
 	static const uint64_t gdt[] = { 0, 0x00cf9b000000ffff, 0, 0x00cf93000000ffff };

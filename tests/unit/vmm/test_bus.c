@@ -44,7 +44,7 @@ static void an_access_reaches_the_range_that_it_lies_in(void **state)
 	struct bus bus = { 0 };
 	uint64_t v = 0;
 
-	/* Not in order of address. */
+	/* Ranges are added out of the order of addresses. */
 	assert_int_equal(bus_add(&bus, 0x100, 0x10, &recorder_ops, &b), 0);
 	assert_int_equal(bus_add(&bus, 0x80, 8, &recorder_ops, &a), 0);
 	bus_read(&bus, 0x84, &v, 4);

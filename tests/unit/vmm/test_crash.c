@@ -16,7 +16,8 @@
 
 #include "vmm/log.h"
 
-/* A process with @fd as stderr, whose fault comes after @n_before messages. */
+/* Runs a process with @fd as stderr, whose fault comes after @n_before messages, and returns the signal that
+ * ended it. */
 static int crash(int fd, unsigned int n_before)
 {
 	const struct rlimit none = { 0, 0 };

@@ -18,11 +18,14 @@
 #define N_STUBS   4u
 #define N_PAUSERS 3u
 
-/* Where a stub is between two calls of gate_pass(). */
+/* The place of a stub between two calls of gate_pass(). */
 enum place {
-	SPINS,  /* looks at the flag all the time, as a vCPU about to enter the guest does once */
-	SLEEPS, /* only a signal wakes it, as a vCPU in the guest */
-	SERVES, /* in a device, until @serve */
+	/* It looks at the flag all the time, as a vCPU about to enter the guest does once. */
+	SPINS,
+	/* Only a signal wakes it, as a vCPU in the guest. */
+	SLEEPS,
+	/* It is in a device, until @serve is posted. */
+	SERVES,
 };
 
 struct stub {
@@ -30,7 +33,7 @@ struct stub {
 	struct gate_thread thread;
 	uint8_t leave;
 	enum place place;
-	/* Once for each time that gate_pass() let the stub go on. */
+	/* Posted once for each time that gate_pass() lets the stub go on. */
 	sem_t entered;
 	sem_t serve;
 	_Atomic bool inside;
@@ -39,7 +42,6 @@ struct stub {
 	bool ends;
 	/* Signals that are not blocked. */
 	sigset_t mask;
-	char name[16];
 };
 
 struct fixture {
@@ -77,15 +79,14 @@ static void *stub_thread(void *arg)
 	struct stub *s = arg;
 	sigset_t asleep;
 
-	/* As KVM does: a signal counts only while the guest runs, and is pending until then. */
+	/* A signal counts only while the guest runs, and is pending until then, as with KVM. */
 	pthread_sigmask(SIG_SETMASK, NULL, &s->mask);
 	sigfillset(&asleep);
 	pthread_sigmask(SIG_SETMASK, &asleep, NULL);
-	pthread_getname_np(pthread_self(), s->name, sizeof(s->name));
 	while (gate_pass(s->gate, &s->thread)) {
 		s->inside = true;
-		s->n_entered++;
 		s->n_was_paused += s->thread.was_paused;
+		s->n_entered++;
 		if (s->ends)
 			gate_end(s->gate, VM_EXIT_RESET);
 		sem_post(&s->entered);
@@ -169,7 +170,7 @@ static void assert_all_outside(struct fixture *f)
 		assert_false(f->stubs[i].inside);
 }
 
-/* Until all threads are kept out by throttling: the last one that parks says so. */
+/* Waits until all threads are kept out by throttling: the last one that parks says so. */
 static void wait_throttled(struct gate *g)
 {
 	pthread_mutex_lock(&g->lock);
@@ -178,7 +179,7 @@ static void wait_throttled(struct gate *g)
 	pthread_mutex_unlock(&g->lock);
 }
 
-/* There is no event for somebody's beginning to wait. */
+/* Waits without an event, because none tells that somebody begins to wait. */
 static void wait_paused(struct gate *g)
 {
 	bool paused = false;
@@ -306,7 +307,7 @@ static void a_pause_returns_when_the_vm_ends_instead(void **state)
 	pthread_join(pauser, NULL);
 	gate_stop(&f->gate);
 	assert_int_equal(s->n_entered, 1);
-	/* Nobody is there to be waited for. */
+	/* The pause returns at once: no thread is left to be waited for. */
 	gate_pause(&f->gate);
 }
 
@@ -371,7 +372,7 @@ static void a_thread_learns_that_it_was_paused_and_not_that_it_was_throttled(voi
 	struct stub *s = start_stub(f, SLEEPS);
 	unsigned int n;
 
-	/* The first time: a guest that has just arrived stood still. */
+	/* A guest that has just arrived stood still, too. */
 	resume_all(f);
 	assert_int_equal(s->n_was_paused, 1);
 	assert_int_equal(gate_throttle(&f->gate, 99), 0);
@@ -421,7 +422,7 @@ static void the_end_lets_paused_threads_go_and_stops_the_loop(void **state)
 	assert_int_equal(f->gate.exit, VM_EXIT_POWER_OFF);
 	for (unsigned int i = 0; i < N_STUBS; i++)
 		assert_int_equal(f->stubs[i].n_entered, 1);
-	/* Nobody goes on after it. */
+	/* No thread goes on after the end. */
 	gate_resume(&f->gate);
 	gate_stop(&f->gate);
 }
@@ -486,21 +487,23 @@ static void a_gate_without_threads_pauses_throttles_and_ends(void **state)
 	assert_int_equal(f->gate.exit, VM_EXIT_ERROR);
 }
 
-static void threads_get_no_signal_but_the_gates_own(void **state)
+static void threads_have_their_name_and_no_signal_but_the_gates_own(void **state)
 {
 	struct fixture *f = *state;
 	struct stub *s = start_stub(f, SPINS);
+	char name[16];
 	sigset_t mine;
 
 	gate_pause(&f->gate);
+	assert_int_equal(pthread_getname_np(s->thread.thread, name, sizeof(name)), 0);
+	assert_string_equal(name, "stub");
 	for (int signo = 1; signo < SIGRTMAX; signo++) {
 		/* The C library keeps these for itself, and SIGKILL and SIGSTOP cannot be blocked. */
 		if (signo == SIGKILL || signo == SIGSTOP || (signo >= 32 && signo < SIGRTMIN))
 			continue;
 		assert_int_equal(sigismember(&s->mask, signo), signo != GATE_SIGNAL);
 	}
-	assert_string_equal(s->name, "stub");
-	/* Whoever starts one has the signals that it had. */
+	/* The thread that starts another keeps the signals that it had. */
 	pthread_sigmask(SIG_SETMASK, NULL, &mine);
 	assert_false(sigismember(&mine, SIGTERM));
 }
@@ -528,7 +531,7 @@ int main(void)
 		T(a_thread_that_ends_the_vm_takes_the_others_along),
 		T(the_first_reason_for_the_end_stays),
 		T(a_gate_without_threads_pauses_throttles_and_ends),
-		T(threads_get_no_signal_but_the_gates_own),
+		T(threads_have_their_name_and_no_signal_but_the_gates_own),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -23,11 +23,11 @@
 
 struct fixture {
 	char dir[64];
-	char fifo[80]; /* nobody opens its other end */
-	int said[2];   /* what a child says */
+	char fifo[80]; /* Nobody opens its other end. */
+	int said[2];   /* A child's words. */
 };
 
-/* In a child. */
+/* Runs in a child. */
 struct victim {
 	struct fixture *f;
 	struct guard guard;
@@ -185,7 +185,7 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* Wherever it is, with what it has done to the host undone, last things first. */
+/* A process ends wherever it is, with what it has done to the host undone, last things first. */
 static void every_signal_ends_what_is_stuck_and_undoes_it(void **state)
 {
 	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
@@ -218,7 +218,7 @@ static void an_orderly_end_is_not_interfered_with(void **state)
 	assert_says_nothing_more(f);
 }
 
-/* On a file system that has stalled, say. */
+/* The file system has stalled, say. */
 static void an_undo_that_is_stuck_does_not_hold_up_the_end(void **state)
 {
 	struct fixture *f = *state;
@@ -280,7 +280,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_signal_that_is_repeated_shortens_the_wait, setup, teardown),
 	};
 
-	/* nohup and the like ignore it for all that they start, and Ferry keeps to that. */
+	/* nohup and the like ignore SIGHUP for all that they start, and Ferry keeps to that. */
 	signal(SIGHUP, SIG_DFL);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

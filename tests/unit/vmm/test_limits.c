@@ -17,7 +17,7 @@
 
 #include "vmm/limits.h"
 
-/* As /proc/meminfo has it in @text. */
+/* Reads memory from a file with @text, as /proc/meminfo has it. */
 static void get_memory(struct limits_memory *m, const char *text)
 {
 	int fd = memfd_create("meminfo", MFD_CLOEXEC);
@@ -42,7 +42,7 @@ static void memory_is_read_or_asked_of_the_kernel(void **state)
 	assert_int_equal(m.available, MIB(4));
 	get_memory(&m, "MemTotal:       16384 kB\n");
 	assert_int_equal(m.available, MIB(16));
-	/* Where the kernel does not show it. */
+	/* The kernel may not show it there. */
 	assert_int_equal(sysinfo(&info), 0);
 	total = (uint64_t)info.totalram * info.mem_unit;
 	get_memory(&m, "MemTotal: much\n");
@@ -50,7 +50,7 @@ static void memory_is_read_or_asked_of_the_kernel(void **state)
 	limits_get_memory(&m, "/nowhere");
 	assert_int_equal(m.total, total);
 	assert_int_equal(m.available, total);
-	/* And this host's own. */
+	/* This host's own memory is read, too. */
 	limits_get_memory(&m, LIMITS_MEMINFO);
 	assert_in_range(m.total, MIB(64), GIB(1 << 20));
 	assert_in_range(m.available, 1, m.total);
@@ -83,8 +83,8 @@ static void a_guest_is_bound_by_what_the_host_has(void **state)
 	}
 }
 
-/* As a user who may not raise it, with @most bytes: what is said about a guest of @size, its length in all.
- */
+/* Checks a guest of @size as a user who may not raise the limit of @most bytes. 0: it fits; 1: it is refused
+ * with the advice. */
 static int check_memlock(uint64_t most, uint64_t size)
 {
 	struct rlimit limit = { most, most };
@@ -111,7 +111,7 @@ static void a_guest_beyond_the_memlock_limit_is_told(void **state)
 {
 	struct rlimit limit;
 
-	/* A limit that every user has. */
+	/* Every user has such a limit. */
 	assert_int_equal(getrlimit(RLIMIT_MEMLOCK, &limit), 0);
 	if (limit.rlim_max < MIB(1) && geteuid() != 0)
 		skip();

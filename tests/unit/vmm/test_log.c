@@ -22,7 +22,7 @@
 #include "vmm/log.h"
 #include "vmm/text.h"
 
-/* In a process without some of them: the first file that is opened then must not be a place for messages. */
+/* Opens a file in a process without some of the three: it must not get the place for messages. */
 static int first_file_without(unsigned int closed)
 {
 	for (int fd = 0; fd <= STDERR_FILENO; fd++) {
@@ -52,7 +52,7 @@ static void no_file_gets_the_number_of_a_missing_stdio(void **state)
 struct fixture {
 	int saved;
 	int reader;
-	char text[1 << 20]; /* all that has been read */
+	char text[1 << 20]; /* All that has been read. */
 	size_t len;
 };
 
@@ -105,7 +105,7 @@ static void use_socket(struct fixture *f)
 	set_stderr(fds[1]);
 }
 
-/* Stopped as by Ctrl-S. */
+/* Makes stderr a terminal that is stopped as by Ctrl-S. */
 static void use_stopped_terminal(struct fixture *f)
 {
 	struct termios raw;
@@ -159,8 +159,8 @@ static bool read_while_there(struct fixture *f, const char *last)
 }
 
 /*
- * Messages with numbers, of which some are missing: each line is whole, the numbers rise, and a line in the
- * place of those that are missing says how many they are. Returns the last number.
+ * Checks messages with numbers, of which some are missing: each line is whole, the numbers rise, and a line
+ * in the place of those that are missing says how many they are. Returns the last number.
  */
 static unsigned int check_numbers(const char *text, unsigned int *n_missing)
 {
@@ -363,7 +363,7 @@ static void a_strangers_text_forges_no_line(void **state)
 	assert_string_equal(f->text, "ferry: a disk named x?ferry: all is well?[2J?6n??c\nferry: second\n");
 }
 
-/* Cut within a character. */
+/* The message is cut within a character. */
 static void a_long_message_is_cut_to_text(void **state)
 {
 	struct fixture *f = *state;

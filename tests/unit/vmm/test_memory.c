@@ -91,7 +91,7 @@ static void only_what_was_written_is_data(void **state)
 	assert_int_equal(memory_next_data(&m, 0, &start, &end), -EBADF);
 }
 
-/* As a VDUSE process may try, which the kernel gives the file behind what it maps. */
+/* A VDUSE process may try this, because the kernel gives it the file behind what it maps. */
 static void nobody_cuts_guest_memory_short(void **state)
 {
 	const int want = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
@@ -108,7 +108,7 @@ static void nobody_cuts_guest_memory_short(void **state)
 	memory_exit(&m);
 }
 
-/* Nor makes a program of it, where the kernel has such a seal (Linux 6.3). */
+/* The kernel has such a seal since Linux 6.3. */
 static void nobody_makes_a_program_of_guest_memory(void **state)
 {
 	const unsigned int noexec_seal = 8;
@@ -134,7 +134,7 @@ static void a_name_that_is_too_long_is_refused(void **state)
 	assert_int_equal(memory_create_file(name, PAGE_SIZE), -EINVAL);
 }
 
-/* Whether a core file of this process would have what is mapped at @hva. */
+/* Returns whether a core file of this process would have what is mapped at @hva. */
 static bool is_dumped(const void *hva)
 {
 	FILE *smaps = fopen("/proc/self/smaps", "re");
@@ -163,7 +163,7 @@ static void core_files_are_without_guest_memory(void **state)
 	assert_false(is_dumped(m.regions[1].hva + MIB(4) - 1));
 	assert_true(is_dumped(&m));
 	memory_exit(&m);
-	/* Unless asked for. */
+	/* An operator can ask for it. */
 	memory_frame(&m, MEMORY_LOW_MAX + MIB(4));
 	m.dumped = true;
 	assert_int_equal(memory_fill(&m, &err), 0);
@@ -247,7 +247,7 @@ static void no_access_leaves_its_region(void **state)
 	memory_exit(&m);
 }
 
-/* What is at a guest address is at the region's offset in the memfd. */
+/* Bytes at a guest address are at the region's offset in the memfd. */
 static void guest_memory_is_in_the_file_at_the_regions_offset(void **state)
 {
 	const char text[] = "at the beginning of the high region";

@@ -73,7 +73,7 @@ static void one_that_others_can_write_to_is_refused(void **state)
 {
 	static const struct {
 		mode_t mode;
-		const char *why; /* NULL: taken */
+		const char *why; /* NULL: it is taken. */
 	} cases[] = {
 		{ 0700, NULL },         { 0750, NULL },         { 0755, NULL },
 		{ 02755, NULL },        { 01755, NULL },        { 0770, "chmod go-w" },
@@ -99,7 +99,7 @@ static void another_users_directory_is_refused(void **state)
 	assert_refused("belongs to the user with id 65534");
 }
 
-/* Any user who can read the directory can lock it, which is nothing to us. */
+/* Any user who can read the directory can lock it, which must not matter. */
 static void a_lock_on_the_directory_itself_is_not_waited_for(void **state)
 {
 	struct error err = { 0 };

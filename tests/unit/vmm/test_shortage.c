@@ -59,7 +59,7 @@ static void each_shortage_has_its_own_advice(void **state)
 	assert_string_equal(shortage_advice(-ENOENT), "");
 }
 
-/* In a child: a sanitizer needs more addresses than are left. */
+/* Runs in a child, because a sanitizer needs more addresses than are left. */
 static void a_limit_of_addresses_is_named_where_there_is_one(void **state)
 {
 	struct rlimit limit;

@@ -43,7 +43,7 @@ static int make_socket(int type)
 	return fd;
 }
 
-/* Somebody's, with another mode than ours would have. */
+/* Makes somebody else's socket, with another mode than Ferry's would have. */
 static int bind_other(int type)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
@@ -62,7 +62,7 @@ static struct stat status(void)
 	return st;
 }
 
-/* Refused, with what is there left there. */
+/* Checks that a bind is refused, and that what was there is left there. */
 static void assert_refused(int why)
 {
 	struct socket_file file = { 0 };
@@ -72,7 +72,7 @@ static void assert_refused(int why)
 	assert_int_equal(socket_file_bind(&file, fd, AT_FDCWD, path), why);
 	after = status();
 	assert_int_equal(before.st_ino, after.st_ino);
-	/* Nor does the end of who was refused remove it. */
+	/* The end of the process that was refused does not remove it either. */
 	socket_file_remove(&file);
 	after = status();
 	assert_int_equal(before.st_ino, after.st_ino);
@@ -116,7 +116,7 @@ static void what_a_living_process_has_stays(void **state)
 	for (unsigned int i = 0; i < ARRAY_SIZE(types); i++) {
 		int fd = bind_other(types[i]);
 
-		/* Not yet listening is living, too. */
+		/* A socket whose process does not listen yet is in use, too. */
 		assert_refused(-EADDRINUSE);
 		if (types[i] != SOCK_DGRAM) {
 			assert_int_equal(listen(fd, 1), 0);

@@ -36,7 +36,8 @@ static char dir[] = "/tmp/ferry-start-XXXXXX";
 static char fifo[64], runtime[64], control[80], serial[64], source[64], source_address[80];
 static bool kernel_stalls, no_kvm;
 
-/* In the place of the program's own: no KVM, and a kernel's file that may be on a mount that has stalled. */
+/* These take the place of the program's own: no KVM, and a kernel's file that may be on a mount that has
+ * stalled. */
 
 int kvm_check_host(struct error *err)
 {
@@ -101,7 +102,7 @@ static int setup(void **state)
 	return 0;
 }
 
-/* Nothing is left behind but what was there. */
+/* Checks that only what was there is left. */
 static int teardown(void **state)
 {
 	assert_int_equal(unlink(fifo), 0);
@@ -110,7 +111,7 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* The program with a name, a directory, and @args up to NULL. */
+/* Starts the program with a name, a directory, and @args up to NULL. */
 static pid_t start(const char *const *args)
 {
 	char *argv[16] = { "ferry", (char *)(uintptr_t)args[0], "--name", "web1", "--runtime-dir", runtime };
@@ -121,7 +122,7 @@ static pid_t start(const char *const *args)
 		argv[argc++] = (char *)(uintptr_t)*args;
 	pid = fork();
 	if (pid == 0) {
-		/* Where the test fails it is left behind. */
+		/* The child is left behind where the test fails. */
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		_exit(ferry_main(argc, argv));
 	}
@@ -142,7 +143,7 @@ static pid_t start_receive(void)
 	return start((const char *const[]){ "receive", "--from", source_address, "--serial", "none", NULL });
 }
 
-/* Without an event: what another process is at nobody tells. */
+/* Looks without an event: nobody tells what another process is doing. */
 static void assert_lives_on(pid_t pid)
 {
 	assert_int_equal(waitpid(pid, NULL, WNOHANG), 0);
@@ -155,7 +156,7 @@ static void await_file(pid_t pid, const char *path)
 		assert_lives_on(pid);
 }
 
-/* Until @pid has @path open. */
+/* Waits until @pid has @path open. */
 static void await_open(pid_t pid, const char *path)
 {
 	char name[64], link[128];
@@ -268,7 +269,7 @@ static void assert_fails_at_once(pid_t pid)
 	assert_int_equal(access(source, F_OK), -1);
 }
 
-/* Before it waits for a guest that it could not take. */
+/* The program says so before it waits for a guest that it could not take. */
 static void a_receive_says_at_once_what_cannot_be_had(void **state)
 {
 	assert_int_equal(chmod(runtime, 0777), 0);
@@ -291,7 +292,7 @@ int main(void)
 		START_TEST(a_receive_says_at_once_what_cannot_be_had),
 	};
 
-	/* nohup and the like ignore it for all that they start, and Ferry keeps to that. */
+	/* nohup and the like ignore SIGHUP for all that they start, and Ferry keeps to that. */
 	signal(SIGHUP, SIG_DFL);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

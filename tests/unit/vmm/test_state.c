@@ -178,7 +178,8 @@ static void padding_says_nothing_of_memory(void **state)
 	state_put_blob(&w, "x", "\1", 1);
 	assert_int_equal(state_close(&w, &fdt, &len), 0);
 	tags = (const uint8_t *)fdt + fdt_off_dt_struct(fdt);
-	assert_memory_equal(tags + 8 + 12, "\1\0\0\0", 4); /* behind the root and the property's header */
+	/* The value is behind the root and the property's header. */
+	assert_memory_equal(tags + 8 + 12, "\1\0\0\0", 4);
 	free(fdt);
 }
 
@@ -252,7 +253,8 @@ static void a_string_is_plain_text_and_ends_once(void **state)
 	}
 }
 
-/* Memory of exactly @len bytes, so that ASan sees a read beyond; with the header saying so if @patch. */
+/* Returns a copy of exactly @len bytes, so that ASan sees a read beyond; with @patch the header says so, too.
+ */
 static void *cut(const void *fdt, uint32_t len, bool patch)
 {
 	void *copy = malloc(len ? len : 1);
@@ -279,7 +281,7 @@ static void a_tree_that_is_cut_anywhere_is_refused(void **state)
 			free(copy);
 		}
 	}
-	/* The tags alone cut short, at each offset. */
+	/* The tags alone are cut short, at each offset. */
 	for (uint32_t n = 0; n < fdt_size_dt_struct(fdt); n++) {
 		void *copy = cut(fdt, len, false);
 		struct error err = { 0 };
@@ -288,7 +290,7 @@ static void a_tree_that_is_cut_anywhere_is_refused(void **state)
 		assert_int_equal(read_sample(copy, len, &err), -EINVAL);
 		free(copy);
 	}
-	/* Something behind the end. */
+	/* A tree has something behind its end. */
 	void *copy = calloc(1, len + 4);
 	struct error err = { 0 };
 
@@ -372,7 +374,8 @@ static void a_tree_against_the_format_is_refused(void **state)
 {
 	static const struct {
 		const char *what;
-		int ret; /* 1: a tree, but not one that we know */
+		/* 1: a tree, but not one that the reader knows. */
+		int ret;
 		unsigned int n;
 		uint32_t tags[16];
 	} cases[] = {

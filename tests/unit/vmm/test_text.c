@@ -20,7 +20,7 @@ static void what_a_terminal_obeys_becomes_question_marks(void **state)
 		{ "\033[6n", "?[6n" },
 		{ "\x9b"
 		  "6n",
-		  "?6n" },                /* C1 as a byte: CSI for a terminal of 8 bits */
+		  "?6n" },                /* CSI as one byte of C1. */
 		{ "\302\2336n", "??6n" }, /* and as UTF-8 */
 		{ "\302\205", "??" },     /* U+0085, a new line */
 		{ "\302\200\302\237\302\240", "????\302\240" },

@@ -66,7 +66,8 @@ static void a_guest_that_never_exits_is_paused(void **state)
 		wait_progress(f);
 		gate_pause(&f->vm.gate);
 		v = guest_u32(f, 0x200000);
-		usleep(1000); /* there is no event for what must not happen */
+		/* No event tells of what must not happen. */
+		usleep(1000);
 		assert_int_equal(guest_u32(f, 0x200000), v);
 		gate_resume(&f->vm.gate);
 	}
@@ -79,7 +80,7 @@ static void a_guest_that_never_exits_is_paused(void **state)
 	destroy(f);
 }
 
-/* The register of a read that was being served when the pause came holds its value when the pause returns. */
+/* A read that was being served when the pause came has its value in the register when the pause returns. */
 static void a_pause_completes_the_access_that_it_meets(void **state)
 {
 	/* again: mov eax, [PROBE_MEM]; inc ecx; jmp again */
@@ -132,20 +133,20 @@ static void a_throttled_guest_still_goes_on_and_is_paused(void **state)
 	destroy(f);
 }
 
-/* How a guest ends its VM, and the first reason stays. */
+/* A guest can end its VM in each of these ways, and the first reason stays. */
 static void a_guest_ends_its_vm_and_the_first_reason_stays(void **state)
 {
 	static const struct {
 		enum vm_exit exit;
 		uint16_t port;
 		uint8_t value;
-		uint16_t flag; /* what kind of reset the guest wants */
+		uint16_t flag; /* The kind of reset that the guest wants. */
 	} cases[] = {
 		{ VM_EXIT_POWER_OFF, LAYOUT_SLEEP_CONTROL, 0x20 | LAYOUT_SLP_TYP_S5 << 2, 0xffff },
 		{ VM_EXIT_RESET, LAYOUT_RESET_PORT, LAYOUT_RESET_VALUE, 0xffff },
 		{ VM_EXIT_RESET, LAYOUT_KBC_PORT, 0xfe, 0xffff },
 		{ VM_EXIT_CRASHED, LAYOUT_PVPANIC_PORT, 1, 0 },
-		/* Triple faults: out of the blue, and as a restart's last resort. */
+		/* Triple faults come out of the blue, or are a restart's last resort. */
 		{ VM_EXIT_CRASHED, 0, 0, 0xffff },
 		{ VM_EXIT_RESET, 0, 0, 0x0000 },
 		{ VM_EXIT_RESET, 0, 0, 0x1234 },
@@ -153,8 +154,8 @@ static void a_guest_ends_its_vm_and_the_first_reason_stays(void **state)
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++) {
 		uint16_t port = cases[i].port;
-		/* S1, another reset value and "crash kernel loaded" first: they end nothing. Then the case's,
-		 * then ud2 without an IDT. */
+		/* First come S1, another reset value and "crash kernel loaded", which end nothing. Then comes
+		 * the case's byte, then ud2 without an IDT. */
 		const uint8_t code[] = {
 			0x66, 0xba,           0x00, 0x06, 0xb0, 0x24,          0xee,
 			0x66, 0xba,           0x02, 0x06, 0xb0, 0x00,          0xee,
@@ -177,14 +178,15 @@ static void a_guest_ends_its_vm_and_the_first_reason_stays(void **state)
 		assert_true(gate_ended(&f->vm.gate));
 		gate_end(&f->vm.gate, VM_EXIT_ERROR);
 		assert_int_equal(f->vm.gate.exit, cases[i].exit);
-		gate_pause(&f->vm.gate); /* comes back although the vCPU has gone */
+		/* The pause returns although the vCPU has gone. */
+		gate_pause(&f->vm.gate);
 		gate_stop(&f->vm.gate);
 		gate_pause(&f->vm.gate);
 		destroy(f);
 	}
 }
 
-/* String I/O: rep outsd of three values, and one to a port where nobody answers. */
+/* A rep outsd writes three values; then a port is read where nobody answers. */
 static void a_string_instruction_reaches_its_port_for_each_value(void **state)
 {
 	/* mov esi, 0x200000; mov ecx, 3; mov edx, PROBE_IO; cld; rep outsd; in al, 0x99; out PROBE_IO, eax;
@@ -214,21 +216,21 @@ static void a_guest_sees_one_socket_of_as_many_cores_as_vcpus(void **state)
 	struct fixture *f = make_sized(code, sizeof(code), MEM, 3, false);
 
 	gate_resume(&f->vm.gate);
-	assert_int_equal(next_value(&f->probe), 2); /* bits of an id */
+	assert_int_equal(next_value(&f->probe), 2); /* Bits of an id. */
 	gate_pause(&f->vm.gate);
 	assert_int_equal(f->vm.gate.n_parked, 3);
-	assert_int_equal(guest_u32(f, 0x200000), 3);       /* cores */
-	assert_int_equal(guest_u32(f, 0x200004), 0x201);   /* level 1, of cores */
-	assert_int_equal(guest_u32(f, 0x200008) >> 16, 4); /* ids of the socket; this one's is 0 */
+	assert_int_equal(guest_u32(f, 0x200000), 3);       /* Cores. */
+	assert_int_equal(guest_u32(f, 0x200004), 0x201);   /* Level 1, of cores. */
+	assert_int_equal(guest_u32(f, 0x200008) >> 16, 4); /* Ids of the socket; this one's is 0. */
 	destroy(f);
 }
 
-/* Linux 6.11. */
+/* A capability since Linux 6.11. */
 #ifndef KVM_CAP_PRE_FAULT_MEMORY
 #define KVM_CAP_PRE_FAULT_MEMORY 236
 #endif
 
-/* What is entered ahead of time is there, what was not asked for is not, and the guest runs. Where KVM has no
+/* Memory that is entered ahead of time is there, other memory is not, and the guest runs. Where KVM has no
  * such call it still runs. */
 static void memory_that_is_entered_ahead_of_time_is_there(void **state)
 {
@@ -248,7 +250,7 @@ static void memory_that_is_entered_ahead_of_time_is_there(void **state)
 	destroy(f);
 }
 
-/* Only what is there already, up to the bound: no hole is filled. */
+/* Memory that is there already is entered, up to the bound: no hole is filled. */
 static void entering_what_is_there_fills_no_hole(void **state)
 {
 	static const uint8_t code[] = { 0xe5, 0x10, 0xe7, 0x10, 0xeb, 0xfa };
@@ -272,7 +274,7 @@ static void entering_what_is_there_fills_no_hole(void **state)
 
 #define DIRTY_HIGH GIB(4)
 
-/* Pages written by the guest, below and above the hole; the log empties itself. */
+/* The log has pages written by the guest, below and above the hole; reading it empties it. */
 static void the_dirty_log_has_what_the_guest_wrote_once(void **state)
 {
 	/* 64-bit. again: in eax, PROBE_IO; mov [0x205000], eax; mov [0x40003000], eax; out PROBE_IO, eax; jmp
@@ -343,12 +345,12 @@ static void an_interrupt_is_delivered_once_by_the_message_it_has(void **state)
 		signal_irq(&irqs[i]);
 		assert_int_equal(next_value(&f->probe), 0x40 + i);
 	}
-	/* Another message, while connected. */
+	/* The message changes while the interrupt is connected. */
 	assert_int_equal(set_msi(&f->vm, &irqs[0], LAYOUT_LAPIC, 0x42), 0);
 	assert_int_equal(set_msi(&f->vm, &irqs[0], LAYOUT_LAPIC, 0x42), 0);
 	signal_irq(&irqs[0]);
 	assert_int_equal(next_value(&f->probe), 0x42);
-	/* Masked: stays pending; two become one at unmasking. */
+	/* A masked interrupt stays pending; two become one at unmasking. */
 	irq_mask(&irqs[0]);
 	irq_mask(&irqs[0]);
 	assert_false(is_pending(&irqs[0]));
@@ -359,13 +361,13 @@ static void an_interrupt_is_delivered_once_by_the_message_it_has(void **state)
 	assert_int_equal(next_value(&f->probe), 0x41);
 	assert_int_equal(irq_unmask(&irqs[0]), 0);
 	assert_int_equal(next_value(&f->probe), 0x42);
-	/* What has been delivered is not delivered again. */
+	/* An interrupt that has been delivered is not delivered again. */
 	irq_mask(&irqs[0]);
 	assert_false(is_pending(&irqs[0]));
 	assert_int_equal(irq_unmask(&irqs[0]), 0);
 	signal_irq(&irqs[1]);
 	assert_int_equal(next_value(&f->probe), 0x41);
-	/* The one in the middle goes, the others keep theirs; its number is used again. */
+	/* The interrupt in the middle goes, the others keep theirs; its number is used again. */
 	irq_exit(&irqs[1]);
 	assert_int_equal(irqs[1].fd, -1);
 	irq_exit(&irqs[1]);
@@ -386,7 +388,7 @@ static void interrupts_beyond_the_last_number_are_refused(void **state)
 
 	while (n < IRQ_MAX_GSI && irq_init(&irqs[n], &f->vm.irqs) == 0)
 		n++;
-	/* Files of the process may end before. */
+	/* The process may run out of files before. */
 	assert_true(n == IRQ_MAX_GSI - 24 || n > 100);
 	assert_int_equal(irqs[n].fd, -1);
 	while (n > 0)

@@ -7,7 +7,7 @@
 #include "tests/unit/vmm/vm_fixture.h"
 #include "vmm/x86/cpuid.h"
 
-/* Where in a description's CPUID the registers of a leaf are. */
+/* Returns where in a description's CPUID the registers of a leaf are. */
 static uint32_t *find_leaf(void *fdt, uint32_t function, uint32_t index)
 {
 	int len;
@@ -173,20 +173,20 @@ static void all_missing_features_are_told(void **state)
 
 	fdt = describe_tree(f);
 	regs = find_leaf(fdt, 7, 0);
-	/* All features that there are, of two registers. */
+	/* Bits of all features that there are, of two registers. */
 	n += (unsigned int)__builtin_popcount(~regs[1] & 0xfdf52bffu);
 	regs[1] |= 0xfdf52bffu;
 	n += (unsigned int)__builtin_popcount(~regs[2] & 0x1b415f6eu);
 	regs[2] |= 0x1b415f6eu;
 	assert_int_equal(accept_tree(f, fdt, &err) < 0, n > 0);
-	/* A name each, and two sentences. */
+	/* Each feature has a name, and there are two sentences. */
 	assert_in_range(strlen(err.text), 0, 20 * n + 200);
 	assert_in_range(strlen(err.text), 0, ERROR_TEXT_MAX * 3 / 4);
 	free(fdt);
 	destroy(f);
 }
 
-/* A description of a guest with @mem bytes and @cpus vCPUs like those of @f. */
+/* Returns a description of a guest with @mem bytes and @cpus vCPUs like those of @f. */
 static void *describe_sized(struct fixture *f, uint64_t mem, uint32_t cpus)
 {
 	void *fdt, *edited;
@@ -233,7 +233,7 @@ static void vcpus_made_later_are_as_the_sources(void **state)
 	check_accepted(&filled, fdt);
 	assert_int_equal(vm_fill(&filled.vm, &err), 0);
 	assert_non_null(memory_at(&filled.vm.memory, 0, MEM));
-	/* Does nothing yet, and does no harm. */
+	/* The call does nothing yet, and no harm. */
 	vm_prefault(&filled.vm, 0, MEM);
 	assert_int_equal(vm_equip(&filled.vm, &err), 0);
 	for (unsigned int i = 0; i < 3; i++) {

@@ -131,7 +131,8 @@ static void a_moved_guest_goes_on_where_it_was(void **state)
 	gate_pause(&b->vm.gate);
 	assert_in_range(b->probe.value, stopped + 1, stopped + 1000000);
 	assert_int_equal(a->probe.value, stopped);
-	/* Nothing left out and nothing twice: the first that b wrote follows the last that a wrote. */
+	/* Nothing is left out and nothing comes twice: the first value that b writes follows the last that a
+	 * wrote. */
 	assert_int_equal(guest_u32(b, 0x200000) - stopped <= b->probe.value + 1 - stopped, 1);
 
 	/* The source can go on as if nothing had been. */
@@ -144,7 +145,7 @@ static void a_moved_guest_goes_on_where_it_was(void **state)
 	destroy(b);
 }
 
-/* A vCPU that halted with interrupts on, and a pending one: it arrives at the destination. */
+/* A vCPU has halted with interrupts on, and one is pending: it arrives at the destination. */
 static void a_pending_interrupt_moves_with_a_halted_guest(void **state)
 {
 	struct fixture *a = make_irq(), *b;

@@ -22,14 +22,15 @@
 /* Long enough for a host that emulates everything, and short of the test's own limit. */
 #define WAIT_S 60
 
-/* What the guest talks to. */
+/* The devices that the guest talks to. */
 struct probe {
 	struct vm *vm;
 	/* Posted once for each write to PROBE_IO. */
 	sem_t written;
 	uint32_t value;
 	uint32_t n_reads;
-	/* This read of PROBE_MEM ends only when somebody pauses the VM; @reading is posted when it begins. */
+	/* The read of PROBE_MEM with this number ends only when somebody pauses the VM; @reading is posted
+	 * when it begins. */
 	uint32_t pause_at;
 	sem_t reading;
 };
@@ -42,7 +43,8 @@ struct fixture {
 /* Skips the test where KVM runs no guest. Before anything is allocated: skip() does not come back. */
 void need_kvm(void);
 
-/* A VM of MEM bytes and one vCPU that is about to run @code in 32-bit mode; threads are started, and wait. */
+/* Makes a VM of MEM bytes and one vCPU that is about to run @code in 32-bit mode; threads are started, and
+ * wait. */
 struct fixture *make(const void *code, size_t len);
 struct fixture *make_sized(const void *code, size_t len, uint64_t mem, unsigned int cpus, bool long_mode);
 void destroy(struct fixture *f);
@@ -51,15 +53,15 @@ void destroy(struct fixture *f);
 void wait_for(sem_t *sem);
 /* Waits for the guest's next write to PROBE_IO, and returns the value that was written last. */
 uint32_t next_value(struct probe *p);
-/* What is in guest memory at @gpa. */
+/* Returns what is in guest memory at @gpa. */
 uint32_t guest_u32(struct fixture *f, uint64_t gpa);
 
-/* Trees of the VM's state and of its description, malloc()ed. */
+/* Return trees of the VM's state and of its description, malloc()ed. */
 void *save_tree(struct fixture *f);
 void *describe_tree(struct fixture *f);
-/* A copy of a tree with room for changes. */
+/* Returns a copy of a tree with room for changes. */
 void *edit_tree(const void *fdt);
-/* Have the VM load or accept a tree: what that returns, with the reason in @err. */
+/* Have the VM load or accept a tree, and return what it says, with the reason in @err. */
 int load_tree(struct fixture *f, const void *fdt, struct error *err);
 int accept_tree(struct fixture *f, const void *fdt, struct error *err);
 
@@ -70,8 +72,8 @@ extern const uint8_t counter_code[COUNTER_LEN];
 #define BUSY_LEN 8
 extern const uint8_t busy_code[BUSY_LEN];
 
-/* A guest that writes 1 to PROBE_IO and halts with interrupts on. For each of the vectors 0x40 to 0x42 it
- * writes the vector. */
+/* Makes a guest that writes 1 to PROBE_IO and halts with interrupts on. For each of the vectors 0x40 to 0x42
+ * it writes the vector. */
 struct fixture *make_irq(void);
 /* Signals an interrupt as a device does. */
 void signal_irq(const struct irq *irq);

@@ -47,7 +47,7 @@ static void check_fadt(struct memory *m, const uint8_t *fadt)
 	assert_int_equal(get_le32(fadt + 40), get_le64(fadt + 140));
 	assert_int_equal(get_le32(fadt + 112) & (1u << 20 | 1u << 10), 1u << 20 | 1u << 10);
 	assert_int_equal(get_le16(fadt + 109), 0x34);
-	/* reset, sleep control, sleep status: I/O, 8 bits */
+	/* The registers for reset, sleep control and sleep status are I/O of 8 bits. */
 	assert_memory_equal(fadt + 116, "\x01\x08\x00\x01\x02\x06\0\0\0\0\0\0", 12);
 	assert_int_equal(fadt[128], LAYOUT_RESET_VALUE);
 	assert_memory_equal(fadt + 244, "\x01\x08\x00\x01\x00\x06\0\0\0\0\0\0", 12);

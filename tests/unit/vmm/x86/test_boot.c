@@ -84,13 +84,13 @@ static void refused(struct fixture *f, const char *why)
 		fail_msg("\"%s\" does not say \"%s\"", f->err.text, why);
 }
 
-/* Setup header with one sector of setup code and 0x1000 bytes of kernel, each 0xa5. */
+/* Makes a setup header with one sector of setup code and 0x1000 bytes of kernel, each 0xa5. */
 static void make_bzimage(struct fixture *f)
 {
 	memset(f->file, 0, sizeof(f->file));
 	f->len = 1024 + 0x1000;
 	memset(f->file + 1024, 0xa5, 0x1000);
-	f->file[0x1ef] = 0xff; /* sentinel: must not reach the guest */
+	f->file[0x1ef] = 0xff; /* A sentinel, which must not reach the guest. */
 	f->file[0x1f1] = 1;
 	put_le32(f->file + 0x1f4, 0x100);
 	put_le16(f->file + 0x1fe, 0xaa55);
@@ -291,7 +291,7 @@ static void an_initrd_without_room_is_refused_with_how_much_is_needed(void **sta
 {
 	struct fixture *f = *state;
 
-	make_bzimage(f); /* takes 16 MiB to 24 MiB */
+	make_bzimage(f); /* It takes 16 MiB to 24 MiB. */
 	put_file(f->initrd, "x", 1);
 	assert_int_equal(truncate(f->initrd, (off_t)MIB(40)), 0);
 	assert_int_equal(load(f, true, NULL), 0);
@@ -301,7 +301,7 @@ static void an_initrd_without_room_is_refused_with_how_much_is_needed(void **sta
 	assert_non_null(strstr(f->err.text, "take 65 MiB, the guest has 64 MiB"));
 	assert_int_equal(truncate(f->initrd, (off_t)GIB(4)), 0);
 	assert_int_equal(load(f, true, NULL), -EFBIG);
-	/* A kernel that wants its initrd where it is itself. */
+	/* The kernel wants its initrd where it is itself. */
 	put_le32(f->file + 0x22c, 0x1000);
 	assert_int_equal(truncate(f->initrd, 1), 0);
 	assert_int_equal(load(f, true, NULL), -EFBIG);
@@ -320,7 +320,7 @@ static void a_command_line_beyond_the_kernels_length_is_refused(void **state)
 	cmdline[2048] = '\0';
 	assert_int_equal(load(f, false, cmdline), -E2BIG);
 	assert_non_null(strstr(f->err.text, "has 2048 characters; this kernel takes at most 2047"));
-	/* What the kernel says does not widen what there is room for. */
+	/* The kernel's own bound does not widen what there is room for. */
 	put_le32(f->file + 0x238, UINT32_MAX);
 	cmdline[2048] = 'a';
 	cmdline[5000] = '\0';
@@ -334,7 +334,8 @@ struct elf {
 	Elf64_Phdr ph[3];
 };
 
-/* Two segments at 16 MiB (0x1000 bytes of 0x5a, then as much zeros) and 18 MiB, and notes. */
+/* Makes an ELF file with two segments, at 16 MiB (0x1000 bytes of 0x5a, then as much zeros) and 18 MiB, and
+ * notes. */
 static struct elf *make_elf(struct fixture *f)
 {
 	struct elf *e = (struct elf *)f->file;
@@ -467,7 +468,7 @@ static void an_elf_kernel_that_cannot_be_booted_is_refused(void **state)
 	refused(f, "PVH entry is not in what it loads");
 }
 
-/* Cut anywhere before its last needed byte a kernel is refused. */
+/* A kernel that is cut anywhere before its last needed byte is refused. */
 static void a_kernel_that_is_cut_anywhere_is_refused(void **state)
 {
 	struct fixture *f = *state;

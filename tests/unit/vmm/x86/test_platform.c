@@ -45,7 +45,7 @@ static uint8_t in(struct fake_vm *f, uint16_t port)
 	return value;
 }
 
-/* Every byte to every register of the board: how the VM ends, if it does. */
+/* Every byte is written to every register of the board: some end the VM. */
 static void the_board_ends_the_vm_by_these_bytes_alone(void **state)
 {
 	struct fake_vm *f = *state;
@@ -84,7 +84,7 @@ static void a_keyboard_controller_takes_a_reset_and_is_not_there(void **state)
 		assert_int_equal(in(f, 0x64) & 0x03, 0x01);
 		assert_int_equal(in(f, 0x60), 0xff);
 	}
-	/* Self-test, port tests, configuration: no answer that a driver would take for one. */
+	/* Self-test, port tests and configuration get no answer that a driver would take for one. */
 	for (uint8_t command = 0xa0; command < 0xf0; command++)
 		out(f, 0x64, command);
 	assert_false(f->vm.gate.ending);
