@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The devices of a VM, as a configuration names them. Functions run on the main thread, but for those that
- *say otherwise.
+ * say otherwise.
  *
- *	machine_open -> [machine_check] -> machine_build -> machine_map -> machine_wait_mapped ... ->
- *machine_destroy
+ *	machine_open -> [machine_check] -> machine_build -> machine_map -> machine_wait_mapped
+ *	... -> machine_destroy
  */
 #ifndef FERRY_DEVICES_MACHINE_H
 #define FERRY_DEVICES_MACHINE_H

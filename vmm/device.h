@@ -3,9 +3,9 @@
  * A device as the VM and a migration know it: devices/ and migration/ meet here.
  *
  * Operations are called for one device at a time, in the order of the VM's list, and never two at once: at
- *the source on the migration's thread, at the destination on the main thread before its loop runs. A device
- *with a thread of its own hands the call over to it (loop_call(), or a job with a deadline where that thread
- *may be kept by the host). An operation that is NULL has nothing to do and succeeds.
+ * the source on the migration's thread, at the destination on the main thread before its loop runs. A device
+ * with a thread of its own hands the call over to it (loop_call(), or a job with a deadline where that thread
+ * may be kept by the host). An operation that is NULL has nothing to do and succeeds.
  *
  * At the source, in this order (vCPUs stop before pause, and go on after resume):
  *

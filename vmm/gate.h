@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The gate that a VM's threads pass before they run the guest: pausing, throttling, and the VM's end. It
- *knows nothing of KVM: what runs the guest is a thread that looks at a flag and can be interrupted by a
- *signal.
+ * knows nothing of KVM: what runs the guest is a thread that looks at a flag and can be interrupted by a
+ * signal.
  *
  *	gate_init -> gate_start, for each thread -> gate_resume <-> gate_pause ... -> gate_stop -> gate_exit
  */

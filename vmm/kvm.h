@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * KVM's VM: its file descriptors, the slots of guest memory with their dirty log, pages of a host's device
- *before the guest, and doorbells. Interrupts are in irq.h, vCPUs in vcpu.h, and what only x86 has in vmm/x86.
+ * before the guest, and doorbells. Interrupts are in irq.h, vCPUs in vcpu.h, and what only x86 has in
+ * vmm/x86.
  *
  *	kvm_init -> kvm_open -> kvm_add_memory -> kvm_log_start <-> kvm_log_stop ... -> kvm_exit
  */

@@ -23,7 +23,7 @@ struct socket_file {
 /*
  * Binds @fd, a unix socket, to @path, with mode 0600 from the file's first moment on. @path is in the
  * directory @dir_fd, or wherever it leads for AT_FDCWD. A socket of Ferry's own user that no living process
- *holds is replaced; whatever else is there stays:
+ * holds is replaced; whatever else is there stays:
  *
  *	-EADDRINUSE  a process holds it
  *	-EEXIST      not a socket
