@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Driver and network of the vDPA NIC in software: see the header. */
+/* Driver and network of the NIC in software: see the header. */
 #define _GNU_SOURCE
 #include "tests/fake/soft.h"
 
@@ -59,7 +59,7 @@ void soft_net_send(struct soft_net *n, const void *hdr, const void *frame, uint3
 		if (entry->d_name[0] == '.' || strcmp(entry->d_name, "port-test") == 0)
 			continue;
 		snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/%.40s", n->folder, entry->d_name);
-		/* One that has not been started takes a few. */
+		/* A device that has not been started takes only a few frames. */
 		assert(sendmsg(n->fd, &msg, MSG_DONTWAIT) == (ssize_t)len + 12 || errno == EAGAIN);
 	}
 	closedir(dir);

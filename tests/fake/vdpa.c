@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A vDPA NIC in software: see the header. */
+/* A vDPA NIC for tests: see the header. */
 #define _GNU_SOURCE
 #include "tests/fake/vdpa.h"
 
@@ -66,7 +66,7 @@ static void fake_signal(int fd)
 	assert(write(fd, &one, sizeof(one)) == sizeof(one));
 }
 
-/* Where device addresses are, asserting that all of them are mapped. */
+/* Returns the host address of a device's address, and asserts that all bytes are mapped. */
 static void *fake_at(struct fake_vdpa *f, uint64_t iova, uint64_t len)
 {
 	assert(!f->maps_lost && len > 0);
@@ -92,7 +92,7 @@ uint32_t fake_vdpa_header_len(const struct fake_vdpa *f)
 
 /* Control commands */
 
-/* Bytes of the answer. */
+/* Returns the bytes of the answer. */
 static uint32_t fake_execute(struct fake_vdpa *f, const uint8_t *cmd, uint32_t len, uint8_t *reply)
 {
 	f->n_commands++;
@@ -210,7 +210,7 @@ static unsigned int fake_waiting(struct fake_vdpa_queue *q)
 	return n;
 }
 
-/* The counter of an eventfd is the caller's to empty before it is given for kicks. */
+/* The caller empties an eventfd before it is given for kicks. */
 static void fake_assert_no_kick(const struct fake_vdpa_queue *q)
 {
 	struct pollfd kick = { .fd = q->vring.kick_fd, .events = POLLIN };
@@ -523,7 +523,7 @@ void fake_vdpa_free(struct fake_vdpa *f)
 	free(f);
 }
 
-/* The test's hands */
+/* What tests do */
 
 bool fake_vdpa_take(struct fake_vdpa *f, unsigned int queue, struct fake_element *e)
 {
@@ -566,7 +566,7 @@ void fake_vdpa_publish(struct fake_vdpa *f, unsigned int queue)
 	fake_vdpa_unlock(f);
 }
 
-/* Bytes into or out of a list of segments. */
+/* Copies bytes into a list of segments, or out of it. */
 static void fake_copy(struct fake_vdpa *f, const struct virtio_seg *segs, unsigned int n, uint8_t *data,
 		      uint32_t len, bool write)
 {

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A vDPA NIC in software behind struct vdpa, for tests. It reaches memory through what was mapped for it and
- * asserts that everything named is mapped, and that no queue is kicked before DRIVER_OK. Data queues are
- * moved by the test, packet by packet; the control queue has a thread of its own, which executes commands
- * with a model NIC. It can misbehave on request.
+ * A vDPA NIC for tests behind struct vdpa. The NIC reaches memory through what was mapped for it, and asserts
+ * that everything named is mapped and that no queue is kicked before DRIVER_OK. The test moves data queues
+ * packet by packet; the control queue has a thread of its own, which does commands with a model NIC. The test
+ * can have it misbehave.
  *
- * Everything here takes the lock: any thread.
+ * Any thread may call: every function takes the lock.
  */
 #ifndef FERRY_TESTS_FAKE_VDPA_H
 #define FERRY_TESTS_FAKE_VDPA_H
@@ -21,7 +21,7 @@
 #define FAKE_VDPA_REGIONS   4u
 #define FAKE_VDPA_CONFIG    28u
 
-/* What a device is to be like; fields are free to be changed before the NIC is built on it. */
+/* The specification of a device. A test may change the fields until the NIC is built on the device. */
 struct fake_vdpa_spec {
 	const char *name;
 	uint64_t features;
@@ -32,15 +32,17 @@ struct fake_vdpa_spec {
 	uint16_t rss_max_table;
 	uint32_t tunnel_types;
 	uint64_t stats_types;
-	uint64_t counted; /* by each counter, when it starts */
+	uint64_t counted; /* the start of each counter */
 	bool maps_persist;
-	bool in_order; /* says of itself that it is; the test sees to it */
+	/* The device says so of itself, and the test sees to it. */
+	bool in_order;
 	bool doorbells;
 };
 
-/* Everything that Ferry carries, two pairs, rings of 64. */
+/* The default has everything that Ferry carries, two pairs, and rings of 64. */
 extern const struct fake_vdpa_spec fake_vdpa_default;
-/* As those of VDUSE are: no control queue, cannot be suspended, forgets its mappings. */
+/* A plain device is like those of VDUSE: it has no control queue, cannot be suspended, and forgets its
+ * mappings. */
 extern const struct fake_vdpa_spec fake_vdpa_plain;
 
 struct fake_vdpa_queue {
@@ -48,23 +50,26 @@ struct fake_vdpa_queue {
 	bool set, enabled, live;
 	struct fake_device ring;
 	unsigned int n_taken, n_calls;
-	unsigned int n_at_start; /* elements that were there at DRIVER_OK */
+	unsigned int n_at_start; /* elements in the ring at DRIVER_OK */
 };
 
-/* What it does wrong. Set with fake_vdpa_lock() held, or before the device is used. */
+/* The faults of a device. A test sets them with fake_vdpa_lock() held, or before the device is used. */
 struct fake_vdpa_faults {
 	bool gone;               /* every operation fails, nothing is answered */
 	bool refuse_features_ok; /* the status does not stick */
 	bool refuse_map;
-	int refuse_class;        /* of control commands; -1: none */
-	unsigned int refuse_nth; /* control command since DRIVER_OK, from 1; 0: none */
-	bool hold;               /* commands are taken and not answered */
-	int answer_ms;           /* for each command */
-	bool reverse;            /* commands of a batch are answered last first */
-	bool bad_ctrl_id;        /* the next command is answered with an id outside the ring */
-	bool last_moment;        /* what is complete and not published yet is so at a reset */
-	bool bare_ack;           /* answers say that they have the ack only */
-	int bad_ack;             /* written instead of VIRTIO_NET_ERR; -1: none */
+	int refuse_class; /* of control commands; -1: none */
+	/* The control command of this number since DRIVER_OK, from 1 on, is refused; 0: none. */
+	unsigned int refuse_nth;
+	bool hold;     /* commands are taken and not answered */
+	int answer_ms; /* for each command */
+	bool reverse;  /* a batch is answered last first */
+	/* The next command is answered with an id outside the ring. */
+	bool bad_ctrl_id;
+	/* Elements that are done and not published yet are published at a reset. */
+	bool last_moment;
+	bool bare_ack; /* answers claim to be the ack alone */
+	int bad_ack;   /* in place of VIRTIO_NET_ERR; -1: none */
 };
 
 struct fake_vdpa {
@@ -81,7 +86,7 @@ struct fake_vdpa {
 	int doorbells; /* a page for each queue, -1: none */
 	unsigned int n_regions;
 	struct vdpa_region regions[FAKE_VDPA_REGIONS];
-	bool maps_lost; /* a reset has taken them, but for the bookkeeping */
+	bool maps_lost; /* a reset has taken the mappings */
 	unsigned int n_resets;
 	struct fake_vdpa_queue queues[FAKE_VDPA_MAX_VQS];
 
@@ -113,28 +118,32 @@ static inline void fake_vdpa_unlock(struct fake_vdpa *f)
 unsigned int fake_vdpa_ctrl_index(const struct fake_vdpa *f);
 uint32_t fake_vdpa_header_len(const struct fake_vdpa *f);
 
-/* The network has a packet for the device, without vnet header: false if there are no buffers for it. Signals
- * the call if it is wanted. */
+/*
+ * Gives the device a packet of the network, without vnet header, and signals the call if the driver wants it.
+ * Returns false if there are no buffers.
+ */
 bool fake_vdpa_receive(struct fake_vdpa *f, unsigned int pair, const void *data, uint32_t len);
 
-/* Takes a packet that the guest sends, waiting for up to a second: its length without vnet header, or -1.
- * Gives its buffer back, with a call if it is wanted. */
+/*
+ * Waits for up to a second for a packet that the guest sends, and gives its buffer back, with a call if the
+ * driver wants it. Returns its length without vnet header, or -1.
+ */
 int fake_vdpa_sent(struct fake_vdpa *f, unsigned int pair, void *data, uint32_t size);
 
-/* One by one: takes an element, waiting for up to a second, and gives it back. Calls are made if they are
- * wanted. */
+/* The two steps of that apart: wait for up to a second for an element and take it; give it back, with a call
+ * if the driver wants it. */
 bool fake_vdpa_take(struct fake_vdpa *f, unsigned int queue, struct fake_element *e);
 void fake_vdpa_use(struct fake_vdpa *f, unsigned int queue, uint32_t id, uint32_t len);
 void fake_vdpa_publish(struct fake_vdpa *f, unsigned int queue);
 void fake_vdpa_write(struct fake_vdpa *f, const struct virtio_seg *segs, unsigned int n, const void *data,
 		     uint32_t len);
 
-/* How many elements wait in a queue. */
+/* Returns how many elements wait in a queue. */
 unsigned int fake_vdpa_waiting(struct fake_vdpa *f, unsigned int queue);
 
-/* Answers what hold has held, and holds no more. */
+/* Answers the commands that were held, and clears the fault hold. */
 void fake_vdpa_release(struct fake_vdpa *f);
-/* Status and signal, as a device changes them by itself. */
+/* Changes the status as a device does by itself, and signals that. */
 void fake_vdpa_set_config_status(struct fake_vdpa *f, uint16_t status);
 void fake_vdpa_needs_reset(struct fake_vdpa *f);
 
