@@ -107,6 +107,20 @@ static int config_core(struct vm_config *config, char *value, struct error *err)
 	return 0;
 }
 
+static int config_log_level(struct vm_config *config, char *value, struct error *err)
+{
+	static const char *const names[] = {
+		[LOG_ERROR] = "error", [LOG_WARN] = "warn", [LOG_INFO] = "info", [LOG_DEBUG] = "debug"
+	};
+	int level = config_parse_word(value, names, ARRAY_SIZE(names));
+
+	if (level < 0)
+		return error_add(err, level, "--log-level \"%s\": error, warn, info or debug are possible",
+				 value);
+	config->log_level = (enum log_level)level;
+	return 0;
+}
+
 static int config_net(struct vm_config *config, char *value, struct error *err)
 {
 	struct net_config *net = &config->nets[config->n_nets];
@@ -195,6 +209,8 @@ static const struct config_option config_options[] = {
 	  CONFIG_BOTH, 0, false, CONFIG_PARSED(config_core) },
 	{ "serial", "TO", "stdio (the default; on a terminal Ctrl-A x ends the VM), unix:PATH, or none",
 	  CONFIG_BOTH, 0, false, CONFIG_PARSED(config_serial) },
+	{ "log-level", "LEVEL", "which messages are written: error, warn, info (the default) or debug",
+	  CONFIG_BOTH, 0, false, CONFIG_PARSED(config_log_level) },
 	{ "runtime-dir", "DIR", "where control sockets are (default " CONFIG_RUNTIME_DIR ")", CONFIG_BOTH, 0,
 	  false, CONFIG_TEXT(runtime_dir) },
 };
@@ -265,6 +281,7 @@ static int config_parse(struct vm_config *config, unsigned int subcommand, int a
 	*config = (struct vm_config){ .receives = subcommand == CONFIG_RECEIVE,
 				      .runtime_dir = CONFIG_RUNTIME_DIR,
 				      .cmdline = "",
+				      .log_level = LOG_INFO,
 				      .clock_skew_ns = CONFIG_CLOCK_SKEW * UINT64_C(1000000000) };
 	for (int i = 1; i < argc; i++) {
 		const struct config_option *o = config_find(argv[i], subcommand, err);

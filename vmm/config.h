@@ -39,6 +39,7 @@ struct vm_config {
 	const char *from;
 	uint64_t clock_skew_ns;
 	enum core_kind core;
+	enum log_level log_level; /* messages above it are dropped */
 	/* Bytes and number; 0, of "receive" alone: not given, so that it takes the source's. */
 	uint64_t mem;
 	unsigned int cpus;

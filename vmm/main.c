@@ -424,6 +424,7 @@ static int app_main(struct app *app, int (*const *steps)(struct app *app, struct
 	struct error err = { 0 };
 	int status, signo;
 
+	log_level = app->config.log_level;
 	shortage_raise_descriptors();
 	if (guard_init(&app->guard, &err) < 0) {
 		log_error("%s", err.text);

@@ -160,6 +160,7 @@ static void a_wrong_line_is_refused_with_what_would_be_right(void **state)
 		{ "receive --clock-skew 315360001", "1 to 315360000 seconds" },
 		{ "receive --clock-skew never", "seconds are possible, or any" },
 		{ "receive --clock-skew -1", "seconds are possible, or any" },
+		{ "run --log-level loud", "--log-level \"loud\": error, warn, info or debug are possible" },
 		{ "run --core all", "--core \"all\": none, ferry or guest are possible" },
 		{ "receive --core=", "--core has an empty value" },
 		{ "run --disk", "--disk needs a value: --disk PATH[,ro]" },
@@ -197,6 +198,18 @@ static void clock_skew_and_core_files_have_defaults(void **state)
 	assert_int_equal(l.config.core, CORE_NONE);
 }
 
+static void messages_up_to_info_are_written_unless_told_otherwise(void **state)
+{
+	struct line l;
+
+	assert_int_equal(parse(&l, "receive --name a --from unix:/x"), 0);
+	assert_int_equal(l.config.log_level, LOG_INFO);
+	assert_int_equal(parse(&l, "receive --name a --from unix:/x --log-level debug"), 0);
+	assert_int_equal(l.config.log_level, LOG_DEBUG);
+	assert_int_equal(parse(&l, "run --name a --kernel k --log-level=error"), 0);
+	assert_int_equal(l.config.log_level, LOG_ERROR);
+}
+
 static void help_shows_the_options_of_its_subcommand_alone(void **state)
 {
 	char *text = NULL;
@@ -220,6 +233,7 @@ int main(void)
 		cmocka_unit_test(what_is_not_said_has_a_default),
 		cmocka_unit_test(a_wrong_line_is_refused_with_what_would_be_right),
 		cmocka_unit_test(clock_skew_and_core_files_have_defaults),
+		cmocka_unit_test(messages_up_to_info_are_written_unless_told_otherwise),
 		cmocka_unit_test(help_shows_the_options_of_its_subcommand_alone),
 	};
 
