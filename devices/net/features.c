@@ -43,48 +43,78 @@
 _Static_assert(2 * NET_MIN_RING_LIMIT * (2 * NET_MAX_PAIRS + 1) <= NET_MAX_RING_STATE,
 	       "lower NET_MIN_RING_LIMIT: the lists of such rings must fit");
 
-/* The network device's "Feature bit requirements", and what drivers take for granted beyond them: a bit needs
- * at least one of the others. */
-static const struct net_dependency {
+/*
+ * Features with their names in the specification and its "Feature bit requirements", and what drivers take
+ * for granted beyond those.
+ */
+static const struct net_feature {
 	unsigned int bit;
-	uint64_t any_of;
-} net_dependencies[] = {
-	{ VIRTIO_NET_F_GUEST_TSO4, VIRTIO_BIT(VIRTIO_NET_F_GUEST_CSUM) },
-	{ VIRTIO_NET_F_GUEST_TSO6, VIRTIO_BIT(VIRTIO_NET_F_GUEST_CSUM) },
-	{ VIRTIO_NET_F_GUEST_ECN, VIRTIO_BIT(VIRTIO_NET_F_GUEST_TSO4) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_TSO6) },
-	{ VIRTIO_NET_F_GUEST_UFO, VIRTIO_BIT(VIRTIO_NET_F_GUEST_CSUM) },
-	{ VIRTIO_NET_F_GUEST_USO4, VIRTIO_BIT(VIRTIO_NET_F_GUEST_CSUM) },
-	{ VIRTIO_NET_F_GUEST_USO6, VIRTIO_BIT(VIRTIO_NET_F_GUEST_CSUM) },
-	{ VIRTIO_NET_F_HOST_TSO4, VIRTIO_BIT(VIRTIO_NET_F_CSUM) },
-	{ VIRTIO_NET_F_HOST_TSO6, VIRTIO_BIT(VIRTIO_NET_F_CSUM) },
-	{ VIRTIO_NET_F_HOST_ECN, VIRTIO_BIT(VIRTIO_NET_F_HOST_TSO4) | VIRTIO_BIT(VIRTIO_NET_F_HOST_TSO6) },
-	{ VIRTIO_NET_F_HOST_UFO, VIRTIO_BIT(VIRTIO_NET_F_CSUM) },
-	{ VIRTIO_NET_F_HOST_USO, VIRTIO_BIT(VIRTIO_NET_F_CSUM) },
-	{ VIRTIO_NET_F_CTRL_GUEST_OFFLOADS, VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) },
-	{ VIRTIO_NET_F_CTRL_RX, VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) },
-	{ VIRTIO_NET_F_CTRL_VLAN, VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) },
-	{ VIRTIO_NET_F_CTRL_RX_EXTRA, VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) },
-	{ VIRTIO_NET_F_GUEST_ANNOUNCE, VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) },
-	{ VIRTIO_NET_F_GUEST_ANNOUNCE, VIRTIO_BIT(VIRTIO_NET_F_STATUS) },
-	{ VIRTIO_NET_F_MQ, VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) },
-	{ VIRTIO_NET_F_CTRL_MAC_ADDR, VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) },
-	{ VIRTIO_NET_F_HASH_REPORT, VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) },
-	{ VIRTIO_NET_F_RSS, VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) },
-	{ VIRTIO_NET_F_NOTF_COAL, VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) },
-	{ VIRTIO_NET_F_VQ_NOTF_COAL, VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) },
-	/* Linux does not check this one, and would send STATS_QUERY without a control queue. */
-	{ VIRTIO_NET_F_DEVICE_STATS, VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) },
-	{ VIRTIO_NET_F_HASH_TUNNEL, VIRTIO_BIT(VIRTIO_NET_F_RSS) | VIRTIO_BIT(VIRTIO_NET_F_HASH_REPORT) },
+	const char *name;
+	uint64_t needs;  /* all of these */
+	uint64_t any_of; /* and one of these at least, if there are some */
+} net_feature_table[] = {
+	{ VIRTIO_NET_F_CSUM, "CSUM", .needs = 0 },
+	{ VIRTIO_NET_F_GUEST_CSUM, "GUEST_CSUM", .needs = 0 },
+	{ VIRTIO_NET_F_CTRL_GUEST_OFFLOADS, "CTRL_GUEST_OFFLOADS",
+	  .needs = VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) },
+	{ VIRTIO_NET_F_MTU, "MTU", .needs = 0 },
+	{ VIRTIO_NET_F_MAC, "MAC", .needs = 0 },
+	{ VIRTIO_NET_F_GUEST_TSO4, "GUEST_TSO4", .needs = VIRTIO_BIT(VIRTIO_NET_F_GUEST_CSUM) },
+	{ VIRTIO_NET_F_GUEST_TSO6, "GUEST_TSO6", .needs = VIRTIO_BIT(VIRTIO_NET_F_GUEST_CSUM) },
+	{ VIRTIO_NET_F_GUEST_ECN, "GUEST_ECN",
+	  .any_of = VIRTIO_BIT(VIRTIO_NET_F_GUEST_TSO4) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_TSO6) },
+	{ VIRTIO_NET_F_GUEST_UFO, "GUEST_UFO", .needs = VIRTIO_BIT(VIRTIO_NET_F_GUEST_CSUM) },
+	{ VIRTIO_NET_F_HOST_TSO4, "HOST_TSO4", .needs = VIRTIO_BIT(VIRTIO_NET_F_CSUM) },
+	{ VIRTIO_NET_F_HOST_TSO6, "HOST_TSO6", .needs = VIRTIO_BIT(VIRTIO_NET_F_CSUM) },
+	{ VIRTIO_NET_F_HOST_ECN, "HOST_ECN",
+	  .any_of = VIRTIO_BIT(VIRTIO_NET_F_HOST_TSO4) | VIRTIO_BIT(VIRTIO_NET_F_HOST_TSO6) },
+	{ VIRTIO_NET_F_HOST_UFO, "HOST_UFO", .needs = VIRTIO_BIT(VIRTIO_NET_F_CSUM) },
+	{ VIRTIO_NET_F_MRG_RXBUF, "MRG_RXBUF", .needs = 0 },
+	{ VIRTIO_NET_F_STATUS, "STATUS", .needs = 0 },
+	{ VIRTIO_NET_F_CTRL_VQ, "CTRL_VQ", .needs = 0 },
+	{ VIRTIO_NET_F_CTRL_RX, "CTRL_RX", .needs = VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) },
+	{ VIRTIO_NET_F_CTRL_VLAN, "CTRL_VLAN", .needs = VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) },
+	{ VIRTIO_NET_F_CTRL_RX_EXTRA, "CTRL_RX_EXTRA", .needs = VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) },
+	{ VIRTIO_NET_F_GUEST_ANNOUNCE, "GUEST_ANNOUNCE",
+	  .needs = VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) | VIRTIO_BIT(VIRTIO_NET_F_STATUS) },
+	{ VIRTIO_NET_F_MQ, "MQ", .needs = VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) },
+	{ VIRTIO_NET_F_CTRL_MAC_ADDR, "CTRL_MAC_ADDR", .needs = VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) },
+	/* Linux does not check what this one needs, and would send STATS_QUERY without a control queue. */
+	{ VIRTIO_NET_F_DEVICE_STATS, "DEVICE_STATS", .needs = VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) },
+	{ VIRTIO_NET_F_HASH_TUNNEL, "HASH_TUNNEL",
+	  .any_of = VIRTIO_BIT(VIRTIO_NET_F_RSS) | VIRTIO_BIT(VIRTIO_NET_F_HASH_REPORT) },
+	{ VIRTIO_NET_F_VQ_NOTF_COAL, "VQ_NOTF_COAL", .needs = VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) },
+	{ VIRTIO_NET_F_NOTF_COAL, "NOTF_COAL", .needs = VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) },
+	{ VIRTIO_NET_F_GUEST_USO4, "GUEST_USO4", .needs = VIRTIO_BIT(VIRTIO_NET_F_GUEST_CSUM) },
+	{ VIRTIO_NET_F_GUEST_USO6, "GUEST_USO6", .needs = VIRTIO_BIT(VIRTIO_NET_F_GUEST_CSUM) },
+	{ VIRTIO_NET_F_HOST_USO, "HOST_USO", .needs = VIRTIO_BIT(VIRTIO_NET_F_CSUM) },
+	{ VIRTIO_NET_F_HASH_REPORT, "HASH_REPORT", .needs = VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) },
+	{ VIRTIO_NET_F_GUEST_HDRLEN, "GUEST_HDRLEN", .needs = 0 },
+	{ VIRTIO_NET_F_RSS, "RSS", .needs = VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) },
+	{ VIRTIO_NET_F_SPEED_DUPLEX, "SPEED_DUPLEX", .needs = 0 },
+	{ VIRTIO_F_VERSION_1, "VERSION_1", .needs = 0 },
+	{ VIRTIO_F_RING_PACKED, "RING_PACKED", .needs = 0 },
+	{ VIRTIO_F_IN_ORDER, "IN_ORDER", .needs = 0 },
+	{ VIRTIO_F_RING_RESET, "RING_RESET", .needs = 0 },
 };
+
+static bool net_feature_holds(const struct net_feature *f, uint64_t features)
+{
+	return !(f->needs & ~features) && (!f->any_of || features & f->any_of);
+}
 
 uint64_t net_features_consistent(uint64_t features)
 {
-	for (unsigned int i = 0; i < ARRAY_SIZE(net_dependencies); i++) {
-		const struct net_dependency *d = &net_dependencies[i];
+	uint64_t before;
 
-		if (!(features & d->any_of))
-			features &= ~VIRTIO_BIT(d->bit);
-	}
+	/* A feature may lack one that went only now. */
+	do {
+		before = features;
+		for (unsigned int i = 0; i < ARRAY_SIZE(net_feature_table); i++) {
+			if (!net_feature_holds(&net_feature_table[i], features))
+				features &= ~VIRTIO_BIT(net_feature_table[i].bit);
+		}
+	} while (features != before);
 	return features;
 }
 
@@ -145,50 +175,6 @@ uint64_t net_features_rings(const char *nic, const struct vdpa *vdpa, const stru
 	return config->any_order ? features & ~in_order : features;
 }
 
-/* Names for messages are those of the specification. */
-static const struct net_feature_name {
-	unsigned int bit;
-	const char *name;
-} net_feature_names[] = {
-	{ VIRTIO_NET_F_CSUM, "CSUM" },
-	{ VIRTIO_NET_F_GUEST_CSUM, "GUEST_CSUM" },
-	{ VIRTIO_NET_F_CTRL_GUEST_OFFLOADS, "CTRL_GUEST_OFFLOADS" },
-	{ VIRTIO_NET_F_MTU, "MTU" },
-	{ VIRTIO_NET_F_MAC, "MAC" },
-	{ VIRTIO_NET_F_GUEST_TSO4, "GUEST_TSO4" },
-	{ VIRTIO_NET_F_GUEST_TSO6, "GUEST_TSO6" },
-	{ VIRTIO_NET_F_GUEST_ECN, "GUEST_ECN" },
-	{ VIRTIO_NET_F_GUEST_UFO, "GUEST_UFO" },
-	{ VIRTIO_NET_F_HOST_TSO4, "HOST_TSO4" },
-	{ VIRTIO_NET_F_HOST_TSO6, "HOST_TSO6" },
-	{ VIRTIO_NET_F_HOST_ECN, "HOST_ECN" },
-	{ VIRTIO_NET_F_HOST_UFO, "HOST_UFO" },
-	{ VIRTIO_NET_F_MRG_RXBUF, "MRG_RXBUF" },
-	{ VIRTIO_NET_F_STATUS, "STATUS" },
-	{ VIRTIO_NET_F_CTRL_VQ, "CTRL_VQ" },
-	{ VIRTIO_NET_F_CTRL_RX, "CTRL_RX" },
-	{ VIRTIO_NET_F_CTRL_VLAN, "CTRL_VLAN" },
-	{ VIRTIO_NET_F_CTRL_RX_EXTRA, "CTRL_RX_EXTRA" },
-	{ VIRTIO_NET_F_GUEST_ANNOUNCE, "GUEST_ANNOUNCE" },
-	{ VIRTIO_NET_F_MQ, "MQ" },
-	{ VIRTIO_NET_F_CTRL_MAC_ADDR, "CTRL_MAC_ADDR" },
-	{ VIRTIO_NET_F_DEVICE_STATS, "DEVICE_STATS" },
-	{ VIRTIO_NET_F_HASH_TUNNEL, "HASH_TUNNEL" },
-	{ VIRTIO_NET_F_VQ_NOTF_COAL, "VQ_NOTF_COAL" },
-	{ VIRTIO_NET_F_NOTF_COAL, "NOTF_COAL" },
-	{ VIRTIO_NET_F_GUEST_USO4, "GUEST_USO4" },
-	{ VIRTIO_NET_F_GUEST_USO6, "GUEST_USO6" },
-	{ VIRTIO_NET_F_HOST_USO, "HOST_USO" },
-	{ VIRTIO_NET_F_HASH_REPORT, "HASH_REPORT" },
-	{ VIRTIO_NET_F_GUEST_HDRLEN, "GUEST_HDRLEN" },
-	{ VIRTIO_NET_F_RSS, "RSS" },
-	{ VIRTIO_NET_F_SPEED_DUPLEX, "SPEED_DUPLEX" },
-	{ VIRTIO_F_VERSION_1, "VERSION_1" },
-	{ VIRTIO_F_RING_PACKED, "RING_PACKED" },
-	{ VIRTIO_F_IN_ORDER, "IN_ORDER" },
-	{ VIRTIO_F_RING_RESET, "RING_RESET" },
-};
-
 /* Bits of the rings and of the transport are not the NIC's. */
 static const char *net_feature_prefix(unsigned int bit)
 {
@@ -202,12 +188,12 @@ int net_features_check(const char *nic, const char *guest, uint64_t want, uint64
 	uint64_t missing = want & ~have;
 	int ret = 0;
 
-	for (unsigned int i = 0; i < ARRAY_SIZE(net_feature_names); i++) {
-		if (!virtio_has(missing, net_feature_names[i].bit))
+	for (unsigned int i = 0; i < ARRAY_SIZE(net_feature_table); i++) {
+		if (!virtio_has(missing, net_feature_table[i].bit))
 			continue;
-		missing &= ~VIRTIO_BIT(net_feature_names[i].bit);
+		missing &= ~VIRTIO_BIT(net_feature_table[i].bit);
 		ret = error_add(err, -ENOTSUP, "%s: the guest %s %s%s, which %s does not offer", nic, guest,
-				net_feature_prefix(net_feature_names[i].bit), net_feature_names[i].name,
+				net_feature_prefix(net_feature_table[i].bit), net_feature_table[i].name,
 				device);
 	}
 	if (missing)
