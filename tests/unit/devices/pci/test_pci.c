@@ -5,7 +5,7 @@
 /* Finding */
 
 /* What Linux does to tell that mechanism #1 is there, and what firmware does to tell #2. */
-static void test_mechanism(void **state)
+static void configuration_mechanism_1_is_found(void **state)
 {
 	struct fixture *x = *state;
 
@@ -23,7 +23,7 @@ static void test_mechanism(void **state)
 
 /* reboot=p: Linux asks for a hard reset first, then for the reset. A byte at the address register alone does
  * it. */
-static void test_the_reset_control_byte_resets(void **state)
+static void the_reset_control_byte_resets(void **state)
 {
 	struct fixture *x = *state;
 
@@ -43,7 +43,7 @@ static void test_the_reset_control_byte_resets(void **state)
 	assert_int_equal(x->f->vm.gate.exit, VM_EXIT_RESET);
 }
 
-static void test_nobody_answers(void **state)
+static void what_is_not_there_reads_as_all_ones(void **state)
 {
 	static const uint32_t addresses[] = {
 		0x00000800,             /* not enabled */
@@ -63,7 +63,7 @@ static void test_nobody_answers(void **state)
 	assert_int_equal(fake_config_read(x->f, SLOT, PCI_VENDOR_ID, 4), 0x56781234);
 }
 
-static void test_header(void **state)
+static void a_header_shows_the_ids_and_keeps_what_is_fixed(void **state)
 {
 	struct fixture *x = *state;
 
@@ -92,7 +92,7 @@ static void test_header(void **state)
 				 PCI_COMMAND_INTX_DISABLE);
 }
 
-static void test_full_bus(void **state)
+static void a_full_bus_takes_no_more(void **state)
 {
 	struct fixture *x = *state;
 	struct pci_function *more = calloc(PCI_MAX_SLOTS, sizeof(*more));
@@ -111,7 +111,7 @@ static void test_full_bus(void **state)
 
 /* BARs */
 
-static void test_bar_size_and_place(void **state)
+static void a_bar_says_its_size_and_is_aligned_to_it(void **state)
 {
 	struct fixture *x = *state;
 	struct pci_function other;
@@ -133,7 +133,7 @@ static void test_bar_size_and_place(void **state)
 	pci_bus_remove(&other);
 }
 
-static void test_bar_moved(void **state)
+static void a_bar_that_the_guest_moves_stays_and_is_logged_at_most_so_often(void **state)
 {
 	struct fixture *x = *state;
 
@@ -148,7 +148,7 @@ static void test_bar_moved(void **state)
 	assert_int_equal(x->dev.log_limit.n_logged, LOG_BURST);
 }
 
-static void test_window(void **state)
+static void the_window_reaches_registers_and_nothing_else(void **state)
 {
 	static const struct {
 		uint8_t bar;
@@ -183,7 +183,7 @@ static void test_window(void **state)
 
 /* MSI-X */
 
-static void test_msix_capability(void **state)
+static void the_msix_capability_says_how_many_and_where(void **state)
 {
 	struct fixture *x = *state;
 
@@ -198,7 +198,7 @@ static void test_msix_capability(void **state)
 	assert_int_equal(pci_msix_pba_bytes(65), 16);
 }
 
-static void test_msix_table(void **state)
+static void the_table_takes_aligned_dwords_and_qwords_alone(void **state)
 {
 	struct fixture *x = *state;
 
@@ -222,7 +222,7 @@ static void test_msix_table(void **state)
 	assert_int_equal(fake_vm_mmio_read(x->f, entry_addr(0, 2), 2), 0xffff);
 }
 
-static void test_msix_delivers(void **state)
+static void a_vector_delivers_its_message(void **state)
 {
 	struct fixture *x = *state;
 
@@ -238,7 +238,7 @@ static void test_msix_delivers(void **state)
 	pci_msix_notify(&x->dev, 0xffff);
 }
 
-static void test_msix_masks(void **state)
+static void a_masked_vector_stays_pending_until_it_is_unmasked(void **state)
 {
 	struct fixture *x = *state;
 
@@ -284,7 +284,7 @@ static void test_msix_masks(void **state)
 	assert_true(x->dev.vectors[1].irq.attached);
 }
 
-static void test_msix_new_message(void **state)
+static void a_new_message_counts_at_once(void **state)
 {
 	struct fixture *x = *state;
 
@@ -297,7 +297,7 @@ static void test_msix_new_message(void **state)
 }
 
 /* KVM refuses a message: no interrupt, a line in the log, and a good one repairs it. */
-static void test_msix_refused(void **state)
+static void a_message_that_kvm_refuses_is_logged_and_can_be_repaired(void **state)
 {
 	struct fixture *x = *state;
 
@@ -312,7 +312,7 @@ static void test_msix_refused(void **state)
 	assert_int_equal(taken(x, 5), 1);
 }
 
-static void test_msix_no_irqs(void **state)
+static void a_host_without_vectors_fails_and_keeps_none(void **state)
 {
 	struct fixture *x = *state;
 	struct pci_function other;
@@ -326,7 +326,7 @@ static void test_msix_no_irqs(void **state)
 	pci_bus_remove(&other);
 }
 
-static void test_msix_limit(void **state)
+static void vectors_beyond_the_limit_are_gone(void **state)
 {
 	struct fixture *x = *state;
 
@@ -342,22 +342,28 @@ int main(void)
 {
 	log_level = LOG_WARN;
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_mechanism, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_the_reset_control_byte_resets, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_nobody_answers, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_header, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_full_bus, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_bar_size_and_place, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_bar_moved, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_window, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_msix_capability, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_msix_table, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_msix_delivers, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_msix_masks, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_msix_new_message, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_msix_refused, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_msix_no_irqs, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_msix_limit, setup, teardown),
+		cmocka_unit_test_setup_teardown(configuration_mechanism_1_is_found, setup, teardown),
+		cmocka_unit_test_setup_teardown(the_reset_control_byte_resets, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_is_not_there_reads_as_all_ones, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_header_shows_the_ids_and_keeps_what_is_fixed, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(a_full_bus_takes_no_more, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_bar_says_its_size_and_is_aligned_to_it, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			a_bar_that_the_guest_moves_stays_and_is_logged_at_most_so_often, setup, teardown),
+		cmocka_unit_test_setup_teardown(the_window_reaches_registers_and_nothing_else, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(the_msix_capability_says_how_many_and_where, setup, teardown),
+		cmocka_unit_test_setup_teardown(the_table_takes_aligned_dwords_and_qwords_alone, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(a_vector_delivers_its_message, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_masked_vector_stays_pending_until_it_is_unmasked, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(a_new_message_counts_at_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_message_that_kvm_refuses_is_logged_and_can_be_repaired,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(a_host_without_vectors_fails_and_keeps_none, setup, teardown),
+		cmocka_unit_test_setup_teardown(vectors_beyond_the_limit_are_gone, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

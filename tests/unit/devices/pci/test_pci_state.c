@@ -54,7 +54,7 @@ static void make_state(struct fixture *x)
 	port_write(x, 0xcf8, 4, 0x80000840);
 }
 
-static void test_state_round_trip(void **state)
+static void a_bus_and_a_function_arrive_as_they_were_saved(void **state)
 {
 	struct fixture *x = *state, *y = build(N_VECTORS);
 	struct error err = { 0 };
@@ -105,7 +105,7 @@ static int load_ahead(struct fixture *x, struct fixture *y, bool first, struct e
 
 /* Messages that KVM has from the guest when it was elsewhere are not given to it again; what has changed
  * since is. */
-static void test_messages_ahead(void **state)
+static void messages_sent_ahead_are_given_to_kvm_once(void **state)
 {
 	struct fixture *x = *state;
 	struct error err = { 0 };
@@ -136,7 +136,7 @@ static void test_messages_ahead(void **state)
 	}
 }
 
-static void test_messages_ahead_refused(void **state)
+static void a_table_ahead_that_does_not_fit_is_refused(void **state)
 {
 	struct fixture *x = *state, *fewer = build(N_VECTORS - 1), *y = build(N_VECTORS);
 	struct error err = { 0 };
@@ -156,7 +156,7 @@ static void test_messages_ahead_refused(void **state)
 	destroy(y);
 }
 
-static void test_state_truncated(void **state)
+static void truncated_state_is_refused(void **state)
 {
 	struct fixture *x = *state;
 	struct error err = { 0 };
@@ -202,7 +202,7 @@ static void check_change(struct fixture *x, const char *path, const char *name, 
 	free(fdt);
 }
 
-static void test_state_refused(void **state)
+static void state_that_no_guest_can_have_written_is_refused(void **state)
 {
 	struct fixture *x = *state;
 
@@ -226,7 +226,7 @@ static void test_state_refused(void **state)
 	check_change(x, "/dev/pci", "msix-pending", 1, 2, NULL);
 }
 
-static void test_state_other_device(void **state)
+static void a_function_with_other_vectors_is_refused_unless_limited(void **state)
 {
 	struct fixture *x = *state, *y = build(N_VECTORS + 1);
 	struct error err = { 0 };
@@ -260,7 +260,7 @@ static int accept_from(struct fixture *from, struct fixture *to, struct error *e
 	return ret;
 }
 
-static void test_accept(void **state)
+static void a_bus_with_other_functions_is_refused(void **state)
 {
 	struct fixture *x = *state, *y = build(1);
 	struct pci_function other;
@@ -275,7 +275,7 @@ static void test_accept(void **state)
 }
 
 /* A guest that writes anything anywhere. */
-static void test_hostile(void **state)
+static void a_guest_that_writes_anything_anywhere_changes_no_id(void **state)
 {
 	struct fixture *x = *state;
 	uint64_t seed = 1;
@@ -308,14 +308,18 @@ int main(void)
 {
 	log_level = LOG_WARN;
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_state_round_trip, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_messages_ahead, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_messages_ahead_refused, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_state_truncated, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_state_refused, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_state_other_device, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_accept, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_hostile, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_bus_and_a_function_arrive_as_they_were_saved, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(messages_sent_ahead_are_given_to_kvm_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_table_ahead_that_does_not_fit_is_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(truncated_state_is_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(state_that_no_guest_can_have_written_is_refused, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(a_function_with_other_vectors_is_refused_unless_limited,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(a_bus_with_other_functions_is_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_guest_that_writes_anything_anywhere_changes_no_id, setup,
+						teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -248,7 +248,7 @@ static void run_path(const struct path_kind *kind)
 }
 
 /* Rings of one size, the device's smaller, larger, and the guest's tables longer than its ring. */
-static void test_paths(void **state)
+static void every_packet_passes_both_rings_once_whatever_their_sizes(void **state)
 {
 	static const struct path_kind kinds[] = {
 		{ 64, 64, 1, false, false, false, false },  { 64, 64, 5, true, true, false, false },
@@ -267,7 +267,8 @@ static void test_paths(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_paths) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(
+		every_packet_passes_both_rings_once_whatever_their_sizes) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -111,7 +111,7 @@ static void assert_dead(struct fixture *f, const char *why)
 	assert_false(svq_enable_calls(&f->svq));
 }
 
-static void test_layout(void **state)
+static void the_parts_of_a_ring_are_aligned_and_within_its_bytes(void **state)
 {
 	(void)state;
 	for (uint32_t size = 1; size <= VIRTIO_RING_MAX_SIZE; size *= 2) {
@@ -139,7 +139,7 @@ static void test_layout(void **state)
 }
 
 /* The device sees what was added, in order, and nothing before it is published. */
-static void test_shapes(void **state)
+static void a_device_sees_what_was_added_once_it_is_published(void **state)
 {
 	struct fixture *f = *state;
 	struct fake_element e;
@@ -172,7 +172,7 @@ static void test_shapes(void **state)
 }
 
 /* Lengths are bounded by what there was to write; what is shown covers exactly them. */
-static void test_written(void **state)
+static void a_length_is_bounded_by_what_there_was_to_write(void **state)
 {
 	struct fixture *f = *state;
 	static const uint32_t lens[] = { 0, 1, 19, 20, 21, 49, 50, 51, 89, 90, 91, 65536, UINT32_MAX };
@@ -201,7 +201,7 @@ static void test_written(void **state)
 }
 
 /* An id outside the ring, also in the upper half of its 32 bits. */
-static void test_bad_id(void **state)
+static void a_used_id_outside_the_ring_is_refused(void **state)
 {
 	struct fixture *f = *state;
 	static const uint32_t ids[] = { SIZE, SIZE + 1, 0xffff, 0x10000, 0x80000000, UINT32_MAX };
@@ -215,7 +215,7 @@ static void test_bad_id(void **state)
 }
 
 /* Not the head of what is in flight, not any more, or twice. */
-static void test_id_not_in_flight(void **state)
+static void a_used_id_that_is_not_in_flight_is_refused(void **state)
 {
 	struct fixture *f = *state;
 	struct svq_used used;
@@ -250,7 +250,7 @@ static void test_id_not_in_flight(void **state)
 }
 
 /* An index that runs ahead of what is in flight, or goes back. */
-static void test_bad_idx(void **state)
+static void a_used_index_that_jumps_or_goes_back_is_refused(void **state)
 {
 	struct fixture *f = *state;
 	struct svq_used used;
@@ -282,7 +282,7 @@ static void test_bad_idx(void **state)
 }
 
 /* What the device writes to descriptors and the available ring is not looked at. */
-static void test_private_descs(void **state)
+static void what_a_device_writes_to_descriptors_changes_nothing(void **state)
 {
 	struct fixture *f = *state;
 	struct svq_used used;
@@ -311,7 +311,7 @@ static void test_private_descs(void **state)
 }
 
 /* No room is said before anything is touched; a chain of the whole ring fits after any disorder. */
-static void test_full(void **state)
+static void a_full_ring_takes_nothing_and_an_empty_one_a_chain_of_its_size(void **state)
 {
 	struct fixture *f = *state;
 	struct svq_used used;
@@ -351,7 +351,7 @@ static void test_full(void **state)
 	assert_int_equal(svq_add(&f->svq, segs8, 2, 2, 0), 0);
 }
 
-static void test_one_entry_ring(void **state)
+static void a_ring_of_one_entry_works_over_the_end_of_its_indexes(void **state)
 {
 	struct fixture *f = *state;
 	struct svq_used used;
@@ -367,7 +367,7 @@ static void test_one_entry_ring(void **state)
 	}
 }
 
-static void test_flags(void **state)
+static void flags_ask_for_kicks_and_calls(void **state)
 {
 	struct fixture *f = *state;
 	struct svq_used used;
@@ -395,7 +395,7 @@ static void test_flags(void **state)
 }
 
 /* One call for several, whenever they were there; a device without event_idx calls for each. */
-static void test_calls_after(void **state)
+static void a_call_for_several_comes_when_they_are_there(void **state)
 {
 	struct fixture *f = *state;
 	struct svq_used used;
@@ -425,7 +425,7 @@ static void test_calls_after(void **state)
 }
 
 /* Kicks and calls exactly when asked for, over the end of every index. */
-static void test_event_idx(void **state)
+static void event_indexes_ask_for_kicks_and_calls_exactly(void **state)
 {
 	struct fixture *f = *state;
 	struct svq_used used;
@@ -474,7 +474,7 @@ static void assert_segs(const struct virtio_seg *a, const struct virtio_seg *b, 
 
 /* Elements of every length: short ones by themselves, long ones in a table, the longest by themselves again.
  */
-static void test_tables(void **state)
+static void long_elements_take_a_table_and_the_longest_do_not(void **state)
 {
 	static const uint16_t sizes[] = { 4, 64, 1024 };
 	struct fixture *f = *state;
@@ -520,7 +520,7 @@ static void test_tables(void **state)
 }
 
 /* As many long elements as the ring has descriptors; beyond the last table they are by themselves. */
-static void test_tables_in_flight(void **state)
+static void elements_beyond_the_last_table_take_descriptors(void **state)
 {
 	struct fixture *f = *state;
 	struct virtio_seg segs[3] = { { 0x1000, 1 }, { 0x2000, 2 }, { 0x3000, 3 } };
@@ -552,13 +552,20 @@ static void test_tables_in_flight(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_tables),           T(test_tables_in_flight),
-		T(test_layout),           T(test_shapes),
-		T(test_written),          T(test_bad_id),
-		T(test_id_not_in_flight), T(test_bad_idx),
-		T(test_private_descs),    T(test_full),
-		T(test_one_entry_ring),   T(test_flags),
-		T(test_calls_after),      T(test_event_idx),
+		T(long_elements_take_a_table_and_the_longest_do_not),
+		T(elements_beyond_the_last_table_take_descriptors),
+		T(the_parts_of_a_ring_are_aligned_and_within_its_bytes),
+		T(a_device_sees_what_was_added_once_it_is_published),
+		T(a_length_is_bounded_by_what_there_was_to_write),
+		T(a_used_id_outside_the_ring_is_refused),
+		T(a_used_id_that_is_not_in_flight_is_refused),
+		T(a_used_index_that_jumps_or_goes_back_is_refused),
+		T(what_a_device_writes_to_descriptors_changes_nothing),
+		T(a_full_ring_takes_nothing_and_an_empty_one_a_chain_of_its_size),
+		T(a_ring_of_one_entry_works_over_the_end_of_its_indexes),
+		T(flags_ask_for_kicks_and_calls),
+		T(a_call_for_several_comes_when_they_are_there),
+		T(event_indexes_ask_for_kicks_and_calls_exactly),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,7 +15,7 @@ static bool kicked(struct fixture *x, unsigned int queue)
 	return read(x->v.queues[queue].kick_fd, &n, sizeof(n)) == sizeof(n);
 }
 
-static void test_identity(void **state)
+static void a_driver_finds_a_modern_device(void **state)
 {
 	struct fixture *x = *state;
 
@@ -32,7 +32,7 @@ static void test_identity(void **state)
 		N_QUEUES);
 }
 
-static void test_start(void **state)
+static void a_driver_starts_the_device_with_what_it_wrote(void **state)
 {
 	struct fixture *x = *state;
 
@@ -67,7 +67,7 @@ static void test_start(void **state)
 	assert_int_equal(x->v.log_limit.n_logged, 0);
 }
 
-static void test_features_refused(void **state)
+static void features_that_do_not_hold_together_are_refused(void **state)
 {
 	static const uint64_t wrong[] = {
 		0,
@@ -102,7 +102,7 @@ static void test_features_refused(void **state)
 	assert_true(x->v.accepted == 0);
 }
 
-static void test_status_transitions(void **state)
+static void a_status_that_is_no_step_is_ignored(void **state)
 {
 	static const uint8_t path[] = { 0, 1, 3, 11, 15 };
 	struct fixture *x = *state;
@@ -158,7 +158,7 @@ static void an_illegal_write_does_not_wait_for_who_reads_of_it(void **state)
 	close(fds[1]);
 }
 
-static void test_queue_sizes(void **state)
+static void a_size_that_a_queue_cannot_have_is_ignored(void **state)
 {
 	static const struct {
 		uint32_t value;
@@ -182,7 +182,7 @@ static void test_queue_sizes(void **state)
 }
 
 /* One that has no size, and those that are not there at all. */
-static void test_no_such_queue(void **state)
+static void a_queue_that_is_not_there_answers_nothing(void **state)
 {
 	static const uint16_t selects[] = { 3, N_QUEUES, N_QUEUES + 1, 0x7fff, 0xffff };
 	struct fixture *x = *state;
@@ -203,7 +203,7 @@ static void test_no_such_queue(void **state)
 	}
 }
 
-static void test_queue_enable(void **state)
+static void a_queue_is_enabled_once_and_in_its_time(void **state)
 {
 	struct fixture *x = *state;
 
@@ -242,7 +242,7 @@ static void reset_queue(struct fixture *x, unsigned int index, uint16_t value)
 	assert_int_equal(rd(x, VIRTIO_PCI_COMMON_Q_RESET, 2), 0);
 }
 
-static void test_queue_reset(void **state)
+static void a_queue_is_reset_and_enabled_by_itself(void **state)
 {
 	struct fixture *x = *state;
 
@@ -281,7 +281,7 @@ static void test_queue_reset(void **state)
 }
 
 /* A packed ring has any size. */
-static void test_packed_sizes(void **state)
+static void a_packed_ring_may_have_any_size(void **state)
 {
 	static const uint16_t sizes[] = { 1, 5, 255, 256 }, bad[] = { 0, 257, 512, 0xffff };
 	struct fixture *x = *state;
@@ -296,7 +296,7 @@ static void test_packed_sizes(void **state)
 	}
 }
 
-static void test_vectors(void **state)
+static void a_vector_that_is_not_there_reads_back_as_none(void **state)
 {
 	static const uint16_t wrong[] = { N_QUEUES + 1, N_QUEUES + 2, 0x7fff, 0xfffe, 0xffff };
 	struct fixture *x = *state;
@@ -313,7 +313,7 @@ static void test_vectors(void **state)
 	}
 }
 
-static void test_interrupts(void **state)
+static void interrupts_come_by_the_vector_or_leave_a_bit(void **state)
 {
 	struct fixture *x = *state;
 
@@ -337,7 +337,7 @@ static void test_interrupts(void **state)
 	assert_int_equal(fake_vm_mmio_read(x->f, x->isr, 4), VIRTIO_PCI_ISR_QUEUE);
 }
 
-static void test_kicks(void **state)
+static void a_notification_of_any_width_kicks_its_queue(void **state)
 {
 	struct fixture *x = *state;
 	unsigned int window, doorbells = x->f->n_doorbells;
@@ -374,7 +374,7 @@ static void test_kicks(void **state)
 	assert_int_equal(fake_config_read(x->f, SLOT, window + 16, 1), 1);
 }
 
-static void test_driver_ok_fails(void **state)
+static void a_device_that_cannot_start_needs_a_reset(void **state)
 {
 	struct fixture *x = *state;
 
@@ -387,7 +387,7 @@ static void test_driver_ok_fails(void **state)
 	assert_int_equal(status(x), 15);
 }
 
-static void test_needs_reset(void **state)
+static void needs_reset_interrupts_once_and_ends_with_a_reset(void **state)
 {
 	struct fixture *x = *state;
 
@@ -484,7 +484,7 @@ static void a_change_at_driver_ok_is_never_lost(void **state)
 	}
 }
 
-static void test_reset(void **state)
+static void a_reset_leaves_nothing_of_the_driver(void **state)
 {
 	struct fixture *x = *state;
 
@@ -513,7 +513,7 @@ static void test_reset(void **state)
 }
 
 /* A kernel that starts another one takes bus mastering away, and nothing else. */
-static void test_master_lost(void **state)
+static void a_guest_that_takes_bus_mastering_away_resets(void **state)
 {
 	const unsigned int on = PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
 	struct fixture *x = *state;
@@ -540,7 +540,7 @@ static void test_master_lost(void **state)
 	assert_int_equal(x->n_driver_ok, 2);
 }
 
-static void test_config(void **state)
+static void configuration_is_read_only_and_its_generation_changes(void **state)
 {
 	struct fixture *x = *state;
 	uint32_t generation = rd(x, VIRTIO_PCI_COMMON_CFGGENERATION, 1);
@@ -568,7 +568,7 @@ static void test_config(void **state)
 }
 
 /* Accesses that no field answers change nothing and read as all ones. */
-static void test_widths(void **state)
+static void an_access_that_meets_no_field_is_ignored(void **state)
 {
 	struct fixture *x = *state;
 
@@ -671,7 +671,7 @@ static void an_access_of_any_width_at_any_place_does_no_harm(void **state)
 	assert_int_equal(x->v.queues[0].size, 256);
 }
 
-static void test_limit(void **state)
+static void a_limited_device_shows_fewer_queues_and_features(void **state)
 {
 	static const uint16_t lower[] = { 128, 256, 64 };
 	struct fixture *x = *state;
@@ -699,7 +699,7 @@ static void test_limit(void **state)
 }
 
 /* 64 pairs and a control queue; the addresses are those of a small device. */
-static void test_many_queues(void **state)
+static void as_many_queues_as_there_can_be_work(void **state)
 {
 	struct fixture *x = *state, *y;
 	struct error err = { 0 };
@@ -726,7 +726,7 @@ static void test_many_queues(void **state)
 	destroy(y);
 }
 
-static void test_host_lacks(void **state)
+static void a_host_that_lacks_something_fails_and_keeps_nothing(void **state)
 {
 	struct fixture *x = *state;
 	struct virtio_pci other;
@@ -744,22 +744,27 @@ static void test_host_lacks(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_identity, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_start, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_features_refused, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_status_transitions, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_driver_finds_a_modern_device, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_driver_starts_the_device_with_what_it_wrote, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(features_that_do_not_hold_together_are_refused, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(a_status_that_is_no_step_is_ignored, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_illegal_write_does_not_wait_for_who_reads_of_it, setup,
 						teardown),
-		cmocka_unit_test_setup_teardown(test_queue_sizes, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_no_such_queue, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_queue_enable, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_queue_reset, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_packed_sizes, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_vectors, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_interrupts, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_kicks, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_driver_ok_fails, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_needs_reset, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_size_that_a_queue_cannot_have_is_ignored, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_queue_that_is_not_there_answers_nothing, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_queue_is_enabled_once_and_in_its_time, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_queue_is_reset_and_enabled_by_itself, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_packed_ring_may_have_any_size, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_vector_that_is_not_there_reads_back_as_none, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(interrupts_come_by_the_vector_or_leave_a_bit, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(a_notification_of_any_width_kicks_its_queue, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_device_that_cannot_start_needs_a_reset, setup, teardown),
+		cmocka_unit_test_setup_teardown(needs_reset_interrupts_once_and_ends_with_a_reset, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(a_change_before_driver_ok_interrupts_once_with_it, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(a_driver_that_resets_first_hears_of_no_change_before_it,
@@ -767,16 +772,20 @@ int main(void)
 		cmocka_unit_test_setup_teardown(needs_reset_before_driver_ok_interrupts_with_it, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(a_change_at_driver_ok_is_never_lost, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_reset, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_master_lost, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_config, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_widths, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_reset_leaves_nothing_of_the_driver, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_guest_that_takes_bus_mastering_away_resets, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(configuration_is_read_only_and_its_generation_changes, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(an_access_that_meets_no_field_is_ignored, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_address_may_be_accessed_as_one, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_access_of_any_width_at_any_place_does_no_harm, setup,
 						teardown),
-		cmocka_unit_test_setup_teardown(test_limit, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_many_queues, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_host_lacks, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_limited_device_shows_fewer_queues_and_features, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(as_many_queues_as_there_can_be_work, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_host_that_lacks_something_fails_and_keeps_nothing, setup,
+						teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

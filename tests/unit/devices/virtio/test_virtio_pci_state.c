@@ -28,7 +28,7 @@ static int load(struct fixture *x, const void *fdt, uint32_t len, struct error *
 	return ret;
 }
 
-static void test_state_round_trip(void **state)
+static void a_device_arrives_as_it_was_saved(void **state)
 {
 	struct fixture *x = *state, *y = build(N_QUEUES, max_sizes, OFFERED);
 	struct error err = { 0 };
@@ -61,7 +61,7 @@ static void test_state_round_trip(void **state)
 	destroy(y);
 }
 
-static void test_state_any_moment(void **state)
+static void a_device_can_be_saved_at_any_step_of_its_driver(void **state)
 {
 	static const uint8_t path[] = { 0, 1, 3, 11, 15, 0x8f };
 	struct fixture *x = *state;
@@ -91,7 +91,7 @@ static void test_state_any_moment(void **state)
 	}
 }
 
-static void test_state_truncated(void **state)
+static void truncated_state_is_refused(void **state)
 {
 	struct fixture *x = *state, *y = build(N_QUEUES, max_sizes, OFFERED);
 	uint32_t len;
@@ -140,7 +140,7 @@ static void check_change(struct fixture *x, const char *path, const char *name, 
 	destroy(y);
 }
 
-static void test_state_refused(void **state)
+static void state_that_no_driver_can_have_written_is_refused(void **state)
 {
 	static const char t[] = "/virtio/virtio-pci", q0[] = "/virtio/virtio-pci/queue@0",
 			  q3[] = "/virtio/virtio-pci/queue@3";
@@ -187,7 +187,7 @@ static void test_state_refused(void **state)
 }
 
 /* The source has fewer queues, smaller rings, and less to offer. */
-static void test_state_limited(void **state)
+static void a_host_with_more_queues_takes_a_guest_with_fewer(void **state)
 {
 	static const uint16_t lower[] = { 128, 256, 64 };
 	struct fixture *x = build(3, lower, OFFERED & ~VIRTIO_BIT(7)), *y = *state;
@@ -207,7 +207,7 @@ static void test_state_limited(void **state)
 }
 
 /* A feature that the source offers and this host does not: it depends on how far the driver has come. */
-static void test_state_offered_more(void **state)
+static void a_source_that_offered_more_fits_unless_it_was_accepted(void **state)
 {
 	static const uint8_t path[] = { 0, 1, 3, 11, 15 };
 	const uint64_t more = OFFERED | VIRTIO_BIT(41);
@@ -242,7 +242,7 @@ static void test_state_offered_more(void **state)
 }
 
 /* Anything anywhere in the BAR, saved and loaded now and then: whatever a guest does can be moved. */
-static void test_hostile(void **state)
+static void whatever_a_guest_has_written_is_saved_and_loaded(void **state)
 {
 	struct fixture *x = *state;
 	uint64_t seed = 7;
@@ -285,13 +285,18 @@ static void test_hostile(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_state_round_trip, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_state_any_moment, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_state_truncated, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_state_refused, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_state_limited, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_state_offered_more, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_hostile, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_device_arrives_as_it_was_saved, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_device_can_be_saved_at_any_step_of_its_driver, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(truncated_state_is_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(state_that_no_driver_can_have_written_is_refused, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(a_host_with_more_queues_takes_a_guest_with_fewer, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(a_source_that_offered_more_fits_unless_it_was_accepted, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(whatever_a_guest_has_written_is_saved_and_loaded, setup,
+						teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,7 +6,7 @@
 #include <stdatomic.h>
 
 /* What a driver (or a migration stream) may say about where its ring is. */
-static void test_init(void **state)
+static void a_ring_must_be_aligned_and_in_guest_memory(void **state)
 {
 	struct fixture *f = *state;
 	static const struct {
@@ -42,7 +42,7 @@ static void test_init(void **state)
 }
 
 /* Ring parts that lie on each other are the driver's own loss. */
-static void test_overlap(void **state)
+static void parts_that_overlap_harm_the_driver_alone(void **state)
 {
 	struct fixture *f = *state;
 	struct vring_setup s = { .size = SIZE, .desc = DESC, .avail = DESC, .used = DESC };
@@ -60,7 +60,7 @@ static void test_overlap(void **state)
 }
 
 /* Chains of every shape: all direct, all in a table, and direct ones followed by a table, which is legal. */
-static void test_shapes(void **state)
+static void a_chain_of_any_shape_is_taken_as_it_is(void **state)
 {
 	struct fixture *f = *state;
 	struct virtio_seg segs[SIZE];
@@ -89,7 +89,7 @@ static void test_shapes(void **state)
 }
 
 /* Segments of length 0 are left out wherever they point; nothing but such a segment is an empty chain. */
-static void test_zero_length(void **state)
+static void segments_of_length_0_are_left_out(void **state)
 {
 	struct fixture *f = *state;
 	struct virtio_seg segs[] = {
@@ -183,7 +183,7 @@ static const struct bad_chain bad_chains[] = {
 	{ "loops", 1, { { TABLE, 32, I, 0 } }, 2, { { BUF, 1, N, 1 }, { BUF, 1, N, 0 } } },
 };
 
-static void test_bad_chains(void **state)
+static void a_bad_chain_is_refused_and_the_one_before_it_is_not(void **state)
 {
 	struct fixture *f = *state;
 
@@ -208,7 +208,7 @@ static void test_bad_chains(void **state)
 }
 
 /* A table, without the feature. */
-static void test_indirect_not_negotiated(void **state)
+static void a_table_without_the_feature_is_refused(void **state)
 {
 	struct fixture *f = *state;
 
@@ -220,7 +220,7 @@ static void test_indirect_not_negotiated(void **state)
 }
 
 /* A direct descriptor and a table that is as long as the ring. */
-static void test_too_long_together(void **state)
+static void a_chain_longer_than_the_ring_is_refused_with_a_table_too(void **state)
 {
 	struct fixture *f = *state;
 	struct virtio_seg segs[SIZE + 1];
@@ -234,7 +234,7 @@ static void test_too_long_together(void **state)
 }
 
 /* A table may end with the last byte of guest memory. */
-static void test_table_at_end(void **state)
+static void a_table_may_end_with_guest_memory(void **state)
 {
 	struct fixture *f = *state;
 	struct virtio_seg segs[2] = { { HIGH + HIGH_N - 1, 1 }, { MEMORY_LOW_MAX - 5, 5 } };
@@ -248,7 +248,7 @@ static void test_table_at_end(void **state)
 }
 
 /* As many bytes as there may be. */
-static void test_longest(void **state)
+static void a_chain_may_have_one_byte_less_than_4_gib(void **state)
 {
 	struct fixture *f = *state;
 	struct virtio_seg segs[2] = { { 0, 0x80000000 }, { 0, 0x7fffffff } };
@@ -262,7 +262,7 @@ static void test_longest(void **state)
 }
 
 /* An index that jumps ahead or goes back; heads outside the ring, and those that the device has already. */
-static void test_bad_avail(void **state)
+static void a_bad_available_ring_is_refused(void **state)
 {
 	struct fixture *f = *state;
 	uint16_t head;
@@ -301,7 +301,7 @@ static void test_bad_avail(void **state)
 
 /* What the guest writes after the pop changes nothing that was popped; completion knows the head alone.
  */
-static void test_private_copy(void **state)
+static void what_a_guest_writes_after_the_pop_changes_nothing(void **state)
 {
 	struct fixture *f = *state;
 	struct virtio_seg segs[3] = { { BUF, 10 }, { BUF + 64, 20 }, { HIGH, 30 } };
@@ -322,7 +322,7 @@ static void test_private_copy(void **state)
 	}
 }
 
-static void test_interrupt_due(void **state)
+static void an_interrupt_is_due_for_what_the_driver_may_not_have_seen(void **state)
 {
 	struct fixture *f = *state;
 
@@ -361,7 +361,7 @@ static void *scribble(void *opaque)
 }
 
 /* A guest that writes while we parse: whatever comes out is within bounds. */
-static void test_race(void **state)
+static void a_guest_that_writes_meanwhile_gets_nothing_out_of_bounds(void **state)
 {
 	struct fixture *f = *state;
 	struct scribbler s = { .f = f };
@@ -403,19 +403,19 @@ static void test_race(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_init),
-		T(test_overlap),
-		T(test_shapes),
-		T(test_zero_length),
-		T(test_bad_chains),
-		T(test_indirect_not_negotiated),
-		T(test_too_long_together),
-		T(test_table_at_end),
-		T(test_longest),
-		T(test_interrupt_due),
-		T(test_bad_avail),
-		T(test_private_copy),
-		T(test_race),
+		T(a_ring_must_be_aligned_and_in_guest_memory),
+		T(parts_that_overlap_harm_the_driver_alone),
+		T(a_chain_of_any_shape_is_taken_as_it_is),
+		T(segments_of_length_0_are_left_out),
+		T(a_bad_chain_is_refused_and_the_one_before_it_is_not),
+		T(a_table_without_the_feature_is_refused),
+		T(a_chain_longer_than_the_ring_is_refused_with_a_table_too),
+		T(a_table_may_end_with_guest_memory),
+		T(a_chain_may_have_one_byte_less_than_4_gib),
+		T(an_interrupt_is_due_for_what_the_driver_may_not_have_seen),
+		T(a_bad_available_ring_is_refused),
+		T(what_a_guest_writes_after_the_pop_changes_nothing),
+		T(a_guest_that_writes_meanwhile_gets_nothing_out_of_bounds),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,7 +3,7 @@
 #include "tests/unit/devices/virtio/vring_fixture.h"
 
 /* A ring full to the last descriptor, given back in an order of its own. */
-static void test_full_out_of_order(void **state)
+static void a_full_ring_is_given_back_in_any_order(void **state)
 {
 	struct fixture *f = *state;
 	static const uint16_t order[SIZE] = { 3, 7, 0, 1, 6, 2, 5, 4 };
@@ -31,7 +31,7 @@ static void test_full_out_of_order(void **state)
 }
 
 /* Every index over its end, three in flight all the time, both kinds of event suppression. */
-static void test_wrap(void **state)
+static void indexes_go_over_their_end_with_chains_in_flight(void **state)
 {
 	struct fixture *f = *state;
 	const struct vring_setup *setups[] = { &plain, &with_event_idx };
@@ -57,7 +57,7 @@ static void test_wrap(void **state)
 }
 
 /* Entries behind avail.idx are read when they are taken, avail.idx itself once a batch. */
-static void test_batch(void **state)
+static void the_available_index_is_read_once_a_batch(void **state)
 {
 	struct fixture *f = *state;
 	struct vring_chain chain;
@@ -71,7 +71,7 @@ static void test_batch(void **state)
 	assert_int_equal(vring_pop(&f->vr, &chain), -EINVAL);
 }
 
-static void test_unpop(void **state)
+static void a_chain_put_back_is_the_next_again(void **state)
 {
 	struct fixture *f = *state;
 	struct vring_chain chain;
@@ -102,7 +102,7 @@ static void test_unpop(void **state)
 	assert_int_equal(pop_one(f), 2);
 }
 
-static void test_in_flight_order(void **state)
+static void what_is_in_flight_is_listed_in_order_and_read_again(void **state)
 {
 	struct fixture *f = *state;
 	struct virtio_seg segs[2] = { { BUF, 4 }, { HIGH, 8 } };
@@ -135,7 +135,7 @@ static void test_in_flight_order(void **state)
 }
 
 /* Interrupts by avail.flags, kicks by used.flags; other bits mean nothing. */
-static void test_flags(void **state)
+static void flags_ask_for_interrupts_and_kicks(void **state)
 {
 	struct fixture *f = *state;
 	struct virtio_seg seg = { BUF, 1 };
@@ -161,7 +161,7 @@ static void test_flags(void **state)
 }
 
 /* The interrupt is wanted exactly when used.idx steps over used_event, at any place of the index. */
-static void test_event_idx(void **state)
+static void an_interrupt_is_wanted_where_the_index_passes_the_event(void **state)
 {
 	struct fixture *f = *state;
 	static const uint16_t starts[] = { 0, 1, 100, 32766, 32767, 32768, 65530, 65534, 65535 };
@@ -188,7 +188,7 @@ static void test_event_idx(void **state)
 	assert_true(vring_publish(&f->vr));
 }
 
-static void test_event_idx_kicks(void **state)
+static void a_kick_comes_where_it_was_asked_for(void **state)
 {
 	struct fixture *f = *state;
 	struct virtio_seg seg = { BUF, 1 };
@@ -225,7 +225,7 @@ static bool page_dirty(struct fixture *f, uint64_t gpa)
 }
 
 /* Whatever is written to the used ring is in the log. */
-static void test_dirty(void **state)
+static void what_is_written_to_the_used_ring_is_logged(void **state)
 {
 	struct fixture *f = *state;
 	struct vring_setup s = with_event_idx;
@@ -256,15 +256,15 @@ static void test_dirty(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_full_out_of_order),
-		T(test_wrap),
-		T(test_batch),
-		T(test_unpop),
-		T(test_in_flight_order),
-		T(test_flags),
-		T(test_event_idx),
-		T(test_event_idx_kicks),
-		T(test_dirty),
+		T(a_full_ring_is_given_back_in_any_order),
+		T(indexes_go_over_their_end_with_chains_in_flight),
+		T(the_available_index_is_read_once_a_batch),
+		T(a_chain_put_back_is_the_next_again),
+		T(what_is_in_flight_is_listed_in_order_and_read_again),
+		T(flags_ask_for_interrupts_and_kicks),
+		T(an_interrupt_is_wanted_where_the_index_passes_the_event),
+		T(a_kick_comes_where_it_was_asked_for),
+		T(what_is_written_to_the_used_ring_is_logged),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

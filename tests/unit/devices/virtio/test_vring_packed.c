@@ -11,7 +11,7 @@ static const struct vring_setup packed_events = {
 	.size = SIZE, .desc = DESC, .avail = AVAIL, .used = USED, .packed = true, .event_idx = true
 };
 
-static void test_init(void **state)
+static void a_packed_ring_must_be_aligned_and_in_guest_memory(void **state)
 {
 	struct fixture *f = *state;
 	static const struct {
@@ -68,7 +68,7 @@ static void assert_packed_refused(struct fixture *f, const char *why)
 
 /* Chains of every shape at every place, so that each goes over the ring's end, and both counters change
  * everywhere. */
-static void test_shapes(void **state)
+static void a_chain_of_any_shape_is_taken_at_any_place(void **state)
 {
 	struct fixture *f = *state;
 	struct virtio_seg segs[SIZE];
@@ -104,7 +104,7 @@ static void test_shapes(void **state)
 	}
 }
 
-static void test_zero_length(void **state)
+static void segments_of_length_0_are_left_out(void **state)
 {
 	struct fixture *f = *state;
 	struct virtio_seg segs[] = {
@@ -166,7 +166,7 @@ static const struct {
 	{ "table is not in guest", { { UINT64_MAX - 15, 32, I, 0 } }, { { 0 } } },
 };
 
-static void test_bad_chains(void **state)
+static void a_bad_chain_is_refused_and_the_one_before_it_is_not(void **state)
 {
 	struct fixture *f = *state;
 
@@ -190,7 +190,7 @@ static void test_bad_chains(void **state)
 }
 
 /* A ring whose every descriptor says that another one follows, alone and with one in flight. */
-static void test_endless(void **state)
+static void a_chain_without_an_end_is_refused(void **state)
 {
 	struct fixture *f = *state;
 
@@ -214,7 +214,7 @@ static void test_endless(void **state)
 	assert_packed_refused(f, "more descriptors");
 }
 
-static void test_indirect_not_negotiated(void **state)
+static void a_table_without_the_feature_is_refused(void **state)
 {
 	struct fixture *f = *state;
 
@@ -225,7 +225,7 @@ static void test_indirect_not_negotiated(void **state)
 }
 
 /* Flags that make nothing available, in both turns. */
-static void test_not_available(void **state)
+static void flags_of_the_wrong_turn_make_nothing_available(void **state)
 {
 	struct fixture *f = *state;
 	static const uint16_t first[] = { 0, 1 << 15, 1 << 15 | 1 << 7 },
@@ -247,7 +247,7 @@ static void test_not_available(void **state)
 	}
 }
 
-static void test_unpop(void **state)
+static void a_chain_put_back_is_the_next_again_in_any_turn(void **state)
 {
 	struct fixture *f = *state;
 	struct virtio_seg segs[3] = { { BUF, 1 }, { BUF + 8, 2 }, { HIGH, 3 } };
@@ -280,7 +280,7 @@ static void test_unpop(void **state)
 }
 
 /* A batch is visible at once, and not before; each interrupt exactly where the event is, in every turn. */
-static void test_events(void **state)
+static void a_batch_is_visible_at_once_and_interrupts_at_its_event(void **state)
 {
 	struct fixture *f = *state;
 
@@ -311,7 +311,7 @@ static void test_events(void **state)
 	}
 }
 
-static void test_interrupt_due(void **state)
+static void an_interrupt_is_due_for_what_the_driver_may_not_have_seen(void **state)
 {
 	struct fixture *f = *state;
 
@@ -321,7 +321,7 @@ static void test_interrupt_due(void **state)
 	assert_false(vring_interrupt_due(&f->vr));
 }
 
-static void test_flags(void **state)
+static void flags_that_do_not_exist_lose_no_interrupt(void **state)
 {
 	struct fixture *f = *state;
 	/* 2 without the feature and 3 do not exist: no interrupt may be lost by them. */
@@ -353,7 +353,7 @@ static bool dirty(struct fixture *f, uint64_t gpa, uint64_t other)
 }
 
 /* Both ends of a batch that goes over the ring's end, and the device's events. */
-static void test_dirty(void **state)
+static void what_is_written_over_the_end_of_the_ring_is_logged(void **state)
 {
 	struct fixture *f = *state;
 	struct vring_setup s = packed_events;
@@ -380,7 +380,7 @@ static void test_dirty(void **state)
 }
 
 /* Every order of four completions, seen by the driver in its own; both formats. */
-static void test_in_order(void **state)
+static void an_in_order_ring_gives_back_in_order(void **state)
 {
 	struct fixture *f = *state;
 	const struct vring_setup *setups[] = { &plain, &packed, &packed_events };
@@ -424,11 +424,19 @@ static void test_in_order(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_init),          T(test_shapes),  T(test_zero_length),
-		T(test_bad_chains),    T(test_endless), T(test_indirect_not_negotiated),
-		T(test_not_available), T(test_unpop),   T(test_events),
-		T(test_interrupt_due), T(test_flags),   T(test_dirty),
-		T(test_in_order),
+		T(a_packed_ring_must_be_aligned_and_in_guest_memory),
+		T(a_chain_of_any_shape_is_taken_at_any_place),
+		T(segments_of_length_0_are_left_out),
+		T(a_bad_chain_is_refused_and_the_one_before_it_is_not),
+		T(a_chain_without_an_end_is_refused),
+		T(a_table_without_the_feature_is_refused),
+		T(flags_of_the_wrong_turn_make_nothing_available),
+		T(a_chain_put_back_is_the_next_again_in_any_turn),
+		T(a_batch_is_visible_at_once_and_interrupts_at_its_event),
+		T(an_interrupt_is_due_for_what_the_driver_may_not_have_seen),
+		T(flags_that_do_not_exist_lose_no_interrupt),
+		T(what_is_written_over_the_end_of_the_ring_is_logged),
+		T(an_in_order_ring_gives_back_in_order),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

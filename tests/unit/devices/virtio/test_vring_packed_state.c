@@ -17,7 +17,7 @@ static void fresh(struct fixture *f, const struct vring_setup *s)
 }
 
 /* Out of order, so that used descriptors lie over those of the older ones; each is read again as it was. */
-static void test_moved_chains(void **state)
+static void chains_in_flight_are_the_same_where_they_arrive(void **state)
 {
 	struct fixture *f = *state;
 	struct virtio_seg segs[3] = { { BUF, 10 }, { BUF + 64, 20 }, { HIGH, 30 } };
@@ -56,7 +56,7 @@ static void test_moved_chains(void **state)
 }
 
 /* What waits for an older one is not submitted again, and comes when that one is done; both formats. */
-static void test_moved_in_order(void **state)
+static void what_waits_for_an_older_chain_arrives_waiting(void **state)
 {
 	struct fixture *f = *state;
 	struct vring_setup s = packed;
@@ -138,7 +138,7 @@ static void *save_row(const struct row *r, uint32_t *len)
 #define GOOD .id = { 4, 2 }, .n = { 2, 1 }, .addr = BUF, .len = 9, .flags = W
 #define AT   .avail = 1, .avail_wrap = 0, .used = 6, .used_wrap = 1
 
-static void test_load_refuses(void **state)
+static void state_that_cannot_be_is_refused(void **state)
 {
 	struct fixture *f = *state;
 	static const struct row rows[] = {
@@ -213,7 +213,7 @@ static void test_load_refuses(void **state)
 }
 
 /* Cut at every byte, and with every bit changed: refused, or a state that holds together. */
-static void test_load_damaged(void **state)
+static void damaged_state_is_refused_or_holds_together(void **state)
 {
 	struct fixture *f = *state;
 	uint32_t len;
@@ -257,10 +257,10 @@ static void test_load_damaged(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_moved_chains),
-		T(test_moved_in_order),
-		T(test_load_refuses),
-		T(test_load_damaged),
+		T(chains_in_flight_are_the_same_where_they_arrive),
+		T(what_waits_for_an_older_chain_arrives_waiting),
+		T(state_that_cannot_be_is_refused),
+		T(damaged_state_is_refused_or_holds_together),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -35,7 +35,7 @@ static void move(struct fixture *f)
 }
 
 /* Moved again and again, over the end of the indexes, each chain is used exactly once. */
-static void test_move(void **state)
+static void a_ring_moved_again_and_again_uses_each_chain_once(void **state)
 {
 	struct fixture *f = *state;
 	uint16_t in_flight[SIZE], first;
@@ -67,7 +67,7 @@ static void test_move(void **state)
 	}
 }
 
-static void test_load_refuses(void **state)
+static void state_that_cannot_be_is_refused(void **state)
 {
 	struct fixture *f = *state;
 	static const struct {
@@ -117,7 +117,7 @@ static void test_load_refuses(void **state)
 }
 
 /* Cut at every byte, and with every byte changed: refused, or a state that holds together. */
-static void test_load_damaged(void **state)
+static void damaged_state_is_refused_or_holds_together(void **state)
 {
 	struct fixture *f = *state;
 	uint32_t len;
@@ -158,9 +158,9 @@ static void test_load_damaged(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_move),
-		T(test_load_refuses),
-		T(test_load_damaged),
+		T(a_ring_moved_again_and_again_uses_each_chain_once),
+		T(state_that_cannot_be_is_refused),
+		T(damaged_state_is_refused_or_holds_together),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
