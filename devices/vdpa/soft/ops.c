@@ -181,20 +181,34 @@ static int soft_vdpa_vring_size(struct vdpa *vdpa, unsigned int index, uint16_t 
 	return soft_check_index(soft_of(vdpa), index, err);
 }
 
+/* An operation on one queue. @fn does it on the device's thread, with the queue that has @index. */
 struct soft_vring_call {
+	int (*fn)(struct soft *soft, struct soft_queue *q, const struct soft_vring_call *c,
+		  struct error *err);
 	unsigned int index;
 	const struct vdpa_vring *vring;
-	uint64_t asid;
 	bool on;
 	int fd;
 	void *out;
 };
 
-static int soft_set_vring_call(struct soft *soft, void *arg, struct error *err)
+static int soft_vring_run(struct soft *soft, void *arg, struct error *err)
 {
 	const struct soft_vring_call *c = arg;
-	struct soft_queue *q = &soft->queues[c->index];
 
+	return c->fn(soft, &soft->queues[c->index], c, err);
+}
+
+static int soft_on_vring(struct vdpa *vdpa, struct soft_vring_call c, struct error *err)
+{
+	int ret = soft_check_index(soft_of(vdpa), c.index, err);
+
+	return ret < 0 ? ret : soft_call(vdpa, soft_vring_run, &c, err);
+}
+
+static int soft_set_vring_call(struct soft *soft, struct soft_queue *q, const struct soft_vring_call *c,
+			       struct error *err)
+{
 	if (soft->started && (!soft->suspended || soft->faults.refuse_move))
 		return error_add(err, -EBUSY, "%s: queue %u is in use", soft->name, c->index);
 	if (soft->faults.base_0 && c->vring->base != 0)
@@ -212,17 +226,14 @@ static int soft_set_vring_call(struct soft *soft, void *arg, struct error *err)
 static int soft_vdpa_set_vring(struct vdpa *vdpa, unsigned int index, const struct vdpa_vring *vring,
 			       struct error *err)
 {
-	struct soft_vring_call c = { .index = index, .vring = vring };
-	int ret = soft_check_index(soft_of(vdpa), index, err);
-
-	return ret < 0 ? ret : soft_call(vdpa, soft_set_vring_call, &c, err);
+	return soft_on_vring(
+		vdpa, (struct soft_vring_call){ .fn = soft_set_vring_call, .index = index, .vring = vring },
+		err);
 }
 
-static int soft_enable_vring_call(struct soft *soft, void *arg, struct error *err)
+static int soft_enable_vring_call(struct soft *soft, struct soft_queue *q, const struct soft_vring_call *c,
+				  struct error *err)
 {
-	const struct soft_vring_call *c = arg;
-	struct soft_queue *q = &soft->queues[c->index];
-
 	if (c->on)
 		return soft_enable(soft, q, err);
 	soft_disable(soft, q);
@@ -231,31 +242,27 @@ static int soft_enable_vring_call(struct soft *soft, void *arg, struct error *er
 
 static int soft_vdpa_enable_vring(struct vdpa *vdpa, unsigned int index, bool on, struct error *err)
 {
-	struct soft_vring_call c = { .index = index, .on = on };
-	int ret = soft_check_index(soft_of(vdpa), index, err);
-
-	return ret < 0 ? ret : soft_call(vdpa, soft_enable_vring_call, &c, err);
+	return soft_on_vring(
+		vdpa, (struct soft_vring_call){ .fn = soft_enable_vring_call, .index = index, .on = on },
+		err);
 }
 
-static int soft_set_call_call(struct soft *soft, void *arg, struct error *err)
+static int soft_set_call_call(struct soft *soft, struct soft_queue *q, const struct soft_vring_call *c,
+			      struct error *err)
 {
-	const struct soft_vring_call *c = arg;
-
-	soft->queues[c->index].setup.call_fd = c->fd;
+	q->setup.call_fd = c->fd;
 	return 0;
 }
 
 static int soft_vdpa_set_call(struct vdpa *vdpa, unsigned int index, int fd, struct error *err)
 {
-	struct soft_vring_call c = { .index = index, .fd = fd };
-	int ret = soft_check_index(soft_of(vdpa), index, err);
-
-	return ret < 0 ? ret : soft_call(vdpa, soft_set_call_call, &c, err);
+	return soft_on_vring(
+		vdpa, (struct soft_vring_call){ .fn = soft_set_call_call, .index = index, .fd = fd }, err);
 }
 
-static int soft_vring_group_call(struct soft *soft, void *arg, struct error *err)
+static int soft_vring_group_call(struct soft *soft, struct soft_queue *q, const struct soft_vring_call *c,
+				 struct error *err)
 {
-	const struct soft_vring_call *c = arg;
 	unsigned int ctrl = soft->features ? soft_ctrl_index(soft) : 2 * soft->n_pairs;
 
 	*(unsigned int *)c->out = c->index == ctrl ? SOFT_GROUP_CTRL : SOFT_GROUP_DATA;
@@ -265,33 +272,35 @@ static int soft_vring_group_call(struct soft *soft, void *arg, struct error *err
 static int soft_vdpa_vring_group(struct vdpa *vdpa, unsigned int index, unsigned int *group,
 				 struct error *err)
 {
-	struct soft_vring_call c = { .index = index, .out = group };
-	int ret = soft_check_index(soft_of(vdpa), index, err);
-
-	return ret < 0 ? ret : soft_call(vdpa, soft_vring_group_call, &c, err);
+	return soft_on_vring(
+		vdpa, (struct soft_vring_call){ .fn = soft_vring_group_call, .index = index, .out = group },
+		err);
 }
+
+struct soft_group_call {
+	unsigned int group;
+	uint64_t asid;
+};
 
 static int soft_set_group_asid_call(struct soft *soft, void *arg, struct error *err)
 {
-	const struct soft_vring_call *c = arg;
+	const struct soft_group_call *c = arg;
 
 	if (soft->started && !soft->suspended)
 		return error_add(err, -EBUSY, "%s: its queues are in use", soft->name);
-	return soft_spaces_set_group(&soft->spaces, soft->name, c->index, c->asid, err);
+	return soft_spaces_set_group(&soft->spaces, soft->name, c->group, c->asid, err);
 }
 
 static int soft_vdpa_set_group_asid(struct vdpa *vdpa, unsigned int group, uint64_t asid, struct error *err)
 {
-	struct soft_vring_call c = { .index = group, .asid = asid };
+	struct soft_group_call c = { group, asid };
 
 	return soft_call(vdpa, soft_set_group_asid_call, &c, err);
 }
 
-static int soft_get_vring_base_call(struct soft *soft, void *arg, struct error *err)
+static int soft_get_vring_base_call(struct soft *soft, struct soft_queue *q, const struct soft_vring_call *c,
+				    struct error *err)
 {
-	const struct soft_vring_call *c = arg;
-	const struct soft_queue *q = &soft->queues[c->index];
-
 	if (soft->started && !soft->suspended)
 		return error_add(err, -EBUSY, "%s: queue %u moves on: suspend the device first", soft->name,
 				 c->index);
@@ -303,10 +312,9 @@ static int soft_get_vring_base_call(struct soft *soft, void *arg, struct error *
 
 static int soft_vdpa_get_vring_base(struct vdpa *vdpa, unsigned int index, uint16_t *base, struct error *err)
 {
-	struct soft_vring_call c = { .index = index, .out = base };
-	int ret = soft_check_index(soft_of(vdpa), index, err);
-
-	return ret < 0 ? ret : soft_call(vdpa, soft_get_vring_base_call, &c, err);
+	return soft_on_vring(
+		vdpa, (struct soft_vring_call){ .fn = soft_get_vring_base_call, .index = index, .out = base },
+		err);
 }
 
 static int soft_suspend_call(struct soft *soft, void *arg, struct error *err)
