@@ -153,8 +153,7 @@ static void net_reset_ring(struct net *net, unsigned int guest_index)
 		return;
 	if (q != net->ctrl.queue) {
 		net->ctrl.limits.queue_disabled[guest_index] = true;
-		/* The device gets no coalescing for this queue from the replay, as after the reset of a ring.
-		 */
+		/* The replay must not bring the queue's own coalescing back: it follows the others again. */
 		cvq_reset_queue(&net->ctrl.store, guest_index);
 		net->changes++;
 	}

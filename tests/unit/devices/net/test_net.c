@@ -5,7 +5,7 @@
 
 #include <fcntl.h>
 
-static void test_bring_up(void **state)
+static void a_driver_brings_the_device_up(void **state)
 {
 	struct fixture *f = *state;
 	uint64_t offered = net_guest_offered(f->a), at_device;
@@ -28,7 +28,7 @@ static void test_bring_up(void **state)
 }
 
 /* The kernel gives the file behind Ferry's rings to a VDUSE process, too. */
-static void test_nobody_cuts_the_window_short(void **state)
+static void nobody_cuts_the_window_short(void **state)
 {
 	const int want = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
 	struct fixture *f = *state;
@@ -39,7 +39,7 @@ static void test_nobody_cuts_the_window_short(void **state)
 	assert_int_equal(errno, EPERM);
 }
 
-static void test_traffic(void **state)
+static void packets_go_both_ways(void **state)
 {
 	struct fixture *f = *state;
 
@@ -53,7 +53,7 @@ static void test_traffic(void **state)
 	}
 }
 
-static void test_packet_of_many_buffers(void **state)
+static void a_packet_of_many_buffers_arrives_whole(void **state)
 {
 	struct fixture *f = *state;
 	uint8_t out[9000], in[9000];
@@ -69,7 +69,7 @@ static void test_packet_of_many_buffers(void **state)
 	assert_memory_equal(in, out, sizeof(out));
 }
 
-static void test_one_kick_and_one_interrupt_for_a_batch(void **state)
+static void a_batch_takes_one_kick_and_one_interrupt(void **state)
 {
 	static const uint64_t rings[] = { ALL, ~BIT(VIRTIO_RING_F_EVENT_IDX) };
 	struct fixture *f = *state;
@@ -112,7 +112,7 @@ static void test_one_kick_and_one_interrupt_for_a_batch(void **state)
 	}
 }
 
-static void test_more_than_the_device_takes(void **state)
+static void what_the_device_has_no_room_for_waits(void **state)
 {
 	struct fixture *f = *state;
 	struct virtio_seg segs[20];
@@ -141,7 +141,7 @@ static void test_more_than_the_device_takes(void **state)
 	assert_int_equal(net_guest_reap(f->a, 0), 30);
 }
 
-static void test_out_of_order(void **state)
+static void buffers_come_back_out_of_order(void **state)
 {
 	struct fixture *f = *state;
 	struct fake_element e;
@@ -176,7 +176,7 @@ static bool page_dirty(struct net_guest *g, uint64_t gpa)
 	return bitmap[gpa / PAGE_SIZE / 64] >> gpa / PAGE_SIZE % 64 & 1;
 }
 
-static void test_what_the_device_wrote_is_dirty(void **state)
+static void what_the_device_wrote_is_dirty(void **state)
 {
 	struct fixture *f = *state;
 	const struct vring_setup *ring;
@@ -199,7 +199,7 @@ static void test_what_the_device_wrote_is_dirty(void **state)
 	memory_log_stop(&f->a->vm->memory);
 }
 
-static void test_reset_with_buffers_in_flight(void **state)
+static void a_reset_takes_back_buffers_in_flight(void **state)
 {
 	struct fake_vdpa_spec spec = fake_vdpa_default;
 	struct fixture *f = *state;
@@ -224,7 +224,7 @@ static void test_reset_with_buffers_in_flight(void **state)
 }
 
 /* What a device does until the reset that takes a ring back from it is done: no packet goes out twice. */
-static void test_ring_reset_at_the_last_moment(void **state)
+static void a_ring_reset_sends_no_packet_twice(void **state)
 {
 	struct fixture *f = *state;
 	struct fake_element e;
@@ -246,7 +246,7 @@ static void test_ring_reset_at_the_last_moment(void **state)
 
 /* A ring that is reset with buffers in flight: the device has none of them any more, the other rings and what
  * commands have set are as before, and it works again where it is put then. */
-static void test_ring_reset(void **state)
+static void a_ring_reset_leaves_the_other_rings_as_they_were(void **state)
 {
 	struct fixture *f = *state;
 	uint8_t data[100] = { 5 }, in[1600];
@@ -308,7 +308,7 @@ static void test_ring_reset(void **state)
 }
 
 /* A device that takes tables gets a long chain as one descriptor; what it wrote by it is known as well. */
-static void test_tables(void **state)
+static void a_long_chain_goes_to_the_device_as_one_descriptor(void **state)
 {
 	struct fake_vdpa_spec spec = fake_vdpa_default;
 	struct fixture *f = *state;
@@ -339,7 +339,7 @@ static void test_tables(void **state)
 	memory_log_stop(&f->a->vm->memory);
 }
 
-static void test_reset_twice_and_before_driver_ok(void **state)
+static void a_reset_does_no_harm_twice_or_before_driver_ok(void **state)
 {
 	struct fixture *f = *state;
 
@@ -354,7 +354,7 @@ static void test_reset_twice_and_before_driver_ok(void **state)
 	assert_int_equal(net_guest_start(f->a, ALL), DRIVER_OK);
 }
 
-static void test_features_that_do_not_go_together(void **state)
+static void features_that_do_not_go_together_are_refused(void **state)
 {
 	static const uint64_t without[] = {
 		BIT(VIRTIO_NET_F_GUEST_CSUM), BIT(VIRTIO_NET_F_CTRL_VQ), BIT(VIRTIO_NET_F_STATUS),
@@ -367,7 +367,7 @@ static void test_features_that_do_not_go_together(void **state)
 	assert_int_equal(net_guest_start(f->a, ALL), DRIVER_OK);
 }
 
-static void test_fewer_features(void **state)
+static void a_driver_may_accept_fewer_features(void **state)
 {
 	static const uint64_t sets[] = {
 		BIT(VIRTIO_F_VERSION_1),
@@ -391,7 +391,7 @@ static void test_fewer_features(void **state)
 	}
 }
 
-static void test_a_device_without_a_control_queue(void **state)
+static void a_device_needs_no_control_queue(void **state)
 {
 	struct fake_vdpa_spec spec = fake_vdpa_default;
 	struct fixture *f = *state;
@@ -405,7 +405,7 @@ static void test_a_device_without_a_control_queue(void **state)
 	exchange(f->a, f->va, 0, 1);
 }
 
-static void test_rings_that_are_nowhere(void **state)
+static void rings_outside_guest_memory_break_the_nic(void **state)
 {
 	struct fixture *f = *state;
 
@@ -429,7 +429,7 @@ static void read_mac(struct net_guest *g, uint8_t mac[6])
 		mac[i] = (uint8_t)net_guest_read(g, g->config + i, 1);
 }
 
-static void test_mac_address(void **state)
+static void the_guest_sets_its_mac_address(void **state)
 {
 	const uint8_t other[6] = { 0x52, 1, 2, 3, 4, 5 };
 	struct fixture *f = *state;
@@ -458,7 +458,7 @@ static void test_mac_address(void **state)
 	fake_vdpa_unlock(f->va);
 }
 
-static void test_link(void **state)
+static void the_guest_sees_the_link(void **state)
 {
 	struct fixture *f = *state;
 	uint8_t generation;
@@ -487,7 +487,7 @@ static unsigned int count_descriptors(void)
 }
 
 /* The number is asked for before the NIC is built. */
-static void test_a_nic_takes_no_more_descriptors_than_it_says(void **state)
+static void a_nic_takes_no_more_descriptors_than_it_says(void **state)
 {
 	struct fixture *f = *state;
 	struct fake_vdpa *vdpa;
@@ -509,26 +509,26 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_bring_up),
-		TEST(test_nobody_cuts_the_window_short),
-		TEST(test_traffic),
-		TEST(test_packet_of_many_buffers),
-		TEST(test_one_kick_and_one_interrupt_for_a_batch),
-		TEST(test_more_than_the_device_takes),
-		TEST(test_out_of_order),
-		TEST(test_what_the_device_wrote_is_dirty),
-		TEST(test_reset_with_buffers_in_flight),
-		TEST(test_ring_reset),
-		TEST(test_ring_reset_at_the_last_moment),
-		TEST(test_tables),
-		TEST(test_reset_twice_and_before_driver_ok),
-		TEST(test_features_that_do_not_go_together),
-		TEST(test_fewer_features),
-		TEST(test_a_device_without_a_control_queue),
-		TEST(test_rings_that_are_nowhere),
-		TEST(test_mac_address),
-		TEST(test_link),
-		TEST(test_a_nic_takes_no_more_descriptors_than_it_says),
+		TEST(a_driver_brings_the_device_up),
+		TEST(nobody_cuts_the_window_short),
+		TEST(packets_go_both_ways),
+		TEST(a_packet_of_many_buffers_arrives_whole),
+		TEST(a_batch_takes_one_kick_and_one_interrupt),
+		TEST(what_the_device_has_no_room_for_waits),
+		TEST(buffers_come_back_out_of_order),
+		TEST(what_the_device_wrote_is_dirty),
+		TEST(a_reset_takes_back_buffers_in_flight),
+		TEST(a_ring_reset_leaves_the_other_rings_as_they_were),
+		TEST(a_ring_reset_sends_no_packet_twice),
+		TEST(a_long_chain_goes_to_the_device_as_one_descriptor),
+		TEST(a_reset_does_no_harm_twice_or_before_driver_ok),
+		TEST(features_that_do_not_go_together_are_refused),
+		TEST(a_driver_may_accept_fewer_features),
+		TEST(a_device_needs_no_control_queue),
+		TEST(rings_outside_guest_memory_break_the_nic),
+		TEST(the_guest_sets_its_mac_address),
+		TEST(the_guest_sees_the_link),
+		TEST(a_nic_takes_no_more_descriptors_than_it_says),
 	};
 
 	return run_formats(tests, ARRAY_SIZE(tests));

@@ -41,7 +41,7 @@ static void start(struct fixture *f)
 	net_guest_interrupts(f->a, NET_GUEST_CONFIG);
 }
 
-static void test_used_ids(void **state)
+static void a_wrong_used_id_breaks_the_nic(void **state)
 {
 	struct fixture *f = *state;
 	struct fake_element e;
@@ -58,7 +58,7 @@ static void test_used_ids(void **state)
 	}
 }
 
-static void test_used_index(void **state)
+static void a_wrong_used_index_breaks_the_nic(void **state)
 {
 	struct fixture *f = *state;
 	uint64_t one = 1;
@@ -97,7 +97,7 @@ static int add_vlan(struct net *net, void *arg)
 
 /* One that calls, again and again, and answers nothing: the NIC's thread and whoever waits for it, be it a
  * vCPU, come back. */
-static void test_calls_without_answers(void **state)
+static void calls_without_answers_hold_nobody(void **state)
 {
 	struct fixture *f = *state;
 	struct caller c = { .f = f };
@@ -240,7 +240,7 @@ static void a_wait_ends_with_the_process(void **state)
 	f->a->net->ctrl.stop_fd = -1;
 }
 
-static void test_used_length(void **state)
+static void a_length_beyond_the_buffer_is_cut(void **state)
 {
 	struct fixture *f = *state;
 	struct fake_element e;
@@ -257,7 +257,7 @@ static void test_used_length(void **state)
 	assert_int_equal(net_guest_status(f->a), DRIVER_OK);
 }
 
-static void test_ctrl_used_id(void **state)
+static void a_wrong_id_on_the_control_queue_breaks_the_nic(void **state)
 {
 	struct fixture *f = *state;
 
@@ -276,7 +276,7 @@ static int expire(struct net *net, void *arg)
 	return 0;
 }
 
-static void test_no_answer(void **state)
+static void a_command_without_answer_breaks_the_nic(void **state)
 {
 	struct fixture *f = *state;
 
@@ -295,7 +295,7 @@ static void test_no_answer(void **state)
 	assert_broken(f);
 }
 
-static void test_broken_with_a_command_in_flight(void **state)
+static void a_command_in_flight_is_answered_when_the_nic_breaks(void **state)
 {
 	struct fixture *f = *state;
 
@@ -312,7 +312,7 @@ static void test_broken_with_a_command_in_flight(void **state)
 	assert_broken(f);
 }
 
-static void test_the_device_asks_for_a_reset(void **state)
+static void a_device_that_asks_for_a_reset_breaks_the_nic(void **state)
 {
 	struct fixture *f = *state;
 
@@ -321,7 +321,7 @@ static void test_the_device_asks_for_a_reset(void **state)
 	assert_broken(f);
 }
 
-static void test_bad_driver(void **state)
+static void a_driver_that_breaks_the_rules_breaks_its_nic(void **state)
 {
 	struct fixture *f = *state;
 
@@ -351,7 +351,7 @@ static void test_bad_driver(void **state)
 	}
 }
 
-static void test_the_device_does_not_start(void **state)
+static void a_device_that_does_not_start_breaks_the_nic(void **state)
 {
 	struct fixture *f = *state;
 
@@ -368,7 +368,7 @@ static void test_the_device_does_not_start(void **state)
 	}
 }
 
-static void test_the_device_vanishes(void **state)
+static void a_device_that_vanishes_breaks_the_nic(void **state)
 {
 	struct fixture *f = *state;
 
@@ -391,7 +391,7 @@ static void test_the_device_vanishes(void **state)
 	assert_works(f);
 }
 
-static void test_the_default_is_refused(void **state)
+static void a_device_that_refuses_a_default_breaks_the_nic(void **state)
 {
 	struct fixture *f = *state;
 
@@ -409,7 +409,7 @@ static void test_the_default_is_refused(void **state)
 	assert_works(f);
 }
 
-static void test_a_nic_cannot_be_made(void **state)
+static void a_nic_that_cannot_be_made_leaves_nothing_behind(void **state)
 {
 	struct fake_vdpa_spec spec = fake_vdpa_default;
 
@@ -456,23 +456,23 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_used_ids),
-		TEST(test_used_index),
-		TEST(test_used_length),
-		TEST(test_calls_without_answers),
+		TEST(a_wrong_used_id_breaks_the_nic),
+		TEST(a_wrong_used_index_breaks_the_nic),
+		TEST(a_length_beyond_the_buffer_is_cut),
+		TEST(calls_without_answers_hold_nobody),
 		TEST(a_slow_device_does_not_hold_a_register_write),
 		TEST(a_silent_device_does_not_hold_driver_ok),
 		TEST(a_slow_device_does_not_hold_a_migration),
 		TEST(a_wait_ends_with_the_process),
-		TEST(test_ctrl_used_id),
-		TEST(test_no_answer),
-		TEST(test_broken_with_a_command_in_flight),
-		TEST(test_the_device_asks_for_a_reset),
-		TEST(test_bad_driver),
-		TEST(test_the_device_does_not_start),
-		TEST(test_the_device_vanishes),
-		TEST(test_the_default_is_refused),
-		cmocka_unit_test(test_a_nic_cannot_be_made),
+		TEST(a_wrong_id_on_the_control_queue_breaks_the_nic),
+		TEST(a_command_without_answer_breaks_the_nic),
+		TEST(a_command_in_flight_is_answered_when_the_nic_breaks),
+		TEST(a_device_that_asks_for_a_reset_breaks_the_nic),
+		TEST(a_driver_that_breaks_the_rules_breaks_its_nic),
+		TEST(a_device_that_does_not_start_breaks_the_nic),
+		TEST(a_device_that_vanishes_breaks_the_nic),
+		TEST(a_device_that_refuses_a_default_breaks_the_nic),
+		cmocka_unit_test(a_nic_that_cannot_be_made_leaves_nothing_behind),
 	};
 
 	return run_formats(tests, ARRAY_SIZE(tests));

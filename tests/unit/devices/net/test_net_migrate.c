@@ -64,7 +64,7 @@ static void assert_guest_works(struct fixture *f)
 	assert_command(f->b, VIRTIO_NET_CTRL_RX, 0, "\1", 1);
 }
 
-static void test_default_state(void **state)
+static void a_nic_with_defaults_moves(void **state)
 {
 	static const uint64_t features[] = { ALL,
 					     ~BIT(VIRTIO_NET_F_MQ) & ~BIT(VIRTIO_NET_F_RSS),
@@ -92,7 +92,7 @@ static void test_default_state(void **state)
 
 /* An interrupt may get lost on the way: the guest gets one where it has something to look at, and only there.
  */
-static void test_interrupts(void **state)
+static void a_guest_that_arrives_is_interrupted_where_it_has_something_to_see(void **state)
 {
 	struct fixture *f = *state;
 	uint8_t data[64] = { 0 };
@@ -115,7 +115,7 @@ static void test_interrupts(void **state)
 		assert_int_equal(net_guest_interrupts(f->b, queue), 0);
 }
 
-static void test_everything(void **state)
+static void all_that_commands_have_set_moves(void **state)
 {
 	struct fixture *f = *state;
 
@@ -130,7 +130,7 @@ static void test_everything(void **state)
 	assert_guest_works(f);
 }
 
-static void test_deltas(void **state)
+static void what_changes_while_the_guest_runs_follows(void **state)
 {
 	struct fixture *f = *state;
 	unsigned int n;
@@ -163,7 +163,7 @@ static void test_deltas(void **state)
 	assert_guest_works(f);
 }
 
-static void test_the_driver_begins_anew_meanwhile(void **state)
+static void a_driver_may_begin_anew_meanwhile(void **state)
 {
 	struct fixture *f = *state;
 	unsigned int n_resets;
@@ -189,7 +189,7 @@ static void test_the_driver_begins_anew_meanwhile(void **state)
 	assert_guest_works(f);
 }
 
-static void test_without_a_driver(void **state)
+static void a_nic_without_driver_moves(void **state)
 {
 	struct fixture *f = *state;
 
@@ -214,7 +214,7 @@ static void test_without_a_driver(void **state)
 }
 
 /* Every buffer that was in flight is used once, with what the destination's device wrote. */
-static void test_in_flight(void **state)
+static void buffers_in_flight_are_used_once(void **state)
 {
 	struct fixture *f = *state;
 	bool seen[64] = { false };
@@ -274,7 +274,7 @@ static void test_in_flight(void **state)
 	exchange(f->b, f->vb, 0, 9);
 }
 
-static void test_more_in_flight_than_fits(void **state)
+static void more_buffers_in_flight_than_fit_are_used_once(void **state)
 {
 	struct fixture *f = *state;
 	struct virtio_seg segs[20];
@@ -320,7 +320,7 @@ static void test_more_in_flight_than_fits(void **state)
 	assert_int_equal(net_guest_reap(f->b, 0), 3);
 }
 
-static void test_to_and_fro(void **state)
+static void a_guest_moves_to_and_fro(void **state)
 {
 	struct fixture *f = *state;
 	uint8_t in[1600];
@@ -348,7 +348,7 @@ static void test_to_and_fro(void **state)
 }
 
 /* A guest that is moved between a ring's reset and its being enabled again, elsewhere and shorter. */
-static void test_a_ring_that_is_reset(void **state)
+static void a_ring_in_reset_moves(void **state)
 {
 	struct fixture *f = *state;
 	uint8_t data[100] = { 0 }, in[1600];
@@ -377,7 +377,7 @@ static void test_a_ring_that_is_reset(void **state)
 	}
 }
 
-static void test_a_command_in_flight(void **state)
+static void a_command_in_flight_is_answered_at_the_destination(void **state)
 {
 	struct fixture *f = *state;
 
@@ -409,7 +409,7 @@ static void *answer_late(void *arg)
 	return NULL;
 }
 
-static void test_a_command_that_is_answered_while_pausing(void **state)
+static void a_command_that_is_answered_while_pausing_is_recorded(void **state)
 {
 	struct fixture *f = *state;
 	pthread_t thread;
@@ -430,7 +430,7 @@ static void test_a_command_that_is_answered_while_pausing(void **state)
 	assert_int_equal(net_guest_command_end(f->b, 0), VIRTIO_NET_OK);
 }
 
-static void test_given_up(void **state)
+static void a_given_up_migration_loses_nothing(void **state)
 {
 	struct fixture *f = *state;
 	uint8_t data[100] = { 0 }, in[1600];
@@ -476,7 +476,7 @@ static void test_given_up(void **state)
 	}
 }
 
-static void test_broken_at_the_source(void **state)
+static void a_nic_that_is_broken_moves_broken(void **state)
 {
 	struct fixture *f = *state;
 	struct fake_element e;
@@ -501,20 +501,20 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_default_state),
-		TEST(test_interrupts),
-		TEST(test_everything),
-		TEST(test_deltas),
-		TEST(test_the_driver_begins_anew_meanwhile),
-		TEST(test_without_a_driver),
-		TEST(test_in_flight),
-		TEST(test_more_in_flight_than_fits),
-		TEST(test_to_and_fro),
-		TEST(test_a_ring_that_is_reset),
-		TEST(test_a_command_in_flight),
-		TEST(test_a_command_that_is_answered_while_pausing),
-		TEST(test_given_up),
-		TEST(test_broken_at_the_source),
+		TEST(a_nic_with_defaults_moves),
+		TEST(a_guest_that_arrives_is_interrupted_where_it_has_something_to_see),
+		TEST(all_that_commands_have_set_moves),
+		TEST(what_changes_while_the_guest_runs_follows),
+		TEST(a_driver_may_begin_anew_meanwhile),
+		TEST(a_nic_without_driver_moves),
+		TEST(buffers_in_flight_are_used_once),
+		TEST(more_buffers_in_flight_than_fit_are_used_once),
+		TEST(a_guest_moves_to_and_fro),
+		TEST(a_ring_in_reset_moves),
+		TEST(a_command_in_flight_is_answered_at_the_destination),
+		TEST(a_command_that_is_answered_while_pausing_is_recorded),
+		TEST(a_given_up_migration_loses_nothing),
+		TEST(a_nic_that_is_broken_moves_broken),
 	};
 
 	return run_formats(tests, ARRAY_SIZE(tests));

@@ -34,7 +34,7 @@ static int interrupt_of(struct net_guest *g, unsigned int queue)
 	return g->net->virtio.pci.vectors[queue + 1].irq.fd;
 }
 
-static void test_traffic_and_commands(void **state)
+static void packets_pass_by_and_commands_are_served(void **state)
 {
 	struct pair *p = *state;
 
@@ -97,7 +97,7 @@ static unsigned int receive_number(struct net_guest *g)
 }
 
 /* Nothing is lost, nothing comes twice or out of order, and the guest is told of everything. */
-static void test_switches_under_traffic(void **state)
+static void no_packet_is_lost_by_a_switch_under_traffic(void **state)
 {
 	struct pair *p = *state;
 	struct switcher s = { .g = &p->a };
@@ -144,7 +144,7 @@ static void test_switches_under_traffic(void **state)
 }
 
 /* Given up at the latest moment: the device has the rings at once, and a second try gets through. */
-static void test_given_up(void **state)
+static void a_given_up_migration_gives_the_rings_back_at_once(void **state)
 {
 	struct pair *p = *state;
 
@@ -174,7 +174,7 @@ static void test_given_up(void **state)
 	assert_works(p, &p->a, GUEST_MAC);
 }
 
-static void test_migrates(void **state)
+static void a_guest_in_passthrough_moves(void **state)
 {
 	struct pair *p = *state;
 	uint8_t frame[100], in[1600];
@@ -204,7 +204,7 @@ static void test_migrates(void **state)
 	assert_works(p, &p->b, OTHER_MAC);
 }
 
-static void test_refusals(void **state)
+static void a_device_that_refuses_to_switch_goes_on(void **state)
 {
 	struct pair *p = *state;
 	struct vdpa *vdpa = p->a.net->backend.vdpa;
@@ -230,7 +230,7 @@ static void test_refusals(void **state)
 }
 
 /* Where a suspended device takes no other rings: from the beginning, with all that the guest has set. */
-static void test_by_reset(void **state)
+static void a_device_that_takes_no_other_rings_starts_anew(void **state)
 {
 	struct pair *p = *state;
 
@@ -252,7 +252,7 @@ static void test_by_reset(void **state)
 }
 
 /* As vp_vdpa: only a driver that begins anew gets passthrough again. */
-static void test_begins_at_0_only(void **state)
+static void a_device_that_begins_at_0_only_stays_on_shadow_rings(void **state)
 {
 	struct pair *p = *state;
 
@@ -290,7 +290,7 @@ static void set_vector(struct net_guest *g, unsigned int queue, uint16_t vector)
 }
 
 /* The device's interrupts obey the guest's table of vectors. */
-static void test_vectors(void **state)
+static void interrupts_follow_the_vectors_of_the_guest(void **state)
 {
 	struct pair *p = *state;
 	struct pci_msix_vector *vectors = p->a.net->virtio.pci.vectors;
@@ -322,7 +322,7 @@ static void test_vectors(void **state)
 }
 
 /* A guest that names Ferry's own memory gets nothing from it. */
-static void test_window_is_out_of_reach(void **state)
+static void the_window_is_out_of_the_reach_of_the_guest(void **state)
 {
 	struct pair *p = *state;
 	struct net_window *w = &p->a.net->path.window;
@@ -357,7 +357,7 @@ static void test_window_is_out_of_reach(void **state)
 
 /* Of a ring in reset there is nothing that a device could have: until it is enabled again, all are Ferry's.
  */
-static void test_ring_reset(void **state)
+static void a_ring_in_reset_keeps_all_on_shadow_rings(void **state)
 {
 	struct pair *p = *state;
 
@@ -375,7 +375,7 @@ static void test_ring_reset(void **state)
 }
 
 /* A guest whose rings this device cannot serve is welcome, and has shadow rings. */
-static void test_rings_that_do_not_fit(void **state)
+static void rings_that_do_not_fit_are_shadowed(void **state)
 {
 	struct pair *p = *state;
 	struct net_config shadow = { .mode = NET_SHADOW, .split_only = true };
@@ -404,17 +404,20 @@ static void test_rings_that_do_not_fit(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_traffic_and_commands, build, demolish),
-		cmocka_unit_test_setup_teardown(test_switches_under_traffic, build, demolish),
-		cmocka_unit_test_setup_teardown(test_given_up, build, demolish),
-		cmocka_unit_test_setup_teardown(test_migrates, build, demolish),
-		cmocka_unit_test_setup_teardown(test_refusals, build, demolish),
-		cmocka_unit_test_setup_teardown(test_by_reset, build, demolish),
-		cmocka_unit_test_setup_teardown(test_begins_at_0_only, build, demolish),
-		cmocka_unit_test_setup_teardown(test_vectors, build, demolish),
-		cmocka_unit_test_setup_teardown(test_window_is_out_of_reach, build, demolish),
-		cmocka_unit_test_setup_teardown(test_ring_reset, build, demolish),
-		cmocka_unit_test_setup_teardown(test_rings_that_do_not_fit, build, demolish),
+		cmocka_unit_test_setup_teardown(packets_pass_by_and_commands_are_served, build, demolish),
+		cmocka_unit_test_setup_teardown(no_packet_is_lost_by_a_switch_under_traffic, build, demolish),
+		cmocka_unit_test_setup_teardown(a_given_up_migration_gives_the_rings_back_at_once, build,
+						demolish),
+		cmocka_unit_test_setup_teardown(a_guest_in_passthrough_moves, build, demolish),
+		cmocka_unit_test_setup_teardown(a_device_that_refuses_to_switch_goes_on, build, demolish),
+		cmocka_unit_test_setup_teardown(a_device_that_takes_no_other_rings_starts_anew, build,
+						demolish),
+		cmocka_unit_test_setup_teardown(a_device_that_begins_at_0_only_stays_on_shadow_rings, build,
+						demolish),
+		cmocka_unit_test_setup_teardown(interrupts_follow_the_vectors_of_the_guest, build, demolish),
+		cmocka_unit_test_setup_teardown(the_window_is_out_of_the_reach_of_the_guest, build, demolish),
+		cmocka_unit_test_setup_teardown(a_ring_in_reset_keeps_all_on_shadow_rings, build, demolish),
+		cmocka_unit_test_setup_teardown(rings_that_do_not_fit_are_shadowed, build, demolish),
 	};
 
 	fixture_config.split_only = true;

@@ -26,7 +26,7 @@ static void start_plain(struct fixture *f)
 	assert_true(passing(f->a));
 }
 
-static void test_plain_to_and_fro(void **state)
+static void a_device_without_suspend_goes_to_and_fro(void **state)
 {
 	struct fixture *f = *state;
 	uint8_t data[100] = { 0 }, in[1600];
@@ -58,7 +58,7 @@ static void test_plain_to_and_fro(void **state)
 }
 
 /* What a device has out of order stays with it, on shadow rings, until it has given it back. */
-static void test_plain_waits_for_order(void **state)
+static void a_device_without_suspend_waits_for_order(void **state)
 {
 	struct fixture *f = *state;
 	struct fake_element first, second;
@@ -99,7 +99,7 @@ static int rung(struct fake_vdpa *v)
 }
 
 /* A guest's kick goes straight to a device with doorbells, as long as the rings are the device's. */
-static void test_doorbells(void **state)
+static void kicks_go_to_the_doorbells_of_the_device(void **state)
 {
 	struct fake_vdpa_spec spec = fake_vdpa_plain;
 	struct fixture *f = *state;
@@ -127,7 +127,7 @@ static void test_doorbells(void **state)
 }
 
 /* What such a device has, when it has not kept the order, nobody knows: the guest stays, and goes on. */
-static void test_plain_out_of_order(void **state)
+static void a_device_that_kept_no_order_keeps_its_guest(void **state)
 {
 	struct fixture *f = *state;
 	struct fake_element first, second;
@@ -189,7 +189,7 @@ static void create(struct vdpa *vdpa, enum net_mode mode, bool packed, bool may_
 	free(host);
 }
 
-static void test_choice(void **state)
+static void the_mode_follows_from_device_and_options(void **state)
 {
 	static const struct {
 		const struct fake_vdpa_spec *spec;
@@ -225,11 +225,15 @@ static void test_choice(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_plain_to_and_fro, build_plain, demolish_plain),
-		cmocka_unit_test_setup_teardown(test_plain_waits_for_order, build_plain, demolish_plain),
-		cmocka_unit_test_setup_teardown(test_doorbells, build_plain, demolish_plain),
-		cmocka_unit_test_setup_teardown(test_plain_out_of_order, build_plain, demolish_plain),
-		cmocka_unit_test(test_choice),
+		cmocka_unit_test_setup_teardown(a_device_without_suspend_goes_to_and_fro, build_plain,
+						demolish_plain),
+		cmocka_unit_test_setup_teardown(a_device_without_suspend_waits_for_order, build_plain,
+						demolish_plain),
+		cmocka_unit_test_setup_teardown(kicks_go_to_the_doorbells_of_the_device, build_plain,
+						demolish_plain),
+		cmocka_unit_test_setup_teardown(a_device_that_kept_no_order_keeps_its_guest, build_plain,
+						demolish_plain),
+		cmocka_unit_test(the_mode_follows_from_device_and_options),
 	};
 
 	fixture_config.split_only = true;

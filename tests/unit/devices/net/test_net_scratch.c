@@ -35,7 +35,7 @@ static void assert_no_next(struct net_guest *g)
 	assert_int_equal(net_guest_received(g, 0, in, sizeof(in)), -1);
 }
 
-static void test_stale_before_fresh_after(void **state)
+static void packets_from_before_the_guest_are_dropped_and_later_ones_kept(void **state)
 {
 	struct fixture *f = *state;
 	uint8_t data[300];
@@ -68,7 +68,7 @@ static void test_stale_before_fresh_after(void **state)
 	exchange(f->b, f->vb, 0, 4);
 }
 
-static void test_between_load_and_resume(void **state)
+static void a_packet_between_load_and_resume_arrives(void **state)
 {
 	struct fixture *f = *state;
 	uint8_t data[300];
@@ -85,7 +85,7 @@ static void test_between_load_and_resume(void **state)
 	assert_no_next(f->b);
 }
 
-static void test_packets_of_many_buffers(void **state)
+static void packets_of_many_scratch_buffers_arrive_whole(void **state)
 {
 	struct fixture *f = *state;
 	static uint8_t data[60000];
@@ -110,7 +110,7 @@ static void test_packets_of_many_buffers(void **state)
 	assert_next(f->b, data, 1000);
 }
 
-static void test_a_packet_in_both(void **state)
+static void a_packet_in_scratch_and_own_buffers_is_dropped_whole(void **state)
 {
 	struct fixture *f = *state;
 	uint8_t data[9000];
@@ -145,7 +145,7 @@ static void test_a_packet_in_both(void **state)
 	}
 }
 
-static void test_a_packet_in_both_that_fits(void **state)
+static void a_packet_in_scratch_and_own_buffers_arrives_where_it_fits(void **state)
 {
 	struct fixture *f = *state;
 	uint8_t data[9000];
@@ -176,7 +176,7 @@ static void test_a_packet_in_both_that_fits(void **state)
 	assert_no_next(f->b);
 }
 
-static void test_without_mergeable_buffers(void **state)
+static void packets_arrive_without_mergeable_buffers(void **state)
 {
 	struct fixture *f = *state;
 	uint8_t data[1400];
@@ -195,7 +195,7 @@ static void test_without_mergeable_buffers(void **state)
 	assert_int_equal(f->b->queues[0].n_out, 0);
 }
 
-static void test_no_buffers_yet(void **state)
+static void packets_for_a_guest_without_buffers_are_dropped(void **state)
 {
 	struct fixture *f = *state;
 	uint8_t data[100];
@@ -217,7 +217,7 @@ static void test_no_buffers_yet(void **state)
 	}
 }
 
-static void test_a_guest_reset_with_scratch_at_the_device(void **state)
+static void a_reset_takes_scratch_buffers_back(void **state)
 {
 	struct fixture *f = *state;
 
@@ -232,7 +232,7 @@ static void test_a_guest_reset_with_scratch_at_the_device(void **state)
 	assert_int_equal(fake_vdpa_waiting(f->vb, 1), 0);
 }
 
-static void test_on_with_scratch_at_the_device(void **state)
+static void a_guest_moves_on_with_scratch_at_the_device(void **state)
 {
 	struct fixture *f = *state;
 	uint8_t data[100], whole[120] = { [10] = 1 };
@@ -272,7 +272,7 @@ static void test_on_with_scratch_at_the_device(void **state)
 	assert_int_equal(f->b->queues[0].n_out, 0);
 }
 
-static void test_hostile_number_of_buffers(void **state)
+static void a_hostile_number_of_buffers_is_bounded(void **state)
 {
 	static const uint16_t numbers[] = { 0, 2, 21, 64, 65, UINT16_MAX };
 	struct fixture *f = *state;
@@ -300,7 +300,7 @@ static void test_hostile_number_of_buffers(void **state)
 	}
 }
 
-static void test_announcements(void **state)
+static void an_arrival_is_announced(void **state)
 {
 	struct fixture *f = *state;
 	uint8_t frame[100];
@@ -339,7 +339,7 @@ static void test_announcements(void **state)
 	assert_int_equal(fake_vdpa_waiting(f->vb, 1), 0);
 }
 
-static void test_another_link(void **state)
+static void a_guest_that_arrives_sees_the_link_of_its_new_host(void **state)
 {
 	struct fixture *f = *state;
 
@@ -357,18 +357,18 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_stale_before_fresh_after),
-		TEST(test_between_load_and_resume),
-		TEST(test_packets_of_many_buffers),
-		TEST(test_a_packet_in_both),
-		TEST(test_a_packet_in_both_that_fits),
-		TEST(test_without_mergeable_buffers),
-		TEST(test_no_buffers_yet),
-		TEST(test_a_guest_reset_with_scratch_at_the_device),
-		TEST(test_on_with_scratch_at_the_device),
-		TEST(test_hostile_number_of_buffers),
-		TEST(test_announcements),
-		TEST(test_another_link),
+		TEST(packets_from_before_the_guest_are_dropped_and_later_ones_kept),
+		TEST(a_packet_between_load_and_resume_arrives),
+		TEST(packets_of_many_scratch_buffers_arrive_whole),
+		TEST(a_packet_in_scratch_and_own_buffers_is_dropped_whole),
+		TEST(a_packet_in_scratch_and_own_buffers_arrives_where_it_fits),
+		TEST(packets_arrive_without_mergeable_buffers),
+		TEST(packets_for_a_guest_without_buffers_are_dropped),
+		TEST(a_reset_takes_scratch_buffers_back),
+		TEST(a_guest_moves_on_with_scratch_at_the_device),
+		TEST(a_hostile_number_of_buffers_is_bounded),
+		TEST(an_arrival_is_announced),
+		TEST(a_guest_that_arrives_sees_the_link_of_its_new_host),
 	};
 
 	return run_formats(tests, ARRAY_SIZE(tests));

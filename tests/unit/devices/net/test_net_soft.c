@@ -3,7 +3,7 @@
  * device as the guest sees them. */
 #include "tests/unit/devices/vdpa/soft/soft_pair.h"
 
-static void test_exchange(void **state)
+static void packets_and_commands_have_their_effect(void **state)
 {
 	struct pair *p = *state;
 
@@ -23,7 +23,7 @@ static void test_exchange(void **state)
 }
 
 /* What the guest has set has its effect at the destination, and the device's own state is not in the way. */
-static void test_migrate(void **state)
+static void what_the_guest_has_set_has_its_effect_at_the_destination(void **state)
 {
 	struct pair *p = *state;
 
@@ -52,7 +52,7 @@ static void rebuild_b(struct pair *p)
 
 /* A NIC in software is not made with "vdpa dev add": what the operator can do about it is in Ferry's own
  * options. */
-static void test_a_smaller_device_is_refused_with_ferrys_own_options(void **state)
+static void a_smaller_device_is_refused_with_ferrys_own_options(void **state)
 {
 	struct pair *p = *state;
 
@@ -80,7 +80,7 @@ static void assert_unharmed(struct pair *p)
 }
 
 /* What a destination's device can do wrong ahead of the guest is found out and named, or does not matter. */
-static void test_faults_ahead(void **state)
+static void faults_ahead_of_the_guest_are_named_or_do_not_matter(void **state)
 {
 	static const struct {
 		struct soft_faults faults;
@@ -123,7 +123,7 @@ static void test_faults_ahead(void **state)
 }
 
 /* And so is what goes wrong between that and the guest's arrival: before it is given up at the source. */
-static void test_faults_before_arrival(void **state)
+static void faults_before_arrival_keep_the_guest_at_the_source(void **state)
 {
 	struct pair *p = *state;
 	uint8_t frame[100];
@@ -159,7 +159,7 @@ static void test_faults_before_arrival(void **state)
 }
 
 /* A guest whose device is gone can still go where there is one, with the packets that it has not sent. */
-static void test_away_from_a_device_that_is_gone(void **state)
+static void a_guest_leaves_a_device_that_is_gone_with_its_packets(void **state)
 {
 	struct pair *p = *state;
 	uint8_t frame[100], in[1600];
@@ -193,7 +193,7 @@ static int build_on_shadow_rings(void **state)
 }
 
 /* What a device can do wrong ends in a NIC that asks for a reset, or in an error, never in more. */
-static void test_faults(void **state)
+static void faults_of_the_device_end_in_a_reset_or_an_error(void **state)
 {
 	struct pair *p = *state;
 	struct vdpa *vdpa = p->a.net->backend.vdpa;
@@ -227,7 +227,7 @@ static void test_faults(void **state)
 
 /* A packet of up to as many pieces as the ring has entries, each way: what is more than two goes to the
  * device as one descriptor and a table, as far as tables go. */
-static void test_pieces(void **state)
+static void packets_of_many_pieces_go_both_ways(void **state)
 {
 	static const unsigned int rows[] = { 3, 20, 32, 33, 60 };
 	struct pair *p = *state;
@@ -282,7 +282,7 @@ static uint64_t n_received(struct net_guest *g)
 }
 
 /* The device begins anew behind a ring's reset: filters and counters are as they were. */
-static void test_ring_reset(void **state)
+static void a_ring_reset_keeps_filters_and_counters(void **state)
 {
 	struct pair *p = *state;
 
@@ -336,7 +336,7 @@ static void assert_long_next(struct pair *p, struct net_guest *g, uint8_t mark)
 }
 
 /* Rings of the greatest length, full of buffers: forwarded, and carried. */
-static void test_long_rings(void **state)
+static void rings_of_the_greatest_length_are_carried(void **state)
 {
 	/* What is in flight in packed ones of 32,768 does not fit into the state. */
 	const uint16_t size = fixture_config.split_only ? 32768 : 16384;
@@ -389,7 +389,7 @@ static void test_long_rings(void **state)
 
 /* What is offered of rings does not depend on what is wanted, but for that: a destination takes what a source
  * of its kind has offered. */
-static void test_offers(void **state)
+static void what_is_offered_depends_on_the_kind_of_host_alone(void **state)
 {
 	const uint64_t both = BIT(VIRTIO_F_RING_PACKED) | BIT(VIRTIO_F_IN_ORDER);
 	const struct net_config wanted = fixture_config;
@@ -422,7 +422,7 @@ static void test_offers(void **state)
 }
 
 /* So many that not even what is in flight in split ones could be carried are offered shorter. */
-static void test_too_long_rings(void **state)
+static void rings_too_long_to_be_carried_are_offered_shorter(void **state)
 {
 	struct pair *p = *state;
 	struct net_guest *g = calloc(1, sizeof(*g));
@@ -437,7 +437,7 @@ static void test_too_long_rings(void **state)
 	free(g);
 }
 
-static void test_link(void **state)
+static void the_guest_sees_the_link_and_the_announcement_of_the_device(void **state)
 {
 	struct pair *p = *state;
 
@@ -460,21 +460,28 @@ static void test_link(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_exchange, build, demolish),
-		cmocka_unit_test_setup_teardown(test_migrate, build, demolish),
-		cmocka_unit_test_setup_teardown(test_a_smaller_device_is_refused_with_ferrys_own_options,
+		cmocka_unit_test_setup_teardown(packets_and_commands_have_their_effect, build, demolish),
+		cmocka_unit_test_setup_teardown(what_the_guest_has_set_has_its_effect_at_the_destination,
 						build, demolish),
-		cmocka_unit_test_setup_teardown(test_pieces, build, demolish),
-		cmocka_unit_test_setup_teardown(test_ring_reset, build, demolish),
-		cmocka_unit_test_setup_teardown(test_faults_ahead, build, demolish),
-		cmocka_unit_test_setup_teardown(test_faults_before_arrival, build, demolish),
-		cmocka_unit_test_setup_teardown(test_away_from_a_device_that_is_gone, build_on_shadow_rings,
+		cmocka_unit_test_setup_teardown(a_smaller_device_is_refused_with_ferrys_own_options, build,
 						demolish),
-		cmocka_unit_test_setup_teardown(test_long_rings, build, demolish),
-		cmocka_unit_test_setup_teardown(test_too_long_rings, build, demolish),
-		cmocka_unit_test_setup_teardown(test_offers, build, demolish),
-		cmocka_unit_test_setup_teardown(test_faults, build_on_shadow_rings, demolish),
-		cmocka_unit_test_setup_teardown(test_link, build, demolish),
+		cmocka_unit_test_setup_teardown(packets_of_many_pieces_go_both_ways, build, demolish),
+		cmocka_unit_test_setup_teardown(a_ring_reset_keeps_filters_and_counters, build, demolish),
+		cmocka_unit_test_setup_teardown(faults_ahead_of_the_guest_are_named_or_do_not_matter, build,
+						demolish),
+		cmocka_unit_test_setup_teardown(faults_before_arrival_keep_the_guest_at_the_source, build,
+						demolish),
+		cmocka_unit_test_setup_teardown(a_guest_leaves_a_device_that_is_gone_with_its_packets,
+						build_on_shadow_rings, demolish),
+		cmocka_unit_test_setup_teardown(rings_of_the_greatest_length_are_carried, build, demolish),
+		cmocka_unit_test_setup_teardown(rings_too_long_to_be_carried_are_offered_shorter, build,
+						demolish),
+		cmocka_unit_test_setup_teardown(what_is_offered_depends_on_the_kind_of_host_alone, build,
+						demolish),
+		cmocka_unit_test_setup_teardown(faults_of_the_device_end_in_a_reset_or_an_error,
+						build_on_shadow_rings, demolish),
+		cmocka_unit_test_setup_teardown(the_guest_sees_the_link_and_the_announcement_of_the_device,
+						build, demolish),
 	};
 
 	int n_failed;

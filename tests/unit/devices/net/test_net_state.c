@@ -25,7 +25,7 @@ static void assert_not_accepted(struct fixture *f, const struct fake_vdpa_spec *
 	exchange(f->a, f->va, 0, 1);
 }
 
-static void test_not_accepted(void **state)
+static void what_a_destination_lacks_is_refused_by_name(void **state)
 {
 	struct fake_vdpa_spec spec = fake_vdpa_default;
 	struct fixture *f = *state;
@@ -76,7 +76,7 @@ static void test_not_accepted(void **state)
 
 /* Compared before the guest has memory; and who has begun to give that to the device, which is slow, goes on.
  */
-static void test_a_nic_compares_before_there_is_memory(void **state)
+static void a_nic_compares_before_there_is_memory(void **state)
 {
 	struct fixture *f = *state;
 	struct net_guest *g = calloc(1, sizeof(*g));
@@ -112,7 +112,7 @@ static void test_a_nic_compares_before_there_is_memory(void **state)
 }
 
 /* What was offered and not accepted need not be there. */
-static void test_a_host_that_has_less(void **state)
+static void features_that_the_guest_does_not_use_may_be_missing(void **state)
 {
 	const uint64_t unused = BIT(VIRTIO_NET_F_CTRL_VLAN) | BIT(VIRTIO_NET_F_RSS) | BIT(VIRTIO_NET_F_MTU) |
 				BIT(VIRTIO_NET_F_HASH_TUNNEL) | BIT(VIRTIO_NET_F_NOTF_COAL);
@@ -151,7 +151,7 @@ static void test_a_host_that_has_less(void **state)
 	assert_true(f->b->features == features);
 }
 
-static void test_a_host_that_has_more(void **state)
+static void a_host_that_has_more_shows_what_the_source_has_shown(void **state)
 {
 	struct fake_vdpa_spec spec = fake_vdpa_default;
 	struct fixture *f = *state;
@@ -189,7 +189,7 @@ static void test_a_host_that_has_more(void **state)
 	exchange(f->b, f->vb, 0, 1);
 }
 
-static void test_refused_commands(void **state)
+static void a_command_that_the_destination_refuses_is_named(void **state)
 {
 	static const struct {
 		int class;
@@ -222,7 +222,7 @@ static void test_refused_commands(void **state)
 	exchange(f->b, f->vb, 0, 1);
 }
 
-static void test_a_device_that_fails_early(void **state)
+static void a_device_that_fails_early_ends_the_migration(void **state)
 {
 	struct fixture *f = *state;
 	struct fake_element e;
@@ -246,7 +246,7 @@ static void test_a_device_that_fails_early(void **state)
 	}
 }
 
-static void test_a_mac_address_that_cannot_be_set(void **state)
+static void a_mac_address_that_cannot_be_set_is_refused(void **state)
 {
 	struct fake_vdpa_spec spec = fake_vdpa_default;
 	struct fixture *f = *state;
@@ -263,7 +263,7 @@ static void test_a_mac_address_that_cannot_be_set(void **state)
 
 /* Trees that were tampered with */
 
-static void test_cut_off(void **state)
+static void a_state_cut_off_anywhere_changes_nothing(void **state)
 {
 	struct fixture *f = *state;
 	struct tree trees[3];
@@ -466,7 +466,7 @@ static void set_pairs(uint8_t *data, int len, unsigned int how)
 		data[8] = (uint8_t)how;
 }
 
-static void test_described_pairs(void **state)
+static void a_wrong_description_is_refused(void **state)
 {
 	struct fixture *f = *state;
 	struct tree t;
@@ -481,7 +481,7 @@ static void test_described_pairs(void **state)
 	assert_int_equal(net_guest_read(f->b, f->b->config + 8, 2), 2);
 }
 
-static void test_nothing_ahead(void **state)
+static void a_guest_may_arrive_without_a_state_ahead(void **state)
 {
 	struct fixture *f = *state;
 
@@ -506,18 +506,18 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_not_accepted),
-		TEST(test_a_nic_compares_before_there_is_memory),
-		TEST(test_a_host_that_has_less),
-		TEST(test_a_host_that_has_more),
-		TEST(test_refused_commands),
-		TEST(test_a_device_that_fails_early),
-		TEST(test_a_mac_address_that_cannot_be_set),
-		TEST(test_cut_off),
+		TEST(what_a_destination_lacks_is_refused_by_name),
+		TEST(a_nic_compares_before_there_is_memory),
+		TEST(features_that_the_guest_does_not_use_may_be_missing),
+		TEST(a_host_that_has_more_shows_what_the_source_has_shown),
+		TEST(a_command_that_the_destination_refuses_is_named),
+		TEST(a_device_that_fails_early_ends_the_migration),
+		TEST(a_mac_address_that_cannot_be_set_is_refused),
+		TEST(a_state_cut_off_anywhere_changes_nothing),
 		TEST(a_damaged_state_is_refused_before_anything_is_done),
 		TEST(a_state_with_something_left_over_does_nothing),
-		TEST(test_described_pairs),
-		TEST(test_nothing_ahead),
+		TEST(a_wrong_description_is_refused),
+		TEST(a_guest_may_arrive_without_a_state_ahead),
 	};
 
 	return run_formats(tests, ARRAY_SIZE(tests));

@@ -55,7 +55,7 @@ static unsigned int answers(struct fixture *f)
 	return n;
 }
 
-static void test_held_back(void **state)
+static void what_attracts_traffic_is_held_back_to_the_arrival(void **state)
 {
 	struct fixture *f = *state;
 	unsigned int n_commands, n_answers;
@@ -87,7 +87,7 @@ static void test_held_back(void **state)
 }
 
 /* Where the device has the guest's address already VLANs need not wait. */
-static void test_the_same_address(void **state)
+static void vlans_need_not_wait_where_the_address_is_the_same(void **state)
 {
 	struct fixture *f = *state;
 	unsigned int n_commands;
@@ -104,7 +104,7 @@ static void test_the_same_address(void **state)
 }
 
 /* It can be refused as late as that: then the source goes on. */
-static void test_refused(void **state)
+static void what_is_refused_at_the_arrival_keeps_the_guest_at_the_source(void **state)
 {
 	struct fixture *f = *state;
 
@@ -123,7 +123,7 @@ static void test_refused(void **state)
 }
 
 /* The guest's reset brings back its own defaults, as everywhere. */
-static void test_reset_there(void **state)
+static void a_reset_at_the_destination_brings_its_defaults_back(void **state)
 {
 	struct fixture *f = *state;
 
@@ -140,10 +140,10 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_held_back),
-		TEST(test_the_same_address),
-		TEST(test_refused),
-		TEST(test_reset_there),
+		TEST(what_attracts_traffic_is_held_back_to_the_arrival),
+		TEST(vlans_need_not_wait_where_the_address_is_the_same),
+		TEST(what_is_refused_at_the_arrival_keeps_the_guest_at_the_source),
+		TEST(a_reset_at_the_destination_brings_its_defaults_back),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
