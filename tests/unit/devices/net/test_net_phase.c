@@ -134,6 +134,23 @@ static void a_fault_is_settled_when_its_call_ends(void **state)
 	assert_int_equal(net_guest_status(f->a), BROKEN);
 }
 
+static int break_again(struct net *net, void *arg)
+{
+	net_path_fail(&net->path, "another fault, which follows from the first");
+	return strcmp(net->path.fault, "as the test wants it");
+}
+
+static void the_first_fault_is_kept_until_the_reset(void **state)
+{
+	struct fixture *f = *state;
+
+	start_a(f, ALL);
+	net_call(f->a->net, break_rules, NULL);
+	assert_int_equal(net_call(f->a->net, break_again, NULL), 0);
+	assert_int_equal(net_guest_start(f->a, ALL), DRIVER_OK);
+	assert_phase(f->a, NET_PHASE_SHADOW);
+}
+
 static void a_broken_nic_stays_broken_over_pause_and_resume(void **state)
 {
 	struct fixture *f = *state;
@@ -187,6 +204,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(pause_and_resume_leave_a_nic_without_driver_off, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(a_fault_is_settled_when_its_call_ends, setup, teardown),
+		cmocka_unit_test_setup_teardown(the_first_fault_is_kept_until_the_reset, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_broken_nic_stays_broken_over_pause_and_resume, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(a_warm_device_that_broke_starts_again_once_its_driver_is_gone,
