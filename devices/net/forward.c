@@ -114,7 +114,7 @@ void net_queue_forward(struct net_queue *q)
 }
 
 /* The device has used a chain of the guest's: NET_OWNER_GUEST. */
-static void net_guest_used(struct net_queue *q, const struct svq_used *used)
+static inline void net_guest_used(struct net_queue *q, const struct svq_used *used)
 {
 	uint16_t head = (uint16_t)used->token;
 
