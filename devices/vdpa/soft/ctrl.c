@@ -274,13 +274,14 @@ static const struct soft_row soft_rows[] = {
 static int soft_execute(struct soft *soft, uint32_t len, uint32_t room)
 {
 	const uint8_t *cmd = soft->command;
+	struct soft_command c;
 
 	soft->n_commands++;
 	if (len < 2 || soft->n_commands == soft->faults.refuse_nth)
 		return -1;
+	c = (struct soft_command){ .command = cmd[1], .p = cmd + 2, .len = len - 2, .room = room };
 	for (unsigned int i = 0; i < ARRAY_SIZE(soft_rows); i++) {
 		const struct soft_row *r = &soft_rows[i];
-		const struct soft_command c = { cmd[1], cmd + 2, len - 2, room };
 
 		if (r->class != cmd[0] || r->command != cmd[1])
 			continue;
@@ -291,11 +292,22 @@ static int soft_execute(struct soft *soft, uint32_t len, uint32_t room)
 	return -1;
 }
 
+/* Puts the ack into the chain's first writable byte. The memory has no log of dirty pages, so the byte is
+ * written directly. */
+static void soft_put_ack(struct soft_queue *q, const struct vring_chain *chain, uint8_t ack)
+{
+	uint8_t *p = memory_at(q->vring.mem, chain->segs[chain->n_read].addr, 1);
+
+	if (p)
+		*p = ack;
+}
+
 /* Does the command in a chain. Returns how many bytes were written for it. */
 static uint32_t soft_serve_command(struct soft *soft, struct soft_queue *q, const struct vring_chain *chain)
 {
 	uint8_t ack = VIRTIO_NET_ERR;
 	int reply = -1;
+	uint32_t n = 0;
 
 	/* A chain without a writable byte has no room for an answer. */
 	if (chain->write_len == 0)
@@ -311,10 +323,11 @@ static uint32_t soft_serve_command(struct soft *soft, struct soft_queue *q, cons
 	if (reply >= 0) {
 		ack = VIRTIO_NET_OK;
 		soft->n_accepted++;
-		reply = (int)vring_chain_write(q->vring.mem, chain, 1, soft->reply, (uint32_t)reply);
 	}
-	vring_chain_write(q->vring.mem, chain, 0, &ack, 1);
-	return 1 + (reply > 0 ? (uint32_t)reply : 0);
+	if (reply > 0)
+		n = vring_chain_write(q->vring.mem, chain, 1, soft->reply, (uint32_t)reply);
+	soft_put_ack(q, chain, ack);
+	return 1 + n;
 }
 
 void soft_ctrl_flush(struct soft *soft)
