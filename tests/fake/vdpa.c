@@ -523,7 +523,7 @@ void fake_vdpa_free(struct fake_vdpa *f)
 	free(f);
 }
 
-/* What tests do */
+/* Functions for tests */
 
 bool fake_vdpa_take(struct fake_vdpa *f, unsigned int queue, struct fake_element *e)
 {

@@ -55,7 +55,7 @@ struct fake_vdpa_queue {
 
 /* The faults of a device. A test sets them with fake_vdpa_lock() held, or before the device is used. */
 struct fake_vdpa_faults {
-	bool gone;               /* every operation fails, nothing is answered */
+	bool gone;               /* operations fail, nothing answers */
 	bool refuse_features_ok; /* the status does not stick */
 	bool refuse_map;
 	int refuse_class; /* of control commands; -1: none */

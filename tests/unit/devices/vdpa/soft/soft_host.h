@@ -14,7 +14,7 @@
 #include "devices/vdpa/soft/link.h"
 #include "tests/fake/soft.h"
 
-/* Enters a namespace that is empty but for "lo"; false: there is none to be had, or no TAP. */
+/* Enters a namespace that is empty but for "lo". Returns false if there is none to be had, or no TAP. */
 bool host_enter(void);
 
 /* Makes a bridge; false: the kernel has none. */
@@ -28,15 +28,16 @@ int host_open_tap(const char *name, unsigned int flags);
 struct soft_link host_link(const char *name);
 bool host_has(const char *name);
 
-/* What an operator changes of an interface. @set is one of link.h's functions; @master NULL: none; @namespace
- * is a descriptor. */
+/* Change an interface as an operator does. @set is one of link.h's functions; @master NULL means no bridge;
+ * @namespace is a descriptor. */
 void host_set(const char *name, int (*set)(int fd, unsigned int index));
 void host_set_address(const char *name, uint64_t address);
 void host_set_mtu(const char *name, uint32_t mtu);
 void host_set_master(const char *name, const char *master);
 void host_delete(const char *name);
 void host_move(const char *name, int namespace);
-/* False: the interface is up, and the kernel is one before 6.2, which renames only what is down. */
+/* Returns false where the interface is up and the kernel, one before 6.2, renames only interfaces that are
+ * down. */
 bool host_rename(const char *name, const char *new_name);
 
 /* Opens a device on @tap, as the option --net says; NULL: it was refused, for the reason in @err. The others

@@ -54,7 +54,7 @@ bool reaches(struct pair *p, struct net_guest *g, const char *to, uint8_t mark)
 	int len;
 
 	make(frame, to, mark);
-	/* What the guest has posted is with the device. */
+	/* The device has the buffers that the guest has posted, before the frame comes. */
 	settle(g);
 	soft_net_send(&p->net, NULL, frame, sizeof(frame));
 	settle(g);

@@ -343,7 +343,8 @@ static void test_a_control_queue_apart_sees_nothing_of_the_other_space(void **st
 	assert_int_equal(rx_mode(r, VIRTIO_NET_CTRL_RX_PROMISC, 1), VIRTIO_NET_OK);
 }
 
-/* Suspended: nothing moves and the base says where it stopped; then other rings go on from there. */
+/* A suspended device moves nothing and says by its base where it stopped; then other rings go on from there.
+ */
 static void test_a_suspended_device_goes_on_from_its_base_on_other_rings(void **state)
 {
 	struct soft_rig *r = *state;
@@ -422,7 +423,7 @@ static void test_only_addresses_of_the_guest_pass(void **state)
 	memcpy(table + 26, group, 6);
 	assert_int_equal(command(r, VIRTIO_NET_CTRL_MAC, 0, table, sizeof(table)), VIRTIO_NET_OK);
 	assert_true(gets(r, other) && gets(r, third) && gets(r, group) && gets(r, group2));
-	/* What is refused changes nothing. */
+	/* A command that is refused changes nothing. */
 	assert_int_equal(command(r, VIRTIO_NET_CTRL_MAC, 0, table, sizeof(table) - 1), VIRTIO_NET_ERR);
 	table[3] = 0xff;
 	assert_int_equal(command(r, VIRTIO_NET_CTRL_MAC, 0, table, sizeof(table)), VIRTIO_NET_ERR);

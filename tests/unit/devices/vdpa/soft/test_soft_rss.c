@@ -56,7 +56,7 @@ static void test_flows_come_back_on_the_pair_that_sent_them(void **state)
 	assert_int_equal(command(r, MQ, 0, "\0\0", 2), VIRTIO_NET_ERR);
 	assert_int_equal(command(r, MQ, 0, "\x04\0", 2), VIRTIO_NET_OK);
 	assert_int_equal(soft_net_receive(&r->net, NULL, in, sizeof(in), 2000), len);
-	/* Its flow was sent there, so its answers come there. */
+	/* The flow was sent on that pair, so its answers come there. */
 	assert_int_equal(arrives(r, frame, len, NULL), 3);
 	assert_int_equal(command(r, MQ, 0, "\x02\0", 2), VIRTIO_NET_OK);
 	assert_int_equal(arrives(r, frame, len, NULL), 0);
@@ -169,7 +169,8 @@ static void test_hashes_are_reported_without_rss(void **state)
 	assert_int_equal(hdr.hash_value, 0x51ccc178);
 }
 
-/* Tunnels: what is between the outer addresses and the packet of the vector, and bits of the kinds it is. */
+/* A row for each tunnel: the bytes between the outer addresses and the packet of the vector, and the bits of
+ * its kinds. */
 static const struct tunnel {
 	uint32_t kinds;
 	uint8_t outer; /* version of IP */

@@ -185,7 +185,7 @@ static void test_packets_go_both_ways_on_every_pair(void **state)
 	close(fd);
 }
 
-/* What the interface does for the guest follows the guest's command. */
+/* Asks the host whether the interface does checksums, which follows the guest's command. */
 static unsigned int host_checksums(int fd)
 {
 	struct ethtool_value value = { .cmd = ETHTOOL_GTXCSUM };
