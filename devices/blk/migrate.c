@@ -48,7 +48,7 @@ static void blk_describe(struct device *dev, struct state_writer *w)
 {
 	const struct blk *blk = container_of(dev, struct blk, device);
 
-	/* These are fixed since the disk was built, or since accept(). */
+	/* Size and access are fixed since the disk was built, or since accept(). */
 	state_put_u64(w, "sectors", blk_file_sectors(&blk->file));
 	state_put_u32(w, "block-len", blk->file.block_len);
 	state_put_u32(w, "read-only", blk->file.read_only);
@@ -120,7 +120,8 @@ static int blk_accept(struct device *dev, struct state_node *node)
 /* Sends an empty state once, for it only tells the destination to try its storage: see blk_warm_load(). */
 static int blk_warm_save(struct device *dev, struct state_writer *w, bool first)
 {
-	/* An answer that an earlier migration did not wait for says nothing about the storage as it is now.
+	/*
+	 * An answer that an earlier migration did not wait for says nothing about the storage as it is now.
 	 */
 	if (first)
 		container_of(dev, struct blk, device)->asking = false;

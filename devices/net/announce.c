@@ -8,7 +8,8 @@
 
 #define NET_RARP_LEN 60u /* least Ethernet frame without checksum */
 
-/* Reverse ARP request for our own address (RFC 903): every switch on the way learns the port from its source.
+/*
+ * Reverse ARP request for our own address (RFC 903): every switch on the way learns the port from its source.
  */
 static void net_announce_frame(const struct net_path *path, const uint8_t mac[6], uint8_t *p)
 {

@@ -42,7 +42,8 @@ int __must_check net_backend_check_reach(const struct net_backend *b, struct err
 /* Maps or unmaps, so that the mapping is @want: NET_MAP_MEMORY or NET_MAP_WINDOW. */
 int __must_check net_backend_map(struct net_backend *b, enum net_mapping want, struct error *err);
 
-/* From reset to FEATURES_OK with what @mapping says in reach. Rings follow, and then net_backend_go_live().
+/*
+ * From reset to FEATURES_OK with what @mapping says in reach. Rings follow, and then net_backend_go_live().
  */
 int __must_check net_backend_begin(struct net_backend *b, uint64_t features, enum net_mapping mapping,
 				   struct error *err);

@@ -8,7 +8,8 @@
 
 extern const struct virtio_ops net_virtio_ops;
 
-/* The driver, or the guest, is gone: queues and device are let go, whatever their state, and the NIC is off.
+/*
+ * The driver, or the guest, is gone: queues and device are let go, whatever their state, and the NIC is off.
  */
 void net_end(struct net *net);
 

@@ -47,7 +47,8 @@ static int net_probe(struct net *net, struct error *err)
 		return error_add(err, -EINVAL, "%s: the device has %u queue pairs, Ferry takes 1 to %u",
 				 vdpa->name, net->device_max_pairs, NET_MAX_PAIRS);
 	if (vdpa->n_vqs < 2 * net->device_max_pairs + 1 && net->device_max_pairs > 1) {
-		/* With MQ or RSS the control queue would have an index that this device node does not reach.
+		/*
+		 * With MQ or RSS the control queue would have an index that this device node does not reach.
 		 */
 		log_warn("%s: %u queue pairs but only %u virtqueues: used with one pair, without MQ and RSS",
 			 vdpa->name, net->device_max_pairs, vdpa->n_vqs);

@@ -79,7 +79,8 @@ int net_pass_open_doorbell(struct vdpa *vdpa, struct net_queue *q, struct error 
 	ret = vdpa->ops->map_doorbell(vdpa, q->device_index, &page, err);
 	if (ret < 0)
 		return ret;
-	/* A page that is there already can be read by the guest, too: an access that finds none ends the VM.
+	/*
+	 * A page that is there already can be read by the guest, too: an access that finds none ends the VM.
 	 */
 	*(volatile uint16_t *)page = (uint16_t)q->device_index;
 	ret = virtio_pci_map_doorbell(q->path->virtio, q->guest_index, page);

@@ -28,7 +28,8 @@ void net_queue_publish(struct net_queue *q)
 
 	if (!svq_publish(&q->svq))
 		return;
-	/* A device that wants to be told of a ring which has run low may have a packet of any queue for it.
+	/*
+	 * A device that wants to be told of a ring which has run low may have a packet of any queue for it.
 	 */
 	if (net_is_rx(q) && n_had < NET_ENOUGH_BUFFERS)
 		net_queue_kick_receivers(q->siblings);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A queue of the NIC: the guest's ring on one side, the shadow ring on the other. The NIC's thread owns it.
+/*
+ * A queue of the NIC: the guest's ring on one side, the shadow ring on the other. The NIC's thread owns it.
  */
 #ifndef FERRY_DEVICES_NET_QUEUE_H
 #define FERRY_DEVICES_NET_QUEUE_H

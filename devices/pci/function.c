@@ -9,7 +9,7 @@
 /* The header of type 0 ends here, and capabilities begin. */
 #define PCI_CAPABILITIES 0x40u
 
-/* What a guest can change in every function. The interrupt line is a note of its own. */
+/* The bits that a guest can change in every function. The interrupt line is for the guest's own notes. */
 static const struct {
 	uint8_t offset;
 	uint16_t bits;

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What of a PCI function moves with a guest, and what a destination compares before it does. */
+/* The state of a PCI function that moves with a guest, and its place, which a destination compares first. */
 #ifndef FERRY_DEVICES_PCI_STATE_H
 #define FERRY_DEVICES_PCI_STATE_H
 
 #include "devices/pci/function.h"
 #include "vmm/state.h"
 
-/* What the function is, and where: slot, IDs and BARs as properties of the current node. pci_check_place()
- * refuses what is not the same. */
+/* Writes the kind and place of the function, slot, IDs and BARs, as properties of the current node.
+ * pci_check_place() refuses a difference, with the reason in the node's error. */
 void pci_put_place(const struct pci_function *fn, struct state_writer *w);
 int __must_check pci_check_place(const struct pci_function *fn, struct state_node *node);
 
-/* What pci_get() has read, in the tree, which must outlive it. */
+/* State that pci_get() has read, in the tree, which must outlive it. */
 struct pci_loaded {
 	const uint8_t *config, *table, *pending;
 };

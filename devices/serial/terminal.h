@@ -46,7 +46,8 @@ int __must_check terminal_open(struct terminal *t, struct loop *loop, int fd,
  */
 void terminal_take(struct terminal *t);
 
-/* Whether the terminal's input is the guest's. Lets go of it where the process is in the background by now.
+/*
+ * Whether the terminal's input is the guest's. Lets go of it where the process is in the background by now.
  */
 bool terminal_check(struct terminal *t);
 

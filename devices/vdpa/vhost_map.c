@@ -100,7 +100,8 @@ static int map_error(const struct vhost_map *map, const struct vdpa_region *r, i
 		map->path, align_up(r->len, MIB(1)) >> 20, r->iova, strerror(-ret));
 }
 
-/* Whether an earlier region lies in the same address space: a space is done as a whole with its first region.
+/*
+ * Whether an earlier region lies in the same address space: a space is done as a whole with its first region.
  */
 static bool region_is_done(const struct vdpa_region *regions, unsigned int i)
 {
@@ -116,7 +117,8 @@ static bool region_is_done(const struct vdpa_region *regions, unsigned int i)
 #define MADV_COLLAPSE 25
 #endif
 
-/* The kernel gives up a whole call at the first page that is in use, so a call covers only a few huge pages.
+/*
+ * The kernel gives up a whole call at the first page that is in use, so a call covers only a few huge pages.
  */
 #define MAP_PREPARE_STEP MIB(16)
 
@@ -136,7 +138,8 @@ static void map_prepare(const struct vdpa_region *r)
 		uint64_t end = min_u64(at + MAP_PREPARE_STEP, r->len);
 		uint8_t *hva = r->hva;
 
-		/* The kernel collapses only memory that is there, so one page of each huge page is touched.
+		/*
+		 * The kernel collapses only memory that is there, so one page of each huge page is touched.
 		 */
 		for (uint64_t page = at; page < end; page += HUGE_PAGE_SIZE)
 			(void)*(volatile uint8_t *)(hva + page);
@@ -188,7 +191,8 @@ static int unmap_space(const struct vhost_map *map, uint64_t asid, const struct 
 
 	if (ret < 0)
 		return error_add(err, ret, "%s: cannot begin to unmap memory: %s", map->path, strerror(-ret));
-	/* A region that stays mapped stays pinned, so go on after a failure. A batch that was begun must end.
+	/*
+	 * A region that stays mapped stays pinned, so go on after a failure. A batch that was begun must end.
 	 */
 	for (unsigned int i = 0; i < n; i++) {
 		int each = regions[i].asid == asid ? send_invalidate(map, &regions[i]) : 0;

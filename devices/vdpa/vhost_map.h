@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What a vDPA device of the host's kernel reaches of memory: messages to its IOTLB, by address space, and the
- * pages of its doorbells. By the thread that owns the device.
+ * The memory that a vDPA device of the host's kernel reaches: messages to its IOTLB, by address space, and
+ * the pages of its doorbells. By the thread that owns the device.
  */
 #ifndef FERRY_DEVICES_VDPA_VHOST_MAP_H
 #define FERRY_DEVICES_VDPA_VHOST_MAP_H

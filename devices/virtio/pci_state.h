@@ -6,7 +6,7 @@
 #include "devices/pci/state.h"
 #include "devices/virtio/transport.h"
 
-/* What virtio_pci_get() has read. */
+/* State that virtio_pci_get() has read. */
 struct virtio_pci_loaded {
 	uint64_t offered, accepted;
 	uint32_t status, isr;

@@ -37,7 +37,7 @@ static void status_start(struct virtio_pci *v)
 			    strerror(-ret));
 		virtio_pci_needs_reset(v);
 	}
-	/* What the driver has read before may have changed since. */
+	/* A field that the driver has read before DRIVER_OK may have changed since. */
 	virtio_pci_send_held(v);
 }
 

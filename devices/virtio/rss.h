@@ -13,7 +13,8 @@
 
 #include "vmm/util.h"
 
-/* struct virtio_net_rss_config has a table in its middle, so what lies behind it counts from the table's end.
+/*
+ * struct virtio_net_rss_config has a table in its middle, so what lies behind it counts from the table's end.
  */
 #define VIRTIO_RSS_TYPES        0u
 #define VIRTIO_RSS_MASK         4u /* number of the table's entries, less one */

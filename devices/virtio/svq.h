@@ -53,7 +53,7 @@ struct svq {
 	uint16_t last_used;   /* next entry to take */
 	uint16_t used_idx;    /* the device's index as last read */
 	uint16_t n_in_flight; /* elements */
-	/* Which rule the device broke, for the log; NULL while the queue is good. */
+	/* The rule that the device broke, for the log; NULL while the queue is good. */
 	const char *broken;
 };
 

@@ -20,8 +20,9 @@
 struct virtio_pci;
 
 /*
- * What a device model provides. Called on a vCPU's thread with the transport's lock held: a model may hand
- * over to its own thread and wait for it, for that thread never takes the lock while the guest runs.
+ * The functions that a device model provides. Called on a vCPU's thread with the transport's lock held: a
+ * model may hand over to its own thread and wait for it, for that thread never takes the lock while the guest
+ * runs.
  */
 struct virtio_ops {
 	/* Bytes of device configuration; @offset + @len is within config_len. */

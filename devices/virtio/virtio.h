@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What all of virtio shares: buffer segments, limits, and constants that Debian 12's uapi headers lack. */
+/* Shared by all of virtio: buffer segments, limits, and constants that Debian 12's uapi headers lack. */
 #ifndef FERRY_DEVICES_VIRTIO_VIRTIO_H
 #define FERRY_DEVICES_VIRTIO_VIRTIO_H
 

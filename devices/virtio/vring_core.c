@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What both formats of a ring share: the list of what is in flight, and the way to a descriptor table. */
+/* The parts that both formats of a ring have: the list of what is in flight, and the way to a descriptor
+ * table. */
 #include "devices/virtio/vring_core.h"
 
 void vring_forget_in_flight(struct vring *vr)

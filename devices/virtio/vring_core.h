@@ -27,7 +27,7 @@ struct vring_setup {
 
 struct vring;
 
-/* What split and packed rings do in ways of their own. Chosen once, when a ring is set up. */
+/* Functions that split and packed rings have in ways of their own. Chosen once, when a ring is set up. */
 struct vring_format {
 	/* The most that an entry of the ring takes in the saved list of what is in flight. */
 	uint32_t state_bytes;
@@ -72,7 +72,7 @@ struct vring {
 	uint16_t avail_idx; /* the driver's index as last read */
 	uint16_t published; /* used.idx as the guest sees it */
 	uint16_t n_in_flight;
-	/* Which rule the driver broke, for the log; NULL while the ring is good. */
+	/* The rule that the driver broke, for the log; NULL while the ring is good. */
 	const char *broken;
 	/* In-flight heads in submission order: a list through these arrays, [size] is its anchor. */
 	uint16_t *next;
@@ -88,8 +88,8 @@ struct vring {
 	struct ring_desc *descs;    /* [size] */
 	struct vring_kept *kept;    /* [size], by id */
 	uint16_t free_desc, n_free;
-	/* What is used and not published: @n_batch places from @batch on, which become visible when the first
-	 * of them gets @batch_flags. */
+	/* Elements that are used and not published: @n_batch places from @batch on, which become visible when
+	 * the first of them gets @batch_flags. */
 	uint16_t batch, batch_flags, n_batch;
 	uint32_t event; /* our event suppression as the driver sees it */
 };

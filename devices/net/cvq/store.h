@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What a device has accepted from the control queue since the driver's last reset, in slots. A slot says of a
- * command how what it sets is kept, saved and sent again; most commands set a value of a few bytes, of which
- * the last one counts, and need no code of their own for that.
+ * The record of what a device has accepted from the control queue since the driver's last reset, in slots. A
+ * slot says of a command how what it sets is kept, saved and sent again; most commands set a value of a few
+ * bytes, of which the last one counts, and need no code of their own for that.
  */
 #ifndef FERRY_DEVICES_NET_CVQ_STORE_H
 #define FERRY_DEVICES_NET_CVQ_STORE_H
@@ -80,7 +80,7 @@ struct cvq_value {
 
 /* An MQ-class command (pairs, RSS, hash) as last accepted, payload without header. */
 struct cvq_mq_slot {
-	/* Its place in the order in which commands of the class were accepted; 0: never. */
+	/* The place in the order in which commands of the class were accepted; 0: never. */
 	uint64_t sequence;
 	uint16_t len;
 	uint8_t data[CVQ_MAX_MQ_COMMAND - 2];

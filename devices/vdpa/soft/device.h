@@ -55,7 +55,8 @@ struct soft {
 	uint64_t features; /* that the driver has accepted */
 	uint8_t status;
 	bool started, suspended;
-	/* The device has had receive buffers since it was started, so a packet without one waits in the port.
+	/*
+	 * The device has had receive buffers since it was started, so a packet without one waits in the port.
 	 */
 	bool fed;
 
@@ -116,7 +117,8 @@ void soft_set_status_bits(struct soft *soft, uint16_t set, uint16_t clear);
 /* Watch the port for the pairs that are served, or not at all. */
 void soft_watch(struct soft *soft);
 void soft_unwatch(struct soft *soft);
-/* Has the port serve the pairs of @next, which becomes the steering. Returns 0, or -errno with all as before.
+/*
+ * Has the port serve the pairs of @next, which becomes the steering. Returns 0, or -errno with all as before.
  */
 int __must_check soft_steer(struct soft *soft, const struct soft_steering *next);
 

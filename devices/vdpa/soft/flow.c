@@ -111,7 +111,8 @@ static unsigned int soft_gre_kinds(unsigned int flags, unsigned int type, uint8_
 {
 	unsigned int kinds;
 
-	/* A key or a sequence number makes a header one of RFC 2890; IPv6 inside or outside, one of RFC 7676.
+	/*
+	 * A key or a sequence number makes a header one of RFC 2890; IPv6 inside or outside, one of RFC 7676.
 	 */
 	if (flags & (GRE_KEY | GRE_SEQUENCE))
 		kinds = SOFT_TUNNEL_GRE_2890;

@@ -92,7 +92,8 @@ bool soft_queue_mapped(const struct soft_queue *q);
 
 /* Kicks a live queue once more, so that it is served again when others have had their turn. */
 void soft_queue_again(struct soft_queue *q);
-/* Makes the @n elements visible that were pushed, and tells the driver now or when the queue's rule says so.
+/*
+ * Makes the @n elements visible that were pushed, and tells the driver now or when the queue's rule says so.
  */
 void soft_queue_publish(struct soft_queue *q, uint32_t n);
 void soft_queue_set_coalesce(struct soft_queue *q, struct soft_coalesce coalesce);

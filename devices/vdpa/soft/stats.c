@@ -62,7 +62,8 @@ static uint32_t soft_stats_put(uint8_t *reply, uint32_t room, unsigned int type,
 	return len;
 }
 
-/* Writes all types of one item. Returns the bytes written, or -1. The reply ends where there is no more room.
+/*
+ * Writes all types of one item. Returns the bytes written, or -1. The reply ends where there is no more room.
  */
 static int soft_stats_item(const struct soft *soft, uint16_t index, uint64_t types, uint8_t *reply,
 			   uint32_t room)

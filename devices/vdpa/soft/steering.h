@@ -37,7 +37,8 @@ void soft_steering_reset(struct soft_steering *s, unsigned int n_sources);
 /* Returns how many pairs have a queue that is enabled. */
 unsigned int soft_steering_pairs(const struct soft_steering *s);
 
-/* Hashes a frame of SOFT_MIN_FRAME bytes at least. The report is 0 if no enabled hash type fits the packet.
+/*
+ * Hashes a frame of SOFT_MIN_FRAME bytes at least. The report is 0 if no enabled hash type fits the packet.
  */
 struct soft_hash soft_steering_hash(const struct soft_steering *s, const uint8_t *frame, uint32_t len);
 /* Returns the pair whose receive queue gets a packet that came from @source. */

@@ -444,7 +444,8 @@ static int tap_connect(struct soft_tap *tap, const struct net_config *config, st
 	return 0;
 }
 
-/* Opens the descriptors that say when interfaces change, and when this one is up again, wherever it is then.
+/*
+ * Opens the descriptors that say when interfaces change, and when this one is up again, wherever it is then.
  */
 static int tap_watch_link(struct soft_tap *tap, struct error *err)
 {
