@@ -185,7 +185,7 @@ static const struct config_option config_options[] = {
 	{ "net", "vdpa=PATH", "a NIC backed by a vhost-vdpa device; may be repeated", CONFIG_BOTH, 0, true,
 	  CONFIG_PARSED(config_net) },
 	{ "net", "soft,tap=NAME",
-	  "a NIC in software on a TAP interface; also bridge=NAME, mac=, queues=N, ring=ENTRIES, hub=PATH",
+	  "a NIC in software on a TAP interface; also bridge=NAME, mac=, queues=N, ring=ENTRIES, hub=FOLDER",
 	  CONFIG_BOTH, 0, true, CONFIG_PARSED(config_net) },
 	{ "net", "...,packed=on",
 	  "the guest has packed rings; in-order=on: its buffers come back in order, where the device keeps "

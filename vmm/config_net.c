@@ -234,7 +234,7 @@ static int config_net_check(const struct net_config *net, uint32_t seen, struct 
 					 "soft, not with vdpa");
 	}
 	if (net->soft && !net->tap == !net->hub)
-		return error_add(err, -EINVAL, "--net soft: tap=NAME or hub=PATH is needed");
+		return error_add(err, -EINVAL, "--net soft: tap=NAME or hub=FOLDER is needed");
 	if (net->bridge && !net->tap)
 		return error_add(err, -EINVAL, "--net soft: bridge=NAME is for tap=NAME");
 	return 0;
