@@ -140,19 +140,8 @@ int net_start(struct net *net, enum net_rings rings, int (*fill)(struct net *net
 	return ret;
 }
 
-void net_stop(struct net *net)
-{
-	struct error err = { 0 };
-
-	if (!net->backend.started)
-		return;
-	if (net_backend_reset(&net->backend, &err) < 0)
-		log_limited(&net->log_limit, LOG_ERROR, "%s: cannot reset the device: %s", net->name,
-			    err.text);
-	net_take_down(net);
-}
-
-void net_take_down(struct net *net)
+/* Takes down what was made for a device that has been reset. */
+static void net_take_down(struct net *net)
 {
 	struct net_queue *q;
 
@@ -164,6 +153,18 @@ void net_take_down(struct net *net)
 	}
 	net_ctrl_forget(&net->ctrl);
 	net_backend_end(&net->backend);
+}
+
+void net_stop(struct net *net)
+{
+	struct error err = { 0 };
+
+	if (!net->backend.started)
+		return;
+	if (net_backend_reset(&net->backend, &err) < 0)
+		log_limited(&net->log_limit, LOG_ERROR, "%s: cannot reset the device: %s", net->name,
+			    err.text);
+	net_take_down(net);
 }
 
 bool net_can_rewind(const struct net *net)

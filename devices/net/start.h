@@ -17,9 +17,8 @@ enum net_rings { NET_RINGS_SHADOW, NET_RINGS_GUEST };
 int __must_check net_start(struct net *net, enum net_rings rings,
 			   int (*fill)(struct net *net, struct error *err), struct error *err);
 
-/* Resets the device, and takes down what was made for it. The second alone: where it has been reset. */
+/* Resets the device, and takes down what was made for it. */
 void net_stop(struct net *net);
-void net_take_down(struct net *net);
 
 /* Gives the device a queue's ring, a new shadow ring or the guest's own, and enables it. */
 int __must_check net_set_queue(struct net *net, struct net_queue *q, enum net_rings rings, struct error *err);
