@@ -40,9 +40,11 @@ static int channel_parse_unix(const char *path, struct channel_address *a, struc
 {
 	size_t len = strlen(path);
 
-	if (len == 0 || len >= sizeof(a->sa.un.sun_path))
-		return error_add(err, -EINVAL, "unix:%s: the path must have 1 to %zu characters", path,
-				 sizeof(a->sa.un.sun_path) - 1);
+	if (len == 0 || len >= sizeof(a->sa.un.sun_path)) {
+		error_add(err, "unix:%s: the path must have 1 to %zu characters", path,
+			  sizeof(a->sa.un.sun_path) - 1);
+		return -EINVAL;
+	}
 	a->sa.un.sun_family = AF_UNIX;
 	memcpy(a->sa.un.sun_path, path, len + 1);
 	a->len = sizeof(a->sa.un);
@@ -72,9 +74,10 @@ static int channel_parse_tcp(const char *text, struct channel_address *a, struct
 	bool loopback;
 	uint16_t port;
 
-	if (len == 0 || len >= sizeof(host) || channel_parse_port(colon + 1, &port) < 0)
-		return error_add(err, -EINVAL, "tcp:%s: give tcp:HOST:PORT, for example tcp:127.0.0.1:4444",
-				 text);
+	if (len == 0 || len >= sizeof(host) || channel_parse_port(colon + 1, &port) < 0) {
+		error_add(err, "tcp:%s: give tcp:HOST:PORT, for example tcp:127.0.0.1:4444", text);
+		return -EINVAL;
+	}
 	memcpy(host, text, len);
 	host[len] = '\0';
 	if (host[0] == '[' && host[len - 1] == ']') {
@@ -91,12 +94,13 @@ static int channel_parse_tcp(const char *text, struct channel_address *a, struct
 		loopback = inet_pton(AF_INET, host, &a->sa.in.sin_addr) == 1 &&
 			   ntohl(a->sa.in.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
 	}
-	if (!loopback)
-		return error_add(
-			err, -EINVAL,
-			"tcp:%s: migrations are not authenticated yet, so HOST must be a literal loopback "
-			"address (127.0.0.1, [::1]); tunnel it to other hosts, for example with ssh -L",
-			text);
+	if (!loopback) {
+		error_add(err,
+			  "tcp:%s: migrations are not authenticated yet, so HOST must be a literal loopback "
+			  "address (127.0.0.1, [::1]); tunnel it to other hosts, for example with ssh -L",
+			  text);
+		return -EINVAL;
+	}
 	return 0;
 }
 
@@ -117,8 +121,8 @@ static int channel_parse(const char *address, struct channel_address *a, struct 
 		if (strncmp(address, channel_kinds[i].prefix, len) == 0)
 			return channel_kinds[i].parse(address + len, a, err);
 	}
-	return error_add(err, -EINVAL, "\"%s\" is no migration address: give unix:PATH or tcp:HOST:PORT",
-			 address);
+	error_add(err, "\"%s\" is no migration address: give unix:PATH or tcp:HOST:PORT", address);
+	return -EINVAL;
 }
 
 static int channel_socket(const struct channel_address *a)
@@ -202,10 +206,11 @@ static int channel_check_listener(struct channel *c, int family, const char *add
 	if (ret == 0)
 		return 0;
 	channel_close(c);
-	return error_add(err, ret,
-			 "the listener on %s is the user with id %u, neither root nor this Ferry's own: run "
-			 "\"ferry receive\", or the tunnel to it, as one of these",
-			 address, (unsigned int)uid);
+	error_add(err,
+		  "the listener on %s is the user with id %u, neither root nor this Ferry's own: run "
+		  "\"ferry receive\", or the tunnel to it, as one of these",
+		  address, (unsigned int)uid);
+	return ret;
 }
 
 int channel_connect(struct channel *c, const char *address, int cancel_fd, struct error *err)
@@ -218,19 +223,24 @@ int channel_connect(struct channel *c, const char *address, int cancel_fd, struc
 	if (ret < 0)
 		return ret;
 	c->fd = channel_socket(&a);
-	if (c->fd < 0)
-		return error_add(err, c->fd, "cannot open a socket for %s: %s%s", address, strerror(-c->fd),
-				 shortage_advice(c->fd));
+	if (c->fd < 0) {
+		error_add(err, "cannot open a socket for %s: %s%s", address, strerror(-c->fd),
+			  shortage_advice(c->fd));
+		return c->fd;
+	}
 	channel_tune(c->fd, a.sa.any.sa_family);
 	ret = connect(c->fd, &a.sa.any, a.len) < 0 ? -errno : 0;
 	if (ret == -EINPROGRESS || ret == -EINTR)
 		ret = channel_finish_connect(c);
 	if (ret < 0) {
 		channel_close(c);
-		if (ret == -ECANCELED)
-			return error_add(err, ret, "cancelled while connecting to %s", address);
-		return error_add(err, ret, "cannot connect to %s: %s; is \"ferry receive\" waiting there?",
-				 address, ret == -EAGAIN ? "busy with another connection" : strerror(-ret));
+		if (ret == -ECANCELED) {
+			error_add(err, "cancelled while connecting to %s", address);
+			return ret;
+		}
+		error_add(err, "cannot connect to %s: %s; is \"ferry receive\" waiting there?", address,
+			  ret == -EAGAIN ? "busy with another connection" : strerror(-ret));
+		return ret;
 	}
 	return channel_check_listener(c, a.sa.any.sa_family, address, err);
 }
@@ -263,12 +273,14 @@ int channel_listen(struct channel_listener *l, const char *address, int cancel_f
 		return ret;
 	l->family = a.sa.any.sa_family;
 	l->socket.fd = channel_socket(&a);
-	if (l->socket.fd < 0)
-		return error_add(err, l->socket.fd, "cannot open a socket for %s: %s%s", address,
-				 strerror(-l->socket.fd), shortage_advice(l->socket.fd));
+	if (l->socket.fd < 0) {
+		error_add(err, "cannot open a socket for %s: %s%s", address, strerror(-l->socket.fd),
+			  shortage_advice(l->socket.fd));
+		return l->socket.fd;
+	}
 	ret = channel_bind(l, &a);
 	if (ret < 0) {
-		error_add(err, ret, "cannot listen on %s: %s", address, socket_file_error(ret));
+		error_add(err, "cannot listen on %s: %s", address, socket_file_error(ret));
 		channel_unlisten(l);
 	}
 	return ret;
@@ -339,11 +351,14 @@ int channel_take(struct channel_listener *l, struct channel *c, struct error *er
 	do {
 		ret = channel_take_one(l);
 	} while (ret == -EAGAIN);
-	if (ret == -ECANCELED)
-		return error_add(err, ret, "cancelled while waiting for a source on %s", l->address);
-	if (ret < 0)
-		return error_add(err, ret, "cannot accept a connection on %s: %s", l->address,
-				 strerror(-ret));
+	if (ret == -ECANCELED) {
+		error_add(err, "cancelled while waiting for a source on %s", l->address);
+		return ret;
+	}
+	if (ret < 0) {
+		error_add(err, "cannot accept a connection on %s: %s", l->address, strerror(-ret));
+		return ret;
+	}
 	c->fd = ret;
 	channel_tune(c->fd, l->family);
 	return 0;

@@ -19,10 +19,14 @@ static int compare_device(struct vm *vm, struct state_node *node, uint64_t *seen
 	    state_child(&config, node, "config") < 0 || state_finish(node) < 0)
 		return -EINVAL;
 	dev = destination_find_device(vm, name, &index);
-	if (!dev)
-		return error_add(node->err, 1, "%s: the source has such a device, this VM does not", name);
-	if (*seen >> index & 1)
-		return error_add(node->err, -EINVAL, "%s: twice in the source's description", name);
+	if (!dev) {
+		error_add(node->err, "%s: the source has such a device, this VM does not", name);
+		return 1;
+	}
+	if (*seen >> index & 1) {
+		error_add(node->err, "%s: twice in the source's description", name);
+		return -EINVAL;
+	}
 	*seen |= (uint64_t)1 << index;
 	/* A device that has nothing to compare must have been told nothing: what it does not know may be
 	 * needed. */
@@ -54,7 +58,7 @@ static int compare_devices(struct vm *vm, struct state_node *devices)
 	for (struct device *dev = vm->devices; dev; dev = dev->next, index++) {
 		if (seen >> index & 1)
 			continue;
-		error_add(devices->err, 0, "%s: this VM has such a device, the source does not", dev->name);
+		error_add(devices->err, "%s: this VM has such a device, the source does not", dev->name);
 		refused = true;
 	}
 	if (state_finish(devices) < 0)
@@ -76,11 +80,13 @@ static int compare_clock(struct destination *d, struct state_node *root)
 	if (ret < 0)
 		return ret;
 	skew = clock_compare(clock, d->accepted, d->arrived);
-	if (skew.ns > d->clock_skew_ns)
-		return error_add(root->err, 1,
-				 "the source's clock is %s this host's, and the guest's would jump by that: "
-				 "set them right (NTP), or give ferry receive --clock-skew",
-				 clock_text(text, skew));
+	if (skew.ns > d->clock_skew_ns) {
+		error_add(root->err,
+			  "the source's clock is %s this host's, and the guest's would jump by that: "
+			  "set them right (NTP), or give ferry receive --clock-skew",
+			  clock_text(text, skew));
+		return 1;
+	}
 	if (skew.ns > CLOCK_NOTICED_NS)
 		log_warn("the source's clock is %s this host's: the guest's will jump by that",
 			 clock_text(text, skew));

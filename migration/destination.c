@@ -26,8 +26,10 @@ static int destination_map_tree(struct destination *d, struct error *err)
 {
 	void *tree = mmap(NULL, STATE_MAX, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-	if (tree == MAP_FAILED)
-		return error_add(err, -errno, "cannot get memory for the guest's state: %s", strerror(errno));
+	if (tree == MAP_FAILED) {
+		error_add(err, "cannot get memory for the guest's state: %s", strerror(errno));
+		return -errno;
+	}
 	/* The call fails where the kernel has no huge pages, and nobody minds. */
 	madvise(tree, STATE_MAX, MADV_NOHUGEPAGE);
 	d->tree = tree;
@@ -63,9 +65,10 @@ static int destination_read_size(struct destination *d, struct error *err)
 		ret = state_get_u64(&vm, "memory", CONFIG_MIN_MEM, CONFIG_MAX_MEM, &d->mem);
 	if (ret == 0)
 		ret = state_get_u32(&vm, "cpus", 1, CONFIG_MAX_CPUS, &d->cpus);
-	if (ret == 0 && d->mem % PAGE_SIZE != 0)
-		ret = error_add(err, -EINVAL, "%" PRIu64 " bytes of guest memory are not whole pages",
-				d->mem);
+	if (ret == 0 && d->mem % PAGE_SIZE != 0) {
+		error_add(err, "%" PRIu64 " bytes of guest memory are not whole pages", d->mem);
+		ret = -EINVAL;
+	}
 	return ret;
 }
 
@@ -76,16 +79,22 @@ static int destination_take_hello(struct destination *d, struct error *err)
 
 	if (ret < 0)
 		return ret;
-	if (frame.type != STREAM_HELLO)
-		return error_add(err, -EPROTO, "%s frame instead of HELLO", stream_type_name(frame.type));
-	if (frame.arg != STREAM_VERSION)
-		return error_add(err, -EPROTO,
-				 "the source speaks version %" PRIu64
-				 " of the migration protocol, this Ferry version %u",
-				 frame.arg, STREAM_VERSION);
+	if (frame.type != STREAM_HELLO) {
+		error_add(err, "%s frame instead of HELLO", stream_type_name(frame.type));
+		return -EPROTO;
+	}
+	if (frame.arg != STREAM_VERSION) {
+		error_add(err,
+			  "the source speaks version %" PRIu64
+			  " of the migration protocol, this Ferry version %u",
+			  frame.arg, STREAM_VERSION);
+		return -EPROTO;
+	}
 	d->hello = malloc(frame.len);
-	if (!d->hello)
-		return error_add(err, -ENOMEM, "out of memory for a HELLO of %u bytes", frame.len);
+	if (!d->hello) {
+		error_add(err, "out of memory for a HELLO of %u bytes", frame.len);
+		return -ENOMEM;
+	}
 	d->hello_len = frame.len;
 	ret = stream_read(&d->stream, d->hello, frame.len, err);
 	return ret < 0 ? ret : destination_read_size(d, err);
@@ -138,7 +147,7 @@ int destination_accept(struct destination *d, const struct destination_config *c
 		if (ret == 0)
 			break;
 		if (ret == -ECANCELED) {
-			error_add(err, ret, "%s", reason.text);
+			error_add(err, "%s", reason.text);
 			break;
 		}
 		log_limited(&limit, LOG_WARN,

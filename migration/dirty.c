@@ -57,22 +57,24 @@ int dirty_start(struct dirty *d, struct vm *vm, struct error *err)
 
 	*d = (struct dirty){ .vm = vm, .n_words = memory_bitmap_words(&vm->memory) };
 	d->bitmap = calloc(d->n_words, sizeof(*d->bitmap));
-	if (!d->bitmap)
-		return error_add(err, -ENOMEM, "out of memory for a bitmap of guest memory");
+	if (!d->bitmap) {
+		error_add(err, "out of memory for a bitmap of guest memory");
+		return -ENOMEM;
+	}
 	ret = kvm_log_start(&vm->kvm);
 	if (ret < 0) {
-		error_add(err, ret, "cannot start KVM's dirty log: %s", strerror(-ret));
+		error_add(err, "cannot start KVM's dirty log: %s", strerror(-ret));
 		goto free_bitmap;
 	}
 	ret = memory_log_start(&vm->memory);
 	if (ret < 0) {
-		error_add(err, ret, "cannot start the dirty log: %s", strerror(-ret));
+		error_add(err, "cannot start the dirty log: %s", strerror(-ret));
 		goto stop_kvm_log;
 	}
 	/* The logs are on first, so that a page that comes into being from here on is in one of them. */
 	ret = dirty_mark_existing(d);
 	if (ret < 0) {
-		error_add(err, ret, "cannot find the holes of guest memory: %s", strerror(-ret));
+		error_add(err, "cannot find the holes of guest memory: %s", strerror(-ret));
 		goto stop_log;
 	}
 	return 0;
@@ -106,8 +108,10 @@ int dirty_sync(struct dirty *d, struct error *err)
 {
 	int ret = kvm_log_take(&d->vm->kvm, d->bitmap);
 
-	if (ret < 0)
-		return error_add(err, ret, "cannot read KVM's dirty log: %s", strerror(-ret));
+	if (ret < 0) {
+		error_add(err, "cannot read KVM's dirty log: %s", strerror(-ret));
+		return ret;
+	}
 	memory_log_take(&d->vm->memory, d->bitmap);
 	return 0;
 }

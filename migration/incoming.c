@@ -88,9 +88,10 @@ static int incoming_ram(struct incoming *in, const struct stream_frame *frame, s
 
 static int incoming_round(struct incoming *in, const struct stream_frame *frame, struct error *err)
 {
-	if (frame->arg != in->round)
-		return error_add(err, -EPROTO, "round %" PRIu64 " ends where %" PRIu64 " should", frame->arg,
-				 in->round);
+	if (frame->arg != in->round) {
+		error_add(err, "round %" PRIu64 " ends where %" PRIu64 " should", frame->arg, in->round);
+		return -EPROTO;
+	}
 	put_le64(&in->timings.ram_ns, in->pass_ns ? now_ns() - in->pass_ns : 0);
 	in->pass_ns = 0;
 	in->pass_left = in->vm->memory.size;
@@ -136,8 +137,10 @@ static int incoming_warm(struct incoming *in, const struct stream_frame *frame, 
 	if (ret < 0)
 		return ret;
 	dev = destination_find_device(in->vm, name, &index);
-	if (!dev || !dev->ops->warm_load)
-		return error_add(err, -EPROTO, "%s: no device that takes state ahead of time", name);
+	if (!dev || !dev->ops->warm_load) {
+		error_add(err, "%s: no device that takes state ahead of time", name);
+		return -EPROTO;
+	}
 	ret = dev->ops->warm_load(dev, &state);
 	if (ret == 0)
 		ret = state_finish(&state);
@@ -157,9 +160,10 @@ static int incoming_find_states(struct incoming *in, struct state_node *devices,
 		int ret = 0;
 
 		assert(index < DESTINATION_MAX_DEVICES);
-		if (dev->ops->warm_load && !(in->warmed >> index & 1))
-			return error_add(devices->err, -EPROTO, "%s: nothing came ahead of its state",
-					 dev->name);
+		if (dev->ops->warm_load && !(in->warmed >> index & 1)) {
+			error_add(devices->err, "%s: nothing came ahead of its state", dev->name);
+			return -EPROTO;
+		}
 		if (dev->ops->load)
 			ret = state_child(&nodes[index], devices, dev->name);
 		if (ret < 0)
@@ -225,7 +229,7 @@ static int incoming_commit(struct incoming *in, const struct stream_frame *frame
 
 	for (struct device *dev = in->vm->devices; dev; dev = dev->next) {
 		if (dev->ops->resume)
-			dev->ops->resume(dev, true);
+			dev->ops->resume(dev, DEVICE_ARRIVED);
 	}
 	gate_resume(&in->vm->gate);
 	in->phase = INCOMING_RUNNING;
@@ -262,11 +266,14 @@ static int incoming_step(struct incoming *in, struct error *err)
 	if (ret < 0)
 		return ret;
 	h = &incoming_handlers[frame.type];
-	if (!(h->phases & in->phase))
-		return error_add(err, -EPROTO, "%s frame out of order", stream_type_name(frame.type));
-	if (h->max > 0 && in->n_frames[frame.type]++ == h->max)
-		return error_add(err, -EPROTO, "more than %u %s frames", h->max,
-				 stream_type_name(frame.type));
+	if (!(h->phases & in->phase)) {
+		error_add(err, "%s frame out of order", stream_type_name(frame.type));
+		return -EPROTO;
+	}
+	if (h->max > 0 && in->n_frames[frame.type]++ == h->max) {
+		error_add(err, "more than %u %s frames", h->max, stream_type_name(frame.type));
+		return -EPROTO;
+	}
 	return h->fn(in, &frame, err);
 }
 
@@ -291,7 +298,7 @@ int incoming_run(struct destination *d, struct vm *vm, const struct incoming_wor
 		destination_refuse(d, &reason);
 		if (in.work)
 			devices_release(vm->devices);
-		error_add(err, ret, "the guest was not taken over: %s", reason.text);
+		error_add(err, "the guest was not taken over: %s", reason.text);
 	}
 	destination_drop_tree(d);
 	return ret;

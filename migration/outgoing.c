@@ -17,7 +17,11 @@ void outgoing_progress(struct outgoing *o)
 
 int outgoing_check_vm(struct outgoing *o, struct error *err)
 {
-	return gate_ended(&o->vm->gate) ? error_add(err, -ESHUTDOWN, "the guest has ended") : 0;
+	if (gate_ended(&o->vm->gate)) {
+		error_add(err, "the guest has ended");
+		return -ESHUTDOWN;
+	}
+	return 0;
 }
 
 int outgoing_check(struct outgoing *o, struct error *err)
@@ -34,9 +38,10 @@ int outgoing_send_tree(struct outgoing *o, enum stream_type type, uint64_t arg, 
 	void *tree;
 	int ret = state_close(w, &tree, &len);
 
-	if (ret < 0)
-		return error_add(err, ret, "cannot write the tree of %s: %s", stream_type_name(type),
-				 strerror(-ret));
+	if (ret < 0) {
+		error_add(err, "cannot write the tree of %s: %s", stream_type_name(type), strerror(-ret));
+		return ret;
+	}
 	ret = stream_send(&o->stream, type, arg, tree, len, err);
 	free(tree);
 	return ret;
@@ -57,9 +62,10 @@ static int outgoing_settle_device(struct outgoing *o, struct device *dev, uint64
 		ret = outgoing_check(o, err);
 		if (ret < 0)
 			return ret;
-		if (now_ns() >= deadline_ns)
-			return error_add(err, -ETIMEDOUT, "%s: what stands behind it does not answer",
-					 dev->name);
+		if (now_ns() >= deadline_ns) {
+			error_add(err, "%s: what stands behind it does not answer", dev->name);
+			return -ETIMEDOUT;
+		}
 	}
 }
 

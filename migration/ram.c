@@ -141,9 +141,10 @@ static int ram_clear(struct memory *m, uint64_t gpa, uint8_t *hva, uint64_t len,
 	while (offset < end) {
 		int ret = memory_next_data(m, offset, &start, &offset);
 
-		if (ret < 0)
-			return error_add(err, ret, "cannot find the holes of guest memory: %s",
-					 strerror(-ret));
+		if (ret < 0) {
+			error_add(err, "cannot find the holes of guest memory: %s", strerror(-ret));
+			return ret;
+		}
 		if (ret == 0)
 			return 0;
 		for (uint64_t at = start; at < min_u64(offset, end); at += PAGE_SIZE) {
@@ -171,13 +172,16 @@ int ram_receive(struct stream *s, const struct stream_frame *frame, struct memor
 		len = get_le64(wire_len);
 	}
 	hva = (frame->arg | len) % PAGE_SIZE == 0 ? memory_at(m, frame->arg, len) : NULL;
-	if (!hva)
-		return error_add(err, -EPROTO,
-				 "%s frame for %" PRIu64 " bytes at 0x%" PRIx64
-				 ": not whole pages of guest memory",
-				 stream_type_name(frame->type), len, frame->arg);
-	if (len > *left)
-		return error_add(err, -EPROTO, "a round brings more than all of guest memory");
+	if (!hva) {
+		error_add(err,
+			  "%s frame for %" PRIu64 " bytes at 0x%" PRIx64 ": not whole pages of guest memory",
+			  stream_type_name(frame->type), len, frame->arg);
+		return -EPROTO;
+	}
+	if (len > *left) {
+		error_add(err, "a round brings more than all of guest memory");
+		return -EPROTO;
+	}
 	*left -= len;
 	if (frame->type == STREAM_ZERO)
 		return ram_clear(m, frame->arg, hva, len, err);

@@ -166,15 +166,19 @@ static int rounds_throttle(struct rounds *r, struct error *err)
 	unsigned int percent;
 	int ret;
 
-	if (r->throttle_step == ARRAY_SIZE(rounds_throttle_steps))
-		return error_add(err, -EBUSY,
-				 "the guest's memory changes faster than it can be sent, even with its vCPUs "
-				 "kept back %u %% of the time; allow a longer downtime",
-				 r->out->report->throttle);
+	if (r->throttle_step == ARRAY_SIZE(rounds_throttle_steps)) {
+		error_add(err,
+			  "the guest's memory changes faster than it can be sent, even with its vCPUs "
+			  "kept back %u %% of the time; allow a longer downtime",
+			  r->out->report->throttle);
+		return -EBUSY;
+	}
 	percent = rounds_throttle_steps[r->throttle_step++];
 	ret = gate_throttle(&r->out->vm->gate, percent);
-	if (ret < 0)
-		return error_add(err, ret, "cannot keep vCPUs back: %s", strerror(-ret));
+	if (ret < 0) {
+		error_add(err, "cannot keep vCPUs back: %s", strerror(-ret));
+		return ret;
+	}
 	r->out->report->throttle = percent;
 	return 0;
 }
@@ -186,12 +190,12 @@ static int rounds_stop_anyway(struct rounds *r, struct error *err)
 
 static int rounds_give_up(struct rounds *r, struct error *err)
 {
-	return error_add(
-		err, -EBUSY,
-		"the guest's memory changes faster than it can be sent: %llu MiB left at %llu MiB/s; "
-		"allow a longer downtime, or throttling",
-		(unsigned long long)(r->out->report->remaining_bytes >> 20),
-		(unsigned long long)(r->bandwidth >> 20));
+	error_add(err,
+		  "the guest's memory changes faster than it can be sent: %llu MiB left at %llu MiB/s; "
+		  "allow a longer downtime, or throttling",
+		  (unsigned long long)(r->out->report->remaining_bytes >> 20),
+		  (unsigned long long)(r->bandwidth >> 20));
+	return -EBUSY;
 }
 
 static int (*const rounds_stalled_policies[])(struct rounds *r, struct error *err) = {

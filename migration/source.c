@@ -99,8 +99,10 @@ static int source_track(struct source *s, struct error *err)
 		uint64_t still_ns = 0;
 		int ret = dev->ops->track ? dev->ops->track(dev, &still_ns, &reason) : 0;
 
-		if (ret < 0)
-			return error_add(err, ret, "%s: %s", dev->name, reason.text);
+		if (ret < 0) {
+			error_add(err, "%s: %s", dev->name, reason.text);
+			return ret;
+		}
 		s->out.report->still_ns = max_u64(s->out.report->still_ns, still_ns);
 	}
 	return 0;
@@ -186,7 +188,9 @@ static int source_state(struct source *s, struct error *err)
 	if (ret < 0) {
 		if (state_close(&w, &tree, &len) == 0)
 			free(tree);
-		return err->text[0] ? ret : error_add(err, ret, "cannot save: %s", strerror(-ret));
+		if (!err->text[0])
+			error_add(err, "cannot save: %s", strerror(-ret));
+		return ret;
 	}
 	ret = outgoing_send_tree(&s->out, STREAM_STATE, 0, &w, err);
 	source_mark(s, REPORT_STATE);
@@ -269,7 +273,7 @@ static int source_run(struct source *s, struct error *err)
 		ret = outgoing_check_vm(&s->out, &reason);
 	}
 	if (ret < 0)
-		error_add(err, ret, "%s: %s", s->out.report->stage, reason.text);
+		error_add(err, "%s: %s", s->out.report->stage, reason.text);
 	return ret;
 }
 
@@ -290,8 +294,10 @@ static int source_reclaim(struct source *s, struct error *err)
 			/* The kernel tells of another process's lock only who waits for it without end. */
 			nanosleep(&pause, NULL);
 		}
-		if (ret < 0)
-			return error_add(err, ret, "%s: %s", dev->name, reason.text);
+		if (ret < 0) {
+			error_add(err, "%s: %s", dev->name, reason.text);
+			return ret;
+		}
 	}
 	return 0;
 }
@@ -305,7 +311,7 @@ static int source_go_on(struct source *s, struct error *err)
 			return ret;
 		for (struct device *dev = s->out.vm->devices; dev; dev = dev->next) {
 			if (dev->ops->resume)
-				dev->ops->resume(dev, false);
+				dev->ops->resume(dev, DEVICE_STAYED);
 		}
 	}
 	if (s->out.vm_paused)
@@ -337,8 +343,7 @@ enum source_result source_migrate(struct vm *vm, const struct source_config *con
 
 	*report = (struct report){ .total_bytes = vm->memory.size };
 	if (atomic_exchange(&vm->migrating, true)) {
-		error_add(err, -EBUSY,
-			  "a migration of this guest is under way, or has ended without an answer");
+		error_add(err, "a migration of this guest is under way, or has ended without an answer");
 		return SOURCE_FAILED;
 	}
 	ret = source_run(&s, err);
@@ -349,7 +354,7 @@ enum source_result source_migrate(struct vm *vm, const struct source_config *con
 	channel_close(&s.out.channel);
 	if (result == SOURCE_FAILED && source_go_on(&s, err) < 0) {
 		error_add(
-			err, ret,
+			err,
 			"the guest does not run at the destination, and cannot go on here: it stays paused. "
 			"\"ferry resume\" once the process at the destination has ended");
 		result = SOURCE_UNKNOWN;
@@ -363,7 +368,7 @@ enum source_result source_migrate(struct vm *vm, const struct source_config *con
 	if (result == SOURCE_FAILED)
 		source_untrack(&s);
 	if (s.committed && ret < 0)
-		error_add(err, ret,
+		error_add(err,
 			  "the guest may run at the destination: COMMIT was sent, and no answer came; it "
 			  "stays paused here");
 	report->elapsed_ns = now_ns() - s.out.start_ns;

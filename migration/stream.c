@@ -44,7 +44,11 @@ int stream_init(struct stream *s, struct channel *channel, int timeout_ms, struc
 {
 	*s = (struct stream){ .channel = channel, .timeout_ms = timeout_ms };
 	s->buffer = malloc(STREAM_BUFFER);
-	return s->buffer ? 0 : error_add(err, -ENOMEM, "out of memory");
+	if (!s->buffer) {
+		error_add(err, "out of memory");
+		return -ENOMEM;
+	}
+	return 0;
 }
 
 void stream_exit(struct stream *s)
@@ -57,13 +61,17 @@ static int stream_fault(int ret, struct error *err)
 {
 	switch (ret) {
 	case -EPIPE:
-		return error_add(err, ret, "the peer has closed the connection");
+		error_add(err, "the peer has closed the connection");
+		return ret;
 	case -ETIMEDOUT:
-		return error_add(err, ret, "the peer does not answer, or is too slow");
+		error_add(err, "the peer does not answer, or is too slow");
+		return ret;
 	case -ECANCELED:
-		return error_add(err, ret, "cancelled");
+		error_add(err, "cancelled");
+		return ret;
 	default:
-		return error_add(err, ret, "connection lost: %s", strerror(-ret));
+		error_add(err, "connection lost: %s", strerror(-ret));
+		return ret;
 	}
 }
 
@@ -113,7 +121,8 @@ static int stream_take_refusal(struct stream *s, uint32_t len, struct error *err
 		return stream_fault(ret, err);
 	text[len] = '\0';
 	text_clean(text, len);
-	return error_add(err, -ECONNREFUSED, "destination refused: %s", len > 0 ? text : "no reason given");
+	error_add(err, "destination refused: %s", len > 0 ? text : "no reason given");
+	return -ECONNREFUSED;
 }
 
 /* Makes an error of a failure to send: where the peer has said why, of that. */
@@ -153,9 +162,11 @@ int stream_send(struct stream *s, enum stream_type type, uint64_t arg, const voi
 		{ .iov_base = (void *)(uintptr_t)payload, .iov_len = len },
 	};
 
-	if (len > stream_types[type].max_len)
-		return error_add(err, -E2BIG, "a %s frame of %u bytes is more than the %u it may have",
-				 stream_type_name(type), len, stream_types[type].max_len);
+	if (len > stream_types[type].max_len) {
+		error_add(err, "a %s frame of %u bytes is more than the %u it may have",
+			  stream_type_name(type), len, stream_types[type].max_len);
+		return -E2BIG;
+	}
 	stream_header_put(&h, type, len, arg);
 	return stream_writev(s, iov, ARRAY_SIZE(iov), err);
 }
@@ -170,14 +181,16 @@ int stream_receive(struct stream *s, struct stream_frame *frame, int timeout_ms,
 	if (ret < 0)
 		return stream_fault(ret, err);
 	type = get_le32(&h.type);
-	if (type == 0 || type >= STREAM_N_TYPES)
-		return error_add(err, -EPROTO, "the peer does not speak Ferry's protocol: frame type %u",
-				 type);
+	if (type == 0 || type >= STREAM_N_TYPES) {
+		error_add(err, "the peer does not speak Ferry's protocol: frame type %u", type);
+		return -EPROTO;
+	}
 	*frame = (struct stream_frame){ .type = type, .len = get_le32(&h.len), .arg = get_le64(&h.arg) };
-	if (frame->len < stream_types[type].min_len || frame->len > stream_types[type].max_len)
-		return error_add(err, -EPROTO, "%s frame of %u bytes, not of %u to %u",
-				 stream_type_name(type), frame->len, stream_types[type].min_len,
-				 stream_types[type].max_len);
+	if (frame->len < stream_types[type].min_len || frame->len > stream_types[type].max_len) {
+		error_add(err, "%s frame of %u bytes, not of %u to %u", stream_type_name(type), frame->len,
+			  stream_types[type].min_len, stream_types[type].max_len);
+		return -EPROTO;
+	}
 	return 0;
 }
 
@@ -205,9 +218,11 @@ static int stream_expect_frame(struct stream *s, enum stream_type want, struct s
 		return ret;
 	if (frame->type == STREAM_REFUSED && want != STREAM_REFUSED)
 		return stream_take_refusal(s, frame->len, err);
-	if (frame->type != want || frame->len != len)
-		return error_add(err, -EPROTO, "%s frame of %u bytes instead of %s of %u",
-				 stream_type_name(frame->type), frame->len, stream_type_name(want), len);
+	if (frame->type != want || frame->len != len) {
+		error_add(err, "%s frame of %u bytes instead of %s of %u", stream_type_name(frame->type),
+			  frame->len, stream_type_name(want), len);
+		return -EPROTO;
+	}
 	return 0;
 }
 

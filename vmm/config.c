@@ -26,24 +26,28 @@ struct config_option {
 
 static int config_name(struct vm_config *config, char *value, struct error *err)
 {
-	if (!config_name_valid(value))
-		return error_add(err, -EINVAL,
-				 "--name \"%s\": 1 to 64 letters, digits, '-', '_' and '.', not first '.'",
-				 value);
+	if (!config_name_valid(value)) {
+		error_add(err, "--name \"%s\": 1 to 64 letters, digits, '-', '_' and '.', not first '.'",
+			  value);
+		return -EINVAL;
+	}
 	config->name = value;
 	return 0;
 }
 
 static int config_mem(struct vm_config *config, char *value, struct error *err)
 {
-	if (config_parse_size(value, &config->mem) < 0)
-		return error_add(err, -EINVAL,
-				 "--mem \"%s\": a number with K, M, G or T is needed, such as 512M or 4G",
-				 value);
-	if (config->mem < CONFIG_MIN_MEM || config->mem > CONFIG_MAX_MEM || config->mem % PAGE_SIZE)
-		return error_add(err, -EINVAL, "--mem \"%s\": %lluM to %lluG in steps of 4K are possible",
-				 value, (unsigned long long)(CONFIG_MIN_MEM >> 20),
-				 (unsigned long long)(CONFIG_MAX_MEM >> 30));
+	if (config_parse_size(value, &config->mem) < 0) {
+		error_add(err, "--mem \"%s\": a number with K, M, G or T is needed, such as 512M or 4G",
+			  value);
+		return -EINVAL;
+	}
+	if (config->mem < CONFIG_MIN_MEM || config->mem > CONFIG_MAX_MEM || config->mem % PAGE_SIZE) {
+		error_add(err, "--mem \"%s\": %lluM to %lluG in steps of 4K are possible", value,
+			  (unsigned long long)(CONFIG_MIN_MEM >> 20),
+			  (unsigned long long)(CONFIG_MAX_MEM >> 30));
+		return -EINVAL;
+	}
 	return 0;
 }
 
@@ -51,8 +55,10 @@ static int config_cpus(struct vm_config *config, char *value, struct error *err)
 {
 	uint64_t v;
 
-	if (config_parse_size(value, &v) < 0 || v < 1 || v > CONFIG_MAX_CPUS)
-		return error_add(err, -EINVAL, "--cpus \"%s\": 1 to %u are possible", value, CONFIG_MAX_CPUS);
+	if (config_parse_size(value, &v) < 0 || v < 1 || v > CONFIG_MAX_CPUS) {
+		error_add(err, "--cpus \"%s\": 1 to %u are possible", value, CONFIG_MAX_CPUS);
+		return -EINVAL;
+	}
 	config->cpus = (unsigned int)v;
 	return 0;
 }
@@ -68,13 +74,14 @@ static int config_serial(struct vm_config *config, char *value, struct error *er
 	} else if (strncmp(value, "unix:", 5) == 0 && value[5]) {
 		config->serial = SERIAL_UNIX;
 		config->serial_path = value + 5;
-		if (strlen(value + 5) >= sizeof(sun.sun_path))
-			return error_add(err, -EINVAL,
-					 "--serial \"%s\": a socket's path has at most %zu characters", value,
-					 sizeof(sun.sun_path) - 1);
+		if (strlen(value + 5) >= sizeof(sun.sun_path)) {
+			error_add(err, "--serial \"%s\": a socket's path has at most %zu characters", value,
+				  sizeof(sun.sun_path) - 1);
+			return -EINVAL;
+		}
 	} else {
-		return error_add(err, -EINVAL, "--serial \"%s\": stdio, unix:PATH or none are possible",
-				 value);
+		error_add(err, "--serial \"%s\": stdio, unix:PATH or none are possible", value);
+		return -EINVAL;
 	}
 	return 0;
 }
@@ -87,9 +94,11 @@ static int config_clock_skew(struct vm_config *config, char *value, struct error
 		config->clock_skew_ns = UINT64_MAX;
 		return 0;
 	}
-	if (config_parse_size(value, &seconds) < 0 || seconds < 1 || seconds > CONFIG_MAX_CLOCK_SKEW)
-		return error_add(err, -EINVAL, "--clock-skew \"%s\": 1 to %u seconds are possible, or any",
-				 value, CONFIG_MAX_CLOCK_SKEW);
+	if (config_parse_size(value, &seconds) < 0 || seconds < 1 || seconds > CONFIG_MAX_CLOCK_SKEW) {
+		error_add(err, "--clock-skew \"%s\": 1 to %u seconds are possible, or any", value,
+			  CONFIG_MAX_CLOCK_SKEW);
+		return -EINVAL;
+	}
 	config->clock_skew_ns = seconds * 1000000000u;
 	return 0;
 }
@@ -101,8 +110,10 @@ static int config_core(struct vm_config *config, char *value, struct error *err)
 	};
 	int core = config_parse_word(value, names, ARRAY_SIZE(names));
 
-	if (core < 0)
-		return error_add(err, core, "--core \"%s\": none, ferry or guest are possible", value);
+	if (core < 0) {
+		error_add(err, "--core \"%s\": none, ferry or guest are possible", value);
+		return core;
+	}
 	config->core = (enum core_kind)core;
 	return 0;
 }
@@ -114,9 +125,10 @@ static int config_log_level(struct vm_config *config, char *value, struct error 
 	};
 	int level = config_parse_word(value, names, ARRAY_SIZE(names));
 
-	if (level < 0)
-		return error_add(err, level, "--log-level \"%s\": error, warn, info or debug are possible",
-				 value);
+	if (level < 0) {
+		error_add(err, "--log-level \"%s\": error, warn, info or debug are possible", value);
+		return level;
+	}
 	config->log_level = (enum log_level)level;
 	return 0;
 }
@@ -126,15 +138,19 @@ static int config_net(struct vm_config *config, char *value, struct error *err)
 	struct net_config *net = &config->nets[config->n_nets];
 	int ret;
 
-	if (config->n_nets == CONFIG_MAX_NETS)
-		return error_add(err, -EINVAL, "--net: at most %u NICs are possible", CONFIG_MAX_NETS);
+	if (config->n_nets == CONFIG_MAX_NETS) {
+		error_add(err, "--net: at most %u NICs are possible", CONFIG_MAX_NETS);
+		return -EINVAL;
+	}
 	ret = config_net_parse(net, config->receives ? NET_ARRIVES : NET_BOOTS, value, err);
 	if (ret < 0)
 		return ret;
 	for (unsigned int i = 0; i < config->n_nets; i++) {
-		if (config_net_same_device(&config->nets[i], net))
-			return error_add(err, -EINVAL, "--net: %s is given to two NICs; a device serves one",
-					 net->vdpa ? net->vdpa : net->tap);
+		if (config_net_same_device(&config->nets[i], net)) {
+			error_add(err, "--net: %s is given to two NICs; a device serves one",
+				  net->vdpa ? net->vdpa : net->tap);
+			return -EINVAL;
+		}
 	}
 	config->n_nets++;
 	return 0;
@@ -145,19 +161,26 @@ static int config_disk(struct vm_config *config, char *value, struct error *err)
 {
 	char *comma = strchr(value, ',');
 
-	if (config->n_disks == CONFIG_MAX_DISKS)
-		return error_add(err, -EINVAL, "--disk: at most %u disks are possible", CONFIG_MAX_DISKS);
-	if (comma && strcmp(comma, ",ro") != 0)
-		return error_add(err, -EINVAL,
-				 "--disk: \"%s\" is not known; possible behind a path without commas is: ro",
-				 comma + 1);
+	if (config->n_disks == CONFIG_MAX_DISKS) {
+		error_add(err, "--disk: at most %u disks are possible", CONFIG_MAX_DISKS);
+		return -EINVAL;
+	}
+	if (comma && strcmp(comma, ",ro") != 0) {
+		error_add(err, "--disk: \"%s\" is not known; possible behind a path without commas is: ro",
+			  comma + 1);
+		return -EINVAL;
+	}
 	if (comma)
 		*comma = '\0';
-	if (!*value)
-		return error_add(err, -EINVAL, "--disk: PATH is missing");
+	if (!*value) {
+		error_add(err, "--disk: PATH is missing");
+		return -EINVAL;
+	}
 	for (unsigned int i = 0; i < config->n_disks; i++) {
-		if (strcmp(config->disks[i].path, value) == 0)
-			return error_add(err, -EINVAL, "--disk: %s is given twice", value);
+		if (strcmp(config->disks[i].path, value) == 0) {
+			error_add(err, "--disk: %s is given twice", value);
+			return -EINVAL;
+		}
 	}
 	config->disks[config->n_disks++] = (struct disk_config){ .path = value, .read_only = comma != NULL };
 	return 0;
@@ -235,7 +258,7 @@ static const struct config_option *config_find(const char *arg, unsigned int sub
 	size_t len;
 
 	if (strncmp(arg, "--", 2) != 0 || !arg[2]) {
-		error_add(err, -EINVAL, "\"%s\" is not an option", arg);
+		error_add(err, "\"%s\" is not an option", arg);
 		return NULL;
 	}
 	len = strcspn(arg + 2, "=");
@@ -246,11 +269,10 @@ static const struct config_option *config_find(const char *arg, unsigned int sub
 			continue;
 		if (o->subcommands & subcommand)
 			return o;
-		error_add(err, -EINVAL, "--%s is for \"ferry %s\"", o->name,
-			  config_subcommand_name(o->subcommands));
+		error_add(err, "--%s is for \"ferry %s\"", o->name, config_subcommand_name(o->subcommands));
 		return NULL;
 	}
-	error_add(err, -EINVAL, "--%.*s is not known", (int)len, arg + 2);
+	error_add(err, "--%.*s is not known", (int)len, arg + 2);
 	return NULL;
 }
 
@@ -259,12 +281,18 @@ static int config_take(struct vm_config *config, const struct config_option *o, 
 {
 	uint64_t bit = (uint64_t)1 << (o - config_options);
 
-	if (!value)
-		return error_add(err, -EINVAL, "--%s needs a value: --%s %s", o->name, o->name, o->value);
-	if ((*seen & bit) && !o->repeat)
-		return error_add(err, -EINVAL, "--%s is given twice", o->name);
-	if (!*value && o->text != offsetof(struct vm_config, cmdline))
-		return error_add(err, -EINVAL, "--%s has an empty value; needed is %s", o->name, o->value);
+	if (!value) {
+		error_add(err, "--%s needs a value: --%s %s", o->name, o->name, o->value);
+		return -EINVAL;
+	}
+	if ((*seen & bit) && !o->repeat) {
+		error_add(err, "--%s is given twice", o->name);
+		return -EINVAL;
+	}
+	if (!*value && o->text != offsetof(struct vm_config, cmdline)) {
+		error_add(err, "--%s has an empty value; needed is %s", o->name, o->value);
+		return -EINVAL;
+	}
 	*seen |= bit;
 	if (o->parse)
 		return o->parse(config, value, err);
@@ -301,8 +329,10 @@ static int config_parse(struct vm_config *config, unsigned int subcommand, int a
 	for (unsigned int i = 0; i < CONFIG_N_OPTIONS; i++) {
 		const struct config_option *o = &config_options[i];
 
-		if ((o->needed & subcommand) && !(seen & (uint64_t)1 << i))
-			ret = error_add(err, -EINVAL, "--%s %s is missing", o->name, o->value);
+		if ((o->needed & subcommand) && !(seen & (uint64_t)1 << i)) {
+			error_add(err, "--%s %s is missing", o->name, o->value);
+			ret = -EINVAL;
+		}
 	}
 	return ret;
 }

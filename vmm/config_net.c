@@ -27,20 +27,20 @@ static int config_net_ifname(const char *name, struct error *err)
 {
 	if (config_ifname_valid(name))
 		return 0;
-	return error_add(
-		err, -EINVAL,
-		"--net: \"%s\" is not the name of an interface: that has 1 to %u characters, no space, "
-		"\"/\" or \":\"",
-		name, CONFIG_MAX_IFNAME);
+	error_add(err,
+		  "--net: \"%s\" is not the name of an interface: that has 1 to %u characters, no space, "
+		  "\"/\" or \":\"",
+		  name, CONFIG_MAX_IFNAME);
+	return -EINVAL;
 }
 
 static int config_net_percent(const char *name, struct error *err)
 {
-	return error_add(
-		err, -EINVAL,
-		"--net: \"%s\" is not the name of an interface: a \"%%\" can be in that of a new TAP, as "
-		"in tap=tap%%d, for a number that is free",
-		name);
+	error_add(err,
+		  "--net: \"%s\" is not the name of an interface: a \"%%\" can be in that of a new TAP, as "
+		  "in tap=tap%%d, for a number that is free",
+		  name);
+	return -EINVAL;
 }
 
 static int config_net_tap(struct net_config *net, const char *value, struct error *err)
@@ -62,18 +62,21 @@ static int config_net_hub(struct net_config *net, const char *value, struct erro
 	struct sockaddr_un sun;
 
 	net->hub = value;
-	if (strlen(value) > sizeof(sun.sun_path) - CONFIG_HUB_ROOM)
-		return error_add(err, -EINVAL, "--net: hub=\"%s\": a hub's path has at most %zu characters",
-				 value, sizeof(sun.sun_path) - CONFIG_HUB_ROOM);
+	if (strlen(value) > sizeof(sun.sun_path) - CONFIG_HUB_ROOM) {
+		error_add(err, "--net: hub=\"%s\": a hub's path has at most %zu characters", value,
+			  sizeof(sun.sun_path) - CONFIG_HUB_ROOM);
+		return -EINVAL;
+	}
 	return 0;
 }
 
 static int config_net_mac(struct net_config *net, const char *value, struct error *err)
 {
-	if (config_parse_mac(value, net->mac) < 0)
-		return error_add(err, -EINVAL,
-				 "--net: mac=\"%s\": a NIC's address is needed, such as 52:54:00:12:34:56",
-				 value);
+	if (config_parse_mac(value, net->mac) < 0) {
+		error_add(err, "--net: mac=\"%s\": a NIC's address is needed, such as 52:54:00:12:34:56",
+			  value);
+		return -EINVAL;
+	}
 	net->mac_set = true;
 	return 0;
 }
@@ -82,9 +85,10 @@ static int config_net_queues(struct net_config *net, const char *value, struct e
 {
 	uint64_t n;
 
-	if (config_parse_size(value, &n) < 0 || n < 1 || n > CONFIG_MAX_QUEUES)
-		return error_add(err, -EINVAL, "--net: queues=\"%s\": 1 to %u are possible", value,
-				 CONFIG_MAX_QUEUES);
+	if (config_parse_size(value, &n) < 0 || n < 1 || n > CONFIG_MAX_QUEUES) {
+		error_add(err, "--net: queues=\"%s\": 1 to %u are possible", value, CONFIG_MAX_QUEUES);
+		return -EINVAL;
+	}
 	net->n_queues = (unsigned int)n;
 	return 0;
 }
@@ -94,9 +98,11 @@ static int config_net_ring(struct net_config *net, const char *value, struct err
 	uint64_t n;
 
 	if (config_parse_size(value, &n) < 0 || !is_power_of_2(n) || n < CONFIG_MIN_RING ||
-	    n > CONFIG_MAX_RING)
-		return error_add(err, -EINVAL, "--net: ring=\"%s\": powers of 2 from %u to %u are possible",
-				 value, CONFIG_MIN_RING, CONFIG_MAX_RING);
+	    n > CONFIG_MAX_RING) {
+		error_add(err, "--net: ring=\"%s\": powers of 2 from %u to %u are possible", value,
+			  CONFIG_MIN_RING, CONFIG_MAX_RING);
+		return -EINVAL;
+	}
 	net->ring_size = (uint16_t)n;
 	return 0;
 }
@@ -107,7 +113,11 @@ static int config_net_switch(const char *key, const char *value, struct error *e
 	static const char *const words[] = { "off", "on" };
 	int on = config_parse_word(value, words, ARRAY_SIZE(words));
 
-	return on < 0 ? error_add(err, on, "--net: %s=%s: on or off are possible", key, value) : on;
+	if (on < 0) {
+		error_add(err, "--net: %s=%s: on or off are possible", key, value);
+		return on;
+	}
+	return on;
 }
 
 static int config_net_packed(struct net_config *net, const char *value, struct error *err)
@@ -143,9 +153,10 @@ static int config_net_mode(struct net_config *net, const char *value, struct err
 	};
 	int mode = config_parse_word(value, words, ARRAY_SIZE(words));
 
-	if (mode < 0)
-		return error_add(err, mode, "--net: mode=%s: auto, shadow or passthrough are possible",
-				 value);
+	if (mode < 0) {
+		error_add(err, "--net: mode=%s: auto, shadow or passthrough are possible", value);
+		return mode;
+	}
 	net->mode = (enum net_mode)mode;
 	return 0;
 }
@@ -191,7 +202,8 @@ static int config_net_unknown(const char *item, struct error *err)
 		strcat(names, i ? ", " : "");
 		strcat(names, config_net_keys[i].name);
 	}
-	return error_add(err, -EINVAL, "--net: \"%s\" is not known; possible are: %s", item, names);
+	error_add(err, "--net: \"%s\" is not known; possible are: %s", item, names);
+	return -EINVAL;
 }
 
 /* Takes one of the items between commas. @seen has a bit for each key that has come. */
@@ -205,16 +217,22 @@ static int config_net_take(struct net_config *net, enum net_origin origin, const
 	if (!key)
 		return config_net_unknown(item, err);
 	bit = (uint32_t)1 << (key - config_net_keys);
-	if (key->flags & KEY_WORD && item[len] == '=')
-		return error_add(err, -EINVAL, "--net: \"%s\" takes no value", key->name);
-	if (!(key->flags & KEY_WORD) && (item[len] != '=' || !item[len + 1]))
-		return error_add(err, -EINVAL, "--net: \"%s\" needs a value, as in %s=...", key->name,
-				 key->name);
-	if (*seen & bit)
-		return error_add(err, -EINVAL, "--net: \"%s\" is given twice", key->name);
-	if (key->flags & KEY_ARRIVES && origin != NET_ARRIVES)
-		return error_add(err, -EINVAL,
-				 "--net: %s is for \"ferry receive\": it is about a guest that comes", item);
+	if (key->flags & KEY_WORD && item[len] == '=') {
+		error_add(err, "--net: \"%s\" takes no value", key->name);
+		return -EINVAL;
+	}
+	if (!(key->flags & KEY_WORD) && (item[len] != '=' || !item[len + 1])) {
+		error_add(err, "--net: \"%s\" needs a value, as in %s=...", key->name, key->name);
+		return -EINVAL;
+	}
+	if (*seen & bit) {
+		error_add(err, "--net: \"%s\" is given twice", key->name);
+		return -EINVAL;
+	}
+	if (key->flags & KEY_ARRIVES && origin != NET_ARRIVES) {
+		error_add(err, "--net: %s is for \"ferry receive\": it is about a guest that comes", item);
+		return -EINVAL;
+	}
 	*seen |= bit;
 	return key->parse(net, item + len + 1, err);
 }
@@ -222,21 +240,29 @@ static int config_net_take(struct net_config *net, enum net_origin origin, const
 /* Checks that keys which are all right alone are so together. */
 static int config_net_check(const struct net_config *net, uint32_t seen, struct error *err)
 {
-	if (!net->vdpa == !net->soft)
-		return error_add(err, -EINVAL, "--net: vdpa=PATH, or soft,tap=NAME, is needed");
-	if (net->mode == NET_PASSTHROUGH && net->packed_wanted)
-		return error_add(err, -EINVAL,
-				 "--net: packed=on with mode=passthrough: packed rings are for shadow rings");
-	for (unsigned int i = 0; net->vdpa && i < ARRAY_SIZE(config_net_keys); i++) {
-		if (seen >> i & 1 && config_net_keys[i].flags & KEY_SOFT)
-			return error_add(err, -EINVAL,
-					 "--net: tap, bridge, hub, mac, queues and ring go with "
-					 "soft, not with vdpa");
+	if (!net->vdpa == !net->soft) {
+		error_add(err, "--net: vdpa=PATH, or soft,tap=NAME, is needed");
+		return -EINVAL;
 	}
-	if (net->soft && !net->tap == !net->hub)
-		return error_add(err, -EINVAL, "--net soft: tap=NAME or hub=FOLDER is needed");
-	if (net->bridge && !net->tap)
-		return error_add(err, -EINVAL, "--net soft: bridge=NAME is for tap=NAME");
+	if (net->mode == NET_PASSTHROUGH && net->packed_wanted) {
+		error_add(err, "--net: packed=on with mode=passthrough: packed rings are for shadow rings");
+		return -EINVAL;
+	}
+	for (unsigned int i = 0; net->vdpa && i < ARRAY_SIZE(config_net_keys); i++) {
+		if (seen >> i & 1 && config_net_keys[i].flags & KEY_SOFT) {
+			error_add(err, "--net: tap, bridge, hub, mac, queues and ring go with "
+				       "soft, not with vdpa");
+			return -EINVAL;
+		}
+	}
+	if (net->soft && !net->tap == !net->hub) {
+		error_add(err, "--net soft: tap=NAME or hub=FOLDER is needed");
+		return -EINVAL;
+	}
+	if (net->bridge && !net->tap) {
+		error_add(err, "--net soft: bridge=NAME is for tap=NAME");
+		return -EINVAL;
+	}
 	return 0;
 }
 

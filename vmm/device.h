@@ -28,6 +28,9 @@
 
 struct device;
 
+/* Where a guest goes on: where it was paused, or on a new host, so that the network must be told. */
+enum device_resume { DEVICE_STAYED, DEVICE_ARRIVED };
+
 struct device_ops {
 	/*
 	 * Writes the device as it was built, not its state: what the destination must match before anything
@@ -107,9 +110,9 @@ struct device_ops {
 
 	/*
 	 * Goes on after pause() or load(), also with what was under way when the migration was given up.
-	 * @arrived: on a new host, so that the network must be told. Cannot fail. vCPUs are stopped.
+	 * Cannot fail. vCPUs are stopped.
 	 */
-	void (*resume)(struct device *dev, bool arrived);
+	void (*resume)(struct device *dev, enum device_resume as);
 
 	/* The guest runs elsewhere now, or did not arrive: gives the host's resources back. The device can
 	 * only be freed after it. */

@@ -153,9 +153,12 @@ static int guard_start(struct guard *guard, struct error *err)
 	if (ret == 0)
 		pthread_setname_np(guard->thread, "guard");
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	return ret < 0 ? error_add(err, ret, "cannot start the thread that watches signals: %s%s",
-				   strerror(-ret), shortage_advice(ret))
-		       : 0;
+	if (ret < 0) {
+		error_add(err, "cannot start the thread that watches signals: %s%s", strerror(-ret),
+			  shortage_advice(ret));
+		return ret;
+	}
+	return 0;
 }
 
 static void guard_close(struct guard *guard)
@@ -180,10 +183,10 @@ int guard_init(struct guard *guard, struct error *err)
 				 .signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK),
 				 .quit_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) };
 	pthread_mutex_init(&guard->lock, NULL);
-	if (guard->stop_fd < 0 || guard->signal_fd < 0 || guard->quit_fd < 0)
-		ret = error_add(err, -errno, "cannot watch signals: %s%s", strerror(errno),
-				shortage_advice(-errno));
-	else
+	if (guard->stop_fd < 0 || guard->signal_fd < 0 || guard->quit_fd < 0) {
+		error_add(err, "cannot watch signals: %s%s", strerror(errno), shortage_advice(-errno));
+		ret = -errno;
+	} else
 		ret = guard_start(guard, err);
 	if (ret < 0)
 		guard_close(guard);

@@ -31,8 +31,10 @@ int irq_table_init(struct irq_table *table, struct kvm *kvm, struct error *err)
 	pthread_mutex_init(&table->lock, NULL);
 	table->routing =
 		calloc(1, sizeof(*table->routing) + IRQ_MAX_ROUTES * sizeof(table->routing->entries[0]));
-	if (!table->routing)
-		return error_add(err, -ENOMEM, "cannot allocate interrupt routes");
+	if (!table->routing) {
+		error_add(err, "cannot allocate interrupt routes");
+		return -ENOMEM;
+	}
 	for (unsigned int gsi = 0; gsi < IRQ_IOAPIC_PINS; gsi++) {
 		irq_add_route(table, gsi, KVM_IRQCHIP_IOAPIC, gsi);
 		if (gsi < IRQ_PIC_PINS)

@@ -52,14 +52,16 @@ static int kvm_open_device(struct kvm *kvm, struct error *err)
 			if (kvm_open_help[i].error == -ret)
 				help = kvm_open_help[i].help;
 		}
-		return error_add(err, ret, "cannot open /dev/kvm: %s%s%s", strerror(-ret), help ? ": " : "",
-				 help ? help : "");
+		error_add(err, "cannot open /dev/kvm: %s%s%s", strerror(-ret), help ? ": " : "",
+			  help ? help : "");
+		return ret;
 	}
 	version = ioctl(kvm->fd, KVM_GET_API_VERSION, 0);
-	if (version != KVM_API_VERSION)
-		return error_add(err, -ENOTSUP,
-				 "/dev/kvm speaks version %d of KVM's interface, Ferry version %d", version,
-				 KVM_API_VERSION);
+	if (version != KVM_API_VERSION) {
+		error_add(err, "/dev/kvm speaks version %d of KVM's interface, Ferry version %d", version,
+			  KVM_API_VERSION);
+		return -ENOTSUP;
+	}
 	return 0;
 }
 
@@ -68,8 +70,10 @@ int kvm_check_caps(const struct kvm *kvm, const struct kvm_cap *caps, unsigned i
 	int ret = 0;
 
 	for (unsigned int i = 0; i < n_caps; i++) {
-		if (ioctl(kvm->fd, KVM_CHECK_EXTENSION, caps[i].cap) <= 0)
-			ret = error_add(err, -ENOTSUP, "this host's KVM lacks %s", caps[i].name);
+		if (ioctl(kvm->fd, KVM_CHECK_EXTENSION, caps[i].cap) <= 0) {
+			error_add(err, "this host's KVM lacks %s", caps[i].name);
+			ret = -ENOTSUP;
+		}
 	}
 	return ret;
 }
@@ -117,16 +121,19 @@ int kvm_open(struct kvm *kvm, unsigned int cpus, struct error *err)
 	if (ret < 0)
 		return ret;
 	max = ioctl(kvm->fd, KVM_CHECK_EXTENSION, KVM_CAP_MAX_VCPUS);
-	if (max > 0 && cpus > (unsigned int)max)
-		return error_add(err, -EINVAL, "%u vCPUs are more than the %d that this host's KVM allows",
-				 cpus, max);
+	if (max > 0 && cpus > (unsigned int)max) {
+		error_add(err, "%u vCPUs are more than the %d that this host's KVM allows", cpus, max);
+		return -EINVAL;
+	}
 	do {
 		kvm->vm_fd = ioctl(kvm->fd, KVM_CREATE_VM, 0);
 	} while (kvm->vm_fd < 0 && errno == EINTR);
-	if (kvm->vm_fd < 0)
-		return error_add(err, -errno, "cannot create a VM: %s%s", strerror(errno),
-				 errno == EBUSY ? " (another hypervisor holds the CPU's virtualization)"
-						: shortage_advice(-errno));
+	if (kvm->vm_fd < 0) {
+		error_add(err, "cannot create a VM: %s%s", strerror(errno),
+			  errno == EBUSY ? " (another hypervisor holds the CPU's virtualization)"
+					 : shortage_advice(-errno));
+		return -errno;
+	}
 	return 0;
 }
 
@@ -206,7 +213,7 @@ int kvm_add_memory(struct kvm *kvm, struct error *err)
 	for (unsigned int i = 0; ret == 0 && i < kvm->memory->n_regions; i++) {
 		ret = kvm_set_slot(kvm, i, 0);
 		if (ret < 0)
-			error_add(err, ret, "cannot give %llu bytes of memory to the VM: %s",
+			error_add(err, "cannot give %llu bytes of memory to the VM: %s",
 				  (unsigned long long)kvm->memory->regions[i].len, strerror(-ret));
 	}
 	return ret;
@@ -292,5 +299,6 @@ int kvm_log_take(struct kvm *kvm, uint64_t *bitmap)
 
 int kvm_failed(struct error *err, const char *what)
 {
-	return error_add(err, -errno, "%s failed: %s", what, strerror(errno));
+	error_add(err, "%s failed: %s", what, strerror(errno));
+	return -errno;
 }

@@ -45,11 +45,12 @@ int limits_check_memory(const struct limits_memory *m, uint64_t size, enum limit
 
 	if (size <= most)
 		return 0;
-	return error_add(err, -ENOMEM,
-			 "the guest has %" PRIu64 " MiB of memory, this host %s %" PRIu64
-			 " MiB: if it is to be taken nevertheless, give --mem %" PRIu64 "%s",
-			 size >> 20, use == LIMITS_PINNED ? "could give a vDPA device" : "has", most >> 20,
-			 size % MIB(1) ? size >> 10 : size >> 20, size % MIB(1) ? "K" : "M");
+	error_add(err,
+		  "the guest has %" PRIu64 " MiB of memory, this host %s %" PRIu64
+		  " MiB: if it is to be taken nevertheless, give --mem %" PRIu64 "%s",
+		  size >> 20, use == LIMITS_PINNED ? "could give a vDPA device" : "has", most >> 20,
+		  size % MIB(1) ? size >> 10 : size >> 20, size % MIB(1) ? "K" : "M");
+	return -ENOMEM;
 }
 
 uint64_t limits_pinned(void)
@@ -82,10 +83,10 @@ int limits_check_memlock(uint64_t size, struct error *err)
 
 	if (limit >= size)
 		return 0;
-	return error_add(
-		err, -EPERM,
-		"the limit of locked memory is %" PRIu64 " MiB: a vDPA device that pins guest memory "
-		"can be given no larger guest, unless it is raised with \"ulimit -l\", or LimitMEMLOCK= "
-		"in the systemd unit, or Ferry run as root",
-		limit >> 20);
+	error_add(err,
+		  "the limit of locked memory is %" PRIu64 " MiB: a vDPA device that pins guest memory "
+		  "can be given no larger guest, unless it is raised with \"ulimit -l\", or LimitMEMLOCK= "
+		  "in the systemd unit, or Ferry run as root",
+		  limit >> 20);
+	return -EPERM;
 }

@@ -194,7 +194,7 @@ void log_limited(struct log_limit *limit, enum log_level level, const char *fmt,
 	va_end(ap);
 }
 
-int error_add(struct error *err, int ret, const char *fmt, ...)
+void error_add(struct error *err, const char *fmt, ...)
 {
 	static const char cut[] = "...";
 	size_t len = strlen(err->text);
@@ -209,5 +209,4 @@ int error_add(struct error *err, int ret, const char *fmt, ...)
 	}
 	if (len >= sizeof(err->text))
 		memcpy(err->text + sizeof(err->text) - sizeof(cut), cut, sizeof(cut));
-	return ret;
 }

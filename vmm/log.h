@@ -73,8 +73,7 @@ struct error {
 	char text[ERROR_TEXT_MAX];
 };
 
-/* Appends one reason to @err. Returns @ret, so that "return error_add(err, -EINVAL, ...)" reads as
- * one step. */
-int error_add(struct error *err, int ret, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* Appends one reason to @err; the caller returns its own error code. */
+void error_add(struct error *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

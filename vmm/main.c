@@ -157,7 +157,11 @@ static int app_watch_signals(struct app *app, struct error *err)
 
 	app->stop = (struct loop_source){ .fd = app->guard.stop_fd, .fn = app_stopped };
 	ret = loop_add(&app->vm.loop, &app->stop, EPOLLIN);
-	return ret < 0 ? error_add(err, ret, "cannot watch signals: %s", strerror(-ret)) : 0;
+	if (ret < 0) {
+		error_add(err, "cannot watch signals: %s", strerror(-ret));
+		return ret;
+	}
+	return 0;
 }
 
 static int app_listen(struct app *app, struct error *err)
@@ -292,14 +296,17 @@ static int app_work_begin(struct app *app, struct error *err)
 	int ret;
 
 	app->work.done_fd = eventfd(0, EFD_CLOEXEC);
-	if (app->work.done_fd < 0)
-		return error_add(err, -errno, "cannot create an eventfd: %s%s", strerror(errno),
-				 shortage_advice(-errno));
+	if (app->work.done_fd < 0) {
+		error_add(err, "cannot create an eventfd: %s%s", strerror(errno), shortage_advice(-errno));
+		return -errno;
+	}
 	ret = -pthread_create(&app->work.thread, NULL, app_work_thread, app);
 	app->work.running = ret == 0;
-	return ret < 0 ? error_add(err, ret, "cannot start a thread: %s%s", strerror(-ret),
-				   shortage_advice(ret))
-		       : 0;
+	if (ret < 0) {
+		error_add(err, "cannot start a thread: %s%s", strerror(-ret), shortage_advice(ret));
+		return ret;
+	}
+	return 0;
 }
 
 static int app_work_end(void *opaque, struct error *err)
@@ -308,7 +315,11 @@ static int app_work_end(void *opaque, struct error *err)
 
 	pthread_join(work->thread, NULL);
 	work->running = false;
-	return work->ret < 0 ? error_add(err, work->ret, "%s", work->err.text) : 0;
+	if (work->ret < 0) {
+		error_add(err, "%s", work->err.text);
+		return work->ret;
+	}
+	return 0;
 }
 
 /* Bounds the guest by what the operator has allowed, or else by what the host has. A reason against it does
@@ -321,12 +332,12 @@ static int app_check_size(struct app *app, struct error *err)
 
 	limits_get_memory(&host, LIMITS_MEMINFO);
 	if (config->mem && config->mem != app->mem)
-		error_add(err, -EINVAL, "the guest has %llu MiB of memory, --mem says %llu MiB",
+		error_add(err, "the guest has %llu MiB of memory, --mem says %llu MiB",
 			  (unsigned long long)(app->mem >> 20), (unsigned long long)(config->mem >> 20));
 	else if (!config->mem)
 		limits_check_memory(&host, app->mem, use, err);
 	if (config->cpus && config->cpus != app->cpus)
-		error_add(err, -EINVAL, "the guest has %u vCPUs, --cpus says %u", app->cpus, config->cpus);
+		error_add(err, "the guest has %u vCPUs, --cpus says %u", app->cpus, config->cpus);
 	return 0;
 }
 
@@ -369,7 +380,7 @@ static int app_arrive(struct app *app, struct error *err)
 		ret = incoming_run(&source, &app->vm, &work, err);
 	} else {
 		destination_refuse(&source, &reason);
-		error_add(err, ret, "the guest was not taken over: %s", reason.text);
+		error_add(err, "the guest was not taken over: %s", reason.text);
 	}
 	destination_close(&source);
 	app->source = NULL;
@@ -405,7 +416,7 @@ static int app_live(struct app *app, int (*const *steps)(struct app *app, struct
 
 	ret = log_start();
 	if (ret < 0)
-		error_add(&err, ret, "cannot start the thread that writes messages: %s%s", strerror(-ret),
+		error_add(&err, "cannot start the thread that writes messages: %s%s", strerror(-ret),
 			  shortage_advice(ret));
 	if (ret == 0)
 		ret = app_take(app, steps, &err);

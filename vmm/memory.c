@@ -123,15 +123,16 @@ int memory_fill(struct memory *m, struct error *err)
 	int ret = 0;
 
 	m->fd = memory_create_file("ferry-ram", m->size);
-	if (m->fd < 0)
-		return error_add(err, m->fd, "cannot create %llu bytes of guest memory: %s%s",
-				 (unsigned long long)m->size, strerror(-m->fd),
-				 m->fd == -EFBIG ? " (raise \"ulimit -f\")" : "");
+	if (m->fd < 0) {
+		error_add(err, "cannot create %llu bytes of guest memory: %s%s", (unsigned long long)m->size,
+			  strerror(-m->fd), m->fd == -EFBIG ? " (raise \"ulimit -f\")" : "");
+		return m->fd;
+	}
 	for (unsigned int i = 0; ret == 0 && i < m->n_regions; i++)
 		ret = memory_map_region(m, &m->regions[i]);
 	if (ret < 0) {
-		error_add(err, ret, "cannot map %llu bytes of guest memory: %s%s",
-			  (unsigned long long)m->size, strerror(-ret), shortage_advice(ret));
+		error_add(err, "cannot map %llu bytes of guest memory: %s%s", (unsigned long long)m->size,
+			  strerror(-ret), shortage_advice(ret));
 		memory_empty(m);
 	}
 	return ret;

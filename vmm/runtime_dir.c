@@ -22,26 +22,33 @@ static int runtime_dir_check(int fd, const char *path, struct error *err)
 {
 	struct stat st;
 
-	if (fstat(fd, &st) < 0)
-		return error_add(err, -errno, "cannot examine the runtime directory %s: %s", path,
-				 strerror(errno));
-	if (st.st_uid != geteuid() && st.st_uid != 0)
-		return error_add(err, -EPERM,
-				 "the runtime directory %s belongs to the user with id %u, who could put a "
-				 "socket of their own in a VM's place: choose a directory of your own with "
-				 "--runtime-dir",
-				 path, (unsigned int)st.st_uid);
-	if (st.st_mode & S_ISVTX && st.st_mode & 022)
-		return error_add(err, -EPERM,
-				 "the runtime directory %s is everybody's (mode %04o), who could take a VM's "
-				 "name: choose a directory of your own with --runtime-dir, such as %s/ferry",
-				 path, (unsigned int)st.st_mode & 07777, path);
-	if (st.st_mode & 022)
-		return error_add(err, -EPERM,
-				 "others can write to the runtime directory %s (mode %04o), and could put a "
-				 "socket of their own in a VM's place: \"chmod go-w %s\", or choose another "
-				 "with --runtime-dir",
-				 path, (unsigned int)st.st_mode & 07777, path);
+	if (fstat(fd, &st) < 0) {
+		error_add(err, "cannot examine the runtime directory %s: %s", path, strerror(errno));
+		return -errno;
+	}
+	if (st.st_uid != geteuid() && st.st_uid != 0) {
+		error_add(err,
+			  "the runtime directory %s belongs to the user with id %u, who could put a "
+			  "socket of their own in a VM's place: choose a directory of your own with "
+			  "--runtime-dir",
+			  path, (unsigned int)st.st_uid);
+		return -EPERM;
+	}
+	if (st.st_mode & S_ISVTX && st.st_mode & 022) {
+		error_add(err,
+			  "the runtime directory %s is everybody's (mode %04o), who could take a VM's "
+			  "name: choose a directory of your own with --runtime-dir, such as %s/ferry",
+			  path, (unsigned int)st.st_mode & 07777, path);
+		return -EPERM;
+	}
+	if (st.st_mode & 022) {
+		error_add(err,
+			  "others can write to the runtime directory %s (mode %04o), and could put a "
+			  "socket of their own in a VM's place: \"chmod go-w %s\", or choose another "
+			  "with --runtime-dir",
+			  path, (unsigned int)st.st_mode & 07777, path);
+		return -EPERM;
+	}
 	return 0;
 }
 
@@ -49,18 +56,19 @@ int runtime_dir_open(const char *path, int *fd, struct error *err)
 {
 	int ret;
 
-	if (mkdir(path, 0700) < 0 && errno != EEXIST)
-		return error_add(
-			err, -errno,
-			"cannot create the runtime directory %s: %s; create it, or choose another with "
-			"--runtime-dir",
-			path, strerror(errno));
+	if (mkdir(path, 0700) < 0 && errno != EEXIST) {
+		error_add(err,
+			  "cannot create the runtime directory %s: %s; create it, or choose another with "
+			  "--runtime-dir",
+			  path, strerror(errno));
+		return -errno;
+	}
 	*fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (*fd < 0)
-		return error_add(
-			err, -errno,
-			"cannot open the runtime directory %s: %s; choose another with --runtime-dir", path,
-			strerror(errno));
+	if (*fd < 0) {
+		error_add(err, "cannot open the runtime directory %s: %s; choose another with --runtime-dir",
+			  path, strerror(errno));
+		return -errno;
+	}
 	ret = runtime_dir_check(*fd, path, err);
 	if (ret < 0) {
 		close(*fd);
@@ -101,20 +109,21 @@ int runtime_dir_lock(int fd, const char *path, int cancel_fd, int *lock_fd, stru
 	int ret;
 
 	while ((ret = runtime_dir_try_lock(fd, lock_fd)) == -EAGAIN && now_ns() < end_ns) {
-		if (poll(&cancel, 1, RUNTIME_DIR_STEP_MS) > 0)
-			return error_add(err, -ECANCELED,
-					 "cancelled while waiting for the lock of the runtime directory %s",
-					 path);
+		if (poll(&cancel, 1, RUNTIME_DIR_STEP_MS) > 0) {
+			error_add(err, "cancelled while waiting for the lock of the runtime directory %s",
+				  path);
+			return -ECANCELED;
+		}
 	}
 	if (ret == -EAGAIN)
 		error_add(
-			err, ret,
+			err,
 			"another process holds the lock of the runtime directory %s for more than %u s: end "
 			"the one that \"fuser %s/" RUNTIME_DIR_LOCK "\" shows, or choose another directory "
 			"with --runtime-dir",
 			path, RUNTIME_DIR_LOCK_MS / 1000, path);
 	else if (ret < 0)
-		error_add(err, ret,
+		error_add(err,
 			  "cannot lock the runtime directory %s by the file " RUNTIME_DIR_LOCK " in it: %s%s",
 			  path, strerror(-ret),
 			  ret == -EACCES ? "; choose a directory of your own with --runtime-dir" : "");

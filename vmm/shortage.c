@@ -59,9 +59,9 @@ int shortage_check_descriptors(unsigned int n, struct error *err)
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= needed)
 		return 0;
-	return error_add(
-		err, -EMFILE,
-		"this many devices and queues need %llu file descriptors, the limit is %llu: raise it "
-		"with \"ulimit -n %llu\", or LimitNOFILE=%llu in the systemd unit, or give fewer queues",
-		needed, (unsigned long long)limit.rlim_cur, needed, needed);
+	error_add(err,
+		  "this many devices and queues need %llu file descriptors, the limit is %llu: raise it "
+		  "with \"ulimit -n %llu\", or LimitNOFILE=%llu in the systemd unit, or give fewer queues",
+		  needed, (unsigned long long)limit.rlim_cur, needed, needed);
+	return -EMFILE;
 }

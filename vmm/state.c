@@ -270,13 +270,19 @@ static bool state_check_shape(const void *fdt, uint32_t len)
 int state_open(struct state_node *root, const void *fdt, uint32_t len, struct error *err)
 {
 	*root = (struct state_node){ .fdt = fdt, .err = err };
-	if (len < sizeof(struct fdt_header) || len > STATE_MAX)
-		return error_add(err, -EINVAL, "saved state of %u bytes: a tree has %zu to %u", len,
-				 sizeof(struct fdt_header), STATE_MAX);
-	if (fdt_magic(fdt) != FDT_MAGIC || fdt_totalsize(fdt) != len)
-		return error_add(err, -EINVAL, "saved state is cut short, or no flattened device tree");
-	if (!state_check_shape(fdt, len) || fdt_check_full(fdt, len) != 0)
-		return error_add(err, -EINVAL, "saved state is a damaged tree");
+	if (len < sizeof(struct fdt_header) || len > STATE_MAX) {
+		error_add(err, "saved state of %u bytes: a tree has %zu to %u", len,
+			  sizeof(struct fdt_header), STATE_MAX);
+		return -EINVAL;
+	}
+	if (fdt_magic(fdt) != FDT_MAGIC || fdt_totalsize(fdt) != len) {
+		error_add(err, "saved state is cut short, or no flattened device tree");
+		return -EINVAL;
+	}
+	if (!state_check_shape(fdt, len) || fdt_check_full(fdt, len) != 0) {
+		error_add(err, "saved state is a damaged tree");
+		return -EINVAL;
+	}
 	return 0;
 }
 
@@ -289,8 +295,9 @@ static int state_refuse(const struct state_node *node, const char *what, const c
 
 	if (fdt_get_path(node->fdt, node->offset, path, sizeof(path)) != 0)
 		snprintf(path, sizeof(path), "(deep)");
-	return error_add(node->err, -EINVAL, "saved state, node %s: %s%s%s%s", path, what, name ? " '" : "",
-			 name ? name : "", name ? "'" : "");
+	error_add(node->err, "saved state, node %s: %s%s%s%s", path, what, name ? " '" : "", name ? name : "",
+		  name ? "'" : "");
+	return -EINVAL;
 }
 
 /* Nodes are found by the whole name: fdt_subnode_offset() would take "cpu@1" for "cpu". */
@@ -358,9 +365,10 @@ int state_get_blob(struct state_node *node, const char *name, uint32_t min, uint
 
 	if (!value)
 		return state_refuse(node, "no property", name);
-	if (*len < min || *len > max)
-		return error_add(node->err, state_refuse(node, "wrong length of property", name),
-				 "it has %u bytes, allowed are %u to %u", *len, min, max);
+	if (*len < min || *len > max) {
+		error_add(node->err, "it has %u bytes, allowed are %u to %u", *len, min, max);
+		return state_refuse(node, "wrong length of property", name);
+	}
 	*data = value;
 	node->n_props++;
 	return 0;
@@ -382,8 +390,8 @@ static int state_check_range(const struct state_node *node, const char *name, ui
 {
 	if (v >= min && v <= max)
 		return 0;
-	return error_add(node->err, state_refuse(node, "value out of range in property", name),
-			 "it is %" PRIu64 ", allowed are %" PRIu64 " to %" PRIu64, v, min, max);
+	error_add(node->err, "it is %" PRIu64 ", allowed are %" PRIu64 " to %" PRIu64, v, min, max);
+	return state_refuse(node, "value out of range in property", name);
 }
 
 int state_get_u32(struct state_node *node, const char *name, uint32_t min, uint32_t max, uint32_t *v)
@@ -438,7 +446,7 @@ int state_finish(struct state_node *node)
 	fdt_for_each_subnode(offset, node->fdt, node->offset) n_children++;
 	if (n_props == node->n_props && n_children == node->n_children)
 		return 0;
-	return error_add(node->err, state_refuse(node, "more in it than this Ferry knows", NULL),
-			 "%u of its %u properties and %u of its %u children are known", node->n_props,
-			 n_props, node->n_children, n_children);
+	error_add(node->err, "%u of its %u properties and %u of its %u children are known", node->n_props,
+		  n_props, node->n_children, n_children);
+	return state_refuse(node, "more in it than this Ferry knows", NULL);
 }

@@ -20,15 +20,17 @@ int vcpu_init(struct vcpu *vcpu, struct error *err)
 	int ret;
 
 	vcpu->fd = ioctl(vcpu->kvm->vm_fd, KVM_CREATE_VCPU, vcpu->index);
-	if (vcpu->fd < 0)
-		return error_add(err, -errno, "cannot create vCPU %u: %s%s", vcpu->index, strerror(errno),
-				 shortage_advice(-errno));
+	if (vcpu->fd < 0) {
+		error_add(err, "cannot create vCPU %u: %s%s", vcpu->index, strerror(errno),
+			  shortage_advice(-errno));
+		return -errno;
+	}
 	ret = ioctl(vcpu->kvm->fd, KVM_GET_VCPU_MMAP_SIZE, 0);
 	vcpu->run_size = ret < (int)sizeof(*vcpu->run) ? sizeof(*vcpu->run) : (size_t)ret;
 	run = mmap(NULL, vcpu->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
 	if (run == MAP_FAILED) {
-		ret = error_add(err, -errno, "cannot map vCPU %u's run area: %s", vcpu->index,
-				strerror(errno));
+		error_add(err, "cannot map vCPU %u's run area: %s", vcpu->index, strerror(errno));
+		ret = -errno;
 		vcpu_exit(vcpu);
 		return ret;
 	}
@@ -192,9 +194,12 @@ int vcpu_start(struct vcpu *vcpu, struct error *err)
 
 	snprintf(name, sizeof(name), "vcpu%u", vcpu->index);
 	ret = gate_start(vcpu->gate, &vcpu->thread, name, vcpu_thread, vcpu);
-	return ret < 0 ? error_add(err, ret, "cannot start the thread of vCPU %u: %s%s", vcpu->index,
-				   strerror(-ret), shortage_advice(ret))
-		       : 0;
+	if (ret < 0) {
+		error_add(err, "cannot start the thread of vCPU %u: %s%s", vcpu->index, strerror(-ret),
+			  shortage_advice(ret));
+		return ret;
+	}
+	return 0;
 }
 
 /* Since Linux 6.11; the headers that Ferry is built with may be older. */

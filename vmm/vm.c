@@ -21,8 +21,10 @@ static int vm_init_vcpu(struct vm *vm, unsigned int index, struct error *err)
 static int vm_init_vcpus(struct vm *vm, unsigned int cpus, struct error *err)
 {
 	vm->vcpus = calloc(cpus, sizeof(*vm->vcpus));
-	if (!vm->vcpus)
-		return error_add(err, -ENOMEM, "cannot allocate %u vCPUs", cpus);
+	if (!vm->vcpus) {
+		error_add(err, "cannot allocate %u vCPUs", cpus);
+		return -ENOMEM;
+	}
 	vm->n_vcpus = cpus;
 	for (unsigned int i = 0; i < cpus; i++)
 		vm->vcpus[i] = (struct vcpu){ .kvm = &vm->kvm,
@@ -45,8 +47,7 @@ int vm_frame(struct vm *vm, uint64_t mem, unsigned int cpus, struct error *err)
 	gate_init(&vm->gate, &vm->loop);
 	ret = loop_init(&vm->loop);
 	if (ret < 0)
-		error_add(err, ret, "cannot create an epoll loop: %s%s", strerror(-ret),
-			  shortage_advice(ret));
+		error_add(err, "cannot create an epoll loop: %s%s", strerror(-ret), shortage_advice(ret));
 	if (ret == 0)
 		ret = kvm_open(&vm->kvm, cpus, err);
 	if (ret == 0)
@@ -156,13 +157,15 @@ int vm_accept(struct vm *vm, struct state_node *node)
 	ret = state_get_u32(node, "cpus", 0, UINT32_MAX, &cpus);
 	if (ret < 0)
 		return ret;
-	if (mem != vm->memory.size)
-		ret = error_add(node->err, -EINVAL,
-				"the VM has %llu bytes of memory here, %llu at the source",
-				(unsigned long long)vm->memory.size, (unsigned long long)mem);
-	if (cpus != vm->n_vcpus)
-		ret = error_add(node->err, -EINVAL, "the VM has %u vCPUs here, %u at the source", vm->n_vcpus,
-				cpus);
+	if (mem != vm->memory.size) {
+		error_add(node->err, "the VM has %llu bytes of memory here, %llu at the source",
+			  (unsigned long long)vm->memory.size, (unsigned long long)mem);
+		ret = -EINVAL;
+	}
+	if (cpus != vm->n_vcpus) {
+		error_add(node->err, "the VM has %u vCPUs here, %u at the source", vm->n_vcpus, cpus);
+		ret = -EINVAL;
+	}
 	/* The CPUs are looked at in any case: the peer is to learn all reasons at once. */
 	if (cpu_accept(vm->cpu, node) < 0)
 		ret = -EINVAL;

@@ -77,9 +77,12 @@ static int blk_start_threads(struct blk *blk, struct error *err)
 		if (ret < 0)
 			blk_thread_end(&blk->thread, UINT64_MAX);
 	}
-	return ret < 0 ? error_add(err, ret, "cannot start the threads of %s: %s%s", blk->name,
-				   strerror(-ret), shortage_advice(ret))
-		       : 0;
+	if (ret < 0) {
+		error_add(err, "cannot start the threads of %s: %s%s", blk->name, strerror(-ret),
+			  shortage_advice(ret));
+		return ret;
+	}
+	return 0;
 }
 
 int blk_create(struct blk **out, struct vm *vm, struct pci_bus *bus, const struct blk_setup *setup,
@@ -89,8 +92,10 @@ int blk_create(struct blk **out, struct vm *vm, struct pci_bus *bus, const struc
 	struct blk *blk = blk_alloc(vm, setup);
 	int ret;
 
-	if (!blk)
-		return error_add(err, -ENOMEM, "out of memory for the disk %s", setup->path);
+	if (!blk) {
+		error_add(err, "out of memory for the disk %s", setup->path);
+		return -ENOMEM;
+	}
 	ret = blk_file_open(&blk->file, setup->path, setup->read_only, err);
 	if (ret == 0 && !setup->arriving)
 		ret = blk_file_lock(&blk->file, err);

@@ -212,13 +212,14 @@ int blk_config_refuse_missing(uint64_t missing, const char *name, struct error *
 		if (!virtio_has(missing, blk_feature_names[i].bit))
 			continue;
 		missing &= ~VIRTIO_BIT(blk_feature_names[i].bit);
-		ret = error_add(err, -ENOTSUP,
-				"%s: the guest has been shown VIRTIO_BLK_F_%s, which is not offered here",
-				name, blk_feature_names[i].name);
+		error_add(err, "%s: the guest has been shown VIRTIO_BLK_F_%s, which is not offered here",
+			  name, blk_feature_names[i].name);
+		ret = -ENOTSUP;
 	}
-	if (missing)
-		ret = error_add(err, -ENOTSUP,
-				"%s: the guest has been shown features 0x%llx, which are not offered here",
-				name, (unsigned long long)missing);
+	if (missing) {
+		error_add(err, "%s: the guest has been shown features 0x%llx, which are not offered here",
+			  name, (unsigned long long)missing);
+		ret = -ENOTSUP;
+	}
 	return ret;
 }

@@ -16,7 +16,8 @@
 
 static int blk_file_fail(const struct blk_file *f, const char *what, int ret, struct error *err)
 {
-	return error_add(err, ret, "cannot %s the disk %s: %s", what, f->path, strerror(-ret));
+	error_add(err, "cannot %s the disk %s: %s", what, f->path, strerror(-ret));
+	return ret;
 }
 
 static int blk_file_size(struct blk_file *f, struct error *err)
@@ -37,16 +38,21 @@ static int blk_file_size(struct blk_file *f, struct error *err)
 		/* A loop device can end within a block, which nobody can read. */
 		f->len -= f->len % f->block_len;
 	} else {
-		return error_add(err, -EINVAL, "the disk %s is %s: a raw file or a block device is needed",
-				 f->path, S_ISDIR(st.st_mode) ? "a directory" : "not a file");
+		error_add(err, "the disk %s is %s: a raw file or a block device is needed", f->path,
+			  S_ISDIR(st.st_mode) ? "a directory" : "not a file");
+		return -EINVAL;
 	}
-	if (f->len == 0)
-		return error_add(err, -EINVAL, "the disk %s is empty: give it a size (truncate -s)", f->path);
-	if (f->len % f->block_len != 0)
-		return error_add(err, -EINVAL,
-				 "the disk %s has %llu bytes, which is not a multiple of %u: a raw file is "
-				 "needed (truncate -s %%%u)",
-				 f->path, (unsigned long long)f->len, f->block_len, f->block_len);
+	if (f->len == 0) {
+		error_add(err, "the disk %s is empty: give it a size (truncate -s)", f->path);
+		return -EINVAL;
+	}
+	if (f->len % f->block_len != 0) {
+		error_add(err,
+			  "the disk %s has %llu bytes, which is not a multiple of %u: a raw file is "
+			  "needed (truncate -s %%%u)",
+			  f->path, (unsigned long long)f->len, f->block_len, f->block_len);
+		return -EINVAL;
+	}
 	return 0;
 }
 
@@ -82,12 +88,13 @@ static int blk_file_check_claims(struct blk_file *f, struct error *err)
 	/* By descriptor, because another device may have the name by now. */
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", f->fd);
 	fd = open(path, O_RDONLY | O_EXCL | O_CLOEXEC | O_NONBLOCK);
-	if (fd < 0 && errno == EBUSY)
-		return error_add(
-			err, -EBUSY,
-			"the disk %s is in use by this host: unmount it, or take it out of what it is "
-			"a part of",
-			f->path);
+	if (fd < 0 && errno == EBUSY) {
+		error_add(err,
+			  "the disk %s is in use by this host: unmount it, or take it out of what it is "
+			  "a part of",
+			  f->path);
+		return -EBUSY;
+	}
 	/* Any other error says nothing of claims. */
 	if (fd >= 0)
 		close(fd);
@@ -98,12 +105,16 @@ static int blk_file_alloc(struct blk_file *f, struct error *err)
 {
 	void *zeroes;
 
-	if (posix_memalign((void **)&f->bounce, PAGE_SIZE, BLK_BOUNCE_LEN) != 0)
-		return error_add(err, -ENOMEM, "out of memory for the disk %s", f->path);
+	if (posix_memalign((void **)&f->bounce, PAGE_SIZE, BLK_BOUNCE_LEN) != 0) {
+		error_add(err, "out of memory for the disk %s", f->path);
+		return -ENOMEM;
+	}
 	/* The zero page stands behind a mapping that is never written, so it takes no memory. */
 	zeroes = mmap(NULL, BLK_BOUNCE_LEN, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (zeroes == MAP_FAILED)
-		return error_add(err, -ENOMEM, "out of memory for the disk %s", f->path);
+	if (zeroes == MAP_FAILED) {
+		error_add(err, "out of memory for the disk %s", f->path);
+		return -ENOMEM;
+	}
 	f->zeroes = zeroes;
 	return 0;
 }
@@ -126,12 +137,14 @@ int blk_file_open(struct blk_file *f, const char *path, bool read_only, struct e
 	f->fd = open(path, flags);
 	if (f->fd < 0) {
 		ret = -errno;
-		if (ret == -EISDIR)
-			return error_add(err, ret,
-					 "the disk %s is a directory: a raw file or a block device is needed",
-					 path);
-		return error_add(err, ret, "cannot open the disk %s: %s%s", path, strerror(-ret),
-				 blk_open_help(ret, read_only));
+		if (ret == -EISDIR) {
+			error_add(err, "the disk %s is a directory: a raw file or a block device is needed",
+				  path);
+			return ret;
+		}
+		error_add(err, "cannot open the disk %s: %s%s", path, strerror(-ret),
+			  blk_open_help(ret, read_only));
+		return ret;
 	}
 	ret = blk_file_size(f, err);
 	if (ret == 0)
@@ -173,8 +186,9 @@ int blk_file_lock(struct blk_file *f, struct error *err)
 	if (ret < 0) {
 		if (ret != -EAGAIN && ret != -EACCES)
 			return blk_file_fail(f, "lock", ret, err);
-		return error_add(err, -EAGAIN, "the disk %s is locked by another process that %s it", f->path,
-				 f->read_only ? "writes" : "uses");
+		error_add(err, "the disk %s is locked by another process that %s it", f->path,
+			  f->read_only ? "writes" : "uses");
+		return -EAGAIN;
 	}
 	f->locked = true;
 	return 0;

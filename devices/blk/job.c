@@ -62,7 +62,11 @@ bool blk_job_done(struct blk_job *job, uint64_t until_ns)
 
 int blk_job_result(const struct blk_job *job, struct error *err)
 {
-	return job->call.ret < 0 ? error_add(err, job->call.ret, "%s", job->err.text) : 0;
+	if (job->call.ret < 0) {
+		error_add(err, "%s", job->err.text);
+		return job->call.ret;
+	}
+	return 0;
 }
 
 int blk_job_run(struct blk_job *job, int (*fn)(void *arg, struct error *err), uint64_t until_ns,
@@ -70,8 +74,10 @@ int blk_job_run(struct blk_job *job, int (*fn)(void *arg, struct error *err), ui
 {
 	if (blk_job_done(job, until_ns))
 		blk_job_post(job, fn);
-	if (!blk_job_done(job, until_ns))
-		return error_add(err, -ETIMEDOUT, "%s: the storage of %s does not answer", job->thread->disk,
-				 job->thread->storage);
+	if (!blk_job_done(job, until_ns)) {
+		error_add(err, "%s: the storage of %s does not answer", job->thread->disk,
+			  job->thread->storage);
+		return -ETIMEDOUT;
+	}
 	return blk_job_result(job, err);
 }

@@ -69,26 +69,34 @@ static int blk_compare(struct blk *blk, const struct blk_description *d, struct 
 	const struct blk_file *f = &blk->file;
 	int ret = 0;
 
-	if (d->n_sectors != blk_file_sectors(f))
-		ret = error_add(err, -ENOTSUP,
-				"%s: the guest's disk has %llu bytes, %s has %llu: it is not the same",
-				blk->name, (unsigned long long)d->n_sectors << BLK_SECTOR_SHIFT, f->path,
-				(unsigned long long)f->len);
-	if (d->block_len != f->block_len)
-		ret = error_add(err, -ENOTSUP, "%s: the guest's disk has blocks of %u bytes, %s of %u",
-				blk->name, d->block_len, f->path, f->block_len);
-	if (d->read_only != f->read_only)
-		return error_add(err, -ENOTSUP, "%s: the guest's disk is %s, %s is given here %s \",ro\"",
-				 blk->name, d->read_only ? "only read" : "written", f->path,
-				 f->read_only ? "with" : "without");
-	if (d->queue_size > BLK_RING_SIZE || !is_power_of_2(d->queue_size))
-		ret = error_add(err, -ENOTSUP, "%s: the queue has up to %u entries, here it takes %u",
-				blk->name, d->queue_size, BLK_RING_SIZE);
+	if (d->n_sectors != blk_file_sectors(f)) {
+		error_add(err, "%s: the guest's disk has %llu bytes, %s has %llu: it is not the same",
+			  blk->name, (unsigned long long)d->n_sectors << BLK_SECTOR_SHIFT, f->path,
+			  (unsigned long long)f->len);
+		ret = -ENOTSUP;
+	}
+	if (d->block_len != f->block_len) {
+		error_add(err, "%s: the guest's disk has blocks of %u bytes, %s of %u", blk->name,
+			  d->block_len, f->path, f->block_len);
+		ret = -ENOTSUP;
+	}
+	if (d->read_only != f->read_only) {
+		error_add(err, "%s: the guest's disk is %s, %s is given here %s \",ro\"", blk->name,
+			  d->read_only ? "only read" : "written", f->path, f->read_only ? "with" : "without");
+		return -ENOTSUP;
+	}
+	if (d->queue_size > BLK_RING_SIZE || !is_power_of_2(d->queue_size)) {
+		error_add(err, "%s: the queue has up to %u entries, here it takes %u", blk->name,
+			  d->queue_size, BLK_RING_SIZE);
+		ret = -ENOTSUP;
+	}
 	if (blk_config_refuse_missing(d->offered & ~blk->offered, blk->name, err) < 0)
 		ret = -ENOTSUP;
-	if (ret == 0 && !blk_config_kept(f, d->offered, d->config))
-		ret = error_add(err, -ENOTSUP, "%s: the guest has been shown other limits than %s has here",
-				blk->name, f->path);
+	if (ret == 0 && !blk_config_kept(f, d->offered, d->config)) {
+		error_add(err, "%s: the guest has been shown other limits than %s has here", blk->name,
+			  f->path);
+		ret = -ENOTSUP;
+	}
 	return ret;
 }
 
@@ -146,9 +154,12 @@ static int blk_read_beginning(struct blk *blk, struct error *err)
 {
 	int ret = blk_read_fingerprint(&blk->file, &blk->fingerprint);
 
-	return ret < 0 ? error_add(err, ret, "%s: cannot read the beginning of %s: %s", blk->name,
-				   blk->file.path, strerror(-ret))
-		       : 0;
+	if (ret < 0) {
+		error_add(err, "%s: cannot read the beginning of %s: %s", blk->name, blk->file.path,
+			  strerror(-ret));
+		return ret;
+	}
+	return 0;
 }
 
 static int blk_warm_job(void *arg, struct error *err)
@@ -192,9 +203,11 @@ static int blk_rest_job(void *arg, struct error *err)
 	struct blk *blk = arg;
 	int ret = blk_file_write_back(&blk->file);
 
-	if (ret < 0)
-		return error_add(err, ret, "%s: cannot write back what the guest has written to %s: %s",
-				 blk->name, blk->file.path, strerror(-ret));
+	if (ret < 0) {
+		error_add(err, "%s: cannot write back what the guest has written to %s: %s", blk->name,
+			  blk->file.path, strerror(-ret));
+		return ret;
+	}
 	return blk_read_beginning(blk, err);
 }
 
@@ -204,10 +217,11 @@ static int blk_still_asking(struct blk *blk, unsigned int max_ms, struct error *
 	if (now_ns() - blk->asked_ns < max_ms * UINT64_C(1000000))
 		return -EAGAIN;
 	blk->asking = false;
-	return error_add(err, -ETIMEDOUT,
-			 "%s: the storage of %s has not answered for %u s: it is frozen, out of reach or too "
-			 "slow, and the guest's requests wait for it",
-			 blk->name, blk->file.path, max_ms / 1000);
+	error_add(err,
+		  "%s: the storage of %s has not answered for %u s: it is frozen, out of reach or too "
+		  "slow, and the guest's requests wait for it",
+		  blk->name, blk->file.path, max_ms / 1000);
+	return -ETIMEDOUT;
 }
 
 static int blk_settle_running(struct blk *blk, uint64_t until_ns, struct error *err)
@@ -309,9 +323,11 @@ static int blk_read_ring(struct blk *blk, struct blk_arrival *a, struct state_no
 	if (state_child(&ring, node, "ring") < 0 || vring_load(&a->vring, &ring) < 0 ||
 	    state_finish(&ring) < 0)
 		return -EINVAL;
-	if (a->vring.n_in_flight > 0)
-		return error_add(node->err, -EINVAL, "%s: %u requests are in flight where none can be",
-				 blk->name, a->vring.n_in_flight);
+	if (a->vring.n_in_flight > 0) {
+		error_add(node->err, "%s: %u requests are in flight where none can be", blk->name,
+			  a->vring.n_in_flight);
+		return -EINVAL;
+	}
 	return 0;
 }
 
@@ -344,11 +360,13 @@ static int blk_take(struct blk *blk, uint64_t fingerprint, struct error *err)
 {
 	int ret = blk_job_run(&blk->job, blk_take_job, end_of(BLK_TAKE_MS), err);
 
-	if (ret == 0 && blk->fingerprint != fingerprint)
-		ret = error_add(err, -ENOTSUP,
-				"%s: %s does not begin as the guest's disk does: it is another one, or this "
-				"host does not see what the source has written",
-				blk->name, blk->file.path);
+	if (ret == 0 && blk->fingerprint != fingerprint) {
+		error_add(err,
+			  "%s: %s does not begin as the guest's disk does: it is another one, or this "
+			  "host does not see what the source has written",
+			  blk->name, blk->file.path);
+		ret = -ENOTSUP;
+	}
 	return ret;
 }
 
@@ -392,12 +410,12 @@ static int blk_reclaim(struct device *dev, struct error *err)
 	return ret;
 }
 
-static void blk_resume(struct device *dev, bool arrived)
+static void blk_resume(struct device *dev, enum device_resume as)
 {
 	struct blk *blk = container_of(dev, struct blk, device);
 
 	blk->thread.paused = false;
-	if (arrived && blk->started && !blk->ring.broken)
+	if (as == DEVICE_ARRIVED && blk->started && !blk->ring.broken)
 		blk_driver_start(blk);
 	blk_ring_kick(&blk->ring);
 	/* An interrupt may have been on its way when state was saved; one too many does no harm. */

@@ -44,9 +44,11 @@ static int net_read_stats_types(struct net *net, struct net_warm *warm, const st
 	if (state_has(node, "statistics") && state_get_u64(node, "statistics", 1, UINT64_MAX, &types) < 0)
 		return -EINVAL;
 	if (types & ~cvq_stats_types(limits) ||
-	    (types && !virtio_has(warm->features, VIRTIO_NET_F_DEVICE_STATS)))
-		return error_add(node->err, -EINVAL, "%s: statistics of types 0x%llx with features 0x%llx",
-				 net->name, (unsigned long long)types, (unsigned long long)warm->features);
+	    (types && !virtio_has(warm->features, VIRTIO_NET_F_DEVICE_STATS))) {
+		error_add(node->err, "%s: statistics of types 0x%llx with features 0x%llx", net->name,
+			  (unsigned long long)types, (unsigned long long)warm->features);
+		return -EINVAL;
+	}
 	warm->stats_types = types;
 	return 0;
 }
@@ -71,14 +73,17 @@ static int net_read_warm(struct net *net, struct net_warm *warm, struct state_no
 	if (net_features_check(net->name, "uses", warm->features, net->offered, net->backend.vdpa->name,
 			       node->err) < 0)
 		return -ENOTSUP;
-	if (net_features_consistent(warm->features) != warm->features)
-		return error_add(node->err, -EINVAL, "%s: features 0x%llx do not hold together", net->name,
-				 (unsigned long long)warm->features);
+	if (net_features_consistent(warm->features) != warm->features) {
+		error_add(node->err, "%s: features 0x%llx do not hold together", net->name,
+			  (unsigned long long)warm->features);
+		return -EINVAL;
+	}
 	if (net_mac_check(net->name, "MAC address", warm->mac, net->offered, node->err) < 0)
 		return -EINVAL;
-	if (net_path_failed(&net->path))
-		return error_add(node->err, -EIO, "%s: %s has stopped working", net->name,
-				 net->backend.vdpa->name);
+	if (net_path_failed(&net->path)) {
+		error_add(node->err, "%s: %s has stopped working", net->name, net->backend.vdpa->name);
+		return -EIO;
+	}
 	limits = net_limits(net, warm->features);
 	if (net_read_stats_types(net, warm, &limits, node) < 0 || cvq_load(&warm->store, &limits, &cvq) < 0 ||
 	    state_finish(&cvq) < 0)
@@ -93,19 +98,22 @@ static int net_check_status(struct net *net, const struct net_arrival *a, struct
 
 	if (!a->warm.active) {
 		/* A driver that had to reset its device still has to. */
-		if ((status & VIRTIO_CONFIG_S_DRIVER_OK) && !(status & VIRTIO_CONFIG_S_NEEDS_RESET))
-			return error_add(err, -EINVAL, "%s: status 0x%x of a driver without a device",
-					 net->name, status);
+		if ((status & VIRTIO_CONFIG_S_DRIVER_OK) && !(status & VIRTIO_CONFIG_S_NEEDS_RESET)) {
+			error_add(err, "%s: status 0x%x of a driver without a device", net->name, status);
+			return -EINVAL;
+		}
 		return 0;
 	}
-	if (a->announcing && !virtio_has(a->warm.features, VIRTIO_NET_F_GUEST_ANNOUNCE))
-		return error_add(err, -EINVAL, "%s: announcing without VIRTIO_NET_F_GUEST_ANNOUNCE",
-				 net->name);
-	if (!(status & VIRTIO_CONFIG_S_DRIVER_OK) || a->virtio.accepted != a->warm.features)
-		return error_add(err, -EINVAL,
-				 "%s: status 0x%x with features 0x%llx does not go with features 0x%llx",
-				 net->name, status, (unsigned long long)a->virtio.accepted,
-				 (unsigned long long)a->warm.features);
+	if (a->announcing && !virtio_has(a->warm.features, VIRTIO_NET_F_GUEST_ANNOUNCE)) {
+		error_add(err, "%s: announcing without VIRTIO_NET_F_GUEST_ANNOUNCE", net->name);
+		return -EINVAL;
+	}
+	if (!(status & VIRTIO_CONFIG_S_DRIVER_OK) || a->virtio.accepted != a->warm.features) {
+		error_add(err, "%s: status 0x%x with features 0x%llx does not go with features 0x%llx",
+			  net->name, status, (unsigned long long)a->virtio.accepted,
+			  (unsigned long long)a->warm.features);
+		return -EINVAL;
+	}
 	return 0;
 }
 
@@ -254,8 +262,11 @@ static int net_apply_arrival(struct net *net, struct net_arrival *a, struct erro
 /* Adds what the device says against the guest, with the device's name. */
 static int net_refuse_arrival(struct net *net, int ret, const struct error *reason, struct error *err)
 {
-	return ret < 0 ? error_add(err, ret, "%s (%s): %s", net->name, net->backend.vdpa->name, reason->text)
-		       : ret;
+	if (ret < 0) {
+		error_add(err, "%s (%s): %s", net->name, net->backend.vdpa->name, reason->text);
+		return ret;
+	}
+	return ret;
 }
 
 int net_arrive_warm(struct net *net, struct state_node *node)
@@ -264,8 +275,10 @@ int net_arrive_warm(struct net *net, struct state_node *node)
 	struct error reason = { 0 };
 	int ret;
 
-	if (!warm)
-		return error_add(node->err, -ENOMEM, "%s: no memory for its state", net->name);
+	if (!warm) {
+		error_add(node->err, "%s: no memory for its state", net->name);
+		return -ENOMEM;
+	}
 	net_ctrl_limit(&net->ctrl, net->ctrl.patience.warm);
 	ret = net_read_warm(net, warm, node);
 	if (ret == 0)
@@ -281,8 +294,10 @@ int net_arrive(struct net *net, struct state_node *node)
 	struct error reason = { 0 };
 	int ret;
 
-	if (!a)
-		return error_add(node->err, -ENOMEM, "%s: no memory for its state", net->name);
+	if (!a) {
+		error_add(node->err, "%s: no memory for its state", net->name);
+		return -ENOMEM;
+	}
 	net_ctrl_limit(&net->ctrl, net->ctrl.patience.load);
 	ret = net_read_arrival(net, a, node);
 	if (ret == 0)

@@ -15,11 +15,12 @@ int net_backend_check_reach(const struct net_backend *b, struct error *err)
 
 	if (last <= b->vdpa->iova_last && b->vdpa->iova_first == 0)
 		return 0;
-	return error_add(err, -ERANGE,
-			 "%s: the device reaches addresses 0x%llx to 0x%llx, this guest needs 0 to 0x%llx: "
-			 "give the guest less memory",
-			 b->vdpa->name, (unsigned long long)b->vdpa->iova_first,
-			 (unsigned long long)b->vdpa->iova_last, (unsigned long long)last);
+	error_add(err,
+		  "%s: the device reaches addresses 0x%llx to 0x%llx, this guest needs 0 to 0x%llx: "
+		  "give the guest less memory",
+		  b->vdpa->name, (unsigned long long)b->vdpa->iova_first,
+		  (unsigned long long)b->vdpa->iova_last, (unsigned long long)last);
+	return -ERANGE;
 }
 
 /* Of the window, what only shadow rings need. */
@@ -104,11 +105,13 @@ int net_backend_part(struct net_backend *b, unsigned int ctrl, struct error *err
 	ret = ops->vring_group(b->vdpa, ctrl, &group, err);
 	for (unsigned int i = 0; ret == 0 && i < b->path->n_data; i++) {
 		ret = ops->vring_group(b->vdpa, i, &other, err);
-		if (ret == 0 && other == group)
-			ret = error_add(err, -ENOTSUP,
-					"%s: the control queue has no group of its own with these features: "
-					"give mode=shadow",
-					b->vdpa->name);
+		if (ret == 0 && other == group) {
+			error_add(err,
+				  "%s: the control queue has no group of its own with these features: "
+				  "give mode=shadow",
+				  b->vdpa->name);
+			ret = -ENOTSUP;
+		}
 	}
 	return ret < 0 ? ret : ops->set_group_asid(b->vdpa, group, b->ctrl_asid, err);
 }
@@ -138,8 +141,10 @@ int net_backend_check_alive(struct net_backend *b, struct error *err)
 
 	if (ret < 0)
 		return ret;
-	if ((status & VIRTIO_CONFIG_S_NEEDS_RESET) || !(status & VIRTIO_CONFIG_S_DRIVER_OK))
-		return error_add(err, -EIO, "the device has stopped (status 0x%x)", status);
+	if ((status & VIRTIO_CONFIG_S_NEEDS_RESET) || !(status & VIRTIO_CONFIG_S_DRIVER_OK)) {
+		error_add(err, "the device has stopped (status 0x%x)", status);
+		return -EIO;
+	}
 	return 0;
 }
 

@@ -56,7 +56,7 @@ static uint32_t net_ctrl_gather(struct net_ctrl *ctrl, const struct vring_chain 
 	return vring_chain_read(ctrl->path->memory, chain, 0, ctrl->cmd, chain->read_len);
 }
 
-static void net_ctrl_show_status(struct net_ctrl *ctrl)
+void net_ctrl_show_status(struct net_ctrl *ctrl)
 {
 	if (net_space_show(ctrl->space))
 		virtio_pci_notify_config(ctrl->path->virtio);
@@ -84,11 +84,11 @@ static enum cvq_verdict net_ctrl_judge(struct net_ctrl *ctrl, const struct vring
 				       struct error *err)
 {
 	if (net_path_failed(ctrl->path)) {
-		error_add(err, -EIO, "the NIC has stopped");
+		error_add(err, "the NIC has stopped");
 		return CVQ_REFUSE;
 	}
 	if (chain->n_write == 0) {
-		error_add(err, -EINVAL, "it has nowhere for an answer");
+		error_add(err, "it has nowhere for an answer");
 		return CVQ_REFUSE;
 	}
 	return cvq_check(&ctrl->limits, ctrl->cmd, &ctrl->cmd_len, err);

@@ -26,4 +26,7 @@ void net_ctrl_forget(struct net_ctrl *ctrl);
  * ring, and refused. */
 void net_ctrl_abandon(struct net_ctrl *ctrl);
 
+/* Shows the guest the state of link and announcements, with an interrupt where it can see a change. */
+void net_ctrl_show_status(struct net_ctrl *ctrl);
+
 #endif

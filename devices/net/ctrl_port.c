@@ -134,18 +134,26 @@ int net_ctrl_ask(struct net_ctrl *ctrl, const uint8_t *cmd, uint32_t len, uint64
 	assert(!ctrl->busy && len <= NET_CTRL_ASK_BYTES && place.reply_len <= CVQ_MAX_REPLY);
 	cvq_describe(cmd, len, name);
 	/* The device may still write to the room of the answer. */
-	if (ctrl->asking)
-		return error_add(err, -EBUSY, "the device has not answered %s yet", name);
-	if (net_ctrl_post(ctrl, cmd, len, place, NET_CTRL_TOKEN_ASK) < 0)
-		return error_add(err, -ENOSPC, "the control queue is full");
+	if (ctrl->asking) {
+		error_add(err, "the device has not answered %s yet", name);
+		return -EBUSY;
+	}
+	if (net_ctrl_post(ctrl, cmd, len, place, NET_CTRL_TOKEN_ASK) < 0) {
+		error_add(err, "the control queue is full");
+		return -ENOSPC;
+	}
 	ctrl->asking = true;
 	net_ctrl_publish(ctrl);
 	ret = net_ctrl_await(ctrl, end_ns);
-	if (ret < 0)
-		return error_add(err, ret, "the device did not answer %s: %s", name, strerror(-ret));
+	if (ret < 0) {
+		error_add(err, "the device did not answer %s: %s", name, strerror(-ret));
+		return ret;
+	}
 	*reply_len = (uint32_t)ret;
 	memcpy(ctrl->reply, ctrl->path->window.hva + place.reply, *reply_len);
-	if (*reply_len == 0 || ctrl->reply[0] != VIRTIO_NET_OK)
-		return error_add(err, -EIO, "the device refused %s", name);
+	if (*reply_len == 0 || ctrl->reply[0] != VIRTIO_NET_OK) {
+		error_add(err, "the device refused %s", name);
+		return -EIO;
+	}
 	return 0;
 }

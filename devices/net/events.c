@@ -97,7 +97,7 @@ static void net_device_changed(struct loop_source *src, uint32_t events)
 		return;
 	}
 	net_space_take(&net->space, config, net->path.features);
-	net_show_status(net);
+	net_ctrl_show_status(&net->ctrl);
 	if (b->started && !net_path_failed(&net->path) &&
 	    b->vdpa->ops->get_status(b->vdpa, &status, &err) == 0 && status & VIRTIO_CONFIG_S_NEEDS_RESET)
 		net_path_fail(&net->path, "the device needs a reset");
@@ -188,9 +188,12 @@ int net_events_init(struct net *net, struct error *err)
 {
 	int ret = net_open_events(net);
 
-	return ret < 0 ? error_add(err, ret, "cannot create an eventfd or timer: %s%s", strerror(-ret),
-				   shortage_advice(ret))
-		       : 0;
+	if (ret < 0) {
+		error_add(err, "cannot create an eventfd or timer: %s%s", strerror(-ret),
+			  shortage_advice(ret));
+		return ret;
+	}
+	return 0;
 }
 
 static void net_close(int fd)

@@ -192,12 +192,14 @@ int net_features_check(const char *nic, const char *guest, uint64_t want, uint64
 		if (!virtio_has(missing, net_feature_table[i].bit))
 			continue;
 		missing &= ~VIRTIO_BIT(net_feature_table[i].bit);
-		ret = error_add(err, -ENOTSUP, "%s: the guest %s %s%s, which %s does not offer", nic, guest,
-				net_feature_prefix(net_feature_table[i].bit), net_feature_table[i].name,
-				device);
+		error_add(err, "%s: the guest %s %s%s, which %s does not offer", nic, guest,
+			  net_feature_prefix(net_feature_table[i].bit), net_feature_table[i].name, device);
+		ret = -ENOTSUP;
 	}
-	if (missing)
-		ret = error_add(err, -ENOTSUP, "%s: the guest %s features 0x%llx, which %s does not offer",
-				nic, guest, (unsigned long long)missing, device);
+	if (missing) {
+		error_add(err, "%s: the guest %s features 0x%llx, which %s does not offer", nic, guest,
+			  (unsigned long long)missing, device);
+		ret = -ENOTSUP;
+	}
 	return ret;
 }

@@ -119,7 +119,7 @@ static int net_reset_call(struct net *net, void *arg)
 	net->path.features = 0;
 	net->changes++;
 	net_space_set_mac(&net->space, net->space.provisioned_mac);
-	net_show_status(net);
+	net_ctrl_show_status(&net->ctrl);
 	return 0;
 }
 

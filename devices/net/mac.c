@@ -16,8 +16,10 @@ int net_mac_choose(struct net_space *space, const struct vdpa *vdpa, const char 
 	} else if (!mac_valid(mac)) {
 		uint8_t own[MAC_LEN];
 
-		if (mac_random(own) < 0)
-			return error_add(err, -EIO, "%s: no random bytes for a MAC address", nic);
+		if (mac_random(own) < 0) {
+			error_add(err, "%s: no random bytes for a MAC address", nic);
+			return -EIO;
+		}
 		log_warn("%s: %s has the MAC address " MAC_FORMAT
 			 ", which no interface can have: the guest gets " MAC_FORMAT
 			 ", unless it brings its own (%s)",
@@ -37,6 +39,7 @@ int net_mac_check(const char *nic, const char *what, const uint8_t mac[6], uint6
 	if (mac_valid(mac) ||
 	    (!virtio_has(offered, VIRTIO_NET_F_MAC) && memcmp(mac, none, sizeof(none)) == 0))
 		return 0;
-	return error_add(err, -EINVAL, "%s: the guest's %s is " MAC_FORMAT ", which no interface can have",
-			 nic, what, MAC_ARGS(mac));
+	error_add(err, "%s: the guest's %s is " MAC_FORMAT ", which no interface can have", nic, what,
+		  MAC_ARGS(mac));
+	return -EINVAL;
 }

@@ -65,18 +65,20 @@ static int net_read_description(const struct net *net, struct net_description *d
 		return -EINVAL;
 	d->n_queues = len / 2;
 	if (len % 2 != 0 ||
-	    d->n_queues != 2 * d->n_pairs + (virtio_has(d->offered, VIRTIO_NET_F_CTRL_VQ) ? 1u : 0u))
-		return error_add(node->err, -EINVAL, "%u queue pairs with %u bytes of queue sizes",
-				 d->n_pairs, len);
+	    d->n_queues != 2 * d->n_pairs + (virtio_has(d->offered, VIRTIO_NET_F_CTRL_VQ) ? 1u : 0u)) {
+		error_add(node->err, "%u queue pairs with %u bytes of queue sizes", d->n_pairs, len);
+		return -EINVAL;
+	}
 	if (net_mac_check(net->name, "provisioned MAC address", d->mac, d->offered, node->err) < 0 ||
 	    net_mac_check(net->name, "MAC address", d->config + NET_CONFIG_FIELD(mac), d->offered,
 			  node->err) < 0)
 		return -EINVAL;
 	for (unsigned int i = 0; i < d->n_queues; i++) {
-		if (!is_power_of_2(get_le16(d->sizes + 2 * i)))
-			return error_add(node->err, -EINVAL,
-					 "queue %u has up to %u entries, not a power of two", i,
-					 get_le16(d->sizes + 2 * i));
+		if (!is_power_of_2(get_le16(d->sizes + 2 * i))) {
+			error_add(node->err, "queue %u has up to %u entries, not a power of two", i,
+				  get_le16(d->sizes + 2 * i));
+			return -EINVAL;
+		}
 	}
 	/* The field is the source's device's; the guest has the pairs that its number of queues says. */
 	put_le16(d->config + NET_CONFIG_FIELD(max_virtqueue_pairs), (uint16_t)d->n_pairs);
@@ -131,10 +133,10 @@ static int net_check_sizes(struct net *net, const struct net_description *d, str
 		return 0;
 	if (n > 1)
 		snprintf(others, sizeof(others), ", and %u like it", n - 1);
-	return error_add(err, -ENOTSUP, "%s: queue %u has up to %u entries, %s takes %u%s%s%s%s", net->name,
-			 first, get_le16(d->sizes + 2 * first), net->backend.vdpa->name,
-			 net->queues[first].device_size, others, advice ? " (" : "", advice ? advice : "",
-			 advice ? ")" : "");
+	error_add(err, "%s: queue %u has up to %u entries, %s takes %u%s%s%s%s", net->name, first,
+		  get_le16(d->sizes + 2 * first), net->backend.vdpa->name, net->queues[first].device_size,
+		  others, advice ? " (" : "", advice ? advice : "", advice ? ")" : "");
+	return -ENOTSUP;
 }
 
 /* Checks the number and sizes of queues that the guest was shown, and its MTU. */
@@ -144,13 +146,17 @@ static int net_check_queues(struct net *net, const struct net_description *d, st
 	uint16_t there = get_le16(d->config + NET_CONFIG_FIELD(mtu));
 	int ret = net_check_sizes(net, d, err);
 
-	if (d->n_pairs > net->device_max_pairs)
-		ret = error_add(err, -ENOTSUP, "%s: the guest's NIC has %u queue pairs, %s has %u (%s)",
-				net->name, d->n_pairs, net->backend.vdpa->name, net->device_max_pairs,
-				net->backend.vdpa->advice.pairs);
-	if (virtio_has(d->negotiated, VIRTIO_NET_F_MTU) && here != there)
-		ret = error_add(err, -ENOTSUP, "%s: the guest's MTU is %u, %s has %u (%s)", net->name, there,
-				net->backend.vdpa->name, here, net->backend.vdpa->advice.mtu);
+	if (d->n_pairs > net->device_max_pairs) {
+		error_add(err, "%s: the guest's NIC has %u queue pairs, %s has %u (%s)", net->name,
+			  d->n_pairs, net->backend.vdpa->name, net->device_max_pairs,
+			  net->backend.vdpa->advice.pairs);
+		ret = -ENOTSUP;
+	}
+	if (virtio_has(d->negotiated, VIRTIO_NET_F_MTU) && here != there) {
+		error_add(err, "%s: the guest's MTU is %u, %s has %u (%s)", net->name, there,
+			  net->backend.vdpa->name, here, net->backend.vdpa->advice.mtu);
+		ret = -ENOTSUP;
+	}
 	return ret;
 }
 
@@ -180,7 +186,7 @@ static int net_accept_call(struct net *net, void *arg)
 	memcpy(net->space.provisioned_mac, d.mac, sizeof(d.mac));
 	net->space.chosen_mac = false;
 	net_space_replace(&net->space, d.config);
-	net_show_status(net);
+	net_ctrl_show_status(&net->ctrl);
 	virtio_pci_limit(&net->virtio, 2 * d.n_pairs + (virtio_has(offered, VIRTIO_NET_F_CTRL_VQ) ? 1 : 0),
 			 sizes, offered);
 	return 0;
@@ -356,13 +362,13 @@ static void net_tell_network(struct net *net)
 	if (virtio_has(net->path.features, VIRTIO_NET_F_GUEST_ANNOUNCE)) {
 		net->space.announcing = true;
 		net->changes++;
-		net_show_status(net);
+		net_ctrl_show_status(&net->ctrl);
 	}
 }
 
 static int net_resume_call(struct net *net, void *arg)
 {
-	bool arrived = *(bool *)arg;
+	bool arrived = *(enum device_resume *)arg == DEVICE_ARRIVED;
 
 	if (net->phase == NET_PHASE_OFF)
 		return 0;
@@ -397,9 +403,9 @@ static int net_resume_call(struct net *net, void *arg)
 	return 0;
 }
 
-static void net_resume(struct device *dev, bool arrived)
+static void net_resume(struct device *dev, enum device_resume as)
 {
-	net_call(container_of(dev, struct net, device), net_resume_call, &arrived);
+	net_call(container_of(dev, struct net, device), net_resume_call, &as);
 }
 
 static int net_release_call(struct net *net, void *arg)

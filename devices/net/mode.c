@@ -120,12 +120,13 @@ static int net_take_bases(struct net *net, struct error *err)
 
 		if (ret < 0)
 			return ret;
-		if (bases[i] != used)
-			return error_add(
-				err, -EBUSY,
-				"%s: suspended, the device has taken %u buffers of queue %u that it has "
-				"not used: which, it does not tell",
-				net->backend.vdpa->name, (uint16_t)(bases[i] - used), i);
+		if (bases[i] != used) {
+			error_add(err,
+				  "%s: suspended, the device has taken %u buffers of queue %u that it has "
+				  "not used: which, it does not tell",
+				  net->backend.vdpa->name, (uint16_t)(bases[i] - used), i);
+			return -EBUSY;
+		}
 	}
 	for (unsigned int i = 0; i < net->path.n_data; i++)
 		vring_start_at(&net->queues[i].vring, bases[i]);
@@ -152,12 +153,14 @@ static int net_leave_suspended(struct net *net, struct error *err)
 static int net_check_order(struct net *net, struct error *err)
 {
 	for (unsigned int i = 0; i < net->path.n_data; i++) {
-		if (!vring_used_in_order(&net->queues[i].vring))
-			return error_add(
-				err, -EBUSY,
+		if (!vring_used_in_order(&net->queues[i].vring)) {
+			error_add(
+				err,
 				"%s: the device does not use the buffers of queue %u in order, and cannot be "
 				"suspended: what it has cannot be told",
 				net->backend.vdpa->name, i);
+			return -EBUSY;
+		}
 	}
 	return 0;
 }
@@ -245,7 +248,8 @@ static int net_return_suspended(struct net *net, struct error *err)
 		return -EIO;
 	if (!net_is_idle_enough(net)) {
 		net_unsuspend(net);
-		return error_add(err, -EAGAIN, "what is in flight is not in order");
+		error_add(err, "what is in flight is not in order");
+		return -EAGAIN;
 	}
 	for (unsigned int i = 0; i < net->path.n_data; i++)
 		net_queue_rewind(&net->queues[i]);

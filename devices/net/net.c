@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "devices/net/ctrl.h"
 #include "devices/net/events.h"
 #include "devices/net/life.h"
 #include "devices/net/migrate.h"
@@ -31,21 +32,25 @@ static int net_probe(struct net *net, struct error *err)
 	uint8_t *table;
 	int ret;
 
-	if (!virtio_has(vdpa->features, VIRTIO_F_VERSION_1))
-		return error_add(err, -ENOTSUP, "%s: the device is a legacy one (no VIRTIO_F_VERSION_1)",
-				 vdpa->name);
-	if (vdpa->n_vqs < 2)
-		return error_add(err, -EINVAL, "%s: the device has %u virtqueues, a NIC needs 2", vdpa->name,
-				 vdpa->n_vqs);
+	if (!virtio_has(vdpa->features, VIRTIO_F_VERSION_1)) {
+		error_add(err, "%s: the device is a legacy one (no VIRTIO_F_VERSION_1)", vdpa->name);
+		return -ENOTSUP;
+	}
+	if (vdpa->n_vqs < 2) {
+		error_add(err, "%s: the device has %u virtqueues, a NIC needs 2", vdpa->name, vdpa->n_vqs);
+		return -EINVAL;
+	}
 	ret = vdpa->ops->get_config(vdpa, 0, space->bytes, len, err);
 	if (ret < 0)
 		return ret;
 	net->device_max_pairs = 1;
 	if (vdpa->features & (VIRTIO_BIT(VIRTIO_NET_F_MQ) | VIRTIO_BIT(VIRTIO_NET_F_RSS)))
 		net->device_max_pairs = get_le16(space->bytes + NET_CONFIG_FIELD(max_virtqueue_pairs));
-	if (net->device_max_pairs < 1 || net->device_max_pairs > NET_MAX_PAIRS)
-		return error_add(err, -EINVAL, "%s: the device has %u queue pairs, Ferry takes 1 to %u",
-				 vdpa->name, net->device_max_pairs, NET_MAX_PAIRS);
+	if (net->device_max_pairs < 1 || net->device_max_pairs > NET_MAX_PAIRS) {
+		error_add(err, "%s: the device has %u queue pairs, Ferry takes 1 to %u", vdpa->name,
+			  net->device_max_pairs, NET_MAX_PAIRS);
+		return -EINVAL;
+	}
 	if (vdpa->n_vqs < 2 * net->device_max_pairs + 1 && net->device_max_pairs > 1) {
 		/*
 		 * With MQ or RSS the control queue would have an index that this device node does not reach.
@@ -62,7 +67,7 @@ static int net_probe(struct net *net, struct error *err)
 	put_le16(space->bytes + NET_CONFIG_FIELD(max_virtqueue_pairs), (uint16_t)net->max_pairs);
 	space->device_features = vdpa->features;
 	net_space_take(space, space->bytes, 0);
-	net_show_status(net);
+	net_ctrl_show_status(&net->ctrl);
 	net->possible = net_features_offer(vdpa, net->device_max_pairs);
 	return net_mac_choose(space, vdpa, net->name, err);
 }
@@ -104,9 +109,11 @@ static int net_ring_sizes(struct net *net, uint16_t *sizes, struct error *err)
 
 		if (ret < 0)
 			return ret;
-		if (!is_power_of_2(sizes[i]) || sizes[i] > VIRTIO_RING_MAX_SIZE)
-			return error_add(err, -EINVAL, "%s: queue %u has a ring of %u entries",
-					 net->backend.vdpa->name, i, sizes[i]);
+		if (!is_power_of_2(sizes[i]) || sizes[i] > VIRTIO_RING_MAX_SIZE) {
+			error_add(err, "%s: queue %u has a ring of %u entries", net->backend.vdpa->name, i,
+				  sizes[i]);
+			return -EINVAL;
+		}
 		net->queues[i].device_size = sizes[i];
 		if (sizes[i] > net->ring_size)
 			net->ring_size = sizes[i];
@@ -130,8 +137,10 @@ static int net_choose_mode(struct net *net, const struct net_config *config, str
 	const struct vdpa *vdpa = net->backend.vdpa;
 	const char *why = net_pass_obstacle(vdpa, net->possible, config);
 
-	if (why && config->mode == NET_PASSTHROUGH)
-		return error_add(err, -ENOTSUP, "%s: %s: no passthrough: %s", net->name, vdpa->name, why);
+	if (why && config->mode == NET_PASSTHROUGH) {
+		error_add(err, "%s: %s: no passthrough: %s", net->name, vdpa->name, why);
+		return -ENOTSUP;
+	}
 	if (why) {
 		net->pins = NET_PIN_DEVICE;
 		log_info("%s: %s: shadow rings: %s", net->name, vdpa->name, why);
@@ -184,7 +193,8 @@ int net_create(struct net **out, struct vm *vm, struct pci_bus *bus, struct vdpa
 
 	if (!net) {
 		vdpa->ops->close(vdpa);
-		return error_add(err, -ENOMEM, "out of memory for a NIC");
+		error_add(err, "out of memory for a NIC");
+		return -ENOMEM;
 	}
 	net->shared_switch = config->shared_switch;
 	ret = net_probe(net, err);
@@ -216,7 +226,7 @@ int net_create(struct net **out, struct vm *vm, struct pci_bus *bus, struct vdpa
 		goto free_net;
 	ret = loop_start(&net->loop, net->name);
 	if (ret < 0) {
-		error_add(err, ret, "cannot start the thread of %s: %s%s", net->name, strerror(-ret),
+		error_add(err, "cannot start the thread of %s: %s%s", net->name, strerror(-ret),
 			  shortage_advice(ret));
 		goto exit_virtio;
 	}
@@ -248,7 +258,11 @@ int net_wait_mapped(struct net *net, struct error *err)
 {
 	int ret = loop_wait(&net->loop, &net->mapping);
 
-	return ret < 0 ? error_add(err, ret, "%s", net->map_error.text) : 0;
+	if (ret < 0) {
+		error_add(err, "%s", net->map_error.text);
+		return ret;
+	}
+	return 0;
 }
 
 void net_destroy(struct net *net)

@@ -2,12 +2,6 @@
 /* The queues and limits that follow from negotiated features, and the link as the guest sees it. */
 #include "devices/net/nic.h"
 
-void net_show_status(struct net *net)
-{
-	if (net_space_show(&net->space))
-		virtio_pci_notify_config(&net->virtio);
-}
-
 static bool net_has_pairs(uint64_t features)
 {
 	return features & (VIRTIO_BIT(VIRTIO_NET_F_MQ) | VIRTIO_BIT(VIRTIO_NET_F_RSS));

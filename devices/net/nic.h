@@ -95,9 +95,6 @@ static inline void net_step(struct net *net, enum net_step step)
 	net_phase_step(&net->phase, step, net->name, &net->phase_limit);
 }
 
-/* Shows the guest the state of link and announcements, with an interrupt where it can see a change. */
-void net_show_status(struct net *net);
-
 /*
  * The number of data queues and the limits of commands that a set of negotiated features means. net_plan()
  * makes the NIC one with @features: the queues that exist, the control queue's number at guest and device,

@@ -86,7 +86,8 @@ int net_pass_open_doorbell(struct vdpa *vdpa, struct net_queue *q, struct error 
 	ret = virtio_pci_map_doorbell(q->path->virtio, q->guest_index, page);
 	if (ret < 0) {
 		munmap(page, PAGE_SIZE);
-		return error_add(err, ret, "%s", strerror(-ret));
+		error_add(err, "%s", strerror(-ret));
+		return ret;
 	}
 	q->doorbell = page;
 	return 0;

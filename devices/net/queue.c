@@ -52,7 +52,8 @@ int net_ring_find(const struct net_path *path, uint64_t features, unsigned int g
 	if (ring->held)
 		return 0;
 	vring_exit(&ring->vring);
-	return error_add(err, -ENOMEM, "out of memory for queue %u", guest_index);
+	error_add(err, "out of memory for queue %u", guest_index);
+	return -ENOMEM;
 }
 
 void net_ring_drop(struct net_ring *ring)
@@ -115,8 +116,10 @@ int net_queue_shadow(struct net_queue *q, uint16_t size, uint64_t features, stru
 		       virtio_has(features, VIRTIO_RING_F_EVENT_IDX));
 	if (ret == 0 && virtio_has(features, VIRTIO_RING_F_INDIRECT_DESC))
 		ret = svq_use_tables(&q->svq, w->hva + q->table_offset, w->iova + q->table_offset);
-	if (ret < 0)
-		return error_add(err, ret, "out of memory for a shadow ring of %u entries", size);
+	if (ret < 0) {
+		error_add(err, "out of memory for a shadow ring of %u entries", size);
+		return ret;
+	}
 	*vring = (struct vdpa_vring){
 		.size = size,
 		.desc = q->svq.desc_iova,

@@ -77,7 +77,7 @@ static void net_batch_retire(struct net_ctrl *ctrl, struct net_batch *batch, str
 			continue;
 		batch->refused = true;
 		cvq_describe(ctrl->path->window.hva + ctrl->cmd_offset + c->offset, c->len, name);
-		error_add(err, -EIO, "the device refused %s", name);
+		error_add(err, "the device refused %s", name);
 	}
 }
 
@@ -91,8 +91,10 @@ static int net_batch_take(struct net_ctrl *ctrl, struct net_batch *batch, struct
 		net_batch_at(batch, (uint32_t)used.token)->used = true;
 		n++;
 	}
-	if (ret < 0)
-		return error_add(err, ret, "control queue: %s", ctrl->queue->svq.broken);
+	if (ret < 0) {
+		error_add(err, "control queue: %s", ctrl->queue->svq.broken);
+		return ret;
+	}
 	batch->n_used += (uint32_t)n;
 	return n;
 }
@@ -126,8 +128,10 @@ static int net_batch_wait(struct net_ctrl *ctrl, struct net_batch *batch, uint32
 			waited = net_ctrl_wait(ctrl, UINT64_MAX);
 		ret = net_batch_take(ctrl, batch, err);
 	}
-	if (ret >= 0 && waited == -ECANCELED)
-		return error_add(err, -ECANCELED, "called off while the device was at its control commands");
+	if (ret >= 0 && waited == -ECANCELED) {
+		error_add(err, "called off while the device was at its control commands");
+		return -ECANCELED;
+	}
 	return ret < 0 ? ret : 0;
 }
 
@@ -143,11 +147,13 @@ static int net_batch_run(struct net_ctrl *ctrl, struct net_batch *batch, struct 
 		int ret;
 
 		/* The time counts from the call's begin: one for each answer would have no end. */
-		if (now_ns() >= ctrl->end_ns)
-			return error_add(
-				err, -ETIMEDOUT,
-				"the device has answered %u control commands, and not all, in %" PRIu64 " ms",
-				batch->n_retired, (now_ns() - start_ns) / 1000000);
+		if (now_ns() >= ctrl->end_ns) {
+			error_add(err,
+				  "the device has answered %u control commands, and not all, in %" PRIu64
+				  " ms",
+				  batch->n_retired, (now_ns() - start_ns) / 1000000);
+			return -ETIMEDOUT;
+		}
 		pending = net_batch_post(ctrl, batch, replay, pending);
 		n = batch->n_posted - batch->n_retired - batch->n_used;
 		/* While one half is looked at and replaced, the other keeps the device busy. */

@@ -48,8 +48,10 @@ int net_scratch_post(struct net_queue *q, struct error *err)
 	if (virtio_has(q->path->features, VIRTIO_F_IN_ORDER))
 		return 0;
 	q->scratch.gather = malloc(NET_MAX_PACKET);
-	if (!q->scratch.gather)
-		return error_add(err, -ENOMEM, "out of memory for receive buffers");
+	if (!q->scratch.gather) {
+		error_add(err, "out of memory for receive buffers");
+		return -ENOMEM;
+	}
 	for (uint32_t n = 0; n < n_each && net_scratch_add(q, n) == 0; n++)
 		q->scratch.n++;
 	net_queue_publish(q);

@@ -40,9 +40,11 @@ static int net_ctrl_size(const struct net *net, uint16_t *size, struct error *er
 {
 	*size = (uint16_t)min_u64(*size, net->queues[2 * net->device_max_pairs].device_size);
 	/* A command takes two descriptors. */
-	if (*size < 2)
-		return error_add(err, -EINVAL, "%s: the control queue has a ring of %u entries",
-				 net->backend.vdpa->name, *size);
+	if (*size < 2) {
+		error_add(err, "%s: the control queue has a ring of %u entries", net->backend.vdpa->name,
+			  *size);
+		return -EINVAL;
+	}
 	return 0;
 }
 
@@ -67,8 +69,10 @@ static int net_start_queue(struct net *net, struct net_queue *q, enum net_rings 
 {
 	int ret = net_set_queue(net, q, rings, err);
 
-	if (ret == 0 && loop_add(&net->loop, &q->call, NET_QUEUE_EVENTS) < 0)
-		ret = error_add(err, -ENOMEM, "cannot watch a queue's call");
+	if (ret == 0 && loop_add(&net->loop, &q->call, NET_QUEUE_EVENTS) < 0) {
+		error_add(err, "cannot watch a queue's call");
+		ret = -ENOMEM;
+	}
 	return ret;
 }
 
@@ -94,10 +98,11 @@ static int net_store_default(struct net *net, struct error *err)
 	 * that Ferry could have chosen is better. */
 	if (memcmp(mac, guest_mac, sizeof(mac)) == 0 || (net->space.chosen_mac && !mac_valid(mac)))
 		return 0;
-	return error_add(err, -EINVAL,
-			 "the guest's MAC address is " MAC_FORMAT ", the device's is " MAC_FORMAT
-			 " and cannot be set by this driver (%s)",
-			 MAC_ARGS(guest_mac), MAC_ARGS(mac), net->backend.vdpa->advice.mac);
+	error_add(err,
+		  "the guest's MAC address is " MAC_FORMAT ", the device's is " MAC_FORMAT
+		  " and cannot be set by this driver (%s)",
+		  MAC_ARGS(guest_mac), MAC_ARGS(mac), net->backend.vdpa->advice.mac);
+	return -EINVAL;
 }
 
 static int net_go_live(struct net *net, struct error *err)
@@ -235,7 +240,9 @@ int net_restart(struct net *net, enum net_rings rings, struct error *err)
 		if (net->queues[i].held)
 			net_queue_complete(&net->queues[i]);
 	}
-	if (net_path_failed(&net->path))
-		return error_add(err, -EIO, "the device gave a wrong buffer back");
+	if (net_path_failed(&net->path)) {
+		error_add(err, "the device gave a wrong buffer back");
+		return -EIO;
+	}
 	return net_start_again(net, rings, err);
 }

@@ -31,8 +31,10 @@ static int net_stats_query(struct net_ctrl *ctrl, struct error *err)
 	uint32_t len;
 	int ret = net_ctrl_ask(ctrl, cmd, sizeof(cmd), UINT64_MAX, &len, err);
 
-	if (ret == 0 && len != max)
-		ret = error_add(err, -EIO, "the device answered STATS_QUERY with %u bytes", len);
+	if (ret == 0 && len != max) {
+		error_add(err, "the device answered STATS_QUERY with %u bytes", len);
+		ret = -EIO;
+	}
 	if (ret == 0)
 		ctrl->device_stats = get_le64(ctrl->reply + 1);
 	return ret;
@@ -47,9 +49,10 @@ int net_stats_check(struct net_ctrl *ctrl, struct error *err)
 		ret = net_stats_query(ctrl, err);
 	missing = ctrl->stats.types & ~ctrl->device_stats;
 	/* The guest's driver would ask for them for ever, and get none. */
-	if (ret == 0 && missing)
-		ret = error_add(err, -ENOTSUP, "the device does not count statistics of types 0x%" PRIx64,
-				missing);
+	if (ret == 0 && missing) {
+		error_add(err, "the device does not count statistics of types 0x%" PRIx64, missing);
+		ret = -ENOTSUP;
+	}
 	return ret;
 }
 
@@ -71,8 +74,10 @@ int net_stats_rebase(struct net_ctrl *ctrl, uint64_t end_ns, struct error *err)
 	if (len == 0)
 		return 0;
 	ret = net_ctrl_ask(ctrl, cmd, len, end_ns, &reply_len, err);
-	if (ret == 0 && !cvq_stats_rebase(&ctrl->stats, &ctrl->limits, cmd, len, ctrl->reply, reply_len))
-		ret = error_add(err, -EIO, "its answer to STATS_GET makes no sense");
+	if (ret == 0 && !cvq_stats_rebase(&ctrl->stats, &ctrl->limits, cmd, len, ctrl->reply, reply_len)) {
+		error_add(err, "its answer to STATS_GET makes no sense");
+		ret = -EIO;
+	}
 	return ret;
 }
 

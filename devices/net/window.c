@@ -11,12 +11,15 @@ int net_window_init(struct net_window *w, struct memory *memory, struct error *e
 {
 	w->iova = align_up(memory_end(memory), MIB(2));
 	w->fd = memory_create_file("ferry-window", w->len);
-	if (w->fd < 0)
-		return error_add(err, w->fd, "cannot create shadow memory: %s", strerror(-w->fd));
+	if (w->fd < 0) {
+		error_add(err, "cannot create shadow memory: %s", strerror(-w->fd));
+		return w->fd;
+	}
 	w->hva = mmap(NULL, w->len, PROT_READ | PROT_WRITE, MAP_SHARED, w->fd, 0);
 	if (w->hva == MAP_FAILED) {
 		w->hva = NULL;
-		return error_add(err, -errno, "cannot map shadow memory: %s", strerror(errno));
+		error_add(err, "cannot map shadow memory: %s", strerror(errno));
+		return -errno;
 	}
 	memory_hide(memory, w->hva, w->len);
 	return 0;

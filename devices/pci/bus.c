@@ -125,8 +125,10 @@ int pci_bus_add(struct pci_bus *bus, struct pci_function *fn, const struct pci_i
 
 	while (slot < PCI_MAX_SLOTS && bus->functions[slot])
 		slot++;
-	if (slot == PCI_MAX_SLOTS)
-		return error_add(err, -ENOSPC, "the PCI bus is full: %u devices at most", PCI_MAX_SLOTS - 1);
+	if (slot == PCI_MAX_SLOTS) {
+		error_add(err, "the PCI bus is full: %u devices at most", PCI_MAX_SLOTS - 1);
+		return -ENOSPC;
+	}
 
 	pci_function_init(fn, bus->vm, slot, ids);
 	bus->functions[slot] = fn;
@@ -146,13 +148,16 @@ int pci_bus_add_bar(struct pci_bus *bus, struct pci_function *fn, unsigned int b
 	int ret;
 
 	assert(bar < PCI_N_BARS && is_power_of_2(len) && len >= PAGE_SIZE && len <= GIB(1));
-	if (base + len > LAYOUT_PCI_MMIO_END)
-		return error_add(err, -ENOSPC, "no address space is left for the device in PCI slot %u",
-				 fn->slot);
+	if (base + len > LAYOUT_PCI_MMIO_END) {
+		error_add(err, "no address space is left for the device in PCI slot %u", fn->slot);
+		return -ENOSPC;
+	}
 	ret = bus_add(&bus->vm->mmio, base, len, ops, opaque);
-	if (ret < 0)
-		return error_add(err, ret, "cannot place the device in PCI slot %u at 0x%llx: %s", fn->slot,
-				 (unsigned long long)base, strerror(-ret));
+	if (ret < 0) {
+		error_add(err, "cannot place the device in PCI slot %u at 0x%llx: %s", fn->slot,
+			  (unsigned long long)base, strerror(-ret));
+		return ret;
+	}
 	bus->mmio_next = base + len;
 	pci_function_show_bar(fn, bar, base, len);
 	return 0;
@@ -281,9 +286,11 @@ int pci_bus_init(struct pci_bus *bus, struct vm *vm, struct error *err)
 	*bus = (struct pci_bus){ .vm = vm, .mmio_next = LAYOUT_PCI_MMIO };
 	bus->device = (struct device){ .ops = &pci_bus_ops, .name = "pci" };
 	ret = bus_add(&vm->pio, LAYOUT_PCI_ADDR_PORT, 8, &pci_port_ops, bus);
-	if (ret < 0)
-		return error_add(err, ret, "cannot add the PCI bus at port 0x%x: %s", LAYOUT_PCI_ADDR_PORT,
-				 strerror(-ret));
+	if (ret < 0) {
+		error_add(err, "cannot add the PCI bus at port 0x%x: %s", LAYOUT_PCI_ADDR_PORT,
+			  strerror(-ret));
+		return ret;
+	}
 	ret = pci_bus_add(bus, &bus->host_bridge, &host_bridge_ids, err);
 	if (ret < 0)
 		return ret;

@@ -233,8 +233,10 @@ int pci_msix_init(struct pci_function *fn, unsigned int n, unsigned int bar, uin
 	assert(n > 0 && n <= MSIX_MAX_VECTORS && bar < PCI_N_BARS && !(table_offset & 7) &&
 	       !(pba_offset & 7));
 	fn->vectors = calloc(n, sizeof(*fn->vectors));
-	if (!fn->vectors)
-		return error_add(err, -ENOMEM, "no memory for %u interrupt vectors", n);
+	if (!fn->vectors) {
+		error_add(err, "no memory for %u interrupt vectors", n);
+		return -ENOMEM;
+	}
 	put_le16(cap + PCI_MSIX_FLAGS, (uint16_t)(n - 1));
 	put_le32(cap + PCI_MSIX_TABLE, table_offset | bar);
 	put_le32(cap + PCI_MSIX_PBA, pba_offset | bar);
@@ -246,7 +248,7 @@ int pci_msix_init(struct pci_function *fn, unsigned int n, unsigned int bar, uin
 		fn->vectors[i].control = PCI_MSIX_ENTRY_CTRL_MASKBIT;
 		ret = irq_init(&fn->vectors[i].irq, &fn->vm->irqs);
 		if (ret < 0) {
-			error_add(err, ret,
+			error_add(err,
 				  "cannot make interrupt vector %u of %u for the device in PCI slot %u: %s",
 				  i, n, fn->slot, strerror(-ret));
 			goto free_vectors;
@@ -297,9 +299,11 @@ int pci_msix_get_table(const struct pci_function *fn, struct state_node *node, c
 	for (unsigned int i = 0; i < fn->n_vectors && ret == 0; i++) {
 		uint32_t control = get_le32(*table + MSIX_ENTRY_BYTES * i + PCI_MSIX_ENTRY_VECTOR_CTRL);
 
-		if (control & ~(uint32_t)PCI_MSIX_ENTRY_CTRL_MASKBIT)
-			ret = error_add(node->err, -EINVAL, "MSI-X vector %u of PCI slot %u has control 0x%x",
-					i, fn->slot, control);
+		if (control & ~(uint32_t)PCI_MSIX_ENTRY_CTRL_MASKBIT) {
+			error_add(node->err, "MSI-X vector %u of PCI slot %u has control 0x%x", i, fn->slot,
+				  control);
+			ret = -EINVAL;
+		}
 	}
 	return ret;
 }
@@ -334,10 +338,11 @@ int pci_msix_get(const struct pci_function *fn, struct state_node *node, const u
 	if (ret == 0)
 		ret = state_get_blob(node, "msix-pending", pending_len, pending_len, pending, &len);
 	for (unsigned int i = fn->n_vectors; i < 8 * pending_len && ret == 0; i++) {
-		if ((*pending)[i / 8] >> i % 8 & 1)
-			ret = error_add(node->err, -EINVAL,
-					"MSI-X vector %u of PCI slot %u is pending, there are %u", i,
-					fn->slot, fn->n_vectors);
+		if ((*pending)[i / 8] >> i % 8 & 1) {
+			error_add(node->err, "MSI-X vector %u of PCI slot %u is pending, there are %u", i,
+				  fn->slot, fn->n_vectors);
+			ret = -EINVAL;
+		}
 	}
 	return ret;
 }

@@ -61,12 +61,13 @@ static int pci_check_config(const struct pci_function *fn, const uint8_t *config
 	for (unsigned int i = 0; i < PCI_CONFIG_SIZE; i++) {
 		uint8_t fixed = (uint8_t)~fn->writable[i];
 
-		if ((config[i] ^ fn->config[i]) & fixed)
-			return error_add(
-				err, -EINVAL,
-				"the device in PCI slot %u is not the same: configuration space at 0x%x is "
-				"0x%02x, here 0x%02x",
-				fn->slot, i, config[i], fn->config[i]);
+		if ((config[i] ^ fn->config[i]) & fixed) {
+			error_add(err,
+				  "the device in PCI slot %u is not the same: configuration space at 0x%x is "
+				  "0x%02x, here 0x%02x",
+				  fn->slot, i, config[i], fn->config[i]);
+			return -EINVAL;
+		}
 	}
 	return 0;
 }

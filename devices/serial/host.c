@@ -173,8 +173,10 @@ int serial_host_open(struct serial_host *h, struct uart *uart, struct vm *vm, co
 		ret = loop_timer_open(&h->retry, loop, serial_host_tried_again);
 	if (ret == 0 && config->serial == SERIAL_STDIO)
 		ret = serial_host_open_stdio(h);
-	if (ret < 0)
-		return error_add(err, ret, "cannot set up the serial port: %s", strerror(-ret));
+	if (ret < 0) {
+		error_add(err, "cannot set up the serial port: %s", strerror(-ret));
+		return ret;
+	}
 	h->input.is_client = config->serial == SERIAL_UNIX;
 	if (config->serial == SERIAL_UNIX)
 		return serial_listener_open(&h->listener, config->serial_path, err);

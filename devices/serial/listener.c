@@ -34,16 +34,22 @@ int serial_listener_open(struct serial_listener *l, const char *path, struct err
 	int ret;
 
 	l->src.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (l->src.fd < 0)
-		return error_add(err, -errno, "--serial: cannot create a socket: %s", strerror(errno));
+	if (l->src.fd < 0) {
+		error_add(err, "--serial: cannot create a socket: %s", strerror(errno));
+		return -errno;
+	}
 	l->path = path;
 	ret = socket_file_bind(&l->file, l->src.fd, AT_FDCWD, path);
-	if (ret < 0)
-		return error_add(err, ret, "--serial: cannot create the socket \"%s\": %s", path,
-				 socket_file_error(ret));
+	if (ret < 0) {
+		error_add(err, "--serial: cannot create the socket \"%s\": %s", path, socket_file_error(ret));
+		return ret;
+	}
 	ret = listen(l->src.fd, 1) < 0 ? -errno : serial_listener_watch(l);
-	return ret < 0 ? error_add(err, ret, "--serial: cannot listen on \"%s\": %s", path, strerror(-ret))
-		       : 0;
+	if (ret < 0) {
+		error_add(err, "--serial: cannot listen on \"%s\": %s", path, strerror(-ret));
+		return ret;
+	}
+	return 0;
 }
 
 void serial_listener_close(struct serial_listener *l)

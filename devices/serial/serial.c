@@ -30,12 +30,12 @@ static int serial_load(struct device *dev, struct state_node *node)
 	return uart_load(&container_of(dev, struct serial, dev)->uart, node);
 }
 
-static void serial_resume(struct device *dev, bool arrived)
+static void serial_resume(struct device *dev, enum device_resume as)
 {
 	struct serial *s = container_of(dev, struct serial, dev);
 
 	/* The main thread resumes a guest that has arrived, so the terminal can be taken here. */
-	if (arrived)
+	if (as == DEVICE_ARRIVED)
 		serial_host_take_terminal(&s->host);
 	uart_resume(&s->uart);
 }
@@ -52,12 +52,14 @@ int serial_create(struct serial **serial, struct vm *vm, const struct vm_config 
 	struct serial *s = calloc(1, sizeof(*s));
 	int ret;
 
-	if (!s)
-		return error_add(err, -ENOMEM, "cannot set up the serial port: out of memory");
+	if (!s) {
+		error_add(err, "cannot set up the serial port: out of memory");
+		return -ENOMEM;
+	}
 	s->dev = (struct device){ .ops = &serial_device_ops, .name = "serial" };
 	ret = uart_init(&s->uart, &vm->irqs);
 	if (ret < 0) {
-		error_add(err, ret, "cannot set up the serial port: %s", strerror(-ret));
+		error_add(err, "cannot set up the serial port: %s", strerror(-ret));
 		goto free_serial;
 	}
 	ret = serial_host_open(&s->host, &s->uart, vm, config, err);
@@ -65,7 +67,7 @@ int serial_create(struct serial **serial, struct vm *vm, const struct vm_config 
 		goto close_host;
 	ret = bus_add(&vm->pio, LAYOUT_SERIAL_PORT, UART_N_PORTS, &uart_bus_ops, &s->uart);
 	if (ret < 0) {
-		error_add(err, ret, "cannot place the serial port: %s", strerror(-ret));
+		error_add(err, "cannot place the serial port: %s", strerror(-ret));
 		goto close_host;
 	}
 	vm_add_device(vm, &s->dev);

@@ -76,7 +76,7 @@ static int vhost_ioctl(const struct vhost *vhost, unsigned long number, void *ar
 	int ret = vhost_request(vhost, number, arg);
 
 	if (ret < 0)
-		error_add(err, ret, "%s: cannot %s: %s", vhost->path, doing, strerror(-ret));
+		error_add(err, "%s: cannot %s: %s", vhost->path, doing, strerror(-ret));
 	return ret;
 }
 
@@ -85,9 +85,11 @@ static int vhost_ioctl(const struct vhost *vhost, unsigned long number, void *ar
 static int vhost_set_features(struct vdpa *vdpa, uint64_t features, struct error *err)
 {
 	/* A parent may drop bits that it has not offered without a word, so they are refused here. */
-	if (features & ~vdpa->features)
-		return error_add(err, -EINVAL, "%s: the device does not offer features 0x%" PRIx64,
-				 vdpa->name, features & ~vdpa->features);
+	if (features & ~vdpa->features) {
+		error_add(err, "%s: the device does not offer features 0x%" PRIx64, vdpa->name,
+			  features & ~vdpa->features);
+		return -EINVAL;
+	}
 	return vhost_ioctl(vhost_of(vdpa), VHOST_SET_FEATURES, &features, "set the features", err);
 }
 
@@ -113,9 +115,9 @@ static int vhost_set_status(struct vdpa *vdpa, uint8_t status, struct error *err
 	}
 	if (ret < 0)
 		return ret;
-	return error_add(err, -EIO,
-			 "%s: the device does not take status 0x%x, it shows 0x%x (see the kernel's log)",
-			 vdpa->name, status, now);
+	error_add(err, "%s: the device does not take status 0x%x, it shows 0x%x (see the kernel's log)",
+		  vdpa->name, status, now);
+	return -EIO;
 }
 
 static int vhost_get_config(struct vdpa *vdpa, uint32_t offset, void *buf, uint32_t len, struct error *err)
@@ -126,9 +128,11 @@ static int vhost_get_config(struct vdpa *vdpa, uint32_t offset, void *buf, uint3
 	int ret;
 
 	assert(len <= VHOST_VDPA_MAX_CONFIG);
-	if (offset > vdpa->config_len || len > vdpa->config_len - offset)
-		return error_add(err, -EINVAL, "%s: the device has %u bytes of configuration, not %u at %u",
-				 vdpa->name, vdpa->config_len, len, offset);
+	if (offset > vdpa->config_len || len > vdpa->config_len - offset) {
+		error_add(err, "%s: the device has %u bytes of configuration, not %u at %u", vdpa->name,
+			  vdpa->config_len, len, offset);
+		return -EINVAL;
+	}
 	memcpy(arg, &header, sizeof(header));
 	ret = vhost_ioctl(vhost_of(vdpa), VHOST_VDPA_GET_CONFIG, arg, "read the device's configuration", err);
 	if (ret == 0)
@@ -146,9 +150,11 @@ static int vhost_set_config_call(struct vdpa *vdpa, int fd, struct error *err)
 
 static int vhost_vring_size(struct vdpa *vdpa, unsigned int index, uint16_t *size, struct error *err)
 {
-	if (index >= vdpa->n_vqs)
-		return error_add(err, -EINVAL, "%s: the device has %u queues, there is no queue %u",
-				 vdpa->name, vdpa->n_vqs, index);
+	if (index >= vdpa->n_vqs) {
+		error_add(err, "%s: the device has %u queues, there is no queue %u", vdpa->name, vdpa->n_vqs,
+			  index);
+		return -EINVAL;
+	}
 	*size = vhost_of(vdpa)->sizes[index];
 	return 0;
 }
@@ -159,8 +165,7 @@ static int vhost_vring_ioctl(const struct vhost *vhost, unsigned long number, vo
 	int ret = vhost_request(vhost, number, arg);
 
 	if (ret < 0)
-		error_add(err, ret, "%s: cannot %s of queue %u: %s", vhost->path, doing, index,
-			  strerror(-ret));
+		error_add(err, "%s: cannot %s of queue %u: %s", vhost->path, doing, index, strerror(-ret));
 	return ret;
 }
 
@@ -343,10 +348,13 @@ static int vhost_open_node(struct vhost *vhost, struct error *err)
 		return 0;
 	error = errno;
 	for (unsigned int i = 0; i < ARRAY_SIZE(reasons); i++) {
-		if (reasons[i].error == error)
-			return error_add(err, -error, "cannot open %s: %s", vhost->path, reasons[i].text);
+		if (reasons[i].error == error) {
+			error_add(err, "cannot open %s: %s", vhost->path, reasons[i].text);
+			return -error;
+		}
 	}
-	return error_add(err, -error, "cannot open %s: %s", vhost->path, strerror(error));
+	error_add(err, "cannot open %s: %s", vhost->path, strerror(error));
+	return -error;
 }
 
 /* Refuses a file that is no vhost-vdpa node, and a device that is no NIC. */
@@ -355,11 +363,14 @@ static int vhost_check_kind(const struct vhost *vhost, struct error *err)
 	uint32_t id = 0;
 	int ret = vhost_request(vhost, VHOST_VDPA_GET_DEVICE_ID, &id);
 
-	if (ret < 0)
-		return error_add(err, ret, "%s is not a vhost-vdpa device: %s", vhost->path, strerror(-ret));
-	if (id != VIRTIO_ID_NET)
-		return error_add(err, -ENODEV, "%s is not a NIC, but a virtio device of type %u", vhost->path,
-				 id);
+	if (ret < 0) {
+		error_add(err, "%s is not a vhost-vdpa device: %s", vhost->path, strerror(-ret));
+		return ret;
+	}
+	if (id != VIRTIO_ID_NET) {
+		error_add(err, "%s is not a NIC, but a virtio device of type %u", vhost->path, id);
+		return -ENODEV;
+	}
 	return 0;
 }
 
@@ -371,9 +382,10 @@ static int vhost_set_backend_features(struct vhost *vhost, struct error *err)
 
 	if (ret < 0)
 		return ret;
-	if (!virtio_has(vhost->backend_features, VHOST_BACKEND_F_IOTLB_MSG_V2))
-		return error_add(err, -ENOTSUP, "%s: the kernel is too old: it lacks messages of version 2",
-				 vhost->path);
+	if (!virtio_has(vhost->backend_features, VHOST_BACKEND_F_IOTLB_MSG_V2)) {
+		error_add(err, "%s: the kernel is too old: it lacks messages of version 2", vhost->path);
+		return -ENOTSUP;
+	}
 	vhost->backend_features &= BACKEND_FEATURES;
 	vhost->map.batches = virtio_has(vhost->backend_features, VHOST_BACKEND_F_IOTLB_BATCH);
 	return vhost_ioctl(vhost, VHOST_SET_BACKEND_FEATURES, &vhost->backend_features,
@@ -433,9 +445,11 @@ static int vhost_read_size(const struct vhost *vhost, unsigned int index, uint16
 
 	if (ret == -ENOTTY || ret == -EOPNOTSUPP)
 		state.num = max;
-	else if (ret < 0)
-		return error_add(err, ret, "%s: cannot read the ring size of queue %u: %s", vhost->path,
-				 index, strerror(-ret));
+	else if (ret < 0) {
+		error_add(err, "%s: cannot read the ring size of queue %u: %s", vhost->path, index,
+			  strerror(-ret));
+		return ret;
+	}
 	state.num = (uint32_t)min_u64(min_u64(state.num, max), VIRTIO_RING_MAX_SIZE);
 	while (state.num & (state.num - 1))
 		state.num &= state.num - 1;
@@ -476,8 +490,10 @@ static int vhost_read_sizes(struct vhost *vhost, struct error *err)
 	if (ret < 0)
 		return ret;
 	vhost->sizes = calloc(vdpa->n_vqs, sizeof(*vhost->sizes));
-	if (!vhost->sizes)
-		return error_add(err, -ENOMEM, "no memory for %u queues", vdpa->n_vqs);
+	if (!vhost->sizes) {
+		error_add(err, "no memory for %u queues", vdpa->n_vqs);
+		return -ENOMEM;
+	}
 	ret = vhost_set_status(vdpa, status, err);
 	if (ret == 0 && vhost_request(vhost, VHOST_SET_FEATURES, &features) == 0) {
 		status |= VIRTIO_CONFIG_S_FEATURES_OK;
@@ -497,8 +513,10 @@ int vhost_open(struct vdpa **out, const char *path, struct error *err)
 	struct vhost *vhost = calloc(1, sizeof(*vhost) + strlen(path) + 1);
 	int ret;
 
-	if (!vhost)
-		return error_add(err, -ENOMEM, "no memory for %s", path);
+	if (!vhost) {
+		error_add(err, "no memory for %s", path);
+		return -ENOMEM;
+	}
 	strcpy(vhost->path, path);
 	vhost->map = (struct vhost_map){ .fd = -1, .path = vhost->path };
 	vhost->vdpa = (struct vdpa){

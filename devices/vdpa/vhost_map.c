@@ -21,16 +21,19 @@ static int check_regions(const struct vhost_map *map, const struct vdpa_region *
 		const struct vdpa_region *r = &regions[i];
 		uint64_t last = r->iova + r->len - 1;
 
-		if (r->len == 0 || last < r->iova || r->iova < map->first || last > map->last)
-			return error_add(err, -ERANGE,
-					 "%s: cannot map memory at 0x%" PRIx64 " to 0x%" PRIx64
-					 ": the device reaches 0x%" PRIx64 " to 0x%" PRIx64,
-					 map->path, r->iova, last, map->first, map->last);
+		if (r->len == 0 || last < r->iova || r->iova < map->first || last > map->last) {
+			error_add(err,
+				  "%s: cannot map memory at 0x%" PRIx64 " to 0x%" PRIx64
+				  ": the device reaches 0x%" PRIx64 " to 0x%" PRIx64,
+				  map->path, r->iova, last, map->first, map->last);
+			return -ERANGE;
+		}
 		/* The kernel would round the region, and map shifted memory without an error. */
-		if ((r->iova | r->len | (uintptr_t)r->hva) % PAGE_SIZE != 0)
-			return error_add(err, -EINVAL,
-					 "%s: cannot map memory at 0x%" PRIx64 ": not whole pages", map->path,
-					 r->iova);
+		if ((r->iova | r->len | (uintptr_t)r->hva) % PAGE_SIZE != 0) {
+			error_add(err, "%s: cannot map memory at 0x%" PRIx64 ": not whole pages", map->path,
+				  r->iova);
+			return -EINVAL;
+		}
 	}
 	return 0;
 }
@@ -83,21 +86,23 @@ static int send_invalidate(const struct vhost_map *map, const struct vdpa_region
 static int map_error(const struct vhost_map *map, const struct vdpa_region *r, int ret, uint64_t limit,
 		     uint64_t needed, struct error *err)
 {
-	if (limit < needed)
-		return error_add(err, ret,
-				 "%s: cannot map memory for the device: %" PRIu64
-				 " MiB are to be pinned, the limit of "
-				 "locked memory is %" PRIu64 " MiB: raise it with \"ulimit -l %" PRIu64
-				 "\", or LimitMEMLOCK= in the systemd unit, or run as root",
-				 map->path, align_up(needed, MIB(1)) >> 20, limit >> 20,
-				 align_up(needed, 1024) >> 10);
-	return error_add(
-		err, ret,
-		"%s: cannot map %" PRIu64 " MiB at 0x%" PRIx64
-		" for the device: %s. Either its memory lies in "
-		"too many pieces (raise vhost_vdpa.max_iotlb_entries, or use huge pages), or the host is "
-		"out of memory, or its IOMMU refuses: the kernel's log may say which",
-		map->path, align_up(r->len, MIB(1)) >> 20, r->iova, strerror(-ret));
+	if (limit < needed) {
+		error_add(err,
+			  "%s: cannot map memory for the device: %" PRIu64
+			  " MiB are to be pinned, the limit of "
+			  "locked memory is %" PRIu64 " MiB: raise it with \"ulimit -l %" PRIu64
+			  "\", or LimitMEMLOCK= in the systemd unit, or run as root",
+			  map->path, align_up(needed, MIB(1)) >> 20, limit >> 20,
+			  align_up(needed, 1024) >> 10);
+		return ret;
+	}
+	error_add(err,
+		  "%s: cannot map %" PRIu64 " MiB at 0x%" PRIx64
+		  " for the device: %s. Either its memory lies in "
+		  "too many pieces (raise vhost_vdpa.max_iotlb_entries, or use huge pages), or the host is "
+		  "out of memory, or its IOMMU refuses: the kernel's log may say which",
+		  map->path, align_up(r->len, MIB(1)) >> 20, r->iova, strerror(-ret));
+	return ret;
 }
 
 /*
@@ -163,8 +168,10 @@ static int map_space(const struct vhost_map *map, uint64_t asid, const struct vd
 	limit = limits_raise_memlock(needed);
 
 	ret = send_batch(map, asid, VHOST_IOTLB_BATCH_BEGIN);
-	if (ret < 0)
-		return error_add(err, ret, "%s: cannot begin to map memory: %s", map->path, strerror(-ret));
+	if (ret < 0) {
+		error_add(err, "%s: cannot begin to map memory: %s", map->path, strerror(-ret));
+		return ret;
+	}
 	for (; n_done < n && ret == 0; n_done++) {
 		if (regions[n_done].asid != asid)
 			continue;
@@ -177,10 +184,12 @@ static int map_space(const struct vhost_map *map, uint64_t asid, const struct vd
 	}
 	for (unsigned int i = 0; i < n_done && ret < 0; i++) {
 		if (regions[i].asid == asid && send_invalidate(map, &regions[i]) < 0)
-			error_add(err, ret, "nor can it be undone at 0x%" PRIx64, regions[i].iova);
+			error_add(err, "nor can it be undone at 0x%" PRIx64, regions[i].iova);
 	}
-	if (send_batch(map, asid, VHOST_IOTLB_BATCH_END) < 0 && ret == 0)
-		ret = error_add(err, -EIO, "%s: cannot map memory: the batch failed", map->path);
+	if (send_batch(map, asid, VHOST_IOTLB_BATCH_END) < 0 && ret == 0) {
+		error_add(err, "%s: cannot map memory: the batch failed", map->path);
+		ret = -EIO;
+	}
 	return ret;
 }
 
@@ -189,20 +198,26 @@ static int unmap_space(const struct vhost_map *map, uint64_t asid, const struct 
 {
 	int ret = send_batch(map, asid, VHOST_IOTLB_BATCH_BEGIN);
 
-	if (ret < 0)
-		return error_add(err, ret, "%s: cannot begin to unmap memory: %s", map->path, strerror(-ret));
+	if (ret < 0) {
+		error_add(err, "%s: cannot begin to unmap memory: %s", map->path, strerror(-ret));
+		return ret;
+	}
 	/*
 	 * A region that stays mapped stays pinned, so go on after a failure. A batch that was begun must end.
 	 */
 	for (unsigned int i = 0; i < n; i++) {
 		int each = regions[i].asid == asid ? send_invalidate(map, &regions[i]) : 0;
 
-		if (each < 0)
-			ret = error_add(err, each, "%s: cannot unmap memory at 0x%" PRIx64 ": %s", map->path,
-					regions[i].iova, strerror(-each));
+		if (each < 0) {
+			error_add(err, "%s: cannot unmap memory at 0x%" PRIx64 ": %s", map->path,
+				  regions[i].iova, strerror(-each));
+			ret = each;
+		}
 	}
-	if (send_batch(map, asid, VHOST_IOTLB_BATCH_END) < 0 && ret == 0)
-		ret = error_add(err, -EIO, "%s: cannot unmap memory: the batch failed", map->path);
+	if (send_batch(map, asid, VHOST_IOTLB_BATCH_END) < 0 && ret == 0) {
+		error_add(err, "%s: cannot unmap memory: the batch failed", map->path);
+		ret = -EIO;
+	}
 	return ret;
 }
 
@@ -251,6 +266,6 @@ int vhost_map_doorbell(const struct vhost_map *map, unsigned int index, void **p
 	}
 	if (error == KERNEL_ENOTSUPP)
 		return -ENOTSUP;
-	return error_add(err, -error, "%s: cannot map the doorbell of queue %u: %s", map->path, index,
-			 strerror(error));
+	error_add(err, "%s: cannot map the doorbell of queue %u: %s", map->path, index, strerror(error));
+	return -error;
 }

@@ -199,14 +199,16 @@ static int add_queue(struct virtio_pci *v, unsigned int index, uint16_t max_size
 	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	int ret;
 
-	if (fd < 0)
-		return error_add(err, -errno, "cannot make an eventfd for queue %u: %s%s", index,
-				 strerror(errno), shortage_advice(-errno));
+	if (fd < 0) {
+		error_add(err, "cannot make an eventfd for queue %u: %s%s", index, strerror(errno),
+			  shortage_advice(-errno));
+		return -errno;
+	}
 	ret = kvm_add_ioeventfd(&v->pci.vm->kvm, notify_addr(v, index), fd);
 	if (ret < 0) {
 		close(fd);
-		return error_add(err, ret, "cannot have KVM signal the kicks of queue %u: %s", index,
-				 strerror(-ret));
+		error_add(err, "cannot have KVM signal the kicks of queue %u: %s", index, strerror(-ret));
+		return ret;
 	}
 	v->queues[index] = (struct virtio_queue){ .max_size = max_size, .size = max_size, .kick_fd = fd };
 	v->queues[index].vector = VIRTIO_MSI_NO_VECTOR;
@@ -219,8 +221,10 @@ static int add_queues(struct virtio_pci *v, unsigned int n, const uint16_t *max_
 	int ret = 0;
 
 	v->queues = calloc(n, sizeof(*v->queues));
-	if (!v->queues)
-		return error_add(err, -ENOMEM, "no memory for %u virtqueues", n);
+	if (!v->queues) {
+		error_add(err, "no memory for %u virtqueues", n);
+		return -ENOMEM;
+	}
 	for (unsigned int i = 0; i < n && ret == 0; i++)
 		ret = add_queue(v, i, max_sizes[i], err);
 	if (ret < 0)

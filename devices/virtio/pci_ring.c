@@ -13,9 +13,13 @@ int virtio_pci_find_ring(struct vring *vr, struct memory *mem, unsigned int inde
 	setup.avail = place->driver;
 	setup.used = place->device;
 	ret = vring_init(vr, mem, &setup);
-	if (ret == -ENOMEM)
-		return error_add(err, ret, "queue %u: out of memory", index);
-	return ret < 0 ? error_add(err, ret,
-				   "queue %u: the driver's ring is not in guest memory, or misaligned", index)
-		       : 0;
+	if (ret == -ENOMEM) {
+		error_add(err, "queue %u: out of memory", index);
+		return ret;
+	}
+	if (ret < 0) {
+		error_add(err, "queue %u: the driver's ring is not in guest memory, or misaligned", index);
+		return ret;
+	}
+	return 0;
 }

@@ -106,14 +106,18 @@ static int load_queue(const struct virtio_pci *v, unsigned int index, struct vir
 		ret = state_finish(&node);
 	if (ret < 0)
 		return ret;
-	if (q->size > 0 && !virtio_pci_size_valid(q->size, l->accepted))
-		return error_add(node.err, -EINVAL, "queue %u has %u entries, not a power of two", index,
-				 q->size);
-	if (!vector_valid(v, q->vector))
-		return error_add(node.err, -EINVAL, "queue %u has vector %u of %u", index, q->vector,
-				 v->pci.n_vectors);
-	if (q->enabled && !(l->status & VIRTIO_CONFIG_S_FEATURES_OK))
-		return error_add(node.err, -EINVAL, "queue %u is enabled at status 0x%x", index, l->status);
+	if (q->size > 0 && !virtio_pci_size_valid(q->size, l->accepted)) {
+		error_add(node.err, "queue %u has %u entries, not a power of two", index, q->size);
+		return -EINVAL;
+	}
+	if (!vector_valid(v, q->vector)) {
+		error_add(node.err, "queue %u has vector %u of %u", index, q->vector, v->pci.n_vectors);
+		return -EINVAL;
+	}
+	if (q->enabled && !(l->status & VIRTIO_CONFIG_S_FEATURES_OK)) {
+		error_add(node.err, "queue %u is enabled at status 0x%x", index, l->status);
+		return -EINVAL;
+	}
 	return 0;
 }
 
@@ -140,24 +144,30 @@ static int check_registers(struct virtio_pci *v, const struct virtio_pci_loaded 
 		missing = l->accepted & ~v->offered;
 	else if (l->status & VIRTIO_CONFIG_S_DRIVER)
 		missing = l->offered & ~v->offered;
-	if (missing)
-		return error_add(err, -EINVAL,
-				 "features 0x%" PRIx64 " that the guest's driver %s are not offered here",
-				 missing,
-				 l->status & VIRTIO_CONFIG_S_FEATURES_OK ? "has accepted" : "may accept now");
-	if (!virtio_pci_status_legal((uint8_t)l->status))
-		return error_add(err, -EINVAL, "device status 0x%x does not exist", l->status);
+	if (missing) {
+		error_add(err, "features 0x%" PRIx64 " that the guest's driver %s are not offered here",
+			  missing,
+			  l->status & VIRTIO_CONFIG_S_FEATURES_OK ? "has accepted" : "may accept now");
+		return -EINVAL;
+	}
+	if (!virtio_pci_status_legal((uint8_t)l->status)) {
+		error_add(err, "device status 0x%x does not exist", l->status);
+		return -EINVAL;
+	}
 	/* Before FEATURES_OK the register holds whatever the driver has written, and nobody has looked at
 	 * that. */
 	if ((l->status & VIRTIO_CONFIG_S_FEATURES_OK) &&
-	    ((l->accepted & ~l->offered) || !virtio_pci_features_valid(v, l->accepted)))
-		return error_add(err, -EINVAL,
-				 "the driver cannot have accepted features 0x%" PRIx64 " of 0x%" PRIx64
-				 " offered",
-				 l->accepted, l->offered);
-	if (!vector_valid(v, l->config_vector))
-		return error_add(err, -EINVAL, "configuration changes have vector %u of %u", l->config_vector,
-				 v->pci.n_vectors);
+	    ((l->accepted & ~l->offered) || !virtio_pci_features_valid(v, l->accepted))) {
+		error_add(err,
+			  "the driver cannot have accepted features 0x%" PRIx64 " of 0x%" PRIx64 " offered",
+			  l->accepted, l->offered);
+		return -EINVAL;
+	}
+	if (!vector_valid(v, l->config_vector)) {
+		error_add(err, "configuration changes have vector %u of %u", l->config_vector,
+			  v->pci.n_vectors);
+		return -EINVAL;
+	}
 	return 0;
 }
 

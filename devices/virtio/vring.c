@@ -190,17 +190,20 @@ static int vring_load_done(struct vring *vr, struct state_node *node)
 
 	if (ret < 0)
 		return ret;
-	if (len % VRING_DONE_BYTES != 0)
-		return error_add(node->err, -EINVAL, "%u bytes of completions", len);
+	if (len % VRING_DONE_BYTES != 0) {
+		error_add(node->err, "%u bytes of completions", len);
+		return -EINVAL;
+	}
 	for (uint32_t i = 0; i < len; i += VRING_DONE_BYTES) {
 		uint16_t head = get_le16(p + i);
 
 		/* The oldest would have been given back. */
 		if (head >= vr->setup.size || !vr->in_flight[head] || vr->done[head].done ||
-		    head == vring_oldest(vr))
-			return error_add(node->err, -EINVAL,
-					 "head %u of a ring of %u cannot be done and not given back", head,
-					 vr->setup.size);
+		    head == vring_oldest(vr)) {
+			error_add(node->err, "head %u of a ring of %u cannot be done and not given back",
+				  head, vr->setup.size);
+			return -EINVAL;
+		}
 		vr->done[head] = (struct vring_done){ .done = true, .len = get_le32(p + i + 2) };
 	}
 	return 0;

@@ -341,29 +341,38 @@ static int packed_load_chain(struct vring *vr, const uint8_t *p, uint32_t len, s
 	uint16_t i = vr->free_desc, id;
 	const char *why;
 
-	if (len < PACKED_CHAIN_BYTES)
-		return error_add(err, -EINVAL, "%u bytes where a chain in flight should be", len);
+	if (len < PACKED_CHAIN_BYTES) {
+		error_add(err, "%u bytes where a chain in flight should be", len);
+		return -EINVAL;
+	}
 	id = get_le16(p);
 	kept.n = get_le16(p + 2);
-	if (id >= vr->setup.size || vr->in_flight[id])
-		return error_add(err, -EINVAL, "in-flight id %u of a ring of %u is %s", id, vr->setup.size,
-				 id >= vr->setup.size ? "out of range" : "listed twice");
-	if (kept.n == 0 || kept.n > vr->n_free || kept.n > (len - PACKED_CHAIN_BYTES) / PACKED_DESC_BYTES)
-		return error_add(err, -EINVAL, "a chain in flight has %u descriptors, the ring has %u left",
-				 kept.n, vr->n_free);
+	if (id >= vr->setup.size || vr->in_flight[id]) {
+		error_add(err, "in-flight id %u of a ring of %u is %s", id, vr->setup.size,
+			  id >= vr->setup.size ? "out of range" : "listed twice");
+		return -EINVAL;
+	}
+	if (kept.n == 0 || kept.n > vr->n_free || kept.n > (len - PACKED_CHAIN_BYTES) / PACKED_DESC_BYTES) {
+		error_add(err, "a chain in flight has %u descriptors, the ring has %u left", kept.n,
+			  vr->n_free);
+		return -EINVAL;
+	}
 	p += PACKED_CHAIN_BYTES;
 	for (uint16_t k = 0; k < kept.n; k++, p += PACKED_DESC_BYTES, i = vr->descs[i].next) {
 		vr->descs[i].addr = get_le64(p);
 		vr->descs[i].len = get_le32(p + 8);
 		vr->descs[i].flags = get_le16(p + 12);
 		kept.last = i;
-		if (vr->descs[i].flags & ~(VRING_DESC_F_WRITE | VRING_DESC_F_INDIRECT))
-			return error_add(err, -EINVAL, "a descriptor in flight has flags 0x%x",
-					 vr->descs[i].flags);
+		if (vr->descs[i].flags & ~(VRING_DESC_F_WRITE | VRING_DESC_F_INDIRECT)) {
+			error_add(err, "a descriptor in flight has flags 0x%x", vr->descs[i].flags);
+			return -EINVAL;
+		}
 	}
 	why = packed_check_kept(vr, &kept);
-	if (why)
-		return error_add(err, -EINVAL, "a chain in flight is not valid: %s", why);
+	if (why) {
+		error_add(err, "a chain in flight is not valid: %s", why);
+		return -EINVAL;
+	}
 	packed_keep(vr, id, &kept);
 	return (int)(PACKED_CHAIN_BYTES + kept.n * PACKED_DESC_BYTES);
 }
@@ -406,10 +415,12 @@ static int packed_load(struct vring *vr, struct state_node *node)
 		len -= (uint32_t)ret;
 	}
 	if (packed_distance(vr, used, used_wrap, avail, avail_wrap) !=
-	    (uint32_t)(vr->setup.size - vr->n_free))
-		return error_add(node->err, -EINVAL,
-				 "%u descriptors in flight do not fit places %u (%u) and %u (%u) of a ring",
-				 vr->setup.size - vr->n_free, avail, avail_wrap, used, used_wrap);
+	    (uint32_t)(vr->setup.size - vr->n_free)) {
+		error_add(node->err,
+			  "%u descriptors in flight do not fit places %u (%u) and %u (%u) of a ring",
+			  vr->setup.size - vr->n_free, avail, avail_wrap, used, used_wrap);
+		return -EINVAL;
+	}
 	vr->last_avail = (uint16_t)avail;
 	vr->avail_wrap = avail_wrap;
 	vr->used_idx = (uint16_t)used;

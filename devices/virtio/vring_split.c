@@ -181,10 +181,11 @@ static int split_load_in_flight(struct vring *vr, const uint8_t *heads, uint32_t
 	for (uint32_t i = 0; i < n; i++) {
 		uint16_t head = get_le16(heads + 2 * i);
 
-		if (head >= vr->setup.size || vr->in_flight[head])
-			return error_add(err, -EINVAL, "in-flight head %u of a ring of %u is %s", head,
-					 vr->setup.size,
-					 head >= vr->setup.size ? "out of range" : "listed twice");
+		if (head >= vr->setup.size || vr->in_flight[head]) {
+			error_add(err, "in-flight head %u of a ring of %u is %s", head, vr->setup.size,
+				  head >= vr->setup.size ? "out of range" : "listed twice");
+			return -EINVAL;
+		}
 		vring_append_in_flight(vr, head);
 	}
 	return 0;
@@ -206,13 +207,15 @@ static int split_load(struct vring *vr, struct state_node *node)
 	ret = state_get_blob(node, "in-flight", 0, 2u * vr->setup.size, &heads, &len);
 	if (ret < 0)
 		return ret;
-	if (used_idx != guest_used)
-		return error_add(node->err, -EINVAL, "used index %u of a ring is %u in guest memory",
-				 used_idx, guest_used);
-	if (len % 2 != 0 || (uint16_t)(last_avail - used_idx) != len / 2)
-		return error_add(node->err, -EINVAL,
-				 "%u bytes of in-flight heads do not fit ring indexes %u and %u", len,
-				 last_avail, used_idx);
+	if (used_idx != guest_used) {
+		error_add(node->err, "used index %u of a ring is %u in guest memory", used_idx, guest_used);
+		return -EINVAL;
+	}
+	if (len % 2 != 0 || (uint16_t)(last_avail - used_idx) != len / 2) {
+		error_add(node->err, "%u bytes of in-flight heads do not fit ring indexes %u and %u", len,
+			  last_avail, used_idx);
+		return -EINVAL;
+	}
 	ret = split_load_in_flight(vr, heads, len / 2, node->err);
 	if (ret < 0)
 		return ret;

@@ -56,7 +56,11 @@ static struct fake_vdpa *fake_of(struct vdpa *vdpa)
 
 static int fake_gone(struct fake_vdpa *f, struct error *err)
 {
-	return f->faults.gone ? error_add(err, -ENODEV, "%s: the device is gone", f->spec.name) : 0;
+	if (f->faults.gone) {
+		error_add(err, "%s: the device is gone", f->spec.name);
+		return -ENODEV;
+	}
+	return 0;
 }
 
 static void fake_signal(int fd)
@@ -312,8 +316,10 @@ static int fake_set_status(struct vdpa *vdpa, uint8_t status, struct error *err)
 	old = f->status;
 	ret = fake_gone(f, err);
 	assert(status == 0 || (old & ~VIRTIO_CONFIG_S_NEEDS_RESET & ~status) == 0);
-	if (ret == 0 && f->faults.refuse_features_ok && (status & VIRTIO_CONFIG_S_FEATURES_OK))
-		ret = error_add(err, -EIO, "%s: status 0x%x was not taken", f->spec.name, status);
+	if (ret == 0 && f->faults.refuse_features_ok && (status & VIRTIO_CONFIG_S_FEATURES_OK)) {
+		error_add(err, "%s: status 0x%x was not taken", f->spec.name, status);
+		ret = -EIO;
+	}
 	if (status == 0) {
 		f->status = 0;
 		fake_stop(f);
@@ -362,8 +368,10 @@ static int fake_map(struct vdpa *vdpa, const struct vdpa_region *regions, unsign
 	struct fake_vdpa *f = fake_of(vdpa);
 	int ret = fake_gone(f, err);
 
-	if (ret == 0 && f->faults.refuse_map)
-		ret = error_add(err, -ENOMEM, "%s: cannot map memory", f->spec.name);
+	if (ret == 0 && f->faults.refuse_map) {
+		error_add(err, "%s: cannot map memory", f->spec.name);
+		ret = -ENOMEM;
+	}
 	fake_vdpa_lock(f);
 	assert(f->n_regions + n <= FAKE_VDPA_REGIONS);
 	for (unsigned int i = 0; i < n && ret == 0; i++) {

@@ -26,7 +26,11 @@ static void fake_describe(struct device *dev, struct state_writer *w)
 
 static int fake_refuse(struct device *dev, struct state_node *node, const char *reason)
 {
-	return reason ? error_add(node->err, -ENOTSUP, "%s: %s", dev->name, reason) : 0;
+	if (reason) {
+		error_add(node->err, "%s: %s", dev->name, reason);
+		return -ENOTSUP;
+	}
+	return 0;
 }
 
 static int fake_accept(struct device *dev, struct state_node *node)
@@ -68,8 +72,10 @@ static int fake_track(struct device *dev, uint64_t *still_ns, struct error *err)
 
 	assert(!f->guest->kvm_logging && !f->paused && !f->tracked);
 	f->tracked = !f->refuse_track;
-	if (!f->tracked)
-		return error_add(err, -EBUSY, "%s", f->refuse_track);
+	if (!f->tracked) {
+		error_add(err, "%s", f->refuse_track);
+		return -EBUSY;
+	}
 	*still_ns = FAKE_STILL_NS;
 	return 0;
 }
@@ -102,8 +108,10 @@ static int fake_settle(struct device *dev, uint64_t until_ns, struct error *err)
 	f->n_settles++;
 	if (f->on_settle)
 		f->on_settle(f);
-	if (f->fail_settle)
-		return error_add(err, -EIO, "%s", f->fail_settle);
+	if (f->fail_settle) {
+		error_add(err, "%s", f->fail_settle);
+		return -EIO;
+	}
 	f->settled = *n_waits == 0;
 	if (f->settled)
 		return 0;
@@ -143,25 +151,31 @@ static int fake_load(struct device *dev, struct state_node *node)
 	if (state_get_u64(node, "warm", 0, UINT64_MAX, &f->warm) < 0 ||
 	    state_get_u64(node, "state", 0, UINT64_MAX, &f->state) < 0)
 		return -EINVAL;
-	if (!fake_take(f))
-		return error_add(node->err, -EAGAIN, "the source has it still");
+	if (!fake_take(f)) {
+		error_add(node->err, "the source has it still");
+		return -EAGAIN;
+	}
 	f->ready = true;
 	return fake_refuse(dev, node, f->refuse_load);
 }
 
 static int fake_reclaim(struct device *dev, struct error *err)
 {
-	return fake_take(fake_device(dev)) ? 0 : error_add(err, -EAGAIN, "somebody else has it");
+	if (!fake_take(fake_device(dev))) {
+		error_add(err, "somebody else has it");
+		return -EAGAIN;
+	}
+	return 0;
 }
 
-static void fake_resume(struct device *dev, bool arrived)
+static void fake_resume(struct device *dev, enum device_resume as)
 {
 	struct fake_device *f = fake_device(dev);
 
-	assert(arrived ? f->ready : f->paused);
+	assert(as == DEVICE_ARRIVED ? f->ready : f->paused);
 	assert(!f->holder || *f->holder == f);
 	f->paused = false;
-	f->arrived = arrived;
+	f->arrived = as == DEVICE_ARRIVED;
 }
 
 static void fake_release(struct device *dev)
@@ -412,7 +426,11 @@ int vm_accept(struct vm *vm, struct state_node *node)
 	if (state_get_u64(node, "memory", vm->memory.size, vm->memory.size, &mem) < 0 ||
 	    state_get_u32(node, "cpus", vm->n_vcpus, vm->n_vcpus, &cpus) < 0)
 		return -EINVAL;
-	return reason ? error_add(node->err, -ENOTSUP, "%s", reason) : 0;
+	if (reason) {
+		error_add(node->err, "%s", reason);
+		return -ENOTSUP;
+	}
+	return 0;
 }
 
 int vm_save(struct vm *vm, struct state_writer *w, struct error *err)
@@ -421,7 +439,11 @@ int vm_save(struct vm *vm, struct state_writer *w, struct error *err)
 
 	assert(fake_guest_is_paused(fake_guest(vm)));
 	state_put_u64(w, "registers", fake_guest(vm)->registers);
-	return reason ? error_add(err, -EIO, "%s", reason) : 0;
+	if (reason) {
+		error_add(err, "%s", reason);
+		return -EIO;
+	}
+	return 0;
 }
 
 int vm_load(struct vm *vm, struct state_node *node)
@@ -430,5 +452,9 @@ int vm_load(struct vm *vm, struct state_node *node)
 
 	if (state_get_u64(node, "registers", 0, UINT64_MAX, &fake_guest(vm)->registers) < 0)
 		return -EINVAL;
-	return reason ? error_add(node->err, -EIO, "%s", reason) : 0;
+	if (reason) {
+		error_add(node->err, "%s", reason);
+		return -EIO;
+	}
+	return 0;
 }

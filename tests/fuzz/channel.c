@@ -23,8 +23,10 @@ int channel_listen(struct channel_listener *l, const char *address, int cancel_f
 /* There is one alone, and then the operator has had enough. */
 int channel_take(struct channel_listener *l, struct channel *c, struct error *err)
 {
-	if (taken)
-		return error_add(err, -ECANCELED, "nobody else comes");
+	if (taken) {
+		error_add(err, "nobody else comes");
+		return -ECANCELED;
+	}
 	taken = true;
 	*c = l->socket;
 	return 0;

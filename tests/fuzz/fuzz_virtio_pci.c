@@ -183,14 +183,14 @@ static void move(struct rig *r)
 		after = fuzz_save(save, there);
 		assert(fuzz_tree_same(&before, &after));
 		free(after.fdt);
-		net_device_ops.resume(device_of(there), true);
+		net_device_ops.resume(device_of(there), DEVICE_ARRIVED);
 		net_device_ops.release(device_of(r->host));
 		destroy(r->host);
 		r->host = there;
 	} else {
 		net_device_ops.release(device_of(there));
 		destroy(there);
-		net_device_ops.resume(device_of(r->host), false);
+		net_device_ops.resume(device_of(r->host), DEVICE_STAYED);
 	}
 	free(config.fdt);
 	free(warm.fdt);
@@ -209,7 +209,7 @@ static void pause_and_resume(struct rig *r)
 	assert(fuzz_tree_same(&first, &second));
 	free(first.fdt);
 	free(second.fdt);
-	net_device_ops.resume(device_of(r->host), false);
+	net_device_ops.resume(device_of(r->host), DEVICE_STAYED);
 }
 
 /* Chains of an in-order ring that are done and wait for an older one. */

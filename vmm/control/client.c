@@ -21,21 +21,23 @@ static int control_reach(const struct control_client *c, const struct sockaddr_u
 	int ret;
 
 	/* connect() waits for room where as many clients wait as can. */
-	if (setsockopt(c->fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)) < 0)
-		return error_add(err, -errno, "cannot limit the wait for the VM: %s", strerror(errno));
+	if (setsockopt(c->fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)) < 0) {
+		error_add(err, "cannot limit the wait for the VM: %s", strerror(errno));
+		return -errno;
+	}
 	if (connect(c->fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0)
 		return 0;
 	ret = -errno;
 	if (ret == -ENOENT)
-		error_add(err, ret, "no VM named %s is running (no socket %s)", name, addr->sun_path);
+		error_add(err, "no VM named %s is running (no socket %s)", name, addr->sun_path);
 	else if (ret == -ECONNREFUSED)
-		error_add(err, ret, "no VM named %s is running (nobody listens on socket %s)", name,
+		error_add(err, "no VM named %s is running (nobody listens on socket %s)", name,
 			  addr->sun_path);
 	else if (ret == -EAGAIN)
-		error_add(err, ret, "the VM named %s takes no calls (socket %s): is its process stopped?",
-			  name, addr->sun_path);
+		error_add(err, "the VM named %s takes no calls (socket %s): is its process stopped?", name,
+			  addr->sun_path);
 	else
-		error_add(err, ret, "cannot reach the VM named %s (socket %s): %s%s", name, addr->sun_path,
+		error_add(err, "cannot reach the VM named %s (socket %s): %s%s", name, addr->sun_path,
 			  strerror(-ret), ret == -EACCES ? "; it belongs to another user" : "");
 	return ret;
 }
@@ -51,15 +53,17 @@ int control_connect(struct control_client *c, const char *runtime_dir, const cha
 	if (ret < 0)
 		return ret;
 	c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (c->fd < 0)
-		return error_add(err, -errno, "cannot create a socket: %s", strerror(errno));
+	if (c->fd < 0) {
+		error_add(err, "cannot create a socket: %s", strerror(errno));
+		return -errno;
+	}
 	ret = control_reach(c, &addr, name, err);
 	if (ret < 0)
 		goto disconnect;
 	ret = socket_file_check_peer(c->fd, &uid);
 	if (ret < 0) {
 		error_add(
-			err, ret,
+			err,
 			"the owner of the VM named %s (socket %s) is the user with id %u, "
 			"neither root nor you: nothing was asked; if that user is the right one, call as it",
 			name, addr.sun_path, (unsigned int)uid);
@@ -80,13 +84,16 @@ int control_send(struct control_client *c, const char *method, const char *param
 			   replies == CONTROL_PROGRESS ? ",\"more\":true" : "");
 	int ret;
 
-	if (len < 0 || (size_t)len >= sizeof(text))
-		return error_add(err, -EMSGSIZE, "the call of %s is longer than %u bytes", method,
-				 CONTROL_MESSAGE_MAX);
+	if (len < 0 || (size_t)len >= sizeof(text)) {
+		error_add(err, "the call of %s is longer than %u bytes", method, CONTROL_MESSAGE_MAX);
+		return -EMSGSIZE;
+	}
 	ret = control_send_bytes(c->fd, text, (size_t)len + 1, CONTROL_READ_TIMEOUT_MS);
 	/* A VM that has no place for the call has said so before it hung up: the reason is to be received. */
-	if (ret < 0 && ret != -EPIPE && ret != -ECONNRESET)
-		return error_add(err, ret, "cannot send the call to the VM: %s", strerror(-ret));
+	if (ret < 0 && ret != -EPIPE && ret != -ECONNRESET) {
+		error_add(err, "cannot send the call to the VM: %s", strerror(-ret));
+		return ret;
+	}
 	return 0;
 }
 
@@ -99,14 +106,19 @@ static int control_receive_message(struct control_client *c, struct error *err)
 	while (!memchr(c->message, '\0', c->len)) {
 		int n;
 
-		if (c->len == sizeof(c->message))
-			return error_add(err, -EMSGSIZE, "the VM's answer is longer than %zu bytes",
-					 sizeof(c->message));
+		if (c->len == sizeof(c->message)) {
+			error_add(err, "the VM's answer is longer than %zu bytes", sizeof(c->message));
+			return -EMSGSIZE;
+		}
 		n = control_recv_bytes(c->fd, c->message + c->len, sizeof(c->message) - c->len, UINT64_MAX);
-		if (n == 0 || n == -ECONNRESET)
-			return error_add(err, -EPIPE, "the VM ended before it answered");
-		if (n < 0)
-			return error_add(err, n, "cannot read the VM's answer: %s", strerror(-n));
+		if (n == 0 || n == -ECONNRESET) {
+			error_add(err, "the VM ended before it answered");
+			return -EPIPE;
+		}
+		if (n < 0) {
+			error_add(err, "cannot read the VM's answer: %s", strerror(-n));
+			return n;
+		}
 		c->len += (uint32_t)n;
 	}
 	c->taken = (uint32_t)strlen(c->message) + 1;
@@ -124,15 +136,18 @@ int control_receive(struct control_client *c, const char **parameters, struct er
 	ret = control_receive_message(c, err);
 	if (ret < 0)
 		return ret;
-	if (!json_parse(&json, c->message, c->taken - 1))
-		return error_add(err, -EPROTO, "the VM's answer is not what Ferry speaks");
+	if (!json_parse(&json, c->message, c->taken - 1)) {
+		error_add(err, "the VM's answer is not what Ferry speaks");
+		return -EPROTO;
+	}
 	object = json_find(&json, json.tokens, "parameters", JSMN_OBJECT);
 	if (json_find(&json, json.tokens, "error", JSMN_STRING)) {
 		if (!json_string(&json, json.tokens, "error", c->error, sizeof(c->error)))
 			snprintf(c->error, sizeof(c->error), "an error with a long name");
 		if (!json_string(&json, object, "reason", reason, sizeof(reason)))
 			snprintf(reason, sizeof(reason), "%s", c->error);
-		return error_add(err, -EREMOTEIO, "%s", reason);
+		error_add(err, "%s", reason);
+		return -EREMOTEIO;
 	}
 	ret = json_true(&json, "continues") ? 1 : 0;
 	*parameters = "{}";

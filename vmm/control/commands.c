@@ -103,10 +103,11 @@ static int client_parse(struct client_options *o, const struct option *known, in
 			o->to = optarg;
 			break;
 		case CLIENT_OPT_DOWNTIME:
-			if (client_parse_number(optarg, CLIENT_DOWNTIME_MAX_MS, &o->downtime_ms) < 0)
-				return error_add(err, -EINVAL,
-						 "--downtime takes milliseconds from 1 to %u, not \"%s\"",
-						 CLIENT_DOWNTIME_MAX_MS, optarg);
+			if (client_parse_number(optarg, CLIENT_DOWNTIME_MAX_MS, &o->downtime_ms) < 0) {
+				error_add(err, "--downtime takes milliseconds from 1 to %u, not \"%s\"",
+					  CLIENT_DOWNTIME_MAX_MS, optarg);
+				return -EINVAL;
+			}
 			break;
 		case CLIENT_OPT_STALLED:
 			o->stalled = optarg;
@@ -115,17 +116,22 @@ static int client_parse(struct client_options *o, const struct option *known, in
 			o->runtime_dir = optarg;
 			break;
 		case ':':
-			return error_add(err, -EINVAL, "%s takes a value", argv[optind - 1]);
+			error_add(err, "%s takes a value", argv[optind - 1]);
+			return -EINVAL;
 		default:
-			return error_add(err, -EINVAL, "no option \"%s\"", argv[optind - 1]);
+			error_add(err, "no option \"%s\"", argv[optind - 1]);
+			return -EINVAL;
 		}
 	}
-	if (argc - optind != 1)
-		return error_add(err, -EINVAL,
-				 argc == optind ? "the name of the VM is missing" : "one VM at a time");
+	if (argc - optind != 1) {
+		error_add(err, argc == optind ? "the name of the VM is missing" : "one VM at a time");
+		return -EINVAL;
+	}
 	o->name = argv[optind];
-	if (!config_name_valid(o->name))
-		return error_add(err, -EINVAL, "\"%s\" cannot be the name of a VM", o->name);
+	if (!config_name_valid(o->name)) {
+		error_add(err, "\"%s\" cannot be the name of a VM", o->name);
+		return -EINVAL;
+	}
 	return 0;
 }
 
@@ -225,12 +231,16 @@ int client_migrate(int argc, char **argv)
 	struct control_client *c = calloc(1, sizeof(*c));
 	struct client_options o;
 	struct error err = { 0 };
-	int status = 1;
+	int ret, status = 1;
 
 	if (!c)
 		return 1;
-	if (client_parse(&o, client_migrate_options, argc, argv, &err) < 0 ||
-	    (!o.to && error_add(&err, -EINVAL, "--to is missing: where the guest is to go"))) {
+	ret = client_parse(&o, client_migrate_options, argc, argv, &err);
+	if (ret == 0 && !o.to) {
+		error_add(&err, "--to is missing: where the guest is to go");
+		ret = -EINVAL;
+	}
+	if (ret < 0) {
 		free(c);
 		return client_usage("migrate", &err);
 	}

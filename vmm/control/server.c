@@ -355,10 +355,9 @@ static int control_bind(struct control *control, const struct control_config *co
 	}
 	runtime_dir_unlock(control->dir_fd, lock_fd);
 	if (ret == -EADDRINUSE)
-		error_add(err, ret, "a VM named %s is running already (socket %s)", config->name,
-			  addr->sun_path);
+		error_add(err, "a VM named %s is running already (socket %s)", config->name, addr->sun_path);
 	else if (ret < 0)
-		error_add(err, ret, "cannot listen on the control socket %s: %s", addr->sun_path,
+		error_add(err, "cannot listen on the control socket %s: %s", addr->sun_path,
 			  socket_file_error(ret));
 	return ret;
 }
@@ -374,18 +373,22 @@ static int control_open(struct control *control, const struct control_config *co
 	if (ret < 0)
 		return ret;
 	control->listener.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (control->listener.fd < 0)
-		return error_add(err, -errno, "cannot create the control socket: %s%s", strerror(errno),
-				 shortage_advice(-errno));
+	if (control->listener.fd < 0) {
+		error_add(err, "cannot create the control socket: %s%s", strerror(errno),
+			  shortage_advice(-errno));
+		return -errno;
+	}
 	ret = control_bind(control, config, &addr, err);
 	if (ret < 0)
 		return ret;
 	ret = loop_timer_open(&control->timer, control->loop, control_timer);
 	if (ret == 0)
 		ret = loop_add(control->loop, &control->listener, EPOLLIN);
-	return ret < 0 ? error_add(err, ret, "cannot watch the control socket: %s%s", strerror(-ret),
-				   shortage_advice(ret))
-		       : 0;
+	if (ret < 0) {
+		error_add(err, "cannot watch the control socket: %s%s", strerror(-ret), shortage_advice(ret));
+		return ret;
+	}
+	return 0;
 }
 
 /* Frees @control after its last call has ended, or before the first. */
@@ -411,8 +414,10 @@ int control_create(struct control **out, struct loop *loop, const struct control
 	struct control *control = calloc(1, sizeof(*control));
 	int ret;
 
-	if (!control)
-		return error_add(err, -ENOMEM, "no memory for the control socket");
+	if (!control) {
+		error_add(err, "no memory for the control socket");
+		return -ENOMEM;
+	}
 	control->loop = loop;
 	control->methods = config->methods;
 	control->n_methods = config->n_methods;

@@ -65,11 +65,13 @@ int control_address(struct sockaddr_un *addr, const char *runtime_dir, const cha
 	int len = snprintf(addr->sun_path, sizeof(addr->sun_path), "%s/%s.sock", runtime_dir, name);
 
 	addr->sun_family = AF_UNIX;
-	if (len < 0 || (size_t)len >= sizeof(addr->sun_path))
-		return error_add(
-			err, -ENAMETOOLONG,
+	if (len < 0 || (size_t)len >= sizeof(addr->sun_path)) {
+		error_add(
+			err,
 			"the control socket's path %s/%s.sock has %d bytes, the kernel allows %zu: choose a "
 			"shorter --runtime-dir or --name",
 			runtime_dir, name, len, sizeof(addr->sun_path) - 1);
+		return -ENAMETOOLONG;
+	}
 	return 0;
 }

@@ -253,8 +253,10 @@ int acpi_write(struct memory *m, unsigned int cpus, struct error *err)
 	uint64_t gpa = dsdt, xsdt;
 	int ret;
 
-	if (cpus == 0 || cpus > ACPI_MAX_CPUS)
-		return error_add(err, -EINVAL, "%u vCPUs are not possible; 1 to %u are", cpus, ACPI_MAX_CPUS);
+	if (cpus == 0 || cpus > ACPI_MAX_CPUS) {
+		error_add(err, "%u vCPUs are not possible; 1 to %u are", cpus, ACPI_MAX_CPUS);
+		return -EINVAL;
+	}
 	ret = acpi_put(m, &gpa, dsdt_aml_code, sizeof(dsdt_aml_code));
 	t.entries[0] = gpa;
 	if (ret == 0)
@@ -268,6 +270,6 @@ int acpi_write(struct memory *m, unsigned int cpus, struct error *err)
 	if (ret == 0)
 		ret = acpi_put_rsdp(m, xsdt);
 	if (ret < 0)
-		error_add(err, ret, "cannot place the ACPI tables: %s", strerror(-ret));
+		error_add(err, "cannot place the ACPI tables: %s", strerror(-ret));
 	return ret;
 }

@@ -46,10 +46,11 @@ static int boot_refuse_other(const struct boot_kernel *k, struct error *err)
 			break;
 		}
 	}
-	return error_add(err, -EINVAL,
-			 "the kernel \"%s\" (%llu bytes) is not a bzImage (vmlinuz) nor an ELF vmlinux; it "
-			 "looks like %s",
-			 k->file.path, (unsigned long long)k->file.size, looks_like);
+	error_add(err,
+		  "the kernel \"%s\" (%llu bytes) is not a bzImage (vmlinuz) nor an ELF vmlinux; it "
+		  "looks like %s",
+		  k->file.path, (unsigned long long)k->file.size, looks_like);
+	return -EINVAL;
 }
 
 static const struct boot_format *boot_identify(struct boot_kernel *k, struct error *err)
@@ -72,17 +73,20 @@ static int boot_place(const struct memory *m, const struct boot_kernel *k, struc
 	uint64_t highest = min_u64(MEMORY_LOW_MAX, k->initrd_end);
 	uint64_t begin = align_up(k->end, PAGE_SIZE);
 
-	if (initrd->len > 0 && (highest < begin || initrd->len > highest - begin))
-		return error_add(err, -EFBIG,
-				 "the initrd of %llu MiB is too large: this kernel can take %llu MiB",
-				 (unsigned long long)(initrd->len >> 20),
-				 (unsigned long long)(highest < begin ? 0 : (highest - begin) >> 20));
-	if (begin > low || align_up(initrd->len, PAGE_SIZE) > low - begin)
-		return error_add(err, -ENOMEM,
-				 "too little memory: kernel and initrd alone take %llu MiB, the guest has "
-				 "%llu MiB; give more with --mem",
-				 (unsigned long long)((begin + initrd->len + MIB(1) - 1) >> 20),
-				 (unsigned long long)(m->size >> 20));
+	if (initrd->len > 0 && (highest < begin || initrd->len > highest - begin)) {
+		error_add(err, "the initrd of %llu MiB is too large: this kernel can take %llu MiB",
+			  (unsigned long long)(initrd->len >> 20),
+			  (unsigned long long)(highest < begin ? 0 : (highest - begin) >> 20));
+		return -EFBIG;
+	}
+	if (begin > low || align_up(initrd->len, PAGE_SIZE) > low - begin) {
+		error_add(err,
+			  "too little memory: kernel and initrd alone take %llu MiB, the guest has "
+			  "%llu MiB; give more with --mem",
+			  (unsigned long long)((begin + initrd->len + MIB(1) - 1) >> 20),
+			  (unsigned long long)(m->size >> 20));
+		return -ENOMEM;
+	}
 	if (initrd->len > 0)
 		initrd->gpa = (min_u64(low, highest) - initrd->len) & ~(PAGE_SIZE - 1);
 	return 0;
@@ -96,9 +100,10 @@ static int boot_copy(struct memory *m, const struct boot_file *f, const struct b
 	if (s->len == 0)
 		return 0;
 	hva = memory_at(m, s->gpa, s->len);
-	if (!hva)
-		return error_add(err, -EFAULT, "the %s \"%s\" does not fit into guest memory", f->what,
-				 f->path);
+	if (!hva) {
+		error_add(err, "the %s \"%s\" does not fit into guest memory", f->what, f->path);
+		return -EFAULT;
+	}
 	return boot_read(f, s->offset, hva, s->len, err);
 }
 
@@ -135,11 +140,11 @@ static int boot_write_cmdline(struct memory *m, const struct boot_kernel *k, con
 {
 	uint64_t max = min_u64(k->cmdline_max, LAYOUT_CMDLINE_MAX - 1), len = strlen(cmdline);
 
-	if (len > max)
-		return error_add(
-			err, -E2BIG,
-			"the kernel command line has %llu characters; this kernel takes at most %llu",
-			(unsigned long long)len, (unsigned long long)max);
+	if (len > max) {
+		error_add(err, "the kernel command line has %llu characters; this kernel takes at most %llu",
+			  (unsigned long long)len, (unsigned long long)max);
+		return -E2BIG;
+	}
 	return memory_write(m, LAYOUT_CMDLINE, cmdline, len + 1);
 }
 

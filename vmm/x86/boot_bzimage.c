@@ -53,20 +53,22 @@ static int boot_bzimage_plan(struct boot_kernel *k, struct error *err)
 	uint64_t pref_address = get_le64(h + BOOT_PREF_ADDRESS);
 	uint16_t version = get_le16(h + BOOT_VERSION);
 
-	if (version < BOOT_MIN_VERSION)
-		return error_add(err, -EINVAL,
-				 "the kernel \"%s\" speaks boot protocol %u.%u; 2.12 is needed (Linux 3.8)",
-				 k->file.path, version >> 8, version & 0xffu);
+	if (version < BOOT_MIN_VERSION) {
+		error_add(err, "the kernel \"%s\" speaks boot protocol %u.%u; 2.12 is needed (Linux 3.8)",
+			  k->file.path, version >> 8, version & 0xffu);
+		return -EINVAL;
+	}
 	if (!(h[BOOT_LOADFLAGS] & BOOT_LOADED_HIGH))
 		return boot_refuse(k, err, "is a zImage; a bzImage is needed");
 	if (!(get_le16(h + BOOT_XLOADFLAGS) & BOOT_XLF_KERNEL_64))
 		return boot_refuse(k, err, "is a 32-bit kernel; a 64-bit one (amd64) is needed");
 	/* A file may go on behind what @payload says (with signatures), and @payload is rounded up. */
-	if (payload == 0 || offset >= k->file.size || k->file.size - offset + 15 < payload)
-		return error_add(err, -EINVAL,
-				 "the kernel \"%s\" is cut short: %llu bytes, its header says %llu",
-				 k->file.path, (unsigned long long)k->file.size,
-				 (unsigned long long)(offset + payload));
+	if (payload == 0 || offset >= k->file.size || k->file.size - offset + 15 < payload) {
+		error_add(err, "the kernel \"%s\" is cut short: %llu bytes, its header says %llu",
+			  k->file.path, (unsigned long long)k->file.size,
+			  (unsigned long long)(offset + payload));
+		return -EINVAL;
+	}
 	payload = min_u64(payload, k->file.size - offset);
 	k->initrd_end = (uint64_t)get_le32(h + BOOT_INITRD_ADDR_MAX) + 1;
 	k->cmdline_max = get_le32(h + BOOT_CMDLINE_SIZE);

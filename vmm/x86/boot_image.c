@@ -28,19 +28,27 @@ int boot_open(struct boot_file *f, const char *what, const char *path, struct er
 	*f = (struct boot_file){ .what = what, .path = path };
 	/* O_NONBLOCK: a FIFO would else keep Ferry waiting for a writer before it can be refused. */
 	f->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	if (f->fd < 0)
-		return error_add(err, -errno, "cannot open the %s \"%s\": %s%s", what, path, strerror(errno),
-				 shortage_advice(-errno));
-	if (fstat(f->fd, &st) < 0)
-		return error_add(err, -errno, "cannot examine the %s \"%s\": %s", what, path,
-				 strerror(errno));
-	if (S_ISDIR(st.st_mode))
-		return error_add(err, -EISDIR, "the %s \"%s\" is a directory; give the file in it", what,
-				 path);
-	if (!S_ISREG(st.st_mode))
-		return error_add(err, -EINVAL, "the %s \"%s\" is not a regular file", what, path);
-	if (st.st_size == 0)
-		return error_add(err, -EINVAL, "the %s \"%s\" is an empty file", what, path);
+	if (f->fd < 0) {
+		error_add(err, "cannot open the %s \"%s\": %s%s", what, path, strerror(errno),
+			  shortage_advice(-errno));
+		return -errno;
+	}
+	if (fstat(f->fd, &st) < 0) {
+		error_add(err, "cannot examine the %s \"%s\": %s", what, path, strerror(errno));
+		return -errno;
+	}
+	if (S_ISDIR(st.st_mode)) {
+		error_add(err, "the %s \"%s\" is a directory; give the file in it", what, path);
+		return -EISDIR;
+	}
+	if (!S_ISREG(st.st_mode)) {
+		error_add(err, "the %s \"%s\" is not a regular file", what, path);
+		return -EINVAL;
+	}
+	if (st.st_size == 0) {
+		error_add(err, "the %s \"%s\" is an empty file", what, path);
+		return -EINVAL;
+	}
 	f->size = (uint64_t)st.st_size;
 	return 0;
 }
@@ -60,12 +68,14 @@ int boot_read(const struct boot_file *f, uint64_t offset, void *buf, uint64_t le
 
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n < 0)
-			return error_add(err, -errno, "cannot read the %s \"%s\": %s", f->what, f->path,
-					 strerror(errno));
-		if (n == 0)
-			return error_add(err, -EIO, "the %s \"%s\" became shorter while it was read", f->what,
-					 f->path);
+		if (n < 0) {
+			error_add(err, "cannot read the %s \"%s\": %s", f->what, f->path, strerror(errno));
+			return -errno;
+		}
+		if (n == 0) {
+			error_add(err, "the %s \"%s\" became shorter while it was read", f->what, f->path);
+			return -EIO;
+		}
 		p += n;
 		offset += (uint64_t)n;
 		len -= (uint64_t)n;
@@ -75,7 +85,8 @@ int boot_read(const struct boot_file *f, uint64_t offset, void *buf, uint64_t le
 
 int boot_refuse(const struct boot_kernel *k, struct error *err, const char *why)
 {
-	return error_add(err, -EINVAL, "the kernel \"%s\" %s", k->file.path, why);
+	error_add(err, "the kernel \"%s\" %s", k->file.path, why);
+	return -EINVAL;
 }
 
 bool boot_in_file(const struct boot_kernel *k, uint64_t offset, uint64_t len)
@@ -86,13 +97,14 @@ bool boot_in_file(const struct boot_kernel *k, uint64_t offset, uint64_t len)
 int boot_add_segment(struct boot_kernel *k, uint64_t offset, uint64_t len, uint64_t gpa, uint64_t space,
 		     struct error *err)
 {
-	if (gpa < LAYOUT_KERNEL || gpa > MEMORY_LOW_MAX || space > MEMORY_LOW_MAX - gpa)
-		return error_add(
-			err, -EINVAL,
-			"the kernel \"%s\" wants to be at 0x%llx with 0x%llx bytes; possible is 0x%x "
-			"to 0x%llx",
-			k->file.path, (unsigned long long)gpa, (unsigned long long)space, LAYOUT_KERNEL,
-			(unsigned long long)MEMORY_LOW_MAX);
+	if (gpa < LAYOUT_KERNEL || gpa > MEMORY_LOW_MAX || space > MEMORY_LOW_MAX - gpa) {
+		error_add(err,
+			  "the kernel \"%s\" wants to be at 0x%llx with 0x%llx bytes; possible is 0x%x "
+			  "to 0x%llx",
+			  k->file.path, (unsigned long long)gpa, (unsigned long long)space, LAYOUT_KERNEL,
+			  (unsigned long long)MEMORY_LOW_MAX);
+		return -EINVAL;
+	}
 	if (len > space || !boot_in_file(k, offset, len))
 		return boot_refuse(k, err, "is cut short or damaged: a segment reaches beyond the file");
 	if (k->n_segments == BOOT_MAX_SEGMENTS)

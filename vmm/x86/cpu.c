@@ -40,8 +40,10 @@ int cpu_init_vm(const struct kvm *kvm, struct error *err)
 	ret = kvm_check_caps(kvm, cpu_caps, ARRAY_SIZE(cpu_caps), err);
 	if (ret < 0)
 		return ret;
-	if (!(ioctl(kvm->fd, KVM_CHECK_EXTENSION, KVM_CAP_ADJUST_CLOCK) & KVM_CLOCK_REALTIME))
-		return error_add(err, -ENOTSUP, "this host's KVM lacks KVM_CLOCK_REALTIME (Linux 5.16)");
+	if (!(ioctl(kvm->fd, KVM_CHECK_EXTENSION, KVM_CAP_ADJUST_CLOCK) & KVM_CLOCK_REALTIME)) {
+		error_add(err, "this host's KVM lacks KVM_CLOCK_REALTIME (Linux 5.16)");
+		return -ENOTSUP;
+	}
 	if (ioctl(kvm->vm_fd, KVM_SET_IDENTITY_MAP_ADDR, &identity_map) < 0)
 		return kvm_failed(err, "KVM_SET_IDENTITY_MAP_ADDR");
 	if (ioctl(kvm->vm_fd, KVM_SET_TSS_ADDR, LAYOUT_TSS) < 0)
@@ -62,9 +64,10 @@ int cpu_apply(const struct cpu_model *model, struct vcpu *vcpu, struct error *er
 	cpuid_for_vcpu(&cpuid, &model->cpuid, vcpu->index, model->n_vcpus);
 	if (ioctl(vcpu->fd, KVM_SET_CPUID2, &cpuid) < 0)
 		return kvm_failed(err, "KVM_SET_CPUID2");
-	if (model->tsc_scaled && ioctl(vcpu->fd, KVM_SET_TSC_KHZ, model->tsc_khz) < 0)
-		return error_add(err, -errno, "KVM refuses to run the TSC at %u kHz: %s", model->tsc_khz,
-				 strerror(errno));
+	if (model->tsc_scaled && ioctl(vcpu->fd, KVM_SET_TSC_KHZ, model->tsc_khz) < 0) {
+		error_add(err, "KVM refuses to run the TSC at %u kHz: %s", model->tsc_khz, strerror(errno));
+		return -errno;
+	}
 	return 0;
 }
 
@@ -82,8 +85,10 @@ int cpu_init_vcpu(struct cpu_model *model, struct vcpu *vcpu, struct error *err)
 		return ret;
 	if (vcpu->index == 0)
 		cpu_model_probe(model, vcpu->fd);
-	if (ioctl(vcpu->fd, KVM_SET_MSRS, &list) != 1)
-		return error_add(err, -EINVAL, "KVM refuses to enable vCPU %u's MTRRs", vcpu->index);
+	if (ioctl(vcpu->fd, KVM_SET_MSRS, &list) != 1) {
+		error_add(err, "KVM refuses to enable vCPU %u's MTRRs", vcpu->index);
+		return -EINVAL;
+	}
 	return 0;
 }
 
@@ -157,8 +162,10 @@ static int cpu_accept_cpuid(const struct cpu_model *model, struct state_node *no
 	ret = state_get_blob(node, "cpuid", sizeof(entries[0]), sizeof(entries), &data, &len);
 	if (ret < 0)
 		return ret;
-	if (len % sizeof(entries[0]))
-		return error_add(node->err, -EINVAL, "the CPUID table has %u bytes", len);
+	if (len % sizeof(entries[0])) {
+		error_add(node->err, "the CPUID table has %u bytes", len);
+		return -EINVAL;
+	}
 	memcpy(entries, data, len);
 	return cpuid_accept(cpuid, &model->host, entries, (uint32_t)(len / sizeof(entries[0])), node->err);
 }
@@ -182,16 +189,19 @@ static int cpu_accept_msrs(const struct cpu_model *model, struct state_node *nod
 		if (!cpu_has_msr(model, index))
 			cpuid_names_add(&names, name);
 	}
-	if (names.n > 0)
-		ret = error_add(node->err, -EINVAL, "MSR%s %s %s missing on this host",
-				names.n > 1 ? "s" : "", names.text, names.n > 1 ? "are" : "is");
+	if (names.n > 0) {
+		error_add(node->err, "MSR%s %s %s missing on this host", names.n > 1 ? "s" : "", names.text,
+			  names.n > 1 ? "are" : "is");
+		ret = -EINVAL;
+	}
 	if (state_get_u64(node, "arch-capabilities", 0, UINT64_MAX, &caps) < 0)
 		return -EINVAL;
 	missing = caps & ~model->arch_capabilities;
-	if (missing)
-		ret = error_add(node->err, -EINVAL,
-				"bits 0x%llx of MSR ARCH_CAPABILITIES are missing on this host",
-				(unsigned long long)missing);
+	if (missing) {
+		error_add(node->err, "bits 0x%llx of MSR ARCH_CAPABILITIES are missing on this host",
+			  (unsigned long long)missing);
+		ret = -EINVAL;
+	}
 	return ret;
 }
 
@@ -206,11 +216,13 @@ static int cpu_accept_tsc(const struct cpu_model *model, struct state_node *node
 	difference = *khz > own ? *khz - own : own - *khz;
 	if (difference * 1000000u <= (uint64_t)own * CPU_TSC_TOLERANCE_PPM)
 		*khz = own;
-	else if (ioctl(model->kvm->fd, KVM_CHECK_EXTENSION, KVM_CAP_TSC_CONTROL) <= 0)
-		return error_add(
-			node->err, -EINVAL,
+	else if (ioctl(model->kvm->fd, KVM_CHECK_EXTENSION, KVM_CAP_TSC_CONTROL) <= 0) {
+		error_add(
+			node->err,
 			"the TSC runs at %u kHz here, at %u kHz at the source, and this CPU cannot scale it",
 			own, *khz);
+		return -EINVAL;
+	}
 	return 0;
 }
 

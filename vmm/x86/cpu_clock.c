@@ -30,9 +30,10 @@ int cpu_clock_save_tsc(const struct vcpu *vcpu, struct state_writer *w, struct e
 	uint64_t offset;
 	int ret = cpu_clock_tsc_offset(vcpu, KVM_GET_DEVICE_ATTR, &offset);
 
-	if (ret < 0)
-		return error_add(err, ret, "cannot read the TSC offset of vCPU %u: %s", vcpu->index,
-				 strerror(-ret));
+	if (ret < 0) {
+		error_add(err, "cannot read the TSC offset of vCPU %u: %s", vcpu->index, strerror(-ret));
+		return ret;
+	}
 	state_put_u64(w, "tsc-offset", offset);
 	return 0;
 }
@@ -111,8 +112,10 @@ int cpu_clock_load(const struct cpu_model *model, const struct vcpu *vcpus, stru
 	src.realtime = realtime;
 	src.host_tsc = host_tsc;
 	/* KVM adds the time that has passed since, by the hosts' times of day. */
-	if (ioctl(model->kvm->vm_fd, KVM_SET_CLOCK, &src) < 0)
-		return error_add(node->err, -errno, "KVM refuses the saved clock: %s", strerror(errno));
+	if (ioctl(model->kvm->vm_fd, KVM_SET_CLOCK, &src) < 0) {
+		error_add(node->err, "KVM refuses the saved clock: %s", strerror(errno));
+		return -errno;
+	}
 	if (ioctl(model->kvm->vm_fd, KVM_GET_CLOCK, &dst) < 0)
 		return kvm_failed(node->err, "KVM_GET_CLOCK");
 	/* Where one of the hosts does not keep time by its TSC, the TSCs stay as they were saved: its guest
@@ -120,5 +123,9 @@ int cpu_clock_load(const struct cpu_model *model, const struct vcpu *vcpus, stru
 	if (!host_tsc || !(dst.flags & KVM_CLOCK_HOST_TSC) || dst.clock < src.clock || model->tsc_scaled)
 		return 0;
 	ret = cpu_clock_set_tscs(model, vcpus, &src, &dst);
-	return ret < 0 ? error_add(node->err, ret, "KVM refuses the TSC of a vCPU: %s", strerror(-ret)) : 0;
+	if (ret < 0) {
+		error_add(node->err, "KVM refuses the TSC of a vCPU: %s", strerror(-ret));
+		return ret;
+	}
+	return 0;
 }

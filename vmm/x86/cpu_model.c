@@ -96,16 +96,18 @@ int cpu_model_create(struct cpu_model **out, const struct kvm *kvm, unsigned int
 	struct cpu_model *model = calloc(1, sizeof(*model));
 	int len = ioctl(kvm->vm_fd, KVM_CHECK_EXTENSION, KVM_CAP_XSAVE2), ret;
 
-	if (!model)
-		return error_add(err, -ENOMEM, "cannot allocate the CPU model");
+	if (!model) {
+		error_add(err, "cannot allocate the CPU model");
+		return -ENOMEM;
+	}
 	model->kvm = kvm;
 	model->n_vcpus = n_vcpus;
 	model->xsave_len = len > (int)CPU_XSAVE_LEN ? (uint32_t)len : CPU_XSAVE_LEN;
-	if (model->xsave_len > CPU_XSAVE_LEN_MAX)
-		ret = error_add(err, -ENOTSUP,
-				"this host's CPU has %d bytes of extended registers, Ferry takes %u", len,
-				CPU_XSAVE_LEN_MAX);
-	else
+	if (model->xsave_len > CPU_XSAVE_LEN_MAX) {
+		error_add(err, "this host's CPU has %d bytes of extended registers, Ferry takes %u", len,
+			  CPU_XSAVE_LEN_MAX);
+		ret = -ENOTSUP;
+	} else
 		ret = cpuid_init(&model->host, kvm->fd, err);
 	if (ret < 0) {
 		free(model);

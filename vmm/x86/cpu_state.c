@@ -51,9 +51,11 @@ static int cpu_get_msrs(struct vcpu *vcpu, struct cpu_msr_list *list, struct err
 
 	if (n < 0)
 		return kvm_failed(err, "KVM_GET_MSRS");
-	if ((uint32_t)n < list->nmsrs)
-		return error_add(err, -EIO, "KVM does not let MSR 0x%x (%s) of vCPU %u be read",
-				 list->entries[n].index, cpu_msr_name(list->entries[n].index), vcpu->index);
+	if ((uint32_t)n < list->nmsrs) {
+		error_add(err, "KVM does not let MSR 0x%x (%s) of vCPU %u be read", list->entries[n].index,
+			  cpu_msr_name(list->entries[n].index), vcpu->index);
+		return -EIO;
+	}
 	return 0;
 }
 
@@ -83,9 +85,11 @@ int cpu_save_vcpu(struct cpu_model *model, struct vcpu *vcpu, struct state_write
 		const struct cpu_part *part = &cpu_parts[i];
 
 		memset(buf, 0, sizeof(buf));
-		if (ioctl(vcpu->fd, part->get, buf) < 0)
-			return error_add(err, -errno, "cannot read the %s of vCPU %u: %s", part->name,
-					 vcpu->index, strerror(errno));
+		if (ioctl(vcpu->fd, part->get, buf) < 0) {
+			error_add(err, "cannot read the %s of vCPU %u: %s", part->name, vcpu->index,
+				  strerror(errno));
+			return -errno;
+		}
 		state_put_blob(w, part->name, buf, part->len);
 	}
 	if (ioctl(vcpu->fd, model->xsave_len > CPU_XSAVE_LEN ? KVM_GET_XSAVE2 : KVM_GET_XSAVE, model->xsave) <
@@ -124,14 +128,18 @@ static int cpu_load_msrs(const struct cpu_model *model, struct vcpu *vcpu, struc
 	ret = state_get_blob(node, "msrs", 0, sizeof(saved.entries), &data, &len);
 	if (ret < 0)
 		return ret;
-	if (len % sizeof(saved.entries[0]))
-		return error_add(node->err, -EINVAL, "the msrs of vCPU %u have %u bytes", vcpu->index, len);
+	if (len % sizeof(saved.entries[0])) {
+		error_add(node->err, "the msrs of vCPU %u have %u bytes", vcpu->index, len);
+		return -EINVAL;
+	}
 	memcpy(saved.entries, data, len);
 	saved.nmsrs = (uint32_t)(len / sizeof(saved.entries[0]));
 	for (uint32_t i = 0; i < saved.nmsrs; i++) {
-		if (!cpu_has_msr(model, saved.entries[i].index))
-			return error_add(node->err, -EINVAL, "MSR 0x%x of vCPU %u is not known here",
-					 saved.entries[i].index, vcpu->index);
+		if (!cpu_has_msr(model, saved.entries[i].index)) {
+			error_add(node->err, "MSR 0x%x of vCPU %u is not known here", saved.entries[i].index,
+				  vcpu->index);
+			return -EINVAL;
+		}
 	}
 	/* The MSRs are set in Ferry's own order; of two values for one the first counts. */
 	for (unsigned int i = 0; i < model->n_msrs; i++) {
@@ -149,17 +157,19 @@ static int cpu_load_msrs(const struct cpu_model *model, struct vcpu *vcpu, struc
 	n = ioctl(vcpu->fd, KVM_SET_MSRS, &list);
 	if (n < 0)
 		return kvm_failed(node->err, "KVM_SET_MSRS");
-	if ((uint32_t)n < list.nmsrs)
-		return error_add(node->err, -EINVAL, "KVM refuses 0x%llx for MSR 0x%x (%s) of vCPU %u",
-				 (unsigned long long)list.entries[n].data, list.entries[n].index,
-				 cpu_msr_name(list.entries[n].index), vcpu->index);
+	if ((uint32_t)n < list.nmsrs) {
+		error_add(node->err, "KVM refuses 0x%llx for MSR 0x%x (%s) of vCPU %u",
+			  (unsigned long long)list.entries[n].data, list.entries[n].index,
+			  cpu_msr_name(list.entries[n].index), vcpu->index);
+		return -EINVAL;
+	}
 	return 0;
 }
 
 static int cpu_refused(struct vcpu *vcpu, struct state_node *node, const char *what)
 {
-	return error_add(node->err, -errno, "KVM refuses the saved %s of vCPU %u: %s", what, vcpu->index,
-			 strerror(errno));
+	error_add(node->err, "KVM refuses the saved %s of vCPU %u: %s", what, vcpu->index, strerror(errno));
+	return -errno;
 }
 
 int cpu_load_vcpu(struct cpu_model *model, struct vcpu *vcpu, struct state_node *node)
@@ -211,9 +221,11 @@ int cpu_load_vm(const struct cpu_model *model, const struct vcpu *vcpus, struct 
 		ret = state_get_bytes(node, cpu_chips[i].name, &chip.chip, cpu_chips[i].len);
 		if (ret < 0)
 			return ret;
-		if (ioctl(model->kvm->vm_fd, KVM_SET_IRQCHIP, &chip) < 0)
-			return error_add(node->err, -errno, "KVM refuses the saved %s: %s", cpu_chips[i].name,
-					 strerror(errno));
+		if (ioctl(model->kvm->vm_fd, KVM_SET_IRQCHIP, &chip) < 0) {
+			error_add(node->err, "KVM refuses the saved %s: %s", cpu_chips[i].name,
+				  strerror(errno));
+			return -errno;
+		}
 	}
 	return cpu_clock_load(model, vcpus, node);
 }

@@ -93,11 +93,15 @@ int cpuid_init(struct cpuid *cpuid, int kvm_fd, struct error *err)
 	struct cpuid supported = { .nent = CPUID_MAX_ENTRIES };
 	struct kvm_cpuid_entry2 *e;
 
-	if (ioctl(kvm_fd, KVM_GET_SUPPORTED_CPUID, &supported) < 0)
-		return error_add(err, -errno, "KVM_GET_SUPPORTED_CPUID failed: %s", strerror(errno));
+	if (ioctl(kvm_fd, KVM_GET_SUPPORTED_CPUID, &supported) < 0) {
+		error_add(err, "KVM_GET_SUPPORTED_CPUID failed: %s", strerror(errno));
+		return -errno;
+	}
 	e = cpuid_find(&supported, 0x1, 0);
-	if (!e)
-		return error_add(err, -EINVAL, "KVM reports no CPU features");
+	if (!e) {
+		error_add(err, "KVM reports no CPU features");
+		return -EINVAL;
+	}
 	/* KVM leaves the bits "hypervisor" and "tsc_deadline_timer" to its user. */
 	e->ecx |= 1u << 31;
 	if (ioctl(kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER) > 0)
@@ -215,13 +219,16 @@ static int cpuid_compare_word(const struct cpuid_word *word, const struct kvm_cp
 			cpuid_names_add(word->names[bit] ? &named : &bits,
 					word->names[bit] ? word->names[bit] : number);
 	}
-	if (named.n > 0)
-		ret = error_add(err, -EINVAL, "CPU feature%s %s %s missing on this host",
-				named.n > 1 ? "s" : "", named.text, named.n > 1 ? "are" : "is");
-	if (bits.n > 0)
-		ret = error_add(err, -EINVAL,
-				"CPU feature of CPUID leaf 0x%x.%u %s bit %s cannot be taken over",
-				word->function, word->index, reg_names[word->reg], bits.text);
+	if (named.n > 0) {
+		error_add(err, "CPU feature%s %s %s missing on this host", named.n > 1 ? "s" : "", named.text,
+			  named.n > 1 ? "are" : "is");
+		ret = -EINVAL;
+	}
+	if (bits.n > 0) {
+		error_add(err, "CPU feature of CPUID leaf 0x%x.%u %s bit %s cannot be taken over",
+			  word->function, word->index, reg_names[word->reg], bits.text);
+		ret = -EINVAL;
+	}
 	return ret;
 }
 
@@ -235,8 +242,10 @@ static int cpuid_compare_xsave(struct cpuid *want, struct cpuid *have, struct er
 		if (!a || !b)
 			/* Features say whether a component is needed. */
 			continue;
-		if (a->eax != b->eax || a->ebx != b->ebx || a->ecx != b->ecx)
-			ret = error_add(err, -EINVAL, "XSAVE component %u lies elsewhere on this host", i);
+		if (a->eax != b->eax || a->ebx != b->ebx || a->ecx != b->ecx) {
+			error_add(err, "XSAVE component %u lies elsewhere on this host", i);
+			ret = -EINVAL;
+		}
 	}
 	return ret;
 }
@@ -250,28 +259,36 @@ int cpuid_accept(struct cpuid *out, const struct cpuid *host, const struct kvm_c
 	const struct kvm_cpuid_entry2 *a, *b;
 	int ret = 0;
 
-	if (n > CPUID_MAX_ENTRIES)
-		return error_add(err, -EINVAL, "%u CPUID entries are too many", n);
+	if (n > CPUID_MAX_ENTRIES) {
+		error_add(err, "%u CPUID entries are too many", n);
+		return -EINVAL;
+	}
 	memcpy(want.entries, entries, n * sizeof(*entries));
 	for (uint32_t i = 0; i < n; i++) {
 		const struct kvm_cpuid_entry2 *e = &want.entries[i];
 
-		if (!cpuid_find_leaf(e->function, e->index))
-			ret = error_add(err, -EINVAL, "CPUID leaf 0x%x.%u is not known", e->function,
-					e->index);
-		if (cpuid_find(&want, e->function, e->index) != e)
-			ret = error_add(err, -EINVAL, "CPUID leaf 0x%x.%u is there twice", e->function,
-					e->index);
+		if (!cpuid_find_leaf(e->function, e->index)) {
+			error_add(err, "CPUID leaf 0x%x.%u is not known", e->function, e->index);
+			ret = -EINVAL;
+		}
+		if (cpuid_find(&want, e->function, e->index) != e) {
+			error_add(err, "CPUID leaf 0x%x.%u is there twice", e->function, e->index);
+			ret = -EINVAL;
+		}
 	}
 	a = cpuid_find(&want, 0x0, 0);
 	b = cpuid_find(&have, 0x0, 0);
-	if (!a || !b || a->ebx != b->ebx || a->ecx != b->ecx || a->edx != b->edx)
-		ret = error_add(err, -EINVAL, "the CPUs are of different vendors");
+	if (!a || !b || a->ebx != b->ebx || a->ecx != b->ecx || a->edx != b->edx) {
+		error_add(err, "the CPUs are of different vendors");
+		ret = -EINVAL;
+	}
 	a = cpuid_find(&want, 0x80000008, 0);
 	b = cpuid_find(&have, 0x80000008, 0);
-	if (a && b && (a->eax & 0xff) > (b->eax & 0xff))
-		ret = error_add(err, -EINVAL, "the CPU has %u bits of physical address, the source's %u",
-				b->eax & 0xff, a->eax & 0xff);
+	if (a && b && (a->eax & 0xff) > (b->eax & 0xff)) {
+		error_add(err, "the CPU has %u bits of physical address, the source's %u", b->eax & 0xff,
+			  a->eax & 0xff);
+		ret = -EINVAL;
+	}
 	for (const struct cpuid_word *word = words; word < words + n_words; word++) {
 		const struct kvm_cpuid_entry2 *e = cpuid_find(&want, word->function, word->index);
 

@@ -114,7 +114,11 @@ int platform_init(struct bus *pio, struct gate *gate, struct error *err)
 
 		ret = bus_add(pio, r->port, r->len, r->ops, gate);
 	}
-	return ret < 0 ? error_add(err, ret, "cannot add the platform's registers: %s", strerror(-ret)) : 0;
+	if (ret < 0) {
+		error_add(err, "cannot add the platform's registers: %s", strerror(-ret));
+		return ret;
+	}
+	return 0;
 }
 
 int platform_power_on(struct memory *m, struct error *err)
@@ -123,7 +127,8 @@ int platform_power_on(struct memory *m, struct error *err)
 
 	if (memory_write(m, LAYOUT_RESET_FLAG, &none, sizeof(none)) == 0)
 		return 0;
-	return error_add(err, -EFAULT, "the guest has no memory where a PC notes its reset");
+	error_add(err, "the guest has no memory where a PC notes its reset");
+	return -EFAULT;
 }
 
 bool platform_reset_wanted(const struct memory *m)

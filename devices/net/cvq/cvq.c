@@ -123,11 +123,15 @@ static bool cvq_allows(const struct cvq_row *row, const struct cvq_limits *limit
 {
 	uint32_t payload = *len - 2;
 
-	if (!cvq_has(limits, row->feature))
-		return error_add(err, false, "%s without feature bit %u", row->name, row->feature);
-	if (payload < row->min || payload > row->max)
-		return error_add(err, false, "%s of %u bytes, allowed are %u to %u", row->name, payload,
-				 row->min, row->max);
+	if (!cvq_has(limits, row->feature)) {
+		error_add(err, "%s without feature bit %u", row->name, row->feature);
+		return false;
+	}
+	if (payload < row->min || payload > row->max) {
+		error_add(err, "%s of %u bytes, allowed are %u to %u", row->name, payload, row->min,
+			  row->max);
+		return false;
+	}
 	if (row->check && !row->check(limits, cmd + 2, &payload, err))
 		return false;
 	*len = payload + 2;
@@ -139,7 +143,7 @@ enum cvq_verdict cvq_check(const struct cvq_limits *limits, uint8_t *cmd, uint32
 	const struct cvq_row *row = cvq_find(cmd, *len);
 
 	if (!row)
-		error_add(err, -EINVAL, "no such command (%u bytes)", *len);
+		error_add(err, "no such command (%u bytes)", *len);
 	return row && cvq_allows(row, limits, cmd, len, err) ? row->verdict : CVQ_REFUSE;
 }
 

@@ -113,10 +113,10 @@ static int cvq_load_modes(struct cvq_loader *l, const struct cvq_row *row, struc
 	for (uint8_t i = 0; ret == 0 && i < CVQ_N_RX_MODES; i++) {
 		uint8_t on = modes[i] == CVQ_ON;
 
-		if (modes[i] > CVQ_ON)
-			ret = error_add(l->err, -EINVAL, "RX mode %u is %u, the largest value is %u", i,
-					modes[i], CVQ_ON);
-		else if (modes[i] != CVQ_NEVER)
+		if (modes[i] > CVQ_ON) {
+			error_add(l->err, "RX mode %u is %u, the largest value is %u", i, modes[i], CVQ_ON);
+			ret = -EINVAL;
+		} else if (modes[i] != CVQ_NEVER)
 			ret = cvq_load_command(l, cvq_command(l->cmd, row->class, i, &on, 1));
 	}
 	return ret;
@@ -146,9 +146,11 @@ static int cvq_load_macs(struct cvq_loader *l, const struct cvq_row *row, struct
 				     &multicast_len);
 	if (ret != 0)
 		return ret;
-	if (unicast_len % 6 != 0 || multicast_len % 6 != 0)
-		return error_add(l->err, -EINVAL, "MAC tables of %u and %u bytes, an address has 6",
-				 unicast_len, multicast_len);
+	if (unicast_len % 6 != 0 || multicast_len % 6 != 0) {
+		error_add(l->err, "MAC tables of %u and %u bytes, an address has 6", unicast_len,
+			  multicast_len);
+		return -EINVAL;
+	}
 	return cvq_load_command(l,
 				cvq_put_macs(l->cmd, unicast, unicast_len / 6, multicast, multicast_len / 6));
 }
@@ -214,7 +216,8 @@ static int cvq_check_sequence(struct cvq_loader *l, const struct cvq_row *row, u
 			continue;
 		cvq_sequence_name(row, name);
 		cvq_sequence_name(other, other_name);
-		return error_add(l->err, -EINVAL, "%s and %s are both %" PRIu64, name, other_name, sequence);
+		error_add(l->err, "%s and %s are both %" PRIu64, name, other_name, sequence);
+		return -EINVAL;
 	}
 	return 0;
 }
@@ -317,13 +320,16 @@ static int cvq_load_coal_queues(struct cvq_loader *l, const struct cvq_row *row,
 		return 0;
 	ret = state_get_blob(node, row->slot.property, CVQ_COAL_QUEUE_LEN,
 			     CVQ_COAL_QUEUE_LEN * CVQ_MAX_QUEUES, &p, &len);
-	if (ret == 0 && len % CVQ_COAL_QUEUE_LEN != 0)
-		ret = error_add(l->err, -EINVAL, "coalescing of queues in %u bytes, each has %u", len,
-				CVQ_COAL_QUEUE_LEN);
+	if (ret == 0 && len % CVQ_COAL_QUEUE_LEN != 0) {
+		error_add(l->err, "coalescing of queues in %u bytes, each has %u", len, CVQ_COAL_QUEUE_LEN);
+		ret = -EINVAL;
+	}
 	for (uint32_t i = 0; ret == 0 && i < len; i += CVQ_COAL_QUEUE_LEN) {
-		if (get_le16(p + i) <= last || get_le16(p + i + 2) != 0)
-			return error_add(l->err, -EINVAL, "coalescing of queue %u after that of queue %d",
-					 get_le16(p + i), last);
+		if (get_le16(p + i) <= last || get_le16(p + i + 2) != 0) {
+			error_add(l->err, "coalescing of queue %u after that of queue %d", get_le16(p + i),
+				  last);
+			return -EINVAL;
+		}
 		last = get_le16(p + i);
 		ret = cvq_load_payload(l, row, p + i, CVQ_COAL_QUEUE_LEN);
 	}
@@ -358,8 +364,10 @@ int cvq_load(struct cvq_store *store, const struct cvq_limits *limits, struct st
 	struct cvq_loader *l = calloc(1, sizeof(*l));
 	int ret = 0;
 
-	if (!l)
-		return error_add(node->err, -ENOMEM, "no memory for the control queue's state");
+	if (!l) {
+		error_add(node->err, "no memory for the control queue's state");
+		return -ENOMEM;
+	}
 	l->limits = limits;
 	l->err = node->err;
 	/* Each of them, whatever fails: the peer is to learn every reason at once. */

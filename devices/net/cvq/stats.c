@@ -75,17 +75,22 @@ bool cvq_check_stats(const struct cvq_limits *limits, uint8_t *p, uint32_t *len,
 {
 	unsigned int ctrl = 2u * limits->max_pairs;
 
-	if (*len % STATS_ITEM != 0)
-		return error_add(err, false, "STATS_GET of %u bytes, not a multiple of %u", *len, STATS_ITEM);
+	if (*len % STATS_ITEM != 0) {
+		error_add(err, "STATS_GET of %u bytes, not a multiple of %u", *len, STATS_ITEM);
+		return false;
+	}
 	for (uint32_t i = 0; i < *len; i += STATS_ITEM) {
 		unsigned int index = get_le16(p + i);
 		uint64_t types = get_le64(p + i + STATS_TYPES);
 
-		if (!cvq_stats_has_queue(limits, index, ctrl))
-			return error_add(err, false, "STATS_GET: queue %u, the last is %u", index, ctrl);
-		if (types & ~cvq_stats_types_of(limits, cvq_stats_kind_of(index, ctrl)))
-			return error_add(err, false, "STATS_GET: queue %u has no types 0x%" PRIx64, index,
-					 types);
+		if (!cvq_stats_has_queue(limits, index, ctrl)) {
+			error_add(err, "STATS_GET: queue %u, the last is %u", index, ctrl);
+			return false;
+		}
+		if (types & ~cvq_stats_types_of(limits, cvq_stats_kind_of(index, ctrl))) {
+			error_add(err, "STATS_GET: queue %u has no types 0x%" PRIx64, index, types);
+			return false;
+		}
 		memset(p + i, 0, STATS_TYPES);
 		put_le16(p + i, index == ctrl ? limits->device_ctrl : (uint16_t)index);
 	}

@@ -192,24 +192,30 @@ static int hub_join(struct soft_hub *hub, const struct net_config *config, struc
 	int size = 1 << 20, fd, ret;
 
 	strcpy(hub->folder, config->hub);
-	if (mkdir(hub->folder, 0700) < 0 && errno != EEXIST)
-		return error_add(err, -errno, "cannot make the hub's folder %s: %s", hub->folder,
-				 strerror(errno));
+	if (mkdir(hub->folder, 0700) < 0 && errno != EEXIST) {
+		error_add(err, "cannot make the hub's folder %s: %s", hub->folder, strerror(errno));
+		return -errno;
+	}
 	hub->inotify = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-	if (hub->inotify < 0 || inotify_add_watch(hub->inotify, hub->folder, IN_CREATE | IN_DELETE) < 0)
-		return error_add(
-			err, -errno, "cannot watch the hub's folder %s: %s%s", hub->folder, strerror(errno),
-			errno == EMFILE ? " (raise \"ulimit -n\", or fs.inotify.max_user_instances)" : "");
+	if (hub->inotify < 0 || inotify_add_watch(hub->inotify, hub->folder, IN_CREATE | IN_DELETE) < 0) {
+		error_add(err, "cannot watch the hub's folder %s: %s%s", hub->folder, strerror(errno),
+			  errno == EMFILE ? " (raise \"ulimit -n\", or fs.inotify.max_user_instances)" : "");
+		return -errno;
+	}
 	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	hub->port.sources[0].event.fd = fd;
-	if (fd < 0)
-		return error_add(err, -errno, "cannot create a socket: %s", strerror(errno));
+	if (fd < 0) {
+		error_add(err, "cannot create a socket: %s", strerror(errno));
+		return -errno;
+	}
 	/* The kernel may grant a smaller buffer: then long packets are lost, and no others. */
 	if (setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)) < 0)
 		log_debug("%s: cannot have larger buffers: %s", hub->folder, strerror(errno));
 	ret = hub_bind(hub, fd);
-	if (ret < 0)
-		return error_add(err, ret, "cannot join the hub %s: %s", hub->folder, strerror(-ret));
+	if (ret < 0) {
+		error_add(err, "cannot join the hub %s: %s", hub->folder, strerror(-ret));
+		return ret;
+	}
 	hub->port.undo.fn = hub_undo;
 	hub_look(hub);
 	return 0;
@@ -220,8 +226,10 @@ int soft_hub_open(struct soft_port **port, const struct net_config *config, stru
 	struct soft_hub *hub = calloc(1, sizeof(*hub));
 	int ret;
 
-	if (!hub)
-		return error_add(err, -ENOMEM, "no memory for the hub %s", config->hub);
+	if (!hub) {
+		error_add(err, "no memory for the hub %s", config->hub);
+		return -ENOMEM;
+	}
 	hub->port = (struct soft_port){
 		.ops = &hub_ops,
 		.n_sources = 1,

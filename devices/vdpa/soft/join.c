@@ -32,16 +32,21 @@ static int join_choose_address(int fd, const struct soft_link *tap, const struct
 	uint64_t lowest = 0, random, first = JOIN_LOWEST_ADDRESS;
 	int ret = soft_link_lowest_port(fd, bridge->index, &lowest);
 
-	if (ret < 0 && ret != -ENOENT)
-		return error_add(err, ret, "cannot look at the ports of %s: %s", bridge->name,
-				 strerror(-ret));
-	if (getrandom(&random, sizeof(random), 0) != sizeof(random))
-		return error_add(err, -EIO, "%s: no random bytes for an address", tap->name);
+	if (ret < 0 && ret != -ENOENT) {
+		error_add(err, "cannot look at the ports of %s: %s", bridge->name, strerror(-ret));
+		return ret;
+	}
+	if (getrandom(&random, sizeof(random), 0) != sizeof(random)) {
+		error_add(err, "%s: no random bytes for an address", tap->name);
+		return -EIO;
+	}
 	if (ret == 0 && lowest >= first && lowest < JOIN_HIGHEST_ADDRESS)
 		first = lowest + 1;
 	ret = soft_link_set_address(fd, tap->index, first + random % (JOIN_HIGHEST_ADDRESS - first + 1));
-	if (ret < 0)
-		return error_add(err, ret, "cannot set the address of %s: %s", tap->name, strerror(-ret));
+	if (ret < 0) {
+		error_add(err, "cannot set the address of %s: %s", tap->name, strerror(-ret));
+		return ret;
+	}
 	return 0;
 }
 
@@ -54,12 +59,13 @@ static int join_take_mtu(struct soft_join *join, int fd, const struct soft_link 
 	if (tap->mtu == bridge->mtu)
 		return 0;
 	ret = soft_link_set_mtu(fd, tap->index, bridge->mtu);
-	if (ret < 0)
-		return error_add(err, ret,
-				 "cannot give %s the MTU of the bridge %s: %s (\"ip link set %s mtu %" PRIu32
-				 " master %s\" by root, then without bridge=)",
-				 tap->name, bridge->name, strerror(-ret), tap->name, bridge->mtu,
-				 bridge->name);
+	if (ret < 0) {
+		error_add(err,
+			  "cannot give %s the MTU of the bridge %s: %s (\"ip link set %s mtu %" PRIu32
+			  " master %s\" by root, then without bridge=)",
+			  tap->name, bridge->name, strerror(-ret), tap->name, bridge->mtu, bridge->name);
+		return ret;
+	}
 	join->mtu_before = tap->mtu;
 	join->mtu = bridge->mtu;
 	return 0;
@@ -90,17 +96,22 @@ static int join_find_bridge(int fd, const char *name, struct soft_link *bridge, 
 {
 	int ret = soft_link_find(fd, name, bridge);
 
-	if (ret == -ENODEV)
-		return error_add(err, ret,
-				 "there is no bridge %s: make one with \"ip link add %s type bridge\"", name,
-				 name);
-	if (ret < 0)
-		return error_add(err, ret, "cannot look at the bridge %s: %s", name, strerror(-ret));
-	if (strcmp(bridge->kind, "bridge") != 0)
-		return error_add(err, -EINVAL,
-				 "%s is not a bridge of Linux%s%s: give bridge= the name of one, or make the "
-				 "TAP interface a port by hand, then without bridge=",
-				 name, bridge->kind[0] ? ", it is of type " : "", bridge->kind);
+	if (ret == -ENODEV) {
+		error_add(err, "there is no bridge %s: make one with \"ip link add %s type bridge\"", name,
+			  name);
+		return ret;
+	}
+	if (ret < 0) {
+		error_add(err, "cannot look at the bridge %s: %s", name, strerror(-ret));
+		return ret;
+	}
+	if (strcmp(bridge->kind, "bridge") != 0) {
+		error_add(err,
+			  "%s is not a bridge of Linux%s%s: give bridge= the name of one, or make the "
+			  "TAP interface a port by hand, then without bridge=",
+			  name, bridge->kind[0] ? ", it is of type " : "", bridge->kind);
+		return -EINVAL;
+	}
 	return 0;
 }
 
@@ -111,14 +122,16 @@ static int join_check_master(int fd, const struct soft_link *tap, const struct s
 	struct soft_link master;
 	int ret = soft_link_get(fd, tap->master, &master);
 
-	if (ret < 0)
-		return error_add(err, ret,
-				 "%s is a port of another bridge than %s, which cannot be looked at: %s",
-				 tap->name, bridge->name, strerror(-ret));
-	return error_add(err, -EBUSY,
-			 "%s is a port of %s, not of %s: give bridge=%s, or move it with "
-			 "\"ip link set %s master %s\"",
-			 tap->name, master.name, bridge->name, master.name, tap->name, bridge->name);
+	if (ret < 0) {
+		error_add(err, "%s is a port of another bridge than %s, which cannot be looked at: %s",
+			  tap->name, bridge->name, strerror(-ret));
+		return ret;
+	}
+	error_add(err,
+		  "%s is a port of %s, not of %s: give bridge=%s, or move it with "
+		  "\"ip link set %s master %s\"",
+		  tap->name, master.name, bridge->name, master.name, tap->name, bridge->name);
+	return -EBUSY;
 }
 
 static int join_bridge(struct soft_join *join, int fd, const struct soft_link *tap, bool made,
@@ -138,12 +151,13 @@ static int join_bridge(struct soft_join *join, int fd, const struct soft_link *t
 	if (ret < 0)
 		return ret;
 	ret = soft_link_set_master(fd, tap->index, bridge.index);
-	if (ret < 0)
-		return error_add(
-			err, ret,
-			"cannot make %s a port of the bridge %s: %s (\"ip link set %s master %s\" by "
-			"root, then without bridge=)",
-			tap->name, bridge.name, strerror(-ret), tap->name, bridge.name);
+	if (ret < 0) {
+		error_add(err,
+			  "cannot make %s a port of the bridge %s: %s (\"ip link set %s master %s\" by "
+			  "root, then without bridge=)",
+			  tap->name, bridge.name, strerror(-ret), tap->name, bridge.name);
+		return ret;
+	}
 	join->bridge = bridge.index;
 	join_compare(fd, tap, &bridge);
 	return 0;
@@ -155,17 +169,18 @@ int soft_join(struct soft_join *join, const struct soft_link *tap, bool made, co
 	int fd = soft_link_socket(), ret = 0;
 
 	*join = (struct soft_join){ .index = tap->index };
-	if (fd < 0)
-		return error_add(err, fd, "cannot look at %s: %s%s", tap->name, strerror(-fd),
-				 shortage_advice(fd));
+	if (fd < 0) {
+		error_add(err, "cannot look at %s: %s%s", tap->name, strerror(-fd), shortage_advice(fd));
+		return fd;
+	}
 	if (bridge)
 		ret = join_bridge(join, fd, tap, made, bridge, err);
 	if (ret == 0 && !tap->up) {
 		ret = soft_link_raise(fd, tap->index);
 		join->raised = ret == 0;
 		if (ret < 0)
-			error_add(err, ret, "cannot bring %s up: %s (\"ip link set %s up\" by root)",
-				  tap->name, strerror(-ret), tap->name);
+			error_add(err, "cannot bring %s up: %s (\"ip link set %s up\" by root)", tap->name,
+				  strerror(-ret), tap->name);
 	}
 	close(fd);
 	return ret;

@@ -183,9 +183,11 @@ static int soft_start_queue(struct soft *soft, struct soft_queue *q, struct erro
 		return 0;
 	ret = soft_queue_start(q, &soft->loop, soft_spaces_memory(&soft->spaces, group), soft->features,
 			       soft_kicked);
-	if (ret < 0)
-		return error_add(err, ret, "%s: cannot serve queue %u: %s", soft->name, q->index,
-				 ret == -EINVAL ? "its ring is not mapped, or misaligned" : strerror(-ret));
+	if (ret < 0) {
+		error_add(err, "%s: cannot serve queue %u: %s", soft->name, q->index,
+			  ret == -EINVAL ? "its ring is not mapped, or misaligned" : strerror(-ret));
+		return ret;
+	}
 	return 0;
 }
 
@@ -213,8 +215,9 @@ int soft_start(struct soft *soft, struct error *err)
 		ret = soft_steer(soft, &steering);
 	if (ret < 0) {
 		soft_unwatch(soft);
-		return error_add(err, ret, "%s: its interface does not take what the driver has accepted: %s",
-				 soft->name, strerror(-ret));
+		error_add(err, "%s: its interface does not take what the driver has accepted: %s", soft->name,
+			  strerror(-ret));
+		return ret;
 	}
 	soft->started = true;
 	soft_port_drain(soft->port, soft->packet);

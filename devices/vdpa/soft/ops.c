@@ -21,8 +21,10 @@ static int soft_call_run(void *arg)
 {
 	struct soft_call *call = arg;
 
-	if (call->soft->faults.gone)
-		return error_add(call->err, -ENODEV, "%s: the device is gone", call->soft->name);
+	if (call->soft->faults.gone) {
+		error_add(call->err, "%s: the device is gone", call->soft->name);
+		return -ENODEV;
+	}
 	return call->fn(call->soft, call->arg, call->err);
 }
 
@@ -41,10 +43,11 @@ static int soft_set_features_call(struct soft *soft, void *arg, struct error *er
 	uint64_t features = *(uint64_t *)arg;
 
 	if ((features & ~soft->vdpa.features) || !virtio_has(features, VIRTIO_F_VERSION_1) ||
-	    (soft->status & VIRTIO_CONFIG_S_FEATURES_OK))
-		return error_add(err, -EINVAL,
-				 "%s: features 0x%" PRIx64 " of 0x%" PRIx64 " cannot be set in status 0x%x",
-				 soft->name, features, soft->vdpa.features, soft->status);
+	    (soft->status & VIRTIO_CONFIG_S_FEATURES_OK)) {
+		error_add(err, "%s: features 0x%" PRIx64 " of 0x%" PRIx64 " cannot be set in status 0x%x",
+			  soft->name, features, soft->vdpa.features, soft->status);
+		return -EINVAL;
+	}
 	soft->features = features;
 	return 0;
 }
@@ -65,9 +68,11 @@ static int soft_set_status_call(struct soft *soft, void *arg, struct error *err)
 	}
 	if ((soft->status & ~status & ~VIRTIO_CONFIG_S_NEEDS_RESET) ||
 	    ((status & VIRTIO_CONFIG_S_DRIVER_OK) && !(status & VIRTIO_CONFIG_S_FEATURES_OK)) ||
-	    ((added & VIRTIO_CONFIG_S_FEATURES_OK) && !virtio_has(soft->features, VIRTIO_F_VERSION_1)))
-		return error_add(err, -EIO, "%s: the device does not take status 0x%x after 0x%x", soft->name,
-				 status, soft->status);
+	    ((added & VIRTIO_CONFIG_S_FEATURES_OK) && !virtio_has(soft->features, VIRTIO_F_VERSION_1))) {
+		error_add(err, "%s: the device does not take status 0x%x after 0x%x", soft->name, status,
+			  soft->status);
+		return -EIO;
+	}
 	if (added & VIRTIO_CONFIG_S_DRIVER_OK)
 		ret = soft_start(soft, err);
 	if (ret == 0)
@@ -100,9 +105,11 @@ static int soft_get_config_call(struct soft *soft, void *arg, struct error *err)
 {
 	const struct soft_config_read *r = arg;
 
-	if (r->offset > SOFT_CONFIG_LEN || r->len > SOFT_CONFIG_LEN - r->offset)
-		return error_add(err, -EINVAL, "%s: the device has %u bytes of configuration, not %u at %u",
-				 soft->name, SOFT_CONFIG_LEN, r->len, r->offset);
+	if (r->offset > SOFT_CONFIG_LEN || r->len > SOFT_CONFIG_LEN - r->offset) {
+		error_add(err, "%s: the device has %u bytes of configuration, not %u at %u", soft->name,
+			  SOFT_CONFIG_LEN, r->len, r->offset);
+		return -EINVAL;
+	}
 	memcpy(r->buf, soft->config + r->offset, r->len);
 	return 0;
 }
@@ -171,8 +178,9 @@ static int soft_check_index(const struct soft *soft, unsigned int index, struct 
 {
 	if (index < soft->vdpa.n_vqs)
 		return 0;
-	return error_add(err, -EINVAL, "%s: the device has %u queues, there is no queue %u", soft->name,
-			 soft->vdpa.n_vqs, index);
+	error_add(err, "%s: the device has %u queues, there is no queue %u", soft->name, soft->vdpa.n_vqs,
+		  index);
+	return -EINVAL;
 }
 
 static int soft_vdpa_vring_size(struct vdpa *vdpa, unsigned int index, uint16_t *size, struct error *err)
@@ -209,14 +217,19 @@ static int soft_on_vring(struct vdpa *vdpa, struct soft_vring_call c, struct err
 static int soft_set_vring_call(struct soft *soft, struct soft_queue *q, const struct soft_vring_call *c,
 			       struct error *err)
 {
-	if (soft->started && (!soft->suspended || soft->faults.refuse_move))
-		return error_add(err, -EBUSY, "%s: queue %u is in use", soft->name, c->index);
-	if (soft->faults.base_0 && c->vring->base != 0)
-		return error_add(err, -EINVAL, "%s: queue %u cannot begin at %u", soft->name, c->index,
-				 c->vring->base);
-	if (!is_power_of_2(c->vring->size) || c->vring->size > soft->ring_size)
-		return error_add(err, -EINVAL, "%s: a ring of %u entries, the largest has %u", soft->name,
-				 c->vring->size, soft->ring_size);
+	if (soft->started && (!soft->suspended || soft->faults.refuse_move)) {
+		error_add(err, "%s: queue %u is in use", soft->name, c->index);
+		return -EBUSY;
+	}
+	if (soft->faults.base_0 && c->vring->base != 0) {
+		error_add(err, "%s: queue %u cannot begin at %u", soft->name, c->index, c->vring->base);
+		return -EINVAL;
+	}
+	if (!is_power_of_2(c->vring->size) || c->vring->size > soft->ring_size) {
+		error_add(err, "%s: a ring of %u entries, the largest has %u", soft->name, c->vring->size,
+			  soft->ring_size);
+		return -EINVAL;
+	}
 	soft_queue_stop(q);
 	q->setup = *c->vring;
 	q->set = true;
@@ -286,8 +299,10 @@ static int soft_set_group_asid_call(struct soft *soft, void *arg, struct error *
 {
 	const struct soft_group_call *c = arg;
 
-	if (soft->started && !soft->suspended)
-		return error_add(err, -EBUSY, "%s: its queues are in use", soft->name);
+	if (soft->started && !soft->suspended) {
+		error_add(err, "%s: its queues are in use", soft->name);
+		return -EBUSY;
+	}
 	return soft_spaces_set_group(&soft->spaces, soft->name, c->group, c->asid, err);
 }
 
@@ -301,9 +316,10 @@ static int soft_vdpa_set_group_asid(struct vdpa *vdpa, unsigned int group, uint6
 static int soft_get_vring_base_call(struct soft *soft, struct soft_queue *q, const struct soft_vring_call *c,
 				    struct error *err)
 {
-	if (soft->started && !soft->suspended)
-		return error_add(err, -EBUSY, "%s: queue %u moves on: suspend the device first", soft->name,
-				 c->index);
+	if (soft->started && !soft->suspended) {
+		error_add(err, "%s: queue %u moves on: suspend the device first", soft->name, c->index);
+		return -EBUSY;
+	}
 	*(uint16_t *)c->out = q->live ? q->vring.last_avail : q->setup.base;
 	if (soft->faults.keep_one)
 		(*(uint16_t *)c->out)++;
@@ -319,10 +335,14 @@ static int soft_vdpa_get_vring_base(struct vdpa *vdpa, unsigned int index, uint1
 
 static int soft_suspend_call(struct soft *soft, void *arg, struct error *err)
 {
-	if (!soft->started)
-		return error_add(err, -EINVAL, "%s: the device has not been started", soft->name);
-	if (soft->faults.refuse_suspend)
-		return error_add(err, -EIO, "%s: the device does not suspend", soft->name);
+	if (!soft->started) {
+		error_add(err, "%s: the device has not been started", soft->name);
+		return -EINVAL;
+	}
+	if (soft->faults.refuse_suspend) {
+		error_add(err, "%s: the device does not suspend", soft->name);
+		return -EIO;
+	}
 	soft_suspend(soft);
 	return 0;
 }
@@ -334,8 +354,10 @@ static int soft_vdpa_suspend(struct vdpa *vdpa, struct error *err)
 
 static int soft_resume_call(struct soft *soft, void *arg, struct error *err)
 {
-	if (!soft->suspended)
-		return error_add(err, -EINVAL, "%s: the device has not been suspended", soft->name);
+	if (!soft->suspended) {
+		error_add(err, "%s: the device has not been suspended", soft->name);
+		return -EINVAL;
+	}
 	return soft_resume(soft, err);
 }
 

@@ -36,8 +36,10 @@ static int soft_choose_mac(struct soft *soft, const struct net_config *config, s
 	memcpy(mac, config->mac, 6);
 	if (config->mac_set)
 		return 0;
-	if (mac_random(mac) < 0)
-		return error_add(err, -EIO, "%s: no random bytes for a MAC address", soft->name);
+	if (mac_random(mac) < 0) {
+		error_add(err, "%s: no random bytes for a MAC address", soft->name);
+		return -EIO;
+	}
 	return 0;
 }
 
@@ -82,9 +84,11 @@ static int soft_begin(struct soft *soft, struct error *err)
 
 	if (ret == 0)
 		ret = loop_start(&soft->loop, "soft-nic");
-	if (ret < 0)
-		return error_add(err, ret, "%s: cannot start its thread: %s%s", soft->name, strerror(-ret),
-				 shortage_advice(ret));
+	if (ret < 0) {
+		error_add(err, "%s: cannot start its thread: %s%s", soft->name, strerror(-ret),
+			  shortage_advice(ret));
+		return ret;
+	}
 	return 0;
 }
 
@@ -93,8 +97,10 @@ int soft_vdpa_open(struct vdpa **out, const struct net_config *config, struct er
 	struct soft *soft = calloc(1, sizeof(*soft));
 	int ret;
 
-	if (!soft)
-		return error_add(err, -ENOMEM, "no memory for a NIC in software");
+	if (!soft) {
+		error_add(err, "no memory for a NIC in software");
+		return -ENOMEM;
+	}
 	snprintf(soft->name, sizeof(soft->name), "soft:%s", config->tap ? config->tap : config->hub);
 	soft->n_pairs = config->n_queues;
 	soft->ring_size = config->ring_size;
@@ -104,8 +110,9 @@ int soft_vdpa_open(struct vdpa **out, const struct net_config *config, struct er
 	ret = loop_init(&soft->loop);
 	if (ret < 0) {
 		free(soft);
-		return error_add(err, ret, "cannot make a loop for a NIC in software: %s%s", strerror(-ret),
-				 shortage_advice(ret));
+		error_add(err, "cannot make a loop for a NIC in software: %s%s", strerror(-ret),
+			  shortage_advice(ret));
+		return ret;
 	}
 	ret = soft_choose_mac(soft, config, err);
 	if (ret == 0)

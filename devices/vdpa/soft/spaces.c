@@ -13,9 +13,10 @@ void soft_spaces_reset(struct soft_spaces *s)
 int soft_spaces_set_group(struct soft_spaces *s, const char *name, unsigned int group, uint64_t asid,
 			  struct error *err)
 {
-	if (group >= SOFT_N_GROUPS || asid >= SOFT_N_SPACES)
-		return error_add(err, -EINVAL, "%s: there is no group %u, or no address space %" PRIu64, name,
-				 group, asid);
+	if (group >= SOFT_N_GROUPS || asid >= SOFT_N_SPACES) {
+		error_add(err, "%s: there is no group %u, or no address space %" PRIu64, name, group, asid);
+		return -EINVAL;
+	}
 	s->of_group[group] = (unsigned int)asid;
 	return 0;
 }
@@ -63,10 +64,10 @@ int soft_spaces_map(struct soft_spaces *s, const char *name, const struct vdpa_r
 			continue;
 		for (unsigned int k = 0; k < SOFT_N_SPACES; k++)
 			s->spaces[k].n_regions = before[k];
-		return error_add(err, -EINVAL,
-				 "%s: cannot map %" PRIu64 " bytes at 0x%" PRIx64 " (address space %" PRIu64
-				 "): %s",
-				 name, r->len, r->iova, r->asid, why);
+		error_add(err,
+			  "%s: cannot map %" PRIu64 " bytes at 0x%" PRIx64 " (address space %" PRIu64 "): %s",
+			  name, r->len, r->iova, r->asid, why);
+		return -EINVAL;
 	}
 	return 0;
 }
@@ -93,9 +94,10 @@ int soft_spaces_unmap(struct soft_spaces *s, const char *name, const struct vdpa
 	int ret = 0;
 
 	for (unsigned int i = 0; i < n; i++) {
-		if (!soft_unmap_one(s, &regions[i]))
-			ret = error_add(err, -ENOENT, "%s: nothing is mapped at 0x%" PRIx64, name,
-					regions[i].iova);
+		if (!soft_unmap_one(s, &regions[i])) {
+			error_add(err, "%s: nothing is mapped at 0x%" PRIx64, name, regions[i].iova);
+			ret = -ENOENT;
+		}
 	}
 	return ret;
 }

@@ -321,23 +321,28 @@ static int tap_error(const struct net_config *config, int ret, struct error *err
 {
 	const char *mode = config->n_queues > 1 ? " multi_queue" : "";
 
-	if (ret == -EPERM || ret == -EACCES)
-		return error_add(
-			err, ret,
-			"cannot open the TAP interface %s: not permitted: make it for your user with "
-			"\"ip tuntap add %s mode tap%s user USER\"",
-			config->tap, config->tap, mode);
-	if (ret == -EINVAL)
-		return error_add(err, ret,
-				 "cannot open %s: it is not a TAP interface%s: make one with \"ip tuntap add "
-				 "%s mode tap%s\"",
-				 config->tap,
-				 config->n_queues > 1 ? " of several queues" : ", or one of several queues",
-				 config->tap, mode);
-	if (ret == -EBUSY)
-		return error_add(err, ret, "cannot open the TAP interface %s: another process has it",
-				 config->tap);
-	return error_add(err, ret, "cannot open the TAP interface %s: %s", config->tap, strerror(-ret));
+	if (ret == -EPERM || ret == -EACCES) {
+		error_add(err,
+			  "cannot open the TAP interface %s: not permitted: make it for your user with "
+			  "\"ip tuntap add %s mode tap%s user USER\"",
+			  config->tap, config->tap, mode);
+		return ret;
+	}
+	if (ret == -EINVAL) {
+		error_add(err,
+			  "cannot open %s: it is not a TAP interface%s: make one with \"ip tuntap add "
+			  "%s mode tap%s\"",
+			  config->tap,
+			  config->n_queues > 1 ? " of several queues" : ", or one of several queues",
+			  config->tap, mode);
+		return ret;
+	}
+	if (ret == -EBUSY) {
+		error_add(err, "cannot open the TAP interface %s: another process has it", config->tap);
+		return ret;
+	}
+	error_add(err, "cannot open the TAP interface %s: %s", config->tap, strerror(-ret));
+	return ret;
 }
 
 /* Whether an interface of several queues is open somewhere. The kernel refuses to open one of a single queue
@@ -379,10 +384,11 @@ static int tap_open_queue(struct soft_tap *tap, const struct net_config *config,
 {
 	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK), ret;
 
-	if (fd < 0)
-		return error_add(err, -errno, "cannot open /dev/net/tun for queue %u of %u of %s: %s%s",
-				 tap->port.n_sources, config->n_queues, config->tap, strerror(errno),
-				 tap_open_help(errno));
+	if (fd < 0) {
+		error_add(err, "cannot open /dev/net/tun for queue %u of %u of %s: %s%s", tap->port.n_sources,
+			  config->n_queues, config->tap, strerror(errno), tap_open_help(errno));
+		return -errno;
+	}
 	ret = tap_attach_new(tap, fd, config->n_queues);
 	if (ret < 0) {
 		close(fd);
@@ -402,17 +408,20 @@ static int tap_take(struct soft_tap *tap, const struct soft_link *link, struct e
 {
 	int fd = tap->port.sources[0].event.fd, header = SOFT_PORT_HEADER, ret;
 
-	if (tap->port.n_sources > 1 && link->tap_queues != tap->port.n_sources)
-		return error_add(err, -EBUSY, "cannot have the TAP interface %s alone: %s", link->name,
-				 link->tap_queues > tap->port.n_sources
-					 ? "another process, or another NIC, has queues of it"
-					 : "it was given another name meanwhile (start again)");
+	if (tap->port.n_sources > 1 && link->tap_queues != tap->port.n_sources) {
+		error_add(err, "cannot have the TAP interface %s alone: %s", link->name,
+			  link->tap_queues > tap->port.n_sources
+				  ? "another process, or another NIC, has queues of it"
+				  : "it was given another name meanwhile (start again)");
+		return -EBUSY;
+	}
 	ret = tap_ioctl(fd, TUNGETVNETHDRSZ, &tap->header_before);
 	if (ret == 0)
 		ret = tap_ioctl(fd, TUNSETVNETHDRSZ, &header);
-	if (ret < 0)
-		return error_add(err, ret, "cannot set the header of packets of %s: %s", link->name,
-				 strerror(-ret));
+	if (ret < 0) {
+		error_add(err, "cannot set the header of packets of %s: %s", link->name, strerror(-ret));
+		return ret;
+	}
 	tap->taken = true;
 	return 0;
 }
@@ -423,19 +432,25 @@ static int tap_connect(struct soft_tap *tap, const struct net_config *config, st
 	struct soft_link link;
 	int ret = tap_identify(tap, &link);
 
-	if (ret < 0)
-		return error_add(err, ret, "cannot look at the TAP interface %s: %s%s", tap->name,
-				 ret == -EAGAIN ? "its name changes all the time" : strerror(-ret),
-				 ret == -EAGAIN ? "" : shortage_advice(ret));
+	if (ret < 0) {
+		error_add(err, "cannot look at the TAP interface %s: %s%s", tap->name,
+			  ret == -EAGAIN ? "its name changes all the time" : strerror(-ret),
+			  ret == -EAGAIN ? "" : shortage_advice(ret));
+		return ret;
+	}
 	ret = tap_take(tap, &link, err);
 	if (ret == 0)
 		ret = soft_join(&tap->join, &link, tap->made, config->bridge, err);
-	if (ret == 0 && tap_identify(tap, &link) < 0)
-		ret = error_add(err, -ENODEV, "%s has gone away while it was opened", link.name);
+	if (ret == 0 && tap_identify(tap, &link) < 0) {
+		error_add(err, "%s has gone away while it was opened", link.name);
+		ret = -ENODEV;
+	}
 	if (ret < 0)
 		return ret;
-	if (link.mtu < TAP_MIN_MTU || link.mtu > UINT16_MAX)
-		return error_add(err, -EINVAL, "%s has no MTU that a guest can be told", link.name);
+	if (link.mtu < TAP_MIN_MTU || link.mtu > UINT16_MAX) {
+		error_add(err, "%s has no MTU that a guest can be told", link.name);
+		return -EINVAL;
+	}
 	tap->index = link.index;
 	tap->mtu = link.mtu;
 	tap->port.mtu = (uint16_t)link.mtu;
@@ -455,9 +470,11 @@ static int tap_watch_link(struct soft_tap *tap, struct error *err)
 	tap->port.link.fd = fd;
 	if (fd >= 0 && bind(fd, (const struct sockaddr *)&addr, sizeof(addr)) == 0)
 		tap->port.raised.fd = fcntl(tap->port.sources[0].event.fd, F_DUPFD_CLOEXEC, 0);
-	if (tap->port.raised.fd < 0)
-		return error_add(err, -errno, "cannot watch the state of %s: %s%s", tap->name,
-				 strerror(errno), shortage_advice(-errno));
+	if (tap->port.raised.fd < 0) {
+		error_add(err, "cannot watch the state of %s: %s%s", tap->name, strerror(errno),
+			  shortage_advice(-errno));
+		return -errno;
+	}
 	return 0;
 }
 
@@ -475,8 +492,10 @@ static int tap_find_features(struct soft_tap *tap, struct error *err)
 		more = 0;
 		ret = tap_set_offload(tap, features);
 	}
-	if (ret < 0)
-		return error_add(err, ret, "cannot set the offloads of %s: %s", tap->name, strerror(-ret));
+	if (ret < 0) {
+		error_add(err, "cannot set the offloads of %s: %s", tap->name, strerror(-ret));
+		return ret;
+	}
 	tap->port.features = features | more | TAP_HOST_OFFLOADS;
 	return 0;
 }
@@ -486,8 +505,10 @@ int soft_tap_open(struct soft_port **port, const struct net_config *config, stru
 	struct soft_tap *tap = calloc(1, sizeof(*tap));
 	int ret = 0;
 
-	if (!tap)
-		return error_add(err, -ENOMEM, "no memory for %s", config->tap);
+	if (!tap) {
+		error_add(err, "no memory for %s", config->tap);
+		return -ENOMEM;
+	}
 	tap->port.ops = &tap_ops;
 	tap->port.name = tap->opened;
 	tap->port.mtu_advice =

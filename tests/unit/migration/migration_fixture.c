@@ -22,7 +22,7 @@ static int arrival_prepare(struct arrival *a, struct destination *d, struct erro
 	if (a->prepare)
 		a->prepare(&a->guest);
 	if (a->reason)
-		error_add(err, 0, "%s", a->reason);
+		error_add(err, "%s", a->reason);
 	ret = compare_hello(d, &a->guest.vm, err);
 	if (ret == 0)
 		ret = destination_ready(d, err);

@@ -21,7 +21,11 @@ static int mapping_end(void *opaque, struct error *err)
 	assert_int_equal(read(m->work.fd, &count, sizeof(count)), sizeof(count));
 	assert_false(m->ended);
 	m->ended = true;
-	return m->fails ? error_add(err, -ENOMEM, "%s", m->fails) : 0;
+	if (m->fails) {
+		error_add(err, "%s", m->fails);
+		return -ENOMEM;
+	}
+	return 0;
 }
 
 /* Of the test in hand: where a departure's stage has to reach it. */

@@ -81,7 +81,11 @@ int vm_equip(struct vm *vm, struct error *err)
 	if (read(go[0], &well, 1) != 1)
 		_exit(97);
 	say('d');
-	return well == '1' ? 0 : error_add(err, -ENOMEM, "KVM has no memory for its tables");
+	if (well != '1') {
+		error_add(err, "KVM has no memory for its tables");
+		return -ENOMEM;
+	}
+	return 0;
 }
 
 void vm_prefault_present(struct vm *vm, uint64_t max)

@@ -41,7 +41,11 @@ static bool kernel_stalls, no_kvm;
 
 int kvm_check_host(struct error *err)
 {
-	return no_kvm ? error_add(err, -ENOENT, "no KVM here") : 0;
+	if (no_kvm) {
+		error_add(err, "no KVM here");
+		return -ENOENT;
+	}
+	return 0;
 }
 
 int vm_frame(struct vm *vm, uint64_t mem, unsigned int cpus, struct error *err)

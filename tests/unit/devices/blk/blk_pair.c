@@ -100,7 +100,7 @@ void migrate(struct pair *p)
 	warm(p);
 	settle(&p->a);
 	assert_taken(&p->b, blk_device_ops.load, stop(p));
-	blk_device_ops.resume(&p->b.blk->device, true);
+	blk_device_ops.resume(&p->b.blk->device, DEVICE_ARRIVED);
 	blk_device_ops.release(&p->a.blk->device);
 }
 
@@ -110,5 +110,5 @@ void give_up(struct pair *p)
 
 	if (blk_device_ops.reclaim(&p->a.blk->device, &err) < 0)
 		fail_msg("%s", err.text);
-	blk_device_ops.resume(&p->a.blk->device, false);
+	blk_device_ops.resume(&p->a.blk->device, DEVICE_STAYED);
 }

@@ -60,7 +60,7 @@ static void the_disk_moves_with_its_lock_and_its_bytes(void **state)
 	assert_taken(&p->b, blk_device_ops.load, t);
 	assert_int_equal(n_drops, 2);
 	assert_locked_out(p->path);
-	blk_device_ops.resume(&p->b.blk->device, true);
+	blk_device_ops.resume(&p->b.blk->device, DEVICE_ARRIVED);
 	blk_device_ops.release(&p->a.blk->device);
 	assert_locked_out(p->path);
 	assert_works(&p->b, 6);
@@ -100,7 +100,7 @@ static void requests_that_wait_move_untouched(void **state)
 	copy_guest(&p->b, &p->a);
 	t = write_tree(&p->a, blk_device_ops.save);
 	assert_taken(&p->b, blk_device_ops.load, t);
-	blk_device_ops.resume(&p->b.blk->device, true);
+	blk_device_ops.resume(&p->b.blk->device, DEVICE_ARRIVED);
 	blk_device_ops.release(&p->a.blk->device);
 	for (unsigned int i = 0; i < n; i++)
 		assert_int_equal(finish(&p->b), VIRTIO_BLK_S_OK);
@@ -367,7 +367,7 @@ static void state_that_is_cut_anywhere_is_refused(void **state)
 		}
 		assert_taken(&p->b, ops[i], trees[i]);
 	}
-	blk_device_ops.resume(&p->b.blk->device, true);
+	blk_device_ops.resume(&p->b.blk->device, DEVICE_ARRIVED);
 	assert_works(&p->b, 1);
 }
 

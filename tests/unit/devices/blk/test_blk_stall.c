@@ -364,7 +364,7 @@ static void a_pause_comes_between_two_pieces_of_a_request(void **state)
 
 	/* The guest moves, and the destination does all of the request. */
 	pause_within_a_request(&p->a, len, 4);
-	blk_device_ops.resume(&p->a.blk->device, false);
+	blk_device_ops.resume(&p->a.blk->device, DEVICE_STAYED);
 	migrate(p);
 	/* The source may have come to its end with it before. */
 	assert_int_equal(finish(&p->b), VIRTIO_BLK_S_OK);

@@ -133,7 +133,7 @@ void stop_and_load(struct fixture *f)
 
 void commit(struct fixture *f)
 {
-	net_device_ops.resume(device_of(f->b), true);
+	net_device_ops.resume(device_of(f->b), DEVICE_ARRIVED);
 	net_device_ops.release(device_of(f->a));
 }
 

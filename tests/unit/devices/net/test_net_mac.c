@@ -222,7 +222,7 @@ static void a_stream_cannot_bring_what_no_interface_has(void **state)
 			assert_no_mac(f, net_device_ops.load,
 				      put_mac(write_tree(f->a, net_device_ops.save), load_places[p].path,
 					      load_places[p].name, bad_macs[i]));
-		net_device_ops.resume(device_of(f->a), false);
+		net_device_ops.resume(device_of(f->a), DEVICE_STAYED);
 		exchange(f->a, f->va, 0, 1);
 	}
 	build_b(f, &fake_vdpa_default);

@@ -466,7 +466,7 @@ static void a_given_up_migration_loses_nothing(void **state)
 		assert_int_equal(f->va->n_commands, i + i % 2); /* an even one is not sent on yet */
 		fake_vdpa_unlock(f->va);
 		assert_int_equal(net_guest_received(f->a, 0, in, sizeof(in)), -1);
-		net_device_ops.resume(device_of(f->a), false);
+		net_device_ops.resume(device_of(f->a), DEVICE_STAYED);
 		net_guest_settle(f->a);
 		assert_int_equal(net_guest_received(f->a, 0, in, sizeof(in)), 80);
 		assert_int_equal(net_guest_reap(f->a, 0), 1);

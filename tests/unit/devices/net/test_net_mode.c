@@ -157,7 +157,7 @@ static void a_given_up_migration_gives_the_rings_back_at_once(void **state)
 		assert_works(p, &p->a, GUEST_MAC);
 		net_device_ops.pause(device_of(&p->a));
 		free(write_tree(&p->a, net_device_ops.save).fdt);
-		net_device_ops.resume(device_of(&p->a), false);
+		net_device_ops.resume(device_of(&p->a), DEVICE_STAYED);
 		assert_false(passing(&p->a));
 		track(&p->a, false);
 		assert_true(passing(&p->a));

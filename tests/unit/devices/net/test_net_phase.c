@@ -102,7 +102,7 @@ static void a_migration_that_is_given_up_goes_on_with_shadow_rings(void **state)
 	stop_and_load(f);
 	net_device_ops.release(device_of(f->b));
 	assert_phase(f->b, NET_PHASE_OFF);
-	net_device_ops.resume(device_of(f->a), false);
+	net_device_ops.resume(device_of(f->a), DEVICE_STAYED);
 	assert_phase(f->a, NET_PHASE_SHADOW);
 }
 
@@ -113,7 +113,7 @@ static void pause_and_resume_leave_a_nic_without_driver_off(void **state)
 
 	net_device_ops.pause(device_of(f->a));
 	assert_phase(f->a, NET_PHASE_OFF);
-	net_device_ops.resume(device_of(f->a), false);
+	net_device_ops.resume(device_of(f->a), DEVICE_STAYED);
 	assert_phase(f->a, NET_PHASE_OFF);
 }
 
@@ -159,7 +159,7 @@ static void a_broken_nic_stays_broken_over_pause_and_resume(void **state)
 	net_call(f->a->net, break_rules, NULL);
 	net_device_ops.pause(device_of(f->a));
 	assert_phase(f->a, NET_PHASE_BROKEN);
-	net_device_ops.resume(device_of(f->a), false);
+	net_device_ops.resume(device_of(f->a), DEVICE_STAYED);
 	assert_phase(f->a, NET_PHASE_BROKEN);
 	net_guest_reset(f->a);
 	assert_phase(f->a, NET_PHASE_OFF);

@@ -256,7 +256,7 @@ static void a_guest_moves_on_with_scratch_at_the_device(void **state)
 	/* Given up once: what came while it stood still is delivered. */
 	packet(data, sizeof(data), 2);
 	assert_true(fake_vdpa_receive(f->va, 0, data, sizeof(data)));
-	net_device_ops.resume(device_of(f->a), false);
+	net_device_ops.resume(device_of(f->a), DEVICE_STAYED);
 	net_guest_settle(f->a);
 	assert_next(f->a, data, sizeof(data));
 

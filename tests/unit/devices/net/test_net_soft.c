@@ -152,7 +152,7 @@ static void faults_before_arrival_keep_the_guest_at_the_source(void **state)
 				       i == 0 ? "the device is gone" : "has stopped working");
 		else
 			assert_taken(&p->b, net_device_ops.load, write_tree(&p->a, net_device_ops.save));
-		net_device_ops.resume(device_of(&p->a), false);
+		net_device_ops.resume(device_of(&p->a), DEVICE_STAYED);
 		track(&p->a, false);
 		assert_unharmed(p);
 	}

@@ -293,7 +293,7 @@ static void a_state_cut_off_anywhere_changes_nothing(void **state)
 		assert_int_equal(read_tree(f->b, ops[i], trees[i].fdt, trees[i].len, &err), 0);
 		free(trees[i].fdt);
 	}
-	net_device_ops.resume(device_of(f->b), true);
+	net_device_ops.resume(device_of(f->b), DEVICE_ARRIVED);
 	exchange(f->b, f->vb, 0, 1);
 }
 
@@ -389,7 +389,7 @@ static bool take_damaged(struct fixture *f, const struct tree *trees, unsigned i
 		if (ret < 0)
 			return false;
 	}
-	net_device_ops.resume(device_of(f->b), true);
+	net_device_ops.resume(device_of(f->b), DEVICE_ARRIVED);
 	net_guest_settle(f->b);
 	return true;
 }
@@ -456,7 +456,7 @@ static void a_state_with_something_left_over_does_nothing(void **state)
 	}
 	for (unsigned int i = 0; i < 2; i++)
 		assert_taken(f->b, ops[i], trees[i]);
-	net_device_ops.resume(device_of(f->b), true);
+	net_device_ops.resume(device_of(f->b), DEVICE_ARRIVED);
 	exchange(f->b, f->vb, 0, 1);
 }
 

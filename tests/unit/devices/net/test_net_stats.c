@@ -240,7 +240,7 @@ static void a_destination_must_count_what_the_guest_knows_of(void **state)
 	f->vb->faults.refuse_class = 8;
 	assert_refused(f->b, net_device_ops.load, write_tree(f->a, net_device_ops.save),
 		       "the device refused STATS_GET");
-	net_device_ops.resume(device_of(f->a), false);
+	net_device_ops.resume(device_of(f->a), DEVICE_STAYED);
 	exchange(f->a, f->va, 0, 1);
 	assert_true(counter(f->a, 0) == 0);
 }
@@ -324,10 +324,10 @@ static void statistics_that_come_late_are_nobodys(void **state)
 	fake_vdpa_unlock(f->va);
 	stop_and_load(f);
 	/* The device still has the first question, and gets no second one. */
-	net_device_ops.resume(device_of(f->a), false);
+	net_device_ops.resume(device_of(f->a), DEVICE_STAYED);
 	net_device_ops.pause(device_of(f->a));
 	assert_int_equal(commands(f->va), 3);
-	net_device_ops.resume(device_of(f->a), false);
+	net_device_ops.resume(device_of(f->a), DEVICE_STAYED);
 	net_guest_command_begin(f->a, VIRTIO_NET_CTRL_VLAN, 0, "\x10\0", 2);
 	net_guest_settle(f->a);
 	fake_vdpa_release(f->va);
@@ -340,11 +340,11 @@ static void statistics_that_come_late_are_nobodys(void **state)
 	fake_vdpa_unlock(f->va);
 	net_device_ops.pause(device_of(f->a));
 	fake_vdpa_release(f->va);
-	net_device_ops.resume(device_of(f->a), false);
+	net_device_ops.resume(device_of(f->a), DEVICE_STAYED);
 	assert_command(f->a, VIRTIO_NET_CTRL_VLAN, 0, "\x11\0", 2);
 	assert_true(counter(f->a, 0) == 101);
 
-	net_device_ops.resume(device_of(f->b), true);
+	net_device_ops.resume(device_of(f->b), DEVICE_ARRIVED);
 	assert_true(counter(f->b, 0) == 100);
 }
 

@@ -117,7 +117,7 @@ static void what_is_refused_at_the_arrival_keeps_the_guest_at_the_source(void **
 	net_guest_copy(f->b, f->a);
 	assert_refused(f->b, net_device_ops.load, write_tree(f->a, net_device_ops.save),
 		       "net0 (/dev/fake-vdpa): the device refused MAC_ADDR_SET 52:01:02:03:04:05");
-	net_device_ops.resume(device_of(f->a), false);
+	net_device_ops.resume(device_of(f->a), DEVICE_STAYED);
 	exchange(f->a, f->va, 0, 1);
 	assert_command(f->a, 2, 0, "\x66\0", 2);
 }

@@ -52,7 +52,7 @@ static void a_terminal_is_the_operators_until_the_guest_has_arrived(void **state
 	create(f);
 	assert_int_equal(tcgetattr(slave, &during), 0);
 	assert_int_equal(during.c_lflag, before.c_lflag);
-	f->vm.devices->ops->resume(f->vm.devices, true);
+	f->vm.devices->ops->resume(f->vm.devices, DEVICE_ARRIVED);
 	assert_int_equal(tcgetattr(slave, &during), 0);
 	assert_int_equal(during.c_lflag & (ICANON | ECHO | ISIG), 0);
 	stop(f);

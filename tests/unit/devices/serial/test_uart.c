@@ -181,7 +181,7 @@ static void state_is_saved_and_loaded_and_saved_as_the_same_bytes(void **state)
 			 0);
 	assert_tree_same(save(f), saved);
 	assert_false(fake_line_is_high());
-	f->vm.devices->ops->resume(f->vm.devices, true);
+	f->vm.devices->ops->resume(f->vm.devices, DEVICE_ARRIVED);
 	assert_true(fake_line_is_high());
 	assert_int_equal(in(f, IIR), 0xc4);
 	assert_int_equal(in(f, SCR), 0x99);
@@ -209,7 +209,7 @@ static void input_is_held_back_while_paused(void **state)
 	read_text(client, "x");
 	assert_tree_same(save(f), saved);
 	assert_false(fake_line_is_high());
-	f->vm.devices->ops->resume(f->vm.devices, false);
+	f->vm.devices->ops->resume(f->vm.devices, DEVICE_STAYED);
 	hear_text(f, "held");
 	close(client);
 	free(saved.fdt);
