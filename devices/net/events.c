@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Tables of all that wakes the NIC's thread. Each handler ends with net_settle(). */
+/* The table of all that wakes the NIC's thread. Each handler ends with net_settle(). */
 #include "devices/net/events.h"
 
 #include <errno.h>
@@ -104,40 +104,36 @@ static void net_device_changed(struct loop_source *src, uint32_t events)
 	net_settle(net);
 }
 
-/* Eventfds and timers of the NIC, by their places in it. They are always watched. */
-static const struct net_eventfd {
-	size_t member;
-	uint32_t flags;
-	void (*fn)(struct loop_source *src, uint32_t events);
-} net_eventfds[] = {
-	{ offsetof(struct net, config_call), EPOLLIN, net_device_changed },
+/*
+ * All that wakes the NIC's thread, by its place in the NIC or in each of its queues. The NIC's own are always
+ * watched. Kicks are watched while the guest's ring is served, calls while the device is started, both with
+ * NET_QUEUE_EVENTS.
+ */
+static const struct net_waker {
+	enum { NET_EVENTFD, NET_TIMER, NET_DATA_QUEUE, NET_CTRL_QUEUE } of;
+	size_t place;
+	void (*event)(struct loop_source *src, uint32_t events);
+	void (*expired)(struct loop_timer *timer);
+} net_wakers[] = {
+	{ NET_EVENTFD, offsetof(struct net, config_call), .event = net_device_changed },
+	{ NET_TIMER, offsetof(struct net, ctrl.timer), .expired = net_ctrl_timed_out },
+	{ NET_TIMER, offsetof(struct net, announce.timer), .expired = net_announce_due },
+	{ NET_TIMER, offsetof(struct net, pass_timer), .expired = net_return_due },
+	{ NET_DATA_QUEUE, offsetof(struct net_queue, kick), .event = net_queue_kicked },
+	{ NET_DATA_QUEUE, offsetof(struct net_queue, call), .event = net_queue_called },
+	{ NET_CTRL_QUEUE, offsetof(struct net_queue, kick), .event = net_ctrl_kicked },
+	{ NET_CTRL_QUEUE, offsetof(struct net_queue, call), .event = net_ctrl_called },
 };
 
-static const struct net_timer {
-	size_t member;
-	void (*fn)(struct loop_timer *timer);
-} net_timers[] = {
-	{ offsetof(struct net, ctrl.timer), net_ctrl_timed_out },
-	{ offsetof(struct net, announce.timer), net_announce_due },
-	{ offsetof(struct net, pass_timer), net_return_due },
-};
-
-/* Handlers of each queue. Kicks are watched while the guest's ring is served, calls while the device is
- * started, both with NET_QUEUE_EVENTS. */
-static const struct net_queue_events {
-	void (*kick)(struct loop_source *src, uint32_t events);
-	void (*call)(struct loop_source *src, uint32_t events);
-} net_data_events = { net_queue_kicked, net_queue_called },
-  net_ctrl_events = { net_ctrl_kicked, net_ctrl_called };
-
-static struct loop_source *net_eventfd_at(struct net *net, unsigned int i)
+/* @owner is the NIC, or the queue. */
+static struct loop_source *net_waker_source(const struct net_waker *w, void *owner)
 {
-	return (struct loop_source *)((char *)net + net_eventfds[i].member);
+	return (struct loop_source *)((char *)owner + w->place);
 }
 
-static struct loop_timer *net_timer_at(struct net *net, unsigned int i)
+static struct loop_timer *net_waker_timer(const struct net_waker *w, struct net *net)
 {
-	return (struct loop_timer *)((char *)net + net_timers[i].member);
+	return (struct loop_timer *)((char *)net + w->place);
 }
 
 static int net_eventfd_open(void)
@@ -147,10 +143,25 @@ static int net_eventfd_open(void)
 	return fd < 0 ? -errno : fd;
 }
 
-static int net_queue_open(struct net_queue *q, const struct net_queue_events *events)
+static int net_waker_open(const struct net_waker *w, struct net *net)
 {
-	q->kick.fn = events->kick;
-	q->call.fn = events->call;
+	struct loop_source *src;
+
+	if (w->of == NET_TIMER)
+		return loop_timer_open(net_waker_timer(w, net), &net->loop, w->expired);
+	if (w->of != NET_EVENTFD)
+		return 0;
+	src = net_waker_source(w, net);
+	*src = (struct loop_source){ .fd = net_eventfd_open(), .fn = w->event };
+	return src->fd < 0 ? src->fd : loop_add(&net->loop, src, EPOLLIN);
+}
+
+static int net_queue_open(struct net_queue *q, bool data)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(net_wakers); i++) {
+		if (net_wakers[i].of == (data ? NET_DATA_QUEUE : NET_CTRL_QUEUE))
+			net_waker_source(&net_wakers[i], q)->fn = net_wakers[i].event;
+	}
 	q->call.fd = net_eventfd_open();
 	if (q->call.fd < 0)
 		return q->call.fd;
@@ -162,24 +173,19 @@ static int net_open_events(struct net *net)
 {
 	int ret = 0;
 
-	for (unsigned int i = 0; ret == 0 && i < ARRAY_SIZE(net_eventfds); i++) {
-		struct loop_source *src = net_eventfd_at(net, i);
-
-		*src = (struct loop_source){ .fd = net_eventfd_open(), .fn = net_eventfds[i].fn };
-		ret = src->fd < 0 ? src->fd : loop_add(&net->loop, src, net_eventfds[i].flags);
-	}
-	for (unsigned int i = 0; ret == 0 && i < ARRAY_SIZE(net_timers); i++)
-		ret = loop_timer_open(net_timer_at(net, i), &net->loop, net_timers[i].fn);
+	for (unsigned int i = 0; ret == 0 && i < ARRAY_SIZE(net_wakers); i++)
+		ret = net_waker_open(&net_wakers[i], net);
 	for (unsigned int i = 0; ret == 0 && i < net->n_slots; i++)
-		ret = net_queue_open(&net->queues[i],
-				     i < 2 * net->max_pairs ? &net_data_events : &net_ctrl_events);
+		ret = net_queue_open(&net->queues[i], i < 2 * net->max_pairs);
 	return ret;
 }
 
 void net_events_clear(struct net *net)
 {
-	for (unsigned int i = 0; i < ARRAY_SIZE(net_eventfds); i++)
-		net_eventfd_at(net, i)->fd = -1;
+	for (unsigned int i = 0; i < ARRAY_SIZE(net_wakers); i++) {
+		if (net_wakers[i].of == NET_EVENTFD)
+			net_waker_source(&net_wakers[i], net)->fd = -1;
+	}
 	for (unsigned int i = 0; i < ARRAY_SIZE(net->queues); i++)
 		net->queues[i].call.fd = net->queues[i].device_kick = -1;
 }
@@ -204,10 +210,12 @@ static void net_close(int fd)
 
 void net_events_exit(struct net *net)
 {
-	for (unsigned int i = 0; i < ARRAY_SIZE(net_eventfds); i++)
-		net_close(net_eventfd_at(net, i)->fd);
-	for (unsigned int i = 0; i < ARRAY_SIZE(net_timers); i++)
-		loop_timer_close(net_timer_at(net, i));
+	for (unsigned int i = 0; i < ARRAY_SIZE(net_wakers); i++) {
+		if (net_wakers[i].of == NET_EVENTFD)
+			net_close(net_waker_source(&net_wakers[i], net)->fd);
+		else if (net_wakers[i].of == NET_TIMER)
+			loop_timer_close(net_waker_timer(&net_wakers[i], net));
+	}
 	for (unsigned int i = 0; i < ARRAY_SIZE(net->queues); i++) {
 		net_close(net->queues[i].call.fd);
 		net_close(net->queues[i].device_kick);
