@@ -7,14 +7,11 @@
 
 #include "migration/source.h"
 #include "vmm/config_text.h"
-#include "vmm/control/commands.h"
+#include "vmm/control/interface.h"
 
 /* A guest that has moved may have done so within this host: taking its old home down, which unpins and unmaps
  * all of its memory, must not compete with its first moments. */
 #define METHODS_SETTLE_MS 500
-
-/* The error of a call whose parameters cannot be. */
-#define METHODS_INVALID "org.varlink.service.InvalidParameter"
 
 static void methods_migrate_progress(void *opaque, const struct report *report)
 {
@@ -37,20 +34,20 @@ static bool methods_read(struct control_call *call, struct source_config *config
 	int policy;
 
 	if (!control_get_string(call, "to", to, CONTROL_MESSAGE_MAX)) {
-		control_fail(call, METHODS_INVALID, "\"to\" is missing: the address to migrate to");
+		control_fail(call, CLIENT_ERROR_PARAMETER, "\"to\" is missing: the address to migrate to");
 		return false;
 	}
 	config->to = to;
 	if (control_get_number(call, "downtimeMs", &downtime_ms) &&
 	    (downtime_ms < 1 || downtime_ms > CLIENT_DOWNTIME_MAX_MS)) {
-		control_fail(call, METHODS_INVALID, "\"downtimeMs\" is out of range");
+		control_fail(call, CLIENT_ERROR_PARAMETER, "\"downtimeMs\" is out of range");
 		return false;
 	}
 	config->downtime_limit_ns = downtime_ms * 1000000;
 	control_get_string(call, "stalled", stalled, sizeof(stalled));
 	policy = config_parse_word(stalled, policies, ARRAY_SIZE(policies));
 	if (policy < 0) {
-		control_fail(call, METHODS_INVALID, "\"stalled\" is throttle, stop or cancel");
+		control_fail(call, CLIENT_ERROR_PARAMETER, "\"stalled\" is throttle, stop or cancel");
 		return false;
 	}
 	config->stalled = (enum source_stalled)policy;
@@ -88,7 +85,7 @@ static void methods_migrate(struct control_call *call, void *opaque)
 		log_warn("migration to %s failed, %s: %s", to,
 			 gate_ended(&m->vm->gate) ? "and the VM ends here" : "the guest goes on here",
 			 err.text);
-		control_fail(call, "org.ferry.MigrationFailed", err.text);
+		control_fail(call, CLIENT_ERROR_FAILED, err.text);
 		break;
 	case SOURCE_UNKNOWN:
 		m->outcome_unknown = true;

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <sys/socket.h>
 
+#include "vmm/control/interface.h"
+
 /* For a client to take its final reply: a method has ended by then, and its thread waits for nothing else. */
 #define CONTROL_REPLY_TIMEOUT_MS 2000
 
@@ -18,6 +20,14 @@ bool control_get_string(struct control_call *call, const char *name, char *buf, 
 bool control_get_number(struct control_call *call, const char *name, uint64_t *v)
 {
 	return json_number(&call->json, call->parameters, name, v);
+}
+
+int control_take_fd(struct control_call *call)
+{
+	int fd = call->passed_fd;
+
+	call->passed_fd = -1;
+	return fd;
 }
 
 int control_call_fd(const struct control_call *call)
@@ -79,7 +89,7 @@ void control_dispatch(struct control_call *call, const struct control_method *me
 
 	if (!json_parse(json, call->message, strlen(call->message)) ||
 	    !json_string(json, json->tokens, "method", method, sizeof(method))) {
-		control_fail(call, "org.ferry.InvalidCall", "not a JSON object with a method");
+		control_fail(call, CLIENT_ERROR_CALL, "not a JSON object with a method");
 		return;
 	}
 	call->parameters = json_find(json, json->tokens, "parameters", JSMN_OBJECT);

@@ -13,7 +13,10 @@
 struct control_call {
 	int fd;        /* the connection */
 	int hangup_fd; /* eventfd, see control_call_fd() */
-	bool more;     /* the client wants intermediate replies */
+	/* The descriptor that came with the call, whatever it is of; -1: none. The server closes it after the
+	 * method. */
+	int passed_fd;
+	bool more; /* the client wants intermediate replies */
 	bool answered;
 	const jsmntok_t *parameters;
 	struct json json;
@@ -32,6 +35,10 @@ struct control_method {
  * @buf. */
 bool control_get_string(struct control_call *call, const char *name, char *buf, size_t size);
 bool control_get_number(struct control_call *call, const char *name, uint64_t *v);
+
+/* Takes over the descriptor that came with the call: it is the caller's to close. -1 if there is none, or not
+ * any more. What it is of is not checked. The method's thread. */
+int control_take_fd(struct control_call *call);
 
 /*
  * Answers: with a result, or with an error's name of less than 128 characters and its reason. @parameters is

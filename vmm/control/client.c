@@ -77,7 +77,7 @@ disconnect:
 }
 
 int control_send(struct control_client *c, const char *method, const char *parameters,
-		 enum control_replies replies, struct error *err)
+		 enum control_replies replies, int fd, struct error *err)
 {
 	char text[CONTROL_MESSAGE_MAX];
 	int len = snprintf(text, sizeof(text), "{\"method\":\"%s\",\"parameters\":%s%s}", method, parameters,
@@ -88,7 +88,7 @@ int control_send(struct control_client *c, const char *method, const char *param
 		error_add(err, "the call of %s is longer than %u bytes", method, CONTROL_MESSAGE_MAX);
 		return -EMSGSIZE;
 	}
-	ret = control_send_bytes(c->fd, text, (size_t)len + 1, CONTROL_READ_TIMEOUT_MS);
+	ret = control_send_with(c->fd, text, (size_t)len + 1, fd, CONTROL_READ_TIMEOUT_MS);
 	/* A VM that has no place for the call has said so before it hung up: the reason is to be received. */
 	if (ret < 0 && ret != -EPIPE && ret != -ECONNRESET) {
 		error_add(err, "cannot send the call to the VM: %s", strerror(-ret));

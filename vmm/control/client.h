@@ -21,9 +21,10 @@ int __must_check control_connect(struct control_client *c, const char *runtime_d
 /* Whether the VM is to reply as things go on, or with the result alone. */
 enum control_replies { CONTROL_RESULT, CONTROL_PROGRESS };
 
-/* Sends the call of a connection. @parameters is a JSON object. */
+/* Sends the call of a connection. @parameters is a JSON object. The descriptor @fd, or none for -1, goes with
+ * it; it stays the caller's. */
 int __must_check control_send(struct control_client *c, const char *method, const char *parameters,
-			      enum control_replies replies, struct error *err);
+			      enum control_replies replies, int fd, struct error *err);
 
 /* Waits for a reply, without end. Returns 1 for an intermediate one, 0 for the final one, with its object as
  * text in *@parameters, which the next call overwrites; or -errno, with the peer's reason where

@@ -10,6 +10,7 @@
 #include "vmm/config.h"
 #include "vmm/config_text.h"
 #include "vmm/control/client.h"
+#include "vmm/control/interface.h"
 #include "vmm/control/json.h"
 #include "vmm/text.h"
 
@@ -253,7 +254,7 @@ int client_migrate(int argc, char **argv)
 		free(c);
 		return 1;
 	}
-	if (control_send(c, "org.ferry.Migrate", parameters, CONTROL_PROGRESS, &err) < 0)
+	if (control_send(c, "org.ferry.Migrate", parameters, CONTROL_PROGRESS, -1, &err) < 0)
 		log_error("%s", err.text);
 	else
 		status = client_follow(c, &err);
@@ -278,7 +279,7 @@ int client_resume(int argc, char **argv)
 	}
 	ret = control_connect(c, o.runtime_dir, o.name, &err);
 	if (ret == 0) {
-		ret = control_send(c, "org.ferry.Resume", "{}", CONTROL_RESULT, &err);
+		ret = control_send(c, "org.ferry.Resume", "{}", CONTROL_RESULT, -1, &err);
 		if (ret == 0)
 			ret = control_receive(c, &object, &err);
 		control_disconnect(c);

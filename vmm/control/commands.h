@@ -11,13 +11,6 @@
 #define CLIENT_EXIT_USAGE   2
 #define CLIENT_EXIT_UNKNOWN 5
 
-/* The downtime that a migration aims at, unless told otherwise, and the most that can be asked for. */
-#define CLIENT_DOWNTIME_MS     300u
-#define CLIENT_DOWNTIME_MAX_MS 60000u
-
-/* The error that tells a migration with unknown outcome from one that failed with the guest going on. */
-#define CLIENT_ERROR_UNKNOWN "org.ferry.OutcomeUnknown"
-
 /* Says what is wrong with the arguments of @command and where help is; returns the exit code. */
 int client_usage(const char *command, const struct error *err);
 

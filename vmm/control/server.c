@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "vmm/control/interface.h"
 #include "vmm/loop_timer.h"
 #include "vmm/runtime_dir.h"
 #include "vmm/shortage.h"
@@ -91,9 +92,14 @@ static bool control_is_reading(struct control_place *place)
 	return reading;
 }
 
-/* Closes the connection. On the loop's thread. */
+/* Closes the connection, after what came over it: a client that sees the end knows that nothing of its is
+ * left here. On the loop's thread. */
 static void control_close(struct control_place *place)
 {
+	int passed_fd = control_take_fd(&place->call);
+
+	if (passed_fd >= 0)
+		close(passed_fd);
 	loop_del(place->control->loop, &place->src);
 	close(place->src.fd);
 	place->src.fd = -1;
@@ -103,6 +109,13 @@ static void control_drop(struct control_place *place)
 {
 	control_close(place);
 	control_set_state(place, CLIENT_FREE);
+}
+
+/* Drops a client, with the reason. */
+static void control_refuse(struct control_place *place, const char *error, const char *reason)
+{
+	control_turn_away(place->src.fd, error, reason);
+	control_drop(place);
 }
 
 static int control_ended(void *arg)
@@ -187,30 +200,52 @@ static unsigned int control_count(struct control *control, enum control_state st
 	return n;
 }
 
+/* Takes what a client has sent of its call. Returns the number of bytes, 0 where there was nothing after all,
+ * or -errno for a client that was dropped. */
+static int control_take_bytes(struct control_place *place)
+{
+	struct control_call *call = &place->call;
+	int passed_fd, n;
+
+	n = control_recv_with(call->fd, call->message + call->len, sizeof(call->message) - call->len,
+			      &passed_fd);
+	if (n == -EAGAIN)
+		return 0;
+	if (n == -E2BIG) {
+		control_refuse(place, CLIENT_ERROR_PARAMETER, "a call carries one descriptor at most");
+	} else if (n == -EMFILE) {
+		control_refuse(place, CLIENT_ERROR_BUSY,
+			       "the VM is short of descriptors for the one that the call carries");
+	} else if (n <= 0) {
+		control_drop(place);
+		n = -EPIPE;
+	} else if (passed_fd >= 0 && call->len > 0) {
+		close(passed_fd);
+		control_refuse(place, CLIENT_ERROR_PARAMETER, "a descriptor comes with a call's first bytes");
+		n = -EPROTO;
+	} else if (passed_fd >= 0) {
+		call->passed_fd = passed_fd;
+	}
+	return n;
+}
+
 /* Takes more bytes of a call, or the client's hanging up. */
 static void control_readable(struct loop_source *src, uint32_t events)
 {
 	struct control_place *place = container_of(src, struct control_place, src);
-	size_t room = sizeof(place->call.message) - place->call.len;
-	ssize_t n = recv(src->fd, place->call.message + place->call.len, room, MSG_DONTWAIT);
+	int n = control_take_bytes(place);
 
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+	if (n <= 0)
 		return;
-	if (n <= 0) {
-		control_drop(place);
-	} else if (!memchr(place->call.message + place->call.len, '\0', (size_t)n)) {
+	if (!memchr(place->call.message + place->call.len, '\0', (size_t)n)) {
 		place->call.len += (size_t)n;
-		if (place->call.len < sizeof(place->call.message))
-			return;
-		control_turn_away(src->fd, "org.ferry.InvalidCall", "the call is too long");
-		control_drop(place);
+		if (place->call.len == sizeof(place->call.message))
+			control_refuse(place, CLIENT_ERROR_CALL, "the call is too long");
 	} else if (control_count(place->control, CLIENT_RUNNING) == CONTROL_MAX_CALLS) {
-		control_turn_away(src->fd, "org.ferry.Busy", "no room for another call");
-		control_drop(place);
+		control_refuse(place, CLIENT_ERROR_BUSY, "no room for another call");
 	} else if (control_start_call(place) < 0) {
-		control_turn_away(src->fd, "org.ferry.Busy",
-				  "the VM is short of descriptors or threads for another call");
-		control_drop(place);
+		control_refuse(place, CLIENT_ERROR_BUSY,
+			       "the VM is short of descriptors or threads for another call");
 	}
 }
 
@@ -243,8 +278,7 @@ static struct control_place *control_make_room(struct control *control)
 	if (free_place)
 		return free_place;
 	/* Fewer calls run than there are places. */
-	control_turn_away(last->src.fd, "org.ferry.Busy", "another client needed the place");
-	control_drop(last);
+	control_refuse(last, CLIENT_ERROR_BUSY, "another client needed the place");
 	return last;
 }
 
@@ -274,7 +308,7 @@ static void control_take(struct control *control, int fd)
 	uid_t uid;
 
 	if (socket_file_check_peer(fd, &uid) < 0) {
-		control_turn_away(fd, "org.varlink.service.PermissionDenied", "another user's VM");
+		control_turn_away(fd, CLIENT_ERROR_DENIED, "another user's VM");
 		close(fd);
 		return;
 	}
@@ -284,7 +318,7 @@ static void control_take(struct control *control, int fd)
 	place->call.len = 0;
 	place->start_ns = now_ns();
 	if (loop_add(control->loop, &place->src, EPOLLIN) < 0) {
-		control_turn_away(fd, "org.ferry.Busy", "the VM is short of memory for another call");
+		control_turn_away(fd, CLIENT_ERROR_BUSY, "the VM is short of memory for another call");
 		close(fd);
 		place->src.fd = -1;
 		return;
@@ -429,6 +463,7 @@ int control_create(struct control **out, struct loop *loop, const struct control
 	for (unsigned int i = 0; i < CONTROL_MAX_CLIENTS; i++) {
 		control->places[i].control = control;
 		control->places[i].src.fd = control->places[i].call.hangup_fd = -1;
+		control->places[i].call.passed_fd = -1;
 	}
 	ret = control_open(control, config, err);
 	if (ret < 0) {

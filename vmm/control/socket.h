@@ -6,6 +6,8 @@
  *	call:   {"method": "org.ferry.Migrate", "parameters": {"to": "unix:/run/x"}, "more": true}
  *	reply:  {"parameters": {...}, "continues": true} ... {"parameters": {...}}
  *	error:  {"error": "org.ferry.MigrationFailed", "parameters": {"reason": "..."}}
+ *
+ * A call may carry one descriptor, as SCM_RIGHTS with its first bytes.
  */
 #ifndef FERRY_VMM_CONTROL_SOCKET_H
 #define FERRY_VMM_CONTROL_SOCKET_H
@@ -26,8 +28,25 @@
  * when it took a part. Any thread. */
 int control_send_bytes(int fd, const char *bytes, size_t len, uint64_t timeout_ms);
 
+/* The same, with the descriptor @passed_fd, or none for -1, beside the first bytes. @passed_fd stays the
+ * caller's. */
+int control_send_with(int fd, const char *bytes, size_t len, int passed_fd, uint64_t timeout_ms);
+
 /* Waits for some bytes until @deadline_ns. Returns their number, 0 at the end, or -errno. Any thread. */
 int __must_check control_recv_bytes(int fd, char *buf, size_t size, uint64_t deadline_ns);
+
+/*
+ * Takes what bytes there are, without waiting, and the descriptor that came beside them, which is the
+ *caller's then, close-on-exec, in *@passed_fd; -1 without one. Returns the number of bytes, 0 at the end, or
+ *-errno:
+ *
+ *	-EAGAIN  nothing yet
+ *	-E2BIG   more than one descriptor came; all are closed
+ *	-EMFILE  a descriptor came, and the process has no room for it
+ *
+ * Any thread.
+ */
+int __must_check control_recv_with(int fd, char *buf, size_t size, int *passed_fd);
 
 /* Writes where the socket of VM @name is. Returns 0, or -ENAMETOOLONG with what to do. */
 int __must_check control_address(struct sockaddr_un *addr, const char *runtime_dir, const char *name,

@@ -3,6 +3,8 @@
 #define _GNU_SOURCE
 #include "tests/unit/vmm/control/control_fixture.h"
 
+#include <dirent.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -63,11 +65,30 @@ static void method_hold(struct control_call *call, void *opaque)
 	control_fail(call, "org.ferry.Cancelled", "hung up");
 }
 
+static void method_take(struct control_call *call, void *opaque)
+{
+	int fd = control_take_fd(call);
+
+	if (fd < 0) {
+		control_fail(call, "org.ferry.InvalidParameter", "no descriptor");
+		return;
+	}
+	assert_int_equal(control_take_fd(call), -1);
+	assert_int_equal(fcntl(fd, F_GETFD), FD_CLOEXEC);
+	assert_int_equal(write(fd, "x", 1), 1);
+	close(fd);
+	control_reply(call, "{}");
+}
+
+static void method_leave(struct control_call *call, void *opaque)
+{
+	control_reply(call, "{}");
+}
+
 static const struct control_method methods[] = {
-	{ "org.ferry.Echo", method_echo },
-	{ "org.ferry.Progress", method_progress },
-	{ "org.ferry.Flood", method_flood },
-	{ "org.ferry.Hold", method_hold },
+	{ "org.ferry.Echo", method_echo },   { "org.ferry.Progress", method_progress },
+	{ "org.ferry.Flood", method_flood }, { "org.ferry.Hold", method_hold },
+	{ "org.ferry.Take", method_take },   { "org.ferry.Leave", method_leave },
 };
 
 int create_in(struct fixture *f, const char *dir, const char *name, struct control **control,
@@ -144,4 +165,22 @@ size_t raw_drain(int fd, char *buf, size_t size)
 		len += (size_t)n;
 	buf[len] = '\0';
 	return len;
+}
+
+static int nothing(void *arg)
+{
+	return 0;
+}
+
+unsigned int count_descriptors(struct fixture *f)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	unsigned int n = 0;
+
+	assert_non_null(dir);
+	loop_call(&f->loop, nothing, NULL);
+	while (readdir(dir))
+		n++;
+	closedir(dir);
+	return n;
 }

@@ -36,7 +36,8 @@ int setup(void **state);
 int teardown(void **state);
 
 /* Makes another server with the same methods: "org.ferry.Echo" gives back "text" and "n", "Progress" replies
- * several times, "Flood" very often, "Hold" waits until its client hangs up. */
+ * several times, "Flood" very often, "Hold" waits until its client hangs up, "Take" writes a byte into the
+ * descriptor that came with it and closes that, "Leave" does nothing with it. */
 int create(struct fixture *f, const char *name, struct control **control, struct error *err);
 int create_in(struct fixture *f, const char *dir, const char *name, struct control **control,
 	      struct error *err);
@@ -45,5 +46,8 @@ int create_in(struct fixture *f, const char *dir, const char *name, struct contr
 int raw_connect(struct fixture *f);
 /* Reads all that comes until the server hangs up. Returns how much, with a NUL behind it. */
 size_t raw_drain(int fd, char *buf, size_t size);
+
+/* Counts this process's descriptors, once the loop has done what it was at. */
+unsigned int count_descriptors(struct fixture *f);
 
 #endif

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "vmm/control/commands.h"
+#include "vmm/control/interface.h"
 #include "vmm/guard.h"
 
 static char dir[] = "/tmp/ferry-client-XXXXXX";

@@ -27,7 +27,7 @@ static void a_call_reaches_its_method_and_its_reply_the_client(void **state)
 	assert_int_equal(
 		control_send(&c, "org.ferry.Echo",
 			     "{\"n\":18446744073709551615,\"text\":\"a\\n\\\"\\u00e9\\ud83d\\ude00\"}",
-			     CONTROL_RESULT, &err),
+			     CONTROL_RESULT, -1, &err),
 		0);
 	assert_int_equal(control_receive(&c, &parameters, &err), 0);
 	assert_true(json_object_string(parameters, "text", text, sizeof(text)));
@@ -52,7 +52,7 @@ static void progress_is_for_clients_that_ask_for_it(void **state)
 
 		assert_int_equal(control_connect(&c, f->dir, "web1", &err), 0);
 		assert_int_equal(control_send(&c, "org.ferry.Progress", "{}",
-					      more ? CONTROL_PROGRESS : CONTROL_RESULT, &err),
+					      more ? CONTROL_PROGRESS : CONTROL_RESULT, -1, &err),
 				 0);
 		for (unsigned int i = 0; more && i < N_PROGRESS; i++) {
 			assert_int_equal(control_receive(&c, &parameters, &err), 1);
@@ -75,18 +75,18 @@ static void a_failure_comes_back_with_its_reason(void **state)
 	static char huge[CONTROL_MESSAGE_MAX + 1];
 
 	assert_int_equal(control_connect(&c, f->dir, "web1", &err), 0);
-	assert_int_equal(control_send(&c, "org.ferry.Echo", "{\"text\":7}", CONTROL_RESULT, &err), 0);
+	assert_int_equal(control_send(&c, "org.ferry.Echo", "{\"text\":7}", CONTROL_RESULT, -1, &err), 0);
 	assert_int_equal(control_receive(&c, &parameters, &err), -EREMOTEIO);
 	assert_string_equal(err.text, "no \"text\"");
 	assert_string_equal(c.error, "org.ferry.InvalidParameter");
 	control_disconnect(&c);
 	err = (struct error){ 0 };
 	assert_int_equal(control_connect(&c, f->dir, "web1", &err), 0);
-	assert_int_equal(control_send(&c, "org.ferry.None", "{}", CONTROL_RESULT, &err), 0);
+	assert_int_equal(control_send(&c, "org.ferry.None", "{}", CONTROL_RESULT, -1, &err), 0);
 	assert_int_equal(control_receive(&c, &parameters, &err), -EREMOTEIO);
 	assert_string_equal(c.error, "org.varlink.service.MethodNotFound");
 	memset(huge, ' ', sizeof(huge) - 1);
-	assert_int_equal(control_send(&c, "org.ferry.Echo", huge, CONTROL_RESULT, &err), -EMSGSIZE);
+	assert_int_equal(control_send(&c, "org.ferry.Echo", huge, CONTROL_RESULT, -1, &err), -EMSGSIZE);
 	control_disconnect(&c);
 }
 
@@ -282,13 +282,14 @@ static void a_call_too_many_is_refused(void **state)
 	for (unsigned int round = 0; round < 3; round++) {
 		for (unsigned int i = 0; i < CONTROL_MAX_CALLS; i++) {
 			assert_int_equal(control_connect(&c[i], f->dir, "web1", &err), 0);
-			assert_int_equal(control_send(&c[i], "org.ferry.Hold", "{}", CONTROL_PROGRESS, &err),
-					 0);
+			assert_int_equal(
+				control_send(&c[i], "org.ferry.Hold", "{}", CONTROL_PROGRESS, -1, &err), 0);
 			assert_int_equal(control_receive(&c[i], &parameters, &err), 1);
 		}
 		assert_int_equal(atomic_load(&f->n_running), CONTROL_MAX_CALLS);
 		assert_int_equal(control_connect(&one_more, f->dir, "web1", &err), 0);
-		assert_int_equal(control_send(&one_more, "org.ferry.Echo", "{}", CONTROL_RESULT, &err), 0);
+		assert_int_equal(control_send(&one_more, "org.ferry.Echo", "{}", CONTROL_RESULT, -1, &err),
+				 0);
 		err = (struct error){ 0 };
 		assert_int_equal(control_receive(&one_more, &parameters, &err), -EREMOTEIO);
 		assert_string_equal(one_more.error, "org.ferry.Busy");
@@ -317,7 +318,7 @@ static void a_client_that_does_not_read_holds_nobody_up(void **state)
 	int ret;
 
 	assert_int_equal(control_connect(&c, f->dir, "web1", &err), 0);
-	assert_int_equal(control_send(&c, "org.ferry.Flood", "{}", CONTROL_PROGRESS, &err), 0);
+	assert_int_equal(control_send(&c, "org.ferry.Flood", "{}", CONTROL_PROGRESS, -1, &err), 0);
 	assert_int_equal(eventfd_read(f->flooded_fd, &count), 0);
 	while ((ret = control_receive(&c, &parameters, &err)) == 1)
 		n++;
@@ -326,7 +327,7 @@ static void a_client_that_does_not_read_holds_nobody_up(void **state)
 	control_disconnect(&c);
 	/* A client that never reads holds up neither the call nor the end: teardown is next. */
 	assert_int_equal(control_connect(&c, f->dir, "web1", &err), 0);
-	assert_int_equal(control_send(&c, "org.ferry.Flood", "{}", CONTROL_PROGRESS, &err), 0);
+	assert_int_equal(control_send(&c, "org.ferry.Flood", "{}", CONTROL_PROGRESS, -1, &err), 0);
 	assert_int_equal(eventfd_read(f->flooded_fd, &count), 0);
 	control_destroy(f->control);
 	f->control = NULL;
@@ -354,7 +355,7 @@ static void the_end_ends_calls_that_run(void **state)
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(c); i++) {
 		assert_int_equal(control_connect(&c[i], f->dir, "web1", &err), 0);
-		assert_int_equal(control_send(&c[i], "org.ferry.Hold", "{}", CONTROL_PROGRESS, &err), 0);
+		assert_int_equal(control_send(&c[i], "org.ferry.Hold", "{}", CONTROL_PROGRESS, -1, &err), 0);
 		assert_int_equal(control_receive(&c[i], &parameters, &err), 1);
 	}
 	assert_int_equal(pthread_create(&thread, NULL, destroy_later, f), 0);

@@ -84,7 +84,7 @@ static void calls_that_run_do_not_give_way(void **state)
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(c); i++) {
 		assert_int_equal(control_connect(&c[i], f->dir, "web1", &err), 0);
-		assert_int_equal(control_send(&c[i], "org.ferry.Hold", "{}", CONTROL_PROGRESS, &err), 0);
+		assert_int_equal(control_send(&c[i], "org.ferry.Hold", "{}", CONTROL_PROGRESS, -1, &err), 0);
 		assert_int_equal(control_receive(&c[i], &parameters, &err), 1);
 	}
 	for (unsigned int i = 0; i < ARRAY_SIZE(idle); i++)
@@ -153,9 +153,9 @@ static void a_second_call_does_not_cancel_the_first(void **state)
 	struct pollfd p;
 
 	assert_int_equal(control_connect(&c, f->dir, "web1", &err), 0);
-	assert_int_equal(control_send(&c, "org.ferry.Hold", "{}", CONTROL_PROGRESS, &err), 0);
+	assert_int_equal(control_send(&c, "org.ferry.Hold", "{}", CONTROL_PROGRESS, -1, &err), 0);
 	assert_int_equal(control_receive(&c, &parameters, &err), 1);
-	assert_int_equal(control_send(&c, "org.ferry.Echo", "{\"text\":\"x\"}", CONTROL_RESULT, &err), 0);
+	assert_int_equal(control_send(&c, "org.ferry.Echo", "{\"text\":\"x\"}", CONTROL_RESULT, -1, &err), 0);
 	for (unsigned int i = 0; i < 10; i++)
 		assert_echoes(f);
 	assert_int_equal(atomic_load(&f->n_running), 1);
@@ -197,7 +197,7 @@ static int call_as_nobody(struct fixture *f)
 	if (control_connect(&c, f->dir, "web1", &err) != 0)
 		return 1;
 	/* Root, who may be spoken to, and who does not listen. */
-	if (control_send(&c, "org.ferry.Echo", "{\"text\":\"x\"}", CONTROL_RESULT, &err) != 0)
+	if (control_send(&c, "org.ferry.Echo", "{\"text\":\"x\"}", CONTROL_RESULT, -1, &err) != 0)
 		return 2;
 	if (control_receive(&c, &parameters, &err) != -EREMOTEIO)
 		return 3;

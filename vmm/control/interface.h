@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What both ends of the control socket know of each other beside the framing: names of errors, limits, and
+ * what holds where a call says nothing. */
+#ifndef FERRY_VMM_CONTROL_INTERFACE_H
+#define FERRY_VMM_CONTROL_INTERFACE_H
+
+/* The downtime that a migration aims at, unless told otherwise, and the most that can be asked for. */
+#define CLIENT_DOWNTIME_MS     300u
+#define CLIENT_DOWNTIME_MAX_MS 60000u
+
+/* A call that is no call, or whose parameters cannot be; nothing was done for it. */
+#define CLIENT_ERROR_CALL      "org.ferry.InvalidCall"
+#define CLIENT_ERROR_PARAMETER "org.varlink.service.InvalidParameter"
+/* The client is neither our own user nor root. */
+#define CLIENT_ERROR_DENIED "org.varlink.service.PermissionDenied"
+/* No place, descriptor or memory for the call now; the same call may succeed later. */
+#define CLIENT_ERROR_BUSY "org.ferry.Busy"
+/* A migration has failed, and the guest goes on where it was. */
+#define CLIENT_ERROR_FAILED "org.ferry.MigrationFailed"
+/* A migration has ended so that only the operator can know where the guest is; here it is paused. */
+#define CLIENT_ERROR_UNKNOWN "org.ferry.OutcomeUnknown"
+
+#endif
