@@ -113,10 +113,8 @@ static int config_net_switch(const char *key, const char *value, struct error *e
 	static const char *const words[] = { "off", "on" };
 	int on = config_parse_word(value, words, ARRAY_SIZE(words));
 
-	if (on < 0) {
+	if (on < 0)
 		error_add(err, "--net: %s=%s: on or off are possible", key, value);
-		return on;
-	}
 	return on;
 }
 

@@ -262,10 +262,8 @@ static int net_apply_arrival(struct net *net, struct net_arrival *a, struct erro
 /* Adds what the device says against the guest, with the device's name. */
 static int net_refuse_arrival(struct net *net, int ret, const struct error *reason, struct error *err)
 {
-	if (ret < 0) {
+	if (ret < 0)
 		error_add(err, "%s (%s): %s", net->name, net->backend.vdpa->name, reason->text);
-		return ret;
-	}
 	return ret;
 }
 
