@@ -17,7 +17,7 @@ static void methods_migrate_progress(void *opaque, const struct report *report)
 {
 	char json[REPORT_JSON_MAX];
 
-	report_json(report, json);
+	report_json(report, REPORT_PROGRESS, json);
 	control_progress(opaque, json);
 }
 
@@ -26,9 +26,6 @@ static void methods_migrate_progress(void *opaque, const struct report *report)
 static bool methods_read(struct control_call *call, struct source_config *config,
 			 char to[CONTROL_MESSAGE_MAX])
 {
-	static const char *const policies[] = {
-		[SOURCE_THROTTLE] = "throttle", [SOURCE_STOP] = "stop", [SOURCE_CANCEL] = "cancel"
-	};
 	uint64_t downtime_ms = CLIENT_DOWNTIME_MS;
 	char stalled[16] = "throttle";
 	int policy;
@@ -45,7 +42,7 @@ static bool methods_read(struct control_call *call, struct source_config *config
 	}
 	config->downtime_limit_ns = downtime_ms * 1000000;
 	control_get_string(call, "stalled", stalled, sizeof(stalled));
-	policy = config_parse_word(stalled, policies, ARRAY_SIZE(policies));
+	policy = config_parse_word(stalled, source_stalled_names, SOURCE_N_STALLED);
 	if (policy < 0) {
 		control_fail(call, CLIENT_ERROR_PARAMETER, "\"stalled\" is throttle, stop or cancel");
 		return false;
@@ -61,7 +58,8 @@ static void methods_migrate(struct control_call *call, void *opaque)
 	struct error err = { 0 };
 	struct source_config config = { .cancel_fd = control_call_fd(call),
 					.progress = methods_migrate_progress,
-					.opaque = call };
+					.opaque = call,
+					.changed_fd = -1 };
 	char to[CONTROL_MESSAGE_MAX], json[REPORT_JSON_MAX];
 
 	if (m->outcome_unknown) {
@@ -76,7 +74,7 @@ static void methods_migrate(struct control_call *call, void *opaque)
 	switch (source_migrate(m->vm, &config, &report, &err)) {
 	case SOURCE_MOVED:
 		log_info("the guest has moved to %s", to);
-		report_json(&report, json);
+		report_json(&report, REPORT_ALL, json);
 		control_reply(call, json);
 		poll(&(struct pollfd){ .fd = m->vm->stop_fd, .events = POLLIN }, 1, METHODS_SETTLE_MS);
 		gate_end(&m->vm->gate, VM_EXIT_POWER_OFF);

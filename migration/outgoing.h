@@ -21,6 +21,10 @@ struct outgoing {
 	struct channel channel;
 	struct stream stream;
 	uint64_t start_ns;
+	/* When the operator's time is up, see now_ns(); UINT64_MAX: never. */
+	uint64_t end_ns;
+	/* When what was sent last has had its time, at the bandwidth that is allowed. */
+	uint64_t paced_ns;
 	bool vm_paused; /* set and cleared by source.c */
 };
 
@@ -30,8 +34,18 @@ void outgoing_progress(struct outgoing *o);
 /* Checks that there is still a guest: 0, or -ESHUTDOWN. */
 int __must_check outgoing_check_vm(struct outgoing *o, struct error *err);
 
-/* Checks that it makes sense to go on: here, at the destination, and for the operator. */
+/* Checks that the operator's time is not up: 0, or -ETIME, said in words by source.c. */
+int __must_check outgoing_check_time(const struct outgoing *o);
+
+/* Checks that it makes sense to go on: here, at the destination, and for the operator, also for the time that
+ * he gave. */
 int __must_check outgoing_check(struct outgoing *o, struct error *err);
+
+/*
+ * Waits, after @bytes were sent, for as long as keeps the average within the operator's bandwidth, and does
+ * what outgoing_check() does meanwhile. Adds what it waited to *@waited_ns. Not while the guest stands still.
+ */
+int __must_check outgoing_pace(struct outgoing *o, uint64_t bytes, uint64_t *waited_ns, struct error *err);
 
 /* Closes @w's tree and sends it as one frame. */
 int __must_check outgoing_send_tree(struct outgoing *o, enum stream_type type, uint64_t arg,

@@ -59,17 +59,21 @@ static int ram_flush(struct ram_batch *b, struct error *err)
 	if (ret < 0)
 		return ret;
 	end_ns = now_ns();
+	sent = pass->stream->bytes_sent - sent;
 	pass->wire_ns += end_ns - start_ns;
-	pass->wire_bytes += pass->stream->bytes_sent - sent;
-	pass->report->sent_bytes += pass->stream->bytes_sent - sent;
+	pass->wire_bytes += sent;
+	pass->bytes += b->bytes;
+	pass->zero_bytes += b->zero_bytes;
+	pass->report->sent_bytes += sent;
 	pass->report->zero_bytes += b->zero_bytes;
 	pass->report->remaining_bytes -= b->bytes;
 	b->n_frames = b->n_iov = 0;
 	b->bytes = b->zero_bytes = 0;
-	if (end_ns - b->tick_ns < RAM_TICK_NS)
-		return 0;
-	b->tick_ns = end_ns;
-	return pass->tick(pass->opaque, err);
+	if (end_ns - b->tick_ns >= RAM_TICK_NS) {
+		b->tick_ns = end_ns;
+		ret = pass->tick(pass->opaque, err);
+	}
+	return ret < 0 ? ret : pass->sent(pass->opaque, sent, err);
 }
 
 static int ram_add(struct ram_batch *b, uint64_t gpa, uint8_t *hva, uint64_t len, bool zero,
@@ -116,7 +120,7 @@ int ram_send(struct ram_pass *pass, struct error *err)
 	uint64_t page = 0, n_pages;
 	int ret = 0;
 
-	pass->wire_bytes = pass->wire_ns = 0;
+	pass->wire_bytes = pass->wire_ns = pass->bytes = pass->zero_bytes = 0;
 	pass->report->remaining_bytes = dirty_bytes(pass->dirty);
 	while (ret == 0 && dirty_next_run(pass->dirty, &page, &n_pages, STREAM_RAM_MAX >> PAGE_SHIFT)) {
 		ret = ram_add_run(&b, page, n_pages, err);

@@ -12,12 +12,17 @@ struct ram_pass {
 	struct dirty *dirty;
 	/* A pass keeps sent_bytes, zero_bytes and remaining_bytes up to date. */
 	struct report *report;
-	/* Called about twice a second; a result that is not 0 ends the pass. */
+	/* Called about twice a second, and after each piece of memory, with the bytes that it was on the
+	 * wire; a result that is not 0 ends the pass. */
 	int (*tick)(void *opaque, struct error *err);
+	int (*sent)(void *opaque, uint64_t bytes, struct error *err);
 	void *opaque;
-	/* Bytes of this pass that went over the wire, and the time that this took. */
+	/* Bytes of this pass that went over the wire, and the time that this took, which sent() adds to where
+	 * it waits. */
 	uint64_t wire_bytes;
 	uint64_t wire_ns;
+	/* Bytes of guest memory, and those of them that are zero. */
+	uint64_t bytes, zero_bytes;
 };
 
 /* Sends everything that is marked, once. */

@@ -2,8 +2,19 @@
 /* A migration's report as JSON. */
 #include "migration/report.h"
 
+#include <assert.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
+#include <time.h>
+
+#include "vmm/control/json.h"
+
+/* The entry that is the sum of all rounds between the first ones and the latest. */
+#define REPORT_SUM (REPORT_MAX_ROUNDS / 2)
+
+/* Bytes of a text with its quotes and escapes. */
+#define REPORT_QUOTED_MAX 2048u
 
 const char *const report_part_names[REPORT_N_PARTS] = {
 	[REPORT_VCPUS_STOPPED] = "vcpusStopped",
@@ -15,7 +26,94 @@ const char *const report_part_names[REPORT_N_PARTS] = {
 	[REPORT_RESUMED] = "resumed",
 };
 
-unsigned int report_json(const struct report *r, char buf[REPORT_JSON_MAX])
+const char *const report_state_names[REPORT_N_STATES] = {
+	[REPORT_NONE] = "none",     [REPORT_RUNNING] = "running", [REPORT_MOVED] = "moved",
+	[REPORT_FAILED] = "failed", [REPORT_UNKNOWN] = "unknown",
+};
+
+/* Adds the figures of @b to those of @a. */
+static void report_sum_up(struct report_round *a, const struct report_round *b)
+{
+	a->n += b->n;
+	a->ns += b->ns;
+	a->bytes += b->bytes;
+	a->pages += b->pages;
+	a->zero_pages += b->zero_pages;
+	a->written_bytes += b->written_bytes;
+	a->written_ns += b->written_ns;
+	a->throttle = a->throttle > b->throttle ? a->throttle : b->throttle;
+}
+
+struct report_round *report_add_round(struct report *r, const struct report_round *round)
+{
+	if (r->n_rounds == REPORT_MAX_ROUNDS) {
+		report_sum_up(&r->rounds[REPORT_SUM], &r->rounds[REPORT_SUM + 1]);
+		r->n_rounds--;
+		memmove(&r->rounds[REPORT_SUM + 1], &r->rounds[REPORT_SUM + 2],
+			(r->n_rounds - REPORT_SUM - 1) * sizeof(r->rounds[0]));
+	}
+	r->rounds[r->n_rounds] = *round;
+	return &r->rounds[r->n_rounds++];
+}
+
+/* An object while it is written. */
+struct report_text {
+	char *buf;
+	size_t size, len;
+};
+
+static void __attribute__((format(printf, 2, 3))) report_put(struct report_text *t, const char *fmt, ...)
+{
+	va_list args;
+	int n;
+
+	va_start(args, fmt);
+	n = vsnprintf(t->buf + t->len, t->size - t->len, fmt, args);
+	va_end(args);
+	/* The bounds of all parts together are less than the buffer. */
+	assert(n >= 0 && (size_t)n < t->size - t->len);
+	t->len += (size_t)n;
+}
+
+static void report_put_string(struct report_text *t, const char *name, const char *value)
+{
+	char quoted[REPORT_QUOTED_MAX];
+
+	if (!value || !value[0])
+		return;
+	json_quote(value, quoted, sizeof(quoted));
+	report_put(t, ",\"%s\":%s", name, quoted);
+}
+
+/* Writes a time of day (RFC 3339). */
+static void report_put_time(struct report_text *t, const char *name, uint64_t ns)
+{
+	time_t seconds = (time_t)(ns / 1000000000u);
+	char text[32];
+	struct tm tm;
+
+	if (ns == 0 || !gmtime_r(&seconds, &tm))
+		return;
+	strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
+	report_put(t, ",\"%s\":\"%s.%03uZ\"", name, text, (unsigned int)(ns / 1000000u % 1000u));
+}
+
+static uint64_t report_rate(uint64_t bytes, uint64_t ns)
+{
+	return ns ? (uint64_t)((double)bytes / (double)ns * 1e9) : 0;
+}
+
+static void report_put_round(struct report_text *t, const struct report_round *r)
+{
+	report_put(t, "{\"rounds\":%u,\"ns\":%" PRIu64 ",\"bytes\":%" PRIu64, r->n, r->ns, r->bytes);
+	report_put(t, ",\"pages\":%" PRIu64 ",\"zeroPages\":%" PRIu64, r->pages, r->zero_pages);
+	report_put(t, ",\"bytesPerSecond\":%" PRIu64, report_rate(r->bytes, r->ns));
+	report_put(t, ",\"dirtyBytes\":%" PRIu64 ",\"dirtyBytesPerSecond\":%" PRIu64, r->written_bytes,
+		   report_rate(r->written_bytes, r->written_ns));
+	report_put(t, ",\"throttlePercent\":%u}", r->throttle);
+}
+
+static void report_put_numbers(struct report_text *t, const struct report *r)
 {
 	const struct {
 		const char *name;
@@ -32,16 +130,48 @@ unsigned int report_json(const struct report *r, char buf[REPORT_JSON_MAX])
 		{ "nicStillNs", r->still_ns },
 		{ "elapsedNs", r->elapsed_ns },
 		{ "downtimeNs", r->downtime_ns },
+		{ "downtimeLimitNs", r->downtime_limit_ns },
+		{ "bandwidthLimit", r->bandwidth_limit },
 	};
-	/* 18 numbers with their names take less than half of it. */
-	int n = snprintf(buf, REPORT_JSON_MAX, "{\"stage\":\"%s\"", r->stage ? r->stage : "");
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(numbers); i++)
-		n += snprintf(buf + n, REPORT_JSON_MAX - (size_t)n, ",\"%s\":%" PRIu64, numbers[i].name,
-			      numbers[i].v);
+		report_put(t, ",\"%s\":%" PRIu64, numbers[i].name, numbers[i].v);
 	for (unsigned int i = 0; i < REPORT_N_PARTS; i++)
-		n += snprintf(buf + n, REPORT_JSON_MAX - (size_t)n, ",\"%sNs\":%" PRIu64,
-			      report_part_names[i], r->parts_ns[i]);
-	n += snprintf(buf + n, REPORT_JSON_MAX - (size_t)n, "}");
-	return (unsigned int)n;
+		report_put(t, ",\"%sNs\":%" PRIu64, report_part_names[i], r->parts_ns[i]);
+}
+
+static void report_put_rest(struct report_text *t, const struct report *r)
+{
+	report_put_string(t, "ferryVersion", FERRY_VERSION);
+	report_put(t, ",\"streamVersion\":%u", r->stream_version);
+	report_put_time(t, "started", r->started);
+	report_put_time(t, "ended", r->ended);
+	report_put_string(t, "to", r->to);
+	report_put_string(t, "reason", r->reason);
+	report_put_string(t, "stoppedBecause", r->stopped_because);
+	if (r->stop_ns > 0)
+		report_put(t,
+			   ",\"stopNs\":%" PRIu64 ",\"stopRemainingBytes\":%" PRIu64
+			   ",\"stopExpectedNs\":%" PRIu64,
+			   r->stop_ns, r->stop_remaining_bytes, r->stop_expected_ns);
+	report_put(t, ",\"rounds\":[");
+	for (unsigned int i = 0; i < r->n_rounds; i++) {
+		report_put(t, "%s", i > 0 ? "," : "");
+		report_put_round(t, &r->rounds[i]);
+	}
+	report_put(t, "]");
+}
+
+unsigned int report_json(const struct report *r, enum report_detail detail, char buf[REPORT_JSON_MAX])
+{
+	struct report_text t = { .buf = buf, .size = REPORT_JSON_MAX };
+
+	report_put(&t, "{\"state\":\"%s\"", report_state_names[r->state]);
+	report_put_string(&t, "stage", r->stage);
+	report_put_string(&t, "stalled", r->stalled);
+	report_put_numbers(&t, r);
+	if (detail == REPORT_ALL)
+		report_put_rest(&t, r);
+	report_put(&t, "}");
+	return (unsigned int)t.len;
 }

@@ -39,9 +39,45 @@ static int rounds_tick(void *opaque, struct error *err)
 {
 	struct rounds *r = opaque;
 
+	int ret = outgoing_check_vm(r->out, err);
+
 	r->out->report->bytes_per_second = rounds_pass_bandwidth(r);
 	outgoing_progress(r->out);
-	return outgoing_check_vm(r->out, err);
+	return ret < 0 ? ret : outgoing_check_time(r->out);
+}
+
+static int rounds_sent(void *opaque, uint64_t bytes, struct error *err)
+{
+	struct rounds *r = opaque;
+
+	/* The wait counts as the link's time: what the operator allows is what the estimates go by. */
+	return outgoing_pace(r->out, bytes, &r->pass.wire_ns, err);
+}
+
+/* Adds the round that has just ended, which began at @start_ns, to the report. */
+static void rounds_record(struct rounds *r, uint64_t start_ns)
+{
+	const struct report_round round = { .n = 1,
+					    .ns = now_ns() - start_ns,
+					    .bytes = r->pass.wire_bytes,
+					    .pages = r->pass.bytes >> PAGE_SHIFT,
+					    .zero_pages = r->pass.zero_bytes >> PAGE_SHIFT,
+					    .throttle = r->out->report->throttle };
+
+	r->last = report_add_round(r->out->report, &round);
+	r->last_ns = start_ns;
+}
+
+/* Looks what the guest has written since the last look, and charges the round between the two with it. */
+static int rounds_look(struct rounds *r, struct error *err)
+{
+	int ret = dirty_sync(&r->dirty, err);
+
+	if (ret == 0 && r->last) {
+		r->last->written_bytes = dirty_bytes(&r->dirty);
+		r->last->written_ns = now_ns() - r->last_ns;
+	}
+	return ret;
 }
 
 static int rounds_send(struct rounds *r, struct error *err)
@@ -52,6 +88,7 @@ static int rounds_send(struct rounds *r, struct error *err)
 				     .dirty = &r->dirty,
 				     .report = r->out->report,
 				     .tick = rounds_tick,
+				     .sent = rounds_sent,
 				     .opaque = r };
 	ret = ram_send(&r->pass, err);
 	if (ret == 0)
@@ -80,9 +117,10 @@ static int rounds_sync_timeout_ms(const struct rounds *r)
  */
 static int rounds_live(struct rounds *r, struct error *err)
 {
+	uint64_t round_ns = now_ns(), start_ns, waited_ns = 0, ns;
 	int ret = rounds_send(r, err);
-	uint64_t start_ns = now_ns(), waited_ns = 0, ns;
 
+	start_ns = now_ns();
 	if (ret == 0)
 		ret = stream_send(&r->out->stream, STREAM_SYNC, 0, NULL, 0, err);
 	if (ret == 0)
@@ -99,6 +137,7 @@ static int rounds_live(struct rounds *r, struct error *err)
 		r->bandwidth = r->bandwidth ? (r->bandwidth + sample) / 2 : sample;
 	}
 	r->out->report->bytes_per_second = r->bandwidth;
+	rounds_record(r, round_ns);
 	return 0;
 }
 
@@ -183,9 +222,16 @@ static int rounds_throttle(struct rounds *r, struct error *err)
 	return 0;
 }
 
+/* Returns 1, with the reason in the report. */
+static int rounds_stop_now(struct rounds *r, const char *reason)
+{
+	r->out->report->stopped_because = reason;
+	return 1;
+}
+
 static int rounds_stop_anyway(struct rounds *r, struct error *err)
 {
-	return 1;
+	return rounds_stop_now(r, "the guest is too busy, and is stopped all the same, as \"stalled\" says");
 }
 
 static int rounds_give_up(struct rounds *r, struct error *err)
@@ -234,7 +280,13 @@ static int rounds_decide(struct rounds *r, bool warm_pending, struct error *err)
 	if (rounds_expected_ns(r) <= r->out->config->downtime_limit_ns) {
 		if (!rounds_at_low(r, remaining))
 			return 0;
-		return !warm_pending || ++r->n_warm_rounds > ROUNDS_WARM_MAX;
+		if (!warm_pending)
+			return rounds_stop_now(r, "what is left fits the downtime limit");
+		if (++r->n_warm_rounds > ROUNDS_WARM_MAX)
+			return rounds_stop_now(r,
+					       "what is left fits the downtime limit, and a device's state "
+					       "that never comes to rest is not waited for");
+		return 0;
 	}
 	if (remaining < r->least_remaining - r->least_remaining / 10) {
 		r->least_remaining = remaining;
@@ -265,7 +317,7 @@ int rounds_repeat(struct rounds *r, struct error *err)
 	r->least_remaining = r->least_fitting = UINT64_MAX;
 	for (;;) {
 		int warm = rounds_warm(r, false, err);
-		int ret = warm < 0 ? warm : dirty_sync(&r->dirty, err);
+		int ret = warm < 0 ? warm : rounds_look(r, err);
 
 		if (ret < 0)
 			return ret;
@@ -286,9 +338,14 @@ int rounds_repeat(struct rounds *r, struct error *err)
 
 int rounds_last(struct rounds *r, struct error *err)
 {
-	int ret = dirty_sync(&r->dirty, err);
+	int ret = rounds_look(r, err);
+	uint64_t start_ns = now_ns();
 
-	return ret < 0 ? ret : rounds_send(r, err);
+	if (ret == 0)
+		ret = rounds_send(r, err);
+	if (ret == 0)
+		rounds_record(r, start_ns);
+	return ret;
 }
 
 static void rounds_end_throttle(struct rounds *r)

@@ -16,6 +16,9 @@ struct rounds {
 	struct outgoing *out;
 	struct dirty dirty;
 	struct ram_pass pass; /* the latest */
+	/* In the report, NULL before the first; and when it began, which is when the log was looked at. */
+	struct report_round *last;
+	uint64_t last_ns;
 	/* Bytes a second, smoothed over passes; 0: not known yet. */
 	uint64_t bandwidth;
 	/* The least that was left after a round, and the rounds since then. */

@@ -3,6 +3,7 @@
 #include "migration/source.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "migration/clock.h"
@@ -36,6 +37,7 @@ static int source_connect(struct source *s, struct error *err)
 {
 	int ret = channel_connect(&s->out.channel, s->out.config->to, s->out.config->cancel_fd, err);
 
+	s->out.channel.deadline_ns = s->out.end_ns;
 	return ret < 0 ? ret : stream_init(&s->out.stream, &s->out.channel, OUTGOING_RUNNING_TIMEOUT_MS, err);
 }
 
@@ -134,7 +136,11 @@ static int source_stop(struct source *s, struct error *err)
 	s->paused_ns = s->mark_ns = now_ns();
 	/* A peer that takes a byte now and then must not hold the guest for ever either. */
 	s->out.channel.deadline_ns =
-		s->paused_ns + SOURCE_STOPPED_TIMEOUT_MS * UINT64_C(1000000) + 4 * expected_ns;
+		min_u64(s->out.end_ns,
+			s->paused_ns + SOURCE_STOPPED_TIMEOUT_MS * UINT64_C(1000000) + 4 * expected_ns);
+	s->out.report->stop_ns = s->paused_ns - s->out.start_ns;
+	s->out.report->stop_remaining_bytes = s->out.report->remaining_bytes;
+	s->out.report->stop_expected_ns = expected_ns;
 	s->out.vm_paused = true;
 	gate_pause(&s->out.vm->gate);
 	source_mark(s, REPORT_VCPUS_STOPPED);
@@ -272,6 +278,9 @@ static int source_run(struct source *s, struct error *err)
 		reason = (struct error){ 0 };
 		ret = outgoing_check_vm(&s->out, &reason);
 	}
+	if (!s->committed && (ret == -ETIME || (ret == -ETIMEDOUT && outgoing_check_time(&s->out) < 0)))
+		snprintf(reason.text, sizeof(reason.text), "not done within the %llu s that it was given",
+			 (unsigned long long)((s->out.config->timeout_ns + 999999999) / 1000000000));
 	if (ret < 0)
 		error_add(err, "%s: %s", s->out.report->stage, reason.text);
 	return ret;
@@ -329,6 +338,30 @@ static void source_untrack(struct source *s)
 	}
 }
 
+static void source_report_begin(struct source *s)
+{
+	struct report *r = s->out.report;
+
+	*r = (struct report){ .state = REPORT_RUNNING,
+			      .total_bytes = s->out.vm->memory.size,
+			      .started = clock_now(),
+			      .stream_version = STREAM_VERSION };
+	snprintf(r->to, sizeof(r->to), "%s", s->out.config->to ? s->out.config->to : "");
+}
+
+static void source_report_end(struct source *s, enum source_result result, const struct error *err)
+{
+	static const enum report_state states[] = { [SOURCE_MOVED] = REPORT_MOVED,
+						    [SOURCE_FAILED] = REPORT_FAILED,
+						    [SOURCE_UNKNOWN] = REPORT_UNKNOWN };
+	struct report *r = s->out.report;
+
+	r->elapsed_ns = now_ns() - s->out.start_ns;
+	r->ended = clock_now();
+	snprintf(r->reason, sizeof(r->reason), "%s", err->text);
+	r->state = states[result];
+}
+
 enum source_result source_migrate(struct vm *vm, const struct source_config *config, struct report *report,
 				  struct error *err)
 {
@@ -341,9 +374,11 @@ enum source_result source_migrate(struct vm *vm, const struct source_config *con
 	enum source_result result;
 	int ret;
 
-	*report = (struct report){ .total_bytes = vm->memory.size };
+	s.out.end_ns = config->timeout_ns ? s.out.start_ns + config->timeout_ns : UINT64_MAX;
+	source_report_begin(&s);
 	if (atomic_exchange(&vm->migrating, true)) {
 		error_add(err, "a migration of this guest is under way, or has ended without an answer");
+		source_report_end(&s, SOURCE_FAILED, err);
 		return SOURCE_FAILED;
 	}
 	ret = source_run(&s, err);
@@ -371,7 +406,7 @@ enum source_result source_migrate(struct vm *vm, const struct source_config *con
 		error_add(err,
 			  "the guest may run at the destination: COMMIT was sent, and no answer came; it "
 			  "stays paused here");
-	report->elapsed_ns = now_ns() - s.out.start_ns;
+	source_report_end(&s, result, err);
 	/* After an unknown end source_resume() lets the next migration begin. */
 	if (result == SOURCE_FAILED)
 		atomic_store(&vm->migrating, false);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A migration away from here as the operator wants it: where the guest goes, how long it may stand still, and
- * what becomes of one that is too busy. */
+/* A migration away from here as the operator wants it: where the guest goes, how long it may stand still,
+ * what becomes of one that is too busy, and how much of a network and of time all of it may take. */
 #ifndef FERRY_MIGRATION_SOURCE_CONFIG_H
 #define FERRY_MIGRATION_SOURCE_CONFIG_H
 
@@ -12,11 +12,22 @@
  * and stands still for longer than was asked for; or it stays. */
 enum source_stalled { SOURCE_THROTTLE, SOURCE_STOP, SOURCE_CANCEL };
 
+/* Names of the policies. */
+#define SOURCE_N_STALLED 3u
+extern const char *const source_stalled_names[SOURCE_N_STALLED];
+
 struct source_config {
 	const char *to; /* channel address */
 	int cancel_fd;  /* see channel.h */
-	uint64_t downtime_limit_ns;
-	enum source_stalled stalled;
+	/* These three may be changed by any thread while it runs: each is looked at again after each round,
+	 * or each piece of memory. */
+	_Atomic uint64_t downtime_limit_ns;
+	_Atomic uint64_t bandwidth; /* bytes a second while the guest runs, on average; 0: no limit */
+	_Atomic enum source_stalled stalled;
+	/* An eventfd that tells of such a change, for a wait that the bandwidth demands; -1: none comes. */
+	int changed_fd;
+	/* From the beginning to COMMIT; what takes longer is given up. 0: no limit. */
+	uint64_t timeout_ns;
 	/* Called at each stage, each round, and about twice a second between; not while the guest stands
 	 * still, when it would cost downtime. On the migration's thread. May be NULL. */
 	void (*progress)(void *opaque, const struct report *report);

@@ -10,8 +10,8 @@
 
 #include "vmm/util.h"
 
-/* A message with more values is refused. */
-#define JSON_MAX_TOKENS 256
+/* A message with more values is refused. A migration's report has some seven hundred. */
+#define JSON_MAX_TOKENS 1024
 
 struct json {
 	const char *text; /* must outlive it */

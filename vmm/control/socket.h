@@ -17,8 +17,8 @@
 
 #include "vmm/log.h"
 
-/* Bytes of a message with its NUL: several times the longest path that there can be in one. */
-#define CONTROL_MESSAGE_MAX 8192u
+/* Bytes of a message with its NUL: a migration's report, and the reason of an error beside it. */
+#define CONTROL_MESSAGE_MAX 20480u
 
 /* For a client to send all of its call. A client on this host needs no more than a moment; a longer silence
  * is a client that was stopped. */

@@ -83,7 +83,7 @@ static void departure_progress(void *opaque, const struct report *report)
 
 	s->n_progress++;
 	s->progress_while_paused |= fake_guest_is_paused(&s->guest);
-	assert_in_range(report_json(report, json), 100, REPORT_JSON_MAX - 1);
+	assert_in_range(report_json(report, REPORT_PROGRESS, json), 100, REPORT_JSON_MAX - 1);
 	if (s->at && strcmp(s->at, report->stage) == 0) {
 		s->at = NULL;
 		s->then(s);
@@ -101,6 +101,7 @@ void departure_init(struct departure *s)
 	*s = (struct departure){ .cancel_fd = -1 };
 	s->config = (struct source_config){ .to = places.address,
 					    .cancel_fd = -1,
+					    .changed_fd = -1,
 					    .downtime_limit_ns = 300000000,
 					    .progress = departure_progress,
 					    .opaque = s };

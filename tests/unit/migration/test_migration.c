@@ -109,6 +109,8 @@ static void a_guest_that_is_too_busy_meets_what_the_operator_wants(void **state)
 			fail_msg("%s", s.err.text);
 		if (result == SOURCE_MOVED) {
 			assert_moved(&a, &s, result);
+			assert_non_null(strstr(s.report.stopped_because,
+					       cases[i].stalled == SOURCE_STOP ? "too busy" : "fits"));
 		} else {
 			assert_goes_on(&s);
 			assert_not_here(&a);
@@ -155,6 +157,12 @@ static void the_guest_stops_where_little_is_left(void **state)
 		assert_moved(&a, &s, result);
 		assert_int_equal(s.guest.dirty_per_sync, cases[i].last);
 		assert_int_equal(s.report.round, cases[i].n_rounds);
+		assert_int_equal(s.report.n_rounds, cases[i].n_rounds);
+		/* What one look finds is what the next round sends. */
+		for (unsigned int j = 1; j < s.report.n_rounds; j++)
+			assert_int_equal(s.report.rounds[j].pages,
+					 s.report.rounds[j - 1].written_bytes / PAGE_SIZE);
+		assert_int_equal(s.report.stop_remaining_bytes, cases[i].last * PAGE_SIZE);
 		assert_int_equal(s.guest.max_throttle, 0);
 		arrival_exit(&a);
 		departure_exit(&s);

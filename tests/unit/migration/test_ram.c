@@ -32,6 +32,7 @@ struct fixture {
 	unsigned int n_frames, n_zero_frames, max_len;
 	int ret;
 	struct error in_err;
+	uint64_t n_sent; /* bytes that sent() was told of */
 	unsigned int n_ticks;
 	int tick_ret;
 	uint64_t left; /* of the round */
@@ -91,13 +92,25 @@ static int tick(void *opaque, struct error *err)
 	return f->tick_ret;
 }
 
+static int sent(void *opaque, uint64_t bytes, struct error *err)
+{
+	struct fixture *f = opaque;
+
+	f->n_sent += bytes;
+	return 0;
+}
+
 static void pass(struct fixture *f)
 {
-	struct ram_pass p = {
-		.stream = &f->out, .dirty = &f->dirty, .report = &f->report, .tick = tick, .opaque = f
-	};
-	uint64_t remaining = dirty_bytes(&f->dirty), sent = f->report.sent_bytes;
+	struct ram_pass p = { .stream = &f->out,
+			      .dirty = &f->dirty,
+			      .report = &f->report,
+			      .tick = tick,
+			      .sent = sent,
+			      .opaque = f };
+	uint64_t remaining = dirty_bytes(&f->dirty), before = f->report.sent_bytes;
 
+	f->n_sent = 0;
 	f->n_frames = f->n_zero_frames = f->max_len = 0;
 	pthread_create(&f->thread, NULL, receive, f);
 	assert_int_equal(ram_send(&p, &f->err), 0);
@@ -107,7 +120,9 @@ static void pass(struct fixture *f)
 	assert_int_equal(f->ret, 0);
 	assert_int_equal(f->report.remaining_bytes, 0);
 	assert_int_equal(dirty_bytes(&f->dirty), 0);
-	assert_int_equal(p.wire_bytes, f->report.sent_bytes - sent);
+	assert_int_equal(p.wire_bytes, f->report.sent_bytes - before);
+	assert_int_equal(p.bytes, remaining);
+	assert_int_equal(f->n_sent, p.wire_bytes);
 	assert_true(remaining == 0 || p.wire_ns > 0);
 }
 
@@ -300,7 +315,7 @@ static void a_round_brings_no_more_than_all_memory(void **state)
 /* Data that breaks off, and data that the operator no longer wants. */
 static void a_pass_ends_with_its_peer_and_its_operator(void **state)
 {
-	struct ram_pass p = { .tick = tick };
+	struct ram_pass p = { .tick = tick, .sent = sent };
 	int cancel_fd = eventfd(1, EFD_CLOEXEC);
 	struct stream_frame frame = { .type = STREAM_RAM, .len = 8192, .arg = 0 };
 	uint8_t byte = 1;
