@@ -133,6 +133,12 @@ void state_put_string(struct state_writer *w, const char *name, const char *v)
 	state_put_blob(w, name, v, (uint32_t)strlen(v) + 1);
 }
 
+void state_put_note(struct state_writer *w, uint32_t v)
+{
+	if (w->ret == 0)
+		fdt_set_boot_cpuid_phys(w->fdt, v);
+}
+
 void state_fail(struct state_writer *w, int ret)
 {
 	if (w->ret == 0)
@@ -267,6 +273,20 @@ static bool state_check_shape(const void *fdt, uint32_t len)
 	return state_walk(&t);
 }
 
+/* Opens a node of a tree that has been checked. A list of what is optional that makes no sense is one more
+ * property that nobody knows. */
+static struct state_node state_node_at(const void *fdt, int offset, struct error *err)
+{
+	struct state_node node = { .fdt = fdt, .offset = offset, .err = err };
+	int len = 0;
+	const char *text = fdt_getprop(fdt, offset, STATE_OPTIONAL, &len);
+
+	if (text && len > 0 && len <= (int)STATE_OPTIONAL_MAX &&
+	    strnlen(text, (size_t)len) == (size_t)len - 1)
+		node.optional = text;
+	return node;
+}
+
 int state_open(struct state_node *root, const void *fdt, uint32_t len, struct error *err)
 {
 	*root = (struct state_node){ .fdt = fdt, .err = err };
@@ -283,7 +303,13 @@ int state_open(struct state_node *root, const void *fdt, uint32_t len, struct er
 		error_add(err, "saved state is a damaged tree");
 		return -EINVAL;
 	}
+	*root = state_node_at(fdt, 0, err);
 	return 0;
+}
+
+uint32_t state_note(const struct state_node *node)
+{
+	return fdt_boot_cpuid_phys(node->fdt);
 }
 
 /* Reading */
@@ -298,6 +324,24 @@ static int state_refuse(const struct state_node *node, const char *what, const c
 	error_add(node->err, "saved state, node %s: %s%s%s%s", path, what, name ? " '" : "", name ? name : "",
 		  name ? "'" : "");
 	return -EINVAL;
+}
+
+/* Returns whether the node says that who does not know @name may skip it. */
+static bool state_is_optional(const struct state_node *node, const char *name)
+{
+	size_t len = strlen(name);
+	const char *at = node->optional;
+
+	if (at && strcmp(name, STATE_OPTIONAL) == 0)
+		return true;
+	while (at && *at) {
+		size_t n = strcspn(at, " ");
+
+		if (n == len && memcmp(at, name, n) == 0)
+			return true;
+		at += n + (at[n] == ' ');
+	}
+	return false;
 }
 
 /* Nodes are found by the whole name: fdt_subnode_offset() would take "cpu@1" for "cpu". */
@@ -332,8 +376,8 @@ int state_child(struct state_node *child, struct state_node *parent, const char 
 		state_refuse(parent, "no child", name);
 		return -ENOENT;
 	}
-	parent->n_children++;
-	*child = (struct state_node){ .fdt = parent->fdt, .offset = offset, .err = parent->err };
+	parent->n_children += !state_is_optional(parent, name);
+	*child = state_node_at(parent->fdt, offset, parent->err);
 	return 0;
 }
 
@@ -370,7 +414,7 @@ int state_get_blob(struct state_node *node, const char *name, uint32_t min, uint
 		return state_refuse(node, "wrong length of property", name);
 	}
 	*data = value;
-	node->n_props++;
+	node->n_props += !state_is_optional(node, name);
 	return 0;
 }
 
@@ -442,8 +486,19 @@ int state_finish(struct state_node *node)
 	unsigned int n_props = 0, n_children = 0;
 	int offset;
 
-	fdt_for_each_property_offset(offset, node->fdt, node->offset) n_props++;
-	fdt_for_each_subnode(offset, node->fdt, node->offset) n_children++;
+	fdt_for_each_property_offset(offset, node->fdt, node->offset)
+	{
+		const char *name = "";
+
+		fdt_getprop_by_offset(node->fdt, offset, &name, NULL);
+		n_props += !state_is_optional(node, name);
+	}
+	fdt_for_each_subnode(offset, node->fdt, node->offset)
+	{
+		const char *name = fdt_get_name(node->fdt, offset, NULL);
+
+		n_children += !name || !state_is_optional(node, name);
+	}
 	if (n_props == node->n_props && n_children == node->n_children)
 		return 0;
 	error_add(node->err, "%u of its %u properties and %u of its %u children are known", node->n_props,

@@ -4,8 +4,9 @@
  * them), blobs are as their owner defines them.
  *
  * Reading is strict: the tree passes fdt_check_full() first; every property is read by name with its bounds;
- * a node is finished with state_finish(), which refuses properties and children that nobody asked for. So an
- * older Ferry refuses a newer tree instead of dropping a part of it.
+ * a node is finished with state_finish(), which refuses properties and children that nobody asked for, unless
+ * the node says that they are optional. So an older Ferry refuses a newer tree instead of dropping a part of
+ * it that somebody may need.
  */
 #ifndef FERRY_VMM_STATE_H
 #define FERRY_VMM_STATE_H
@@ -16,6 +17,11 @@
 
 /* The largest tree that is written or accepted, in bytes. */
 #define STATE_MAX (4u << 20)
+
+/* The property in which a node lists what of it a reader may skip that does not know it: names of its
+ * properties and children, with a space between two. A text of at most STATE_OPTIONAL_MAX bytes. */
+#define STATE_OPTIONAL     "optional"
+#define STATE_OPTIONAL_MAX 4096u
 
 /* Writing: begin, properties, children, end. The first failure sticks and is returned by state_close(). */
 struct state_writer {
@@ -36,6 +42,10 @@ void state_put_string(struct state_writer *w, const char *name, const char *v);
 /* @len may be 0. */
 void state_put_blob(struct state_writer *w, const char *name, const void *data, uint32_t len);
 
+/* Puts a number beside the tree, for who reads the header alone; 0 unless it is put. Ferry 0.1 takes no
+ * notice of it. Stands where a device tree of hardware has the CPU that boots (boot_cpuid_phys). */
+void state_put_note(struct state_writer *w, uint32_t v);
+
 /* Notes that what is to be written cannot be: @ret, -errno, is the failure, if it is the first. */
 void state_fail(struct state_writer *w, int ret);
 
@@ -54,14 +64,19 @@ struct state_node {
 	const void *fdt;
 	int offset;
 	struct error *err;
-	/* The number of properties read so far; each is read once. */
+	/* The text of STATE_OPTIONAL; NULL if there is none. */
+	const char *optional;
+	/* The number of properties read so far that are not optional; each is read once. */
 	unsigned int n_props;
-	/* The number of children opened so far; each is opened once. */
+	/* The number of children opened so far that are not optional; each is opened once. */
 	unsigned int n_children;
 };
 
 /* Checks @fdt (untrusted, @len bytes, aligned to 8) as a whole and opens its root. */
 int __must_check state_open(struct state_node *root, const void *fdt, uint32_t len, struct error *err);
+
+/* Returns the number that state_put_note() has put beside the tree of an open node. */
+uint32_t state_note(const struct state_node *node);
 
 /* Open a child. -ENOENT, with the reason, if there is no such child. */
 int __must_check state_child(struct state_node *child, struct state_node *parent, const char *name);
@@ -90,7 +105,7 @@ int __must_check state_get_blob(struct state_node *node, const char *name, uint3
 /* Copies a blob of exactly @len bytes. */
 int __must_check state_get_bytes(struct state_node *node, const char *name, void *dst, uint32_t len);
 
-/* Finishes a node: -EINVAL if it holds properties or children that were not read. */
+/* Finishes a node: -EINVAL if it holds properties or children that were not read, and are not optional. */
 int __must_check state_finish(struct state_node *node);
 
 #endif

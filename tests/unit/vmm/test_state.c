@@ -479,6 +479,89 @@ static void nodes_properties_and_depth_are_bounded(void **state)
 	}
 }
 
+/* A node with "known", "news" and a child "more", of which a reader knows the first. */
+static void what_a_node_calls_optional_may_be_skipped(void **state)
+{
+	static char longest[STATE_OPTIONAL_MAX + 2];
+	static const struct {
+		const char *text; /* NULL: no list */
+		uint32_t len;     /* 0: a string */
+		bool skipped;
+	} cases[] = {
+		{ NULL, 0, false },
+		{ "news more", 0, true },
+		{ "more  known news", 0, true },
+		{ "absent news more", 0, true },
+		{ "news", 0, false },
+		{ "more", 0, false },
+		{ "new more", 0, false },
+		{ "newss more", 0, false },
+		{ "", 0, false },
+		{ "news more", 9, false },
+		{ "news\0more", 10, false },
+		{ longest, 0, false },
+	};
+
+	memset(longest, ' ', sizeof(longest) - 1);
+	memcpy(longest, "news more", 9);
+	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct state_node root, node, more;
+		struct state_writer w;
+		struct error err = { 0 };
+		uint32_t len, v;
+		void *fdt;
+
+		assert_int_equal(state_open_writer(&w), 0);
+		state_begin(&w, "node");
+		state_put_u32(&w, "known", 7);
+		if (cases[i].text)
+			state_put_blob(&w, STATE_OPTIONAL, cases[i].text,
+				       cases[i].len ? cases[i].len : (uint32_t)strlen(cases[i].text) + 1);
+		state_put_u32(&w, "news", 8);
+		state_begin(&w, "more");
+		state_end(&w);
+		state_end(&w);
+		assert_int_equal(state_close(&w, &fdt, &len), 0);
+		for (unsigned int all = 0; all < 2; all++) {
+			assert_int_equal(state_open(&root, fdt, len, &err), 0);
+			assert_int_equal(state_child(&node, &root, "node"), 0);
+			assert_int_equal(state_get_u32(&node, "known", 7, 7, &v), 0);
+			if (all) {
+				assert_int_equal(state_get_u32(&node, "news", 8, 8, &v), 0);
+				assert_int_equal(state_child(&more, &node, "more"), 0);
+			}
+			/* Who knows all of it has nothing to skip but the list. */
+			assert_int_equal(
+				state_finish(&node),
+				cases[i].skipped || (all && (i == 0 || (i >= 4 && i < 9))) ? 0 : -EINVAL);
+			assert_int_equal(state_finish(&root), 0);
+		}
+		free(fdt);
+	}
+}
+
+static void a_note_is_beside_the_tree(void **state)
+{
+	struct error err = { 0 };
+	struct state_node root;
+	struct state_writer w;
+	static uint8_t blob[100000];
+	uint32_t len;
+	void *fdt;
+
+	for (uint32_t note = 0; note < 3; note++) {
+		assert_int_equal(state_open_writer(&w), 0);
+		if (note > 0)
+			state_put_note(&w, note);
+		/* More than the writer has room for at first. */
+		state_put_blob(&w, "blob", blob, sizeof(blob));
+		assert_int_equal(state_close(&w, &fdt, &len), 0);
+		assert_int_equal(state_open(&root, fdt, len, &err), 0);
+		assert_int_equal(state_note(&root), note);
+		free(fdt);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -491,6 +574,8 @@ int main(void)
 		cmocka_unit_test(a_tree_with_flipped_bits_is_read_within_its_bounds),
 		cmocka_unit_test(a_tree_against_the_format_is_refused),
 		cmocka_unit_test(nodes_properties_and_depth_are_bounded),
+		cmocka_unit_test(what_a_node_calls_optional_may_be_skipped),
+		cmocka_unit_test(a_note_is_beside_the_tree),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
