@@ -53,12 +53,15 @@ struct device *destination_find_device(struct vm *vm, const char *name, unsigned
 	return NULL;
 }
 
-/* Reads memory size and vCPU count, in the bounds of what can be built; vm_accept() reads the rest. */
-static int destination_read_size(struct destination *d, struct error *err)
+/* Reads the versions that a source speaks, the oldest of which is @oldest, and then memory size and vCPU
+ * count, in the bounds of what can be built; vm_accept() reads the rest. */
+static int destination_read_hello(struct destination *d, uint64_t oldest, struct error *err)
 {
 	struct state_node root, vm;
 	int ret = state_open(&root, d->hello, d->hello_len, err);
 
+	if (ret == 0)
+		ret = stream_agree(&d->stream, oldest, max_u64(oldest, state_note(&root)), err);
 	if (ret == 0)
 		ret = state_child(&vm, &root, "vm");
 	if (ret == 0)
@@ -83,13 +86,6 @@ static int destination_take_hello(struct destination *d, struct error *err)
 		error_add(err, "%s frame instead of HELLO", stream_type_name(frame.type));
 		return -EPROTO;
 	}
-	if (frame.arg != STREAM_VERSION) {
-		error_add(err,
-			  "the source speaks version %" PRIu64
-			  " of the migration protocol, this Ferry version %u",
-			  frame.arg, STREAM_VERSION);
-		return -EPROTO;
-	}
 	d->hello = malloc(frame.len);
 	if (!d->hello) {
 		error_add(err, "out of memory for a HELLO of %u bytes", frame.len);
@@ -97,7 +93,7 @@ static int destination_take_hello(struct destination *d, struct error *err)
 	}
 	d->hello_len = frame.len;
 	ret = stream_read(&d->stream, d->hello, frame.len, err);
-	return ret < 0 ? ret : destination_read_size(d, err);
+	return ret < 0 ? ret : destination_read_hello(d, frame.arg, err);
 }
 
 /* Takes the HELLO of a client that has connected: 0, or -errno; then the client has been told why, and its
@@ -181,5 +177,5 @@ int destination_ready(struct destination *d, struct error *err)
 {
 	int ret = destination_map_tree(d, err);
 
-	return ret < 0 ? ret : stream_send(&d->stream, STREAM_READY, d->arrived, NULL, 0, err);
+	return ret < 0 ? ret : stream_send_ready(&d->stream, d->arrived, err);
 }

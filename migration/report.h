@@ -57,7 +57,7 @@ struct report {
 	char reason[ERROR_TEXT_MAX];
 	/* This host's times of day, see clock.h; 0: not yet. */
 	uint64_t started, ended;
-	unsigned int stream_version;
+	unsigned int stream_version; /* agreed on; 0: not yet */
 	/* As last set: they can change while it runs. */
 	uint64_t downtime_limit_ns, bandwidth_limit;
 	const char *stalled;

@@ -82,13 +82,17 @@ static int source_hello(struct source *s, struct error *err)
 		state_end(&w);
 	}
 	state_end(&w);
-	ret = outgoing_send_tree(&s->out, STREAM_HELLO, STREAM_VERSION, &w, err);
+	/* The tree itself is one of STREAM_OLDEST: whoever reads it may know no more. */
+	state_put_note(&w, STREAM_NEWEST);
+	ret = outgoing_send_tree(&s->out, STREAM_HELLO, STREAM_OLDEST, &w, err);
 	if (ret < 0)
 		return ret;
-	ret = stream_expect_arg(&s->out.stream, STREAM_READY, &clock, OUTGOING_RUNNING_TIMEOUT_MS, err);
-	if (ret == 0)
-		source_check_clock(clock, from);
-	return ret;
+	ret = stream_expect_ready(&s->out.stream, STREAM_OLDEST, &clock, OUTGOING_RUNNING_TIMEOUT_MS, err);
+	if (ret < 0)
+		return ret;
+	s->out.report->stream_version = s->out.stream.version;
+	source_check_clock(clock, from);
+	return 0;
 }
 
 /* Comes once it is sure that there is a destination, and before the log begins, behind which nothing may be
@@ -344,8 +348,7 @@ static void source_report_begin(struct source *s)
 
 	*r = (struct report){ .state = REPORT_RUNNING,
 			      .total_bytes = s->out.vm->memory.size,
-			      .started = clock_now(),
-			      .stream_version = STREAM_VERSION };
+			      .started = clock_now() };
 	snprintf(r->to, sizeof(r->to), "%s", s->out.config->to ? s->out.config->to : "");
 }
 

@@ -3,6 +3,8 @@
 #include "migration/stream.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "vmm/state.h"
@@ -20,7 +22,7 @@ static const struct {
 	uint32_t min_len, max_len;
 } stream_types[STREAM_N_TYPES] = {
 	[STREAM_HELLO] = { "HELLO", 1, STATE_MAX },
-	[STREAM_READY] = { "READY", 0, 0 },
+	[STREAM_READY] = { "READY", 0, STREAM_READY_MAX },
 	[STREAM_REFUSED] = { "REFUSED", 0, ERROR_TEXT_MAX },
 	[STREAM_RAM] = { "RAM", (uint32_t)PAGE_SIZE, STREAM_RAM_MAX },
 	[STREAM_ZERO] = { "ZERO", sizeof(uint64_t), sizeof(uint64_t) },
@@ -208,9 +210,9 @@ int stream_await(struct stream *s, int fd, int timeout_ms, struct error *err)
 	return ret < 0 ? stream_fault(ret, err) : 0;
 }
 
-/* Checks a frame whose header is there and whose payload of @len bytes is not. */
-static int stream_expect_frame(struct stream *s, enum stream_type want, struct stream_frame *frame,
-			       uint32_t len, int timeout_ms, struct error *err)
+/* Takes the header of @want, or a refusal as a whole. */
+static int stream_expect_type(struct stream *s, enum stream_type want, struct stream_frame *frame,
+			      int timeout_ms, struct error *err)
 {
 	int ret = stream_receive(s, frame, timeout_ms, err);
 
@@ -218,9 +220,24 @@ static int stream_expect_frame(struct stream *s, enum stream_type want, struct s
 		return ret;
 	if (frame->type == STREAM_REFUSED && want != STREAM_REFUSED)
 		return stream_take_refusal(s, frame->len, err);
-	if (frame->type != want || frame->len != len) {
-		error_add(err, "%s frame of %u bytes instead of %s of %u", stream_type_name(frame->type),
-			  frame->len, stream_type_name(want), len);
+	if (frame->type != want) {
+		error_add(err, "%s frame of %u bytes instead of %s", stream_type_name(frame->type),
+			  frame->len, stream_type_name(want));
+		return -EPROTO;
+	}
+	return 0;
+}
+
+/* Takes the header of @want, whose payload is to be @len bytes. */
+static int stream_expect_frame(struct stream *s, enum stream_type want, struct stream_frame *frame,
+			       uint32_t len, int timeout_ms, struct error *err)
+{
+	int ret = stream_expect_type(s, want, frame, timeout_ms, err);
+
+	if (ret < 0)
+		return ret;
+	if (frame->len != len) {
+		error_add(err, "%s frame of %u bytes instead of %u", stream_type_name(want), frame->len, len);
 		return -EPROTO;
 	}
 	return 0;
@@ -243,4 +260,57 @@ int stream_expect_arg(struct stream *s, enum stream_type want, uint64_t *arg, in
 
 	*arg = frame.arg;
 	return ret;
+}
+
+static void stream_put_range(char text[48], uint64_t oldest, uint64_t newest)
+{
+	if (oldest == newest)
+		snprintf(text, 48, "version %" PRIu64, oldest);
+	else
+		snprintf(text, 48, "versions %" PRIu64 " to %" PRIu64, oldest, newest);
+}
+
+int stream_agree(struct stream *s, uint64_t oldest, uint64_t newest, struct error *err)
+{
+	char theirs[48], ours[48];
+
+	if (oldest <= newest && oldest <= STREAM_NEWEST && newest >= STREAM_OLDEST) {
+		s->version = (uint32_t)min_u64(newest, STREAM_NEWEST);
+		return 0;
+	}
+	stream_put_range(theirs, oldest, newest);
+	stream_put_range(ours, STREAM_OLDEST, STREAM_NEWEST);
+	error_add(err, "the source speaks %s of the migration protocol, this Ferry %s", theirs, ours);
+	return -EPROTO;
+}
+
+int stream_send_ready(struct stream *s, uint64_t clock, struct error *err)
+{
+	uint8_t version[4];
+
+	put_le32(version, s->version);
+	/* The payload would be a fault in version 1. */
+	return stream_send(s, STREAM_READY, clock, version, s->version > 1 ? sizeof(version) : 0, err);
+}
+
+int stream_expect_ready(struct stream *s, uint32_t oldest, uint64_t *clock, int timeout_ms, struct error *err)
+{
+	uint8_t payload[STREAM_READY_MAX] = { 1 };
+	struct stream_frame frame;
+	uint32_t version;
+	int ret = stream_expect_type(s, STREAM_READY, &frame, timeout_ms, err);
+
+	if (ret == 0)
+		ret = stream_read(s, payload, frame.len, err);
+	if (ret < 0)
+		return ret;
+	version = get_le32(payload);
+	if ((frame.len > 0 && frame.len < 4) || version < oldest || version > STREAM_NEWEST) {
+		error_add(err, "READY frame of %u bytes for version %u, of %u to %u", frame.len, version,
+			  oldest, STREAM_NEWEST);
+		return -EPROTO;
+	}
+	*clock = frame.arg;
+	s->version = version;
+	return 0;
 }

@@ -25,14 +25,18 @@
 
 #include "migration/channel.h"
 
-#define STREAM_VERSION 1u
+/* The versions of the protocol that this Ferry speaks. Version 1 is that of Ferry 0.1. */
+#define STREAM_OLDEST 1u
+#define STREAM_NEWEST 2u
 
 enum stream_type {
-	/* arg: STREAM_VERSION. Payload: {clock, vm {memory, cpus, ...}, devices {count, device@0 {name,
-	 * config {...}} ...}}. "clock" is the source's time of day, nanoseconds since 1970; may
-	 * be left out. */
+	/* arg: the oldest version that the source speaks; the newest is the note beside the tree
+	 * (vmm/state.h), which has none in version 1. Payload: {clock, vm {memory, cpus, ...}, devices
+	 * {count, device@0 {name, config {...}} ...}}. "clock" is the source's time of day, nanoseconds since
+	 * 1970; may be left out. */
 	STREAM_HELLO = 1,
-	/* arg: the destination's time of day when the HELLO had come; 0: it does not say. */
+	/* arg: the destination's time of day when the HELLO had come; 0: it does not say. Payload: le32, the
+	 * version that is spoken from here on, and what later versions add; nothing means version 1. */
 	STREAM_READY,
 	/* Payload: reasons as text, up to ERROR_TEXT_MAX bytes. */
 	STREAM_REFUSED,
@@ -62,6 +66,9 @@ enum stream_type {
  * a socket's buffer. */
 #define STREAM_RAM_MAX (1u << 20)
 
+/* Bytes of a READY's payload: room for what later versions say in it. */
+#define STREAM_READY_MAX 64u
+
 struct stream_header {
 	uint32_t type; /* le32 */
 	uint32_t len;  /* le32 */
@@ -82,6 +89,8 @@ struct stream {
 	struct channel *channel;
 	/* For a frame, or several that are sent together, and for the payload of one that comes. */
 	int timeout_ms;
+	/* The version that both ends have agreed on; 0 before READY. */
+	uint32_t version;
 	uint64_t bytes_sent, bytes_received;
 	/* Bytes that were read ahead, and not yet asked for. */
 	uint8_t *buffer;
@@ -97,6 +106,22 @@ struct stream_frame {
 /* @channel stays the caller's. A zeroed stream may be passed to stream_exit(). */
 int __must_check stream_init(struct stream *s, struct channel *channel, int timeout_ms, struct error *err);
 void stream_exit(struct stream *s);
+
+/*
+ * Chooses the newest version that a source and this Ferry both speak, for a source that speaks @oldest to
+ * @newest. -EPROTO, with both ranges in @err, where there is none.
+ */
+int __must_check stream_agree(struct stream *s, uint64_t oldest, uint64_t newest, struct error *err);
+
+/* Says READY in the version agreed on. @clock: see STREAM_READY. */
+int __must_check stream_send_ready(struct stream *s, uint64_t clock, struct error *err);
+
+/*
+ * Waits for READY as stream_expect() does, and takes its version, from @oldest to STREAM_NEWEST, for that of
+ * the stream. -EPROTO for another.
+ */
+int __must_check stream_expect_ready(struct stream *s, uint32_t oldest, uint64_t *clock, int timeout_ms,
+				     struct error *err);
 
 /*
  * Sends a frame with its payload. Returns 0, or -errno with the reason. If the peer has refused meanwhile,

@@ -58,7 +58,7 @@ static void put_tree(struct rig *r, struct input *in, enum stream_type type,
 		fuzz_tree_spoil(&t, in);
 		r->spoiled = true;
 	}
-	put_frame(r, type, how == 0xfe ? input_u64(in) : STREAM_VERSION, t.fdt, t.len);
+	put_frame(r, type, how == 0xfe ? input_u64(in) : STREAM_OLDEST, t.fdt, t.len);
 	free(t.fdt);
 }
 

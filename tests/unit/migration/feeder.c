@@ -80,10 +80,8 @@ static void *feeder_run(void *arg)
 	return NULL;
 }
 
-bool feed_to(struct arrival *a, const uint8_t *bytes, uint64_t len, struct feeder *f)
+bool feed_keep(struct arrival *a, const uint8_t *bytes, uint64_t len, struct feeder *f)
 {
-	bool runs;
-
 	a->cancel_fd = eventfd(0, EFD_CLOEXEC);
 	*f = (struct feeder){ .bytes = bytes, .len = len, .to = a };
 	/* Let go of by the source that was recorded. */
@@ -91,9 +89,15 @@ bool feed_to(struct arrival *a, const uint8_t *bytes, uint64_t len, struct feede
 	pthread_create(&f->thread, NULL, feeder_run, f);
 	arrival_run(a);
 	pthread_join(f->thread, NULL);
-	runs = a->ret == 0;
-	if (!runs)
+	if (a->ret < 0)
 		assert_not_here(a);
+	return a->ret == 0;
+}
+
+bool feed_to(struct arrival *a, const uint8_t *bytes, uint64_t len, struct feeder *f)
+{
+	bool runs = feed_keep(a, bytes, len, f);
+
 	arrival_exit(a);
 	return runs;
 }

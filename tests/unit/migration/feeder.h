@@ -23,6 +23,8 @@ void record(struct proxy *p, struct departure *s);
 /* The destination @a against a source that says @len bytes and then nothing more. Returns whether the guest
  * came to run. @a is freed, and what it answered is in @f. */
 bool feed_to(struct arrival *a, const uint8_t *bytes, uint64_t len, struct feeder *f);
+/* feed_to() with @a left to the caller, who looks at its guest and frees it. */
+bool feed_keep(struct arrival *a, const uint8_t *bytes, uint64_t len, struct feeder *f);
 /* feed_to() a destination that allows any clock. */
 bool feed(const uint8_t *bytes, uint64_t len, struct feeder *f);
 

@@ -42,17 +42,15 @@ static void a_hello_that_no_host_can_take_is_refused(void **state)
 	static const struct {
 		uint64_t memory;
 		uint32_t cpus;
-		uint64_t version;
 		const char *why;
 	} cases[] = {
-		{ MEM, 1, STREAM_VERSION + 1, "version 2 of the migration protocol, this Ferry version 1" },
-		{ MEM, 0, STREAM_VERSION, "cpus" },
-		{ MEM, 65, STREAM_VERSION, "cpus" },
-		{ 0, 1, STREAM_VERSION, "memory" },
-		{ MEM - PAGE_SIZE, 1, STREAM_VERSION, "memory" },
-		{ MEM + 1, 1, STREAM_VERSION, "not whole pages" },
-		{ GIB(4096) + PAGE_SIZE, 1, STREAM_VERSION, "memory" },
-		{ UINT64_MAX, 1, STREAM_VERSION, "memory" },
+		{ MEM, 0, "cpus" },
+		{ MEM, 65, "cpus" },
+		{ 0, 1, "memory" },
+		{ MEM - PAGE_SIZE, 1, "memory" },
+		{ MEM + 1, 1, "not whole pages" },
+		{ GIB(4096) + PAGE_SIZE, 1, "memory" },
+		{ UINT64_MAX, 1, "memory" },
 	};
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -64,8 +62,73 @@ static void a_hello_that_no_host_can_take_is_refused(void **state)
 		state_put_u64(&w, "memory", cases[i].memory);
 		state_put_u32(&w, "cpus", cases[i].cpus);
 		state_end(&w);
-		assert_false(feed_hello(&w, cases[i].version, &f));
+		assert_false(feed_hello(&w, STREAM_OLDEST, &f));
 		assert_answer(&f, cases[i].why, i);
+	}
+}
+
+/* A HELLO that fits a_hello_that_no_host_can_take_is_refused()'s and other_devices_are_refused()'
+ * destination, from a host whose clock is
+ * @clock. */
+static void write_hello(struct state_writer *w, uint64_t clock)
+{
+	assert_int_equal(state_open_writer(w), 0);
+	state_put_u64(w, "clock", clock);
+	state_begin(w, "vm");
+	state_put_u64(w, "memory", MEM);
+	state_put_u32(w, "cpus", 1);
+	state_end(w);
+	state_begin(w, "devices");
+	state_put_u32(w, "count", 2);
+	for (unsigned int i = 0; i < 2; i++) {
+		state_begin_indexed(w, "device", i);
+		state_put_string(w, "name", i == 0 ? "dev0" : "dev1");
+		state_begin(w, "config");
+		state_put_u64(w, "config", 0);
+		state_end(w);
+		state_end(w);
+	}
+	state_end(w);
+}
+
+/* The newest version that both speak, or a refusal that names both ranges. A note of 0 is that of a source
+ * which knows of no range. */
+static void versions_are_agreed_on_or_named(void **state)
+{
+	static const struct {
+		uint64_t oldest;
+		uint32_t note;
+		uint32_t ready_len, version;
+		const char *why;
+	} cases[] = {
+		{ 1, 0, 0, 0, NULL },
+		{ 1, 1, 0, 0, NULL },
+		{ 1, 2, 4, 2, NULL },
+		{ 1, UINT32_MAX, 4, 2, NULL },
+		{ 2, 0, 4, 2, NULL },
+		{ 2, 3, 4, 2, NULL },
+		{ 0, 1, 0, 0, NULL },
+		{ 0, 0, 0, 0, "version 0 of the migration protocol, this Ferry versions 1 to 2" },
+		{ 3, 0, 0, 0, "version 3 of the migration protocol, this Ferry versions 1 to 2" },
+		{ 3, 5, 0, 0, "versions 3 to 5 of the migration protocol, this Ferry versions 1 to 2" },
+		{ UINT64_MAX, 5, 0, 0, "version 18446744073709551615 of the migration protocol" },
+	};
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct state_writer w;
+		struct feeder f;
+
+		write_hello(&w, clock_now());
+		state_put_note(&w, cases[i].note);
+		assert_false(feed_hello(&w, cases[i].oldest, &f));
+		if (cases[i].why) {
+			assert_answer(&f, cases[i].why, i);
+			continue;
+		}
+		assert_int_equal(get_le32(f.answers), STREAM_READY);
+		assert_int_equal(get_le32(f.answers + 4), cases[i].ready_len);
+		if (cases[i].ready_len > 0)
+			assert_int_equal(get_le32(f.answers + 16), cases[i].version);
 	}
 }
 
@@ -106,35 +169,11 @@ static void other_devices_are_refused(void **state)
 			state_end(&w);
 		}
 		state_end(&w);
-		assert_false(feed_hello(&w, STREAM_VERSION, &f));
+		assert_false(feed_hello(&w, STREAM_OLDEST, &f));
 		assert_int_equal(get_le32(f.answers), cases[i].why ? STREAM_REFUSED : STREAM_READY);
 		if (cases[i].why)
 			assert_answer(&f, cases[i].why, i);
 	}
-}
-
-/* A HELLO that fits a_hello_that_no_host_can_take_is_refused()'s and other_devices_are_refused()'
- * destination, from a host whose clock is
- * @clock. */
-static void write_hello(struct state_writer *w, uint64_t clock)
-{
-	assert_int_equal(state_open_writer(w), 0);
-	state_put_u64(w, "clock", clock);
-	state_begin(w, "vm");
-	state_put_u64(w, "memory", MEM);
-	state_put_u32(w, "cpus", 1);
-	state_end(w);
-	state_begin(w, "devices");
-	state_put_u32(w, "count", 2);
-	for (unsigned int i = 0; i < 2; i++) {
-		state_begin_indexed(w, "device", i);
-		state_put_string(w, "name", i == 0 ? "dev0" : "dev1");
-		state_begin(w, "config");
-		state_put_u64(w, "config", 0);
-		state_end(w);
-		state_end(w);
-	}
-	state_end(w);
 }
 
 static void refuse_all(struct fake_guest *g)
@@ -174,7 +213,7 @@ static void clocks_that_differ_are_logged_or_refused(void **state)
 
 		write_hello(&w, clock_now() + (uint64_t)cases[i].ahead);
 		capture_begin(&log);
-		assert_false(feed_hello_to(&a, &w, STREAM_VERSION, &f));
+		assert_false(feed_hello_to(&a, &w, STREAM_OLDEST, &f));
 		capture_end(&log);
 		assert_int_equal(get_le32(f.answers), cases[i].refused ? STREAM_REFUSED : STREAM_READY);
 		if (cases[i].refused)
@@ -196,7 +235,7 @@ static void a_clock_out_of_range_is_refused(void **state)
 		struct feeder f;
 
 		write_hello(&w, clocks[i]);
-		assert_false(feed_hello(&w, STREAM_VERSION, &f));
+		assert_false(feed_hello(&w, STREAM_OLDEST, &f));
 		assert_answer(&f, "clock", i);
 	}
 }
@@ -207,7 +246,7 @@ static void assert_all_told(struct arrival *a, const char *cpus, struct feeder *
 	struct state_writer w;
 
 	write_hello(&w, clock_now() - SECONDS(3600));
-	assert_false(feed_hello_to(a, &w, STREAM_VERSION, f));
+	assert_false(feed_hello_to(a, &w, STREAM_OLDEST, f));
 	assert_int_equal(get_le32(f->answers), STREAM_REFUSED);
 	assert_answer(f, "the guest has 4194304 MiB of memory", 0);
 	assert_answer(f, "the source's clock is", 0);
@@ -254,7 +293,7 @@ static void a_reason_of_the_host_is_told(void **state)
 	struct feeder f;
 
 	write_hello(&w, clock_now());
-	assert_false(feed_hello_to(&a, &w, STREAM_VERSION, &f));
+	assert_false(feed_hello_to(&a, &w, STREAM_OLDEST, &f));
 	assert_int_equal(get_le32(f.answers), STREAM_REFUSED);
 	assert_answer(&f, "64 vCPUs are too many", 0);
 }
@@ -327,7 +366,7 @@ static void time_in_the_queue_is_no_difference_of_clocks(void **state)
 	assert_int_equal(hear_type(&stranger), STREAM_REFUSED);
 	/* The stranger does not hang up yet. */
 	write_hello(&w, clock_now());
-	len = put_hello(hello, &w, STREAM_VERSION);
+	len = put_hello(hello, &w, STREAM_OLDEST);
 	connect_to(&source);
 	say(&source, hello, len);
 	channel_close(&stranger);
@@ -348,6 +387,7 @@ int main(void)
 		cmocka_unit_test(a_long_list_of_features_hides_no_device),
 		cmocka_unit_test(a_reason_of_the_host_is_told),
 		cmocka_unit_test(a_hello_that_no_host_can_take_is_refused),
+		cmocka_unit_test(versions_are_agreed_on_or_named),
 		cmocka_unit_test(other_devices_are_refused),
 	};
 

@@ -41,7 +41,8 @@ static void script_frame(struct script *script, uint32_t type, uint32_t len, con
 	put_le32(at + 4, len);
 	put_le64(at + 8, 0);
 	memcpy(at + 16, payload, strlen(payload));
-	script->len += 16 + strlen(payload);
+	/* What is announced and not there is zero, unless it is more than any answer has. */
+	script->len += 16 + max_u64(strlen(payload), len <= STREAM_READY_MAX ? len : 0);
 }
 
 static const char *script_against_source(struct script *script, struct departure *s)
@@ -72,7 +73,12 @@ static void a_destination_that_makes_no_sense_ends_the_migration(void **state)
 	} cases[] = {
 		{ { { 0, 0, "" } }, "hello: the peer does not speak Ferry's protocol" },
 		{ { { 0x54544820, 0, "garbage garbage" } }, "hello: the peer does not speak" },
-		{ { { STREAM_READY, 1, "x" } }, "hello: READY frame of 1 bytes" },
+		{ { { STREAM_READY, 1, "x" } }, "hello: READY frame of 1 bytes for version 120, of 1 to 2" },
+		{ { { STREAM_READY, 3, "\1" }, { 0, 0, "" } },
+		  "hello: READY frame of 3 bytes for version 1" },
+		{ { { STREAM_READY, 4, "\3" }, { 0, 0, "" } },
+		  "hello: READY frame of 4 bytes for version 3" },
+		{ { { STREAM_READY, 65, "" } }, "hello: READY frame of 65 bytes, not of 0 to 64" },
 		{ { { STREAM_REFUSED, UINT32_MAX, "" } }, "hello: REFUSED frame of 4294967295 bytes" },
 		{ { { STREAM_RUNNING, 24, "" } }, "hello: RUNNING frame of 24 bytes instead of READY" },
 		{ { { STREAM_HELLO, 3, "abc" } }, "hello: HELLO frame" },

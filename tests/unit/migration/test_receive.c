@@ -191,7 +191,7 @@ static void receiver_hello(struct receiver *r, uint64_t mem, uint32_t cpus)
 	}
 	state_end(&w);
 	assert_int_equal(state_close(&w, &tree, &len), 0);
-	receiver_say(r, STREAM_HELLO, STREAM_VERSION, tree, len);
+	receiver_say(r, STREAM_HELLO, STREAM_OLDEST, tree, len);
 	free(tree);
 }
 
