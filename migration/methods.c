@@ -3,15 +3,70 @@
 #define _GNU_SOURCE
 #include "migration/methods.h"
 
+#include <errno.h>
 #include <poll.h>
+#include <sys/eventfd.h>
 
 #include "migration/source.h"
 #include "vmm/config_text.h"
 #include "vmm/control/interface.h"
+#include "vmm/shortage.h"
 
 /* A guest that has moved may have done so within this host: taking its old home down, which unpins and unmaps
  * all of its memory, must not compete with its first moments. */
 #define METHODS_SETTLE_MS 500
+
+/* Time for which a call waits for a guest that is about to run: whoever has started it, or moved it here, may
+ * be faster than the last steps of that. */
+#define METHODS_HERE_MS 2000
+
+int methods_init(struct methods *m, struct error *err)
+{
+	*m = (struct methods){ .here_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) };
+	if (m->here_fd < 0) {
+		error_add(err, "cannot create an eventfd: %s%s", strerror(errno), shortage_advice(-errno));
+		return -errno;
+	}
+	return 0;
+}
+
+void methods_exit(struct methods *m)
+{
+	if (m->here_fd >= 0)
+		close(m->here_fd);
+	m->here_fd = -1;
+}
+
+void methods_set_guest(struct methods *m, enum methods_guest guest, struct vm *vm)
+{
+	m->vm = vm;
+	/* Pairs with methods_wait()'s read: who sees METHODS_HERE sees the VM. */
+	m->guest = guest;
+	if (guest == METHODS_HERE)
+		loop_signal(m->here_fd);
+}
+
+/* Returns the VM for a call that needs its guest, or NULL; then the call has been answered. */
+static struct vm *methods_wait(struct methods *m, struct control_call *call)
+{
+	static const char *const reasons[METHODS_N_GUESTS] = {
+		[METHODS_STARTS] = "the guest has not started yet: try again in a moment",
+		[METHODS_AWAITED] = "there is no guest here yet: \"ferry receive\" waits for a source",
+		[METHODS_ARRIVES] = "the guest is not here yet: it is being received",
+	};
+	struct pollfd fds[] = { { .fd = m->here_fd, .events = POLLIN },
+				{ .fd = control_call_fd(call), .events = POLLIN } };
+	enum methods_guest guest = m->guest;
+
+	if (guest != METHODS_HERE && guest != METHODS_AWAITED) {
+		poll(fds, ARRAY_SIZE(fds), METHODS_HERE_MS);
+		guest = m->guest;
+	}
+	if (guest == METHODS_HERE)
+		return m->vm;
+	control_fail(call, CLIENT_ERROR_NOT_RUNNING, reasons[guest]);
+	return NULL;
+}
 
 static void methods_migrate_progress(void *opaque, const struct report *report)
 {
@@ -61,7 +116,10 @@ static void methods_migrate(struct control_call *call, void *opaque)
 					.opaque = call,
 					.changed_fd = -1 };
 	char to[CONTROL_MESSAGE_MAX], json[REPORT_JSON_MAX];
+	struct vm *vm = methods_wait(m, call);
 
+	if (!vm)
+		return;
 	if (m->outcome_unknown) {
 		control_fail(
 			call, CLIENT_ERROR_UNKNOWN,
@@ -71,18 +129,17 @@ static void methods_migrate(struct control_call *call, void *opaque)
 	}
 	if (!methods_read(call, &config, to))
 		return;
-	switch (source_migrate(m->vm, &config, &report, &err)) {
+	switch (source_migrate(vm, &config, &report, &err)) {
 	case SOURCE_MOVED:
 		log_info("the guest has moved to %s", to);
 		report_json(&report, REPORT_ALL, json);
 		control_reply(call, json);
-		poll(&(struct pollfd){ .fd = m->vm->stop_fd, .events = POLLIN }, 1, METHODS_SETTLE_MS);
-		gate_end(&m->vm->gate, VM_EXIT_POWER_OFF);
+		poll(&(struct pollfd){ .fd = vm->stop_fd, .events = POLLIN }, 1, METHODS_SETTLE_MS);
+		gate_end(&vm->gate, VM_EXIT_POWER_OFF);
 		break;
 	case SOURCE_FAILED:
 		log_warn("migration to %s failed, %s: %s", to,
-			 gate_ended(&m->vm->gate) ? "and the VM ends here" : "the guest goes on here",
-			 err.text);
+			 gate_ended(&vm->gate) ? "and the VM ends here" : "the guest goes on here", err.text);
 		control_fail(call, CLIENT_ERROR_FAILED, err.text);
 		break;
 	case SOURCE_UNKNOWN:
@@ -97,14 +154,17 @@ static void methods_migrate(struct control_call *call, void *opaque)
 static void methods_resume(struct control_call *call, void *opaque)
 {
 	struct methods *m = opaque;
+	struct vm *vm = methods_wait(m, call);
 	struct error err = { 0 };
 
+	if (!vm)
+		return;
 	if (!atomic_exchange(&m->outcome_unknown, false)) {
 		control_fail(call, "org.ferry.NotPaused",
 			     "the guest is not paused after a migration with unknown outcome");
 		return;
 	}
-	if (source_resume(m->vm, &err) < 0) {
+	if (source_resume(vm, &err) < 0) {
 		m->outcome_unknown = true;
 		log_error("the guest cannot go on here, and stays paused: %s", err.text);
 		control_fail(call, "org.ferry.ResumeFailed", err.text);

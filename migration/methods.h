@@ -6,12 +6,31 @@
 #include "vmm/control/call.h"
 #include "vmm/vm.h"
 
-/* The methods' @opaque. Zeroed at first but for @vm, which outlives the calls. Any thread. */
+/* What there is of a guest, in a process whose control socket is there from its start. */
+enum methods_guest {
+	METHODS_STARTS,  /* it is about to boot */
+	METHODS_AWAITED, /* a source is waited for */
+	METHODS_ARRIVES, /* a source has come */
+	METHODS_HERE,
+	METHODS_N_GUESTS,
+};
+
+/* The methods' @opaque, from before control_create() to after control_destroy(). Any thread. */
 struct methods {
-	struct vm *vm;
+	_Atomic(enum methods_guest) guest;
+	struct vm *vm; /* once the guest is METHODS_HERE */
+	int here_fd;   /* an eventfd: it is */
 	/* After a COMMIT without an answer the guest may run elsewhere, and only the operator can know. */
 	_Atomic bool outcome_unknown;
 };
+
+/* Begins with a guest that METHODS_STARTS. methods_exit() undoes it; of one whose @here_fd is -1 it does
+ * nothing. */
+int __must_check methods_init(struct methods *m, struct error *err);
+void methods_exit(struct methods *m);
+
+/* Tells what has become of the guest; @vm is there when it is METHODS_HERE, and outlives the calls. */
+void methods_set_guest(struct methods *m, enum methods_guest guest, struct vm *vm);
 
 #define METHODS_N 2u
 

@@ -23,7 +23,6 @@
 #include "vmm/control/server.h"
 #include "vmm/guard.h"
 #include "vmm/limits.h"
-#include "vmm/runtime_dir.h"
 #include "vmm/shortage.h"
 #include "vmm/x86/acpi.h"
 #include "vmm/x86/boot.h"
@@ -62,6 +61,7 @@ struct app {
 	struct vm vm;
 	/* The guard's word that a signal came, for the VM. */
 	struct loop_source stop;
+	/* Clients are answered from the start on, with what there is of a guest. */
 	struct control *control;
 	struct methods methods;
 	struct machine machine;
@@ -77,6 +77,21 @@ static int app_take(struct app *app, int (*const *steps)(struct app *app, struct
 	for (; ret == 0 && *steps; steps++)
 		ret = (*steps)(app, err);
 	return ret;
+}
+
+static int app_listen(struct app *app, struct error *err)
+{
+	const struct control_config config = {
+		.runtime_dir = app->config.runtime_dir,
+		.name = app->config.name,
+		.methods = methods_all,
+		.n_methods = METHODS_N,
+		.opaque = &app->methods,
+		.guard = &app->guard,
+	};
+	int ret = methods_init(&app->methods, err);
+
+	return ret < 0 ? ret : control_create(&app->control, &config, err);
 }
 
 static int app_open_backends(struct app *app, struct error *err)
@@ -111,12 +126,8 @@ static void app_foresee_memlock(const struct vm_config *config)
  * find out that it is not to be had. */
 static int app_foresee(struct app *app, struct error *err)
 {
-	int dir_fd, ret = runtime_dir_open(app->config.runtime_dir, &dir_fd, err);
+	int ret = kvm_check_host(err);
 
-	if (ret < 0)
-		return ret;
-	close(dir_fd);
-	ret = kvm_check_host(err);
 	if (ret < 0)
 		return ret;
 	app_foresee_memlock(&app->config);
@@ -164,21 +175,6 @@ static int app_watch_signals(struct app *app, struct error *err)
 	return 0;
 }
 
-static int app_listen(struct app *app, struct error *err)
-{
-	const struct control_config config = {
-		.runtime_dir = app->config.runtime_dir,
-		.name = app->config.name,
-		.methods = methods_all,
-		.n_methods = METHODS_N,
-		.opaque = &app->methods,
-		.guard = &app->guard,
-	};
-
-	app->methods.vm = &app->vm;
-	return control_create(&app->control, &app->vm.loop, &config, err);
-}
-
 static int app_add_platform(struct app *app, struct error *err)
 {
 	return platform_init(&app->vm.pio, &app->vm.gate, err);
@@ -191,7 +187,7 @@ static int app_add_devices(struct app *app, struct error *err)
 
 /* The part of the machine that costs the same for every size. */
 static int (*const app_frame_steps[])(struct app *app, struct error *err) = {
-	app_make_vm, app_watch_signals, app_listen, app_add_platform, app_add_devices, NULL,
+	app_make_vm, app_watch_signals, app_add_platform, app_add_devices, NULL,
 };
 
 static int app_frame(struct app *app, struct error *err)
@@ -251,6 +247,8 @@ static int app_go(struct app *app, struct error *err)
 
 /* "run": a guest that boots here. When the last step returns 0 it runs. */
 static int (*const app_run_steps[])(struct app *app, struct error *err) = {
+	/* The name is this process's from here on, and whoever calls it is answered. */
+	app_listen,
 	/* The host gives devices and descriptors. */
 	app_open_backends,
 	app_check_descriptors,
@@ -368,9 +366,11 @@ static int app_arrive(struct app *app, struct error *err)
 	struct destination source;
 	int ret;
 
+	methods_set_guest(&app->methods, METHODS_AWAITED, NULL);
 	ret = destination_accept(&source, &config, err);
 	if (ret < 0)
 		return ret;
+	methods_set_guest(&app->methods, METHODS_ARRIVES, NULL);
 	app->source = &source;
 	app->mem = source.mem;
 	app->cpus = source.cpus;
@@ -389,7 +389,7 @@ static int app_arrive(struct app *app, struct error *err)
 
 /* "receive": a guest that comes from a source. When the last step returns 0 it runs here. */
 static int (*const app_receive_steps[])(struct app *app, struct error *err) = {
-	app_open_backends, app_foresee, app_check_descriptors, app_arrive, NULL,
+	app_listen, app_open_backends, app_foresee, app_check_descriptors, app_arrive, NULL,
 };
 
 static void app_destroy(struct app *app)
@@ -398,6 +398,7 @@ static void app_destroy(struct app *app)
 
 	if (app->control)
 		control_destroy(app->control);
+	methods_exit(&app->methods);
 	if (app->work.running)
 		app->work.ret = app_work_end(app, &dropped);
 	if (app->work.done_fd >= 0)
@@ -422,6 +423,7 @@ static int app_live(struct app *app, int (*const *steps)(struct app *app, struct
 		ret = app_take(app, steps, &err);
 	if (ret == 0) {
 		guard_started(&app->guard);
+		methods_set_guest(&app->methods, METHODS_HERE, &app->vm);
 		ret = loop_run(&app->vm.loop);
 	}
 	if (ret < 0 && !guard_signal(&app->guard))
@@ -453,11 +455,19 @@ static int app_main(struct app *app, int (*const *steps)(struct app *app, struct
 	return status;
 }
 
+static void app_init(struct app *app)
+{
+	*app = (struct app){ .machine = { .config = &app->config, .guard = &app->guard },
+			     .methods.here_fd = -1,
+			     .work.done_fd = -1 };
+}
+
 static int command_run(int argc, char **argv)
 {
-	struct app app = { .machine = { .config = &app.config, .guard = &app.guard }, .work.done_fd = -1 };
 	struct error err = { 0 };
+	struct app app;
 
+	app_init(&app);
 	if (config_parse_run(&app.config, argc, argv, &err) < 0)
 		return client_usage("run", &err);
 	app.mem = app.config.mem;
@@ -467,9 +477,10 @@ static int command_run(int argc, char **argv)
 
 static int command_receive(int argc, char **argv)
 {
-	struct app app = { .machine = { .config = &app.config, .guard = &app.guard }, .work.done_fd = -1 };
 	struct error err = { 0 };
+	struct app app;
 
+	app_init(&app);
 	if (config_parse_receive(&app.config, argc, argv, &err) < 0)
 		return client_usage("receive", &err);
 	return app_main(&app, app_receive_steps);

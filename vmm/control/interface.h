@@ -15,6 +15,8 @@
 #define CLIENT_ERROR_DENIED "org.varlink.service.PermissionDenied"
 /* No place, descriptor or memory for the call now; the same call may succeed later. */
 #define CLIENT_ERROR_BUSY "org.ferry.Busy"
+/* There is no guest yet that the call could be for. */
+#define CLIENT_ERROR_NOT_RUNNING "org.ferry.NotRunning"
 /* A migration has failed, and the guest goes on where it was. */
 #define CLIENT_ERROR_FAILED "org.ferry.MigrationFailed"
 /* A migration has ended so that only the operator can know where the guest is; here it is paused. */

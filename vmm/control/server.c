@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The control socket's server: the loop takes calls in, and each that is whole gets a thread. */
+/* The control socket's server: a loop on a thread of its own takes calls in, and each that is whole gets a
+ * thread. */
 #define _GNU_SOURCE
 #include "vmm/control/server.h"
 
@@ -47,7 +48,7 @@ struct control_place {
 };
 
 struct control {
-	struct loop *loop;
+	struct loop loop;
 	struct loop_source listener;
 	/* Fires when a client's time is up, or at @retry_ns, when the listener is to be watched again; 0: it
 	 * is watched. */
@@ -100,7 +101,7 @@ static void control_close(struct control_place *place)
 
 	if (passed_fd >= 0)
 		close(passed_fd);
-	loop_del(place->control->loop, &place->src);
+	loop_del(&place->control->loop, &place->src);
 	close(place->src.fd);
 	place->src.fd = -1;
 }
@@ -137,7 +138,7 @@ static void *control_thread(void *arg)
 	const struct control *control = place->control;
 
 	control_dispatch(&place->call, control->methods, control->n_methods, control->opaque);
-	loop_call(place->control->loop, control_ended, place);
+	loop_call(&place->control->loop, control_ended, place);
 	return NULL;
 }
 
@@ -147,7 +148,7 @@ static void control_hung_up(struct loop_source *src, uint32_t events)
 {
 	struct control_place *place = container_of(src, struct control_place, src);
 
-	loop_del(place->control->loop, src);
+	loop_del(&place->control->loop, src);
 	loop_signal(place->call.hangup_fd);
 }
 
@@ -172,11 +173,11 @@ static int control_start_call(struct control_place *place)
 	place->call.hangup_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (place->call.hangup_fd < 0)
 		return -errno;
-	loop_del(control->loop, &place->src);
+	loop_del(&control->loop, &place->src);
 	place->src.fn = control_hung_up;
 	place->call.more = place->call.answered = false;
 	place->call.parameters = NULL;
-	ret = loop_add(control->loop, &place->src, EPOLLRDHUP);
+	ret = loop_add(&control->loop, &place->src, EPOLLRDHUP);
 	if (ret == 0) {
 		control_set_state(place, CLIENT_RUNNING);
 		ret = control_start_thread(place);
@@ -317,7 +318,7 @@ static void control_take(struct control *control, int fd)
 	place->call.fd = fd;
 	place->call.len = 0;
 	place->start_ns = now_ns();
-	if (loop_add(control->loop, &place->src, EPOLLIN) < 0) {
+	if (loop_add(&control->loop, &place->src, EPOLLIN) < 0) {
 		control_turn_away(fd, CLIENT_ERROR_BUSY, "the VM is short of memory for another call");
 		close(fd);
 		place->src.fd = -1;
@@ -338,7 +339,7 @@ static void control_accepted(struct loop_source *src, uint32_t events)
 		log_limited(&control->limit, LOG_ERROR, "cannot take a control client: %s%s", strerror(errno),
 			    shortage_advice(-errno));
 		/* The client waits on, and must not keep the loop busy meanwhile. */
-		loop_del(control->loop, src);
+		loop_del(&control->loop, src);
 		control->retry_ns = now_ns() + CONTROL_RETRY_NS;
 	}
 	control_arm(control);
@@ -347,7 +348,7 @@ static void control_accepted(struct loop_source *src, uint32_t events)
 static void control_listen_again(struct control *control)
 {
 	control->retry_ns = 0;
-	if (loop_add(control->loop, &control->listener, EPOLLIN) < 0)
+	if (loop_add(&control->loop, &control->listener, EPOLLIN) < 0)
 		control->retry_ns = now_ns() + CONTROL_RETRY_NS;
 }
 
@@ -415,9 +416,11 @@ static int control_open(struct control *control, const struct control_config *co
 	ret = control_bind(control, config, &addr, err);
 	if (ret < 0)
 		return ret;
-	ret = loop_timer_open(&control->timer, control->loop, control_timer);
+	ret = loop_timer_open(&control->timer, &control->loop, control_timer);
 	if (ret == 0)
-		ret = loop_add(control->loop, &control->listener, EPOLLIN);
+		ret = loop_add(&control->loop, &control->listener, EPOLLIN);
+	if (ret == 0)
+		ret = loop_start(&control->loop, "control");
 	if (ret < 0) {
 		error_add(err, "cannot watch the control socket: %s%s", strerror(-ret), shortage_advice(ret));
 		return ret;
@@ -425,7 +428,7 @@ static int control_open(struct control *control, const struct control_config *co
 	return 0;
 }
 
-/* Frees @control after its last call has ended, or before the first. */
+/* Frees @control, whose loop nobody runs any more, or yet. */
 static void control_free(struct control *control)
 {
 	const int fds[] = { control->listener.fd, control->dir_fd };
@@ -438,21 +441,22 @@ static void control_free(struct control *control)
 			close(fds[i]);
 	}
 	loop_timer_close(&control->timer);
+	loop_exit(&control->loop);
 	pthread_mutex_destroy(&control->lock);
 	free(control);
 }
 
-int control_create(struct control **out, struct loop *loop, const struct control_config *config,
-		   struct error *err)
+int control_create(struct control **out, const struct control_config *config, struct error *err)
 {
 	struct control *control = calloc(1, sizeof(*control));
-	int ret;
+	int ret = control ? loop_init(&control->loop) : -ENOMEM;
 
-	if (!control) {
-		error_add(err, "no memory for the control socket");
-		return -ENOMEM;
+	if (ret < 0) {
+		error_add(err, "cannot make the control socket's loop: %s%s", strerror(-ret),
+			  shortage_advice(ret));
+		free(control);
+		return ret;
 	}
-	control->loop = loop;
 	control->methods = config->methods;
 	control->n_methods = config->n_methods;
 	control->opaque = config->opaque;
@@ -467,7 +471,6 @@ int control_create(struct control **out, struct loop *loop, const struct control
 	}
 	ret = control_open(control, config, err);
 	if (ret < 0) {
-		/* The loop forgets what is closed. */
 		control_free(control);
 		return ret;
 	}
@@ -480,7 +483,7 @@ static int control_stop(void *arg)
 {
 	struct control *control = arg;
 
-	loop_del(control->loop, &control->listener);
+	loop_del(&control->loop, &control->listener);
 	loop_timer_close(&control->timer);
 	for (unsigned int i = 0; i < CONTROL_MAX_CLIENTS; i++) {
 		if (control_is_reading(&control->places[i]))
@@ -497,7 +500,7 @@ void control_destroy(struct control *control)
 {
 	bool began[CONTROL_MAX_CLIENTS];
 
-	loop_call(control->loop, control_stop, control);
+	loop_call(&control->loop, control_stop, control);
 	/* A client that comes now finds nobody who listens; the file goes before the calls are waited for. */
 	socket_file_remove(&control->file);
 	pthread_mutex_lock(&control->lock);
@@ -508,5 +511,6 @@ void control_destroy(struct control *control)
 		if (began[i])
 			pthread_join(control->places[i].thread, NULL);
 	}
+	loop_join(&control->loop);
 	control_free(control);
 }

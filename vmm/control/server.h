@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The control socket's server: it listens on RUNTIME_DIR/NAME.sock, mode 0600, for clients of our own user
- * and root, and has a table of methods, which come from main.c. A call has a thread of its own once it is
- * whole; a client that says nothing, or little, is in nobody's way.
+ * and root, and has a table of methods, which come from main.c. Clients are served by a thread of the
+ * server's own, and a call has one of its own once it is whole; a client that says nothing, or little, is in
+ * nobody's way.
  */
 #ifndef FERRY_VMM_CONTROL_SERVER_H
 #define FERRY_VMM_CONTROL_SERVER_H
 
 #include "vmm/control/call.h"
 #include "vmm/guard.h"
-#include "vmm/loop.h"
 
 /* Calls that run at a time: each has a thread and a stack of 1 MiB. */
 #define CONTROL_MAX_CALLS 8u
@@ -29,13 +29,13 @@ struct control_config {
 	struct guard *guard;
 };
 
-/* Makes a server that listens once @loop runs. Fails with a clear message if a living process has the name
- * already; a socket that a dead one left is replaced. @config is copied, what it points to must stay. Called
- * before the loop runs. */
-int __must_check control_create(struct control **control, struct loop *loop,
-				const struct control_config *config, struct error *err);
+/* Makes a server, and starts its thread: methods may be called before this returns. Fails with a clear
+ * message if a living process has the name already; a socket that a dead one left is replaced. @config is
+ * copied, what it points to must stay until control_destroy(). */
+int __must_check control_create(struct control **control, const struct control_config *config,
+				struct error *err);
 /* Has all calls end, as if their clients had hung up, waits for their last replies, removes the socket. Not
- * on the loop's thread while that runs it: the calls' threads need it for their end. */
+ * in a method: its call would wait for itself. */
 void control_destroy(struct control *control);
 
 #endif

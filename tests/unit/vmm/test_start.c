@@ -25,6 +25,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "vmm/control/client.h"
 #include "vmm/vm.h"
 #include "vmm/x86/acpi.h"
 #include "vmm/x86/boot.h"
@@ -263,6 +264,37 @@ static void a_receive_ends_by_a_signal_while_a_source_says_nothing(void **state)
 	}
 }
 
+/* Calls the VM, whose answer is an error: its reason. */
+static void call(const char *method, struct error *err)
+{
+	struct control_client c;
+	const char *parameters;
+
+	*err = (struct error){ 0 };
+	assert_int_equal(control_connect(&c, runtime, "web1", err), 0);
+	assert_int_equal(control_send(&c, method, "{}", CONTROL_RESULT, -1, err), 0);
+	assert_int_equal(control_receive(&c, &parameters, err), -EREMOTEIO);
+	assert_string_equal(c.error, "org.ferry.NotRunning");
+	control_disconnect(&c);
+}
+
+static void a_call_before_there_is_a_guest_is_answered(void **state)
+{
+	struct error err;
+	pid_t pid = start_receive();
+
+	await_file(pid, source);
+	call("org.ferry.Resume", &err);
+	assert_non_null(strstr(err.text, "waits for a source"));
+	assert_ends_by(pid, SIGTERM);
+	kernel_stalls = true;
+	pid = start_run();
+	await_file(pid, serial);
+	call("org.ferry.Migrate", &err);
+	assert_non_null(strstr(err.text, "not started yet"));
+	assert_ends_by(pid, SIGTERM);
+}
+
 static void assert_fails_at_once(pid_t pid)
 {
 	int status;
@@ -293,6 +325,7 @@ int main(void)
 		START_TEST(a_guest_that_runs_ends_by_a_signal),
 		START_TEST(a_receive_ends_by_a_signal_while_nobody_comes),
 		START_TEST(a_receive_ends_by_a_signal_while_a_source_says_nothing),
+		START_TEST(a_call_before_there_is_a_guest_is_answered),
 		START_TEST(a_receive_says_at_once_what_cannot_be_had),
 	};
 

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A control socket with a loop on a thread of its own, methods to be called, and clients that
- * are not ours. */
+/* A control socket, methods to be called, and clients that are not ours. */
 #ifndef FERRY_TESTS_UNIT_VMM_CONTROL_CONTROL_FIXTURE_H
 #define FERRY_TESTS_UNIT_VMM_CONTROL_CONTROL_FIXTURE_H
 
@@ -24,14 +23,13 @@ struct fixture {
 	char dir[64];
 	char path[128]; /* the socket of "web1" */
 	struct guard guard;
-	struct loop loop;
 	struct control *control; /* of "web1"; NULL once destroyed */
 	atomic_uint n_running;   /* calls of "org.ferry.Hold" */
 	/* An eventfd: "org.ferry.Flood" has only its last reply left. */
 	int flooded_fd;
 };
 
-/* Of a test: a server for "web1", whose loop runs. */
+/* Of a test: a server for "web1". */
 int setup(void **state);
 int teardown(void **state);
 
@@ -49,5 +47,7 @@ size_t raw_drain(int fd, char *buf, size_t size);
 
 /* Counts this process's descriptors, once the loop has done what it was at. */
 unsigned int count_descriptors(struct fixture *f);
+/* Waits until there are @n, which a test that fails waits for in vain: calls that were answered have gone. */
+void await_descriptors(struct fixture *f, unsigned int n);
 
 #endif

@@ -94,7 +94,7 @@ static void a_calls_descriptor_reaches_its_method(void **state)
 	assert_int_equal(control_receive(&c, &parameters, &err), -EREMOTEIO);
 	assert_string_equal(err.text, "no descriptor");
 	control_disconnect(&c);
-	assert_int_equal(count_descriptors(f), before);
+	await_descriptors(f, before);
 }
 
 static void a_call_in_pieces_keeps_the_descriptor_of_the_first(void **state)
@@ -127,7 +127,7 @@ static void a_descriptor_that_no_method_takes_is_closed(void **state)
 		assert_answer_has(fd, "parameters");
 		assert_false(assert_closed(&p));
 	}
-	assert_int_equal(count_descriptors(f), before);
+	await_descriptors(f, before);
 }
 
 static void more_than_one_descriptor_is_refused(void **state)
@@ -146,7 +146,7 @@ static void more_than_one_descriptor_is_refused(void **state)
 				      "\"a call carries one descriptor at most\"");
 		assert_false(assert_closed(&p));
 	}
-	assert_int_equal(count_descriptors(f), before);
+	await_descriptors(f, before);
 }
 
 static void a_descriptor_with_a_later_piece_is_refused(void **state)
@@ -171,7 +171,7 @@ static void a_descriptor_with_a_later_piece_is_refused(void **state)
 		assert_answer_has(fd, "a descriptor comes with a call's first bytes");
 		assert_false(assert_closed(&p));
 	}
-	assert_int_equal(count_descriptors(f), before);
+	await_descriptors(f, before);
 }
 
 static void a_client_that_goes_takes_its_descriptor_along(void **state)
@@ -194,8 +194,7 @@ static void a_client_that_goes_takes_its_descriptor_along(void **state)
 	close(fd);
 	assert_false(assert_closed(&p));
 	assert_false(assert_closed(&beside));
-	while (count_descriptors(f) != before)
-		;
+	await_descriptors(f, before);
 }
 
 static void who_gives_way_loses_the_descriptor_too(void **state)
@@ -213,8 +212,7 @@ static void who_gives_way_loses_the_descriptor_too(void **state)
 	for (unsigned int i = 0; i < ARRAY_SIZE(fds); i++)
 		close(fds[i]);
 	assert_false(assert_closed(&p));
-	while (count_descriptors(f) != before)
-		;
+	await_descriptors(f, before);
 }
 
 static void a_descriptor_for_which_there_is_no_room_is_said(void **state)

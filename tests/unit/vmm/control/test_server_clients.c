@@ -16,6 +16,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "vmm/loop.h"
+
 #define NOBODY 65534
 
 static const char echo[] = "{\"method\":\"org.ferry.Echo\",\"parameters\":{\"text\":\"x\"}}";
@@ -118,28 +120,41 @@ static void a_client_has_one_deadline_for_all_of_its_call(void **state)
 	close(slow);
 }
 
-static int nothing(void *arg)
+/* Waits until the server says that it could not take a client. @said is where messages go meanwhile. */
+static void await_shortage(const int said[2])
 {
-	return 0;
+	char text[512];
+	ssize_t n = read(said[0], text, sizeof(text) - 1);
+
+	assert_true(n > 0);
+	text[n] = '\0';
+	assert_non_null(strstr(text, "cannot take a control client"));
 }
 
 static void a_client_that_came_while_descriptors_were_short_is_taken(void **state)
 {
 	struct fixture *f = *state;
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), next = dup(fd);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), said[2], stderr_fd = dup(STDERR_FILENO),
+	    next;
 	struct rlimit limit, none;
 
 	strcpy(addr.sun_path, f->path);
+	assert_int_equal(pipe2(said, O_CLOEXEC), 0);
+	assert_int_equal(dup2(said[1], STDERR_FILENO), STDERR_FILENO);
+	next = dup(fd);
 	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
 	close(next);
 	none = (struct rlimit){ .rlim_cur = (rlim_t)next, .rlim_max = limit.rlim_max };
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
 	assert_int_equal(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
 	raw_say(fd, echo, sizeof(echo));
-	/* By now the loop has seen it, and could not take it. */
-	loop_call(&f->loop, nothing, NULL);
+	await_shortage(said);
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	assert_int_equal(dup2(stderr_fd, STDERR_FILENO), STDERR_FILENO);
+	close(stderr_fd);
+	close(said[0]);
+	close(said[1]);
 	assert_answered(fd, echoed);
 }
 
