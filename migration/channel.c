@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The migration's socket: addresses, connecting and accepting, and whole transfers over a non-blocking fd. */
+/* The migration's socket: addresses, accepting, and whole transfers that never block longer than was said. */
 #define _GNU_SOURCE
 #include "migration/channel.h"
 
@@ -17,8 +17,6 @@
 
 #include "vmm/shortage.h"
 
-/* The listener is on this host, and one that runs takes a connection at once. */
-#define CHANNEL_CONNECT_TIMEOUT_MS 10000
 /* Time between attempts to take a connection while the process is short of descriptors or memory. */
 #define CHANNEL_RETRY_MS 100
 
@@ -135,8 +133,11 @@ static int channel_socket(const struct channel_address *a)
 /* A failure does not matter: the socket is only slower without these options. */
 static void channel_tune(int fd, int family)
 {
+	const struct linger none = { 0 };
 	const int one = 1, size = CHANNEL_UNIX_BUFFER;
 
+	/* Whoever made the socket may have close() wait for the peer; the guest may stand still then. */
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
 	if (family == AF_UNIX)
 		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
 	else
@@ -186,63 +187,45 @@ int channel_await(struct channel *c, int fd, int timeout_ms)
 	return fds[2].revents ? 0 : -EPIPE;
 }
 
-static int channel_finish_connect(struct channel *c)
+int channel_check_socket(int fd, struct error *err)
 {
-	int ret = channel_wait(c, POLLOUT, CHANNEL_CONNECT_TIMEOUT_MS);
-	socklen_t len = sizeof(int);
-	int error = 0;
+	struct sockaddr_storage peer;
+	socklen_t len = sizeof(int), peer_len = sizeof(peer);
+	int type, error;
 
-	if (ret < 0)
-		return ret;
-	return getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0 ? -errno : -error;
-}
-
-/* Checks who listens, before a byte of the guest's is sent. */
-static int channel_check_listener(struct channel *c, int family, const char *address, struct error *err)
-{
-	uid_t uid = 0;
-	int ret = family == AF_UNIX ? socket_file_check_peer(c->fd, &uid) : 0;
-
-	if (ret == 0)
-		return 0;
-	channel_close(c);
-	error_add(err,
-		  "the listener on %s is the user with id %u, neither root nor this Ferry's own: run "
-		  "\"ferry receive\", or the tunnel to it, as one of these",
-		  address, (unsigned int)uid);
-	return ret;
-}
-
-int channel_connect(struct channel *c, const char *address, int cancel_fd, struct error *err)
-{
-	struct channel_address a;
-	int ret;
-
-	*c = (struct channel){ .fd = -1, .cancel_fd = cancel_fd };
-	ret = channel_parse(address, &a, err);
-	if (ret < 0)
-		return ret;
-	c->fd = channel_socket(&a);
-	if (c->fd < 0) {
-		error_add(err, "cannot open a socket for %s: %s%s", address, strerror(-c->fd),
-			  shortage_advice(c->fd));
-		return c->fd;
+	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0) {
+		error_add(err, "the descriptor for the migration is no socket: %s", strerror(errno));
+		return -errno;
 	}
-	channel_tune(c->fd, a.sa.any.sa_family);
-	ret = connect(c->fd, &a.sa.any, a.len) < 0 ? -errno : 0;
-	if (ret == -EINPROGRESS || ret == -EINTR)
-		ret = channel_finish_connect(c);
+	if (type != SOCK_STREAM) {
+		error_add(err, "the socket for the migration is no stream socket");
+		return -EPROTOTYPE;
+	}
+	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 && error != 0) {
+		error_add(err, "the connection for the migration has failed: %s", strerror(error));
+		return -error;
+	}
+	if (getpeername(fd, (struct sockaddr *)&peer, &peer_len) < 0) {
+		error_add(err, "the socket for the migration is not connected: %s", strerror(errno));
+		return -errno;
+	}
+	return 0;
+}
+
+int channel_adopt(struct channel *c, int fd, int cancel_fd, struct error *err)
+{
+	int ret = channel_check_socket(fd, err), family = AF_UNSPEC;
+	socklen_t len = sizeof(family);
+
+	*c = (struct channel){ .fd = fd, .cancel_fd = cancel_fd };
 	if (ret < 0) {
 		channel_close(c);
-		if (ret == -ECANCELED) {
-			error_add(err, "cancelled while connecting to %s", address);
-			return ret;
-		}
-		error_add(err, "cannot connect to %s: %s; is \"ferry receive\" waiting there?", address,
-			  ret == -EAGAIN ? "busy with another connection" : strerror(-ret));
 		return ret;
 	}
-	return channel_check_listener(c, a.sa.any.sa_family, address, err);
+	/* The family only decides on options that do not matter much. */
+	if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &len) == 0)
+		channel_tune(fd, family);
+	return 0;
 }
 
 /* Returns 0, or an error of socket_file_bind(). */
@@ -400,7 +383,7 @@ int channel_writev(struct channel *c, struct iovec *iov, int n, int timeout_ms, 
 	msg.msg_iovlen = (__typeof__(msg.msg_iovlen))n;
 	channel_advance(&msg, 0);
 	while (msg.msg_iovlen > 0) {
-		ssize_t sent = sendmsg(c->fd, &msg, MSG_NOSIGNAL);
+		ssize_t sent = sendmsg(c->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
 
 		if (sent >= 0) {
 			total += (uint64_t)sent;
@@ -432,7 +415,7 @@ ssize_t channel_readv(struct channel *c, struct iovec *iov, int n, int timeout_m
 
 	msg.msg_iovlen = (__typeof__(msg.msg_iovlen))n;
 	for (;;) {
-		ssize_t got = recvmsg(c->fd, &msg, 0);
+		ssize_t got = recvmsg(c->fd, &msg, MSG_DONTWAIT);
 		int ret;
 
 		if (got != 0 && (got > 0 || (errno != EAGAIN && errno != EINTR)))

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The byte pipe of a migration: a unix socket, or TCP on a loopback address. The one place that touches the
+/* The byte pipe of a migration: a connected stream socket of any family. The one place that touches the
  * migration's socket. */
 #ifndef FERRY_MIGRATION_CHANNEL_H
 #define FERRY_MIGRATION_CHANNEL_H
@@ -20,12 +20,16 @@ struct channel {
 	uint64_t deadline_ns;
 };
 
+/* Checks that @fd is a stream socket with a peer. -ENOTSOCK, -EPROTOTYPE, -ENOTCONN, or what befell the
+ * connection. */
+int __must_check channel_check_socket(int fd, struct error *err);
+
 /*
- * Addresses: "unix:PATH", "tcp:HOST:PORT" with HOST a literal loopback address ("127.0.0.1", "[::1]"): there
- * is no authentication yet. Anything else is -EINVAL with what would be right. -EPERM where the listener on a
- * unix socket is neither of our own user nor of root.
+ * Makes a channel of the socket @fd, which becomes the channel's, also on an error; then it is closed. Errors
+ * as of channel_check_socket(). Whoever made the connection has made sure of the peer. Flags of the socket
+ * that its other holders share stay as they are.
  */
-int __must_check channel_connect(struct channel *c, const char *address, int cancel_fd, struct error *err);
+int __must_check channel_adopt(struct channel *c, int fd, int cancel_fd, struct error *err);
 
 struct channel_listener {
 	struct channel socket;
@@ -36,9 +40,11 @@ struct channel_listener {
 };
 
 /*
- * Listens. A unix socket that an earlier run has left is replaced, see socket_file.h. channel_take() waits
- * for a connection until @cancel_fd ends the wait; on a unix socket it takes connections of our own user and
- * of root, and turns others away. channel_unlisten() removes a unix socket's file.
+ * Listens on "unix:PATH", or "tcp:HOST:PORT" with HOST a literal loopback address ("127.0.0.1", "[::1]"):
+ * there is no authentication yet. Anything else is -EINVAL with what would be right. A unix socket that an
+ * earlier run has left is replaced, see socket_file.h. channel_take() waits for a connection until @cancel_fd
+ * ends the wait; on a unix socket it takes connections of our own user and of root, and turns others away.
+ * channel_unlisten() removes a unix socket's file.
  */
 int __must_check channel_listen(struct channel_listener *l, const char *address, int cancel_fd,
 				struct error *err);

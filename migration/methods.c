@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 
+#include "migration/channel.h"
 #include "migration/source.h"
 #include "vmm/config_text.h"
 #include "vmm/control/interface.h"
@@ -76,8 +77,26 @@ static void methods_migrate_progress(void *opaque, const struct report *report)
 	control_progress(opaque, json);
 }
 
-/* Reads the call's parameters into @config, with the address in @to; false if it has been answered, with what
- * is wrong. */
+/* Looks for the connection that comes with the call; false if it has been answered, with what is wrong. */
+static bool methods_check_connection(struct control_call *call)
+{
+	struct error err = { 0 };
+
+	if (call->passed_fd < 0) {
+		control_fail(call, CLIENT_ERROR_PARAMETER,
+			     "the connection to the destination is missing: a connected stream socket is to "
+			     "come with the call, as a descriptor");
+		return false;
+	}
+	if (channel_check_socket(call->passed_fd, &err) < 0) {
+		control_fail(call, CLIENT_ERROR_PARAMETER, err.text);
+		return false;
+	}
+	return true;
+}
+
+/* Reads the call's parameters into @config, with the destination's name in @to; false if it has been
+ * answered, with what is wrong. */
 static bool methods_read(struct control_call *call, struct source_config *config,
 			 char to[CONTROL_MESSAGE_MAX])
 {
@@ -85,10 +104,8 @@ static bool methods_read(struct control_call *call, struct source_config *config
 	char stalled[16] = "throttle";
 	int policy;
 
-	if (!control_get_string(call, "to", to, CONTROL_MESSAGE_MAX)) {
-		control_fail(call, CLIENT_ERROR_PARAMETER, "\"to\" is missing: the address to migrate to");
-		return false;
-	}
+	if (!control_get_string(call, "to", to, CONTROL_MESSAGE_MAX))
+		strcpy(to, "another host");
 	config->to = to;
 	if (control_get_number(call, "downtimeMs", &downtime_ms) &&
 	    (downtime_ms < 1 || downtime_ms > CLIENT_DOWNTIME_MAX_MS)) {
@@ -103,6 +120,9 @@ static bool methods_read(struct control_call *call, struct source_config *config
 		return false;
 	}
 	config->stalled = (enum source_stalled)policy;
+	if (!methods_check_connection(call))
+		return false;
+	config->fd = control_take_fd(call);
 	return true;
 }
 

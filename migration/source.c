@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "migration/clock.h"
 #include "migration/rounds.h"
@@ -33,9 +34,9 @@ struct source {
 	uint64_t mark_ns;
 };
 
-static int source_connect(struct source *s, struct error *err)
+static int source_adopt(struct source *s, struct error *err)
 {
-	int ret = channel_connect(&s->out.channel, s->out.config->to, s->out.config->cancel_fd, err);
+	int ret = channel_adopt(&s->out.channel, s->out.config->fd, s->out.config->cancel_fd, err);
 
 	s->out.channel.deadline_ns = s->out.end_ns;
 	return ret < 0 ? ret : stream_init(&s->out.stream, &s->out.channel, OUTGOING_RUNNING_TIMEOUT_MS, err);
@@ -261,9 +262,9 @@ static const struct source_stage {
 	const char *name;
 	int (*fn)(struct source *s, struct error *err);
 } source_stages[] = {
-	{ "connect", source_connect }, { "hello", source_hello },     { "track", source_track },
-	{ "memory", source_memory },   { "devices", source_devices }, { "rounds", source_rounds },
-	{ "stop", source_stop },       { "last", source_last_round }, { "state", source_state },
+	{ "adopt", source_adopt },   { "hello", source_hello },     { "track", source_track },
+	{ "memory", source_memory }, { "devices", source_devices }, { "rounds", source_rounds },
+	{ "stop", source_stop },     { "last", source_last_round }, { "state", source_state },
 	{ "commit", source_commit },
 };
 
@@ -382,6 +383,8 @@ enum source_result source_migrate(struct vm *vm, const struct source_config *con
 	if (atomic_exchange(&vm->migrating, true)) {
 		error_add(err, "a migration of this guest is under way, or has ended without an answer");
 		source_report_end(&s, SOURCE_FAILED, err);
+		if (config->fd >= 0)
+			close(config->fd);
 		return SOURCE_FAILED;
 	}
 	ret = source_run(&s, err);

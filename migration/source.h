@@ -16,8 +16,8 @@ enum source_result {
 	SOURCE_UNKNOWN,
 };
 
-/* Runs one migration on the caller's thread, to its end. Not two at once for one VM: the
- * second is refused. */
+/* Runs one migration on the caller's thread, to its end, over the socket config->fd, which is closed then
+ * whatever the end is. Not two at once for one VM: the second is refused. */
 enum source_result source_migrate(struct vm *vm, const struct source_config *config, struct report *report,
 				  struct error *err);
 

@@ -17,7 +17,9 @@ enum source_stalled { SOURCE_THROTTLE, SOURCE_STOP, SOURCE_CANCEL };
 extern const char *const source_stalled_names[SOURCE_N_STALLED];
 
 struct source_config {
-	const char *to; /* channel address */
+	/* The connection to the destination, see channel_adopt(). source_migrate() owns it. */
+	int fd;
+	const char *to; /* the destination's name, for the report; may be NULL */
 	int cancel_fd;  /* see channel.h */
 	/* These three may be changed by any thread while it runs: each is looked at again after each round,
 	 * or each piece of memory. */

@@ -24,9 +24,12 @@
 
 /* Where the test program's sockets are: the destination's, and that of a proxy before it. */
 struct places {
-	char dir[32], path[64], address[80], proxy_path[64], proxy_address[80];
+	char dir[32], path[64], address[80], proxy_path[64];
 };
 extern struct places places;
+
+/* Connects to the unix socket at @path, as soon as somebody listens there. */
+int connect_to_place(const char *path);
 
 /* The owner of what the second device of source and destination needs: a disk's lock, say. */
 extern _Atomic(struct fake_device *) holder;
@@ -64,6 +67,7 @@ struct departure {
 	struct report report;
 	struct error err;
 	struct source_config config;
+	const char *to; /* places.path, or that of the proxy */
 	unsigned int n_progress;
 	bool progress_while_paused;
 	/* Called when the report says this stage. */
@@ -77,8 +81,7 @@ void departure_init(struct departure *s);
 void departure_exit(struct departure *s);
 /* The second device has what there is one of, of whichever of the two guests. */
 void departure_hold(struct departure *s);
-/* source_migrate(), again as long as the destination does not listen yet: each attempt that fails is a retry
- * that must work. */
+/* source_migrate(), over a new connection to s->to. */
 enum source_result departure_go(struct departure *s);
 
 /* The guest runs at the source as if nothing had been asked. */

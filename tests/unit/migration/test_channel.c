@@ -9,18 +9,19 @@
 
 #include <cmocka.h>
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "migration/channel.h"
@@ -83,11 +84,9 @@ static void an_address_that_is_none_is_refused_with_what_would_be_right(void **s
 		struct channel c;
 		struct error err = { 0 };
 
-		assert_int_equal(channel_connect(&c, bad[i].address, -1, &err), -EINVAL);
-		assert_int_equal(c.fd, -1);
+		assert_int_equal(accept_one(&c, bad[i].address, -1, &err), -EINVAL);
 		if (!strstr(err.text, bad[i].why))
 			fail_msg("%s: %s", bad[i].address, err.text);
-		assert_int_equal(accept_one(&c, bad[i].address, -1, &err), -EINVAL);
 	}
 }
 
@@ -114,26 +113,40 @@ static void acceptor_start(struct acceptor *a, const char *at, int cancel_fd)
 	pthread_create(&a->thread, NULL, acceptor_run, a);
 }
 
-/* Connects as soon as the acceptor listens. */
-static void connect_to(struct channel *c, const char *at)
-{
-	struct error err;
+union any_address {
+	struct sockaddr any;
+	struct sockaddr_un un;
+	struct sockaddr_in v4;
+	struct sockaddr_in6 v6;
+};
 
-	do {
-		err = (struct error){ 0 };
+/* Connects as soon as somebody listens. */
+static void connect_to(struct channel *c, const union any_address *to, socklen_t len)
+{
+	struct error err = { 0 };
+	int fd = socket(to->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	while (connect(fd, &to->any, len) < 0)
 		sched_yield();
-	} while (channel_connect(c, at, -1, &err) < 0);
+	assert_int_equal(channel_adopt(c, fd, -1, &err), 0);
 }
 
-static void connected_pair(struct channel *a, struct channel *b, const char *at)
+static void connect_to_path(struct channel *c)
 {
-	struct acceptor acceptor;
+	union any_address to = { .un.sun_family = AF_UNIX };
 
-	acceptor_start(&acceptor, at, -1);
-	connect_to(a, at);
-	pthread_join(acceptor.thread, NULL);
-	assert_int_equal(acceptor.ret, 0);
-	*b = acceptor.c;
+	snprintf(to.un.sun_path, sizeof(to.un.sun_path), "%s", path);
+	connect_to(c, &to, sizeof(to.un));
+}
+
+static void connected_pair(struct channel *a, struct channel *b)
+{
+	struct error err = { 0 };
+	int fds[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	assert_int_equal(channel_adopt(a, fds[0], -1, &err), 0);
+	assert_int_equal(channel_adopt(b, fds[1], -1, &err), 0);
 }
 
 static int make_socket(bool listening)
@@ -157,7 +170,7 @@ static void the_socket_of_a_dead_process_is_replaced(void **state)
 	/* A dead process has left this one. */
 	close(make_socket(true));
 	acceptor_start(&acceptor, address, -1);
-	connect_to(&c, address);
+	connect_to_path(&c);
 	pthread_join(acceptor.thread, NULL);
 	assert_int_equal(acceptor.ret, 0);
 	/* The file is gone once the connection is there. */
@@ -220,48 +233,146 @@ static void a_path_that_is_in_use_stays_as_it_is(void **state)
 	unlink(path);
 }
 
-static void where_nobody_listens_the_error_says_what_to_do(void **state)
+/* Whether there is a way: "lo" may be down, as in a new network namespace. Sends nothing. */
+static bool has_route(const union any_address *to, socklen_t len)
 {
-	struct error err = { 0 };
+	int fd = socket(to->any.sa_family, SOCK_DGRAM, 0);
+	bool has = fd >= 0 && connect(fd, &to->any, len) == 0;
+
+	if (fd >= 0)
+		close(fd);
+	return has;
+}
+
+/* A port of loopback that was free a moment ago, or 0 where the host does not have the family. */
+static uint16_t free_port(int family)
+{
+	union any_address sa = { .any.sa_family = (sa_family_t)family };
+	socklen_t len = family == AF_INET ? sizeof(sa.v4) : sizeof(sa.v6);
+	int fd = socket(family, SOCK_STREAM, 0);
+	uint16_t port = 0;
+
+	if (family == AF_INET)
+		sa.v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	else
+		sa.v6.sin6_addr = in6addr_loopback;
+	if (fd >= 0 && bind(fd, &sa.any, len) == 0 && getsockname(fd, &sa.any, &len) == 0 &&
+	    has_route(&sa, len))
+		port = ntohs(family == AF_INET ? sa.v4.sin_port : sa.v6.sin6_port);
+	if (fd >= 0)
+		close(fd);
+	return port;
+}
+
+/* Writes until nothing more fits: how that ends, and how much went out. */
+static int write_until_error(struct channel *c, int timeout_ms, uint64_t *done)
+{
+	static uint8_t buf[8 << 20];
+	struct iovec iov = { buf, sizeof(buf) };
+
+	return channel_writev(c, &iov, 1, timeout_ms, done);
+}
+
+static void what_is_no_connection_is_not_adopted(void **state)
+{
+	static const struct {
+		int domain, type;
+		int ret;
+	} cases[] = {
+		{ AF_UNIX, SOCK_STREAM, -ENOTCONN },  { AF_INET, SOCK_STREAM, -ENOTCONN },
+		{ AF_UNIX, SOCK_DGRAM, -EPROTOTYPE }, { AF_UNIX, SOCK_SEQPACKET, -EPROTOTYPE },
+		{ AF_INET, SOCK_DGRAM, -EPROTOTYPE },
+	};
 	struct channel c;
 
-	assert_int_equal(channel_connect(&c, address, -1, &err), -ENOENT);
-	assert_non_null(strstr(err.text, "ferry receive"));
-	close(make_socket(true));
-	assert_int_equal(channel_connect(&c, address, -1, &err), -ECONNREFUSED);
+	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct error err = { 0 };
+		int fd = socket(cases[i].domain, cases[i].type | SOCK_CLOEXEC, 0);
+
+		assert_int_equal(channel_adopt(&c, fd, -1, &err), cases[i].ret);
+		assert_int_equal(c.fd, -1);
+		assert_int_equal(fcntl(fd, F_GETFD), -1);
+		assert_string_not_equal(err.text, "");
+	}
+	for (unsigned int i = 0; i < 2; i++) {
+		struct error err = { 0 };
+
+		assert_int_equal(channel_adopt(&c, i == 0 ? eventfd(0, EFD_CLOEXEC) : -1, -1, &err),
+				 i == 0 ? -ENOTSOCK : -EBADF);
+	}
+	/* Who listens has no peer. */
+	assert_int_equal(channel_adopt(&c, make_socket(true), -1, &(struct error){ 0 }), -ENOTCONN);
 	unlink(path);
 }
 
-/* A guest's memory is not for whoever has been quicker with a name. */
-static void another_users_listener_is_sent_nothing(void **state)
+static void a_connection_that_was_refused_is_not_adopted(void **state)
 {
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	struct pollfd p = { .fd = fd, .events = POLLOUT };
 	struct error err = { 0 };
 	struct channel c;
-	int fd, ready[2], status;
-	pid_t pid;
-	char byte;
 
-	if (geteuid() != 0)
+	to.sin_port = htons(free_port(AF_INET));
+	if (to.sin_port == 0)
 		skip();
-	fd = make_socket(false);
-	assert_int_equal(pipe(ready), 0);
-	pid = fork();
-	if (pid == 0) {
-		/* The credentials are those of the time of listen(). */
-		if (setuid(65534) < 0 || listen(fd, 1) < 0 || write(ready[1], "", 1) != 1)
-			_exit(99);
-		pause();
+	if (connect(fd, (struct sockaddr *)&to, sizeof(to)) == 0 || errno != EINPROGRESS)
+		skip();
+	assert_int_equal(poll(&p, 1, 10000), 1);
+	assert_int_equal(channel_adopt(&c, fd, -1, &err), -ECONNREFUSED);
+	assert_non_null(strstr(err.text, "has failed: "));
+}
+
+/* Another process may have the same socket, and switch between blocking and not: no wait hangs on that. */
+static void a_socket_is_adopted_with_its_flags(void **state)
+{
+	struct error err = { 0 };
+	struct channel a, b;
+	struct iovec iov;
+	uint8_t byte;
+
+	for (int flags = 0; flags < 2; flags++) {
+		int fds[2];
+
+		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | (flags ? SOCK_NONBLOCK : 0), 0, fds), 0);
+		assert_int_equal(channel_adopt(&a, fds[0], -1, &err), 0);
+		assert_int_equal(channel_adopt(&b, fds[1], -1, &err), 0);
+		assert_int_equal(fcntl(a.fd, F_GETFL) & O_NONBLOCK, flags ? O_NONBLOCK : 0);
+		iov = (struct iovec){ &byte, 1 };
+		assert_int_equal(channel_readv(&a, &iov, 1, 10), -ETIMEDOUT);
+		assert_int_equal(write_until_error(&a, 10, NULL), -ETIMEDOUT);
+		channel_close(&a);
+		channel_close(&b);
 	}
-	close(fd);
-	assert_int_equal(read(ready[0], &byte, 1), 1);
-	assert_int_equal(channel_connect(&c, address, -1, &err), -EPERM);
-	assert_int_equal(c.fd, -1);
-	assert_non_null(strstr(err.text, "is the user with id 65534"));
-	kill(pid, SIGKILL);
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	close(ready[0]);
-	close(ready[1]);
-	unlink(path);
+}
+
+/* close() of a socket that lingers would wait for a peer that takes nothing. */
+static void a_socket_that_lingers_is_closed_at_once(void **state)
+{
+	const struct linger linger = { .l_onoff = 1, .l_linger = 60 };
+	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), fd, peer;
+	socklen_t len = sizeof(at);
+	struct error err = { 0 };
+	struct channel c;
+	uint64_t start_ns;
+
+	assert_int_equal(bind(listener, (struct sockaddr *)&at, sizeof(at)), 0);
+	assert_int_equal(listen(listener, 1), 0);
+	assert_int_equal(getsockname(listener, (struct sockaddr *)&at, &len), 0);
+	if (free_port(AF_INET) == 0)
+		skip();
+	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)), 0);
+	assert_int_equal(connect(fd, (struct sockaddr *)&at, sizeof(at)), 0);
+	peer = accept(listener, NULL, NULL);
+	assert_int_equal(channel_adopt(&c, fd, -1, &err), 0);
+	assert_int_equal(write_until_error(&c, 10, NULL), -ETIMEDOUT);
+	start_ns = now_ns();
+	channel_close(&c);
+	assert_in_range(now_ns() - start_ns, 0, 30000000000);
+	close(peer);
+	close(listener);
 }
 
 #define TRANSFER_LEN (6u << 20)
@@ -287,14 +398,13 @@ static void *transfer_write(void *arg)
 	return NULL;
 }
 
-static void transfer(const char *at)
+/* From @a to @b, which are closed then. */
+static void transfer(struct channel a, struct channel b)
 {
-	struct channel a, b;
 	uint8_t first[1000], second[30000];
 	uint32_t n = 0;
 	pthread_t thread;
 
-	connected_pair(&a, &b, at);
 	pthread_create(&thread, NULL, transfer_write, &a);
 	while (n < TRANSFER_LEN) {
 		struct iovec iov[] = { { first, sizeof(first) }, { second, sizeof(second) } };
@@ -318,71 +428,49 @@ static void transfer(const char *at)
 
 static void bytes_arrive_as_they_were_over_a_unix_socket(void **state)
 {
-	transfer(address);
-}
+	struct acceptor acceptor;
+	struct channel c;
 
-union inet_address {
-	struct sockaddr any;
-	struct sockaddr_in v4;
-	struct sockaddr_in6 v6;
-};
-
-/* Whether there is a way: "lo" may be down, as in a new network namespace. Sends nothing. */
-static bool has_route(const union inet_address *to, socklen_t len)
-{
-	int fd = socket(to->any.sa_family, SOCK_DGRAM, 0);
-	bool has = fd >= 0 && connect(fd, &to->any, len) == 0;
-
-	if (fd >= 0)
-		close(fd);
-	return has;
-}
-
-/* A port of loopback that was free a moment ago, or 0 where the host does not have the family. */
-static uint16_t free_port(int family)
-{
-	union inet_address sa = { .any.sa_family = (sa_family_t)family };
-	socklen_t len = family == AF_INET ? sizeof(sa.v4) : sizeof(sa.v6);
-	int fd = socket(family, SOCK_STREAM, 0);
-	uint16_t port = 0;
-
-	if (family == AF_INET)
-		sa.v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	else
-		sa.v6.sin6_addr = in6addr_loopback;
-	if (fd >= 0 && bind(fd, &sa.any, len) == 0 && getsockname(fd, &sa.any, &len) == 0 &&
-	    has_route(&sa, len))
-		port = ntohs(family == AF_INET ? sa.v4.sin_port : sa.v6.sin6_port);
-	if (fd >= 0)
-		close(fd);
-	return port;
+	acceptor_start(&acceptor, address, -1);
+	connect_to_path(&c);
+	pthread_join(acceptor.thread, NULL);
+	assert_int_equal(acceptor.ret, 0);
+	transfer(c, acceptor.c);
 }
 
 static void bytes_arrive_as_they_were_over_tcp(void **state)
 {
 	static const struct {
 		int family;
-		const char *host;
-	} hosts[] = { { AF_INET, "127.0.0.1" }, { AF_INET, "127.8.9.1" }, { AF_INET6, "[::1]" } };
+		const char *host, *plain;
+	} hosts[] = { { AF_INET, "127.0.0.1", "127.0.0.1" },
+		      { AF_INET, "127.8.9.1", "127.8.9.1" },
+		      { AF_INET6, "[::1]", "::1" } };
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(hosts); i++) {
+		bool v4 = hosts[i].family == AF_INET;
 		uint16_t port = free_port(hosts[i].family);
+		union any_address to = { .any.sa_family = (sa_family_t)hosts[i].family };
+		struct acceptor acceptor;
+		struct channel c;
 		char at[64];
 
 		if (port == 0)
 			continue;
 		snprintf(at, sizeof(at), "tcp:%s:%u", hosts[i].host, port);
-		transfer(at);
+		if (v4)
+			to.v4.sin_port = htons(port);
+		else
+			to.v6.sin6_port = htons(port);
+		assert_int_equal(inet_pton(hosts[i].family, hosts[i].plain,
+					   v4 ? (void *)&to.v4.sin_addr : (void *)&to.v6.sin6_addr),
+				 1);
+		acceptor_start(&acceptor, at, -1);
+		connect_to(&c, &to, v4 ? sizeof(to.v4) : sizeof(to.v6));
+		pthread_join(acceptor.thread, NULL);
+		assert_int_equal(acceptor.ret, 0);
+		transfer(c, acceptor.c);
 	}
-}
-
-/* Writes until nothing more fits: how that ends, and how much went out. */
-static int write_until_error(struct channel *c, int timeout_ms, uint64_t *done)
-{
-	static uint8_t buf[8 << 20];
-	struct iovec iov = { buf, sizeof(buf) };
-
-	return channel_writev(c, &iov, 1, timeout_ms, done);
 }
 
 static void every_wait_has_an_end(void **state)
@@ -393,7 +481,7 @@ static void every_wait_has_an_end(void **state)
 	uint8_t byte = 0;
 	uint64_t done, start_ns;
 
-	connected_pair(&a, &b, address);
+	connected_pair(&a, &b);
 	iov = (struct iovec){ &byte, 1 };
 	assert_int_equal(channel_readv(&a, &iov, 1, 10), -ETIMEDOUT);
 	assert_int_equal(write_until_error(&a, 10, &done), -ETIMEDOUT);
@@ -455,7 +543,7 @@ static void a_peer_that_is_slow_holds_nobody_up(void **state)
 	pthread_t thread;
 	uint64_t done;
 
-	connected_pair(&a, &b, address);
+	connected_pair(&a, &b);
 	assert_int_equal(setsockopt(a.fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)), 0);
 	pthread_create(&thread, NULL, read_slowly, &b);
 	assert_int_equal(write_until_error(&a, 100, &done), -ETIMEDOUT);
@@ -472,7 +560,7 @@ static void the_last_bytes_reach_a_peer_that_is_hung_up_on(void **state)
 	struct iovec iov = { buf, sizeof(buf) };
 	uint64_t start_ns = now_ns();
 
-	connected_pair(&a, &b, address);
+	connected_pair(&a, &b);
 	assert_int_equal(channel_writev(&a, &iov, 1, 1000, NULL), 0);
 	/* Bounded by time while the peer stays, */
 	channel_linger(&b, 20);
@@ -495,11 +583,13 @@ int main(void)
 		cmocka_unit_test(the_socket_of_a_dead_process_is_replaced),
 		cmocka_unit_test(a_socket_is_for_its_owner_alone),
 		cmocka_unit_test(a_path_that_is_in_use_stays_as_it_is),
-		cmocka_unit_test(where_nobody_listens_the_error_says_what_to_do),
 		cmocka_unit_test(bytes_arrive_as_they_were_over_a_unix_socket),
 		cmocka_unit_test(bytes_arrive_as_they_were_over_tcp),
 		cmocka_unit_test(every_wait_has_an_end),
-		cmocka_unit_test(another_users_listener_is_sent_nothing),
+		cmocka_unit_test(what_is_no_connection_is_not_adopted),
+		cmocka_unit_test(a_connection_that_was_refused_is_not_adopted),
+		cmocka_unit_test(a_socket_is_adopted_with_its_flags),
+		cmocka_unit_test(a_socket_that_lingers_is_closed_at_once),
 		cmocka_unit_test(a_peer_that_is_slow_holds_nobody_up),
 		cmocka_unit_test(the_last_bytes_reach_a_peer_that_is_hung_up_on),
 	};

@@ -4,6 +4,8 @@
 #include "tests/unit/migration/migration_fixture.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <sys/socket.h>
 
 static void refuse_vm(struct fake_guest *g)
 {
@@ -170,7 +172,7 @@ static void cut_one(int type, enum proxy_cut cut)
 	enum source_result result;
 
 	departure_init(&s);
-	s.config.to = places.proxy_address;
+	s.to = places.proxy_path;
 	proxy_start(&p);
 	arrival_start(&a, NULL);
 	result = departure_go(&s);
@@ -216,11 +218,14 @@ static void a_connection_that_is_cut_leaves_one_guest(void **state)
 
 static void then_migrate_again(struct departure *s)
 {
+	struct source_config config = s->config;
 	struct report report;
 	struct error err = { 0 };
 
-	assert_int_equal(source_migrate(&s->guest.vm, &s->config, &report, &err), SOURCE_FAILED);
+	config.fd = eventfd(0, EFD_CLOEXEC);
+	assert_int_equal(source_migrate(&s->guest.vm, &config, &report, &err), SOURCE_FAILED);
 	assert_non_null(strstr(err.text, "under way"));
+	assert_int_equal(fcntl(config.fd, F_GETFD), -1);
 	assert_true(s->guest.vm.migrating);
 }
 
@@ -242,7 +247,7 @@ static void without_what_it_needs_a_guest_stays_paused(void **state)
 	struct arrival a;
 
 	departure_init(&s);
-	s.config.to = places.proxy_address;
+	s.to = places.proxy_path;
 	proxy_start(&p);
 	arrival_start(&a, keep);
 	assert_int_equal(departure_go(&s), SOURCE_UNKNOWN);
@@ -269,7 +274,7 @@ static void without_what_it_needs_a_guest_stays_paused(void **state)
 
 static void a_cancel_leaves_the_guest_here(void **state)
 {
-	static const char *const stages[] = { "connect", "hello", "memory", "devices", "rounds" };
+	static const char *const stages[] = { "adopt", "hello", "memory", "devices", "rounds" };
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(stages); i++) {
 		struct departure s;
@@ -307,8 +312,65 @@ static void a_cancelled_destination_leaves_nothing_behind(void **state)
 	assert_int_equal(a.ret, -ECANCELED);
 	close(a.cancel_fd);
 	departure_init(&s);
-	assert_int_equal(source_migrate(&s.guest.vm, &s.config, &s.report, &s.err), SOURCE_FAILED);
-	assert_goes_on(&s);
+	assert_retry_works(&s);
+	departure_exit(&s);
+}
+
+static int no_descriptor(void)
+{
+	return -1;
+}
+
+static int no_socket(void)
+{
+	return eventfd(0, EFD_CLOEXEC);
+}
+
+static int datagram_socket(void)
+{
+	return socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+}
+
+static int unconnected_socket(void)
+{
+	return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+}
+
+static int abandoned_socket(void)
+{
+	int fds[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	close(fds[1]);
+	return fds[0];
+}
+
+static void without_a_connection_nothing_begins(void **state)
+{
+	static const struct {
+		int (*open)(void);
+		const char *why;
+	} cases[] = {
+		{ no_descriptor, "adopt: the descriptor for the migration is no socket: " },
+		{ no_socket, "adopt: the descriptor for the migration is no socket: " },
+		{ datagram_socket, "adopt: the socket for the migration is no stream socket" },
+		{ unconnected_socket, "adopt: the socket for the migration is not connected: " },
+		{ abandoned_socket, "hello: the peer has closed" },
+	};
+	struct departure s;
+
+	departure_init(&s);
+	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++) {
+		int fd = s.config.fd = cases[i].open();
+
+		s.err = (struct error){ 0 };
+		assert_int_equal(source_migrate(&s.guest.vm, &s.config, &s.report, &s.err), SOURCE_FAILED);
+		if (strncmp(s.err.text, cases[i].why, strlen(cases[i].why)) != 0)
+			fail_msg("%s", s.err.text);
+		assert_int_equal(fcntl(fd, F_GETFD), -1);
+		assert_goes_on(&s);
+		assert_int_equal(s.guest.vm.gate.n_pauses, 0);
+	}
 	assert_retry_works(&s);
 	departure_exit(&s);
 }
@@ -376,6 +438,7 @@ int main(void)
 		cmocka_unit_test(without_what_it_needs_a_guest_stays_paused),
 		cmocka_unit_test(a_cancel_leaves_the_guest_here),
 		cmocka_unit_test(a_cancelled_destination_leaves_nothing_behind),
+		cmocka_unit_test(without_a_connection_nothing_begins),
 		cmocka_unit_test(the_guests_end_ends_its_migration),
 		cmocka_unit_test(a_second_migration_is_refused),
 		cmocka_unit_test(a_guest_whose_state_cannot_be_read_goes_on),
