@@ -66,10 +66,12 @@ static void net_ctrl_timed_out(struct loop_timer *timer)
 static void net_announce_due(struct loop_timer *timer)
 {
 	struct net *net = container_of(timer, struct net, announce.timer);
-	uint8_t mac[6];
 
-	net_space_get_mac(&net->space, mac);
-	net_announce_tick(&net->announce, mac);
+	net_announce_tick(&net->announce);
+	if (net->announce.n_left == 0) {
+		net_ctrl_limit(&net->ctrl, net->ctrl.patience.call);
+		net_return_at_once(net);
+	}
 	net_settle(net);
 }
 

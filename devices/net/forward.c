@@ -186,5 +186,5 @@ void net_queue_forget(struct net_queue *q)
 {
 	net_scratch_stop(q);
 	svq_exit(&q->svq);
-	q->announced = false;
+	q->announced = 0;
 }

@@ -351,14 +351,9 @@ static void net_save(struct device *dev, struct state_writer *w)
 /* Tells the network where the guest is now, and asks the guest to do so itself if it can. */
 static void net_tell_network(struct net *net)
 {
-	uint8_t mac[6];
-
 	if (net_path_failed(&net->path))
 		return;
-	if (virtio_has(net->path.features, VIRTIO_NET_F_MAC)) {
-		net_space_get_mac(&net->space, mac);
-		net_announce_start(&net->announce, mac);
-	}
+	net_announce_start(&net->announce);
 	if (virtio_has(net->path.features, VIRTIO_NET_F_GUEST_ANNOUNCE)) {
 		net->space.announcing = true;
 		net->changes++;

@@ -226,8 +226,7 @@ int net_leave(struct net *net, uint64_t *still_ns, struct error *err)
 /* Whether the device has nothing in its data queues but buffers of the guest's, in order. */
 static bool net_is_idle_enough(const struct net *net)
 {
-	return !net->ctrl.busy && net->announce.n_left == 0 && !net->announce.queue->announced &&
-	       net_can_rewind(net);
+	return !net->ctrl.busy && !net_announce_busy(&net->announce) && net_can_rewind(net);
 }
 
 /* The device serves the guest's rings: Ferry leaves their kicks alone. */

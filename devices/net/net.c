@@ -160,6 +160,8 @@ static struct net *net_alloc(struct vm *vm, struct vdpa *vdpa, unsigned int inde
 		return NULL;
 	net->backend = (struct net_backend){ .vdpa = vdpa, .path = &net->path };
 	net->announce.queue = &net->queues[virtio_net_tx(0)];
+	net->announce.space = &net->space;
+	net->announce.store = &net->ctrl.store;
 	net->ctrl.path = &net->path;
 	net->ctrl.space = &net->space;
 	net->ctrl.nic = net->name;

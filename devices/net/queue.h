@@ -61,7 +61,7 @@ struct net_queue {
 	uint16_t *held;
 	uint32_t n_held;
 	struct net_scratch scratch;
-	bool announced; /* the device has a frame of announce.h's */
+	uint32_t announced; /* frames of announce.h's that the device has, a bit for each of their places */
 };
 
 static inline bool net_is_rx(const struct net_queue *q)

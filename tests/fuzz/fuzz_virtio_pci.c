@@ -232,7 +232,7 @@ static void check(const struct rig *r)
 		return;
 	for (unsigned int i = 0; i < net->path.n_data; i++) {
 		const struct net_queue *q = &net->queues[i];
-		unsigned int own = q->scratch.n + q->announced;
+		unsigned int own = q->scratch.n + (unsigned int)__builtin_popcount(q->announced);
 
 		if (!q->held || !net_path_runs(&net->path))
 			continue;

@@ -186,6 +186,13 @@ void swap(struct fixture *f)
 	f->vb = NULL;
 }
 
+bool is_announcement(const uint8_t *frame, int len)
+{
+	unsigned int at = frame[12] == 0x81 && frame[13] == 0 ? 16 : 12;
+
+	return len == 60 && frame[at] == 0x80 && frame[at + 1] == 0x35;
+}
+
 unsigned int drain_announcements(struct fake_vdpa *v)
 {
 	unsigned int n = 0;
@@ -194,7 +201,7 @@ unsigned int drain_announcements(struct fake_vdpa *v)
 	while (fake_vdpa_waiting(v, 1) > 0) {
 		int len = fake_vdpa_sent(v, 0, frame, sizeof(frame));
 
-		assert_true(len == 60 && frame[12] == 0x80 && frame[13] == 0x35);
+		assert_true(is_announcement(frame, len));
 		n++;
 	}
 	return n;
@@ -206,7 +213,7 @@ int sent(struct fake_vdpa *v, unsigned int pair, uint8_t *data, uint32_t size)
 
 	do {
 		len = fake_vdpa_sent(v, pair, data, size);
-	} while (len == 60 && data[12] == 0x80 && data[13] == 0x35);
+	} while (is_announcement(data, len));
 	return len;
 }
 

@@ -79,6 +79,8 @@ void assert_saved_alike(struct fixture *f);
 
 /* Packets */
 
+/* Whether a frame is one of Ferry's own, from any address and on any VLAN. */
+bool is_announcement(const uint8_t *frame, int len);
 /* Takes the announcements that wait in the device's ring; how many. */
 unsigned int drain_announcements(struct fake_vdpa *v);
 /* The next packet that the guest sends, without announcements, which come when their time has come; its

@@ -196,6 +196,9 @@ static void a_guest_in_passthrough_moves(void **state)
 	assert_returns(&p->b);
 	while (net_guest_received(&p->b, 0, in, sizeof(in)) >= 0)
 		;
+	/* The network is a socket with room for few: frames that nobody reads are in the others' way. */
+	while (soft_net_receive(&p->net, NULL, in, sizeof(in), 0) >= 0)
+		;
 	net_guest_post(&p->b, 0, 16, 2048);
 	assert_works(p, &p->b, OTHER_MAC);
 	assert_false(reaches(p, &p->b, GUEST_MAC, 1));

@@ -339,6 +339,31 @@ static void an_arrival_is_announced(void **state)
 	assert_int_equal(fake_vdpa_waiting(f->vb, 1), 0);
 }
 
+/* Own address and one of the table's, without a tag and on VLAN 100. */
+static void all_addresses_of_an_arrival_are_announced_on_all_its_vlans(void **state)
+{
+	struct fixture *f = *state;
+	unsigned int n[2][2] = { 0 };
+	uint8_t frame[100];
+
+	start(f, ALL, 10, 1600);
+	assert_command(f->a, VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_ADDR_SET, "\x52\7\7\7\7\0", 6);
+	assert_command(f->a, VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_TABLE_SET,
+		       "\1\0\0\0\x52\7\7\7\7\1\0\0\0\0", 14);
+	assert_command(f->a, VIRTIO_NET_CTRL_VLAN, VIRTIO_NET_CTRL_VLAN_ADD, "\x64\0", 2);
+	assert_taken(f->b, net_device_ops.warm_load, write_warm(f->a, false));
+	stop_and_load(f);
+	commit(f);
+	for (unsigned int i = 0; i < 8; i++) {
+		assert_int_equal(fake_vdpa_sent(f->vb, 0, frame, sizeof(frame)), 60);
+		assert_true(is_announcement(frame, 60));
+		assert_in_range(frame[11], 0, 1);
+		n[frame[11]][frame[12] == 0x81]++;
+	}
+	for (unsigned int i = 0; i < 4; i++)
+		assert_int_equal(n[i / 2][i % 2], 2);
+}
+
 static void a_guest_that_arrives_sees_the_link_of_its_new_host(void **state)
 {
 	struct fixture *f = *state;
@@ -368,6 +393,7 @@ int main(void)
 		TEST(a_guest_moves_on_with_scratch_at_the_device),
 		TEST(a_hostile_number_of_buffers_is_bounded),
 		TEST(an_arrival_is_announced),
+		TEST(all_addresses_of_an_arrival_are_announced_on_all_its_vlans),
 		TEST(a_guest_that_arrives_sees_the_link_of_its_new_host),
 	};
 
