@@ -1,25 +1,31 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The calls of the control socket: "org.ferry.Migrate" and "org.ferry.Resume". */
+/* The calls of the control socket that have to do with a migration away from here. */
 #define _GNU_SOURCE
 #include "migration/methods.h"
 
+#include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <poll.h>
+#include <stdio.h>
 #include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "migration/channel.h"
-#include "migration/source.h"
 #include "vmm/config_text.h"
 #include "vmm/control/interface.h"
+#include "vmm/loop.h"
 #include "vmm/shortage.h"
-
-/* A guest that has moved may have done so within this host: taking its old home down, which unpins and unmaps
- * all of its memory, must not compete with its first moments. */
-#define METHODS_SETTLE_MS 500
 
 /* Time for which a call waits for a guest that is about to run: whoever has started it, or moved it here, may
  * be faster than the last steps of that. */
 #define METHODS_HERE_MS 2000
+
+/* A reply that has a report in it, and what is said of it beside. */
+#define METHODS_REPLY_MAX  (CONTROL_MESSAGE_MAX - 256)
+#define METHODS_QUOTED_MAX 2048u
+_Static_assert(REPORT_JSON_MAX + METHODS_QUOTED_MAX + 512 <= METHODS_REPLY_MAX,
+	       "a reply has room for a report");
 
 int methods_init(struct methods *m, struct error *err)
 {
@@ -28,27 +34,31 @@ int methods_init(struct methods *m, struct error *err)
 		error_add(err, "cannot create an eventfd: %s%s", strerror(errno), shortage_advice(-errno));
 		return -errno;
 	}
+	job_init(&m->job);
 	return 0;
 }
 
 void methods_exit(struct methods *m)
 {
-	if (m->here_fd >= 0)
-		close(m->here_fd);
+	if (m->here_fd < 0)
+		return;
+	job_stop(&m->job);
+	job_exit(&m->job);
+	close(m->here_fd);
 	m->here_fd = -1;
 }
 
 void methods_set_guest(struct methods *m, enum methods_guest guest, struct vm *vm)
 {
-	m->vm = vm;
+	m->vm = m->job.vm = vm;
 	/* Pairs with methods_wait()'s read: who sees METHODS_HERE sees the VM. */
 	m->guest = guest;
 	if (guest == METHODS_HERE)
 		loop_signal(m->here_fd);
 }
 
-/* Returns the VM for a call that needs its guest, or NULL; then the call has been answered. */
-static struct vm *methods_wait(struct methods *m, struct control_call *call)
+/* Waits for the guest of a call that needs it. False: there is none yet, and the call has been answered. */
+static bool methods_wait(struct methods *m, struct control_call *call)
 {
 	static const char *const reasons[METHODS_N_GUESTS] = {
 		[METHODS_STARTS] = "the guest has not started yet: try again in a moment",
@@ -64,17 +74,63 @@ static struct vm *methods_wait(struct methods *m, struct control_call *call)
 		guest = m->guest;
 	}
 	if (guest == METHODS_HERE)
-		return m->vm;
+		return true;
 	control_fail(call, CLIENT_ERROR_NOT_RUNNING, reasons[guest]);
-	return NULL;
+	return false;
 }
 
-static void methods_migrate_progress(void *opaque, const struct report *report)
+/* Answers that a parameter is wrong, by its name. Returns false. */
+static bool methods_invalid(struct control_call *call, const char *reason)
 {
-	char json[REPORT_JSON_MAX];
+	control_fail(call, CLIENT_ERROR_PARAMETER, reason);
+	return false;
+}
 
-	report_json(report, REPORT_PROGRESS, json);
-	control_progress(opaque, json);
+/* Reads a number of @min to @max; leaves *@v as it is where there is none. False if the call has been
+ * answered, with what is wrong. */
+static bool methods_number(struct control_call *call, const char *name, uint64_t min, uint64_t max,
+			   uint64_t *v)
+{
+	char reason[160];
+	uint64_t n = 0;
+
+	if (!control_has(call, name))
+		return true;
+	if (control_get_number(call, name, &n) && n >= min && n <= max) {
+		*v = n;
+		return true;
+	}
+	snprintf(reason, sizeof(reason), "\"%s\" is a number from %" PRIu64 " to %" PRIu64, name, min, max);
+	return methods_invalid(call, reason);
+}
+
+/* Reads what may also be changed while a migration runs. */
+static bool methods_read_limits(struct control_call *call, uint64_t *downtime_ns, uint64_t *bandwidth,
+				enum source_stalled *policy)
+{
+	uint64_t downtime_ms = *downtime_ns / 1000000, rate = 0;
+	char word[16];
+	int v;
+
+	if (!methods_number(call, "downtimeMs", 1, CLIENT_DOWNTIME_MAX_MS, &downtime_ms))
+		return false;
+	*downtime_ns = downtime_ms * 1000000;
+	/* 0 takes a limit off. */
+	if (!control_get_number(call, "bandwidth", &rate) || rate != 0) {
+		rate = *bandwidth;
+		if (!methods_number(call, "bandwidth", CLIENT_BANDWIDTH_MIN, CLIENT_BANDWIDTH_MAX, &rate))
+			return false;
+	}
+	*bandwidth = rate;
+	if (!control_has(call, "stalled"))
+		return true;
+	v = control_get_string(call, "stalled", word, sizeof(word))
+		    ? config_parse_word(word, source_stalled_names, SOURCE_N_STALLED)
+		    : -1;
+	if (v < 0)
+		return methods_invalid(call, "\"stalled\" is throttle, stop or cancel");
+	*policy = (enum source_stalled)v;
+	return true;
 }
 
 /* Looks for the connection that comes with the call; false if it has been answered, with what is wrong. */
@@ -97,104 +153,261 @@ static bool methods_check_connection(struct control_call *call)
 
 /* Reads the call's parameters into @config, with the destination's name in @to; false if it has been
  * answered, with what is wrong. */
-static bool methods_read(struct control_call *call, struct source_config *config,
-			 char to[CONTROL_MESSAGE_MAX])
+static bool methods_read(struct control_call *call, struct source_config *config, bool *detach,
+			 char to[JOB_TO_MAX])
 {
-	uint64_t downtime_ms = CLIENT_DOWNTIME_MS;
-	char stalled[16] = "throttle";
-	int policy;
+	uint64_t downtime_ns = CLIENT_DOWNTIME_MS * UINT64_C(1000000), bandwidth = 0, timeout_ms = 0;
+	enum source_stalled stalled = SOURCE_THROTTLE;
 
-	if (!control_get_string(call, "to", to, CONTROL_MESSAGE_MAX))
-		strcpy(to, "another host");
+	strcpy(to, "another host");
+	if (control_has(call, "to") && !control_get_string(call, "to", to, JOB_TO_MAX))
+		return methods_invalid(call, "\"to\" is the destination's name, of less than 1024 bytes");
 	config->to = to;
-	if (control_get_number(call, "downtimeMs", &downtime_ms) &&
-	    (downtime_ms < 1 || downtime_ms > CLIENT_DOWNTIME_MAX_MS)) {
-		control_fail(call, CLIENT_ERROR_PARAMETER, "\"downtimeMs\" is out of range");
+	if (!methods_read_limits(call, &downtime_ns, &bandwidth, &stalled) ||
+	    !methods_number(call, "timeoutMs", 1, CLIENT_TIMEOUT_MAX_MS, &timeout_ms))
 		return false;
+	if (control_has(call, "detach") && !control_get_bool(call, "detach", detach))
+		return methods_invalid(call, "\"detach\" is true or false");
+	config->downtime_limit_ns = downtime_ns;
+	config->bandwidth = bandwidth;
+	config->stalled = stalled;
+	config->timeout_ns = timeout_ms * 1000000;
+	config->fd = call->passed_fd;
+	return methods_check_connection(call);
+}
+
+/* Writes what a client is told of a migration beside its report. */
+static void methods_describe(const struct report *report, enum report_detail detail,
+			     char text[METHODS_REPLY_MAX])
+{
+	char json[REPORT_JSON_MAX], reason[METHODS_QUOTED_MAX];
+	int n = snprintf(text, METHODS_REPLY_MAX, "{\"state\":\"%s\"", report_state_names[report->state]);
+
+	if (report->state != REPORT_NONE) {
+		json_quote(report->reason, reason, sizeof(reason));
+		report_json(report, detail, json);
+		n += snprintf(text + n, METHODS_REPLY_MAX - (size_t)n,
+			      ",\"reason\":%s,\"phase\":\"%s\",\"report\":%s", reason,
+			      report->stage ? report->stage : "", json);
 	}
-	config->downtime_limit_ns = downtime_ms * 1000000;
-	control_get_string(call, "stalled", stalled, sizeof(stalled));
-	policy = config_parse_word(stalled, source_stalled_names, SOURCE_N_STALLED);
-	if (policy < 0) {
-		control_fail(call, CLIENT_ERROR_PARAMETER, "\"stalled\" is throttle, stop or cancel");
-		return false;
+	n += snprintf(text + n, METHODS_REPLY_MAX - (size_t)n, "}");
+	assert((size_t)n < METHODS_REPLY_MAX);
+}
+
+/* What to do about a client that hangs up while its call waits for a migration's end. */
+enum methods_hangup {
+	METHODS_CANCEL, /* the migration, and wait on: it may be too late */
+	METHODS_LEAVE,
+};
+
+/*
+ * Waits for the end of the migration that @f follows, and says meanwhile how far it is, in words of
+ * @tell. Returns its state: REPORT_RUNNING for a client that has left.
+ */
+static enum report_state methods_watch(struct control_call *call, struct job *job, struct job_follower *f,
+				       enum methods_hangup hangup,
+				       void (*tell)(struct control_call *call, const struct report *report),
+				       struct report *report)
+{
+	struct pollfd fds[] = { { .fd = f->fd, .events = POLLIN },
+				{ .fd = control_call_fd(call), .events = POLLIN } };
+
+	while (job_news(job, f, report) == REPORT_RUNNING) {
+		tell(call, report);
+		if (poll(fds, ARRAY_SIZE(fds), -1) < 0 || fds[1].revents == 0)
+			continue;
+		if (hangup == METHODS_LEAVE)
+			break;
+		job_cancel(job, f);
+		fds[1].fd = -1;
 	}
-	config->stalled = (enum source_stalled)policy;
-	if (!methods_check_connection(call))
-		return false;
-	config->fd = control_take_fd(call);
-	return true;
+	return report->state;
+}
+
+static void methods_tell_report(struct control_call *call, const struct report *report)
+{
+	char json[REPORT_JSON_MAX];
+
+	report_json(report, REPORT_PROGRESS, json);
+	control_progress(call, json);
+}
+
+static void methods_tell_status(struct control_call *call, const struct report *report)
+{
+	char text[METHODS_REPLY_MAX];
+
+	methods_describe(report, REPORT_PROGRESS, text);
+	control_progress(call, text);
+}
+
+static void methods_tell_nothing(struct control_call *call, const struct report *report)
+{
+}
+
+/* Answers the call that started a migration, with its end or, detached, with its beginning. */
+static void methods_answer(struct control_call *call, const struct report *report)
+{
+	char text[METHODS_REPLY_MAX], json[REPORT_JSON_MAX];
+
+	switch (report->state) {
+	case REPORT_FAILED:
+	case REPORT_UNKNOWN:
+		methods_describe(report, REPORT_ALL, text);
+		control_fail_with(call,
+				  report->state == REPORT_FAILED ? CLIENT_ERROR_FAILED : CLIENT_ERROR_UNKNOWN,
+				  text);
+		break;
+	default:
+		report_json(report, REPORT_ALL, json);
+		control_reply(call, json);
+		break;
+	}
+}
+
+static const char *methods_start_error(int ret)
+{
+	return ret == -EBUSY      ? CLIENT_ERROR_BUSY
+	       : ret == -EALREADY ? CLIENT_ERROR_UNKNOWN
+				  : CLIENT_ERROR_FAILED;
 }
 
 static void methods_migrate(struct control_call *call, void *opaque)
 {
 	struct methods *m = opaque;
-	struct report report = { 0 };
+	struct job *job = &m->job;
+	struct source_config config = { 0 };
 	struct error err = { 0 };
-	struct source_config config = { .cancel_fd = control_call_fd(call),
-					.progress = methods_migrate_progress,
-					.opaque = call,
-					.changed_fd = -1 };
-	char to[CONTROL_MESSAGE_MAX], json[REPORT_JSON_MAX];
-	struct vm *vm = methods_wait(m, call);
+	char to[JOB_TO_MAX];
+	struct job_follower f;
+	struct report report;
+	bool detach = false;
+	int ret;
 
-	if (!vm)
+	if (!methods_wait(m, call) || !methods_read(call, &config, &detach, to))
 		return;
-	if (m->outcome_unknown) {
-		control_fail(
-			call, CLIENT_ERROR_UNKNOWN,
-			"the guest is paused here after a migration whose outcome is unknown; if it does "
-			"not run at the destination, \"ferry resume\" first");
+	ret = job_open_follower(&f, &err);
+	if (ret < 0) {
+		control_fail(call, CLIENT_ERROR_BUSY, err.text);
 		return;
 	}
-	if (!methods_read(call, &config, to))
-		return;
-	switch (source_migrate(vm, &config, &report, &err)) {
-	case SOURCE_MOVED:
-		log_info("the guest has moved to %s", to);
-		report_json(&report, REPORT_ALL, json);
-		control_reply(call, json);
-		poll(&(struct pollfd){ .fd = vm->stop_fd, .events = POLLIN }, 1, METHODS_SETTLE_MS);
-		gate_end(&vm->gate, VM_EXIT_POWER_OFF);
-		break;
-	case SOURCE_FAILED:
-		log_warn("migration to %s failed, %s: %s", to,
-			 gate_ended(&vm->gate) ? "and the VM ends here" : "the guest goes on here", err.text);
-		control_fail(call, CLIENT_ERROR_FAILED, err.text);
-		break;
-	case SOURCE_UNKNOWN:
-		m->outcome_unknown = true;
-		log_error("migration to %s: %s", to, err.text);
-		control_fail(call, CLIENT_ERROR_UNKNOWN, err.text);
-		break;
+	ret = job_start(job, &config, &f, &err);
+	if (ret < 0) {
+		control_fail(call, methods_start_error(ret), err.text);
+		goto unfollow;
 	}
+	/* The job owns it by now. */
+	control_take_fd(call);
+	if (detach && !call->more)
+		job_news(job, &f, &report);
+	else
+		methods_watch(call, job, &f, detach ? METHODS_LEAVE : METHODS_CANCEL, methods_tell_report,
+			      &report);
+	methods_answer(call, &report);
+
+unfollow:
+	job_unfollow(job, &f);
+}
+
+/* Has @f follow what there is; false if the call has been answered. */
+static bool methods_follow(struct control_call *call, struct job *job, struct job_follower *f)
+{
+	struct error err = { 0 };
+
+	if (job_open_follower(f, &err) < 0) {
+		control_fail(call, CLIENT_ERROR_BUSY, err.text);
+		return false;
+	}
+	job_follow(job, f);
+	return true;
+}
+
+static void methods_status(struct control_call *call, void *opaque)
+{
+	struct job *job = &((struct methods *)opaque)->job;
+	char text[METHODS_REPLY_MAX];
+	struct job_follower f;
+	struct report report;
+
+	if (!methods_follow(call, job, &f))
+		return;
+	if (call->more)
+		methods_watch(call, job, &f, METHODS_LEAVE, methods_tell_status, &report);
+	else
+		job_news(job, &f, &report);
+	methods_describe(&report, REPORT_ALL, text);
+	control_reply(call, text);
+	job_unfollow(job, &f);
+}
+
+static void methods_cancel(struct control_call *call, void *opaque)
+{
+	struct job *job = &((struct methods *)opaque)->job;
+	char text[METHODS_QUOTED_MAX + 128], reason[METHODS_QUOTED_MAX];
+	struct job_follower f;
+	struct report report;
+
+	if (!methods_follow(call, job, &f))
+		return;
+	job_news(job, &f, &report);
+	if (report.state == REPORT_NONE || report.state == REPORT_FAILED) {
+		control_fail(call, CLIENT_ERROR_NONE, "no migration of this guest is under way");
+	} else {
+		/* Of one that has ended this says what has become of it. */
+		job_cancel(job, &f);
+		methods_watch(call, job, &f, METHODS_LEAVE, methods_tell_nothing, &report);
+		json_quote(report.reason, reason, sizeof(reason));
+		snprintf(text, sizeof(text), "{\"cancelled\":%s,\"state\":\"%s\",\"reason\":%s}",
+			 report.state == REPORT_FAILED ? "true" : "false", report_state_names[report.state],
+			 reason);
+		control_reply(call, text);
+	}
+	job_unfollow(job, &f);
+}
+
+static void methods_set(struct control_call *call, void *opaque)
+{
+	struct job *job = &((struct methods *)opaque)->job;
+	enum source_stalled stalled = SOURCE_THROTTLE;
+	uint64_t downtime_ns = 0, bandwidth = 0;
+	struct job_change change = { 0 };
+
+	if (!methods_read_limits(call, &downtime_ns, &bandwidth, &stalled))
+		return;
+	change.downtime_limit_ns = control_has(call, "downtimeMs") ? &downtime_ns : NULL;
+	change.bandwidth = control_has(call, "bandwidth") ? &bandwidth : NULL;
+	change.stalled = control_has(call, "stalled") ? &stalled : NULL;
+	if (!change.downtime_limit_ns && !change.bandwidth && !change.stalled)
+		methods_invalid(call, "nothing to set: \"downtimeMs\", \"bandwidth\" or \"stalled\"");
+	else if (job_set(job, &change) < 0)
+		control_fail(call, CLIENT_ERROR_NONE, "no migration of this guest is under way");
+	else
+		control_reply(call, "{}");
 }
 
 /* The call is the operator's word that the guest does not run at the destination. */
 static void methods_resume(struct control_call *call, void *opaque)
 {
 	struct methods *m = opaque;
-	struct vm *vm = methods_wait(m, call);
 	struct error err = { 0 };
+	int ret;
 
-	if (!vm)
+	if (!methods_wait(m, call))
 		return;
-	if (!atomic_exchange(&m->outcome_unknown, false)) {
+	ret = job_resume(&m->job, &err);
+	if (ret == -ENOENT) {
 		control_fail(call, "org.ferry.NotPaused",
 			     "the guest is not paused after a migration with unknown outcome");
-		return;
-	}
-	if (source_resume(vm, &err) < 0) {
-		m->outcome_unknown = true;
+	} else if (ret < 0) {
 		log_error("the guest cannot go on here, and stays paused: %s", err.text);
 		control_fail(call, "org.ferry.ResumeFailed", err.text);
-		return;
+	} else {
+		log_info("the guest goes on here, on the operator's word");
+		control_reply(call, "{}");
 	}
-	log_info("the guest goes on here, on the operator's word");
-	control_reply(call, "{}");
 }
 
 const struct control_method methods_all[METHODS_N] = {
-	{ "org.ferry.Migrate", methods_migrate },
+	{ "org.ferry.Migrate", methods_migrate },        { "org.ferry.MigrationStatus", methods_status },
+	{ "org.ferry.CancelMigration", methods_cancel }, { "org.ferry.SetMigration", methods_set },
 	{ "org.ferry.Resume", methods_resume },
 };

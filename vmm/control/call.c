@@ -22,6 +22,16 @@ bool control_get_number(struct control_call *call, const char *name, uint64_t *v
 	return json_number(&call->json, call->parameters, name, v);
 }
 
+bool control_get_bool(struct control_call *call, const char *name, bool *v)
+{
+	return json_bool(&call->json, call->parameters, name, v);
+}
+
+bool control_has(struct control_call *call, const char *name)
+{
+	return json_has(&call->json, call->parameters, name);
+}
+
 int control_take_fd(struct control_call *call)
 {
 	int fd = call->passed_fd;
@@ -68,17 +78,27 @@ void control_reply(struct control_call *call, const char *parameters)
 	call->answered = true;
 }
 
-void control_fail(struct control_call *call, const char *error, const char *reason)
+void control_fail_with(struct control_call *call, const char *error, const char *parameters)
 {
-	char text[CONTROL_MESSAGE_MAX], quoted[CONTROL_MESSAGE_MAX - 256];
+	char text[CONTROL_MESSAGE_MAX];
 
 	assert(strlen(error) < 128);
-	json_quote(reason, quoted, sizeof(quoted));
 	control_say(call, text,
-		    snprintf(text, sizeof(text), "{\"error\":\"%s\",\"parameters\":{\"reason\":%s}}", error,
-			     quoted),
+		    snprintf(text, sizeof(text), "{\"error\":\"%s\",\"parameters\":%s}", error, parameters),
 		    CONTROL_REPLY_TIMEOUT_MS);
 	call->answered = true;
+}
+
+/* A reason is some sentences; the longest there is, all of it escaped. */
+#define CONTROL_REASON_MAX (6 * ERROR_TEXT_MAX)
+
+void control_fail(struct control_call *call, const char *error, const char *reason)
+{
+	char parameters[CONTROL_REASON_MAX + 16], quoted[CONTROL_REASON_MAX];
+
+	json_quote(reason, quoted, sizeof(quoted));
+	snprintf(parameters, sizeof(parameters), "{\"reason\":%s}", quoted);
+	control_fail_with(call, error, parameters);
 }
 
 void control_dispatch(struct control_call *call, const struct control_method *methods, unsigned int n_methods,

@@ -30,23 +30,27 @@ struct control_method {
 	void (*fn)(struct control_call *call, void *opaque);
 };
 
-/* Finds a string or a number among the call's parameters; false if it is not there. The string is unescaped
- * into
- * @buf. */
+/* Finds a string, a number, or true or false among the call's parameters; false if there is none of this
+ * kind. The string is unescaped into @buf. */
 bool control_get_string(struct control_call *call, const char *name, char *buf, size_t size);
 bool control_get_number(struct control_call *call, const char *name, uint64_t *v);
+bool control_get_bool(struct control_call *call, const char *name, bool *v);
+/* Whether there is a parameter of this name, be it of the right kind or not. */
+bool control_has(struct control_call *call, const char *name);
 
 /* Takes over the descriptor that came with the call: it is the caller's to close. -1 if there is none, or not
  * any more. What it is of is not checked. The method's thread. */
 int control_take_fd(struct control_call *call);
 
 /*
- * Answers: with a result, or with an error's name of less than 128 characters and its reason. @parameters is
- * a JSON object, at most CONTROL_MESSAGE_MAX - 64 bytes. Waits for the client for a bounded time; one that
+ * Answers: with a result, or with an error's name of less than 128 characters and its reason, or
+ * parameters of its own, among them "reason". @parameters is
+ * a JSON object, at most CONTROL_MESSAGE_MAX - 256 bytes. Waits for the client for a bounded time; one that
  * has gone misses the answer, and nobody else has a use for it.
  */
 void control_reply(struct control_call *call, const char *parameters);
 void control_fail(struct control_call *call, const char *error, const char *reason);
+void control_fail_with(struct control_call *call, const char *error, const char *parameters);
 
 /* Tells how far the call is, any number of times before the answer. Progress is dropped for a client that did
  * not ask for it, or does not read, so this never waits. */

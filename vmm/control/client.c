@@ -147,9 +147,10 @@ int control_receive(struct control_client *c, const char **parameters, struct er
 		if (!json_string(&json, object, "reason", reason, sizeof(reason)))
 			snprintf(reason, sizeof(reason), "%s", c->error);
 		error_add(err, "%s", reason);
-		return -EREMOTEIO;
+		ret = -EREMOTEIO;
+	} else {
+		ret = json_true(&json, "continues") ? 1 : 0;
 	}
-	ret = json_true(&json, "continues") ? 1 : 0;
 	*parameters = "{}";
 	if (object) {
 		c->message[object->end] = '\0';

@@ -28,7 +28,7 @@ int __must_check control_send(struct control_client *c, const char *method, cons
 
 /* Waits for a reply, without end. Returns 1 for an intermediate one, 0 for the final one, with its object as
  * text in *@parameters, which the next call overwrites; or -errno, with the peer's reason where
- * it gave one. */
+ * it gave one: then, for -EREMOTEIO, with the error's parameters in *@parameters. */
 int __must_check control_receive(struct control_client *c, const char **parameters, struct error *err);
 void control_disconnect(struct control_client *c);
 

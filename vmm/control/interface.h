@@ -4,9 +4,17 @@
 #ifndef FERRY_VMM_CONTROL_INTERFACE_H
 #define FERRY_VMM_CONTROL_INTERFACE_H
 
+#include <stdint.h>
+
 /* The downtime that a migration aims at, unless told otherwise, and the most that can be asked for. */
 #define CLIENT_DOWNTIME_MS     300u
 #define CLIENT_DOWNTIME_MAX_MS 60000u
+
+/* The bandwidth that a migration can be limited to, bytes a second (0: it is not): one piece of memory, and
+ * more than there is. The time that it can be given, which nobody waits longer than. */
+#define CLIENT_BANDWIDTH_MIN  1048576u
+#define CLIENT_BANDWIDTH_MAX  (UINT64_C(1) << 40)
+#define CLIENT_TIMEOUT_MAX_MS 604800000u
 
 /* A call that is no call, or whose parameters cannot be; nothing was done for it. */
 #define CLIENT_ERROR_CALL      "org.ferry.InvalidCall"
@@ -21,5 +29,7 @@
 #define CLIENT_ERROR_FAILED "org.ferry.MigrationFailed"
 /* A migration has ended so that only the operator can know where the guest is; here it is paused. */
 #define CLIENT_ERROR_UNKNOWN "org.ferry.OutcomeUnknown"
+/* No migration is under way. */
+#define CLIENT_ERROR_NONE "org.ferry.NoMigration"
 
 #endif

@@ -175,15 +175,28 @@ bool json_parse(struct json *json, const char *text, size_t len)
 	return true;
 }
 
-const jsmntok_t *json_find(const struct json *json, const jsmntok_t *object, const char *name,
-			   jsmntype_t type)
+/* Finds the value of a member, whatever it is. */
+static const jsmntok_t *json_member(const struct json *json, const jsmntok_t *object, const char *name)
 {
 	for (const jsmntok_t *t = object + 1; t < json->tokens + json->n && t->start < object->end; t++) {
 		if (&json->tokens[t->parent] == object && (size_t)(t->end - t->start) == strlen(name) &&
 		    memcmp(json->text + t->start, name, strlen(name)) == 0)
-			return t[1].type == type ? &t[1] : NULL;
+			return &t[1];
 	}
 	return NULL;
+}
+
+const jsmntok_t *json_find(const struct json *json, const jsmntok_t *object, const char *name,
+			   jsmntype_t type)
+{
+	const jsmntok_t *t = json_member(json, object, name);
+
+	return t && t->type == type ? t : NULL;
+}
+
+bool json_has(const struct json *json, const jsmntok_t *object, const char *name)
+{
+	return object && json_member(json, object, name);
 }
 
 bool json_string(const struct json *json, const jsmntok_t *object, const char *name, char *buf, size_t size)
@@ -210,11 +223,21 @@ bool json_number(const struct json *json, const jsmntok_t *object, const char *n
 	return true;
 }
 
+bool json_bool(const struct json *json, const jsmntok_t *object, const char *name, bool *v)
+{
+	const jsmntok_t *t = object ? json_find(json, object, name, JSMN_PRIMITIVE) : NULL;
+
+	if (!t || (json->text[t->start] != 't' && json->text[t->start] != 'f'))
+		return false;
+	*v = json->text[t->start] == 't';
+	return true;
+}
+
 bool json_true(const struct json *json, const char *name)
 {
-	const jsmntok_t *t = json_find(json, json->tokens, name, JSMN_PRIMITIVE);
+	bool v = false;
 
-	return t && t->end - t->start == 4 && memcmp(json->text + t->start, "true", 4) == 0;
+	return json_bool(json, json->tokens, name, &v) && v;
 }
 
 bool json_object_string(const char *object, const char *name, char *buf, size_t size)

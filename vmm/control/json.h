@@ -26,10 +26,16 @@ bool json_parse(struct json *json, const char *text, size_t len);
 const jsmntok_t *json_find(const struct json *json, const jsmntok_t *object, const char *name,
 			   jsmntype_t type);
 
+/* Whether @object, which may be NULL, has a member of this name, whatever it is. */
+bool json_has(const struct json *json, const jsmntok_t *object, const char *name);
+
 /* The value of a member, unescaped into @buf; false if it is not there, or does not fit. @object
  * may be NULL. */
 bool json_string(const struct json *json, const jsmntok_t *object, const char *name, char *buf, size_t size);
 bool json_number(const struct json *json, const jsmntok_t *object, const char *name, uint64_t *v);
+
+/* The value of a member that is true or false. */
+bool json_bool(const struct json *json, const jsmntok_t *object, const char *name, bool *v);
 
 /* Whether the message has a member that is true. */
 bool json_true(const struct json *json, const char *name);

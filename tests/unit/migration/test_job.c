@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A migration as clients of the control socket see it: who watches it, changes it and ends it. */
+#define _GNU_SOURCE
+#include "tests/unit/migration/migration_fixture.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <sys/socket.h>
+
+#include "migration/methods.h"
+#include "vmm/control/client.h"
+#include "vmm/control/interface.h"
+#include "vmm/control/server.h"
+
+/* Pages with something in them: at the least bandwidth that can be asked for they take seconds, which no test
+ * waits for. */
+#define N_PAGES 8192u
+#define SLOW    "\"bandwidth\":1048576"
+
+/* A guest with a control socket, and who calls it. */
+struct rig {
+	struct departure s;
+	struct arrival a;
+	struct guard guard;
+	struct methods methods;
+	struct control *control;
+	struct control_client client;
+	const char *reply; /* the last one's parameters */
+	struct error err;
+};
+
+static void rig_init(struct rig *r)
+{
+	const struct control_config config = { .runtime_dir = places.dir,
+					       .name = "web1",
+					       .methods = methods_all,
+					       .n_methods = METHODS_N,
+					       .opaque = &r->methods,
+					       .guard = &r->guard };
+
+	memset(r, 0, sizeof(*r));
+	departure_init(&r->s);
+	for (uint64_t page = 0; page < N_PAGES; page++)
+		fake_guest_write(&r->s.guest, page % 4000, page + 1);
+	/* Nobody waits for the guest's first moments elsewhere. */
+	r->s.guest.vm.stop_fd = eventfd(1, EFD_CLOEXEC);
+	assert_int_equal(guard_init(&r->guard, &r->err), 0);
+	assert_int_equal(methods_init(&r->methods, &r->err), 0);
+	methods_set_guest(&r->methods, METHODS_HERE, &r->s.guest.vm);
+	assert_int_equal(control_create(&r->control, &config, &r->err), 0);
+}
+
+/* Ends it all, whatever runs. */
+static void rig_exit(struct rig *r)
+{
+	control_destroy(r->control);
+	methods_exit(&r->methods);
+	assert_int_equal(guard_exit(&r->guard), 0);
+	close(r->s.guest.vm.stop_fd);
+	departure_exit(&r->s);
+}
+
+static void call(struct rig *r, struct control_client *c, const char *method, const char *parameters,
+		 enum control_replies replies)
+{
+	int fd = strcmp(method, "org.ferry.Migrate") == 0 ? connect_to_place(places.path) : -1;
+
+	r->err = (struct error){ 0 };
+	assert_int_equal(control_connect(c, places.dir, "web1", &r->err), 0);
+	assert_int_equal(control_send(c, method, parameters, replies, fd, &r->err), 0);
+	if (fd >= 0)
+		close(fd);
+}
+
+/* Calls and waits for the last reply, which is r->reply. Returns 0 or -errno, with r->client.error and
+ * r->err. */
+static int ask(struct rig *r, const char *method, const char *parameters)
+{
+	int ret;
+
+	call(r, &r->client, method, parameters, CONTROL_RESULT);
+	ret = control_receive(&r->client, &r->reply, &r->err);
+	control_disconnect(&r->client);
+	return ret;
+}
+
+/* Has a migration begin that takes long, of which @c sees the first reports. */
+static void begin(struct rig *r, struct control_client *c, const char *parameters)
+{
+	arrival_start(&r->a, NULL);
+	call(r, c, "org.ferry.Migrate", parameters, CONTROL_PROGRESS);
+	assert_int_equal(control_receive(c, &r->reply, &r->err), 1);
+}
+
+/* Follows the migration's status to the end; @state is the last. */
+static void follow(struct rig *r, const char *state)
+{
+	char text[32] = "";
+	int ret;
+
+	call(r, &r->client, "org.ferry.MigrationStatus", "{}", CONTROL_PROGRESS);
+	do {
+		ret = control_receive(&r->client, &r->reply, &r->err);
+	} while (ret == 1);
+	assert_int_equal(ret, 0);
+	assert_true(json_object_string(r->reply, "state", text, sizeof(text)));
+	assert_string_equal(text, state);
+	control_disconnect(&r->client);
+}
+
+/* The guest goes on at the source. */
+static void assert_stays(struct rig *r)
+{
+	arrival_join(&r->a);
+	assert_not_here(&r->a);
+	arrival_exit(&r->a);
+	assert_false(fake_guest_is_paused(&r->s.guest));
+}
+
+static void assert_has_moved(struct rig *r)
+{
+	arrival_join(&r->a);
+	assert_here(&r->a, &r->s);
+	arrival_exit(&r->a);
+}
+
+static void a_client_that_hangs_up_calls_its_migration_off(void **state)
+{
+	struct control_client first;
+	char text[64];
+	struct rig r;
+
+	rig_init(&r);
+	assert_int_equal(ask(&r, "org.ferry.MigrationStatus", "{}"), 0);
+	assert_string_equal(r.reply, "{\"state\":\"none\"}");
+	begin(&r, &first, "{" SLOW "}");
+	control_disconnect(&first);
+	follow(&r, "failed");
+	assert_non_null(strstr(r.reply, "cancelled"));
+	/* The last report stays, with the reason and where it was. */
+	assert_true(json_object_string(r.reply, "phase", text, sizeof(text)));
+	assert_string_equal(text, "memory");
+	assert_int_equal(ask(&r, "org.ferry.MigrationStatus", "{}"), 0);
+	assert_non_null(strstr(r.reply, "cancelled"));
+	assert_non_null(strstr(r.reply, "\"report\":{\"state\":\"failed\",\"stage\":\"memory\""));
+	assert_stays(&r);
+	rig_exit(&r);
+}
+
+static void a_detached_migration_outlives_its_client(void **state)
+{
+	struct control_client first;
+	struct rig r;
+
+	rig_init(&r);
+	begin(&r, &first, "{\"detach\":true," SLOW "}");
+	control_disconnect(&first);
+	assert_int_equal(ask(&r, "org.ferry.MigrationStatus", "{}"), 0);
+	assert_non_null(strstr(r.reply, "{\"state\":\"running\""));
+	/* What was set of it is lifted by somebody else. */
+	assert_int_equal(ask(&r, "org.ferry.SetMigration", "{\"bandwidth\":0,\"stalled\":\"cancel\"}"), 0);
+	follow(&r, "moved");
+	assert_non_null(strstr(r.reply, "\"rounds\":[{\"rounds\":1,"));
+	assert_non_null(strstr(r.reply, "\"stalled\":\"cancel\""));
+	assert_non_null(strstr(r.reply, "\"stoppedBecause\":\"what is left fits the downtime limit"));
+	assert_has_moved(&r);
+	rig_exit(&r);
+}
+
+static void a_detached_migration_is_answered_at_once(void **state)
+{
+	char text[32];
+	struct rig r;
+
+	rig_init(&r);
+	arrival_start(&r.a, NULL);
+	assert_int_equal(ask(&r, "org.ferry.Migrate", "{\"detach\":true," SLOW "}"), 0);
+	assert_true(json_object_string(r.reply, "state", text, sizeof(text)));
+	assert_string_equal(text, "running");
+	assert_int_equal(ask(&r, "org.ferry.SetMigration", "{\"bandwidth\":0}"), 0);
+	follow(&r, "moved");
+	assert_has_moved(&r);
+	/* Whoever cancels learns what has become of it. */
+	assert_int_equal(ask(&r, "org.ferry.CancelMigration", "{}"), 0);
+	assert_string_equal(r.reply, "{\"cancelled\":false,\"state\":\"moved\",\"reason\":\"\"}");
+	rig_exit(&r);
+}
+
+static void a_second_client_cancels(void **state)
+{
+	struct control_client first;
+	struct rig r;
+	int ret;
+
+	rig_init(&r);
+	begin(&r, &first, "{\"to\":\"ssh:b\"," SLOW "}");
+	assert_int_equal(ask(&r, "org.ferry.CancelMigration", "{}"), 0);
+	assert_non_null(strstr(r.reply, "{\"cancelled\":true,\"state\":\"failed\",\"reason\":\"memory: "));
+	do {
+		ret = control_receive(&first, &r.reply, &r.err);
+	} while (ret == 1);
+	assert_int_equal(ret, -EREMOTEIO);
+	assert_string_equal(first.error, CLIENT_ERROR_FAILED);
+	assert_non_null(strstr(r.err.text, "cancelled"));
+	/* The error brings the report. */
+	assert_non_null(strstr(r.reply, "\"report\":{"));
+	assert_non_null(strstr(r.reply, "\"to\":\"ssh:b\""));
+	control_disconnect(&first);
+	assert_stays(&r);
+	assert_int_equal(ask(&r, "org.ferry.CancelMigration", "{}"), -EREMOTEIO);
+	assert_string_equal(r.client.error, CLIENT_ERROR_NONE);
+	rig_exit(&r);
+}
+
+static void one_migration_at_a_time_and_a_retry_works(void **state)
+{
+	struct control_client first;
+	int fds[2];
+	struct rig r;
+
+	rig_init(&r);
+	begin(&r, &first, "{\"to\":\"ssh:b\"," SLOW "}");
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	assert_int_equal(control_connect(&r.client, places.dir, "web1", &r.err), 0);
+	assert_int_equal(control_send(&r.client, "org.ferry.Migrate", "{}", CONTROL_RESULT, fds[0], &r.err),
+			 0);
+	assert_int_equal(control_receive(&r.client, &r.reply, &r.err), -EREMOTEIO);
+	assert_string_equal(r.client.error, CLIENT_ERROR_BUSY);
+	assert_string_equal(r.err.text, "a migration of this guest is under way, to ssh:b");
+	control_disconnect(&r.client);
+	close(fds[0]);
+	close(fds[1]);
+	control_disconnect(&first);
+	follow(&r, "failed");
+	assert_stays(&r);
+	arrival_start(&r.a, NULL);
+	assert_int_equal(ask(&r, "org.ferry.Migrate", "{}"), 0);
+	assert_non_null(strstr(r.reply, "{\"state\":\"moved\""));
+	assert_has_moved(&r);
+	rig_exit(&r);
+}
+
+static void the_processs_end_ends_a_detached_migration(void **state)
+{
+	struct control_client first;
+	struct rig r;
+
+	rig_init(&r);
+	begin(&r, &first, "{\"detach\":true," SLOW "}");
+	control_disconnect(&first);
+	rig_exit(&r);
+	arrival_join(&r.a);
+	assert_not_here(&r.a);
+	arrival_exit(&r.a);
+}
+
+static void a_time_that_is_up_is_said(void **state)
+{
+	struct control_client first;
+	struct rig r;
+
+	rig_init(&r);
+	begin(&r, &first, "{\"timeoutMs\":1000," SLOW "}");
+	follow(&r, "failed");
+	assert_non_null(strstr(r.reply, "memory: not done within the 1 s that it was given"));
+	control_disconnect(&first);
+	assert_stays(&r);
+	rig_exit(&r);
+}
+
+static void a_wrong_parameter_is_refused_by_its_name(void **state)
+{
+	static const struct {
+		const char *method, *parameters, *name;
+	} cases[] = {
+		{ "org.ferry.SetMigration", "{\"downtimeMs\":0}", "\"downtimeMs\"" },
+		{ "org.ferry.SetMigration", "{\"downtimeMs\":60001}", "\"downtimeMs\"" },
+		{ "org.ferry.SetMigration", "{\"downtimeMs\":\"300\"}", "\"downtimeMs\"" },
+		{ "org.ferry.SetMigration", "{\"bandwidth\":1}", "\"bandwidth\"" },
+		{ "org.ferry.SetMigration", "{\"bandwidth\":-1}", "\"bandwidth\"" },
+		{ "org.ferry.SetMigration", "{\"bandwidth\":1e9}", "\"bandwidth\"" },
+		{ "org.ferry.SetMigration", "{\"bandwidth\":18446744073709551615}", "\"bandwidth\"" },
+		{ "org.ferry.SetMigration", "{\"stalled\":\"wait\"}", "\"stalled\"" },
+		{ "org.ferry.SetMigration", "{\"stalled\":true}", "\"stalled\"" },
+		{ "org.ferry.SetMigration", "{\"stalled\":\"throttle, or what else there is\"}",
+		  "\"stalled\"" },
+		{ "org.ferry.SetMigration", "{}", "nothing to set" },
+	};
+	static const char *const migrate[][2] = {
+		{ "{\"timeoutMs\":0}", "\"timeoutMs\"" },
+		{ "{\"timeoutMs\":604800001}", "\"timeoutMs\"" },
+		{ "{\"detach\":1}", "\"detach\"" },
+		{ "{\"detach\":null}", "\"detach\"" },
+		{ "{\"to\":1}", "\"to\"" },
+		{ "{}", "the connection to the destination is missing" },
+	};
+	struct rig r;
+
+	rig_init(&r);
+	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++) {
+		assert_int_equal(ask(&r, cases[i].method, cases[i].parameters), -EREMOTEIO);
+		assert_string_equal(r.client.error, CLIENT_ERROR_PARAMETER);
+		if (!strstr(r.err.text, cases[i].name))
+			fail_msg("%s: %s", cases[i].parameters, r.err.text);
+	}
+	for (unsigned int i = 0; i < ARRAY_SIZE(migrate); i++) {
+		r.err = (struct error){ 0 };
+		assert_int_equal(control_connect(&r.client, places.dir, "web1", &r.err), 0);
+		assert_int_equal(control_send(&r.client, "org.ferry.Migrate", migrate[i][0], CONTROL_RESULT,
+					      -1, &r.err),
+				 0);
+		assert_int_equal(control_receive(&r.client, &r.reply, &r.err), -EREMOTEIO);
+		assert_string_equal(r.client.error, CLIENT_ERROR_PARAMETER);
+		if (!strstr(r.err.text, migrate[i][1]))
+			fail_msg("%s: %s", migrate[i][0], r.err.text);
+		control_disconnect(&r.client);
+	}
+	assert_int_equal(ask(&r, "org.ferry.SetMigration", "{\"downtimeMs\":100}"), -EREMOTEIO);
+	assert_string_equal(r.client.error, CLIENT_ERROR_NONE);
+	assert_int_equal(ask(&r, "org.ferry.Resume", "{}"), -EREMOTEIO);
+	assert_string_equal(r.client.error, "org.ferry.NotPaused");
+	rig_exit(&r);
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_client_that_hangs_up_calls_its_migration_off),
+		cmocka_unit_test(a_detached_migration_outlives_its_client),
+		cmocka_unit_test(a_detached_migration_is_answered_at_once),
+		cmocka_unit_test(a_second_client_cancels),
+		cmocka_unit_test(one_migration_at_a_time_and_a_retry_works),
+		cmocka_unit_test(the_processs_end_ends_a_detached_migration),
+		cmocka_unit_test(a_time_that_is_up_is_said),
+		cmocka_unit_test(a_wrong_parameter_is_refused_by_its_name),
+	};
+
+	return run_in_dir("job", tests, ARRAY_SIZE(tests));
+}
