@@ -3,6 +3,7 @@
 #include "migration/outgoing.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "vmm/loop.h"
@@ -28,7 +29,7 @@ void outgoing_progress(struct outgoing *o)
 	o->report->elapsed_ns = now_ns() - o->start_ns;
 	o->report->downtime_limit_ns = o->config->downtime_limit_ns;
 	o->report->bandwidth_limit = o->config->bandwidth;
-	o->report->stalled = source_stalled_names[o->config->stalled];
+	o->report->stalled = source_stalled_names[atomic_load(&o->config->stalled)];
 	if (o->config->progress && !o->vm_paused)
 		o->config->progress(o->config->opaque, o->report);
 }

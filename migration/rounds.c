@@ -3,6 +3,7 @@
 #include "migration/rounds.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 /* A pass of less than this takes mostly the round trip's time, and says little about the link. */
@@ -296,7 +297,7 @@ static int rounds_decide(struct rounds *r, bool warm_pending, struct error *err)
 	if (++r->n_stalled < ROUNDS_STALLED_MAX)
 		return 0;
 	r->n_stalled = 0;
-	return rounds_stalled_policies[r->out->config->stalled](r, err);
+	return rounds_stalled_policies[atomic_load(&r->out->config->stalled)](r, err);
 }
 
 /* Waits for the devices before the stop, while waiting costs no downtime. 1: stop at once, 0: after another
