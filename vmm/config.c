@@ -63,6 +63,19 @@ static int config_cpus(struct vm_config *config, char *value, struct error *err)
 	return 0;
 }
 
+static int config_cpu(struct vm_config *config, char *value, struct error *err)
+{
+	static const char key[] = "baseline=";
+
+	if (strncmp(value, key, sizeof(key) - 1) != 0 || !value[sizeof(key) - 1]) {
+		error_add(err, "--cpu \"%s\": baseline=FILE is possible, or baseline=NAME, such as x86-64-v3",
+			  value);
+		return -EINVAL;
+	}
+	config->cpu_baseline = value + sizeof(key) - 1;
+	return 0;
+}
+
 static int config_serial(struct vm_config *config, char *value, struct error *err)
 {
 	struct sockaddr_un sun;
@@ -205,6 +218,10 @@ static const struct config_option config_options[] = {
 	  CONFIG_BOTH, 0, false, CONFIG_PARSED(config_mem) },
 	{ "cpus", "N", "number of vCPUs, 1 to 64 (default 1; receive: what the source has)", CONFIG_BOTH, 0,
 	  false, CONFIG_PARSED(config_cpus) },
+	{ "cpu", "baseline=FILE",
+	  "the guest has the CPU features of FILE (\"ferry cpu\"), or of x86-64-v2, -v3 or -v4, and no "
+	  "others",
+	  CONFIG_RUN, 0, false, CONFIG_PARSED(config_cpu) },
 	{ "net", "vdpa=PATH", "a NIC backed by a vhost-vdpa device; may be repeated", CONFIG_BOTH, 0, true,
 	  CONFIG_PARSED(config_net) },
 	{ "net", "soft,tap=NAME",

@@ -43,6 +43,8 @@ struct vm_config {
 	/* Bytes and number; 0, of "receive" alone: not given, so that it takes the source's. */
 	uint64_t mem;
 	unsigned int cpus;
+	/* Of "run": a file, or a level's name (vmm/x86/cpu_baseline.h); NULL: all that the host has. */
+	const char *cpu_baseline;
 	enum serial_kind serial;
 	const char *serial_path;
 	unsigned int n_nets;

@@ -21,12 +21,14 @@
 #include "vmm/config.h"
 #include "vmm/control/commands.h"
 #include "vmm/control/server.h"
+#include "vmm/cpu_command.h"
 #include "vmm/guard.h"
 #include "vmm/limits.h"
 #include "vmm/shortage.h"
 #include "vmm/x86/acpi.h"
 #include "vmm/x86/boot.h"
 #include "vmm/x86/cpu.h"
+#include "vmm/x86/cpu_baseline.h"
 #include "vmm/x86/platform.h"
 
 /* A kernel that starts touches most of what it then has, page by page: entering memory that is there anyway
@@ -153,6 +155,18 @@ static int app_make_vm(struct app *app, struct error *err)
 	return ret;
 }
 
+/* Leaves out what the hosts that the guest is to move between do not have in common. */
+static int app_limit_cpu(struct app *app, struct error *err)
+{
+	struct cpuid_offer offer;
+	int ret;
+
+	if (!app->config.cpu_baseline)
+		return 0;
+	ret = cpu_baseline_load(&offer, app->config.cpu_baseline, err);
+	return ret < 0 ? ret : vm_limit_cpu(&app->vm, &offer, err);
+}
+
 /* The guard's word stays, so it is not watched any longer. */
 static void app_stopped(struct loop_source *src, uint32_t events)
 {
@@ -187,7 +201,7 @@ static int app_add_devices(struct app *app, struct error *err)
 
 /* The part of the machine that costs the same for every size. */
 static int (*const app_frame_steps[])(struct app *app, struct error *err) = {
-	app_make_vm, app_watch_signals, app_add_platform, app_add_devices, NULL,
+	app_make_vm, app_limit_cpu, app_watch_signals, app_add_platform, app_add_devices, NULL,
 };
 
 static int app_frame(struct app *app, struct error *err)
@@ -492,6 +506,8 @@ static const struct command commands[] = {
 	  config_help_receive },
 	{ "migrate", "move a running guest to a Ferry that waits in receive", client_migrate,
 	  client_help_migrate },
+	{ "cpu", "print the CPU features that guests can have here, or that hosts have in common",
+	  command_cpu, command_help_cpu },
 	{ "resume", "let a guest go on whose migration ended with unknown outcome", client_resume,
 	  client_help_resume },
 };

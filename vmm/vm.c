@@ -138,6 +138,26 @@ void vm_prefault_present(struct vm *vm, uint64_t max)
 	}
 }
 
+int vm_limit_cpu(struct vm *vm, const struct cpuid_offer *offer, struct error *err)
+{
+	const struct memory_region *last = &vm->memory.regions[vm->memory.n_regions - 1];
+	int ret;
+
+	if (offer->address_bits > 0 && (last->gpa + last->len - 1) >> offer->address_bits) {
+		error_add(err, "%u bits of physical address are too few for the guest's memory",
+			  offer->address_bits);
+		return -EINVAL;
+	}
+	ret = cpu_model_limit(vm->cpu, offer, err);
+	/* The other vCPUs become like the model when vm_equip() makes them. */
+	return ret < 0 ? ret : cpu_apply(vm->cpu, &vm->vcpus[0], err);
+}
+
+void vm_get_cpu(const struct vm *vm, struct cpuid_offer *offer)
+{
+	cpu_model_get_offer(vm->cpu, offer);
+}
+
 void vm_describe(struct vm *vm, struct state_writer *w)
 {
 	state_put_u64(w, "memory", vm->memory.size);

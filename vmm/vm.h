@@ -18,6 +18,7 @@
 #include "vmm/vcpu.h"
 
 struct cpu_model;
+struct cpuid_offer;
 
 struct vm {
 	struct memory memory;
@@ -59,6 +60,15 @@ void vm_destroy(struct vm *vm);
 int __must_check vm_frame(struct vm *vm, uint64_t mem, unsigned int cpus, struct error *err);
 int __must_check vm_fill(struct vm *vm, struct error *err);
 int __must_check vm_equip(struct vm *vm, struct error *err);
+
+/*
+ * Limits the guest to the CPU features of @offer (vmm/x86/cpuid.h), after vm_frame() and before vm_equip().
+ * -errno, with each feature that the host lacks by name in @err.
+ */
+int __must_check vm_limit_cpu(struct vm *vm, const struct cpuid_offer *offer, struct error *err);
+
+/* Returns the CPU features that the guest has, all that this host has to offer unless it was limited. */
+void vm_get_cpu(const struct vm *vm, struct cpuid_offer *offer);
 
 /* Appends to the device list: the order of saving and loading. Before the VM runs. */
 void vm_add_device(struct vm *vm, struct device *dev);

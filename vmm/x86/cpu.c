@@ -57,6 +57,23 @@ int cpu_init_vm(const struct kvm *kvm, struct error *err)
 	return 0;
 }
 
+/* Has a vCPU say fewer of the CPU's properties than KVM makes it say by itself. */
+static int cpu_apply_capabilities(const struct cpu_model *model, struct vcpu *vcpu, struct error *err)
+{
+	struct cpu_msr_list list = {
+		.nmsrs = 1,
+		.entries[0] = { .index = CPU_MSR_ARCH_CAPABILITIES, .data = model->arch_capabilities },
+	};
+
+	if (!model->limited || !cpu_has_msr(model, CPU_MSR_ARCH_CAPABILITIES))
+		return 0;
+	if (ioctl(vcpu->fd, KVM_SET_MSRS, &list) != 1) {
+		error_add(err, "KVM refuses to set vCPU %u's ARCH_CAPABILITIES", vcpu->index);
+		return -EINVAL;
+	}
+	return 0;
+}
+
 int cpu_apply(const struct cpu_model *model, struct vcpu *vcpu, struct error *err)
 {
 	struct cpuid cpuid;
@@ -68,7 +85,7 @@ int cpu_apply(const struct cpu_model *model, struct vcpu *vcpu, struct error *er
 		error_add(err, "KVM refuses to run the TSC at %u kHz: %s", model->tsc_khz, strerror(errno));
 		return -errno;
 	}
-	return 0;
+	return cpu_apply_capabilities(model, vcpu, err);
 }
 
 int cpu_init_vcpu(struct cpu_model *model, struct vcpu *vcpu, struct error *err)
@@ -170,21 +187,30 @@ static int cpu_accept_cpuid(const struct cpu_model *model, struct state_node *no
 	return cpuid_accept(cpuid, &model->host, entries, (uint32_t)(len / sizeof(entries[0])), node->err);
 }
 
-static int cpu_accept_msrs(const struct cpu_model *model, struct state_node *node)
+/* MSRs of a source's guest. */
+struct cpu_msrs_there {
+	uint32_t msrs[CPU_MAX_MSRS];
+	unsigned int n;
+	uint64_t arch_capabilities;
+};
+
+static int cpu_accept_msrs(const struct cpu_model *model, struct state_node *node,
+			   struct cpu_msrs_there *there)
 {
 	struct cpuid_names names = { 0 };
 	const uint8_t *data;
 	uint32_t len;
-	uint64_t caps, missing;
+	uint64_t missing;
 	int ret;
 
-	ret = state_get_blob(node, "msrs", 0, sizeof(model->msrs), &data, &len);
+	ret = state_get_blob(node, "msrs", 0, sizeof(there->msrs), &data, &len);
 	if (ret < 0)
 		return ret;
 	for (uint32_t i = 0; i + 4 <= len; i += 4) {
 		uint32_t index = get_le32(data + i);
 		char name[48];
 
+		there->msrs[there->n++] = index;
 		snprintf(name, sizeof(name), "0x%x (%s)", index, cpu_msr_name(index));
 		if (!cpu_has_msr(model, index))
 			cpuid_names_add(&names, name);
@@ -194,9 +220,9 @@ static int cpu_accept_msrs(const struct cpu_model *model, struct state_node *nod
 			  names.n > 1 ? "are" : "is");
 		ret = -EINVAL;
 	}
-	if (state_get_u64(node, "arch-capabilities", 0, UINT64_MAX, &caps) < 0)
+	if (state_get_u64(node, "arch-capabilities", 0, UINT64_MAX, &there->arch_capabilities) < 0)
 		return -EINVAL;
-	missing = caps & ~model->arch_capabilities;
+	missing = there->arch_capabilities & ~model->arch_capabilities;
 	if (missing) {
 		error_add(node->err, "bits 0x%llx of MSR ARCH_CAPABILITIES are missing on this host",
 			  (unsigned long long)missing);
@@ -228,19 +254,23 @@ static int cpu_accept_tsc(const struct cpu_model *model, struct state_node *node
 
 int cpu_accept(struct cpu_model *model, struct state_node *node)
 {
+	struct cpu_msrs_there there = { .n = 0 };
 	struct cpuid cpuid;
 	uint32_t khz = 0;
 	int ret = 0;
 
 	if (cpu_accept_cpuid(model, node, &cpuid) < 0)
 		ret = -EINVAL;
-	if (cpu_accept_msrs(model, node) < 0)
+	if (cpu_accept_msrs(model, node, &there) < 0)
 		ret = -EINVAL;
 	if (cpu_accept_tsc(model, node, &khz) < 0)
 		ret = -EINVAL;
 	if (ret < 0)
 		return ret;
 	model->cpuid = cpuid;
+	/* What this host has beyond them the guest does not: a third host need not have it either. */
+	cpu_model_keep_msrs(model, there.msrs, there.n);
+	model->arch_capabilities = there.arch_capabilities;
 	model->tsc_scaled = khz != model->tsc_khz;
 	model->tsc_khz = khz;
 	return 0;

@@ -16,8 +16,9 @@
 /* As many as CONFIG_MAX_CPUS, to which a source's guest is held, too. */
 #define CPU_MAX_VCPUS 64u
 
-#define CPU_MSR_MTRR_DEF_TYPE 0x2ffu
-#define CPU_MSR_TSC_DEADLINE  0x6e0u
+#define CPU_MSR_ARCH_CAPABILITIES 0x10au
+#define CPU_MSR_MTRR_DEF_TYPE     0x2ffu
+#define CPU_MSR_TSC_DEADLINE      0x6e0u
 
 /* A struct kvm_msrs with its entries. */
 struct cpu_msr_list {
@@ -38,10 +39,13 @@ struct cpu_model {
 	uint32_t tsc_khz;
 	bool tsc_scaled;
 	uint32_t xsave_len;
+	/* The guest's, see cpu_apply(): fewer than the host's where the guest was limited to fewer. */
 	uint64_t arch_capabilities;
+	bool limited;
 	/* The offset of each vCPU at the source, between loading the vCPUs and the clock. */
 	uint64_t tsc_offset[CPU_MAX_VCPUS];
-	/* The MSRs that KVM has on this host, in the order in which they are set. */
+	/* The MSRs that KVM has on this host, or those of them that the guest can have, in the order in which
+	 * they are set. */
 	unsigned int n_msrs;
 	uint32_t msrs[CPU_MAX_MSRS];
 	/* Room for one vCPU's at a time. */
@@ -57,6 +61,18 @@ void cpu_model_destroy(struct cpu_model *model);
 /* Finds the clock's rate and the MSRs that are there, once, on a vCPU as KVM made it: so nothing has to be
  * found out while a guest stands still. */
 void cpu_model_probe(struct cpu_model *model, int vcpu_fd);
+
+/*
+ * Limits the guest to @offer, after cpu_model_probe(). MSRs that go with features which the guest does not
+ * have are carried no more. -ENOTSUP with all that the host lacks by name; then the model is as before.
+ */
+int __must_check cpu_model_limit(struct cpu_model *model, const struct cpuid_offer *offer, struct error *err);
+
+/* Returns what the guest has, for other hosts to be compared with. */
+void cpu_model_get_offer(const struct cpu_model *model, struct cpuid_offer *offer);
+
+/* Takes a source's @n MSRs for those of the guest: of those that are here, the others are carried no more. */
+void cpu_model_keep_msrs(struct cpu_model *model, const uint32_t *msrs, unsigned int n);
 
 /* Returns whether the MSR is among those of this model. */
 bool cpu_has_msr(const struct cpu_model *model, uint32_t index);

@@ -8,6 +8,13 @@
 
 #include "vmm/x86/cpuid_features.h"
 
+/* Bytes that XSAVE takes before its first component: struct fxregs_state, and the header. */
+#define CPUID_XSAVE_LEGACY 576u
+
+/* Leaf 7, ECX: five levels of page tables; and the bits of a linear address without them. */
+#define CPUID_LA57        (1u << 16)
+#define CPUID_LINEAR_BITS 48u
+
 static uint32_t *cpuid_reg(struct kvm_cpuid_entry2 *e, enum cpuid_reg reg)
 {
 	uint32_t *const regs[] = { &e->eax, &e->ebx, &e->ecx, &e->edx };
@@ -200,14 +207,18 @@ void cpuid_names_add(struct cpuid_names *names, const char *name)
 	snprintf(names->text + len, sizeof(names->text) - len, "%s%s", names->n++ > 0 ? ", " : "", name);
 }
 
+static uint32_t cpuid_get_word(struct cpuid *cpuid, const struct cpuid_word *word)
+{
+	struct kvm_cpuid_entry2 *e = cpuid_find(cpuid, word->function, word->index);
+
+	return e ? *cpuid_reg(e, word->reg) : 0;
+}
+
 /* Names the bits of one word that @want has and @have lacks, in one reason: a peer is to hear of all of them,
  * and of what else there is. */
-static int cpuid_compare_word(const struct cpuid_word *word, const struct kvm_cpuid_entry2 *want,
-			      const struct kvm_cpuid_entry2 *have, struct error *err)
+static int cpuid_compare_word(const struct cpuid_word *word, uint32_t want, uint32_t have, struct error *err)
 {
-	static const char *const reg_names[] = { "eax", "ebx", "ecx", "edx" };
-	struct kvm_cpuid_entry2 a = *want, b = have ? *have : (struct kvm_cpuid_entry2){ 0 };
-	uint32_t missing = *cpuid_reg(&a, word->reg) & ~*cpuid_reg(&b, word->reg);
+	uint32_t missing = want & ~have;
 	struct cpuid_names named = { 0 }, bits = { 0 };
 	int ret = 0;
 
@@ -226,7 +237,7 @@ static int cpuid_compare_word(const struct cpuid_word *word, const struct kvm_cp
 	}
 	if (bits.n > 0) {
 		error_add(err, "CPU feature of CPUID leaf 0x%x.%u %s bit %s cannot be taken over",
-			  word->function, word->index, reg_names[word->reg], bits.text);
+			  word->function, word->index, cpuid_reg_names[word->reg], bits.text);
 		ret = -EINVAL;
 	}
 	return ret;
@@ -290,9 +301,8 @@ int cpuid_accept(struct cpuid *out, const struct cpuid *host, const struct kvm_c
 		ret = -EINVAL;
 	}
 	for (const struct cpuid_word *word = words; word < words + n_words; word++) {
-		const struct kvm_cpuid_entry2 *e = cpuid_find(&want, word->function, word->index);
-
-		if (e && cpuid_compare_word(word, e, cpuid_find(&have, word->function, word->index), err) < 0)
+		if (cpuid_compare_word(word, cpuid_get_word(&want, word), cpuid_get_word(&have, word), err) <
+		    0)
 			ret = -EINVAL;
 	}
 	if (cpuid_compare_xsave(&want, &have, err) < 0)
@@ -302,4 +312,98 @@ int cpuid_accept(struct cpuid *out, const struct cpuid *host, const struct kvm_c
 		cpuid_trim(out);
 	}
 	return ret;
+}
+
+void cpuid_get_features(const struct cpuid *cpuid, struct cpuid_offer *offer)
+{
+	struct cpuid copy = *cpuid;
+	unsigned int n_words;
+	const struct cpuid_word *words = cpuid_get_words(&n_words);
+	const struct kvm_cpuid_entry2 *vendor = cpuid_find(&copy, 0x0, 0);
+	const struct kvm_cpuid_entry2 *sizes = cpuid_find(&copy, 0x80000008, 0);
+
+	*offer = (struct cpuid_offer){ .address_bits = sizes ? sizes->eax & 0xff : 0 };
+	if (vendor) {
+		memcpy(offer->vendor, &vendor->ebx, 4);
+		memcpy(offer->vendor + 4, &vendor->edx, 4);
+		memcpy(offer->vendor + 8, &vendor->ecx, 4);
+	}
+	for (unsigned int i = 0; i < n_words; i++)
+		offer->words[i] = cpuid_get_word(&copy, &words[i]);
+}
+
+/* Sets the sizes that follow from features: of linear addresses, and of all that XSAVE may save. */
+static void cpuid_fit_sizes(struct cpuid *cpuid, uint32_t address_bits)
+{
+	struct kvm_cpuid_entry2 *e = cpuid_find(cpuid, 0x80000008, 0), *paging = cpuid_find(cpuid, 0x7, 0);
+	uint32_t len = CPUID_XSAVE_LEGACY;
+
+	if (e && address_bits > 0)
+		e->eax = (e->eax & ~0xffu) | address_bits;
+	if (e && !(paging && paging->ecx & CPUID_LA57))
+		e->eax = (e->eax & ~0xff00u) | CPUID_LINEAR_BITS << 8;
+	e = cpuid_find(cpuid, 0xd, 0);
+	if (!e)
+		return;
+	for (uint32_t i = 2; i < 32; i++) {
+		const struct kvm_cpuid_entry2 *part = cpuid_find(cpuid, 0xd, i);
+
+		if (part && e->eax >> i & 1)
+			len = (uint32_t)max_u64(len, (uint64_t)part->ebx + part->eax);
+	}
+	e->ecx = e->eax ? len : 0;
+}
+
+int cpuid_restrict(struct cpuid *cpuid, const struct cpuid_offer *offer, struct error *err)
+{
+	struct cpuid_offer have;
+	unsigned int n_words;
+	const struct cpuid_word *words = cpuid_get_words(&n_words);
+	int ret = 0;
+
+	cpuid_get_features(cpuid, &have);
+	if (offer->vendor[0] && strcmp(offer->vendor, have.vendor) != 0) {
+		error_add(err, "this host's CPU is of %s, not of %s", have.vendor, offer->vendor);
+		ret = -ENOTSUP;
+	}
+	if (offer->address_bits > have.address_bits) {
+		error_add(err, "this host's CPU has %u bits of physical address, not %u", have.address_bits,
+			  offer->address_bits);
+		ret = -ENOTSUP;
+	}
+	for (unsigned int i = 0; i < n_words; i++) {
+		if (cpuid_compare_word(&words[i], offer->words[i], have.words[i], err) < 0)
+			ret = -ENOTSUP;
+	}
+	for (unsigned int i = 0; ret == 0 && i < n_words; i++) {
+		struct kvm_cpuid_entry2 *e = cpuid_find(cpuid, words[i].function, words[i].index);
+
+		if (e)
+			*cpuid_reg(e, words[i].reg) = offer->words[i];
+	}
+	if (ret < 0)
+		return ret;
+	cpuid_fit_sizes(cpuid, offer->address_bits);
+	cpuid_trim(cpuid);
+	return 0;
+}
+
+bool cpuid_has_any(const struct cpuid *cpuid, const char *names)
+{
+	struct cpuid_offer have;
+	unsigned int n_words;
+	const struct cpuid_word *words = cpuid_get_words(&n_words);
+
+	cpuid_get_features(cpuid, &have);
+	for (size_t len; *names; names += len + (names[len] == ' ')) {
+		len = strcspn(names, " ");
+		for (unsigned int i = 0; i < 32 * n_words; i++) {
+			const char *name = words[i / 32].names[i % 32];
+
+			if (name && have.words[i / 32] >> i % 32 & 1 && strlen(name) == len &&
+			    memcmp(name, names, len) == 0)
+				return true;
+		}
+	}
+	return false;
 }

@@ -9,6 +9,7 @@
 #include <linux/kvm.h>
 
 #include "vmm/log.h"
+#include "vmm/x86/cpuid_features.h"
 
 #define CPUID_MAX_ENTRIES 256u
 
@@ -33,6 +34,30 @@ void cpuid_for_vcpu(struct cpuid *out, const struct cpuid *model, unsigned int i
  */
 int __must_check cpuid_accept(struct cpuid *out, const struct cpuid *host,
 			      const struct kvm_cpuid_entry2 *entries, uint32_t n, struct error *err);
+
+/* Features as plain data, without what goes with one model of CPU: what a host can offer, what several can,
+ * or what a guest is to have. */
+struct cpuid_offer {
+	/* "" and 0: any. */
+	char vendor[13];
+	uint32_t address_bits; /* of physical addresses */
+	/* Bits of the words of cpuid_features.h, in that order. */
+	uint32_t words[CPUID_MAX_WORDS];
+	/* IA32_ARCH_CAPABILITIES, which no CPUID has. */
+	uint64_t arch_capabilities;
+};
+
+/* Reads what @cpuid has, but for ARCH_CAPABILITIES, which are 0. */
+void cpuid_get_features(const struct cpuid *cpuid, struct cpuid_offer *offer);
+
+/*
+ * Takes from @cpuid, a host's, all that is not in @offer. -ENOTSUP, with each feature by name that is in
+ * @offer and the host lacks; then @cpuid is as before.
+ */
+int __must_check cpuid_restrict(struct cpuid *cpuid, const struct cpuid_offer *offer, struct error *err);
+
+/* Whether @cpuid has one of the features @names, which have a space between two. */
+bool cpuid_has_any(const struct cpuid *cpuid, const char *names);
 
 /* Names that belong to one reason: "a, b". As many as fit. */
 #define CPUID_NAMES_MAX 320u

@@ -234,6 +234,10 @@ static const struct cpuid_word cpuid_words[] = {
 	    [30] = "srso_user_kernel_no" } },
 };
 
+_Static_assert(ARRAY_SIZE(cpuid_words) <= CPUID_MAX_WORDS, "room for all words");
+
+const char *const cpuid_reg_names[4] = { "eax", "ebx", "ecx", "edx" };
+
 const struct cpuid_leaf *cpuid_find_leaf(uint32_t function, uint32_t index)
 {
 	for (unsigned int i = 0; i < ARRAY_SIZE(cpuid_leaves); i++) {

@@ -29,8 +29,14 @@ struct cpuid_word {
 /* NULL if the leaf is not kept. */
 const struct cpuid_leaf *cpuid_find_leaf(uint32_t function, uint32_t index);
 
+/* A bound for the number of words. */
+#define CPUID_MAX_WORDS 24u
+
 /* Returns the table of words, and their number in *@n. */
 const struct cpuid_word *cpuid_get_words(unsigned int *n);
+
+/* The names of enum cpuid_reg. */
+extern const char *const cpuid_reg_names[4];
 
 /* The bits of @word that have a name. */
 uint32_t cpuid_word_mask(const struct cpuid_word *word);

@@ -40,7 +40,8 @@ static void run_takes_what_is_said(void **state)
 
 	assert_int_equal(
 		parse(&l, "run --name web1 --kernel=/k --initrd /i --cmdline console=ttyS0 --mem 5G "
-			  "--cpus 4 --disk /d/root.img --disk /dev/b,ro --net vdpa=/dev/a,packed=on --net "
+			  "--cpus 4 --cpu baseline=/c --disk /d/root.img --disk /dev/b,ro --net "
+			  "vdpa=/dev/a,packed=on --net "
 			  "vdpa=/dev/b,in-order=on,mode=shadow "
 			  "--net "
 			  "mode=passthrough,soft,tap=tap0,bridge=br0,queues=4,ring=32K,mac=52:54:00:aB:Cd:01 "
@@ -53,6 +54,7 @@ static void run_takes_what_is_said(void **state)
 	assert_string_equal(l.config.cmdline, "console=ttyS0");
 	assert_int_equal(l.config.mem, GIB(5));
 	assert_int_equal(l.config.cpus, 4);
+	assert_string_equal(l.config.cpu_baseline, "/c");
 	assert_int_equal(l.config.n_nets, 3);
 	assert_string_equal(l.config.nets[0].vdpa, "/dev/a");
 	assert_string_equal(l.config.nets[1].vdpa, "/dev/b");
@@ -143,6 +145,9 @@ static void a_wrong_line_is_refused_with_what_would_be_right(void **state)
 		{ "run --cpus 0", "1 to 64" },
 		{ "run --cpus 65", "1 to 64" },
 		{ "run --cpus two", "1 to 64" },
+		{ "run --cpu host", "baseline=FILE is possible" },
+		{ "run --cpu baseline=", "baseline=FILE is possible" },
+		{ "receive --cpu baseline=/f", "--cpu is for \"ferry run\"" },
 		{ "run --serial pty", "stdio, unix:PATH or none" },
 		{ "run --serial unix:", "stdio, unix:PATH or none" },
 		{ "run --serial unix:/0123456789012345678901234567890123456789012345678901234567890123456789"

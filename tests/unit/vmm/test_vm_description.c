@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* A VM described, compared and taken over, on the host's real KVM. Skipped where KVM cannot run a guest. */
+#include <errno.h>
 #include <libfdt.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -252,11 +253,44 @@ static void vcpus_made_later_are_as_the_sources(void **state)
 	destroy(f);
 }
 
+/* The guest has all but one feature of the host's, and a destination is told so; what the host lacks is not
+ * given. */
+static void a_guest_has_no_more_than_its_baseline(void **state)
+{
+	struct fixture *f = make(busy_code, sizeof(busy_code)), limited;
+	struct error err = { 0 };
+	struct cpuid_offer offer, has;
+	void *fdt;
+
+	assert_int_equal(vm_frame(&limited.vm, MEM, 1, &err), 0);
+	vm_get_cpu(&limited.vm, &offer);
+	/* cx16, which each x86-64 CPU but the first ones has. */
+	assert_int_equal(offer.words[0] >> 13 & 1, 1);
+	offer.words[0] &= ~(1u << 13);
+	assert_int_equal(vm_limit_cpu(&limited.vm, &offer, &err), 0);
+	vm_get_cpu(&limited.vm, &has);
+	assert_memory_equal(&has, &offer, sizeof(has));
+	fdt = describe_tree(&limited);
+	assert_int_equal(find_leaf(fdt, 1, 0)[2] >> 13 & 1, 0);
+	check_accepted(f, fdt);
+	offer.words[0] |= 1u << 13;
+	assert_int_equal(vm_limit_cpu(&limited.vm, &offer, &err), -ENOTSUP);
+	offer.words[0] &= ~(1u << 13);
+	err = (struct error){ 0 };
+	offer.address_bits = 23;
+	assert_int_equal(vm_limit_cpu(&limited.vm, &offer, &err), -EINVAL);
+	assert_string_equal(err.text, "23 bits of physical address are too few for the guest's memory");
+	vm_destroy(&limited.vm);
+	free(fdt);
+	destroy(f);
+}
+
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		T(a_guest_has_no_more_than_its_baseline),
 		T(all_reasons_against_a_description_are_told_at_once),
 		T(a_feature_that_this_host_lacks_is_named),
 		T(a_cpu_of_another_vendor_is_refused),
