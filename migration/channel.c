@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "vmm/shortage.h"
+#include "vmm/stream_socket.h"
 
 /* Time between attempts to take a connection while the process is short of descriptors or memory. */
 #define CHANNEL_RETRY_MS 100
@@ -189,27 +190,13 @@ int channel_await(struct channel *c, int fd, int timeout_ms)
 
 int channel_check_socket(int fd, struct error *err)
 {
-	struct sockaddr_storage peer;
-	socklen_t len = sizeof(int), peer_len = sizeof(peer);
-	int type, error;
+	struct error reason = { 0 };
+	int ret = stream_socket_check(fd, &reason);
 
-	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0) {
-		error_add(err, "the descriptor for the migration is no socket: %s", strerror(errno));
-		return -errno;
-	}
-	if (type != SOCK_STREAM) {
-		error_add(err, "the socket for the migration is no stream socket");
-		return -EPROTOTYPE;
-	}
-	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 && error != 0) {
-		error_add(err, "the connection for the migration has failed: %s", strerror(error));
-		return -error;
-	}
-	if (getpeername(fd, (struct sockaddr *)&peer, &peer_len) < 0) {
-		error_add(err, "the socket for the migration is not connected: %s", strerror(errno));
-		return -errno;
-	}
-	return 0;
+	if (ret < 0)
+		error_add(err, "a migration needs a connected stream socket, and what was passed is %s",
+			  reason.text);
+	return ret;
 }
 
 int channel_adopt(struct channel *c, int fd, int cancel_fd, struct error *err)

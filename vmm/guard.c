@@ -35,6 +35,12 @@ void guard_failed_calls(void)
 		signal(guard_of_errors[i], SIG_IGN);
 }
 
+void guard_default_calls(void)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(guard_of_errors); i++)
+		signal(guard_of_errors[i], SIG_DFL);
+}
+
 static void guard_block(sigset_t *set)
 {
 	struct sigaction hangup;

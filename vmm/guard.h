@@ -25,6 +25,9 @@ struct guard;
  */
 void guard_failed_calls(void);
 
+/* Takes that back, for a program that is not Ferry's. In a child before it is executed. */
+void guard_default_calls(void);
+
 /* A change to the host that outlives the process: the file of a socket, a terminal's settings, a bridge's
  * port. Owned by whoever changed it. */
 struct guard_undo {

@@ -22,11 +22,11 @@ CTRLNIC = ("cd /sys/bus/pci/devices && for d in *; do if grep -q 0x1041 $d/devic
 class Host:
     """One "ferry run" or "ferry receive", with a runtime directory of its own: both ends of a move have the same name."""
 
-    def __init__(self, lab, verb, node, net, options, address=None):
+    def __init__(self, lab, verb, node, net, options):
         self.node = node
         self.directory = f"/run/ferry-{next(numbers)}"
         self.serial = f"{self.directory}/serial"
-        self.address = address or f"unix:{self.directory}/incoming"
+        self.address = f"unix:{self.directory}/incoming"
         if verb == "receive":
             options = f"--from {self.address} {options}"
         net = f"--net {','.join(filter(None, [lab.net(node), net]))}" if node else ""
@@ -97,12 +97,11 @@ class Vm:
         """The one of two equal NICs on which it is not."""
         return self.node[:-1] + ("1" if self.node.endswith("0") else "0")
 
-    def receive(self, node, options="", address=None, net=None):
+    def receive(self, node, options="", net=None):
         """Starts a destination and returns it when it waits for a source."""
-        host = Host(self.lab, "receive", node, self.net if net is None else net, options, address)
+        host = Host(self.lab, "receive", node, self.net if net is None else net, options)
         self.hosts.append(host)
-        kind, rest = host.address.split(":", 1)
-        ready = f"[ -S {rest} ]" if kind == "unix" else f"grep -q ':{int(rest.rsplit(':', 1)[1]):04X} .* 0A ' /proc/net/tcp"
+        ready = f"[ -S {host.address.removeprefix('unix:')} ]"
         # That somebody listens has no event that a shell could wait for.
         self.lab.run(f"until {ready} || ! [ -d /proc/{host.pid()} ]; do usleep 20000; done")
         if not host.process.running():
@@ -150,9 +149,9 @@ class Vm:
         self.host = host
         self.guest.attach(host.serial, process=host.process)
 
-    def migrate(self, node=None, options="", address=None):
+    def migrate(self, node=None, options=""):
         """Moves the guest; an error if it does not arrive."""
-        host = self.receive(node or self.other(), address=address)
+        host = self.receive(node or self.other())
         moved = self.send(host.address, options)
         if moved.status != 0:
             raise CommandFailed(f"ferry migrate ended with {moved.status}\n{moved.output}\n--- source\n"

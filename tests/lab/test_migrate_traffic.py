@@ -64,7 +64,7 @@ def test_ten_migrations_under_traffic(lab, vm, ping):
     assert float(re.search(r"backwards ([0-9.]+) ms", ticks)[1]) == 0, ticks
 
 
-def test_over_tcp(vm):
-    vm.migrate(address="tcp:127.0.0.1:4444")
+def test_plain_tcp_is_refused_with_what_to_use(vm):
+    moved = vm.send("tcp:127.0.0.1:4444")
+    assert moved.status == 2 and "use ssh:HOST, or tls:HOST:PORT" in moved.output, moved.output
     checks.traffic(vm)
-    checks.rings_are_well(vm)

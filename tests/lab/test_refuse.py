@@ -94,9 +94,13 @@ def test_a_hello_takes_nothing(lab, vm):
     hello = tree(("vm", {"memory": struct.pack(">Q", 4 << 40), "cpus": struct.pack(">I", 64)}),
                  ("devices", {"count": struct.pack(">I", 0)}))
     frame = struct.pack("<IIQ", ferry.HELLO, len(hello), 1) + hello
-    host = vm.receive(vm.other(), address="tcp:127.0.0.1:7007")
-    bytes_ = "".join(f"\\{b:03o}" for b in frame)
-    answer = lab.run(f"printf '{bytes_}' | nc -w 300 127.0.0.1 7007 | tail -c +17")
+    host = vm.receive(vm.other())
+    with lab.unix(host.address.removeprefix("unix:")) as source:
+        source.sendall(frame)
+        with source.makefile("rb") as answers:
+            kind, size, _ = struct.unpack("<IIQ", answers.read(16))
+            answer = answers.read(size).decode()
+    assert kind == ferry.REFUSED, kind
     assert host.process.wait(30) == 1, host.process.output()
     vm.hosts.remove(host)
     for words in ("4194304 MiB of memory", "cpuid", "net0: this VM has such a device", "serial: this VM has such a device"):

@@ -4,30 +4,20 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <sys/socket.h>
-#include <sys/time.h>
 #include <unistd.h>
 
 #include "vmm/control/json.h"
 #include "vmm/socket_file.h"
+#include "vmm/stream_socket.h"
 
 /* A VM whose loop runs takes its clients at once. */
-#define CONTROL_CONNECT_TIMEOUT_S 10
+#define CONTROL_CONNECT_TIMEOUT_MS 10000
 
-static int control_reach(const struct control_client *c, const struct sockaddr_un *addr, const char *name,
-			 struct error *err)
+/* Returns a socket that is connected to the VM @name, or -errno. */
+static int control_reach(const struct sockaddr_un *addr, const char *name, struct error *err)
 {
-	const struct timeval timeout = { .tv_sec = CONTROL_CONNECT_TIMEOUT_S };
-	int ret;
+	int ret = stream_socket_connect(addr, CONTROL_CONNECT_TIMEOUT_MS);
 
-	/* connect() waits for room where as many clients wait as can. */
-	if (setsockopt(c->fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)) < 0) {
-		error_add(err, "cannot limit the wait for the VM: %s", strerror(errno));
-		return -errno;
-	}
-	if (connect(c->fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0)
-		return 0;
-	ret = -errno;
 	if (ret == -ENOENT)
 		error_add(err, "no VM named %s is running (no socket %s)", name, addr->sun_path);
 	else if (ret == -ECONNREFUSED)
@@ -36,7 +26,7 @@ static int control_reach(const struct control_client *c, const struct sockaddr_u
 	else if (ret == -EAGAIN)
 		error_add(err, "the VM named %s takes no calls (socket %s): is its process stopped?", name,
 			  addr->sun_path);
-	else
+	else if (ret < 0)
 		error_add(err, "cannot reach the VM named %s (socket %s): %s%s", name, addr->sun_path,
 			  strerror(-ret), ret == -EACCES ? "; it belongs to another user" : "");
 	return ret;
@@ -52,14 +42,10 @@ int control_connect(struct control_client *c, const char *runtime_dir, const cha
 	ret = control_address(&addr, runtime_dir, name, err);
 	if (ret < 0)
 		return ret;
-	c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (c->fd < 0) {
-		error_add(err, "cannot create a socket: %s", strerror(errno));
-		return -errno;
-	}
-	ret = control_reach(c, &addr, name, err);
+	ret = control_reach(&addr, name, err);
 	if (ret < 0)
-		goto disconnect;
+		return ret;
+	c->fd = ret;
 	ret = socket_file_check_peer(c->fd, &uid);
 	if (ret < 0) {
 		error_add(
@@ -67,12 +53,8 @@ int control_connect(struct control_client *c, const char *runtime_dir, const cha
 			"the owner of the VM named %s (socket %s) is the user with id %u, "
 			"neither root nor you: nothing was asked; if that user is the right one, call as it",
 			name, addr.sun_path, (unsigned int)uid);
-		goto disconnect;
+		control_disconnect(c);
 	}
-	return 0;
-
-disconnect:
-	control_disconnect(c);
 	return ret;
 }
 

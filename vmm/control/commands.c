@@ -12,6 +12,7 @@
 #include "vmm/control/client.h"
 #include "vmm/control/interface.h"
 #include "vmm/control/json.h"
+#include "vmm/control/transport.h"
 #include "vmm/text.h"
 
 int client_usage(const char *command, const struct error *err)
@@ -20,7 +21,7 @@ int client_usage(const char *command, const struct error *err)
 	return CLIENT_EXIT_USAGE;
 }
 
-/* The longest address of a destination that is sent, in bytes. */
+/* As much of a destination's place as is sent, for messages, in bytes. */
 #define CLIENT_TEXT_MAX 1024u
 
 struct client_options {
@@ -29,12 +30,22 @@ struct client_options {
 	const char *to;
 	const char *stalled;
 	unsigned int downtime_ms;
+	struct transport_options transport;
 };
 
-enum { CLIENT_OPT_TO = 256, CLIENT_OPT_DOWNTIME, CLIENT_OPT_STALLED, CLIENT_OPT_RUNTIME_DIR };
+enum {
+	CLIENT_OPT_TO = 256,
+	CLIENT_OPT_SSH,
+	CLIENT_OPT_PEER_UID,
+	CLIENT_OPT_DOWNTIME,
+	CLIENT_OPT_STALLED,
+	CLIENT_OPT_RUNTIME_DIR
+};
 
 static const struct option client_migrate_options[] = {
 	{ "to", required_argument, NULL, CLIENT_OPT_TO },
+	{ "ssh", required_argument, NULL, CLIENT_OPT_SSH },
+	{ "peer-uid", required_argument, NULL, CLIENT_OPT_PEER_UID },
 	{ "downtime", required_argument, NULL, CLIENT_OPT_DOWNTIME },
 	{ "stalled", required_argument, NULL, CLIENT_OPT_STALLED },
 	{ "runtime-dir", required_argument, NULL, CLIENT_OPT_RUNTIME_DIR },
@@ -49,11 +60,20 @@ static const struct option client_resume_options[] = {
 void client_help_migrate(FILE *out)
 {
 	fprintf(out,
-		"usage: ferry migrate NAME --to ADDRESS [OPTION...]\n\n"
-		"Moves the running guest NAME to a \"ferry receive\" that waits at ADDRESS. Until the "
+		"usage: ferry migrate NAME --to PLACE [OPTION...]\n\n"
+		"Moves the running guest NAME to a \"ferry receive\" that waits at PLACE. Until the "
 		"destination has\n"
 		"taken over, every failure and Ctrl-C leave the guest running where it is.\n\n"
-		"  --to ADDRESS       unix:PATH, or tcp:HOST:PORT with a loopback address\n"
+		"  --to PLACE         where the guest goes:\n"
+		"                       ssh:[USER@]HOST[:PORT][/NAME]  the receive called NAME (as here) on "
+		"HOST, with\n"
+		"                                                      your ssh configuration and keys\n"
+		"                       unix:PATH     a receive, or your own tunnel, that listens at PATH\n"
+		"                       fd:N          a connected stream socket that is open as descriptor "
+		"N\n"
+		"                       exec:COMMAND  a shell command whose stdin and stdout lead there\n"
+		"  --ssh COMMAND      run this in the place of ssh, with arguments split at spaces (ssh)\n"
+		"  --peer-uid UID     for unix: who may listen at PATH, beside you and root\n"
 		"  --downtime MS      how long the guest may stand still, 1 to %u (%u)\n"
 		"  --stalled POLICY   for a guest that writes memory faster than it can be sent: throttle "
 		"it, stop it\n"
@@ -89,6 +109,19 @@ static int client_parse_number(const char *text, unsigned int max, unsigned int 
 	return 0;
 }
 
+static int client_parse_uid(const char *text, uid_t *uid)
+{
+	char *end;
+	unsigned long n;
+
+	errno = 0;
+	n = strtoul(text, &end, 10);
+	if (errno || *text < '0' || *text > '9' || *end || n >= TRANSPORT_ANY_UID)
+		return -EINVAL;
+	*uid = (uid_t)n;
+	return 0;
+}
+
 static int client_parse(struct client_options *o, const struct option *known, int argc, char **argv,
 			struct error *err)
 {
@@ -96,12 +129,22 @@ static int client_parse(struct client_options *o, const struct option *known, in
 
 	*o = (struct client_options){ .runtime_dir = CONFIG_RUNTIME_DIR,
 				      .stalled = "throttle",
-				      .downtime_ms = CLIENT_DOWNTIME_MS };
+				      .downtime_ms = CLIENT_DOWNTIME_MS,
+				      .transport.peer_uid = TRANSPORT_ANY_UID };
 	opterr = 0;
 	while ((c = getopt_long(argc, argv, ":", known, NULL)) != -1) {
 		switch (c) {
 		case CLIENT_OPT_TO:
 			o->to = optarg;
+			break;
+		case CLIENT_OPT_SSH:
+			o->transport.ssh = optarg;
+			break;
+		case CLIENT_OPT_PEER_UID:
+			if (client_parse_uid(optarg, &o->transport.peer_uid) < 0) {
+				error_add(err, "--peer-uid takes the number of a user, not \"%s\"", optarg);
+				return -EINVAL;
+			}
 			break;
 		case CLIENT_OPT_DOWNTIME:
 			if (client_parse_number(optarg, CLIENT_DOWNTIME_MAX_MS, &o->downtime_ms) < 0) {
@@ -133,6 +176,7 @@ static int client_parse(struct client_options *o, const struct option *known, in
 		error_add(err, "\"%s\" cannot be the name of a VM", o->name);
 		return -EINVAL;
 	}
+	o->transport.name = o->name;
 	return 0;
 }
 
@@ -226,13 +270,68 @@ static int client_follow(struct control_client *c, struct error *err)
 	return CLIENT_EXIT_UNKNOWN;
 }
 
-int client_migrate(int argc, char **argv)
+/* Looks whether there is the VM to be moved, before anybody else hears of it. */
+static int client_find(struct control_client *c, const struct client_options *o, struct error *err)
+{
+	int ret = control_connect(c, o->runtime_dir, o->name, err);
+
+	if (ret == 0)
+		control_disconnect(c);
+	return ret;
+}
+
+/* Asks the VM to migrate over the connection @t, which is the VM's alone then. Connects for that alone: a
+ * call is not waited for as long as the destination may be. */
+static int client_ask_migrate(struct control_client *c, const struct client_options *o, struct transport *t,
+			      struct error *err)
 {
 	char to[2 * CLIENT_TEXT_MAX], stalled[64], parameters[2 * CLIENT_TEXT_MAX + 256];
+	int ret;
+
+	json_quote(o->to, to, sizeof(to));
+	json_quote(o->stalled, stalled, sizeof(stalled));
+	snprintf(parameters, sizeof(parameters), "{\"to\":%s,\"stalled\":%s,\"downtimeMs\":%u}", to, stalled,
+		 o->downtime_ms);
+	ret = control_connect(c, o->runtime_dir, o->name, err);
+	if (ret == 0)
+		ret = control_send(c, "org.ferry.Migrate", parameters, CONTROL_PROGRESS, t->fd, err);
+	transport_let_go(t);
+	return ret;
+}
+
+/* Migrates as @o says. Returns the exit code, or -EINVAL where --to or --ssh make no sense. */
+static int client_do_migrate(struct control_client *c, const struct client_options *o, struct error *err)
+{
+	struct error reason = { 0 };
+	struct transport t;
+	int status = 1, ret;
+
+	ret = client_find(c, o, err);
+	if (ret == 0)
+		ret = transport_open(&t, o->to, &o->transport, err);
+	if (ret < 0) {
+		if (ret == -EINVAL)
+			return ret;
+		log_error("%s", err->text);
+		return 1;
+	}
+	if (client_ask_migrate(c, o, &t, err) < 0)
+		log_error("%s", err->text);
+	else
+		status = client_follow(c, err);
+	control_disconnect(c);
+	/* A child that fails after the guest has moved has done its work. */
+	if (transport_close(&t, &reason) < 0 && status != 0)
+		log_error("%s", reason.text);
+	return status;
+}
+
+int client_migrate(int argc, char **argv)
+{
 	struct control_client *c = calloc(1, sizeof(*c));
 	struct client_options o;
 	struct error err = { 0 };
-	int ret, status = 1;
+	int ret;
 
 	if (!c)
 		return 1;
@@ -241,26 +340,10 @@ int client_migrate(int argc, char **argv)
 		error_add(&err, "--to is missing: where the guest is to go");
 		ret = -EINVAL;
 	}
-	if (ret < 0) {
-		free(c);
-		return client_usage("migrate", &err);
-	}
-	json_quote(o.to, to, sizeof(to));
-	json_quote(o.stalled, stalled, sizeof(stalled));
-	snprintf(parameters, sizeof(parameters), "{\"to\":%s,\"stalled\":%s,\"downtimeMs\":%u}", to, stalled,
-		 o.downtime_ms);
-	if (control_connect(c, o.runtime_dir, o.name, &err) < 0) {
-		log_error("%s", err.text);
-		free(c);
-		return 1;
-	}
-	if (control_send(c, "org.ferry.Migrate", parameters, CONTROL_PROGRESS, -1, &err) < 0)
-		log_error("%s", err.text);
-	else
-		status = client_follow(c, &err);
-	control_disconnect(c);
+	if (ret == 0)
+		ret = client_do_migrate(c, &o, &err);
 	free(c);
-	return status;
+	return ret == -EINVAL ? client_usage("migrate", &err) : ret;
 }
 
 int client_resume(int argc, char **argv)

@@ -351,10 +351,14 @@ static void without_a_connection_nothing_begins(void **state)
 		int (*open)(void);
 		const char *why;
 	} cases[] = {
-		{ no_descriptor, "adopt: the descriptor for the migration is no socket: " },
-		{ no_socket, "adopt: the descriptor for the migration is no socket: " },
-		{ datagram_socket, "adopt: the socket for the migration is no stream socket" },
-		{ unconnected_socket, "adopt: the socket for the migration is not connected: " },
+		{ no_descriptor,
+		  "adopt: a migration needs a connected stream socket, and what was passed is no socket: " },
+		{ no_socket,
+		  "adopt: a migration needs a connected stream socket, and what was passed is no socket: " },
+		{ datagram_socket, "adopt: a migration needs a connected stream socket, and what was passed "
+				   "is no stream socket" },
+		{ unconnected_socket, "adopt: a migration needs a connected stream socket, and what was "
+				      "passed is a socket without a connection: " },
 		{ abandoned_socket, "hello: the peer has closed" },
 	};
 	struct departure s;

@@ -1,0 +1,431 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The operator's ways to another Ferry: one function for each kind of place, and the child that some need. */
+#define _GNU_SOURCE
+#include "vmm/control/transport.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "vmm/config_text.h"
+#include "vmm/guard.h"
+#include "vmm/socket_file.h"
+#include "vmm/stream_socket.h"
+
+/* The listener is on this host, and one that runs takes a connection at once. */
+#define TRANSPORT_CONNECT_MS 10000
+
+/* For a child to end by itself, once the connection has ended that it carries: ssh says good-bye over the
+ * network. Then for it to heed SIGTERM, and to be gone after SIGKILL. */
+#define TRANSPORT_END_MS  3000
+#define TRANSPORT_TERM_MS 2000
+#define TRANSPORT_KILL_MS 1000
+
+/* Words of an ssh program and its arguments. */
+#define TRANSPORT_WORDS 32u
+
+/* Bytes of USER, HOST and PORT, as far as anybody has longer ones. */
+#define TRANSPORT_SSH_MAX 512u
+
+/* The descriptor of a child in which it says why it cannot be the program that it should. */
+#define TRANSPORT_STATUS_FD 3
+
+/* Becomes @argv, with @fd as stdin and stdout and no other descriptor. @status_fd gets an errno otherwise. */
+static _Noreturn void transport_become(char *const argv[], int fd, int status_fd, bool detached)
+{
+	sigset_t none;
+	int error;
+
+	guard_default_calls();
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	if (detached)
+		setsid();
+	if (dup2(fd, STDIN_FILENO) >= 0 && dup2(fd, STDOUT_FILENO) >= 0 &&
+	    (status_fd == TRANSPORT_STATUS_FD || dup3(status_fd, TRANSPORT_STATUS_FD, O_CLOEXEC) >= 0) &&
+	    syscall(SYS_close_range, TRANSPORT_STATUS_FD + 1u, UINT_MAX, 0) == 0) {
+		status_fd = TRANSPORT_STATUS_FD;
+		execvp(argv[0], argv);
+	}
+	error = errno;
+	/* The parent hears of a short write as of a failure. */
+	if (write(status_fd, &error, sizeof(error)) < 0)
+		_exit(126);
+	_exit(127);
+}
+
+/* Waits until the child is the program, by the end of @status_fd. 0, or its -errno. */
+static int transport_await_program(int status_fd)
+{
+	int error = 0;
+	ssize_t n;
+
+	do {
+		n = read(status_fd, &error, sizeof(error));
+	} while (n < 0 && errno == EINTR);
+	if (n == 0)
+		return 0;
+	return n == sizeof(error) ? -error : -EIO;
+}
+
+/* Runs @argv with one end of a new connection as its stdin and stdout; the other is t->fd. */
+static int transport_spawn(struct transport *t, char *const argv[], bool detached)
+{
+	int ends[2], status[2], ret;
+
+	/* Whoever started the client may ignore this, and children would end without a trace. */
+	signal(SIGCHLD, SIG_DFL);
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+		return -errno;
+	if (pipe2(status, O_CLOEXEC) < 0) {
+		ret = -errno;
+		goto close_ends;
+	}
+	t->child = fork();
+	if (t->child == 0)
+		transport_become(argv, ends[1], status[1], detached);
+	ret = t->child < 0 ? -errno : 0;
+	close(status[1]);
+	if (ret == 0)
+		ret = transport_await_program(status[0]);
+	close(status[0]);
+	if (ret == 0) {
+		close(ends[1]);
+		t->fd = ends[0];
+		return 0;
+	}
+	if (t->child > 0)
+		waitpid(t->child, NULL, 0);
+	t->child = 0;
+close_ends:
+	close(ends[0]);
+	close(ends[1]);
+	return ret;
+}
+
+static int transport_run(struct transport *t, char *const argv[], const struct transport_options *options,
+			 struct error *err)
+{
+	int ret = transport_spawn(t, argv, options->detached);
+
+	if (ret < 0)
+		error_add(err, "cannot run %s: %s", argv[0], strerror(-ret));
+	return ret;
+}
+
+/* The parts of "[USER@]HOST[:PORT][/NAME]". */
+struct transport_ssh {
+	char text[TRANSPORT_SSH_MAX]; /* which the others point into */
+	const char *user;             /* NULL: as ssh has it */
+	const char *host, *port;      /* NULL: as ssh has it */
+	const char *name;
+};
+
+/* ssh puts both into commands that its configuration may give to a shell. */
+static bool transport_user_valid(const char *user)
+{
+	static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.+@";
+
+	return user[0] != '\0' && user[0] != '-' && strspn(user, allowed) == strlen(user);
+}
+
+static bool transport_host_valid(const char *host, bool bracketed)
+{
+	static const char allowed[] = "%:ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.";
+	const char *set = bracketed ? allowed : allowed + 2;
+
+	return host[0] != '\0' && host[0] != '-' && strspn(host, set) == strlen(host);
+}
+
+static bool transport_port_valid(const char *port)
+{
+	size_t len = strlen(port);
+	unsigned long v;
+
+	if (len < 1 || len > 5 || strspn(port, "0123456789") != len)
+		return false;
+	v = strtoul(port, NULL, 10);
+	return v >= 1 && v <= UINT16_MAX;
+}
+
+/* Cuts @s->text into its parts; false where it has no such form. */
+static bool transport_cut_ssh(struct transport_ssh *s)
+{
+	char *at = s->text, *end = strchr(at, '/');
+	bool bracketed;
+
+	if (end) {
+		*end = '\0';
+		s->name = end + 1;
+	}
+	end = strrchr(at, '@');
+	if (end) {
+		*end = '\0';
+		s->user = at;
+		at = end + 1;
+	}
+	bracketed = at[0] == '[';
+	s->host = at + bracketed;
+	end = bracketed ? strchr(at, ']') : strchr(at, ':');
+	if (bracketed) {
+		if (!end || (end[1] != '\0' && end[1] != ':'))
+			return false;
+		*end++ = '\0';
+	}
+	if (end && *end == ':') {
+		*end = '\0';
+		s->port = end + 1;
+	}
+	return transport_host_valid(s->host, bracketed) && (!s->user || transport_user_valid(s->user)) &&
+	       (!s->port || transport_port_valid(s->port));
+}
+
+static int transport_parse_ssh(struct transport_ssh *s, const char *place, const char *name,
+			       struct error *err)
+{
+	*s = (struct transport_ssh){ .name = name };
+	if (strlen(place) < sizeof(s->text)) {
+		strcpy(s->text, place);
+		if (!transport_cut_ssh(s)) {
+			error_add(err,
+				  "ssh:%s: give ssh:[USER@]HOST[:PORT][/NAME], with an IPv6 address in "
+				  "brackets",
+				  place);
+			return -EINVAL;
+		}
+	} else {
+		error_add(err, "ssh:%s: longer than %u bytes", place, TRANSPORT_SSH_MAX - 1);
+		return -EINVAL;
+	}
+	/* A name that begins with '-' would be an option there. */
+	if (!config_name_valid(s->name) || s->name[0] == '-') {
+		error_add(err, "ssh:%s: \"%s\" cannot be the name of the VM there: give another behind a '/'",
+			  place, s->name);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+/* Splits @text in place at spaces. Returns the number of words, or 0 where there are none or too many. */
+static unsigned int transport_split(char *text, char *words[TRANSPORT_WORDS])
+{
+	unsigned int n = 0;
+	char *save = NULL;
+
+	for (char *word = strtok_r(text, " ", &save); word; word = strtok_r(NULL, " ", &save)) {
+		if (n == TRANSPORT_WORDS)
+			return 0;
+		words[n++] = word;
+	}
+	return n;
+}
+
+static int transport_open_ssh(struct transport *t, const char *place, const struct transport_options *options,
+			      struct error *err)
+{
+	char destination[TRANSPORT_SSH_MAX], program[4096], *argv[TRANSPORT_WORDS + 10];
+	struct transport_ssh s;
+	unsigned int n;
+	int ret = transport_parse_ssh(&s, place, options->name, err);
+
+	if (ret < 0)
+		return ret;
+	n = (unsigned int)snprintf(program, sizeof(program), "%s", options->ssh ? options->ssh : "ssh");
+	n = n < sizeof(program) ? transport_split(program, argv) : 0;
+	if (n == 0) {
+		error_add(err, "--ssh takes a program with up to %u arguments, split at spaces",
+			  TRANSPORT_WORDS - 1);
+		return -EINVAL;
+	}
+	/* A question could not be answered: stdin is the migration. */
+	argv[n++] = "-o";
+	argv[n++] = "BatchMode=yes";
+	if (s.port) {
+		argv[n++] = "-p";
+		argv[n++] = (char *)s.port;
+	}
+	snprintf(destination, sizeof(destination), "%s%s%s", s.user ? s.user : "", s.user ? "@" : "", s.host);
+	argv[n++] = "--";
+	argv[n++] = destination;
+	argv[n++] = "ferry";
+	argv[n++] = "connect";
+	argv[n++] = (char *)s.name;
+	argv[n] = NULL;
+	snprintf(t->program, sizeof(t->program), "%s", argv[0]);
+	return transport_run(t, argv, options, err);
+}
+
+static int transport_open_exec(struct transport *t, const char *place,
+			       const struct transport_options *options, struct error *err)
+{
+	char *const argv[] = { "/bin/sh", "-c", (char *)place, NULL };
+
+	if (place[0] == '\0') {
+		error_add(err, "exec: needs a command");
+		return -EINVAL;
+	}
+	strcpy(t->program, "the command");
+	return transport_run(t, argv, options, err);
+}
+
+static int transport_open_unix(struct transport *t, const char *place,
+			       const struct transport_options *options, struct error *err)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	size_t len = strlen(place);
+	uid_t uid = TRANSPORT_ANY_UID;
+	int ret;
+
+	if (len < 1 || len >= sizeof(addr.sun_path)) {
+		error_add(err, "unix:%s: the path must have 1 to %zu characters", place,
+			  sizeof(addr.sun_path) - 1);
+		return -EINVAL;
+	}
+	memcpy(addr.sun_path, place, len + 1);
+	ret = stream_socket_connect(&addr, TRANSPORT_CONNECT_MS);
+	if (ret < 0) {
+		error_add(err, "cannot connect to %s: %s; is \"ferry receive\" waiting there?", place,
+			  ret == -EAGAIN ? "nobody takes the connection" : strerror(-ret));
+		return ret;
+	}
+	t->fd = ret;
+	ret = socket_file_check_peer(t->fd, &uid);
+	if (ret == 0 || (ret == -EPERM && uid == options->peer_uid && uid != TRANSPORT_ANY_UID))
+		return 0;
+	transport_let_go(t);
+	error_add(err,
+		  "the listener on %s is the user with id %u, neither you nor root: nothing was sent; if "
+		  "that is "
+		  "the right one, say --peer-uid %u",
+		  place, (unsigned int)uid, (unsigned int)uid);
+	return ret;
+}
+
+static int transport_open_fd(struct transport *t, const char *place, const struct transport_options *options,
+			     struct error *err)
+{
+	struct error reason = { 0 };
+	size_t len = strlen(place);
+	int fd, ret;
+
+	if (len < 1 || len > 7 || strspn(place, "0123456789") != len || atoi(place) <= STDERR_FILENO) {
+		error_add(err, "fd:%s: give the number of a descriptor beyond stderr", place);
+		return -EINVAL;
+	}
+	fd = atoi(place);
+	ret = stream_socket_check(fd, &reason);
+	if (ret < 0) {
+		error_add(err, "fd:%s is %s", place, reason.text);
+		return ret;
+	}
+	t->fd = fd;
+	return 0;
+}
+
+static int transport_open_tcp(struct transport *t, const char *place, const struct transport_options *options,
+			      struct error *err)
+{
+	error_add(
+		err,
+		"tcp:%s: plain TCP neither proves who is at the other end nor hides the guest's memory: use "
+		"ssh:HOST, or tls:HOST:PORT",
+		place);
+	return -EINVAL;
+}
+
+static const struct transport_kind {
+	const char *prefix;
+	int (*open)(struct transport *t, const char *place, const struct transport_options *options,
+		    struct error *err);
+} transport_kinds[] = {
+	{ "ssh:", transport_open_ssh },   { "unix:", transport_open_unix }, { "fd:", transport_open_fd },
+	{ "exec:", transport_open_exec }, { "tcp:", transport_open_tcp },
+};
+
+int transport_open(struct transport *t, const char *to, const struct transport_options *options,
+		   struct error *err)
+{
+	*t = (struct transport){ .fd = -1 };
+	for (unsigned int i = 0; i < ARRAY_SIZE(transport_kinds); i++) {
+		size_t len = strlen(transport_kinds[i].prefix);
+
+		if (strncmp(to, transport_kinds[i].prefix, len) == 0)
+			return transport_kinds[i].open(t, to + len, options, err);
+	}
+	error_add(err, "\"%s\" is no place for a guest: give ssh:HOST, unix:PATH, fd:N or exec:COMMAND", to);
+	return -EINVAL;
+}
+
+void transport_let_go(struct transport *t)
+{
+	if (t->fd >= 0)
+		close(t->fd);
+	t->fd = -1;
+}
+
+/* Waits for the child's end, for a bounded time. Without a @pidfd it looks after all of that time. */
+static bool transport_has_ended(const struct transport *t, int pidfd, int timeout_ms, int *status)
+{
+	uint64_t end_ns = end_of(timeout_ms);
+	struct pollfd p = { .fd = pidfd, .events = POLLIN };
+	int n;
+
+	do {
+		n = poll(&p, 1, ms_until(end_ns));
+	} while (n <= 0 && now_ns() < end_ns);
+	/* No child is one that somebody else has waited for. */
+	return waitpid(t->child, status, WNOHANG) != 0;
+}
+
+/* Says how a child ended that was not told to; returns 0 if it succeeded. */
+static int transport_judge(const struct transport *t, int status, struct error *err)
+{
+	int code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+
+	if (code == 0)
+		return 0;
+	if (code < 0)
+		error_add(err, "%s was ended by signal %d (%s)", t->program, WTERMSIG(status),
+			  strsignal(WTERMSIG(status)));
+	else
+		error_add(err, "%s ended with exit code %d%s", t->program, code,
+			  code == 127   ? ": a command was not found there"
+			  : code == 255 ? ": what ssh ends with where it cannot connect or log in"
+					: "");
+	return -ECHILD;
+}
+
+int transport_close(struct transport *t, struct error *err)
+{
+	static const struct {
+		int signo, timeout_ms;
+	} steps[] = { { 0, TRANSPORT_END_MS },
+		      { SIGTERM, TRANSPORT_TERM_MS },
+		      { SIGKILL, TRANSPORT_KILL_MS } };
+	int pidfd, status = 0, ret = 0;
+
+	transport_let_go(t);
+	if (t->child <= 0)
+		return 0;
+	pidfd = (int)syscall(SYS_pidfd_open, t->child, 0);
+	for (unsigned int i = 0; i < ARRAY_SIZE(steps); i++) {
+		if (steps[i].signo != 0)
+			kill(t->child, steps[i].signo);
+		if (transport_has_ended(t, pidfd, steps[i].timeout_ms, &status)) {
+			ret = i == 0 ? transport_judge(t, status, err) : 0;
+			break;
+		}
+	}
+	if (pidfd >= 0)
+		close(pidfd);
+	t->child = 0;
+	return ret;
+}

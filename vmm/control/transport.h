@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The connection of a migration, as the operator's client makes it, with the operator's rights and keys. The
+ * process that has the guest gets the socket and no more.
+ *
+ *	ssh:[USER@]HOST[:PORT][/NAME]  ssh runs "ferry connect NAME" there
+ *	unix:PATH                      a listener on this host
+ *	fd:N                           a descriptor that the client was started with
+ *	exec:COMMAND                   a command of the operator's, with the connection as its stdin and
+ *stdout
+ */
+#ifndef FERRY_VMM_CONTROL_TRANSPORT_H
+#define FERRY_VMM_CONTROL_TRANSPORT_H
+
+#include <sys/types.h>
+
+#include "vmm/log.h"
+
+/* No user in particular. */
+#define TRANSPORT_ANY_UID ((uid_t)-1)
+
+struct transport_options {
+	/* The VM's own name, and what it is called at the destination unless that is said. */
+	const char *name;
+	/* The program in the place of ssh, with arguments of its own, split at spaces. */
+	const char *ssh;
+	/* Who may listen on a unix socket beside our own user and root, or TRANSPORT_ANY_UID for nobody. */
+	uid_t peer_uid;
+	/* A child gets a session of its own: it is to outlive the client, and the client's terminal. */
+	bool detached;
+};
+
+/* Caller-owned, on one thread. */
+struct transport {
+	/* A connected stream socket; -1: none, or let go of. */
+	int fd;
+	/* Who carries the bytes between @fd and the other host; 0: nobody. */
+	pid_t child;
+	/* The child, for messages. */
+	char program[64];
+};
+
+/*
+ * Connects to @to. Returns 0, or -errno with the reason, and nothing to close: -EINVAL where @to or the
+ * options make no sense, -EPERM where the listener is somebody else's. ssh and a command have only been
+ * started then: whether they get through the bytes show, and what they have to say they say on stderr.
+ */
+int __must_check transport_open(struct transport *t, const char *to, const struct transport_options *options,
+				struct error *err);
+
+/* Closes t->fd: the process that has got it is the only one to hold it now, and its end is the connection's.
+ */
+void transport_let_go(struct transport *t);
+
+/*
+ * Ends the transport, for one that was not detached: gives the child a moment to end by itself, and then ends
+ * it. Returns 0, or -ECHILD when the child had failed by itself; @err says how.
+ */
+int transport_close(struct transport *t, struct error *err);
+
+#endif
