@@ -256,12 +256,11 @@ static const struct incoming_handler {
 
 static int incoming_step(struct incoming *in, struct error *err)
 {
-	/* Once we are PREPARED a COMMIT must find us, so the wait has no limit: a source that
-	 * goes hangs up. */
-	int timeout_ms = in->phase == INCOMING_PREPARED ? -1 : in->d->stream.timeout_ms;
 	const struct incoming_handler *h;
 	struct stream_frame frame;
-	int ret = stream_receive(&in->d->stream, &frame, timeout_ms, err);
+	/* The deadline holds for COMMIT, too. The source sends it at once or gives up far earlier, and takes
+	 * a destination that has gone for one that may run the guest. */
+	int ret = stream_receive(&in->d->stream, &frame, in->d->stream.timeout_ms, err);
 
 	if (ret < 0)
 		return ret;
