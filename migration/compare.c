@@ -100,6 +100,8 @@ int compare_hello(struct destination *d, struct vm *vm, struct error *err)
 	int ret = state_open(&root, d->hello, d->hello_len, err);
 
 	if (ret == 0)
+		ret = destination_read_check(d, &root);
+	if (ret == 0)
 		ret = compare_clock(d, &root);
 	refused |= ret > 0;
 	if (ret >= 0)

@@ -25,6 +25,7 @@ struct destination {
 	uint32_t hello_len;
 	uint64_t mem;
 	unsigned int cpus;
+	bool check; /* the guest stays where it is, and the source asks whether it could come */
 	uint64_t clock_skew_ns;
 	/* Of this host's clock (clock.h): the HELLO was said after the one, and came with the other. */
 	uint64_t accepted, arrived;
@@ -46,7 +47,8 @@ struct destination {
 int __must_check destination_accept(struct destination *d, const struct destination_config *config,
 				    struct error *err);
 
-/* Says READY, with memory in hand for the state that comes. The VM has its memory, and need not have more. */
+/* Says READY, with memory in hand for the state that comes. The VM has its memory, and need not have more. To
+ * a check that is all: the VM needs no memory, and destination_close() follows. */
 int __must_check destination_ready(struct destination *d, struct error *err);
 
 /* Tells the source why this host cannot take the guest. */
@@ -57,6 +59,9 @@ void destination_close(struct destination *d);
 
 /* The memory for trees is not needed any more. */
 void destination_drop_tree(struct destination *d);
+
+/* Reads from a HELLO whether it is a check. */
+int __must_check destination_read_check(struct destination *d, struct state_node *root);
 
 /* Finds a device of @vm by name, and its number in the list of devices. NULL if there is none. */
 struct device *destination_find_device(struct vm *vm, const char *name, unsigned int *index);

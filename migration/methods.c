@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "migration/channel.h"
+#include "migration/check.h"
 #include "vmm/config_text.h"
 #include "vmm/control/interface.h"
 #include "vmm/loop.h"
@@ -308,6 +309,36 @@ unfollow:
 	job_unfollow(job, &f);
 }
 
+/* Answers with every reason against a migration, none if there is nothing against it. */
+static void methods_answer_check(struct control_call *call, const struct check *check)
+{
+	char text[METHODS_REPLY_MAX], quoted[METHODS_QUOTED_MAX];
+	int n = snprintf(text, sizeof(text), "{\"streamVersion\":%u,\"obstacles\":[", check->stream_version);
+
+	for (unsigned int i = 0; i < check->n_obstacles; i++) {
+		json_quote(check->obstacles[i], quoted, sizeof(quoted));
+		n += snprintf(text + n, sizeof(text) - (size_t)n, "%s%s", i > 0 ? "," : "", quoted);
+	}
+	n += snprintf(text + n, sizeof(text) - (size_t)n, "]}");
+	assert((size_t)n < sizeof(text));
+	control_reply(call, text);
+}
+
+static void methods_check(struct control_call *call, void *opaque)
+{
+	struct methods *m = opaque;
+	struct check check;
+	int ret;
+
+	if (!methods_wait(m, call) || !methods_check_connection(call))
+		return;
+	ret = check_run(m->vm, control_take_fd(call), control_call_fd(call), &check);
+	if (ret == 0)
+		methods_answer_check(call, &check);
+	else
+		control_fail(call, ret == -EBUSY ? CLIENT_ERROR_BUSY : CLIENT_ERROR_FAILED, check.err.text);
+}
+
 /* Has @f follow what there is; false if the call has been answered. */
 static bool methods_follow(struct control_call *call, struct job *job, struct job_follower *f)
 {
@@ -409,5 +440,5 @@ static void methods_resume(struct control_call *call, void *opaque)
 const struct control_method methods_all[METHODS_N] = {
 	{ "org.ferry.Migrate", methods_migrate },        { "org.ferry.MigrationStatus", methods_status },
 	{ "org.ferry.CancelMigration", methods_cancel }, { "org.ferry.SetMigration", methods_set },
-	{ "org.ferry.Resume", methods_resume },
+	{ "org.ferry.CheckMigration", methods_check },   { "org.ferry.Resume", methods_resume },
 };

@@ -32,7 +32,7 @@ void methods_exit(struct methods *m);
 /* Tells what has become of the guest; @vm is there when it is METHODS_HERE, and outlives the calls. */
 void methods_set_guest(struct methods *m, enum methods_guest guest, struct vm *vm);
 
-#define METHODS_N 5u
+#define METHODS_N 6u
 
 /* For control_create(). */
 extern const struct control_method methods_all[METHODS_N];

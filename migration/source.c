@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "migration/clock.h"
+#include "migration/hello.h"
 #include "migration/rounds.h"
 
 /* Limit for an answer while the guest stands still: longer than a loaded host takes, shorter than what its
@@ -56,43 +57,18 @@ static void source_check_clock(uint64_t clock, uint64_t from)
 
 static int source_hello(struct source *s, struct error *err)
 {
-	uint64_t from = clock_now(), clock;
-	struct state_writer w;
-	uint32_t n = 0;
-	int ret = state_open_writer(&w);
+	struct hello hello;
+	uint64_t clock = 0;
+	int ret = hello_describe(&hello, s->out.vm, HELLO_MOVE, err);
 
-	/* A failure sticks, and comes back when the tree is closed. */
-	if (ret == 0) {
-		state_put_u64(&w, "clock", from);
-		state_begin(&w, "vm");
-		vm_describe(s->out.vm, &w);
-		state_end(&w);
-	}
-	for (struct device *dev = s->out.vm->devices; dev; dev = dev->next)
-		n++;
-	state_begin(&w, "devices");
-	state_put_u32(&w, "count", n);
-	n = 0;
-	for (struct device *dev = s->out.vm->devices; dev; dev = dev->next) {
-		state_begin_indexed(&w, "device", n++);
-		state_put_string(&w, "name", dev->name);
-		state_begin(&w, "config");
-		if (dev->ops->describe)
-			dev->ops->describe(dev, &w);
-		state_end(&w);
-		state_end(&w);
-	}
-	state_end(&w);
-	/* The tree itself is one of STREAM_OLDEST: whoever reads it may know no more. */
-	state_put_note(&w, STREAM_NEWEST);
-	ret = outgoing_send_tree(&s->out, STREAM_HELLO, STREAM_OLDEST, &w, err);
 	if (ret < 0)
 		return ret;
-	ret = stream_expect_ready(&s->out.stream, STREAM_OLDEST, &clock, OUTGOING_RUNNING_TIMEOUT_MS, err);
+	ret = hello_say(&hello, &s->out.stream, &clock, OUTGOING_RUNNING_TIMEOUT_MS, err);
+	hello_free(&hello);
 	if (ret < 0)
 		return ret;
 	s->out.report->stream_version = s->out.stream.version;
-	source_check_clock(clock, from);
+	source_check_clock(clock, hello.clock);
 	return 0;
 }
 

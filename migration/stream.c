@@ -123,7 +123,7 @@ static int stream_take_refusal(struct stream *s, uint32_t len, struct error *err
 		return stream_fault(ret, err);
 	text[len] = '\0';
 	text_clean(text, len);
-	error_add(err, "destination refused: %s", len > 0 ? text : "no reason given");
+	error_add(err, STREAM_REFUSAL "%s", len > 0 ? text : "no reason given");
 	return -ECONNREFUSED;
 }
 

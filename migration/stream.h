@@ -28,12 +28,18 @@
 /* The versions of the protocol that this Ferry speaks. Version 1 is that of Ferry 0.1. */
 #define STREAM_OLDEST 1u
 #define STREAM_NEWEST 2u
+/* The first version whose HELLO can ask for a check alone. */
+#define STREAM_OLDEST_CHECK 2u
+
+/* What stands before the reasons of a destination's refusal in an error's text. */
+#define STREAM_REFUSAL "destination refused: "
 
 enum stream_type {
 	/* arg: the oldest version that the source speaks; the newest is the note beside the tree
-	 * (vmm/state.h), which has none in version 1. Payload: {clock, vm {memory, cpus, ...}, devices
+	 * (vmm/state.h), which has none in version 1. Payload: {clock, check, vm {memory, cpus, ...}, devices
 	 * {count, device@0 {name, config {...}} ...}}. "clock" is the source's time of day, nanoseconds since
-	 * 1970; may be left out. */
+	 * 1970; may be left out. "check" is 1 where READY or REFUSED is all that is wanted, and else left
+	 * out; there is none in version 1. */
 	STREAM_HELLO = 1,
 	/* arg: the destination's time of day when the HELLO had come; 0: it does not say. Payload: le32, the
 	 * version that is spoken from here on, and what later versions add; nothing means version 1. */

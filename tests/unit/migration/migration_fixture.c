@@ -43,6 +43,24 @@ static int arrival_prepare(struct arrival *a, struct destination *d, struct erro
 	return ret;
 }
 
+/* Answers one source. Returns whether it was a check, which leaves nothing behind. */
+static bool arrival_meet(struct arrival *a, struct destination *d)
+{
+	a->ret = arrival_prepare(a, d, &a->err);
+	if (a->ret == 0 && !d->check)
+		a->ret = incoming_run(d, &a->guest.vm, a->work, &a->err);
+	else if (a->ret < 0)
+		destination_refuse(d, &a->err);
+	destination_close(d);
+	if (!d->check)
+		return false;
+	fake_guest_exit(&a->guest);
+	a->has_guest = a->ready = false;
+	a->err = (struct error){ 0 };
+	a->n_checks++;
+	return true;
+}
+
 void *arrival_run(void *arg)
 {
 	struct arrival *a = arg;
@@ -51,15 +69,9 @@ void *arrival_run(void *arg)
 						   .clock_skew_ns = a->clock_skew_ns };
 	struct destination d;
 
-	a->ret = destination_accept(&d, &config, &a->err);
-	if (a->ret < 0)
-		return NULL;
-	a->ret = arrival_prepare(a, &d, &a->err);
-	if (a->ret == 0)
-		a->ret = incoming_run(&d, &a->guest.vm, a->work, &a->err);
-	else
-		destination_refuse(&d, &a->err);
-	destination_close(&d);
+	do {
+		a->ret = destination_accept(&d, &config, &a->err);
+	} while (a->ret == 0 && arrival_meet(a, &d));
 	return NULL;
 }
 

@@ -47,7 +47,8 @@ struct arrival {
 	int ret;
 	struct error err;
 	bool has_guest;
-	bool ready; /* READY was said */
+	bool ready;            /* READY was said */
+	unsigned int n_checks; /* that were answered before */
 };
 
 /* Builds the destination's guest with @prepare (NULL: nothing special), and waits for a source on a thread of

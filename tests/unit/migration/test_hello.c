@@ -131,6 +131,25 @@ static void versions_are_agreed_on_or_named(void **state)
 	}
 }
 
+/* A check is 1, and what is not one says nothing or 0. */
+static void a_check_is_asked_for_in_one_way(void **state)
+{
+	static const uint32_t checks[] = { 2, 0x80000000, UINT32_MAX };
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(checks); i++) {
+		struct state_writer w;
+		struct feeder f;
+
+		assert_int_equal(state_open_writer(&w), 0);
+		state_put_u32(&w, "check", checks[i]);
+		state_begin(&w, "vm");
+		state_end(&w);
+		assert_false(feed_hello(&w, 2, &f));
+		assert_int_equal(get_le32(f.answers), STREAM_REFUSED);
+		assert_answer(&f, "check", i);
+	}
+}
+
 /* Devices of a source, in its words. */
 static void other_devices_are_refused(void **state)
 {
@@ -384,6 +403,7 @@ int main(void)
 		cmocka_unit_test(a_reason_of_the_host_is_told),
 		cmocka_unit_test(a_hello_that_no_host_can_take_is_refused),
 		cmocka_unit_test(versions_are_agreed_on_or_named),
+		cmocka_unit_test(a_check_is_asked_for_in_one_way),
 		cmocka_unit_test(other_devices_are_refused),
 	};
 

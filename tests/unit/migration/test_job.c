@@ -63,7 +63,9 @@ static void rig_exit(struct rig *r)
 static void call(struct rig *r, struct control_client *c, const char *method, const char *parameters,
 		 enum control_replies replies)
 {
-	int fd = strcmp(method, "org.ferry.Migrate") == 0 ? connect_to_place(places.path) : -1;
+	const bool connects =
+		strcmp(method, "org.ferry.Migrate") == 0 || strcmp(method, "org.ferry.CheckMigration") == 0;
+	int fd = connects ? connect_to_place(places.path) : -1;
 
 	r->err = (struct error){ 0 };
 	assert_int_equal(control_connect(c, places.dir, "web1", &r->err), 0);
@@ -124,6 +126,63 @@ static void assert_has_moved(struct rig *r)
 	arrival_join(&r->a);
 	assert_here(&r->a, &r->s);
 	arrival_exit(&r->a);
+}
+
+static void refuse_both(struct fake_guest *g)
+{
+	g->devices[0].refuse_accept = "no such \"NIC\"";
+	g->devices[1].refuse_accept = "no such disk";
+}
+
+/* The same destination answers both, and takes the guest in the end. */
+static void a_check_says_what_stands_against_a_migration(void **state)
+{
+	struct rig r;
+
+	rig_init(&r);
+	arrival_start(&r.a, NULL);
+	assert_int_equal(ask(&r, "org.ferry.CheckMigration", "{\"to\":\"there\"}"), 0);
+	assert_string_equal(r.reply, "{\"streamVersion\":2,\"obstacles\":[]}");
+	assert_int_equal(ask(&r, "org.ferry.MigrationStatus", "{}"), 0);
+	assert_string_equal(r.reply, "{\"state\":\"none\"}");
+	assert_int_equal(ask(&r, "org.ferry.Migrate", "{}"), 0);
+	assert_has_moved(&r);
+	rig_exit(&r);
+
+	rig_init(&r);
+	arrival_start(&r.a, refuse_both);
+	assert_int_equal(ask(&r, "org.ferry.CheckMigration", "{}"), 0);
+	assert_string_equal(r.reply, "{\"streamVersion\":0,\"obstacles\":[\"dev0: no such \\\"NIC\\\"\","
+				     "\"dev1: no such disk\"]}");
+	arrival_call_off(&r.a);
+	assert_stays(&r);
+	rig_exit(&r);
+}
+
+/* Of the process with the guest nothing is asked while its devices are at work for a migration. */
+static void a_check_waits_for_no_migration(void **state)
+{
+	struct control_client first;
+	struct rig r;
+	int fds[2];
+
+	rig_init(&r);
+	begin(&r, &first, "{" SLOW "}");
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	r.err = (struct error){ 0 };
+	assert_int_equal(control_connect(&r.client, places.dir, "web1", &r.err), 0);
+	assert_int_equal(
+		control_send(&r.client, "org.ferry.CheckMigration", "{}", CONTROL_RESULT, fds[0], &r.err), 0);
+	assert_int_equal(control_receive(&r.client, &r.reply, &r.err), -EREMOTEIO);
+	assert_string_equal(r.client.error, CLIENT_ERROR_BUSY);
+	control_disconnect(&r.client);
+	close(fds[0]);
+	/* Nobody holds the connection. */
+	assert_int_equal(read(fds[1], fds, sizeof(fds)), 0);
+	close(fds[1]);
+	control_disconnect(&first);
+	assert_stays(&r);
+	rig_exit(&r);
 }
 
 static void a_client_that_hangs_up_calls_its_migration_off(void **state)
@@ -326,6 +385,8 @@ static void a_wrong_parameter_is_refused_by_its_name(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_check_says_what_stands_against_a_migration),
+		cmocka_unit_test(a_check_waits_for_no_migration),
 		cmocka_unit_test(a_client_that_hangs_up_calls_its_migration_off),
 		cmocka_unit_test(a_detached_migration_outlives_its_client),
 		cmocka_unit_test(a_detached_migration_is_answered_at_once),
