@@ -27,6 +27,7 @@
 #include "vmm/shortage.h"
 #include "vmm/x86/acpi.h"
 #include "vmm/x86/boot.h"
+#include "vmm/x86/boot_files.h"
 #include "vmm/x86/cpu.h"
 #include "vmm/x86/cpu_baseline.h"
 #include "vmm/x86/platform.h"
@@ -57,6 +58,7 @@ struct app {
 	/* The guest's size: the operator's words, or the source's. */
 	uint64_t mem;
 	unsigned int cpus;
+	struct boot_files boot;
 	/* The connection to the source, while the guest comes. */
 	struct destination *source;
 	bool has_vm;
@@ -243,11 +245,17 @@ static int app_write_acpi(struct app *app, struct error *err)
 	return acpi_write(&app->vm.memory, app->cpus, err);
 }
 
-static int app_load_kernel(struct app *app, struct error *err)
+static int app_open_boot(struct app *app, struct error *err)
 {
 	const struct vm_config *config = &app->config;
+
+	return boot_files_open(&app->boot, config->kernel, config->initrd, config->cmdline, err);
+}
+
+static int app_load_kernel(struct app *app, struct error *err)
+{
 	struct boot_entry entry;
-	int ret = boot_load(&app->vm.memory, config->kernel, config->initrd, config->cmdline, &entry, err);
+	int ret = boot_load(&app->vm.memory, &app->boot, &entry, err);
 
 	return ret < 0 ? ret : cpu_set_entry(&app->vm.vcpus[0], &entry, err);
 }
@@ -274,6 +282,7 @@ static int (*const app_run_steps[])(struct app *app, struct error *err) = {
 	/* Memory gets its contents. */
 	app_power_on,
 	app_write_acpi,
+	app_open_boot,
 	app_load_kernel,
 	/* The guest begins while the last device still gets its memory. */
 	app_go,
@@ -422,6 +431,7 @@ static void app_destroy(struct app *app)
 		gate_stop(&app->vm.gate);
 	if (machine_destroy(&app->machine) && app->has_vm)
 		vm_destroy(&app->vm);
+	boot_files_close(&app->boot);
 }
 
 static int app_live(struct app *app, int (*const *steps)(struct app *app, struct error *err))
@@ -473,6 +483,7 @@ static void app_init(struct app *app)
 {
 	*app = (struct app){ .machine = { .config = &app->config, .guard = &app->guard },
 			     .methods.here_fd = -1,
+			     .boot = BOOT_FILES_NONE,
 			     .work.done_fd = -1 };
 }
 

@@ -177,19 +177,9 @@ static int boot_load_files(struct memory *m, struct boot_kernel *k, const struct
 	return ret;
 }
 
-int boot_load(struct memory *m, const char *kernel, const char *initrd, const char *cmdline,
-	      struct boot_entry *entry, struct error *err)
+int boot_load(struct memory *m, const struct boot_files *files, struct boot_entry *entry, struct error *err)
 {
-	struct boot_kernel k = { .file = { .fd = -1 } };
-	struct boot_file initrd_file = { .fd = -1 };
-	int ret;
+	struct boot_kernel k = { .file = files->kernel };
 
-	ret = boot_open(&k.file, "kernel", kernel, err);
-	if (ret == 0 && initrd)
-		ret = boot_open(&initrd_file, "initrd", initrd, err);
-	if (ret == 0)
-		ret = boot_load_files(m, &k, &initrd_file, cmdline ? cmdline : "", entry, err);
-	boot_close(&initrd_file);
-	boot_close(&k.file);
-	return ret;
+	return boot_load_files(m, &k, &files->initrd, files->cmdline, entry, err);
 }

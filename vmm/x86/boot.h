@@ -11,6 +11,7 @@
 
 #include "vmm/util.h"
 
+struct boot_files;
 struct error;
 struct memory;
 
@@ -23,11 +24,11 @@ struct boot_entry {
 };
 
 /*
- * Loads @kernel, and @initrd and @cmdline where not NULL, into @m and fills @entry. ACPI tables are at
- * LAYOUT_ACPI. Files are read straight into guest memory, never as a whole into Ferry's. -errno with one line
- * in @err: not a kernel, too little memory (with how much is needed), cannot be read.
+ * Loads @files into @m and fills @entry. ACPI tables are at LAYOUT_ACPI. Files are read straight into guest
+ * memory, never as a whole into Ferry's. -errno with one line in @err: not a kernel, too little memory (with
+ * how much is needed), cannot be read.
  */
-int __must_check boot_load(struct memory *m, const char *kernel, const char *initrd, const char *cmdline,
-			   struct boot_entry *entry, struct error *err);
+int __must_check boot_load(struct memory *m, const struct boot_files *files, struct boot_entry *entry,
+			   struct error *err);
 
 #endif

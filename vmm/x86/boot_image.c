@@ -3,11 +3,7 @@
 #include "vmm/x86/boot_image.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "vmm/shortage.h"
 #include "vmm/x86/layout.h"
 
 unsigned int boot_map(const struct memory *m, struct boot_range map[BOOT_N_MAP])
@@ -19,68 +15,6 @@ unsigned int boot_map(const struct memory *m, struct boot_range map[BOOT_N_MAP])
 		return 3;
 	map[3] = (struct boot_range){ m->regions[1].gpa, m->regions[1].len, BOOT_RAM };
 	return 4;
-}
-
-int boot_open(struct boot_file *f, const char *what, const char *path, struct error *err)
-{
-	struct stat st;
-
-	*f = (struct boot_file){ .what = what, .path = path };
-	/* O_NONBLOCK: a FIFO would else keep Ferry waiting for a writer before it can be refused. */
-	f->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	if (f->fd < 0) {
-		error_add(err, "cannot open the %s \"%s\": %s%s", what, path, strerror(errno),
-			  shortage_advice(-errno));
-		return -errno;
-	}
-	if (fstat(f->fd, &st) < 0) {
-		error_add(err, "cannot examine the %s \"%s\": %s", what, path, strerror(errno));
-		return -errno;
-	}
-	if (S_ISDIR(st.st_mode)) {
-		error_add(err, "the %s \"%s\" is a directory; give the file in it", what, path);
-		return -EISDIR;
-	}
-	if (!S_ISREG(st.st_mode)) {
-		error_add(err, "the %s \"%s\" is not a regular file", what, path);
-		return -EINVAL;
-	}
-	if (st.st_size == 0) {
-		error_add(err, "the %s \"%s\" is an empty file", what, path);
-		return -EINVAL;
-	}
-	f->size = (uint64_t)st.st_size;
-	return 0;
-}
-
-void boot_close(struct boot_file *f)
-{
-	if (f->fd >= 0)
-		close(f->fd);
-}
-
-int boot_read(const struct boot_file *f, uint64_t offset, void *buf, uint64_t len, struct error *err)
-{
-	uint8_t *p = buf;
-
-	while (len > 0) {
-		ssize_t n = pread(f->fd, p, min_u64(len, MIB(16)), (off_t)offset);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0) {
-			error_add(err, "cannot read the %s \"%s\": %s", f->what, f->path, strerror(errno));
-			return -errno;
-		}
-		if (n == 0) {
-			error_add(err, "the %s \"%s\" became shorter while it was read", f->what, f->path);
-			return -EIO;
-		}
-		p += n;
-		offset += (uint64_t)n;
-		len -= (uint64_t)n;
-	}
-	return 0;
 }
 
 int boot_refuse(const struct boot_kernel *k, struct error *err, const char *why)

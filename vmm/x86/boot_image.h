@@ -8,20 +8,12 @@
 
 #include "vmm/log.h"
 #include "vmm/memory.h"
+#include "vmm/x86/boot_files.h"
 
 /* A format is told by a file's first bytes: the setup header of a bzImage ends before this. */
 #define BOOT_HEAD_LEN 0x300u
 /* A bound for a file's segments: a vmlinux has a handful. */
 #define BOOT_MAX_SEGMENTS 64u
-
-struct boot_file {
-	/* -1 if the file is not open. */
-	int fd;
-	/* "kernel" or "initrd", for messages. */
-	const char *what;
-	const char *path;
-	uint64_t size;
-};
 
 /* A part of a file, and where in guest memory it goes. */
 struct boot_segment {
@@ -80,15 +72,6 @@ struct boot_range {
 
 /* Fills @map with what the guest is told of its memory, and returns the number of ranges. */
 unsigned int boot_map(const struct memory *m, struct boot_range map[BOOT_N_MAP]);
-
-/* Opens a regular file that is not empty, without waiting for anybody. -errno with one reason in @err;
- * boot_close() may follow in any case. @what and @path must outlive @f. */
-int __must_check boot_open(struct boot_file *f, const char *what, const char *path, struct error *err);
-void boot_close(struct boot_file *f);
-
-/* Reads all of [offset, offset + len). -errno with one reason in @err. */
-int __must_check boot_read(const struct boot_file *f, uint64_t offset, void *buf, uint64_t len,
-			   struct error *err);
 
 /* Returns whether [offset, offset + len) lies within the file. */
 bool boot_in_file(const struct boot_kernel *k, uint64_t offset, uint64_t len);

@@ -29,6 +29,7 @@
 #include "vmm/vm.h"
 #include "vmm/x86/acpi.h"
 #include "vmm/x86/boot.h"
+#include "vmm/x86/boot_files.h"
 #include "vmm/x86/cpu.h"
 
 int ferry_main(int argc, char **argv);
@@ -83,11 +84,16 @@ int cpu_set_entry(struct vcpu *vcpu, const struct boot_entry *entry, struct erro
 	return 0;
 }
 
-int boot_load(struct memory *m, const char *kernel, const char *initrd, const char *cmdline,
-	      struct boot_entry *entry, struct error *err)
+int boot_files_open(struct boot_files *f, const char *kernel, const char *initrd, const char *cmdline,
+		    struct error *err)
 {
 	if (kernel_stalls && open(fifo, O_RDONLY | O_CLOEXEC) < 0)
 		_exit(98);
+	return 0;
+}
+
+int boot_load(struct memory *m, const struct boot_files *files, struct boot_entry *entry, struct error *err)
+{
 	return 0;
 }
 

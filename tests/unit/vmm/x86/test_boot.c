@@ -15,6 +15,7 @@
 
 #include "vmm/memory.h"
 #include "vmm/x86/boot.h"
+#include "vmm/x86/boot_files.h"
 #include "vmm/x86/layout.h"
 
 #define FILE_MAX 0x4000u
@@ -70,11 +71,23 @@ static void put_file(const char *path, const void *data, size_t len)
 	assert_int_equal(fclose(out), 0);
 }
 
+static int load_files(struct fixture *f, const char *kernel, const char *initrd, const char *cmdline,
+		      struct error *err)
+{
+	struct boot_files files;
+	int ret = boot_files_open(&files, kernel, initrd, cmdline, err);
+
+	if (ret == 0)
+		ret = boot_load(&f->m, &files, &f->entry, err);
+	boot_files_close(&files);
+	return ret;
+}
+
 static int load(struct fixture *f, bool initrd, const char *cmdline)
 {
 	put_file(f->kernel, f->file, f->len);
 	memset(&f->err, 0, sizeof(f->err));
-	return boot_load(&f->m, f->kernel, initrd ? f->initrd : NULL, cmdline, &f->entry, &f->err);
+	return load_files(f, f->kernel, initrd ? f->initrd : NULL, cmdline, &f->err);
 }
 
 static void refused(struct fixture *f, const char *why)
@@ -274,17 +287,36 @@ static void a_file_that_cannot_be_read_is_refused(void **state)
 	struct fixture *f = *state;
 	struct error err = { 0 };
 
-	assert_int_equal(boot_load(&f->m, f->kernel, NULL, NULL, &f->entry, &err), -ENOENT);
+	assert_int_equal(load_files(f, f->kernel, NULL, NULL, &err), -ENOENT);
 	assert_non_null(strstr(err.text, "No such file"));
 	memset(&err, 0, sizeof(err));
-	assert_int_equal(boot_load(&f->m, f->dir, NULL, NULL, &f->entry, &err), -EISDIR);
+	assert_int_equal(load_files(f, f->dir, NULL, NULL, &err), -EISDIR);
 	assert_int_equal(mkfifo(f->kernel, 0600), 0);
-	assert_int_equal(boot_load(&f->m, f->kernel, NULL, NULL, &f->entry, &err), -EINVAL);
+	assert_int_equal(load_files(f, f->kernel, NULL, NULL, &err), -EINVAL);
 	assert_non_null(strstr(err.text, "regular file"));
 	unlink(f->kernel);
 	make_bzimage(f);
 	assert_int_equal(load(f, true, NULL), -ENOENT);
 	assert_non_null(strstr(f->err.text, "initrd"));
+}
+
+/* A guest boots again from the files that it has booted from. */
+static void files_stay_the_same_whatever_their_names_stand_for(void **state)
+{
+	struct fixture *f = *state;
+	struct boot_files files;
+
+	make_bzimage(f);
+	put_file(f->kernel, f->file, f->len);
+	assert_int_equal(boot_files_open(&files, f->kernel, NULL, "first", &f->err), 0);
+	assert_int_equal(boot_load(&f->m, &files, &f->entry, &f->err), 0);
+	assert_int_equal(unlink(f->kernel), 0);
+	put_file(f->kernel, "another", 7);
+	memset(memory_at(&f->m, 0, f->m.regions[0].len), 0, f->m.regions[0].len);
+	assert_int_equal(boot_load(&f->m, &files, &f->entry, &f->err), 0);
+	assert_string_equal(memory_at(&f->m, LAYOUT_CMDLINE, 6), "first");
+	boot_files_close(&files);
+	assert_false(boot_files_known(&files));
 }
 
 static void an_initrd_without_room_is_refused_with_how_much_is_needed(void **state)
@@ -492,6 +524,7 @@ int main(void)
 		T(a_bzimage_that_cannot_be_booted_is_refused),
 		T(what_is_no_kernel_is_named_and_refused),
 		T(a_file_that_cannot_be_read_is_refused),
+		T(files_stay_the_same_whatever_their_names_stand_for),
 		T(an_initrd_without_room_is_refused_with_how_much_is_needed),
 		T(a_command_line_beyond_the_kernels_length_is_refused),
 		T(an_elf_kernel_is_placed_by_its_program_headers),
