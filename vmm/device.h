@@ -20,6 +20,8 @@
  *	accept -> warm_load, again for each change -> load -> resume, once the source has committed itself
  *
  * A migration that fails there, at any of them, ends with release.
+ *
+ * The guest's reset is apart from both: reset(), for each device, while no migration is under way.
  */
 #ifndef FERRY_VMM_DEVICE_H
 #define FERRY_VMM_DEVICE_H
@@ -117,6 +119,14 @@ struct device_ops {
 	/* The guest runs elsewhere now, or did not arrive: gives the host's resources back. The device can
 	 * only be freed after it. */
 	void (*release)(struct device *dev);
+
+	/*
+	 * The guest begins anew: the device lets go of guest memory, and becomes what a guest finds at
+	 * power-on. What it has of the host's it keeps. Waits for those who have guest memory still, until
+	 * @until_ns (now_ns()) at most. 0; -EAGAIN: they have it yet, and called again it goes on waiting.
+	 * vCPUs are stopped, and no migration is under way; on the main thread.
+	 */
+	int (*reset)(struct device *dev, uint64_t until_ns);
 };
 
 struct device {

@@ -86,6 +86,14 @@ static void blk_reset(struct virtio_pci *v)
 	blk_end_reset(blk, end_of(BLK_RESET_MS));
 }
 
+int blk_driver_power_on(struct blk *blk, uint64_t until_ns)
+{
+	if (virtio_pci_power_on(&blk->virtio))
+		return 0;
+	blk_end_reset(blk, until_ns);
+	return virtio_pci_power_on(&blk->virtio) ? 0 : -EAGAIN;
+}
+
 void blk_driver_init(struct blk *blk)
 {
 	blk_job_init(&blk->start, &blk->thread, blk);

@@ -14,4 +14,7 @@ void blk_driver_init(struct blk *blk);
  * the migration's thread for a guest that has arrived. */
 void blk_driver_start(struct blk *blk);
 
+/* The reset of struct device_ops. The device lets go of the ring when its storage has answered. */
+int __must_check blk_driver_power_on(struct blk *blk, uint64_t until_ns);
+
 #endif

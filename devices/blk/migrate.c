@@ -442,6 +442,11 @@ static void blk_release(struct device *dev)
 		log_warn("%s", err.text);
 }
 
+static int blk_power_on(struct device *dev, uint64_t until_ns)
+{
+	return blk_driver_power_on(container_of(dev, struct blk, device), until_ns);
+}
+
 void blk_migrate_init(struct blk *blk)
 {
 	blk_job_init(&blk->job, &blk->thread, blk);
@@ -461,4 +466,5 @@ const struct device_ops blk_device_ops = {
 	.reclaim = blk_reclaim,
 	.resume = blk_resume,
 	.release = blk_release,
+	.reset = blk_power_on,
 };

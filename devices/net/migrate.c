@@ -414,6 +414,12 @@ static void net_release(struct device *dev)
 	net_call(container_of(dev, struct net, device), net_release_call, NULL);
 }
 
+static int net_power_on(struct device *dev, uint64_t until_ns)
+{
+	/* The NIC's own thread resets it before it returns. */
+	return virtio_pci_power_on(&container_of(dev, struct net, device)->virtio) ? 0 : -EAGAIN;
+}
+
 const struct device_ops net_device_ops = {
 	.describe = net_describe,
 	.accept = net_accept,
@@ -426,4 +432,5 @@ const struct device_ops net_device_ops = {
 	.load = net_load,
 	.resume = net_resume,
 	.release = net_release,
+	.reset = net_power_on,
 };

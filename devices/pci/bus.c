@@ -270,6 +270,17 @@ static int pci_bus_load(struct device *device, struct state_node *node)
 	return 0;
 }
 
+static int pci_bus_reset(struct device *device, uint64_t until_ns)
+{
+	struct pci_bus *bus = container_of(device, struct pci_bus, device);
+
+	pci_reset(&bus->host_bridge);
+	pthread_mutex_lock(&bus->lock);
+	bus->address = 0;
+	pthread_mutex_unlock(&bus->lock);
+	return 0;
+}
+
 static const struct device_ops pci_bus_ops = {
 	.describe = pci_bus_describe,
 	.accept = pci_bus_accept,
@@ -277,6 +288,7 @@ static const struct device_ops pci_bus_ops = {
 	.warm_load = pci_bus_warm_load,
 	.save = pci_bus_save,
 	.load = pci_bus_load,
+	.reset = pci_bus_reset,
 };
 
 int pci_bus_init(struct pci_bus *bus, struct vm *vm, struct error *err)

@@ -41,14 +41,19 @@ void pci_function_exit(struct pci_function *fn)
 	pthread_mutex_destroy(&fn->lock);
 }
 
+static void pci_put_bar(struct pci_function *fn, unsigned int bar)
+{
+	put_le32(&fn->config[PCI_BASE_ADDRESS_0 + 4 * bar], (uint32_t)fn->bar_base[bar]);
+	/* Firmware would have enabled what it has placed, and there is none. */
+	fn->config[PCI_COMMAND] |= PCI_COMMAND_MEMORY;
+}
+
 void pci_function_show_bar(struct pci_function *fn, unsigned int bar, uint64_t base, uint64_t len)
 {
 	fn->bar_base[bar] = base;
 	fn->bar_len[bar] = len;
-	put_le32(&fn->config[PCI_BASE_ADDRESS_0 + 4 * bar], (uint32_t)base);
 	put_le32(&fn->writable[PCI_BASE_ADDRESS_0 + 4 * bar], (uint32_t)-len);
-	/* Firmware would have enabled what it has placed, and there is none. */
-	fn->config[PCI_COMMAND] |= PCI_COMMAND_MEMORY;
+	pci_put_bar(fn, bar);
 }
 
 uint8_t pci_function_add_capability(struct pci_function *fn, const void *cap, uint8_t len)
@@ -149,6 +154,16 @@ void pci_function_write(struct pci_function *fn, uint8_t reg, const uint8_t *dat
 						(data[i] & fn->writable[reg + i]));
 	if (reg <= PCI_COMMAND + 1 || (reg >= PCI_BASE_ADDRESS_0 && reg < PCI_CARDBUS_CIS))
 		pci_check_bars(fn);
+}
+
+void pci_function_reset(struct pci_function *fn)
+{
+	for (unsigned int i = 0; i < PCI_CONFIG_SIZE; i++)
+		fn->config[i] &= (uint8_t)~fn->writable[i];
+	for (unsigned int i = 0; i < PCI_N_BARS; i++) {
+		if (fn->bar_len[i] != 0)
+			pci_put_bar(fn, i);
+	}
 }
 
 bool pci_function_is_master(const struct pci_function *fn)

@@ -79,6 +79,9 @@ void pci_function_add_window(struct pci_function *fn, uint8_t cap);
 void pci_function_read(const struct pci_function *fn, uint8_t reg, void *data, unsigned int len);
 void pci_function_write(struct pci_function *fn, uint8_t reg, const uint8_t *data, unsigned int len);
 
+/* Makes all that the guest can change what it was before it ran. The caller holds the lock. */
+void pci_function_reset(struct pci_function *fn);
+
 /* Whether Bus Master is set. The caller holds the lock. */
 bool pci_function_is_master(const struct pci_function *fn);
 

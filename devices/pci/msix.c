@@ -95,6 +95,19 @@ void pci_msix_config_written(struct pci_function *fn, uint8_t reg)
 		msix_update(fn);
 }
 
+void pci_msix_reset(struct pci_function *fn)
+{
+	for (unsigned int i = 0; i < fn->n_vectors; i++) {
+		struct pci_msix_vector *v = &fn->vectors[i];
+
+		v->addr = v->data = 0;
+		v->control = PCI_MSIX_ENTRY_CTRL_MASKBIT;
+		msix_vector_connect(fn, v);
+		/* What came while it was masked. */
+		loop_take(v->irq.fd);
+	}
+}
+
 /* The signals of a masked vector wait in its eventfd. */
 static bool msix_vector_pending(const struct pci_function *fn, const struct pci_msix_vector *v)
 {

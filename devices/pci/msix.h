@@ -38,6 +38,10 @@ void pci_msix_pba_read(struct pci_function *fn, uint64_t offset, void *data, uns
  * this was its dword. The caller holds the lock. */
 void pci_msix_config_written(struct pci_function *fn, uint8_t reg);
 
+/* Disconnects all vectors, and makes them masked, empty and not pending. The function's configuration space
+ * has been reset, and the caller holds the lock. */
+void pci_msix_reset(struct pci_function *fn);
+
 /* Sends vector @n, or keeps it pending while it is masked. @n out of range (0xffff: none) does nothing. Any
  * thread, takes no lock. */
 void pci_msix_notify(struct pci_function *fn, unsigned int n);

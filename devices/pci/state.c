@@ -92,6 +92,14 @@ int pci_get(const struct pci_function *fn, struct state_node *parent, struct pci
 	return ret == 0 ? state_finish(&node) : ret;
 }
 
+void pci_reset(struct pci_function *fn)
+{
+	pthread_mutex_lock(&fn->lock);
+	pci_function_reset(fn);
+	pci_msix_reset(fn);
+	pthread_mutex_unlock(&fn->lock);
+}
+
 void pci_set(struct pci_function *fn, const struct pci_loaded *loaded)
 {
 	pthread_mutex_lock(&fn->lock);

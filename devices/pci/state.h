@@ -25,4 +25,7 @@ void pci_save(struct pci_function *fn, struct state_writer *w);
 int __must_check pci_get(const struct pci_function *fn, struct state_node *node, struct pci_loaded *loaded);
 void pci_set(struct pci_function *fn, const struct pci_loaded *loaded);
 
+/* Makes the function what it was before a guest ran. vCPUs are stopped. */
+void pci_reset(struct pci_function *fn);
+
 #endif

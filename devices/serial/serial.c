@@ -40,11 +40,18 @@ static void serial_resume(struct device *dev, enum device_resume as)
 	uart_resume(&s->uart);
 }
 
+static int serial_reset(struct device *dev, uint64_t until_ns)
+{
+	uart_reset(&container_of(dev, struct serial, dev)->uart);
+	return 0;
+}
+
 static const struct device_ops serial_device_ops = {
 	.pause = serial_pause,
 	.save = serial_save,
 	.load = serial_load,
 	.resume = serial_resume,
+	.reset = serial_reset,
 };
 
 int serial_create(struct serial **serial, struct vm *vm, const struct vm_config *config, struct error *err)

@@ -343,6 +343,15 @@ void uart_resume(struct uart *u)
 	pthread_mutex_unlock(&u->lock);
 }
 
+void uart_reset(struct uart *u)
+{
+	pthread_mutex_lock(&u->lock);
+	u->regs = (struct uart_regs){ 0 };
+	u->n_rx = 0;
+	uart_update(u);
+	pthread_mutex_unlock(&u->lock);
+}
+
 int uart_init(struct uart *u, struct irq_table *irqs)
 {
 	*u = (struct uart){ .irqs = irqs };

@@ -78,5 +78,7 @@ void uart_pause(struct uart *u);
 void uart_save(struct uart *u, struct state_writer *w);
 int __must_check uart_load(struct uart *u, struct state_node *node);
 void uart_resume(struct uart *u);
+/* Registers as at power-on. What the guest has said before is written still. */
+void uart_reset(struct uart *u);
 
 #endif

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "devices/pci/msix.h"
+#include "devices/pci/state.h"
 #include "devices/virtio/pci_common.h"
 #include "devices/virtio/pci_status.h"
 #include "vmm/loop.h"
@@ -278,6 +279,25 @@ void virtio_pci_exit(struct virtio_pci *v)
 	remove_queues(v);
 	pci_bus_remove(&v->pci);
 	pthread_mutex_destroy(&v->lock);
+}
+
+bool virtio_pci_power_on(struct virtio_pci *v)
+{
+	bool done;
+
+	pthread_mutex_lock(&v->lock);
+	if (v->resetting)
+		virtio_pci_end_reset(v);
+	else
+		virtio_pci_reset(v);
+	done = !v->resetting;
+	if (done) {
+		v->config_generation = 0;
+		v->config_changed = false;
+		pci_reset(&v->pci);
+	}
+	pthread_mutex_unlock(&v->lock);
+	return done;
 }
 
 void virtio_pci_limit(struct virtio_pci *v, unsigned int n_queues, const uint16_t *max_sizes,

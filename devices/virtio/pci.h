@@ -37,6 +37,12 @@ void virtio_pci_exit(struct virtio_pci *v);
 void virtio_pci_limit(struct virtio_pci *v, unsigned int n_queues, const uint16_t *max_sizes,
 		      uint64_t offered);
 
+/*
+ * Resets the device as a driver that writes 0 does, and then the function as the machine's reset does. False:
+ * the device's reset takes longer (struct virtio_ops); called again it goes on. vCPUs are stopped.
+ */
+bool __must_check virtio_pci_power_on(struct virtio_pci *v);
+
 /* Puts @page in the place of queue @index's notifications; kick_fd is signalled again once it is unmapped. 0
  * or -errno. Any thread. */
 int __must_check virtio_pci_map_doorbell(struct virtio_pci *v, unsigned int index, void *page);

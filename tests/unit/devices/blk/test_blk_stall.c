@@ -263,6 +263,26 @@ static void a_reset_waits_for_storage_and_keeps_no_vcpu(void **state)
 }
 
 /* A migration that was given up may have asked for what the storage does not answer. */
+/* The guest's memory is not used anew while the storage may still write there. */
+static void a_reset_of_the_machine_waits_for_storage(void **state)
+{
+	struct pair *p = *state;
+	struct device *dev = &p->a.blk->device;
+
+	shut(READ, 0);
+	begin(&p->a, VIRTIO_BLK_T_IN, 0, 0, 4096);
+	publish(&p->a);
+	wait_stuck(1);
+	assert_int_equal(dev->ops->reset(dev, end_of(20)), -EAGAIN);
+	assert_int_equal(dev->ops->reset(dev, 0), -EAGAIN);
+	open_all();
+	assert_int_equal(dev->ops->reset(dev, end_of(5000)), 0);
+	assert_int_equal(disk_status(&p->a), 0);
+	assert_int_equal(dev->ops->reset(dev, end_of(5000)), 0);
+	disk_start(&p->a, ALL);
+	assert_works(&p->a, 8);
+}
+
 static void a_driver_starts_while_storage_does_not_answer(void **state)
 {
 	struct disk_guest *g = &((struct pair *)*state)->a;
@@ -406,6 +426,7 @@ int main(void)
 		TEST(requests_go_on_beside_writing_back),
 		TEST(a_pause_that_storage_holds_up_is_given_up_and_the_guest_goes_on),
 		TEST(a_reset_waits_for_storage_and_keeps_no_vcpu),
+		TEST(a_reset_of_the_machine_waits_for_storage),
 		TEST(a_driver_starts_while_storage_does_not_answer),
 		TEST(the_end_does_not_wait_for_storage),
 		TEST(a_destination_says_that_its_storage_does_not_answer),

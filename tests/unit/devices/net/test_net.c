@@ -505,6 +505,23 @@ static void a_nic_takes_no_more_descriptors_than_it_says(void **state)
 			net_descriptors(&vdpa->vdpa));
 }
 
+static void a_nic_is_as_built_after_a_reset_of_the_machine(void **state)
+{
+	struct fixture *f = *state;
+	struct tree t = write_tree(f->a, net_device_ops.save);
+
+	for (unsigned int i = 0; i < 2; i++) {
+		start_a(f, ALL);
+		assert_command(f->a, VIRTIO_NET_CTRL_VLAN, VIRTIO_NET_CTRL_VLAN_ADD, "\x64\0", 2);
+		assert_command(f->a, VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_ADDR_SET, "\x52\7\7\7\7\7", 6);
+		exchange(f->a, f->va, 0, 1);
+		assert_int_equal(net_device_ops.reset(device_of(f->a), 0), 0);
+		assert_int_equal(f->va->status, 0);
+		assert_tree_same(write_tree(f->a, net_device_ops.save), t);
+	}
+	free(t.fdt);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -529,6 +546,7 @@ int main(void)
 		TEST(the_guest_sets_its_mac_address),
 		TEST(the_guest_sees_the_link),
 		TEST(a_nic_takes_no_more_descriptors_than_it_says),
+		TEST(a_nic_is_as_built_after_a_reset_of_the_machine),
 	};
 
 	return run_formats(tests, ARRAY_SIZE(tests));

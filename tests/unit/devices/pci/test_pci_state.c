@@ -82,6 +82,32 @@ static void a_bus_and_a_function_arrive_as_they_were_saved(void **state)
 	destroy(y);
 }
 
+static void a_bus_and_a_function_are_as_built_after_a_reset(void **state)
+{
+	struct fixture *x = *state;
+	void *fdt, *again;
+	uint32_t len, again_len;
+
+	port_write(x, 0xcf8, 4, 0);
+	save(x, &fdt, &len);
+	make_state(x);
+	fake_config_write(x->f, SLOT, PCI_BASE_ADDRESS_0, 4, 0xffffffff);
+	assert_int_equal(x->bus.device.ops->reset(&x->bus.device, 0), 0);
+	pci_reset(&x->dev);
+	save(x, &again, &again_len);
+	assert_int_equal(again_len, len);
+	assert_memory_equal(again, fdt, len);
+	/* Nothing of before comes through, and all can be used again. */
+	assert_false(x->dev.vectors[0].irq.attached);
+	assert_true(pba(x) == 0);
+	msix_start(x);
+	assert_int_equal(taken(x, 4), 0);
+	pci_msix_notify(&x->dev, 0);
+	assert_int_equal(taken(x, 0), 1);
+	free(fdt);
+	free(again);
+}
+
 /* What goes ahead of @x, to @y. */
 static int load_ahead(struct fixture *x, struct fixture *y, bool first, struct error *err)
 {
@@ -309,6 +335,8 @@ int main(void)
 	log_level = LOG_WARN;
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_bus_and_a_function_arrive_as_they_were_saved, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(a_bus_and_a_function_are_as_built_after_a_reset, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(messages_sent_ahead_are_given_to_kvm_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_table_ahead_that_does_not_fit_is_refused, setup, teardown),

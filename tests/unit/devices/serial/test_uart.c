@@ -189,6 +189,30 @@ static void state_is_saved_and_loaded_and_saved_as_the_same_bytes(void **state)
 	free(saved.fdt);
 }
 
+static void registers_are_as_at_first_after_a_reset_and_output_stays(void **state)
+{
+	struct fixture *f = *state;
+	struct tree t;
+
+	f->config.serial = SERIAL_NONE;
+	create(f);
+	t = tree_write(f->vm.devices, f->vm.devices->ops->save);
+	out(f, LCR, 0x83);
+	out(f, DATA, 0x0c);
+	out(f, LCR, 0x03);
+	out(f, MCR, 0x1b);
+	out(f, DATA, 'x');
+	out(f, MCR, 0x0b);
+	out(f, IIR, 1);
+	out(f, IER, 3);
+	out(f, SCR, 0xa5);
+	assert_true(fake_line_is_high());
+	assert_int_equal(f->vm.devices->ops->reset(f->vm.devices, 0), 0);
+	assert_false(fake_line_is_high());
+	assert_tree_same(tree_write(f->vm.devices, f->vm.devices->ops->save), t);
+	free(t.fdt);
+}
+
 static void input_is_held_back_while_paused(void **state)
 {
 	struct fixture *f = *state;
@@ -333,6 +357,8 @@ int main(void)
 		T(what_is_sent_in_loopback_is_received),
 		T(input_waits_until_the_guest_listens),
 		T(state_is_saved_and_loaded_and_saved_as_the_same_bytes),
+		cmocka_unit_test_setup_teardown(registers_are_as_at_first_after_a_reset_and_output_stays,
+						setup, teardown),
 		T(input_is_held_back_while_paused),
 		T(a_value_that_cannot_be_is_refused_and_none_is_applied),
 		T(a_guest_that_sees_edges_alone_hears_all),

@@ -28,6 +28,30 @@ static int load(struct fixture *x, const void *fdt, uint32_t len, struct error *
 	return ret;
 }
 
+static void a_device_is_as_built_after_a_reset_of_the_machine(void **state)
+{
+	struct fixture *x = *state;
+	void *fdt, *again;
+	uint32_t len, again_len;
+
+	save(x, &fdt, &len);
+	start(x);
+	virtio_pci_notify_config(&x->v);
+	virtio_pci_notify_queue(&x->v, 1);
+	rd(x, VIRTIO_PCI_COMMON_CFGGENERATION, 1);
+	wr(x, VIRTIO_PCI_COMMON_Q_SELECT, 2, 0xbeef);
+	x->n_reset = 0;
+	assert_true(virtio_pci_power_on(&x->v));
+	assert_int_equal(x->n_reset, 1);
+	save(x, &again, &again_len);
+	assert_int_equal(again_len, len);
+	assert_memory_equal(again, fdt, len);
+	start(x);
+	assert_int_equal(status(x), 15);
+	free(fdt);
+	free(again);
+}
+
 static void a_device_arrives_as_it_was_saved(void **state)
 {
 	struct fixture *x = *state, *y = build(N_QUEUES, max_sizes, OFFERED);
@@ -285,6 +309,8 @@ static void whatever_a_guest_has_written_is_saved_and_loaded(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(a_device_is_as_built_after_a_reset_of_the_machine, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(a_device_arrives_as_it_was_saved, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_device_can_be_saved_at_any_step_of_its_driver, setup,
 						teardown),
