@@ -3,7 +3,11 @@
 #include "vmm/control/client.h"
 
 #include <errno.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "vmm/control/json.h"
@@ -38,7 +42,7 @@ int control_connect(struct control_client *c, const char *runtime_dir, const cha
 	uid_t uid = 0;
 	int ret;
 
-	*c = (struct control_client){ .fd = -1 };
+	*c = (struct control_client){ .fd = -1, .signal_fd = -1 };
 	ret = control_address(&addr, runtime_dir, name, err);
 	if (ret < 0)
 		return ret;
@@ -79,6 +83,69 @@ int control_send(struct control_client *c, const char *method, const char *param
 	return 0;
 }
 
+/* Those of SIGINT, SIGTERM and SIGHUP that are not ignored, as nohup and shells without jobs have them. */
+static void control_signals(sigset_t *set)
+{
+	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
+	struct sigaction now;
+
+	sigemptyset(set);
+	for (unsigned int i = 0; i < ARRAY_SIZE(signals); i++) {
+		if (sigaction(signals[i], NULL, &now) == 0 && now.sa_handler != SIG_IGN)
+			sigaddset(set, signals[i]);
+	}
+}
+
+int control_cancel_by_signal(struct control_client *c, struct error *err)
+{
+	sigset_t set;
+
+	control_signals(&set);
+	c->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (c->signal_fd < 0) {
+		error_add(err, "cannot watch signals: %s", strerror(errno));
+		return -errno;
+	}
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	return 0;
+}
+
+static void control_forget_signals(struct control_client *c)
+{
+	sigset_t set;
+
+	if (c->signal_fd < 0)
+		return;
+	close(c->signal_fd);
+	c->signal_fd = -1;
+	control_signals(&set);
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
+}
+
+/* A signal has come: hangs up in this direction, and leaves the next signal to the kernel. */
+static void control_heed_signal(struct control_client *c)
+{
+	struct signalfd_siginfo info;
+
+	if (read(c->signal_fd, &info, sizeof(info)) != sizeof(info))
+		return;
+	shutdown(c->fd, SHUT_WR);
+	control_forget_signals(c);
+	log_info("calling off, and waiting for how it ends (once more: not waiting)");
+}
+
+/* Waits for bytes, or the end, without end. */
+static void control_await(struct control_client *c)
+{
+	struct pollfd fds[] = { { .fd = c->fd, .events = POLLIN }, { .fd = c->signal_fd, .events = POLLIN } };
+
+	while (poll(fds, ARRAY_SIZE(fds), -1) <= 0 || !fds[0].revents) {
+		if (fds[1].revents)
+			control_heed_signal(c);
+		fds[1].fd = c->signal_fd;
+	}
+}
+
 /* Reads on until there is a whole message at c->message. */
 static int control_receive_message(struct control_client *c, struct error *err)
 {
@@ -92,6 +159,7 @@ static int control_receive_message(struct control_client *c, struct error *err)
 			error_add(err, "the VM's answer is longer than %zu bytes", sizeof(c->message));
 			return -EMSGSIZE;
 		}
+		control_await(c);
 		n = control_recv_bytes(c->fd, c->message + c->len, sizeof(c->message) - c->len, UINT64_MAX);
 		if (n == 0 || n == -ECONNRESET) {
 			error_add(err, "the VM ended before it answered");
@@ -143,6 +211,7 @@ int control_receive(struct control_client *c, const char **parameters, struct er
 
 void control_disconnect(struct control_client *c)
 {
+	control_forget_signals(c);
 	if (c->fd >= 0)
 		close(c->fd);
 	c->fd = -1;

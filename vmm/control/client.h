@@ -6,7 +6,8 @@
 #include "vmm/control/socket.h"
 
 struct control_client {
-	int fd; /* -1 while not connected */
+	int fd;        /* -1 while not connected */
+	int signal_fd; /* see control_cancel_by_signal(); -1: not called, or a signal has come */
 	char message[CONTROL_MESSAGE_MAX];
 	/* Bytes in @message, of which the first @taken belong to the reply given last. */
 	uint32_t len, taken;
@@ -31,5 +32,12 @@ int __must_check control_send(struct control_client *c, const char *method, cons
  * it gave one: then, for -EREMOTEIO, with the error's parameters in *@parameters. */
 int __must_check control_receive(struct control_client *c, const char **parameters, struct error *err);
 void control_disconnect(struct control_client *c);
+
+/*
+ * Has the first of SIGINT, SIGTERM and SIGHUP (where it is not ignored) hang up in the client's direction,
+ * which calls off what can be called off, while control_receive() still waits for the result. The second ends
+ * the process, as does the first without this. For a process of one thread, once; after control_send().
+ */
+int __must_check control_cancel_by_signal(struct control_client *c, struct error *err);
 
 #endif

@@ -315,7 +315,10 @@ static int client_do_migrate(struct control_client *c, const struct client_optio
 		log_error("%s", err->text);
 		return 1;
 	}
-	if (client_ask_migrate(c, o, &t, err) < 0)
+	ret = client_ask_migrate(c, o, &t, err);
+	if (ret == 0)
+		ret = control_cancel_by_signal(c, err);
+	if (ret < 0)
 		log_error("%s", err->text);
 	else
 		status = client_follow(c, err);

@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -38,22 +39,41 @@
 /* The descriptor of a child in which it says why it cannot be the program that it should. */
 #define TRANSPORT_STATUS_FD 3
 
-/* Becomes @argv, with @fd as stdin and stdout and no other descriptor. @status_fd gets an errno otherwise. */
-static _Noreturn void transport_become(char *const argv[], int fd, int status_fd, bool detached)
+/* What a child is to become. */
+struct transport_child {
+	char *const *argv;
+	int fd;        /* for stdin and stdout */
+	int status_fd; /* gets an errno if it cannot */
+	pid_t parent;
+	bool detached;
+};
+
+/* Ties the child to the client's life, or frees it from that. False if the client has gone already. */
+static bool transport_place(const struct transport_child *c)
 {
+	if (c->detached)
+		return setsid() >= 0;
+	/* Ctrl-C is for the client, which calls the migration off: where that comes too late the connection
+	 * is needed to the end. */
+	if (setpgid(0, 0) < 0 || prctl(PR_SET_PDEATHSIG, SIGTERM) < 0)
+		return false;
+	errno = ESRCH;
+	return getppid() == c->parent;
+}
+
+static _Noreturn void transport_become(const struct transport_child *c)
+{
+	int status_fd = c->status_fd, error;
 	sigset_t none;
-	int error;
 
 	guard_default_calls();
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	if (detached)
-		setsid();
-	if (dup2(fd, STDIN_FILENO) >= 0 && dup2(fd, STDOUT_FILENO) >= 0 &&
-	    (status_fd == TRANSPORT_STATUS_FD || dup3(status_fd, TRANSPORT_STATUS_FD, O_CLOEXEC) >= 0) &&
-	    syscall(SYS_close_range, TRANSPORT_STATUS_FD + 1u, UINT_MAX, 0) == 0) {
+	if (transport_place(c) && dup2(c->fd, STDIN_FILENO) >= 0 && dup2(c->fd, STDOUT_FILENO) >= 0 &&
+	    (status_fd == TRANSPORT_STATUS_FD || dup3(status_fd, TRANSPORT_STATUS_FD, O_CLOEXEC) >= 0)) {
 		status_fd = TRANSPORT_STATUS_FD;
-		execvp(argv[0], argv);
+		if (syscall(SYS_close_range, TRANSPORT_STATUS_FD + 1u, UINT_MAX, 0) == 0)
+			execvp(c->argv[0], c->argv);
 	}
 	error = errno;
 	/* The parent hears of a short write as of a failure. */
@@ -79,6 +99,7 @@ static int transport_await_program(int status_fd)
 /* Runs @argv with one end of a new connection as its stdin and stdout; the other is t->fd. */
 static int transport_spawn(struct transport *t, char *const argv[], bool detached)
 {
+	struct transport_child child = { .argv = argv, .parent = getpid(), .detached = detached };
 	int ends[2], status[2], ret;
 
 	/* Whoever started the client may ignore this, and children would end without a trace. */
@@ -89,9 +110,11 @@ static int transport_spawn(struct transport *t, char *const argv[], bool detache
 		ret = -errno;
 		goto close_ends;
 	}
+	child.fd = ends[1];
+	child.status_fd = status[1];
 	t->child = fork();
 	if (t->child == 0)
-		transport_become(argv, ends[1], status[1], detached);
+		transport_become(&child);
 	ret = t->child < 0 ? -errno : 0;
 	close(status[1]);
 	if (ret == 0)

@@ -26,7 +26,8 @@ struct transport_options {
 	const char *ssh;
 	/* Who may listen on a unix socket beside our own user and root, or TRANSPORT_ANY_UID for nobody. */
 	uid_t peer_uid;
-	/* A child gets a session of its own: it is to outlive the client, and the client's terminal. */
+	/* A child gets a session of its own: it is to outlive the client, and the client's terminal. Else it
+	 * ends with the client, and the terminal's Ctrl-C is for the client alone. */
 	bool detached;
 };
 

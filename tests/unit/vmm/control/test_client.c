@@ -22,7 +22,7 @@ static int receive_from(const char *answer, size_t len, struct control_client *c
 
 	*err = (struct error){ 0 };
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
-	*c = (struct control_client){ .fd = fds[0] };
+	*c = (struct control_client){ .fd = fds[0], .signal_fd = -1 };
 	assert_int_equal(send(fds[1], answer, len, MSG_NOSIGNAL), len);
 	close(fds[1]);
 	ret = control_receive(c, parameters, err);

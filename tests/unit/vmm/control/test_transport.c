@@ -220,19 +220,20 @@ static void a_child_gets_nothing_but_its_connection(void **state)
 	close(high);
 }
 
-static void a_child_that_outlives_its_client_has_a_session_of_its_own(void **state)
+static void a_child_is_not_in_the_clients_group_nor_if_detached_in_its_session(void **state)
 {
 	struct transport_options o = plain;
 	struct transport t;
 	char text[1024], *at;
-	int session;
+	int group, session;
 
 	for (int detached = 0; detached < 2; detached++) {
 		o.detached = detached;
 		open_and_read(&t, "exec:exec cat /proc/self/stat", &o, text, sizeof(text));
 		at = strrchr(text, ')');
 		assert_non_null(at);
-		assert_int_equal(sscanf(at, ") %*c %*d %*d %d", &session), 1);
+		assert_int_equal(sscanf(at, ") %*c %*d %d %d", &group, &session), 2);
+		assert_int_equal(group, atoi(text));
 		if (detached)
 			assert_int_equal(session, atoi(text));
 		else
@@ -432,7 +433,7 @@ int main(void)
 		cmocka_unit_test(ssh_is_told_host_port_and_name),
 		cmocka_unit_test(bytes_go_both_ways_through_a_command),
 		cmocka_unit_test(a_child_gets_nothing_but_its_connection),
-		cmocka_unit_test(a_child_that_outlives_its_client_has_a_session_of_its_own),
+		cmocka_unit_test(a_child_is_not_in_the_clients_group_nor_if_detached_in_its_session),
 		cmocka_unit_test(a_program_that_cannot_be_run_is_named),
 		cmocka_unit_test(a_child_that_fails_is_told_with_its_end),
 		cmocka_unit_test(a_child_that_stays_is_ended),
