@@ -20,7 +20,9 @@
 #define GIB(n) ((uint64_t)(n) << 30)
 
 #define PAGE_SHIFT 12
-#define PAGE_SIZE  ((uint64_t)1 << PAGE_SHIFT)
+/* musl's limits.h, which mbedTLS's headers include, has one of another type. */
+#undef PAGE_SIZE
+#define PAGE_SIZE ((uint64_t)1 << PAGE_SHIFT)
 /* The size that an entry of the level above the last covers in a page table of x86. */
 #define HUGE_PAGE_SIZE MIB(2)
 

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * ferry-tls, the helper that speaks TLS, so that no process with a guest does. tls_main() reads as its life:
+ * read the key, give up all rights, shake hands, hand the connection back, and carry its bytes if the kernel
+ * cannot.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <psa/crypto.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "vmm/tls/confine.h"
+#include "vmm/tls/kernel.h"
+#include "vmm/tls/pump.h"
+
+enum { TLS_EXIT_OK, TLS_EXIT_REFUSED, TLS_EXIT_USAGE };
+
+/* The program's descriptors and what it knows. */
+struct tls_helper {
+	struct tls_options options;
+	struct tls_identity identity;
+	struct tls_session session;
+	struct tls_result result;
+	/* The pump's end, and the one to hand back. */
+	int pair[2];
+	bool kernel;
+};
+
+/* Takes @fd out of the way of stdin, stdout and stderr. The new number, or -1. */
+static int tls_move(int fd)
+{
+	int moved = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+
+	if (fd > STDERR_FILENO)
+		close(fd);
+	return moved;
+}
+
+/* Puts /dev/null where stdin, stdout and stderr are: a pump lives on, and must not hold a reader of its
+ * starter's output up. The sockets may be some of these numbers. */
+static int tls_leave_stdio(struct tls_helper *h, struct error *err)
+{
+	int null;
+
+	h->options.socket_fd = tls_move(h->options.socket_fd);
+	h->options.result_fd = tls_move(h->options.result_fd);
+	null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (h->options.socket_fd < 0 || h->options.result_fd < 0 || null < 0) {
+		error_add(err, "ferry-tls lacks a descriptor: %s", strerror(errno));
+		return -EBADF;
+	}
+	for (int i = 0; i <= STDERR_FILENO; i++)
+		(void)dup2(null, i);
+	return 0;
+}
+
+/* Reads what is secret, and takes what needs rights, before a byte of the other end's. */
+static int tls_helper_init(struct tls_helper *h)
+{
+	struct error *err = &h->result.reason;
+
+	if (psa_crypto_init() != PSA_SUCCESS) {
+		error_add(err, "there is no randomness for keys");
+		return -EIO;
+	}
+	if (tls_identity_init(&h->identity, h->options.dir, err))
+		return -EINVAL;
+	h->kernel = h->options.kernel && tls_kernel_prepare(h->options.socket_fd) == 0;
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, h->pair) < 0) {
+		error_add(err, "ferry-tls has no descriptors: %s", strerror(errno));
+		return -errno;
+	}
+	if (tls_confine(err))
+		return -EPERM;
+	return tls_session_init(&h->session, &h->options, &h->identity, err);
+}
+
+/* Shakes hands, and finds out who encrypts. */
+static int tls_helper_start(struct tls_helper *h)
+{
+	struct tls_result *r = &h->result;
+	int ret = tls_session_start(&h->session, &h->options, r->peer, &r->reason);
+
+	if (ret < 0)
+		return ret;
+	/* The key was for the handshake alone. */
+	mbedtls_pk_free(&h->identity.key);
+	r->outcome = TLS_PUMP;
+	if (!h->kernel)
+		return 0;
+	ret = tls_kernel_start(&h->session);
+	if (ret == 0)
+		r->outcome = TLS_KERNEL;
+	if (ret == -EIO) {
+		error_add(&r->reason,
+			  "the kernel's TLS took the keys of one direction, and not of the other");
+		return ret;
+	}
+	return 0;
+}
+
+/* Hands the connection back, and carries its bytes to the end. */
+static int tls_helper_hand_back(struct tls_helper *h)
+{
+	int fd = h->result.outcome == TLS_KERNEL ? h->options.socket_fd : h->pair[1];
+
+	if (tls_result_send(h->options.result_fd, &h->result, fd))
+		return -EPIPE;
+	close(h->options.result_fd);
+	close(h->pair[1]);
+	if (h->result.outcome == TLS_PUMP)
+		tls_pump_run(&h->session, h->pair[0]);
+	return 0;
+}
+
+static int tls_refuse(struct tls_helper *h)
+{
+	h->result.outcome = TLS_REFUSED;
+	h->result.peer[0] = '\0';
+	if (tls_result_send(h->options.result_fd, &h->result, -1))
+		return TLS_EXIT_USAGE;
+	return TLS_EXIT_REFUSED;
+}
+
+static int tls_main(struct tls_helper *h, int argc, char **argv)
+{
+	struct error err = { 0 };
+
+	if (argc == 2 && strcmp(argv[1], "--help") == 0)
+		return write(STDOUT_FILENO, tls_usage, strlen(tls_usage)) < 0 ? TLS_EXIT_USAGE : TLS_EXIT_OK;
+	if (tls_options_parse(&h->options, argc, argv, &err) || tls_leave_stdio(h, &err)) {
+		log_error("ferry-tls: %s (ferry-tls --help)", err.text);
+		return TLS_EXIT_USAGE;
+	}
+	if (tls_helper_init(h))
+		return tls_refuse(h);
+	if (tls_helper_start(h)) {
+		int ret = tls_refuse(h);
+
+		tls_session_linger(&h->session);
+		return ret;
+	}
+	return tls_helper_hand_back(h) ? TLS_EXIT_USAGE : TLS_EXIT_OK;
+}
+
+int main(int argc, char **argv)
+{
+	static struct tls_helper helper = { .pair = { -1, -1 } };
+
+	/* At once: the kernel closes what is open, and keys are in no file. */
+	_exit(tls_main(&helper, argc, argv));
+}

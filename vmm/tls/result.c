@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The one message of ferry-tls, at both its ends. */
+#include "vmm/tls/result.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "vmm/text.h"
+
+int tls_result_send(int fd, const struct tls_result *result, int passed_fd)
+{
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))] = { 0 };
+	struct tls_result copy = *result;
+	struct iovec iov = { .iov_base = &copy, .iov_len = sizeof(copy) };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+	if (passed_fd >= 0) {
+		struct cmsghdr *cmsg = (struct cmsghdr *)control;
+
+		msg.msg_control = control;
+		msg.msg_controllen = sizeof(control);
+		cmsg->cmsg_level = SOL_SOCKET;
+		cmsg->cmsg_type = SCM_RIGHTS;
+		cmsg->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(cmsg), &passed_fd, sizeof(int));
+	}
+	return sendmsg(fd, &msg, MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+/* Returns the descriptor that came with @msg, -1 where there is none. */
+static int tls_result_fd(struct msghdr *msg)
+{
+	struct cmsghdr *cmsg = CMSG_FIRSTHDR(msg);
+	int fd;
+
+	if (!cmsg || cmsg->cmsg_level != SOL_SOCKET || cmsg->cmsg_type != SCM_RIGHTS ||
+	    cmsg->cmsg_len != CMSG_LEN(sizeof(int)))
+		return -1;
+	memcpy(&fd, CMSG_DATA(cmsg), sizeof(int));
+	return fd;
+}
+
+/* Checks what has come, and bounds its texts. */
+static bool tls_result_valid(struct tls_result *result, ssize_t len, int passed_fd)
+{
+	if (len != (ssize_t)sizeof(*result))
+		return false;
+	result->peer[sizeof(result->peer) - 1] = '\0';
+	result->reason.text[sizeof(result->reason.text) - 1] = '\0';
+	text_clean(result->peer, strlen(result->peer));
+	text_clean(result->reason.text, strlen(result->reason.text));
+	switch (result->outcome) {
+	case TLS_REFUSED:
+		return passed_fd < 0 && result->reason.text[0];
+	case TLS_KERNEL:
+	case TLS_PUMP:
+		return passed_fd >= 0 && result->peer[0];
+	}
+	return false;
+}
+
+/* Waits for the message or the end of @fd. -ETIMEDOUT or another -errno. */
+static int tls_result_wait(int fd, uint64_t deadline_ns)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	int n;
+
+	do {
+		n = poll(&p, 1, ms_until(deadline_ns));
+	} while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : n == 0 ? -ETIMEDOUT : 0;
+}
+
+void tls_result_recv(int fd, uint64_t deadline_ns, struct tls_result *result, int *passed_fd)
+{
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+	struct iovec iov = { .iov_base = result, .iov_len = sizeof(*result) };
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)
+	};
+	int ret = tls_result_wait(fd, deadline_ns);
+	ssize_t len = 0;
+
+	*passed_fd = -1;
+	if (ret == 0) {
+		len = recvmsg(fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+		ret = len < 0 ? -errno : 0;
+		if (ret == 0)
+			*passed_fd = tls_result_fd(&msg);
+	}
+	if (ret == 0 && tls_result_valid(result, len, *passed_fd))
+		return;
+	if (*passed_fd >= 0)
+		close(*passed_fd);
+	*passed_fd = -1;
+	memset(result, 0, sizeof(*result));
+	result->outcome = TLS_REFUSED;
+	if (ret != 0)
+		error_add(&result->reason, "ferry-tls has not answered: %s", strerror(-ret));
+	else
+		error_add(&result->reason, "ferry-tls has ended without an answer");
+}
