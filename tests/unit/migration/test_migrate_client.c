@@ -16,7 +16,9 @@
 #include <sys/wait.h>
 
 #include "migration/methods.h"
+#include "vmm/control/client.h"
 #include "vmm/control/commands.h"
+#include "vmm/control/interface.h"
 #include "vmm/control/server.h"
 #include "vmm/guard.h"
 
@@ -273,6 +275,63 @@ static void a_client_that_is_killed_takes_its_child_along(void **state)
 	rig_exit(&r);
 }
 
+static int no_descriptor(void)
+{
+	return -1;
+}
+
+static int no_socket(void)
+{
+	return eventfd(0, EFD_CLOEXEC);
+}
+
+static int datagram_socket(void)
+{
+	return socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+}
+
+static int unconnected_socket(void)
+{
+	return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+}
+
+/* Whoever calls, not this client alone. */
+static void a_call_without_a_connection_is_refused_by_name(void **state)
+{
+	static const struct {
+		int (*open)(void);
+		const char *why;
+	} cases[] = {
+		{ no_descriptor, "the connection to the destination is missing" },
+		{ no_socket, "what was passed is no socket" },
+		{ datagram_socket, "what was passed is no stream socket" },
+		{ unconnected_socket, "what was passed is a socket without a connection" },
+	};
+	struct rig r;
+
+	rig_init(&r);
+	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct control_client c;
+		struct error err = { 0 };
+		const char *reply;
+		int fd = cases[i].open();
+
+		assert_int_equal(control_connect(&c, places.dir, "web1", &err), 0);
+		assert_int_equal(
+			control_send(&c, "org.ferry.Migrate", "{\"to\":\"x\"}", CONTROL_RESULT, fd, &err), 0);
+		if (fd >= 0)
+			close(fd);
+		assert_int_equal(control_receive(&c, &reply, &err), -EREMOTEIO);
+		assert_string_equal(c.error, CLIENT_ERROR_PARAMETER);
+		if (!strstr(err.text, cases[i].why))
+			fail_msg("%s", err.text);
+		control_disconnect(&c);
+	}
+	assert_int_equal(r.s.guest.vm.gate.n_pauses, 0);
+	assert_stays_and_moves_later(&r);
+	rig_exit(&r);
+}
+
 /* "ssh PATH BYTES [OPTION...] -- hostB ferry connect web1": as ssh does, with "ferry connect" behind it. */
 static int run_as_ssh(int argc, char **argv)
 {
@@ -319,6 +378,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(an_ssh_that_dies_on_the_way_leaves_the_guest_here),
 		cmocka_unit_test(a_signal_calls_the_migration_off),
 		cmocka_unit_test(a_client_that_is_killed_takes_its_child_along),
+		cmocka_unit_test(a_call_without_a_connection_is_refused_by_name),
 	};
 
 	alarm(120);
