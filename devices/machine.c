@@ -22,6 +22,8 @@ int machine_open(struct machine *m, struct error *err)
 	for (unsigned int i = 0; ret == 0 && i < m->config->n_nets; i++) {
 		const struct net_config *net = &m->config->nets[i];
 
+		if (m->backends[i])
+			continue;
 		ret = net->soft ? soft_vdpa_open(&m->backends[i], net, err)
 				: vhost_open(&m->backends[i], net->vdpa, err);
 		if (ret == 0 && m->backends[i]->undo)
@@ -111,13 +113,37 @@ int machine_wait_mapped(struct machine *m, struct error *err)
 	return m->n_nets > 0 ? net_wait_mapped(m->nets[m->n_nets - 1], err) : 0;
 }
 
-bool machine_destroy(struct machine *m)
+static bool machine_destroy_disks(struct machine *m)
 {
 	uint64_t storage_ns = end_of(MACHINE_STORAGE_MS);
-	bool freed = true;
 
 	while (m->n_disks > 0)
-		freed &= blk_destroy(m->disks[--m->n_disks], storage_ns);
+		m->stuck |= !blk_destroy(m->disks[--m->n_disks], storage_ns);
+	return !m->stuck;
+}
+
+bool machine_dismantle(struct machine *m)
+{
+	/* The kernel uses what a disk that is not freed has: see machine_destroy(). */
+	if (!machine_destroy_disks(m))
+		return false;
+	while (m->n_nets > 0) {
+		m->n_nets--;
+		m->backends[m->n_nets] = net_dismantle(m->nets[m->n_nets]);
+	}
+	if (m->serial)
+		serial_destroy(m->serial);
+	m->serial = NULL;
+	if (m->has_pci)
+		pci_bus_exit(&m->pci);
+	m->has_pci = false;
+	return true;
+}
+
+bool machine_destroy(struct machine *m)
+{
+	bool freed = machine_destroy_disks(m);
+
 	while (m->n_nets > 0)
 		net_destroy(m->nets[--m->n_nets]);
 	for (unsigned int i = 0; i < m->config->n_nets; i++) {

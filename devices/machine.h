@@ -4,7 +4,8 @@
  * say otherwise.
  *
  *	machine_open -> [machine_check] -> machine_build -> machine_map -> machine_wait_mapped
- *	... -> machine_destroy
+ *	    ^                                   |
+ *	    +------- machine_dismantle <--------+             ... -> machine_destroy
  */
 #ifndef FERRY_DEVICES_MACHINE_H
 #define FERRY_DEVICES_MACHINE_H
@@ -31,10 +32,11 @@ struct machine {
 	struct net *nets[CONFIG_MAX_NETS];
 	unsigned int n_disks;
 	struct blk *disks[CONFIG_MAX_DISKS];
+	bool stuck; /* the storage of a disk that is no more in the list keeps it */
 };
 
 /* Opens the NICs' backends first of all: so what cannot be had is said at once, and nobody else can
- * take one. */
+ * take one. Those that are open already stay so. */
 int __must_check machine_open(struct machine *m, struct error *err);
 
 /* Whether the disks can be had, for a machine that is built only when a guest comes. */
@@ -54,6 +56,14 @@ int __must_check machine_build(struct machine *m, struct vm *vm, struct error *e
  */
 int __must_check machine_map(struct machine *m, struct error *err);
 int __must_check machine_wait_mapped(struct machine *m, struct error *err);
+
+/*
+ * Frees the devices of a machine that machine_build() has put together, all or some of it, before anything
+ * else was done: the guest does not come. The backends stay open for the next one, but for one whose NIC
+ * could not be built, which machine_open() opens again. False as of machine_destroy(), which is still to be
+ * called.
+ */
+bool __must_check machine_dismantle(struct machine *m);
 
 /*
  * Frees the devices, once vCPUs have ended. False: a disk's storage does not answer, and a thread in the

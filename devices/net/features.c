@@ -145,7 +145,7 @@ static bool net_rings_fit(const uint16_t *sizes, unsigned int n, uint64_t featur
 	return bytes <= NET_MAX_RING_STATE;
 }
 
-uint64_t net_features_rings(const char *nic, const struct vdpa *vdpa, const struct net_config *config,
+uint64_t net_features_rings(const char *nic, struct vdpa *vdpa, const struct net_config *config,
 			    uint16_t *sizes, unsigned int n)
 {
 	/*
@@ -167,9 +167,9 @@ uint64_t net_features_rings(const char *nic, const struct vdpa *vdpa, const stru
 	else if (!net_rings_fit(sizes, n, in_order))
 		features = 0;
 	if (config->in_order_wanted && !(features & in_order))
-		log_warn("%s: in-order=on has no effect: %s", nic,
-			 in_order ? "what is in flight in so long rings would not fit into the state"
-				  : "the device does not say that it keeps an order");
+		log_limited(&vdpa->log_limit, LOG_WARN, "%s: in-order=on has no effect: %s", nic,
+			    in_order ? "what is in flight in so long rings would not fit into the state"
+				     : "the device does not say that it keeps an order");
 	if (config->split_only)
 		features &= ~packed;
 	return config->any_order ? features & ~in_order : features;

@@ -20,7 +20,7 @@ uint64_t net_features_offer(const struct vdpa *vdpa, unsigned int n_pairs);
  * carried. Where not even that of split rings could, @sizes become smaller. @nic is the NIC's name, for
  * messages.
  */
-uint64_t net_features_rings(const char *nic, const struct vdpa *vdpa, const struct net_config *config,
+uint64_t net_features_rings(const char *nic, struct vdpa *vdpa, const struct net_config *config,
 			    uint16_t *sizes, unsigned int n);
 
 /* -ENOTSUP, naming each feature of @want that is not in @have. @guest: what the guest has to do with it;

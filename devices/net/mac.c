@@ -6,7 +6,7 @@
 
 #include "vmm/mac.h"
 
-int net_mac_choose(struct net_space *space, const struct vdpa *vdpa, const char *nic, struct error *err)
+int net_mac_choose(struct net_space *space, struct vdpa *vdpa, const char *nic, struct error *err)
 {
 	uint8_t *mac = space->bytes + NET_CONFIG_FIELD(mac);
 
@@ -20,10 +20,11 @@ int net_mac_choose(struct net_space *space, const struct vdpa *vdpa, const char 
 			error_add(err, "%s: no random bytes for a MAC address", nic);
 			return -EIO;
 		}
-		log_warn("%s: %s has the MAC address " MAC_FORMAT
-			 ", which no interface can have: the guest gets " MAC_FORMAT
-			 ", unless it brings its own (%s)",
-			 nic, vdpa->name, MAC_ARGS(mac), MAC_ARGS(own), vdpa->advice.mac);
+		log_limited(&vdpa->log_limit, LOG_WARN,
+			    "%s: %s has the MAC address " MAC_FORMAT
+			    ", which no interface can have: the guest gets " MAC_FORMAT
+			    ", unless it brings its own (%s)",
+			    nic, vdpa->name, MAC_ARGS(mac), MAC_ARGS(own), vdpa->advice.mac);
 		memcpy(mac, own, MAC_LEN);
 		space->chosen_mac = true;
 	}

@@ -11,7 +11,7 @@
  * Decides on the address that the guest is shown, which the device's configuration in @space may have: one of
  * Ferry's choice where the device has none that an interface can have. @nic is the NIC's name, for messages.
  */
-int __must_check net_mac_choose(struct net_space *space, const struct vdpa *vdpa, const char *nic,
+int __must_check net_mac_choose(struct net_space *space, struct vdpa *vdpa, const char *nic,
 				struct error *err);
 
 /* Checks an address that a peer's guest was shown as its own; without VIRTIO_NET_F_MAC in @offered, zero

@@ -55,8 +55,10 @@ static int net_probe(struct net *net, struct error *err)
 		/*
 		 * With MQ or RSS the control queue would have an index that this device node does not reach.
 		 */
-		log_warn("%s: %u queue pairs but only %u virtqueues: used with one pair, without MQ and RSS",
-			 vdpa->name, net->device_max_pairs, vdpa->n_vqs);
+		log_limited(
+			&vdpa->log_limit, LOG_WARN,
+			"%s: %u queue pairs but only %u virtqueues: used with one pair, without MQ and RSS",
+			vdpa->name, net->device_max_pairs, vdpa->n_vqs);
 		vdpa->features &= ~(VIRTIO_BIT(VIRTIO_NET_F_MQ) | VIRTIO_BIT(VIRTIO_NET_F_RSS));
 		net->device_max_pairs = 1;
 	}
@@ -121,20 +123,23 @@ static int net_ring_sizes(struct net *net, uint16_t *sizes, struct error *err)
 	return 0;
 }
 
-static void net_free(struct net *net)
+/* Returns the device, which is the caller's. */
+static struct vdpa *net_free(struct net *net)
 {
+	struct vdpa *vdpa = net->backend.vdpa;
+
 	net_events_exit(net);
-	net->backend.vdpa->ops->close(net->backend.vdpa);
 	net_window_exit(&net->path.window);
 	loop_exit(&net->loop);
 	net_space_exit(&net->space);
 	free(net);
+	return vdpa;
 }
 
 /* Decides whether the device may serve the guest's data queues, and says so, or why not. */
 static int net_choose_mode(struct net *net, const struct net_config *config, struct error *err)
 {
-	const struct vdpa *vdpa = net->backend.vdpa;
+	struct vdpa *vdpa = net->backend.vdpa;
 	const char *why = net_pass_obstacle(vdpa, net->possible, config);
 
 	if (why && config->mode == NET_PASSTHROUGH) {
@@ -143,12 +148,13 @@ static int net_choose_mode(struct net *net, const struct net_config *config, str
 	}
 	if (why) {
 		net->pins = NET_PIN_DEVICE;
-		log_info("%s: %s: shadow rings: %s", net->name, vdpa->name, why);
+		log_limited(&vdpa->log_limit, LOG_INFO, "%s: %s: shadow rings: %s", net->name, vdpa->name,
+			    why);
 		return 0;
 	}
 	if (virtio_has(net->possible, VIRTIO_NET_F_CTRL_VQ))
 		net->backend.ctrl_asid = 1;
-	log_info("%s: %s: passthrough", net->name, vdpa->name);
+	log_limited(&vdpa->log_limit, LOG_INFO, "%s: %s: passthrough", net->name, vdpa->name);
 	return 0;
 }
 
@@ -240,6 +246,7 @@ exit_virtio:
 	virtio_pci_exit(&net->virtio);
 free_net:
 	net_free(net);
+	vdpa->ops->close(vdpa);
 	return ret;
 }
 
@@ -267,12 +274,19 @@ int net_wait_mapped(struct net *net, struct error *err)
 	return 0;
 }
 
-void net_destroy(struct net *net)
+struct vdpa *net_dismantle(struct net *net)
 {
 	loop_join(&net->loop);
 	net_end(net);
 	virtio_pci_exit(&net->virtio);
-	net_free(net);
+	return net_free(net);
+}
+
+void net_destroy(struct net *net)
+{
+	struct vdpa *vdpa = net_dismantle(net);
+
+	vdpa->ops->close(vdpa);
 }
 
 unsigned int net_descriptors(const struct vdpa *vdpa)

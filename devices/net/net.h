@@ -20,6 +20,10 @@ int __must_check net_create(struct net **net, struct vm *vm, struct pci_bus *bus
 			    unsigned int index, const struct net_config *config, struct error *err);
 void net_destroy(struct net *net);
 
+/* net_destroy() for a NIC whose device was given no memory: returns the device as it was given to
+ * net_create(), open still, so that nobody else can take it. */
+struct vdpa *__must_check net_dismantle(struct net *net);
+
 /* How many file descriptors net_create() opens in front of @vdpa, at most. */
 unsigned int net_descriptors(const struct vdpa *vdpa);
 

@@ -112,6 +112,9 @@ struct vdpa {
 	 * ops->close(); NULL: there are none. ops->close() undoes them itself, and calls guard_del().
 	 */
 	struct guard_undo *undo;
+	/* For what is said of the device each time that a NIC is put in front of it: a destination does so
+	 * for each source that asks. */
+	struct log_limit log_limit;
 };
 
 #endif

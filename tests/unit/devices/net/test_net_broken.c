@@ -452,6 +452,33 @@ static void a_nic_that_cannot_be_made_leaves_nothing_behind(void **state)
 	}
 }
 
+/* As a destination does for each source that asks. */
+static void a_device_that_is_given_back_serves_the_next_nic(void **state)
+{
+	struct fake_vdpa *v = fake_vdpa_new(&fake_vdpa_default);
+
+	for (unsigned int i = 0; i < 4; i++) {
+		struct fake_vm *vm = fake_vm_new();
+		struct error err = { 0 };
+		struct pci_bus bus;
+		struct net *net;
+
+		assert_int_equal(memory_init(&vm->vm.memory, NET_GUEST_MEM, &err), 0);
+		assert_int_equal(pci_bus_init(&bus, &vm->vm, &err), 0);
+		if (net_create(&net, &vm->vm, &bus, &v->vdpa, 0, &(struct net_config){ 0 }, &err) < 0)
+			fail_msg("%s", err.text);
+		if (i < 3)
+			assert_ptr_equal(net_dismantle(net), &v->vdpa);
+		else
+			net_destroy(net);
+		assert_int_equal(v->closed, i == 3);
+		pci_bus_exit(&bus);
+		memory_exit(&vm->vm.memory);
+		free(vm);
+	}
+	fake_vdpa_free(v);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -473,6 +500,7 @@ int main(void)
 		TEST(a_device_that_vanishes_breaks_the_nic),
 		TEST(a_device_that_refuses_a_default_breaks_the_nic),
 		cmocka_unit_test(a_nic_that_cannot_be_made_leaves_nothing_behind),
+		cmocka_unit_test(a_device_that_is_given_back_serves_the_next_nic),
 	};
 
 	return run_formats(tests, ARRAY_SIZE(tests));
