@@ -61,6 +61,8 @@ struct app {
 	struct boot_files boot;
 	/* The connection to the source, while the guest comes. */
 	struct destination *source;
+	/* For messages of sources that asked, or whose guests cannot come. */
+	struct log_limit checked_limit, refused_limit;
 	bool has_vm;
 	struct vm vm;
 	/* The guard's word that a signal came, for the VM. */
@@ -372,41 +374,103 @@ static int app_ready(struct app *app, struct error *err)
 	return destination_ready(app->source, err);
 }
 
-/* Compares what a source describes as a whole before memory is taken for the guest; then READY goes out at
- * once, however large the guest is. */
-static int (*const app_prepare_steps[])(struct app *app, struct error *err) = {
-	app_check_size, app_frame, app_compare, app_fill, app_ready, app_work_begin, NULL,
+/* Compares what a source describes as a whole, before memory is taken for the guest. */
+static int (*const app_compare_steps[])(struct app *app, struct error *err) = {
+	app_check_size,
+	app_frame,
+	app_compare,
+	NULL,
 };
 
-/* Waits for a source, and takes its guest. */
+/* READY goes out at once, however large the guest is; to a check it is all. */
+static int (*const app_admit_steps[])(struct app *app, struct error *err) = {
+	app_fill,
+	app_ready,
+	app_work_begin,
+	NULL,
+};
+
+static int app_prepare(struct app *app, struct error *err)
+{
+	int ret = app_take(app, app_compare_steps, err);
+
+	if (ret < 0)
+		return ret;
+	return app->source->check ? app_ready(app, err) : app_take(app, app_admit_steps, err);
+}
+
+/* Goes back to where a source is waited for: what app_prepare() has built is gone, and NICs' devices are this
+ * process's still. */
+static int app_take_down(struct app *app, struct error *err)
+{
+	if (app->work.done_fd >= 0)
+		close(app->work.done_fd);
+	app->work.done_fd = -1;
+	if (!machine_dismantle(&app->machine)) {
+		error_add(err, "the storage of a disk does not answer");
+		return -EIO;
+	}
+	if (app->has_vm)
+		vm_destroy(&app->vm);
+	app->has_vm = false;
+	return machine_open(&app->machine, err);
+}
+
+/* Answers a source that does not send its guest, because it only asked or because of @reason. */
+static int app_turn_away(struct app *app, const struct error *reason, struct error *err)
+{
+	if (reason->text[0]) {
+		destination_refuse(app->source, reason);
+		log_limited(&app->refused_limit, LOG_WARN,
+			    "a guest cannot come here, and a source is still waited for: %s", reason->text);
+	} else {
+		log_limited(&app->checked_limit, LOG_INFO, "a guest was compared, and could come here");
+	}
+	destination_close(app->source);
+	return app_take_down(app, err);
+}
+
+/* Answers a source, and takes its guest. Returns 1 where it does not come, and the next source may. */
+static int app_meet(struct app *app, struct error *err)
+{
+	struct incoming_work work = { .end = app_work_end, .opaque = app };
+	struct error reason = { 0 };
+	int ret;
+
+	app->mem = app->source->mem;
+	app->cpus = app->source->cpus;
+	ret = app_prepare(app, &reason);
+	if (ret < 0 || app->source->check) {
+		if (ret < 0 && !reason.text[0])
+			error_add(&reason, "%s", strerror(-ret));
+		ret = app_turn_away(app, &reason, err);
+		return ret < 0 ? ret : 1;
+	}
+	work.fd = app->work.done_fd;
+	ret = incoming_run(app->source, &app->vm, &work, err);
+	destination_close(app->source);
+	return ret;
+}
+
+/* Waits for a source whose guest can come here, and takes it. */
 static int app_arrive(struct app *app, struct error *err)
 {
 	const struct destination_config config = { .from = app->config.from,
 						   .cancel_fd = app->guard.stop_fd,
 						   .clock_skew_ns = app->config.clock_skew_ns };
-	struct incoming_work work = { .end = app_work_end, .opaque = app };
-	struct error reason = { 0 };
 	struct destination source;
 	int ret;
 
-	methods_set_guest(&app->methods, METHODS_AWAITED, NULL);
-	ret = destination_accept(&source, &config, err);
-	if (ret < 0)
-		return ret;
-	methods_set_guest(&app->methods, METHODS_ARRIVES, NULL);
-	app->source = &source;
-	app->mem = source.mem;
-	app->cpus = source.cpus;
-	ret = app_take(app, app_prepare_steps, &reason);
-	work.fd = app->work.done_fd;
-	if (ret == 0) {
-		ret = incoming_run(&source, &app->vm, &work, err);
-	} else {
-		destination_refuse(&source, &reason);
-		error_add(err, "the guest was not taken over: %s", reason.text);
-	}
-	destination_close(&source);
-	app->source = NULL;
+	do {
+		methods_set_guest(&app->methods, METHODS_AWAITED, NULL);
+		ret = destination_accept(&source, &config, err);
+		if (ret < 0)
+			return ret;
+		methods_set_guest(&app->methods, METHODS_ARRIVES, NULL);
+		app->source = &source;
+		ret = app_meet(app, err);
+		app->source = NULL;
+	} while (ret == 1);
 	return ret;
 }
 

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -99,6 +100,15 @@ struct receiver {
 	int fd; /* the source's end of the connection */
 };
 
+static void receiver_connect(struct receiver *r)
+{
+	r->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	while (connect(r->fd, (struct sockaddr *)&r->source, sizeof(r->source)) < 0) {
+		assert_int_equal(waitpid(r->pid, NULL, WNOHANG), 0);
+		sched_yield();
+	}
+}
+
 static void receiver_start(struct receiver *r, const char *mem)
 {
 	char *argv[] = {
@@ -121,11 +131,7 @@ static void receiver_start(struct receiver *r, const char *mem)
 	}
 	assert_true(r->pid > 0);
 	close(done[1]);
-	r->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	while (connect(r->fd, (struct sockaddr *)&r->source, sizeof(r->source)) < 0) {
-		assert_int_equal(waitpid(r->pid, NULL, WNOHANG), 0);
-		sched_yield();
-	}
+	receiver_connect(r);
 }
 
 static void receiver_say(struct receiver *r, enum stream_type type, uint64_t arg, const void *payload,
@@ -166,7 +172,8 @@ static void describe_pci(struct state_writer *w)
 	pci_bus_exit(&bus);
 }
 
-static void receiver_hello(struct receiver *r, uint64_t mem, uint32_t cpus)
+/* Says HELLO for a guest that is to come, with STREAM_OLDEST, or in @version for one that stays. */
+static void receiver_say_hello(struct receiver *r, uint64_t mem, uint32_t cpus, uint32_t version)
 {
 	static const char *const devices[] = { "serial", "pci" };
 	struct state_writer w;
@@ -174,6 +181,8 @@ static void receiver_hello(struct receiver *r, uint64_t mem, uint32_t cpus)
 	void *tree;
 
 	assert_int_equal(state_open_writer(&w), 0);
+	if (version != STREAM_OLDEST)
+		state_put_u32(&w, "check", 1);
 	state_begin(&w, "vm");
 	state_put_u64(&w, "memory", mem);
 	state_put_u32(&w, "cpus", cpus);
@@ -191,14 +200,33 @@ static void receiver_hello(struct receiver *r, uint64_t mem, uint32_t cpus)
 	}
 	state_end(&w);
 	assert_int_equal(state_close(&w, &tree, &len), 0);
-	receiver_say(r, STREAM_HELLO, STREAM_OLDEST, tree, len);
+	receiver_say(r, STREAM_HELLO, version, tree, len);
 	free(tree);
 }
 
-/* Checks what the receiver has done by its end, which is that of a guest that was not taken over. */
-static void receiver_end(struct receiver *r, const char *letters)
+static void receiver_hello(struct receiver *r, uint64_t mem, uint32_t cpus)
 {
-	char text[32] = "";
+	receiver_say_hello(r, mem, cpus, STREAM_OLDEST);
+}
+
+/* Asks whether a guest could come, on a connection of its own. Returns the answer's type. */
+static uint32_t receiver_check(struct receiver *r, uint64_t mem, char text[ERROR_TEXT_MAX + 1])
+{
+	uint32_t type;
+
+	close(r->fd);
+	receiver_connect(r);
+	receiver_say_hello(r, mem, 1, 2);
+	type = receiver_hear(r, text);
+	/* Nothing more comes. */
+	assert_int_equal(recv(r->fd, (char[1]){ 0 }, 1, 0), 0);
+	return type;
+}
+
+/* Checks what the receiver has done by its end. Returns how it has ended. */
+static int receiver_wait(struct receiver *r, const char *letters)
+{
+	char text[64] = "";
 	ssize_t n, total = 0;
 	int status;
 
@@ -206,13 +234,32 @@ static void receiver_end(struct receiver *r, const char *letters)
 	while ((n = read(done[0], text + total, sizeof(text) - 1 - (size_t)total)) > 0)
 		total += n;
 	assert_int_equal(waitpid(r->pid, &status, 0), r->pid);
-	assert_true(WIFEXITED(status));
-	assert_int_equal(WEXITSTATUS(status), VM_EXIT_ERROR);
 	assert_string_equal(text, letters);
 	close(done[0]);
 	close(go[0]);
 	close(go[1]);
 	assert_int_equal(rmdir(r->dir), 0);
+	return status;
+}
+
+/* receiver_wait() for one that has taken a guest which did not come. */
+static void receiver_end(struct receiver *r, const char *letters)
+{
+	int status = receiver_wait(r, letters);
+
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), VM_EXIT_ERROR);
+}
+
+/* receiver_wait() for one that waits on, until it is told to end. */
+static void receiver_stop(struct receiver *r, const char *letters)
+{
+	int status;
+
+	kill(r->pid, SIGTERM);
+	status = receiver_wait(r, letters);
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(WTERMSIG(status), SIGTERM);
 }
 
 /* The largest guest there can be, where the operator has asked for another: nothing was had for it. */
@@ -225,7 +272,46 @@ static void a_guest_that_is_refused_has_cost_nothing(void **state)
 	receiver_hello(&r, GIB(4096), 64);
 	assert_int_equal(receiver_hear(&r, text), STREAM_REFUSED);
 	assert_non_null(strstr(text, "the guest has 4194304 MiB of memory, --mem says 512 MiB"));
-	receiver_end(&r, "fa");
+	receiver_stop(&r, "fa");
+}
+
+/* Whoever asks, and whose guest cannot come, leaves nothing behind, and the guest for which all is well still
+ * comes. */
+static void whoever_asks_does_not_end_the_wait(void **state)
+{
+	char text[ERROR_TEXT_MAX + 1];
+	struct receiver r;
+
+	receiver_start(&r, "16M");
+	receiver_hello(&r, GIB(4096), 1);
+	assert_int_equal(receiver_hear(&r, text), STREAM_REFUSED);
+	for (unsigned int i = 0; i < 3; i++) {
+		assert_int_equal(receiver_check(&r, MIB(16), text), STREAM_READY);
+		assert_int_equal(receiver_check(&r, MIB(32), text), STREAM_REFUSED);
+	}
+	close(r.fd);
+	receiver_connect(&r);
+	receiver_hello(&r, MIB(16), 1);
+	assert_int_equal(receiver_hear(&r, text), STREAM_READY);
+	receiver_say(&r, STREAM_ROUND, 0, NULL, 0);
+	receiver_say(&r, STREAM_SYNC, 0, NULL, 0);
+	assert_int_equal(write(go[1], "1", 1), 1);
+	assert_int_equal(receiver_hear(&r, text), STREAM_SYNC_OK);
+	receiver_end(&r, "fafafafafafafafamed");
+}
+
+/* However large the guest, an answer costs neither its memory nor time that grows with it. */
+static void a_check_of_the_largest_guest_is_answered_within_a_second(void **state)
+{
+	char text[ERROR_TEXT_MAX + 1];
+	struct receiver r;
+	uint64_t start_ns;
+
+	receiver_start(&r, "4096G");
+	start_ns = now_ns();
+	assert_int_equal(receiver_check(&r, GIB(4096), text), STREAM_READY);
+	assert_in_range(now_ns() - start_ns, 0, 1000000000);
+	receiver_stop(&r, "fa");
 }
 
 /* Work that takes longer for a larger guest begins after the source has its answer, or beside it. */
@@ -269,6 +355,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_guest_that_is_refused_has_cost_nothing),
+		cmocka_unit_test(whoever_asks_does_not_end_the_wait),
+		cmocka_unit_test(a_check_of_the_largest_guest_is_answered_within_a_second),
 		cmocka_unit_test(ready_does_not_wait_for_what_grows_with_the_guest),
 		cmocka_unit_test(what_fails_after_ready_is_refused_by_name),
 	};
