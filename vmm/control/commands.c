@@ -30,6 +30,7 @@ struct client_options {
 	const char *to;
 	const char *stalled;
 	unsigned int downtime_ms;
+	bool check; /* nothing is to move */
 	struct transport_options transport;
 };
 
@@ -37,6 +38,7 @@ enum {
 	CLIENT_OPT_TO = 256,
 	CLIENT_OPT_SSH,
 	CLIENT_OPT_PEER_UID,
+	CLIENT_OPT_CHECK,
 	CLIENT_OPT_DOWNTIME,
 	CLIENT_OPT_STALLED,
 	CLIENT_OPT_RUNTIME_DIR
@@ -46,6 +48,7 @@ static const struct option client_migrate_options[] = {
 	{ "to", required_argument, NULL, CLIENT_OPT_TO },
 	{ "ssh", required_argument, NULL, CLIENT_OPT_SSH },
 	{ "peer-uid", required_argument, NULL, CLIENT_OPT_PEER_UID },
+	{ "check", no_argument, NULL, CLIENT_OPT_CHECK },
 	{ "downtime", required_argument, NULL, CLIENT_OPT_DOWNTIME },
 	{ "stalled", required_argument, NULL, CLIENT_OPT_STALLED },
 	{ "runtime-dir", required_argument, NULL, CLIENT_OPT_RUNTIME_DIR },
@@ -74,12 +77,15 @@ void client_help_migrate(FILE *out)
 		"                       exec:COMMAND  a shell command whose stdin and stdout lead there\n"
 		"  --ssh COMMAND      run this in the place of ssh, with arguments split at spaces (ssh)\n"
 		"  --peer-uid UID     for unix: who may listen at PATH, beside you and root\n"
+		"  --check            say what stands against the move, a reason on each line, and move "
+		"nothing\n"
 		"  --downtime MS      how long the guest may stand still, 1 to %u (%u)\n"
 		"  --stalled POLICY   for a guest that writes memory faster than it can be sent: throttle "
 		"it, stop it\n"
 		"                     and go over the downtime, or cancel the migration (throttle)\n"
 		"  --runtime-dir DIR  where the control socket is (" CONFIG_RUNTIME_DIR ")\n\n"
-		"Exit codes: 0 moved; 1 failed, the guest goes on here; 2 wrong usage; 5 the outcome is "
+		"Exit codes: 0 moved, or with --check could move; 1 failed, the guest goes on here; 2 wrong "
+		"usage; 5 the outcome is "
 		"unknown: the\n"
 		"guest is paused here, and \"ferry resume NAME\" if it does not run at the destination; or "
 		"its process has\n"
@@ -145,6 +151,9 @@ static int client_parse(struct client_options *o, const struct option *known, in
 				error_add(err, "--peer-uid takes the number of a user, not \"%s\"", optarg);
 				return -EINVAL;
 			}
+			break;
+		case CLIENT_OPT_CHECK:
+			o->check = true;
 			break;
 		case CLIENT_OPT_DOWNTIME:
 			if (client_parse_number(optarg, CLIENT_DOWNTIME_MAX_MS, &o->downtime_ms) < 0) {
@@ -270,6 +279,36 @@ static int client_follow(struct control_client *c, struct error *err)
 	return CLIENT_EXIT_UNKNOWN;
 }
 
+/* Prints the answer to org.ferry.CheckMigration. Returns the exit code. */
+static int client_follow_check(struct control_client *c, struct error *err)
+{
+	char reason[ERROR_TEXT_MAX];
+	unsigned int n = 0;
+	const char *object;
+	int found;
+
+	if (control_receive(c, &object, err) < 0) {
+		log_error("%s", err->text);
+		return 1;
+	}
+	while ((found = json_object_item(object, "obstacles", n, reason, sizeof(reason))) == 1) {
+		text_clean(reason, strlen(reason));
+		printf("%s\n", reason);
+		n++;
+	}
+	if (found < 0) {
+		log_error("the VM's answer makes no sense");
+		return 1;
+	}
+	if (n == 0)
+		printf("nothing stands against the move\n");
+	if (fflush(stdout) != 0 || ferror(stdout)) {
+		log_error("cannot write to stdout: %s", strerror(errno));
+		return 1;
+	}
+	return n > 0;
+}
+
 /* Looks whether there is the VM to be moved, before anybody else hears of it. */
 static int client_find(struct control_client *c, const struct client_options *o, struct error *err)
 {
@@ -294,7 +333,10 @@ static int client_ask_migrate(struct control_client *c, const struct client_opti
 		 o->downtime_ms);
 	ret = control_connect(c, o->runtime_dir, o->name, err);
 	if (ret == 0)
-		ret = control_send(c, "org.ferry.Migrate", parameters, CONTROL_PROGRESS, t->fd, err);
+		ret = o->check ? control_send(c, "org.ferry.CheckMigration", parameters, CONTROL_RESULT,
+					      t->fd, err)
+			       : control_send(c, "org.ferry.Migrate", parameters, CONTROL_PROGRESS, t->fd,
+					      err);
 	transport_let_go(t);
 	return ret;
 }
@@ -321,7 +363,7 @@ static int client_do_migrate(struct control_client *c, const struct client_optio
 	if (ret < 0)
 		log_error("%s", err->text);
 	else
-		status = client_follow(c, err);
+		status = o->check ? client_follow_check(c, err) : client_follow(c, err);
 	control_disconnect(c);
 	/* A child that fails after the guest has moved has done its work. */
 	if (transport_close(&t, &reason) < 0 && status != 0)

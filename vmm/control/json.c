@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* JSON by jsmn, made strict; and text as a JSON string. */
 #include <assert.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -252,6 +253,27 @@ bool json_object_number(const char *object, const char *name, uint64_t *v)
 	struct json json;
 
 	return json_parse(&json, object, strlen(object)) && json_number(&json, json.tokens, name, v);
+}
+
+int json_object_item(const char *object, const char *name, unsigned int index, char *buf, size_t size)
+{
+	struct json json;
+	const jsmntok_t *array;
+
+	if (!json_parse(&json, object, strlen(object)))
+		return -EINVAL;
+	array = json_find(&json, json.tokens, name, JSMN_ARRAY);
+	if (!array)
+		return -EINVAL;
+	for (const jsmntok_t *t = array; t < json.tokens + json.n; t++) {
+		if (t->parent < 0 || &json.tokens[t->parent] != array || index-- > 0)
+			continue;
+		if (t->type != JSMN_STRING ||
+		    !json_unescape(json.text + t->start, json.text + t->end, buf, size))
+			return -EINVAL;
+		return 1;
+	}
+	return 0;
 }
 
 void json_quote(const char *text, char *buf, size_t size)

@@ -70,11 +70,11 @@ static void stop(struct server *s)
 	rmdir(s->dir);
 }
 
-/* Keeps in @said what @command prints, to stdout and stderr. */
-static void run(int (*command)(int argc, char **argv), char **argv, char *said, size_t size)
+/* Keeps in @said what @command prints, to stdout and stderr. Returns its exit code. */
+static int run(int (*command)(int argc, char **argv), char **argv, char *said, size_t size)
 {
 	FILE *file = tmpfile();
-	int out = dup(STDOUT_FILENO), err = dup(STDERR_FILENO), argc = 0;
+	int out = dup(STDOUT_FILENO), err = dup(STDERR_FILENO), argc = 0, status;
 	ssize_t len;
 
 	while (argv[argc])
@@ -83,7 +83,7 @@ static void run(int (*command)(int argc, char **argv), char **argv, char *said, 
 	dup2(fileno(file), STDOUT_FILENO);
 	dup2(fileno(file), STDERR_FILENO);
 	optind = 1;
-	command(argc, argv);
+	status = command(argc, argv);
 	fflush(stdout);
 	dup2(out, STDOUT_FILENO);
 	dup2(err, STDERR_FILENO);
@@ -99,6 +99,7 @@ static void run(int (*command)(int argc, char **argv), char **argv, char *said, 
 		assert_true(text_plain_len(at, said + len) > 0);
 		at += text_plain_len(at, said + len) - 1;
 	}
+	return status;
 }
 
 static void a_stage_and_a_reason_are_shown_as_plain_text(void **state)
@@ -155,6 +156,44 @@ static void what_is_typed_wrong_is_shown_as_plain_text(void **state)
 	assert_non_null(strstr(said, "no option \"--?c\""));
 }
 
+/* An answer that makes no sense is never "yes". */
+static void a_check_prints_its_obstacles_and_says_so_by_its_exit_code(void **state)
+{
+	static const struct {
+		const char *answer, *said;
+		int status;
+	} cases[] = {
+		{ "{\"parameters\":{\"streamVersion\":2,\"obstacles\":[]}}",
+		  "nothing stands against the move\n", 0 },
+		{ "{\"parameters\":{\"obstacles\":[\"no \\\"CPU\\\"\",\"" HOSTILE "\"]}}",
+		  "no \"CPU\"\n" SHOWN "\n", 1 },
+		{ "{\"parameters\":{\"obstacles\":[\"no disk\",7]}}",
+		  "ferry: the VM's answer makes no sense\nno disk\n", 1 },
+		{ "{\"parameters\":{\"obstacles\":7}}", "ferry: the VM's answer makes no sense\n", 1 },
+		{ "{\"parameters\":{}}", "ferry: the VM's answer makes no sense\n", 1 },
+		{ "{\"error\":\"org.ferry.Busy\",\"parameters\":{\"reason\":\"later\"}}", "ferry: later\n",
+		  1 },
+	};
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++) {
+		char *argv[] = {
+			"migrate", "web1", "--to", "exec:cat", "--check", "--runtime-dir", NULL, NULL
+		};
+		char said[4096];
+		struct server s;
+		int status;
+
+		start(&s, cases[i].answer, strlen(cases[i].answer) + 1);
+		argv[6] = s.dir;
+		status = run(client_migrate, argv, said, sizeof(said));
+		stop(&s);
+		/* Behind it stands what the command of exec: says of its end. */
+		if (strncmp(said, cases[i].said, strlen(cases[i].said)) != 0)
+			fail_msg("%u: %s", i, said);
+		assert_int_equal(status, cases[i].status);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -162,6 +201,7 @@ int main(void)
 		cmocka_unit_test(an_errors_name_is_shown_as_plain_text),
 		cmocka_unit_test(an_answer_that_is_no_utf8_is_refused),
 		cmocka_unit_test(what_is_typed_wrong_is_shown_as_plain_text),
+		cmocka_unit_test(a_check_prints_its_obstacles_and_says_so_by_its_exit_code),
 	};
 
 	alarm(120);

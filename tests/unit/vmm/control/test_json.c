@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <cmocka.h>
 
+#include <errno.h>
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -96,9 +98,31 @@ static void what_is_taken_for_json_is_json(void **state)
 	assert_true(n_good > 1000);
 }
 
+static void an_arrays_strings_are_read_one_by_one(void **state)
+{
+	static const char object[] =
+		"{\"a\":[\"one\",\"t\\\"wo\",[\"not\"],3,\"four\"],\"b\":[],\"c\":\"x\"}";
+	char buf[8];
+
+	assert_int_equal(json_object_item(object, "a", 0, buf, sizeof(buf)), 1);
+	assert_string_equal(buf, "one");
+	assert_int_equal(json_object_item(object, "a", 1, buf, sizeof(buf)), 1);
+	assert_string_equal(buf, "t\"wo");
+	assert_int_equal(json_object_item(object, "a", 2, buf, sizeof(buf)), -EINVAL);
+	assert_int_equal(json_object_item(object, "a", 3, buf, sizeof(buf)), -EINVAL);
+	assert_int_equal(json_object_item(object, "a", 4, buf, sizeof(buf)), 1);
+	assert_int_equal(json_object_item(object, "a", 4, buf, 4), -EINVAL);
+	assert_int_equal(json_object_item(object, "a", 5, buf, sizeof(buf)), 0);
+	assert_int_equal(json_object_item(object, "b", 0, buf, sizeof(buf)), 0);
+	assert_int_equal(json_object_item(object, "c", 0, buf, sizeof(buf)), -EINVAL);
+	assert_int_equal(json_object_item(object, "d", 0, buf, sizeof(buf)), -EINVAL);
+	assert_int_equal(json_object_item("[", "a", 0, buf, sizeof(buf)), -EINVAL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(an_arrays_strings_are_read_one_by_one),
 		cmocka_unit_test(members_of_an_object_are_found),
 		cmocka_unit_test(quoted_text_reads_back_as_it_was),
 		cmocka_unit_test(what_is_taken_for_json_is_json),
