@@ -37,6 +37,8 @@ struct client_options {
 enum {
 	CLIENT_OPT_TO = 256,
 	CLIENT_OPT_SSH,
+	CLIENT_OPT_TLS,
+	CLIENT_OPT_PEER,
 	CLIENT_OPT_PEER_UID,
 	CLIENT_OPT_CHECK,
 	CLIENT_OPT_DOWNTIME,
@@ -47,6 +49,8 @@ enum {
 static const struct option client_migrate_options[] = {
 	{ "to", required_argument, NULL, CLIENT_OPT_TO },
 	{ "ssh", required_argument, NULL, CLIENT_OPT_SSH },
+	{ "tls", required_argument, NULL, CLIENT_OPT_TLS },
+	{ "peer", required_argument, NULL, CLIENT_OPT_PEER },
 	{ "peer-uid", required_argument, NULL, CLIENT_OPT_PEER_UID },
 	{ "check", no_argument, NULL, CLIENT_OPT_CHECK },
 	{ "downtime", required_argument, NULL, CLIENT_OPT_DOWNTIME },
@@ -71,11 +75,15 @@ void client_help_migrate(FILE *out)
 		"                       ssh:[USER@]HOST[:PORT][/NAME]  the receive called NAME (as here) on "
 		"HOST, with\n"
 		"                                                      your ssh configuration and keys\n"
+		"                       tls:HOST:PORT  a receive that listens there, with --tls\n"
 		"                       unix:PATH     a receive, or your own tunnel, that listens at PATH\n"
 		"                       fd:N          a connected stream socket that is open as descriptor "
 		"N\n"
 		"                       exec:COMMAND  a shell command whose stdin and stdout lead there\n"
 		"  --ssh COMMAND      run this in the place of ssh, with arguments split at spaces (ssh)\n"
+		"  --tls DIR          for tls: the folder of ca.pem, cert.pem and key.pem (man ferry)\n"
+		"  --peer NAME        for tls: a name that the other end's certificate must have, beside "
+		"HOST\n"
 		"  --peer-uid UID     for unix: who may listen at PATH, beside you and root\n"
 		"  --check            say what stands against the move, a reason on each line, and move "
 		"nothing\n"
@@ -145,6 +153,12 @@ static int client_parse(struct client_options *o, const struct option *known, in
 			break;
 		case CLIENT_OPT_SSH:
 			o->transport.ssh = optarg;
+			break;
+		case CLIENT_OPT_TLS:
+			o->transport.tls_dir = optarg;
+			break;
+		case CLIENT_OPT_PEER:
+			o->transport.peer = optarg;
 			break;
 		case CLIENT_OPT_PEER_UID:
 			if (client_parse_uid(optarg, &o->transport.peer_uid) < 0) {
@@ -324,10 +338,12 @@ static int client_find(struct control_client *c, const struct client_options *o,
 static int client_ask_migrate(struct control_client *c, const struct client_options *o, struct transport *t,
 			      struct error *err)
 {
-	char to[2 * CLIENT_TEXT_MAX], stalled[64], parameters[2 * CLIENT_TEXT_MAX + 256];
+	char place[CLIENT_TEXT_MAX], to[2 * CLIENT_TEXT_MAX], stalled[64],
+		parameters[2 * CLIENT_TEXT_MAX + 256];
 	int ret;
 
-	json_quote(o->to, to, sizeof(to));
+	snprintf(place, sizeof(place), "%s%s", o->to, t->note);
+	json_quote(place, to, sizeof(to));
 	json_quote(o->stalled, stalled, sizeof(stalled));
 	snprintf(parameters, sizeof(parameters), "{\"to\":%s,\"stalled\":%s,\"downtimeMs\":%u}", to, stalled,
 		 o->downtime_ms);

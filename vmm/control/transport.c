@@ -20,6 +20,7 @@
 #include "vmm/guard.h"
 #include "vmm/socket_file.h"
 #include "vmm/stream_socket.h"
+#include "vmm/tls/dial.h"
 
 /* The listener is on this host, and one that runs takes a connection at once. */
 #define TRANSPORT_CONNECT_MS 10000
@@ -353,6 +354,26 @@ static int transport_open_fd(struct transport *t, const char *place, const struc
 	return 0;
 }
 
+static int transport_open_tls(struct transport *t, const char *place, const struct transport_options *options,
+			      struct error *err)
+{
+	struct tls_connection c;
+	int ret;
+
+	if (!options->tls_dir) {
+		error_add(err, "tls:%s: --tls says which folder has ca.pem, cert.pem and key.pem", place);
+		return -EINVAL;
+	}
+	ret = tls_dial(&c, place, options->tls_dir, options->peer, err);
+	if (ret < 0)
+		return ret;
+	t->fd = c.fd;
+	t->child = c.pump;
+	strcpy(t->program, "ferry-tls");
+	snprintf(t->note, sizeof(t->note), " (%s; %s encrypts)", c.peer, c.pump ? "ferry-tls" : "the kernel");
+	return 0;
+}
+
 static int transport_open_tcp(struct transport *t, const char *place, const struct transport_options *options,
 			      struct error *err)
 {
@@ -370,7 +391,7 @@ static const struct transport_kind {
 		    struct error *err);
 } transport_kinds[] = {
 	{ "ssh:", transport_open_ssh },   { "unix:", transport_open_unix }, { "fd:", transport_open_fd },
-	{ "exec:", transport_open_exec }, { "tcp:", transport_open_tcp },
+	{ "exec:", transport_open_exec }, { "tls:", transport_open_tls },   { "tcp:", transport_open_tcp },
 };
 
 int transport_open(struct transport *t, const char *to, const struct transport_options *options,
@@ -383,7 +404,10 @@ int transport_open(struct transport *t, const char *to, const struct transport_o
 		if (strncmp(to, transport_kinds[i].prefix, len) == 0)
 			return transport_kinds[i].open(t, to + len, options, err);
 	}
-	error_add(err, "\"%s\" is no place for a guest: give ssh:HOST, unix:PATH, fd:N or exec:COMMAND", to);
+	error_add(err,
+		  "\"%s\" is no place for a guest: give ssh:HOST, tls:HOST:PORT, unix:PATH, fd:N or "
+		  "exec:COMMAND",
+		  to);
 	return -EINVAL;
 }
 

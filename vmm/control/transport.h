@@ -4,6 +4,8 @@
  * process that has the guest gets the socket and no more.
  *
  *	ssh:[USER@]HOST[:PORT][/NAME]  ssh runs "ferry connect NAME" there
+ *	tls:HOST:PORT                  a listener there; ferry-tls makes the connection one of two ends that
+ *				       know each other
  *	unix:PATH                      a listener on this host
  *	fd:N                           a descriptor that the client was started with
  *	exec:COMMAND                   a command of the operator's, with the connection as its stdin and
@@ -19,11 +21,18 @@
 /* No user in particular. */
 #define TRANSPORT_ANY_UID ((uid_t)-1)
 
+/* Bytes of a connection's note. */
+#define TRANSPORT_NOTE_MAX 320u
+
 struct transport_options {
 	/* The VM's own name, and what it is called at the destination unless that is said. */
 	const char *name;
 	/* The program in the place of ssh, with arguments of its own, split at spaces. */
 	const char *ssh;
+	/* The folder of ferry-tls's certificates and key, and a name that the other end must have beside its
+	 * host's; NULL: none. */
+	const char *tls_dir;
+	const char *peer;
 	/* Who may listen on a unix socket beside our own user and root, or TRANSPORT_ANY_UID for nobody. */
 	uid_t peer_uid;
 	/* A child gets a session of its own: it is to outlive the client, and the client's terminal. Else it
@@ -39,12 +48,16 @@ struct transport {
 	pid_t child;
 	/* The child, for messages. */
 	char program[64];
+	/* What has turned out about the connection, for messages: who is at the other end of TLS, and who
+	 * encrypts. */
+	char note[TRANSPORT_NOTE_MAX];
 };
 
 /*
  * Connects to @to. Returns 0, or -errno with the reason, and nothing to close: -EINVAL where @to or the
  * options make no sense, -EPERM where the listener is somebody else's. ssh and a command have only been
- * started then: whether they get through the bytes show, and what they have to say they say on stderr.
+ * started then: whether they get through the bytes show, and what they have to say they say on stderr. TLS
+ * has shaken hands: -EACCES where one end refuses the other.
  */
 int __must_check transport_open(struct transport *t, const char *to, const struct transport_options *options,
 				struct error *err);

@@ -10,11 +10,16 @@
 #include <psa/crypto.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "vmm/tls/confine.h"
 #include "vmm/tls/kernel.h"
 #include "vmm/tls/pump.h"
+
+/* Where the program has its sockets, from its start on. */
+#define TLS_SOCKET_FD STDIN_FILENO
+#define TLS_RESULT_FD STDOUT_FILENO
 
 enum { TLS_EXIT_OK, TLS_EXIT_REFUSED, TLS_EXIT_USAGE };
 
@@ -29,31 +34,26 @@ struct tls_helper {
 	bool kernel;
 };
 
-/* Takes @fd out of the way of stdin, stdout and stderr. The new number, or -1. */
-static int tls_move(int fd)
+/*
+ * Puts the two sockets where stdin and stdout are, /dev/null where stderr is, and closes all the rest: a pump
+ * lives on, and must not hold a reader of its starter's output up, nor any other file of its starter's.
+ */
+static int tls_take_descriptors(struct tls_helper *h, struct error *err)
 {
-	int moved = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+	/* Out of the way of each other first. */
+	int tcp = fcntl(h->options.socket_fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+	int result = fcntl(h->options.result_fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
-	if (fd > STDERR_FILENO)
-		close(fd);
-	return moved;
-}
-
-/* Puts /dev/null where stdin, stdout and stderr are: a pump lives on, and must not hold a reader of its
- * starter's output up. The sockets may be some of these numbers. */
-static int tls_leave_stdio(struct tls_helper *h, struct error *err)
-{
-	int null;
-
-	h->options.socket_fd = tls_move(h->options.socket_fd);
-	h->options.result_fd = tls_move(h->options.result_fd);
-	null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	if (h->options.socket_fd < 0 || h->options.result_fd < 0 || null < 0) {
+	if (tcp < 0 || result < 0 || null < 0) {
 		error_add(err, "ferry-tls lacks a descriptor: %s", strerror(errno));
 		return -EBADF;
 	}
-	for (int i = 0; i <= STDERR_FILENO; i++)
-		(void)dup2(null, i);
+	if (dup2(tcp, TLS_SOCKET_FD) < 0 || dup2(result, TLS_RESULT_FD) < 0 ||
+	    dup2(null, STDERR_FILENO) < 0 || syscall(SYS_close_range, STDERR_FILENO + 1u, ~0u, 0) < 0)
+		return -errno;
+	h->options.socket_fd = TLS_SOCKET_FD;
+	h->options.result_fd = TLS_RESULT_FD;
 	return 0;
 }
 
@@ -109,7 +109,8 @@ static int tls_helper_hand_back(struct tls_helper *h)
 
 	if (tls_result_send(h->options.result_fd, &h->result, fd))
 		return -EPIPE;
-	close(h->options.result_fd);
+	/* The starter sees an end, and the number stays taken. */
+	(void)dup2(STDERR_FILENO, TLS_RESULT_FD);
 	close(h->pair[1]);
 	if (h->result.outcome == TLS_PUMP)
 		tls_pump_run(&h->session, h->pair[0]);
@@ -131,7 +132,7 @@ static int tls_main(struct tls_helper *h, int argc, char **argv)
 
 	if (argc == 2 && strcmp(argv[1], "--help") == 0)
 		return write(STDOUT_FILENO, tls_usage, strlen(tls_usage)) < 0 ? TLS_EXIT_USAGE : TLS_EXIT_OK;
-	if (tls_options_parse(&h->options, argc, argv, &err) || tls_leave_stdio(h, &err)) {
+	if (tls_options_parse(&h->options, argc, argv, &err) || tls_take_descriptors(h, &err)) {
 		log_error("ferry-tls: %s (ferry-tls --help)", err.text);
 		return TLS_EXIT_USAGE;
 	}

@@ -91,7 +91,8 @@ static void a_place_that_is_none_is_refused_with_what_would_be_right(void **stat
 	static const struct {
 		const char *to, *why;
 	} cases[] = {
-		{ "", "is no place for a guest: give ssh:HOST, unix:PATH, fd:N or exec:COMMAND" },
+		{ "",
+		  "is no place for a guest: give ssh:HOST, tls:HOST:PORT, unix:PATH, fd:N or exec:COMMAND" },
 		{ "host", "is no place" },
 		{ "SSH:host", "is no place" },
 		{ "tcp:127.0.0.1:4444", "use ssh:HOST, or tls:HOST:PORT" },

@@ -23,7 +23,8 @@ static const char from_manual[] = "sed -n '/^.SS A private CA/,/^.EE/p' '" FERRY
 
 static const char with_faults[] =
 	"set -e\n"
-	"for d in other expired future nameless readable swapped; do mkdir -m 700 $d; cp ca.pem $d; done\n"
+	"for d in other expired future nameless readable swapped local; do mkdir -m 700 $d; cp ca.pem $d; "
+	"done\n"
 	"new='openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc'\n"
 	"sign() {\n"
 	"	$new -subj /CN=$1 -addext subjectAltName=DNS:$1 -keyout $1/key.pem -out csr.pem\n"
@@ -42,6 +43,8 @@ static const char with_faults[] =
 	"-addext basicConstraints=CA:FALSE -keyout other/key.pem -out other/cert.pem\n"
 	"$new -x509 -CA ca.pem -CAkey ca.key -subj /CN=hosta -addext basicConstraints=CA:FALSE "
 	"-keyout nameless/key.pem -out nameless/cert.pem\n"
+	"$new -x509 -CA ca.pem -CAkey ca.key -subj /CN=local -addext basicConstraints=CA:FALSE "
+	"-addext subjectAltName=IP:127.0.0.1,DNS:localhost -keyout local/key.pem -out local/cert.pem\n"
 	"cp hosta/cert.pem hosta/key.pem readable; chmod 640 readable/key.pem\n"
 	"cp hosta/cert.pem hostb/key.pem swapped\n";
 

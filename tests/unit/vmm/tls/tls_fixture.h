@@ -18,7 +18,8 @@
 
 /* Makes the folders hosta and hostb of one CA, and beside them, each with a fault: "other" (another CA),
  * "expired", "future", "nameless" (only a common name), "readable" (the key), "swapped" (a key of another
- * certificate). The working directory becomes the one that they are in. For a program's group. */
+ * certificate); and "local", whose names are those of loopback. The working directory becomes the one that
+ * they are in. For a program's group. */
 int tls_setup(void **state);
 int tls_teardown(void **state);
 

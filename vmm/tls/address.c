@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Names and addresses, by the resolver of libc. */
+#define _GNU_SOURCE
+#include "vmm/tls/address.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* Connections that wait until somebody asks for them: more than come at once, but from strangers. */
+#define TLS_BACKLOG 64
+
+/* A host that vanishes, rather than closes, is found out after 15 s without traffic and 6 probes of 5 s. */
+#define TLS_KEEPALIVE_IDLE_S     15
+#define TLS_KEEPALIVE_INTERVAL_S 5
+#define TLS_KEEPALIVE_PROBES     6
+
+static bool tls_port_valid(const char *port)
+{
+	size_t len = strlen(port);
+	unsigned long v;
+
+	if (len < 1 || len > 5 || strspn(port, "0123456789") != len)
+		return false;
+	v = strtoul(port, NULL, 10);
+	return v >= 1 && v <= UINT16_MAX;
+}
+
+int tls_address_parse(struct tls_address *a, const char *text, struct error *err)
+{
+	const bool bracketed = text[0] == '[';
+	const char *host = text + bracketed;
+	const char *end = bracketed ? strchr(host, ']') : strchr(host, ':');
+	const char *port = end ? end + bracketed : NULL;
+	const size_t len = end ? (size_t)(end - host) : 0;
+
+	if (len < 1 || len >= sizeof(a->host) || *port != ':' || !tls_port_valid(port + 1)) {
+		error_add(err, "tls:%s: give tls:HOST:PORT, with an IPv6 address in brackets", text);
+		return -EINVAL;
+	}
+	memcpy(a->host, host, len);
+	a->host[len] = '\0';
+	strcpy(a->port, port + 1);
+	return 0;
+}
+
+/* Asks for the host's addresses, which the caller frees with freeaddrinfo(). */
+static int tls_resolve(const struct tls_address *a, int flags, struct addrinfo **list, struct error *err)
+{
+	const struct addrinfo hints = { .ai_socktype = SOCK_STREAM,
+					.ai_protocol = IPPROTO_TCP,
+					.ai_flags = flags | AI_NUMERICSERV };
+	int ret = getaddrinfo(a->host, a->port, &hints, list);
+
+	if (ret == 0)
+		return 0;
+	error_add(err, "%s: %s", a->host, ret == EAI_SYSTEM ? strerror(errno) : gai_strerror(ret));
+	return -EHOSTUNREACH;
+}
+
+/* Waits until @fd is connected. 0, or what befell it. */
+static int tls_await_connect(int fd, int timeout_ms)
+{
+	const uint64_t end_ns = end_of(timeout_ms);
+	struct pollfd p = { .fd = fd, .events = POLLOUT };
+	socklen_t len = sizeof(int);
+	int error = 0, n;
+
+	do {
+		n = poll(&p, 1, ms_until(end_ns));
+	} while (n < 0 && errno == EINTR);
+	if (n == 0)
+		return -ETIMEDOUT;
+	if (n < 0 || getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
+		return -errno;
+	return -error;
+}
+
+static void tls_set(int fd, int level, int option, int value)
+{
+	/* Each of them only helps. */
+	(void)setsockopt(fd, level, option, &value, sizeof(value));
+}
+
+static int tls_connect_one(const struct addrinfo *to, int timeout_ms)
+{
+	int fd = socket(to->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, to->ai_protocol);
+	int ret = 0;
+	int off = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (connect(fd, to->ai_addr, to->ai_addrlen) < 0)
+		ret = errno == EINPROGRESS ? tls_await_connect(fd, timeout_ms) : -errno;
+	/* The others take the socket as it comes: blocking. */
+	if (ret == 0 && ioctl(fd, FIONBIO, &off) < 0)
+		ret = -errno;
+	if (ret < 0) {
+		close(fd);
+		return ret;
+	}
+	tls_address_tune(fd);
+	return fd;
+}
+
+int tls_address_connect(const struct tls_address *a, int timeout_ms, struct error *err)
+{
+	const uint64_t end_ns = end_of(timeout_ms);
+	struct error reasons = { 0 };
+	struct addrinfo *list;
+	int ret = tls_resolve(a, 0, &list, err);
+	int n_left = 0;
+
+	if (ret < 0)
+		return ret;
+	for (const struct addrinfo *to = list; to; to = to->ai_next)
+		n_left++;
+	for (const struct addrinfo *to = list; to; to = to->ai_next) {
+		char text[NI_MAXHOST] = "?";
+
+		ret = tls_connect_one(to, ms_until(end_ns) / n_left--);
+		if (ret >= 0)
+			break;
+		getnameinfo(to->ai_addr, to->ai_addrlen, text, sizeof(text), NULL, 0, NI_NUMERICHOST);
+		error_add(&reasons, "%s: %s", text, strerror(-ret));
+	}
+	freeaddrinfo(list);
+	if (ret < 0)
+		error_add(err, "cannot connect to %s, port %s: %s; is \"ferry receive\" waiting there?",
+			  a->host, a->port, reasons.text);
+	return ret;
+}
+
+int tls_address_listen(const struct tls_address *a, struct error *err)
+{
+	struct addrinfo *list;
+	int ret = tls_resolve(a, AI_PASSIVE, &list, err);
+	int fd;
+
+	if (ret < 0)
+		return ret;
+	fd = socket(list->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, list->ai_protocol);
+	if (fd >= 0)
+		tls_set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+	if (fd < 0 || bind(fd, list->ai_addr, list->ai_addrlen) < 0 || listen(fd, TLS_BACKLOG) < 0) {
+		ret = -errno;
+		error_add(err, "cannot listen on %s, port %s: %s", a->host, a->port, strerror(errno));
+		if (fd >= 0)
+			close(fd);
+	}
+	freeaddrinfo(list);
+	return ret < 0 ? ret : fd;
+}
+
+void tls_address_tune(int fd)
+{
+	/* A migration's last messages are short, and the guest stands still for them. */
+	tls_set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+	tls_set(fd, IPPROTO_TCP, TCP_KEEPIDLE, TLS_KEEPALIVE_IDLE_S);
+	tls_set(fd, IPPROTO_TCP, TCP_KEEPINTVL, TLS_KEEPALIVE_INTERVAL_S);
+	tls_set(fd, IPPROTO_TCP, TCP_KEEPCNT, TLS_KEEPALIVE_PROBES);
+	tls_set(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+}
