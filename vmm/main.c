@@ -359,6 +359,9 @@ static int app_check_size(struct app *app, struct error *err)
 			  (unsigned long long)(app->mem >> 20), (unsigned long long)(config->mem >> 20));
 	else if (!config->mem)
 		limits_check_memory(&host, app->mem, use, err);
+	/* A device says whether it pins memory when it is given some, which is too late for who only asks. */
+	if (app->source->check && use == LIMITS_PINNED)
+		limits_check_memlock(app->mem, err);
 	if (config->cpus && config->cpus != app->cpus)
 		error_add(err, "the guest has %u vCPUs, --cpus says %u", app->cpus, config->cpus);
 	return 0;

@@ -361,7 +361,7 @@ static int client_ask_migrate(struct control_client *c, const struct client_opti
 static int client_do_migrate(struct control_client *c, const struct client_options *o, struct error *err)
 {
 	struct error reason = { 0 };
-	struct transport t;
+	struct transport t = { .fd = -1 };
 	int status = 1, ret;
 
 	ret = client_find(c, o, err);
