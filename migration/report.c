@@ -105,7 +105,8 @@ static uint64_t report_rate(uint64_t bytes, uint64_t ns)
 
 static void report_put_round(struct report_text *t, const struct report_round *r)
 {
-	report_put(t, "{\"rounds\":%u,\"ns\":%" PRIu64 ",\"bytes\":%" PRIu64, r->n, r->ns, r->bytes);
+	report_put(t, "{\"rounds\":%u,\"startNs\":%" PRIu64 ",\"ns\":%" PRIu64, r->n, r->start_ns, r->ns);
+	report_put(t, ",\"bytes\":%" PRIu64, r->bytes);
 	report_put(t, ",\"pages\":%" PRIu64 ",\"zeroPages\":%" PRIu64, r->pages, r->zero_pages);
 	report_put(t, ",\"bytesPerSecond\":%" PRIu64, report_rate(r->bytes, r->ns));
 	report_put(t, ",\"dirtyBytes\":%" PRIu64 ",\"dirtyBytesPerSecond\":%" PRIu64, r->written_bytes,

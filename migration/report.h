@@ -31,9 +31,10 @@ enum report_state {
 
 /* A round over the guest's memory, or several of them summed up. */
 struct report_round {
-	unsigned int n; /* rounds */
-	uint64_t ns;    /* until the destination had all of it */
-	uint64_t bytes; /* over the wire */
+	unsigned int n;    /* rounds */
+	uint64_t start_ns; /* after the migration's beginning; the first's */
+	uint64_t ns;       /* until the destination had all of it */
+	uint64_t bytes;    /* over the wire */
 	uint64_t pages, zero_pages;
 	/* What the guest had written by the next look, and the time between the two looks: 0 where there was
 	 * no next one. */
@@ -97,7 +98,7 @@ struct report_round *report_add_round(struct report *r, const struct report_roun
 enum report_detail { REPORT_PROGRESS, REPORT_ALL };
 
 /* Writes the report as a JSON object. Returns its length, without the NUL; @buf is always large enough. */
-#define REPORT_JSON_MAX 14336u
+#define REPORT_JSON_MAX 15360u
 unsigned int report_json(const struct report *r, enum report_detail detail, char buf[REPORT_JSON_MAX]);
 
 #endif

@@ -59,6 +59,7 @@ static int rounds_sent(void *opaque, uint64_t bytes, struct error *err)
 static void rounds_record(struct rounds *r, uint64_t start_ns)
 {
 	const struct report_round round = { .n = 1,
+					    .start_ns = start_ns - r->out->start_ns,
 					    .ns = now_ns() - start_ns,
 					    .bytes = r->pass.wire_bytes,
 					    .pages = r->pass.bytes >> PAGE_SHIFT,

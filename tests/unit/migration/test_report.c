@@ -12,6 +12,7 @@
 #include "vmm/control/json.h"
 
 static const struct report_round large = { .n = UINT32_MAX,
+					   .start_ns = UINT64_MAX,
 					   .ns = UINT64_MAX,
 					   .bytes = UINT64_MAX,
 					   .pages = UINT64_MAX,
