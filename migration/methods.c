@@ -214,7 +214,9 @@ static enum report_state methods_watch(struct control_call *call, struct job *jo
 				{ .fd = control_call_fd(call), .events = POLLIN } };
 
 	while (job_news(job, f, report) == REPORT_RUNNING) {
-		tell(call, report);
+		/* A job that has only just been started has nothing to tell. */
+		if (report->stage)
+			tell(call, report);
 		if (poll(fds, ARRAY_SIZE(fds), -1) < 0 || fds[1].revents == 0)
 			continue;
 		if (hangup == METHODS_LEAVE)

@@ -46,8 +46,8 @@ struct report_round {
  * as one sum. */
 #define REPORT_MAX_ROUNDS 32u
 
-/* Bytes of a destination's address that are kept, for a person. */
-#define REPORT_TO_MAX 128u
+/* Bytes of what is said of a destination that are kept, for a person. */
+#define REPORT_TO_MAX 384u
 
 struct report {
 	enum report_state state;
@@ -98,7 +98,7 @@ struct report_round *report_add_round(struct report *r, const struct report_roun
 enum report_detail { REPORT_PROGRESS, REPORT_ALL };
 
 /* Writes the report as a JSON object. Returns its length, without the NUL; @buf is always large enough. */
-#define REPORT_JSON_MAX 15360u
+#define REPORT_JSON_MAX 16384u
 unsigned int report_json(const struct report *r, enum report_detail detail, char buf[REPORT_JSON_MAX]);
 
 #endif

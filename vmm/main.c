@@ -20,6 +20,7 @@
 #include "vmm/command.h"
 #include "vmm/config.h"
 #include "vmm/control/commands.h"
+#include "vmm/control/job_commands.h"
 #include "vmm/control/server.h"
 #include "vmm/cpu_command.h"
 #include "vmm/guard.h"
@@ -586,6 +587,10 @@ static const struct command commands[] = {
 	  client_help_migrate },
 	{ "cpu", "print the CPU features that guests can have here, or that hosts have in common",
 	  command_cpu, command_help_cpu },
+	{ "status", "say how far a migration is, or how it has ended", client_status, client_help_status },
+	{ "cancel", "call off a migration that is under way", client_cancel, client_help_cancel },
+	{ "tune", "change what a migration that is under way may take", client_tune, client_help_tune },
+	{ "report", "draw the report of a migration", client_report, client_help_report },
 	{ "resume", "let a guest go on whose migration ended with unknown outcome", client_resume,
 	  client_help_resume },
 };

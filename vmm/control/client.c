@@ -134,20 +134,26 @@ static void control_heed_signal(struct control_client *c)
 	log_info("calling off, and waiting for how it ends (once more: not waiting)");
 }
 
-/* Waits for bytes, or the end, without end. */
-static void control_await(struct control_client *c)
+/* Waits for bytes, or the end, until @until_ns: false when the time is up. */
+static bool control_await(struct control_client *c, uint64_t until_ns)
 {
 	struct pollfd fds[] = { { .fd = c->fd, .events = POLLIN }, { .fd = c->signal_fd, .events = POLLIN } };
 
-	while (poll(fds, ARRAY_SIZE(fds), -1) <= 0 || !fds[0].revents) {
-		if (fds[1].revents)
+	for (;;) {
+		int n = poll(fds, ARRAY_SIZE(fds), ms_until(until_ns));
+
+		if (n > 0 && fds[0].revents)
+			return true;
+		if (n == 0 && now_ns() >= until_ns)
+			return false;
+		if (n > 0 && fds[1].revents)
 			control_heed_signal(c);
 		fds[1].fd = c->signal_fd;
 	}
 }
 
 /* Reads on until there is a whole message at c->message. */
-static int control_receive_message(struct control_client *c, struct error *err)
+static int control_receive_message(struct control_client *c, uint64_t until_ns, struct error *err)
 {
 	memmove(c->message, c->message + c->taken, c->len - c->taken);
 	c->len -= c->taken;
@@ -159,7 +165,8 @@ static int control_receive_message(struct control_client *c, struct error *err)
 			error_add(err, "the VM's answer is longer than %zu bytes", sizeof(c->message));
 			return -EMSGSIZE;
 		}
-		control_await(c);
+		if (!control_await(c, until_ns))
+			return -EAGAIN;
 		n = control_recv_bytes(c->fd, c->message + c->len, sizeof(c->message) - c->len, UINT64_MAX);
 		if (n == 0 || n == -ECONNRESET) {
 			error_add(err, "the VM ended before it answered");
@@ -175,7 +182,8 @@ static int control_receive_message(struct control_client *c, struct error *err)
 	return 0;
 }
 
-int control_receive(struct control_client *c, const char **parameters, struct error *err)
+int control_receive_until(struct control_client *c, uint64_t until_ns, const char **parameters,
+			  struct error *err)
 {
 	struct json json;
 	const jsmntok_t *object;
@@ -183,7 +191,7 @@ int control_receive(struct control_client *c, const char **parameters, struct er
 	int ret;
 
 	c->error[0] = '\0';
-	ret = control_receive_message(c, err);
+	ret = control_receive_message(c, until_ns, err);
 	if (ret < 0)
 		return ret;
 	if (!json_parse(&json, c->message, c->taken - 1)) {
@@ -207,6 +215,11 @@ int control_receive(struct control_client *c, const char **parameters, struct er
 		*parameters = c->message + object->start;
 	}
 	return ret;
+}
+
+int control_receive(struct control_client *c, const char **parameters, struct error *err)
+{
+	return control_receive_until(c, UINT64_MAX, parameters, err);
 }
 
 void control_disconnect(struct control_client *c)

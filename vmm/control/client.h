@@ -31,6 +31,10 @@ int __must_check control_send(struct control_client *c, const char *method, cons
  * text in *@parameters, which the next call overwrites; or -errno, with the peer's reason where
  * it gave one: then, for -EREMOTEIO, with the error's parameters in *@parameters. */
 int __must_check control_receive(struct control_client *c, const char **parameters, struct error *err);
+/* Does as control_receive(), but returns -EAGAIN without a reason when none has come by @until_ns, see
+ * now_ns(). */
+int __must_check control_receive_until(struct control_client *c, uint64_t until_ns, const char **parameters,
+				       struct error *err);
 void control_disconnect(struct control_client *c);
 
 /*

@@ -2,105 +2,15 @@
 /* The subcommands that call a VM, with a VM that answers anything: what of it reaches the operator's
  * terminal. */
 #define _GNU_SOURCE
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
+#include "tests/unit/vmm/control/commands_fixture.h"
 
-#include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/socket.h>
-#include <sys/un.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "vmm/control/commands.h"
-#include "vmm/text.h"
 
 #define HOSTILE "\\u001b[6n\\u009b6n\\u007f\\r\\nferry: all is well\\u202e"
 #define SHOWN   "?[6n??6n???ferry: all is well???"
-
-struct server {
-	char dir[32], path[64];
-	int fd;
-	const char *answer;
-	size_t len;
-	pthread_t thread;
-};
-
-/* Reads one call, and answers. A client that only looks whether there is a VM says nothing. */
-static void *serve(void *arg)
-{
-	struct server *s = arg;
-	char byte = 'x';
-	int fd;
-
-	for (;;) {
-		fd = accept(s->fd, NULL, NULL);
-		while (read(fd, &byte, 1) == 1 && byte != '\0')
-			;
-		if (byte == '\0')
-			break;
-		close(fd);
-	}
-	send(fd, s->answer, s->len, MSG_NOSIGNAL);
-	close(fd);
-	return NULL;
-}
-
-static void start(struct server *s, const char *answer, size_t len)
-{
-	struct sockaddr_un sun = { .sun_family = AF_UNIX };
-
-	*s = (struct server){ .dir = "/tmp/ferry-client.XXXXXX", .answer = answer, .len = len };
-	assert_non_null(mkdtemp(s->dir));
-	snprintf(s->path, sizeof(s->path), "%s/web1.sock", s->dir);
-	strcpy(sun.sun_path, s->path);
-	s->fd = socket(AF_UNIX, SOCK_STREAM, 0);
-	assert_int_equal(bind(s->fd, (struct sockaddr *)&sun, sizeof(sun)), 0);
-	assert_int_equal(listen(s->fd, 1), 0);
-	assert_int_equal(pthread_create(&s->thread, NULL, serve, s), 0);
-}
-
-static void stop(struct server *s)
-{
-	pthread_join(s->thread, NULL);
-	close(s->fd);
-	unlink(s->path);
-	rmdir(s->dir);
-}
-
-/* Keeps in @said what @command prints, to stdout and stderr. Returns its exit code. */
-static int run(int (*command)(int argc, char **argv), char **argv, char *said, size_t size)
-{
-	FILE *file = tmpfile();
-	int out = dup(STDOUT_FILENO), err = dup(STDERR_FILENO), argc = 0, status;
-	ssize_t len;
-
-	while (argv[argc])
-		argc++;
-	fflush(stdout);
-	dup2(fileno(file), STDOUT_FILENO);
-	dup2(fileno(file), STDERR_FILENO);
-	optind = 1;
-	status = command(argc, argv);
-	fflush(stdout);
-	dup2(out, STDOUT_FILENO);
-	dup2(err, STDERR_FILENO);
-	close(out);
-	close(err);
-	len = pread(fileno(file), said, size - 1, 0);
-	assert_true(len > 0);
-	said[len] = '\0';
-	fclose(file);
-	for (const char *at = said; *at; at++) {
-		if (*at == '\n')
-			continue;
-		assert_true(text_plain_len(at, said + len) > 0);
-		at += text_plain_len(at, said + len) - 1;
-	}
-	return status;
-}
 
 static void a_stage_and_a_reason_are_shown_as_plain_text(void **state)
 {

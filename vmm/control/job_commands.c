@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* "status", "cancel" and "tune": calls about a migration, which anybody may make who may make one; and
+ * "report", which draws what is left of one. */
+#define _GNU_SOURCE
+#include "vmm/control/job_commands.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "vmm/config.h"
+#include "vmm/control/chart.h"
+#include "vmm/control/commands.h"
+#include "vmm/control/follow.h"
+#include "vmm/control/interface.h"
+#include "vmm/control/json.h"
+#include "vmm/control/options.h"
+#include "vmm/file_save.h"
+#include "vmm/text.h"
+
+void client_help_status(FILE *out)
+{
+	fprintf(out, "usage: ferry status NAME [OPTION...]\n\n"
+		     "Says how far the migration of the guest NAME is, or how the last one has ended.\n\n"
+		     "  --follow           stay until it has ended\n"
+		     "  --json             print what the VM says as it is, an object a line\n"
+		     "  --report FILE      write the report to FILE, as JSON\n"
+		     "  --runtime-dir DIR  where the control socket is (" CONFIG_RUNTIME_DIR ")\n\n"
+		     "Exit codes: 0 it has been said, whatever it was; 1 no such VM, or it has ended "
+		     "meanwhile; 2 wrong "
+		     "usage.\n");
+}
+
+void client_help_cancel(FILE *out)
+{
+	fprintf(out, "usage: ferry cancel NAME [--runtime-dir DIR]\n\n"
+		     "Calls off the migration of the guest NAME, and waits for its end.\n\n"
+		     "  --runtime-dir DIR  where the control socket is (" CONFIG_RUNTIME_DIR ")\n\n"
+		     "Exit codes: 0 the guest goes on here; 1 it was too late and the guest has moved, or "
+		     "there was no "
+		     "migration;\n"
+		     "2 wrong usage; 5 the outcome is unknown.\n");
+}
+
+void client_help_tune(FILE *out)
+{
+	fprintf(out,
+		"usage: ferry tune NAME OPTION...\n\n"
+		"Changes what the migration of the guest NAME that is under way may take.\n\n"
+		"  --downtime MS      how long the guest may stand still, 1 to %u\n"
+		"  --bandwidth RATE   bytes a second that it may take on average while the guest runs, 1M to "
+		"1T; or "
+		"none\n"
+		"  --stalled POLICY   for a guest that is too busy: throttle, stop or cancel\n"
+		"  --runtime-dir DIR  where the control socket is (" CONFIG_RUNTIME_DIR ")\n\n"
+		"Exit codes: 0 it holds from now on; 1 no migration is under way; 2 wrong usage.\n",
+		CLIENT_DOWNTIME_MAX_MS);
+}
+
+void client_help_report(FILE *out)
+{
+	fprintf(out, "usage: ferry report FILE\n\n"
+		     "Draws the report in FILE, as \"ferry migrate --report FILE\" has written it, as an SVG "
+		     "picture to "
+		     "stdout.\n");
+}
+
+/* Says what is wrong where a command cannot go on. Returns the exit code. */
+static int client_failed(const struct error *err)
+{
+	log_error("%s", err->text);
+	return 1;
+}
+
+/* Whether all that was printed has left. */
+static int client_printed(int status)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return status;
+	log_error("cannot write to stdout");
+	return 1;
+}
+
+/* Connects to the VM and sends a call. */
+static int client_call(struct control_client *c, const struct client_options *o, const char *method,
+		       const char *parameters, struct error *err)
+{
+	int ret = control_connect(c, o->runtime_dir, o->name, err);
+
+	if (ret < 0)
+		return ret;
+	ret = control_send(c, method, parameters,
+			   o->given & CLIENT_FOLLOW ? CONTROL_PROGRESS : CONTROL_RESULT, -1, err);
+	if (ret < 0)
+		control_disconnect(c);
+	return ret;
+}
+
+/* Prints a reply as it is, without what would command a terminal. */
+static void client_print_json(const char *object)
+{
+	const char *end = object + strlen(object);
+
+	while (object < end) {
+		unsigned int len = text_plain_len(object, end);
+
+		printf("%.*s", len ? (int)len : 1, len ? object : "?");
+		object += len ? len : 1;
+	}
+	printf("\n");
+	fflush(stdout);
+}
+
+/* Says in words what a final reply of MigrationStatus says. */
+static void client_print_status(const char *reply, const char *report)
+{
+	struct follow f = { .out = stdout };
+	char state[32] = "", to[256] = "";
+
+	json_object_string(reply, "state", state, sizeof(state));
+	json_object_string(report, "to", to, sizeof(to));
+	text_clean(to, strlen(to));
+	if (strcmp(state, "none") == 0) {
+		printf("no migration\n");
+		return;
+	}
+	if (to[0])
+		printf("to %s:\n", to);
+	if (strcmp(state, "running") == 0)
+		follow_progress(&f, report);
+	else
+		follow_summary(stdout, report);
+}
+
+/* Follows the replies to MigrationStatus to the last, and says what it says. Returns the exit code. */
+static int client_follow_status(struct control_client *c, const struct client_options *o, struct error *err)
+{
+	char report[CONTROL_MESSAGE_MAX] = "{}";
+	const char *object;
+	struct follow f;
+	int ret;
+
+	follow_begin(&f, stdout);
+	if (o->given & CLIENT_JSON) {
+		while ((ret = control_receive(c, &object, err)) == 1)
+			client_print_json(object);
+	} else {
+		ret = follow_replies(&f, c, &object, err);
+	}
+	if (ret < 0)
+		return client_failed(err);
+	if (!follow_object(object, "report", report, sizeof(report)))
+		strcpy(report, "{}");
+	if (o->given & CLIENT_JSON)
+		client_print_json(object);
+	else
+		client_print_status(object, report);
+	if (o->report && strcmp(report, "{}") == 0) {
+		error_add(err, "there is no report to write: no migration");
+		return client_failed(err);
+	}
+	if (o->report && file_save(o->report, report, strlen(report), err) < 0)
+		return client_failed(err);
+	return client_printed(0);
+}
+
+int client_status(int argc, char **argv)
+{
+	const unsigned int known = CLIENT_RUNTIME_DIR | CLIENT_FOLLOW | CLIENT_JSON | CLIENT_REPORT;
+	struct error err = { 0 };
+	struct client_options o;
+	struct control_client c;
+	int status;
+
+	if (client_parse(&o, known, argc, argv, &err) < 0)
+		return client_usage("status", &err);
+	if (client_call(&c, &o, "org.ferry.MigrationStatus", "{}", &err) < 0)
+		return client_failed(&err);
+	status = client_follow_status(&c, &o, &err);
+	control_disconnect(&c);
+	return status;
+}
+
+/* Says what CancelMigration has answered. Returns the exit code. */
+static int client_say_cancelled(const char *reply)
+{
+	char state[32] = "", reason[ERROR_TEXT_MAX] = "";
+
+	json_object_string(reply, "state", state, sizeof(state));
+	json_object_string(reply, "reason", reason, sizeof(reason));
+	text_clean(reason, strlen(reason));
+	if (strcmp(state, "failed") == 0) {
+		printf("the migration has ended, and the guest goes on here: %s\n", reason);
+		return client_printed(0);
+	}
+	if (strcmp(state, "unknown") == 0) {
+		log_error("too late: %s", reason);
+		return CLIENT_EXIT_UNKNOWN;
+	}
+	log_error("too late: the guest has moved");
+	return 1;
+}
+
+int client_cancel(int argc, char **argv)
+{
+	struct error err = { 0 };
+	struct client_options o;
+	struct control_client c;
+	const char *reply;
+	int status;
+
+	if (client_parse(&o, CLIENT_RUNTIME_DIR, argc, argv, &err) < 0)
+		return client_usage("cancel", &err);
+	if (client_call(&c, &o, "org.ferry.CancelMigration", "{}", &err) < 0)
+		return client_failed(&err);
+	status = control_receive(&c, &reply, &err) < 0 ? client_failed(&err) : client_say_cancelled(reply);
+	control_disconnect(&c);
+	return status;
+}
+
+int client_tune(int argc, char **argv)
+{
+	const unsigned int limits = CLIENT_DOWNTIME | CLIENT_BANDWIDTH | CLIENT_STALLED;
+	char members[CLIENT_LIMITS_MAX], parameters[CLIENT_LIMITS_MAX + 4];
+	struct error err = { 0 };
+	struct client_options o;
+	struct control_client c;
+	const char *reply;
+	int ret = client_parse(&o, limits | CLIENT_RUNTIME_DIR, argc, argv, &err);
+
+	if (ret == 0 && !(o.given & limits)) {
+		error_add(&err, "nothing to change: give --downtime, --bandwidth or --stalled");
+		ret = -EINVAL;
+	}
+	if (ret < 0)
+		return client_usage("tune", &err);
+	client_limits_json(&o, members);
+	snprintf(parameters, sizeof(parameters), "{%s}", members + 1);
+	ret = client_call(&c, &o, "org.ferry.SetMigration", parameters, &err);
+	if (ret == 0) {
+		ret = control_receive(&c, &reply, &err);
+		control_disconnect(&c);
+	}
+	return ret < 0 ? client_failed(&err) : 0;
+}
+
+int client_report(int argc, char **argv)
+{
+	struct error err = { 0 };
+	size_t len = 0;
+	char *text;
+	FILE *file;
+	int status = 1;
+
+	if (argc != 2 || argv[1][0] == '-') {
+		error_add(&err,
+			  argc < 2 ? "the file with the report is missing" : "one file, and no options");
+		return client_usage("report", &err);
+	}
+	text = calloc(1, CHART_INPUT_MAX + 1);
+	file = text ? fopen(argv[1], "re") : NULL;
+	if (file)
+		len = fread(text, 1, CHART_INPUT_MAX + 1, file);
+	if (!file || ferror(file))
+		error_add(&err, "cannot read %s: %s", argv[1], strerror(errno));
+	else if (chart_draw(stdout, text, len, &err) == 0)
+		status = client_printed(0);
+	if (err.text[0])
+		client_failed(&err);
+	if (file)
+		fclose(file);
+	free(text);
+	return status;
+}
