@@ -222,7 +222,7 @@ static int channel_bind(struct channel_listener *l, const struct channel_address
 	int ret;
 
 	if (l->family == AF_UNIX)
-		ret = socket_file_bind(&l->file, l->socket.fd, AT_FDCWD, a->sa.un.sun_path);
+		ret = socket_file_bind(&l->file, l->socket.fd, AT_FDCWD, a->sa.un.sun_path, 0600);
 	else if (setsockopt(l->socket.fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0)
 		ret = -errno;
 	else

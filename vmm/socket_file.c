@@ -60,7 +60,26 @@ static int socket_file_clear(const struct socket_file *file, const struct sockad
 	return unlinkat(file->dir_fd, file->name, 0) < 0 && errno != ENOENT ? -errno : 0;
 }
 
-int socket_file_bind(struct socket_file *file, int fd, int dir_fd, const char *path)
+/* Binds, with a file of @mode. */
+static int socket_file_make(int fd, const struct sockaddr_un *addr, mode_t mode)
+{
+	mode_t mask = 0;
+	int ret;
+
+	/* The file gets the socket's mode, so no moment is left in which others could connect; and without
+	 * what the process withholds from files, which is of no account for those of Ferry's: they all say
+	 * their mode. */
+	if (fchmod(fd, mode) < 0)
+		return -errno;
+	if (mode & 077)
+		mask = umask(0);
+	ret = bind(fd, (const struct sockaddr *)addr, sizeof(*addr)) < 0 ? -errno : 0;
+	if (mode & 077)
+		umask(mask);
+	return ret;
+}
+
+int socket_file_bind(struct socket_file *file, int fd, int dir_fd, const char *path, mode_t mode)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	const char *slash = strrchr(path, '/');
@@ -75,9 +94,9 @@ int socket_file_bind(struct socket_file *file, int fd, int dir_fd, const char *p
 	ret = socket_file_clear(&made, &addr);
 	if (ret < 0)
 		return ret;
-	/* The file gets the socket's mode, so no moment is left in which others could connect. */
-	if (fchmod(fd, 0600) < 0 || bind(fd, (const struct sockaddr *)&addr, sizeof(addr)) < 0)
-		return -errno;
+	ret = socket_file_make(fd, &addr, mode);
+	if (ret < 0)
+		return ret;
 	/* The name was free, so this file is Ferry's, unless @path leads elsewhere. */
 	if (fstatat(dir_fd, made.name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return errno == ENOENT ? -ESTALE : -errno;

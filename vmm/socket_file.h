@@ -21,7 +21,8 @@ struct socket_file {
 };
 
 /*
- * Binds @fd, a unix socket, to @path, with mode 0600 from the file's first moment on. @path is in the
+ * Binds @fd, a unix socket, to @path, with @mode from the file's first moment on: 0600, or 0666 where whoever
+ * connects is to be asked for credentials. @path is in the
  * directory @dir_fd, or wherever it leads for AT_FDCWD. A socket of Ferry's own user that no living process
  * holds is replaced; whatever else is there stays:
  *
@@ -30,7 +31,8 @@ struct socket_file {
  *	-EPERM       another user's socket, whether somebody holds it or not
  *	-ESTALE      @path does not lead to @dir_fd any more
  */
-int __must_check socket_file_bind(struct socket_file *file, int fd, int dir_fd, const char *path);
+int __must_check socket_file_bind(struct socket_file *file, int fd, int dir_fd, const char *path,
+				  mode_t mode);
 
 /* Returns an error of socket_file_bind() in words. */
 const char *socket_file_error(int ret);

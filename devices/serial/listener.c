@@ -39,7 +39,7 @@ int serial_listener_open(struct serial_listener *l, const char *path, struct err
 		return -errno;
 	}
 	l->path = path;
-	ret = socket_file_bind(&l->file, l->src.fd, AT_FDCWD, path);
+	ret = socket_file_bind(&l->file, l->src.fd, AT_FDCWD, path, 0600);
 	if (ret < 0) {
 		error_add(err, "--serial: cannot create the socket \"%s\": %s", path, socket_file_error(ret));
 		return ret;

@@ -383,7 +383,7 @@ static int control_bind(struct control *control, const struct control_config *co
 	ret = runtime_dir_lock(control->dir_fd, config->runtime_dir, config->guard->stop_fd, &lock_fd, err);
 	if (ret < 0)
 		return ret;
-	ret = socket_file_bind(&control->file, control->listener.fd, control->dir_fd, addr->sun_path);
+	ret = socket_file_bind(&control->file, control->listener.fd, control->dir_fd, addr->sun_path, 0600);
 	if (ret == 0) {
 		guard_add(config->guard, &control->undo);
 		ret = listen(control->listener.fd, CONTROL_MAX_CLIENTS) < 0 ? -errno : 0;

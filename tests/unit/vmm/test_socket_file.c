@@ -69,7 +69,7 @@ static void assert_refused(int why)
 	struct stat before = status(), after;
 	int fd = make_socket(SOCK_STREAM);
 
-	assert_int_equal(socket_file_bind(&file, fd, AT_FDCWD, path), why);
+	assert_int_equal(socket_file_bind(&file, fd, AT_FDCWD, path, 0600), why);
 	after = status();
 	assert_int_equal(before.st_ino, after.st_ino);
 	/* The end of the process that was refused does not remove it either. */
@@ -85,7 +85,7 @@ static void a_socket_is_its_owners_alone(void **state)
 	int fd = make_socket(SOCK_STREAM);
 	mode_t old = umask(0);
 
-	assert_int_equal(socket_file_bind(&file, fd, AT_FDCWD, path), 0);
+	assert_int_equal(socket_file_bind(&file, fd, AT_FDCWD, path, 0600), 0);
 	umask(old);
 	assert_int_equal(status().st_mode, S_IFSOCK | 0600);
 	socket_file_remove(&file);
@@ -102,7 +102,7 @@ static void what_a_dead_process_left_is_replaced(void **state)
 		int fd = make_socket(SOCK_STREAM);
 
 		close(bind_other(types[i]));
-		assert_int_equal(socket_file_bind(&file, fd, AT_FDCWD, path), 0);
+		assert_int_equal(socket_file_bind(&file, fd, AT_FDCWD, path, 0600), 0);
 		assert_int_equal(listen(fd, 1), 0);
 		socket_file_remove(&file);
 		close(fd);
@@ -175,7 +175,7 @@ static void what_took_our_name_is_not_removed(void **state)
 	int fd = make_socket(SOCK_STREAM), other;
 	struct stat st;
 
-	assert_int_equal(socket_file_bind(&file, fd, AT_FDCWD, path), 0);
+	assert_int_equal(socket_file_bind(&file, fd, AT_FDCWD, path, 0600), 0);
 	assert_int_equal(unlink(path), 0);
 	other = bind_other(SOCK_STREAM);
 	st = status();
@@ -195,7 +195,7 @@ static void a_directory_that_was_replaced_is_noticed(void **state)
 	snprintf(old, sizeof(old), "%s.old", dir);
 	assert_int_equal(rename(dir, old), 0);
 	assert_int_equal(mkdir(dir, 0700), 0);
-	assert_int_equal(socket_file_bind(&file, fd, dir_fd, path), -ESTALE);
+	assert_int_equal(socket_file_bind(&file, fd, dir_fd, path, 0600), -ESTALE);
 	close(dir_fd);
 	close(fd);
 	assert_int_equal(rmdir(old), 0);
