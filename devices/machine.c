@@ -72,7 +72,7 @@ static int machine_add_disks(struct machine *m, struct vm *vm, struct error *err
 		const struct disk_config *disk = &m->config->disks[m->n_disks];
 		const struct blk_setup setup = { .path = disk->path,
 						 .read_only = disk->read_only,
-						 .arriving = m->config->from != NULL,
+						 .arriving = m->config->receives,
 						 .index = m->n_disks };
 
 		ret = blk_create(&m->disks[m->n_disks], vm, &m->pci, &setup, err);

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The destination of a migration until READY: it listens, takes a HELLO, and says whether the
- * guest may come. */
+/* The destination of a migration until READY: it takes a HELLO, and says whether the guest may come. */
 #include "migration/destination.h"
 
 #include <errno.h>
@@ -16,7 +15,7 @@
 /* Time for the source to take in a refusal and hang up. */
 #define DESTINATION_LINGER_MS 2000
 /* Time for all of a HELLO, which a source says first: a client that is slower keeps others waiting. */
-#define DESTINATION_HELLO_MS 10000
+#define DESTINATION_HELLO_MS 5000
 
 /*
  * Maps small pages, apart from all other memory, whose mappings the kernel would merge with this one: a
@@ -130,40 +129,45 @@ static int destination_meet(struct destination *d, struct error *err)
 	return ret;
 }
 
-int destination_accept(struct destination *d, const struct destination_config *config, struct error *err)
+/* Waits for a connection and takes its HELLO. Returns as destination_meet() does, with the reason; where
+ * there is none to be waited for any more *@over is set. */
+static int destination_take(struct destination *d, const struct destination_config *config, bool *over,
+			    struct error *err)
 {
-	struct channel_listener listener;
-	struct log_limit limit = { 0 };
-	uint64_t last;
-	int ret;
+	struct arrivals_connection taken;
+	int ret = arrivals_take(config->arrivals, config->cancel_fd, &taken, err);
 
-	ret = channel_listen(&listener, config->from, config->cancel_fd, err);
+	*over = ret < 0;
 	if (ret < 0)
 		return ret;
-	last = clock_now();
-	for (;;) {
-		bool waited = channel_is_pending(&listener);
-		struct error reason = { 0 };
+	*d = (struct destination){ .clock_skew_ns = config->clock_skew_ns, .accepted = taken.since };
+	ret = channel_adopt(&d->channel, taken.fd, config->cancel_fd, err);
+	if (ret == 0)
+		ret = destination_meet(d, err);
+	if (ret < 0)
+		arrivals_settle(config->arrivals, ret, err->text);
+	*over = ret == -ECANCELED;
+	return ret;
+}
 
-		*d = (struct destination){ .channel.fd = -1, .clock_skew_ns = config->clock_skew_ns };
-		ret = channel_take(&listener, &d->channel, err);
-		if (ret < 0)
+int destination_accept(struct destination *d, const struct destination_config *config, struct error *err)
+{
+	struct log_limit limit = { 0 };
+	struct error reason;
+	bool over;
+	int ret;
+
+	for (;;) {
+		reason = (struct error){ 0 };
+		ret = destination_take(d, config, &over, &reason);
+		if (ret == 0 || over)
 			break;
-		/* A client that had to wait may have said its HELLO as soon as the last one was heard. */
-		d->accepted = waited ? last : clock_now();
-		last = clock_now();
-		ret = destination_meet(d, &reason);
-		if (ret == 0)
-			break;
-		if (ret == -ECANCELED) {
-			error_add(err, "%s", reason.text);
-			break;
-		}
 		log_limited(&limit, LOG_WARN,
-			    "a connection to %s was turned away, and a source is still waited for: %s",
-			    config->from, reason.text);
+			    "a connection was turned away, and a source is still waited for: %s",
+			    reason.text);
 	}
-	channel_unlisten(&listener);
+	if (ret < 0)
+		error_add(err, "%s", reason.text);
 	return ret;
 }
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The destination's side of the connection: it listens, takes a source's HELLO, and answers it. */
+/* The destination's side of the connection: it takes a source's HELLO, and answers it. */
 #ifndef FERRY_MIGRATION_DESTINATION_H
 #define FERRY_MIGRATION_DESTINATION_H
 
+#include "migration/arrivals.h"
 #include "migration/stream.h"
 #include "vmm/vm.h"
 
@@ -12,8 +13,8 @@
 #define DESTINATION_NAME_MAX    63u
 
 struct destination_config {
-	const char *from; /* channel address */
-	int cancel_fd;    /* see channel.h */
+	struct arrivals *arrivals; /* sources come out of it */
+	int cancel_fd;             /* see channel.h */
 	/* How far the source's clock may be from this host's; UINT64_MAX: by anything. */
 	uint64_t clock_skew_ns;
 };
@@ -40,9 +41,10 @@ struct destination {
  */
 
 /*
- * Waits for a source, whoever else connects meanwhile and says something else or nothing, and takes its
- * HELLO: memory size and vCPU count are known then, within the bounds of what can be built at all. On an
- * error there is nothing to close.
+ * Waits for a source, whoever else comes meanwhile and says something else or nothing, and takes its HELLO:
+ * memory size and vCPU count are known then, within the bounds of what can be built at all. The arrivals
+ * are the caller's to open and to close, and how that connection ends is the caller's to settle. On an error
+ * there is nothing to close.
  */
 int __must_check destination_accept(struct destination *d, const struct destination_config *config,
 				    struct error *err);

@@ -28,9 +28,9 @@
 _Static_assert(REPORT_JSON_MAX + METHODS_QUOTED_MAX + 512 <= METHODS_REPLY_MAX,
 	       "a reply has room for a report");
 
-int methods_init(struct methods *m, struct error *err)
+int methods_init(struct methods *m, struct entrance *entrance, struct error *err)
 {
-	*m = (struct methods){ .here_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) };
+	*m = (struct methods){ .here_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .entrance = entrance };
 	if (m->here_fd < 0) {
 		error_add(err, "cannot create an eventfd: %s%s", strerror(errno), shortage_advice(-errno));
 		return -errno;
@@ -439,8 +439,16 @@ static void methods_resume(struct control_call *call, void *opaque)
 	}
 }
 
+static void methods_connect(struct control_call *call, void *opaque)
+{
+	struct methods *m = opaque;
+
+	entrance_connect(m->entrance, call);
+}
+
 const struct control_method methods_all[METHODS_N] = {
-	{ "org.ferry.Migrate", methods_migrate },        { "org.ferry.MigrationStatus", methods_status },
-	{ "org.ferry.CancelMigration", methods_cancel }, { "org.ferry.SetMigration", methods_set },
-	{ "org.ferry.CheckMigration", methods_check },   { "org.ferry.Resume", methods_resume },
+	{ "org.ferry.Connect", methods_connect },        { "org.ferry.Migrate", methods_migrate },
+	{ "org.ferry.MigrationStatus", methods_status }, { "org.ferry.CancelMigration", methods_cancel },
+	{ "org.ferry.SetMigration", methods_set },       { "org.ferry.CheckMigration", methods_check },
+	{ "org.ferry.Resume", methods_resume },
 };

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The methods that clients of a VM's control socket can call: to migrate its guest, to watch, change or call
- * off the migration, and to resume the guest. */
+/* The methods that clients of a VM's control socket can call: to bring a source, to migrate the guest, to
+ * watch, change or call off the migration, and to resume the guest. */
 #ifndef FERRY_MIGRATION_METHODS_H
 #define FERRY_MIGRATION_METHODS_H
 
+#include "migration/entrance.h"
 #include "migration/job.h"
 #include "vmm/control/call.h"
 
@@ -21,18 +22,19 @@ struct methods {
 	_Atomic(enum methods_guest) guest;
 	struct vm *vm; /* once the guest is METHODS_HERE */
 	int here_fd;   /* an eventfd: it is */
+	struct entrance *entrance;
 	struct job job;
 };
 
-/* Begins with a guest that METHODS_STARTS. methods_exit() undoes it, and ends a migration that runs: calls
- * have ended by then. Of one whose @here_fd is -1 it does nothing. */
-int __must_check methods_init(struct methods *m, struct error *err);
+/* Begins with a guest that METHODS_STARTS; @entrance outlives the calls. methods_exit() undoes it, and ends a
+ * migration that runs: calls have ended by then. Of one whose @here_fd is -1 it does nothing. */
+int __must_check methods_init(struct methods *m, struct entrance *entrance, struct error *err);
 void methods_exit(struct methods *m);
 
 /* Tells what has become of the guest; @vm is there when it is METHODS_HERE, and outlives the calls. */
 void methods_set_guest(struct methods *m, enum methods_guest guest, struct vm *vm);
 
-#define METHODS_N 6u
+#define METHODS_N 7u
 
 /* For control_create(). */
 extern const struct control_method methods_all[METHODS_N];

@@ -173,6 +173,25 @@ int stream_send(struct stream *s, enum stream_type type, uint64_t arg, const voi
 	return stream_writev(s, iov, ARRAY_SIZE(iov), err);
 }
 
+void stream_turn_away(int fd, const char *why)
+{
+	uint32_t len = (uint32_t)strnlen(why, ERROR_TEXT_MAX);
+	struct stream_header h;
+	struct iovec iov[] = {
+		{ .iov_base = &h, .iov_len = sizeof(h) },
+		{ .iov_base = (void *)(uintptr_t)why, .iov_len = len },
+	};
+	struct error dropped = { 0 };
+	struct channel c;
+
+	if (channel_adopt(&c, fd, -1, &dropped) < 0)
+		return;
+	stream_header_put(&h, STREAM_REFUSED, len, 0);
+	if (channel_writev(&c, iov, ARRAY_SIZE(iov), 0, NULL) == 0)
+		channel_linger(&c, 0);
+	channel_close(&c);
+}
+
 int stream_receive(struct stream *s, struct stream_frame *frame, int timeout_ms, struct error *err)
 {
 	struct stream_header h;

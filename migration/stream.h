@@ -140,6 +140,10 @@ int __must_check stream_send(struct stream *s, enum stream_type type, uint64_t a
 int __must_check stream_writev(struct stream *s, struct iovec *iov, int n, struct error *err);
 void stream_header_put(struct stream_header *h, enum stream_type type, uint32_t len, uint64_t arg);
 
+/* Tells a peer that is not let in @why, as far as it takes that at once, and closes @fd. Any thread; does not
+ * wait. */
+void stream_turn_away(int fd, const char *why);
+
 /* Looks, before more is sent to a peer that has nothing to say now, whether it has said something or gone, or
  * the operator gave up. */
 int __must_check stream_check(struct stream *s, struct error *err);

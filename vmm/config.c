@@ -3,7 +3,9 @@
 #include "vmm/config.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include "vmm/config_text.h"
 
@@ -96,6 +98,45 @@ static int config_serial(struct vm_config *config, char *value, struct error *er
 		error_add(err, "--serial \"%s\": stdio, unix:PATH or none are possible", value);
 		return -EINVAL;
 	}
+	return 0;
+}
+
+/* Takes "unix:PATH", and says what else there is for an address of another kind. */
+static int config_from(struct vm_config *config, char *value, struct error *err)
+{
+	struct sockaddr_un sun;
+
+	if (strncmp(value, "tcp:", 4) == 0) {
+		error_add(err,
+			  "--from \"%s\": nobody proves who he is over plain TCP; leave --from out, and come "
+			  "with "
+			  "\"ferry migrate --to ssh:HOST\", or give unix:PATH",
+			  value);
+		return -EINVAL;
+	}
+	if (strncmp(value, "unix:", 5) != 0 || !value[5] || strlen(value + 5) >= sizeof(sun.sun_path)) {
+		error_add(err, "--from \"%s\": unix:PATH is possible, with a path of at most %zu characters",
+			  value, sizeof(sun.sun_path) - 1);
+		return -EINVAL;
+	}
+	config->from_path = value + 5;
+	return 0;
+}
+
+static int config_peer_uid(struct vm_config *config, char *value, struct error *err)
+{
+	char *end;
+	unsigned long uid;
+
+	errno = 0;
+	uid = strtoul(value, &end, 10);
+	/* The highest is what the kernel has for nobody in particular. */
+	if (errno || *value < '0' || *value > '9' || *end || uid >= UINT32_MAX) {
+		error_add(err, "--peer-uid \"%s\": the number of a user is needed, as \"id -u\" says it",
+			  value);
+		return -EINVAL;
+	}
+	config->peer_uid = (uid_t)uid;
 	return 0;
 }
 
@@ -206,8 +247,11 @@ static int config_disk(struct vm_config *config, char *value, struct error *err)
 static const struct config_option config_options[] = {
 	{ "name", "NAME", "what the VM is called, here and for \"ferry migrate\"", CONFIG_BOTH, CONFIG_BOTH,
 	  false, CONFIG_PARSED(config_name) },
-	{ "from", "ADDRESS", "where the source connects to: unix:PATH, or tcp:HOST:PORT on loopback",
-	  CONFIG_RECEIVE, CONFIG_RECEIVE, false, CONFIG_TEXT(from) },
+	{ "from", "unix:PATH",
+	  "a socket for sources of this host; without it \"ferry connect\" alone brings one", CONFIG_RECEIVE,
+	  0, false, CONFIG_PARSED(config_from) },
+	{ "peer-uid", "UID", "a user who may connect to that socket beside this one and root", CONFIG_RECEIVE,
+	  0, false, CONFIG_PARSED(config_peer_uid) },
 	{ "kernel", "FILE", "bzImage (vmlinuz), or ELF vmlinux with a PVH entry", CONFIG_RUN, CONFIG_RUN,
 	  false, CONFIG_TEXT(kernel) },
 	{ "initrd", "FILE", "initial RAM disk", CONFIG_RUN, 0, false, CONFIG_TEXT(initrd) },
@@ -326,6 +370,7 @@ static int config_parse(struct vm_config *config, unsigned int subcommand, int a
 	*config = (struct vm_config){ .receives = subcommand == CONFIG_RECEIVE,
 				      .runtime_dir = CONFIG_RUNTIME_DIR,
 				      .cmdline = "",
+				      .peer_uid = geteuid(),
 				      .log_level = LOG_INFO,
 				      .clock_skew_ns = CONFIG_CLOCK_SKEW * UINT64_C(1000000000) };
 	for (int i = 1; i < argc; i++) {
@@ -367,7 +412,13 @@ int config_parse_run(struct vm_config *config, int argc, char **argv, struct err
 
 int config_parse_receive(struct vm_config *config, int argc, char **argv, struct error *err)
 {
-	return config_parse(config, CONFIG_RECEIVE, argc, argv, err);
+	int ret = config_parse(config, CONFIG_RECEIVE, argc, argv, err);
+
+	if (ret == 0 && config->peer_uid != geteuid() && !config->from_path) {
+		error_add(err, "--peer-uid is for a socket that --from makes");
+		return -EINVAL;
+	}
+	return ret;
 }
 
 static void config_help(FILE *out, unsigned int subcommand, const char *summary)

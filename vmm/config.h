@@ -5,6 +5,7 @@
 
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/types.h>
 
 #include "vmm/config_net.h"
 
@@ -35,8 +36,10 @@ struct vm_config {
 	const char *runtime_dir;
 	/* Of "run"; @initrd may be NULL, @cmdline is "" by default. */
 	const char *kernel, *initrd, *cmdline;
-	/* Of "receive": a channel address, and how far the source's clock may be off, UINT64_MAX for any. */
-	const char *from;
+	/* Of "receive": the path of a unix socket, NULL for none, and who beside us and root may connect to
+	 * it; how far the source's clock may be off, UINT64_MAX for any. */
+	const char *from_path;
+	uid_t peer_uid;
 	uint64_t clock_skew_ns;
 	enum core_kind core;
 	enum log_level log_level; /* messages above it are dropped */

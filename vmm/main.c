@@ -71,6 +71,7 @@ struct app {
 	/* Clients are answered from the start on, with what there is of a guest. */
 	struct control *control;
 	struct methods methods;
+	struct entrance entrance;
 	struct machine machine;
 	struct app_work work;
 };
@@ -96,8 +97,12 @@ static int app_listen(struct app *app, struct error *err)
 		.opaque = &app->methods,
 		.guard = &app->guard,
 	};
-	int ret = methods_init(&app->methods, err);
+	int ret = entrance_init(
+		&app->entrance,
+		app->config.receives ? "this Ferry is still starting" : "this VM has its guest already", err);
 
+	if (ret == 0)
+		ret = methods_init(&app->methods, &app->entrance, err);
 	return ret < 0 ? ret : control_create(&app->control, &config, err);
 }
 
@@ -335,7 +340,11 @@ static int app_work_begin(struct app *app, struct error *err)
 
 static int app_work_end(void *opaque, struct error *err)
 {
-	struct app_work *work = &((struct app *)opaque)->work;
+	struct app *app = opaque;
+	struct app_work *work = &app->work;
+
+	/* The path is another destination's, before the source hears that the guest runs here. */
+	door_close(&app->entrance.door);
 
 	pthread_join(work->thread, NULL);
 	work->running = false;
@@ -386,12 +395,32 @@ static int (*const app_compare_steps[])(struct app *app, struct error *err) = {
 	NULL,
 };
 
+/* Opens the ways in, and says so: whoever waits for that may begin a migration now. */
+static int app_let_in(struct app *app, struct error *err)
+{
+	const struct vm_config *config = &app->config;
+	int ret = 0;
+
+	arrivals_open(&app->entrance.arrivals);
+	if (config->from_path)
+		ret = entrance_open(&app->entrance, config->from_path, config->peer_uid, &app->guard, err);
+	if (ret < 0)
+		return ret;
+	log_info("ready for a source, by \"ferry connect %s\"%s%s", config->name,
+		 config->from_path ? " or at unix:" : "", config->from_path ? config->from_path : "");
+	return 0;
+}
+
+/* Whoever comes from here on is too late, unless this guest does not come after all. */
+static int app_close_ways(struct app *app, struct error *err)
+{
+	arrivals_close(&app->entrance.arrivals, "another source was faster, and its guest is being received");
+	return 0;
+}
+
 /* READY goes out at once, however large the guest is; to a check it is all. */
 static int (*const app_admit_steps[])(struct app *app, struct error *err) = {
-	app_fill,
-	app_ready,
-	app_work_begin,
-	NULL,
+	app_close_ways, app_fill, app_ready, app_work_begin, NULL,
 };
 
 static int app_prepare(struct app *app, struct error *err)
@@ -417,6 +446,7 @@ static int app_take_down(struct app *app, struct error *err)
 	if (app->has_vm)
 		vm_destroy(&app->vm);
 	app->has_vm = false;
+	arrivals_open(&app->entrance.arrivals);
 	return machine_open(&app->machine, err);
 }
 
@@ -431,6 +461,7 @@ static int app_turn_away(struct app *app, const struct error *reason, struct err
 		log_limited(&app->checked_limit, LOG_INFO, "a guest was compared, and could come here");
 	}
 	destination_close(app->source);
+	arrivals_settle(&app->entrance.arrivals, reason->text[0] ? -ENOTSUP : 0, reason->text);
 	return app_take_down(app, err);
 }
 
@@ -453,13 +484,15 @@ static int app_meet(struct app *app, struct error *err)
 	work.fd = app->work.done_fd;
 	ret = incoming_run(app->source, &app->vm, &work, err);
 	destination_close(app->source);
+	arrivals_settle(&app->entrance.arrivals, ret, err->text);
+	arrivals_close(&app->entrance.arrivals, "this VM has its guest already");
 	return ret;
 }
 
 /* Waits for a source whose guest can come here, and takes it. */
 static int app_arrive(struct app *app, struct error *err)
 {
-	const struct destination_config config = { .from = app->config.from,
+	const struct destination_config config = { .arrivals = &app->entrance.arrivals,
 						   .cancel_fd = app->guard.stop_fd,
 						   .clock_skew_ns = app->config.clock_skew_ns };
 	struct destination source;
@@ -480,7 +513,7 @@ static int app_arrive(struct app *app, struct error *err)
 
 /* "receive": a guest that comes from a source. When the last step returns 0 it runs here. */
 static int (*const app_receive_steps[])(struct app *app, struct error *err) = {
-	app_listen, app_open_backends, app_foresee, app_check_descriptors, app_arrive, NULL,
+	app_listen, app_open_backends, app_foresee, app_check_descriptors, app_let_in, app_arrive, NULL,
 };
 
 static void app_destroy(struct app *app)
@@ -490,6 +523,7 @@ static void app_destroy(struct app *app)
 	if (app->control)
 		control_destroy(app->control);
 	methods_exit(&app->methods);
+	entrance_exit(&app->entrance);
 	if (app->work.running)
 		app->work.ret = app_work_end(app, &dropped);
 	if (app->work.done_fd >= 0)
@@ -530,6 +564,11 @@ static int app_main(struct app *app, int (*const *steps)(struct app *app, struct
 	int status, signo;
 
 	log_level = app->config.log_level;
+	/* Before anything else is opened: the process that takes connections is to have none of it. */
+	if (app->config.from_path && door_fork(&app->entrance.door, &err) < 0) {
+		log_error("%s", err.text);
+		return VM_EXIT_ERROR;
+	}
 	shortage_raise_descriptors();
 	if (guard_init(&app->guard, &err) < 0) {
 		log_error("%s", err.text);
@@ -552,6 +591,7 @@ static void app_init(struct app *app)
 	*app = (struct app){ .machine = { .config = &app->config, .guard = &app->guard },
 			     .methods.here_fd = -1,
 			     .boot = BOOT_FILES_NONE,
+			     .entrance = { .arrivals.event_fd = -1, .door.fd = -1 },
 			     .work.done_fd = -1 };
 }
 

@@ -181,7 +181,7 @@ int serial_host_open(struct serial_host *h, struct uart *uart, struct vm *vm, co
 	if (config->serial == SERIAL_UNIX)
 		return serial_listener_open(&h->listener, config->serial_path, err);
 	/* A guest that arrives gets the terminal when it is here: serial_host_take_terminal(). */
-	h->terminal_due = !config->from;
+	h->terminal_due = !config->receives;
 	/* Input that cannot be watched is looked at once the loop runs. */
 	loop_signal(uart->wake_fd);
 	return 0;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A channel whose peer is a buffer, in the place of migration/channel.c: see the header. */
+/* A channel whose peer is a buffer, in the place of migration/channel.c and migration/arrivals.c: see the
+ * header. */
 #include "tests/fuzz/channel.h"
 
 #include <assert.h>
@@ -14,33 +15,34 @@ void fuzz_channel_set_peer(struct fuzz_peer *p)
 	taken = false;
 }
 
-int channel_listen(struct channel_listener *l, const char *address, int cancel_fd, struct error *err)
+void arrivals_open(struct arrivals *a)
 {
-	*l = (struct channel_listener){ .socket = { .fd = 0, .cancel_fd = cancel_fd }, .address = address };
-	return 0;
+}
+
+void arrivals_close(struct arrivals *a, const char *reason)
+{
+}
+
+void arrivals_settle(struct arrivals *a, int ret, const char *reason)
+{
 }
 
 /* There is one alone, and then the operator has had enough. */
-int channel_take(struct channel_listener *l, struct channel *c, struct error *err)
+int arrivals_take(struct arrivals *a, int cancel_fd, struct arrivals_connection *taken_one, struct error *err)
 {
 	if (taken) {
 		error_add(err, "nobody else comes");
 		return -ECANCELED;
 	}
 	taken = true;
-	*c = l->socket;
+	*taken_one = (struct arrivals_connection){ .fd = 0 };
 	return 0;
 }
 
-/* The peer comes when it is waited for. */
-bool channel_is_pending(const struct channel_listener *l)
+int channel_adopt(struct channel *c, int fd, int cancel_fd, struct error *err)
 {
-	return false;
-}
-
-void channel_unlisten(struct channel_listener *l)
-{
-	l->socket.fd = -1;
+	*c = (struct channel){ .fd = fd, .cancel_fd = cancel_fd };
+	return 0;
 }
 
 void channel_close(struct channel *c)

@@ -3,6 +3,7 @@
 #ifndef FERRY_TESTS_FUZZ_CHANNEL_H
 #define FERRY_TESTS_FUZZ_CHANNEL_H
 
+#include "migration/arrivals.h"
 #include "migration/channel.h"
 
 struct fuzz_peer {
@@ -13,7 +14,7 @@ struct fuzz_peer {
 	uint32_t n_said;
 };
 
-/* Of the next channel_take(). */
+/* Of the next arrivals_take(). */
 void fuzz_channel_set_peer(struct fuzz_peer *p);
 
 #endif

@@ -275,9 +275,7 @@ static void start_guest(void)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-	static const struct destination_config config = { .from = "fuzz",
-							  .cancel_fd = -1,
-							  .clock_skew_ns = UINT64_MAX };
+	static const struct destination_config config = { .cancel_fd = -1, .clock_skew_ns = UINT64_MAX };
 	struct input in = { data, len };
 	struct error err = { 0 };
 	struct destination d;

@@ -3,12 +3,15 @@
 #define _GNU_SOURCE
 #include "tests/unit/migration/migration_fixture.h"
 
+#include <poll.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+
+#include "migration/clock.h"
 
 struct places places = { .dir = "/tmp/ferry-migration-XXXXXX" };
 _Atomic(struct fake_device *) holder;
@@ -61,16 +64,72 @@ static bool arrival_meet(struct arrival *a, struct destination *d)
 	return true;
 }
 
+/* Whoever connects to places.path is put into the destination's arrivals. */
+struct listener {
+	pthread_t thread;
+	int fd, stop_fd;
+	struct arrivals arrivals;
+};
+
+static void *listener_run(void *arg)
+{
+	struct listener *l = arg;
+	struct pollfd fds[] = { { .fd = l->stop_fd, .events = POLLIN }, { .fd = l->fd, .events = POLLIN } };
+
+	for (;;) {
+		struct error err = { 0 };
+		int fd;
+
+		poll(fds, ARRAY_SIZE(fds), -1);
+		if (fds[0].revents)
+			return NULL;
+		fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC);
+		assert_true(fd >= 0);
+		if (arrivals_push(&l->arrivals, fd, clock_now(), NULL, &err) < 0)
+			log_debug("%s", err.text);
+	}
+}
+
+static void listener_start(struct listener *l)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	struct error err = { 0 };
+
+	snprintf(sa.sun_path, sizeof(sa.sun_path), "%s", places.path);
+	assert_int_equal(arrivals_init(&l->arrivals, "nobody waits", &err), 0);
+	l->stop_fd = eventfd(0, EFD_CLOEXEC);
+	l->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(bind(l->fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	arrivals_open(&l->arrivals);
+	assert_int_equal(listen(l->fd, 16), 0);
+	pthread_create(&l->thread, NULL, listener_run, l);
+}
+
+static void listener_stop(struct listener *l)
+{
+	eventfd_write(l->stop_fd, 1);
+	pthread_join(l->thread, NULL);
+	unlink(places.path);
+	close(l->fd);
+	close(l->stop_fd);
+	arrivals_exit(&l->arrivals);
+}
+
 void *arrival_run(void *arg)
 {
 	struct arrival *a = arg;
-	const struct destination_config config = { .from = places.address,
+	struct listener listener;
+	const struct destination_config config = { .arrivals = &listener.arrivals,
 						   .cancel_fd = a->cancel_fd,
 						   .clock_skew_ns = a->clock_skew_ns };
 	struct destination d;
 
+	listener_start(&listener);
 	do {
 		a->ret = destination_accept(&d, &config, &a->err);
+		/* Who comes now is for the next destination. */
+		if (a->ret < 0 || !d.check)
+			listener_stop(&listener);
 	} while (a->ret == 0 && arrival_meet(a, &d));
 	return NULL;
 }

@@ -45,7 +45,7 @@ static void rig_init(struct rig *r)
 	/* Nobody waits for the guest's first moments elsewhere. */
 	r->s.guest.vm.stop_fd = eventfd(1, EFD_CLOEXEC);
 	assert_int_equal(guard_init(&r->guard, &r->err), 0);
-	assert_int_equal(methods_init(&r->methods, &r->err), 0);
+	assert_int_equal(methods_init(&r->methods, NULL, &r->err), 0);
 	methods_set_guest(&r->methods, METHODS_HERE, &r->s.guest.vm);
 	assert_int_equal(control_create(&r->control, &config, &r->err), 0);
 }

@@ -8,10 +8,14 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "vmm/config.h"
 
 #define MAX_ARGS 64
+/* A path that is one character too long for a socket. */
+#define TEN  "/123456789"
+#define LONG TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN "/1234567"
 
 /* Strings of the last parse live here. */
 struct line {
@@ -81,7 +85,7 @@ static void run_takes_what_is_said(void **state)
 	assert_int_equal(l.config.serial, SERIAL_UNIX);
 	assert_string_equal(l.config.serial_path, "/run/s");
 	assert_string_equal(l.config.runtime_dir, "/tmp");
-	assert_null(l.config.from);
+	assert_null(l.config.from_path);
 }
 
 static void what_is_not_said_has_a_default(void **state)
@@ -103,11 +107,16 @@ static void what_is_not_said_has_a_default(void **state)
 	assert_int_equal(l.config.n_nets, 2);
 
 	assert_int_equal(parse(&l, "receive --name a --from unix:/m --serial none"), 0);
-	assert_string_equal(l.config.from, "unix:/m");
+	assert_string_equal(l.config.from_path, "/m");
+	assert_int_equal(l.config.peer_uid, geteuid());
 	assert_null(l.config.kernel);
 	assert_int_equal(l.config.mem, 0);
 	assert_int_equal(l.config.cpus, 0);
 	assert_int_equal(l.config.serial, SERIAL_NONE);
+	assert_int_equal(parse(&l, "receive --name a"), 0);
+	assert_null(l.config.from_path);
+	assert_int_equal(parse(&l, "receive --name a --from=unix:m --peer-uid 4294967294"), 0);
+	assert_int_equal(l.config.peer_uid, 4294967294u);
 	assert_int_equal(parse(&l, "receive --name a --from unix:/m --net vdpa=/dev/a"), 0);
 	assert_false(l.config.nets[0].split_only);
 	assert_false(l.config.nets[0].any_order);
@@ -125,7 +134,7 @@ static void a_wrong_line_is_refused_with_what_would_be_right(void **state)
 		const char *line, *why;
 	} t[] = {
 		{ "run", "--name NAME is missing; --kernel FILE is missing" },
-		{ "receive", "--name NAME is missing; --from ADDRESS is missing" },
+		{ "receive", "--name NAME is missing" },
 		{ "run --name a --kernel", "--kernel needs a value: --kernel FILE" },
 		{ "run --kernel=", "--kernel has an empty value" },
 		{ "run --name a --name b", "--name is given twice" },
@@ -135,6 +144,17 @@ static void a_wrong_line_is_refused_with_what_would_be_right(void **state)
 		{ "run --nam a", "--nam is not known" },
 		{ "run --names=a", "--names is not known" },
 		{ "run --from unix:/x", "--from is for \"ferry receive\"" },
+		{ "receive --name a --from unix:", "unix:PATH is possible" },
+		{ "receive --name a --from /x", "unix:PATH is possible" },
+		{ "receive --name a --from unix:" LONG, "at most 107 characters" },
+		{ "receive --name a --from tcp:127.0.0.1:7000", "--to ssh:HOST" },
+		{ "receive --name a --from unix:/x --peer-uid", "--peer-uid needs a value" },
+		{ "receive --name a --from unix:/x --peer-uid root", "the number of a user" },
+		{ "receive --name a --from unix:/x --peer-uid -1", "the number of a user" },
+		{ "receive --name a --from unix:/x --peer-uid 1x", "the number of a user" },
+		{ "receive --name a --from unix:/x --peer-uid 4294967295", "the number of a user" },
+		{ "receive --name a --from unix:/x --peer-uid 99999999999999999999", "the number of a user" },
+		{ "receive --name a --peer-uid 4242", "--from" },
 		{ "receive --kernel k", "--kernel is for \"ferry run\"" },
 		{ "run --name ..", "--name \"..\": 1 to 64" },
 		{ "run --name a/b", "1 to 64" },
@@ -227,7 +247,7 @@ static void help_shows_the_options_of_its_subcommand_alone(void **state)
 	assert_null(strstr(text, "--from"));
 	config_help_receive(out);
 	fclose(out);
-	assert_non_null(strstr(text, "--from ADDRESS"));
+	assert_non_null(strstr(text, "--from unix:PATH"));
 	free(text);
 }
 

@@ -48,7 +48,7 @@ static void a_terminal_is_the_operators_until_the_guest_has_arrived(void **state
 	struct termios before, during;
 
 	master = open_terminal(f, &slave, &before);
-	f->config.from = "unix:/somewhere";
+	f->config.receives = true;
 	create(f);
 	assert_int_equal(tcgetattr(slave, &during), 0);
 	assert_int_equal(during.c_lflag, before.c_lflag);
