@@ -8,7 +8,7 @@
 
 /* All that the source of departure_init() said in Ferry 0.1. */
 static const uint8_t ferry_0_1[] = {
-#include "tests/unit/recorded.h"
+#include "tests/unit/ferry-0.1.h"
 };
 
 static void a_stream_of_ferry_0_1_loads(void **state)
