@@ -9,7 +9,6 @@
 #include <sys/uio.h>
 
 #include "vmm/log.h"
-#include "vmm/socket_file.h"
 
 struct channel {
 	int fd;
@@ -31,27 +30,6 @@ int __must_check channel_check_socket(int fd, struct error *err);
  */
 int __must_check channel_adopt(struct channel *c, int fd, int cancel_fd, struct error *err);
 
-struct channel_listener {
-	struct channel socket;
-	const char *address; /* the caller's, for messages */
-	int family;
-	struct socket_file file; /* of a unix socket */
-	struct log_limit limit;
-};
-
-/*
- * Listens on "unix:PATH", or "tcp:HOST:PORT" with HOST a literal loopback address ("127.0.0.1", "[::1]"):
- * there is no authentication yet. Anything else is -EINVAL with what would be right. A unix socket that an
- * earlier run has left is replaced, see socket_file.h. channel_take() waits for a connection until @cancel_fd
- * ends the wait; on a unix socket it takes connections of our own user and of root, and turns others away.
- * channel_unlisten() removes a unix socket's file.
- */
-int __must_check channel_listen(struct channel_listener *l, const char *address, int cancel_fd,
-				struct error *err);
-int __must_check channel_take(struct channel_listener *l, struct channel *c, struct error *err);
-/* Whether a connection waits to be taken. */
-bool channel_is_pending(const struct channel_listener *l);
-void channel_unlisten(struct channel_listener *l);
 void channel_close(struct channel *c);
 
 /*
