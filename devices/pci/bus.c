@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <linux/pci_regs.h>
+#include <stdio.h>
 
 #include "devices/pci/msix.h"
 #include "devices/pci/state.h"
@@ -178,21 +179,34 @@ static void pci_bus_describe(struct device *device, struct state_writer *w)
 	}
 }
 
+static int pci_slot_accept(struct pci_function *fn, unsigned int index, struct state_node *node)
+{
+	struct state_node slot;
+	int ret = state_child_indexed(&slot, node, "slot", index);
+
+	if (ret == 0)
+		ret = pci_check_place(fn, &slot);
+	return ret == 0 ? state_finish(&slot) : ret;
+}
+
 static int pci_bus_accept(struct device *device, struct state_node *node)
 {
 	struct pci_bus *bus = container_of(device, struct pci_bus, device);
 	int ret = 0;
 
-	for (unsigned int i = 0; i < PCI_MAX_SLOTS && ret == 0; i++) {
-		struct state_node slot;
+	for (unsigned int i = 0; i < PCI_MAX_SLOTS; i++) {
+		char name[16];
+		bool there;
 
-		if (!bus->functions[i])
-			continue;
-		ret = state_child_indexed(&slot, node, "slot", i);
-		if (ret == 0)
-			ret = pci_check_place(bus->functions[i], &slot);
-		if (ret == 0)
-			ret = state_finish(&slot);
+		snprintf(name, sizeof(name), "slot@%x", i);
+		there = state_has_child(node, name);
+		if (there != (bus->functions[i] != NULL)) {
+			error_add(node->err, "PCI slot %u has a device %s, and none %s", i,
+				  there ? "at the source" : "here", there ? "here" : "at the source");
+			ret = -ENOTSUP;
+		} else if (there && pci_slot_accept(bus->functions[i], i, node) < 0) {
+			ret = -EINVAL;
+		}
 	}
 	return ret == 0 ? state_finish(node) : ret;
 }

@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -18,6 +19,7 @@
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -52,7 +54,7 @@ int vm_frame(struct vm *vm, uint64_t mem, unsigned int cpus, struct error *err)
 	memory_frame(&vm->memory, mem);
 	kvm_init(&vm->kvm, &vm->memory);
 	gate_init(&vm->gate, &vm->loop);
-	return loop_init(&vm->loop);
+	return irq_table_init(&vm->irqs, &vm->kvm, err) < 0 ? -ENOMEM : loop_init(&vm->loop);
 }
 
 int vm_accept(struct vm *vm, struct state_node *node)
@@ -93,6 +95,18 @@ void vm_prefault_present(struct vm *vm, uint64_t max)
 {
 }
 
+/* Of the child: KVM takes no doorbell, so that no NIC can be built. */
+static bool without_doorbells;
+
+int kvm_add_ioeventfd(struct kvm *kvm, uint64_t addr, int fd)
+{
+	return without_doorbells ? -ENOSPC : 0;
+}
+
+void kvm_del_ioeventfd(struct kvm *kvm, uint64_t addr, int fd)
+{
+}
+
 struct receiver {
 	char dir[32], address[128];
 	struct sockaddr_un source;
@@ -109,15 +123,21 @@ static void receiver_connect(struct receiver *r)
 	}
 }
 
-static void receiver_start(struct receiver *r, const char *mem)
+static void receiver_make_dir(struct receiver *r)
 {
-	char *argv[] = {
-		"ferry",  "receive",  "--name",   "web1", "--runtime-dir",      r->dir,
-		"--from", r->address, "--serial", "none", mem ? "--mem" : NULL, (char *)(uintptr_t)mem
-	};
-
 	strcpy(r->dir, "/tmp/ferry-receive-XXXXXX");
 	assert_non_null(mkdtemp(r->dir));
+}
+
+/* In r->dir, with @n options more. */
+static void receiver_start_with(struct receiver *r, char *const *options, int n)
+{
+	char *argv[16] = { "ferry", "receive", "--name",   "web1",     "--runtime-dir",
+			   r->dir,  "--from",  r->address, "--serial", "none" };
+	int argc = 10;
+
+	for (int i = 0; i < n; i++)
+		argv[argc++] = options[i];
 	r->source = (struct sockaddr_un){ .sun_family = AF_UNIX };
 	snprintf(r->source.sun_path, sizeof(r->source.sun_path), "%s/source", r->dir);
 	snprintf(r->address, sizeof(r->address), "unix:%s", r->source.sun_path);
@@ -127,11 +147,37 @@ static void receiver_start(struct receiver *r, const char *mem)
 	if (r->pid == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		close(go[1]);
-		_exit(ferry_main(mem ? 12 : 10, argv));
+		_exit(ferry_main(argc, argv));
 	}
 	assert_true(r->pid > 0);
 	close(done[1]);
 	receiver_connect(r);
+}
+
+static void receiver_start(struct receiver *r, const char *mem)
+{
+	char *options[] = { "--mem", (char *)(uintptr_t)mem };
+
+	receiver_make_dir(r);
+	receiver_start_with(r, options, mem ? 2 : 0);
+}
+
+static unsigned int count_entries(const char *format, ...)
+{
+	char path[128];
+	unsigned int n = 0;
+	va_list args;
+	DIR *dir;
+
+	va_start(args, format);
+	vsnprintf(path, sizeof(path), format, args);
+	va_end(args);
+	dir = opendir(path);
+	assert_non_null(dir);
+	while (readdir(dir))
+		n++;
+	closedir(dir);
+	return n;
 }
 
 static void receiver_say(struct receiver *r, enum stream_type type, uint64_t arg, const void *payload,
@@ -314,6 +360,65 @@ static void a_check_of_the_largest_guest_is_answered_within_a_second(void **stat
 	receiver_stop(&r, "fa");
 }
 
+/* Has sources turned away with these reasons, by a receiver with a NIC and a disk. None of them costs it a
+ * descriptor, a thread or the port of its NIC. */
+static void turn_away(const char *reason, const char *other, const char *letters)
+{
+	char text[ERROR_TEXT_MAX + 1], net[64], disk[64], hub[48];
+	char *options[] = { "--net", net, "--disk", disk };
+	unsigned int n_fds = 0, n_threads = 0;
+	struct receiver r;
+
+	receiver_make_dir(&r);
+	snprintf(hub, sizeof(hub), "%s/hub", r.dir);
+	snprintf(net, sizeof(net), "soft,hub=%s", hub);
+	snprintf(disk, sizeof(disk), "%s/disk", r.dir);
+	assert_int_equal(mkdir(hub, 0700), 0);
+	close(open(disk, O_RDWR | O_CREAT, 0600));
+	assert_int_equal(truncate(disk, MIB(1)), 0);
+	receiver_start_with(&r, options, 4);
+	for (unsigned int i = 0; i < 8; i++) {
+		assert_int_equal(receiver_check(&r, MIB(16), text), STREAM_REFUSED);
+		assert_non_null(strstr(text, reason));
+		assert_non_null(strstr(text, other));
+		/* In words for a person. */
+		assert_null(strstr(text, "saved state"));
+		/* A stranger is answered when all has been taken down again. */
+		close(r.fd);
+		receiver_connect(&r);
+		receiver_say(&r, STREAM_READY, 0, NULL, 0);
+		assert_int_equal(receiver_hear(&r, text), STREAM_REFUSED);
+		if (i == 0) {
+			n_fds = count_entries("/proc/%d/fd", r.pid);
+			n_threads = count_entries("/proc/%d/task", r.pid);
+		}
+		assert_int_equal(count_entries("/proc/%d/fd", r.pid), n_fds);
+		assert_int_equal(count_entries("/proc/%d/task", r.pid), n_threads);
+		/* ".", ".." and the NIC's port. */
+		assert_int_equal(count_entries("%s", hub), 3);
+	}
+	unlink(disk);
+	/* The port goes with the process. */
+	kill(r.pid, SIGTERM);
+	while (count_entries("%s", hub) > 2)
+		sched_yield();
+	rmdir(hub);
+	receiver_stop(&r, letters);
+}
+
+static void devices_stay_while_sources_are_turned_away(void **state)
+{
+	turn_away("net0: this VM has such a device, the source does not",
+		  "disk0: this VM has such a device, the source does not", "fafafafafafafafa");
+}
+
+static void devices_that_could_not_be_built_are_there_for_the_next_source(void **state)
+{
+	without_doorbells = true;
+	turn_away("cannot have KVM signal the kicks", "No space left", "ffffffff");
+	without_doorbells = false;
+}
+
 /* Work that takes longer for a larger guest begins after the source has its answer, or beside it. */
 static void ready_does_not_wait_for_what_grows_with_the_guest(void **state)
 {
@@ -357,6 +462,8 @@ int main(void)
 		cmocka_unit_test(a_guest_that_is_refused_has_cost_nothing),
 		cmocka_unit_test(whoever_asks_does_not_end_the_wait),
 		cmocka_unit_test(a_check_of_the_largest_guest_is_answered_within_a_second),
+		cmocka_unit_test(devices_stay_while_sources_are_turned_away),
+		cmocka_unit_test(devices_that_could_not_be_built_are_there_for_the_next_source),
 		cmocka_unit_test(ready_does_not_wait_for_what_grows_with_the_guest),
 		cmocka_unit_test(what_fails_after_ready_is_refused_by_name),
 	};

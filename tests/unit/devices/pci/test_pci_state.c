@@ -286,7 +286,7 @@ static int accept_from(struct fixture *from, struct fixture *to, struct error *e
 	return ret;
 }
 
-static void a_bus_with_other_functions_is_refused(void **state)
+static void a_bus_with_other_functions_is_refused_by_their_slots(void **state)
 {
 	struct fixture *x = *state, *y = build(1);
 	struct pci_function other;
@@ -295,7 +295,10 @@ static void a_bus_with_other_functions_is_refused(void **state)
 	assert_int_equal(accept_from(x, y, &err), 0);
 	assert_int_equal(pci_bus_add(&y->bus, &other, &ids, &err), 0);
 	assert_true(accept_from(x, y, &err) < 0);
+	assert_string_equal(err.text, "PCI slot 2 has a device here, and none at the source");
+	err = (struct error){ 0 };
 	assert_true(accept_from(y, x, &err) < 0);
+	assert_string_equal(err.text, "PCI slot 2 has a device at the source, and none here");
 	pci_bus_remove(&other);
 	destroy(y);
 }
@@ -345,7 +348,8 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(a_function_with_other_vectors_is_refused_unless_limited,
 						setup, teardown),
-		cmocka_unit_test_setup_teardown(a_bus_with_other_functions_is_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_bus_with_other_functions_is_refused_by_their_slots, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(a_guest_that_writes_anything_anywhere_changes_no_id, setup,
 						teardown),
 	};
