@@ -140,6 +140,13 @@ class Vm:
         proxy.stdin(b"")
         return Moved(process.wait(120), process.output())
 
+    def waits_on(self, host):
+        """A destination that could not have the guest waits for another source, until it is told to end."""
+        host.process.wait_for("a source is still waited for")
+        self.lab.run(f"kill {host.pid()}")
+        assert host.process.wait(30) == 128 + 15, host.process.output()
+        self.hosts.remove(host)
+
     def follow(self, host):
         """Takes note that the guest has moved: the source has to end by itself, truthfully."""
         source = self.host

@@ -96,8 +96,7 @@ def refused(vm, disk, words):
     host = vm.receive(None, f"--disk {disk}")
     moved = vm.send(host.address)
     assert moved.status == 1 and words in moved.output, moved.output
-    assert host.process.wait(30) == 1
-    vm.hosts.remove(host)
+    vm.waits_on(host)
 
 
 def test_failed_moves_leave_the_disk(lab, vm):

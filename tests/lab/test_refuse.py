@@ -16,8 +16,6 @@ def refused(vm, host, words):
     assert moved.status == 1, moved.output
     for word in words:
         assert word.lower() in moved.output.lower(), f"{word!r} is not in: {moved.output}"
-    assert host.process.wait(30) == 1, host.process.output()
-    vm.hosts.remove(host)
     assert vm.host.process.running()
 
 
@@ -37,7 +35,10 @@ def test_refused_then_retried(lab, vm, ping, node, options, words):
         # What the destination can know by itself it says before any source connects; the source is then not even asked.
         assert all(word.lower() in str(e).lower() for word in words)
     else:
+        checked = vm.send(host.address, "--check")
+        assert checked.status == 1 and all(word.lower() in checked.output.lower() for word in words), checked.output
         refused(vm, host, words)
+        vm.waits_on(host)
     checks.answered(vm, pinger, 50)
     assert lab.rx_filter(vm.node) == before
     checks.traffic(vm)
@@ -53,12 +54,29 @@ def test_refused_control_command(lab, fresh):
     vm.sh("ip link set dev eth0 address 02:11:22:33:44:88")
     lab.run("echo Y > /sys/module/vdpa_sim_net/parameters/refuse")
     try:
-        refused(vm, vm.receive("sim1"), ["MAC"])
+        host = vm.receive("sim1")
+        refused(vm, host, ["MAC"])
+        assert host.process.wait(30) == 1, host.process.output()
+        vm.hosts.remove(host)
     finally:
         lab.run("echo N > /sys/module/vdpa_sim_net/parameters/refuse")
     checks.echoed(vm)
     vm.migrate("sim1")
     assert vm.sh("cat /sys/class/net/eth0/address").strip() == "02:11:22:33:44:88"
+
+
+def test_a_check_moves_nothing(lab, vm):
+    """As often as it is asked, and the destination takes the guest afterwards."""
+    host = vm.receive(vm.other())
+    for _ in range(3):
+        checked = vm.send(host.address, "--check")
+        assert checked.status == 0 and "nothing stands against the move" in checked.output, checked.output
+        assert host.process.running() and vm.host.process.running()
+    checks.traffic(vm)
+    moved = vm.send(host.address)
+    assert moved.status == 0, moved.output
+    vm.follow(host)
+    checks.traffic(vm)
 
 
 def test_nobody_listens(vm):
@@ -101,8 +119,7 @@ def test_a_hello_takes_nothing(lab, vm):
             kind, size, _ = struct.unpack("<IIQ", answers.read(16))
             answer = answers.read(size).decode()
     assert kind == ferry.REFUSED, kind
-    assert host.process.wait(30) == 1, host.process.output()
-    vm.hosts.remove(host)
+    vm.waits_on(host)
     for words in ("4194304 MiB of memory", "cpuid", "net0: this VM has such a device", "serial: this VM has such a device"):
         assert words in answer, answer
     vm.migrate()
