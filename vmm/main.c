@@ -20,6 +20,7 @@
 #include "vmm/command.h"
 #include "vmm/config.h"
 #include "vmm/control/commands.h"
+#include "vmm/control/connect.h"
 #include "vmm/control/job_commands.h"
 #include "vmm/control/server.h"
 #include "vmm/cpu_command.h"
@@ -623,6 +624,8 @@ static const struct command commands[] = {
 	{ "run", "boot a guest and stay with it until it ends", command_run, config_help_run },
 	{ "receive", "wait for a guest from another Ferry, then stay with it", command_receive,
 	  config_help_receive },
+	{ "connect", "be a source's connection to a Ferry that waits in receive", client_connect,
+	  client_help_connect },
 	{ "migrate", "move a running guest to a Ferry that waits in receive", client_migrate,
 	  client_help_migrate },
 	{ "cpu", "print the CPU features that guests can have here, or that hosts have in common",
