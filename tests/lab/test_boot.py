@@ -36,6 +36,32 @@ def test_bzimage_4_cpus_reboot(fresh):
     assert ended(vm) == 3
 
 
+def flags(vm):
+    return vm.sh("grep -m1 ^flags /proc/cpuinfo").split()
+
+
+def test_a_guest_has_the_features_that_its_hosts_have_in_common(lab, fresh):
+    """One of two descriptions lacks a feature: so does the guest, here as there."""
+    lab.run("ferry cpu > /run/here.cpu && sed 's/ rdrand//' /run/here.cpu > /run/there.cpu && "
+            "ferry cpu /run/here.cpu /run/there.cpu > /run/common.cpu && grep -q rdrand /run/here.cpu && ! grep -q rdrand /run/common.cpu")
+    vm = fresh(options="--cpu baseline=/run/common.cpu")
+    before = flags(vm)
+    assert "rdrand" not in before and "sse4_2" in before, before
+    vm.migrate()
+    assert flags(vm) == before
+    checks.traffic(vm)
+
+
+@pytest.mark.long
+def test_a_guest_of_a_level_boots_and_moves(fresh):
+    vm = fresh(options="--cpu baseline=x86-64-v2")
+    before = flags(vm)
+    assert {"sse4_2", "popcnt", "cx16"} <= set(before) and not {"avx", "xsave", "bmi1", "aes"} & set(before), before
+    vm.migrate()
+    assert flags(vm) == before
+    checks.traffic(vm)
+
+
 @pytest.mark.parametrize("way", ["k", "t", "p"])
 def test_a_reboot_by_other_ways_than_acpi_is_a_reset(fresh, way):
     """The keyboard controller, a triple fault, and PCI's reset control register."""
