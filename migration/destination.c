@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -140,7 +141,13 @@ static int destination_take(struct destination *d, const struct destination_conf
 	*over = ret < 0;
 	if (ret < 0)
 		return ret;
-	*d = (struct destination){ .clock_skew_ns = config->clock_skew_ns, .accepted = taken.since };
+	*d = (struct destination){ .clock_skew_ns = config->clock_skew_ns,
+				   .accepted = taken.since,
+				   .start_ns = now_ns(),
+				   .report = { .side = REPORT_DESTINATION,
+					       .state = REPORT_RUNNING,
+					       .stage = "hello",
+					       .started = clock_now() } };
 	ret = channel_adopt(&d->channel, taken.fd, config->cancel_fd, err);
 	if (ret == 0)
 		ret = destination_meet(d, err);
@@ -148,6 +155,19 @@ static int destination_take(struct destination *d, const struct destination_conf
 		arrivals_settle(config->arrivals, ret, err->text);
 	*over = ret == -ECANCELED;
 	return ret;
+}
+
+void destination_report_end(struct destination *d, const struct error *reason)
+{
+	struct report *r = &d->report;
+
+	r->state = reason->text[0] ? REPORT_FAILED : REPORT_MOVED;
+	snprintf(r->reason, sizeof(r->reason), "%s", reason->text);
+	r->ended = clock_now();
+	r->elapsed_ns = now_ns() - d->start_ns;
+	r->total_bytes = d->mem;
+	r->sent_bytes = d->stream.bytes_received;
+	r->stream_version = d->stream.version;
 }
 
 int destination_accept(struct destination *d, const struct destination_config *config, struct error *err)

@@ -4,6 +4,7 @@
 #define FERRY_MIGRATION_DESTINATION_H
 
 #include "migration/arrivals.h"
+#include "migration/report.h"
 #include "migration/stream.h"
 #include "vmm/vm.h"
 
@@ -32,6 +33,9 @@ struct destination {
 	uint64_t accepted, arrived;
 	/* STATE_MAX bytes for the payload in hand, from destination_ready() to destination_drop_tree(). */
 	void *tree;
+	/* What has become of the connection, from its HELLO on; and when it came, see now_ns(). */
+	struct report report;
+	uint64_t start_ns;
 };
 
 /*
@@ -55,6 +59,9 @@ int __must_check destination_ready(struct destination *d, struct error *err);
 
 /* Tells the source why this host cannot take the guest. */
 void destination_refuse(struct destination *d, const struct error *err);
+
+/* The guest runs here, or (a reason is given) it does not come: completes the report. */
+void destination_report_end(struct destination *d, const struct error *reason);
 
 /* Hangs up, and frees what the functions above took. */
 void destination_close(struct destination *d);

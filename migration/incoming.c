@@ -31,7 +31,9 @@ struct incoming {
 	const struct incoming_work *work; /* NULL once it has ended */
 	enum incoming_phase phase;
 	uint64_t round;
-	uint64_t pass_ns;   /* when the pass's first frame came */
+	uint64_t pass_ns; /* when the pass's first frame came, 0: it has not */
+	/* Of all that has come, when it did. */
+	uint64_t pass_bytes;
 	uint64_t pass_left; /* bytes that it may still bring */
 	unsigned int n_frames[STREAM_N_TYPES];
 	/* Bit n: the n-th device has got its warm state. */
@@ -76,14 +78,29 @@ static int incoming_ram(struct incoming *in, const struct stream_frame *frame, s
 {
 	int ret;
 
-	if (in->pass_ns == 0)
+	if (in->pass_ns == 0) {
 		in->pass_ns = now_ns();
+		in->pass_bytes = in->d->stream.bytes_received;
+	}
 	in->phase = INCOMING_PASS;
 	ret = ram_receive(&in->d->stream, frame, &in->vm->memory, &in->pass_left, err);
 	/* Pages that come again are there already, and the last pass is downtime. */
 	if (ret == 0 && in->round == 0 && frame->type == STREAM_RAM)
 		vm_prefault(in->vm, frame->arg, frame->len);
 	return ret;
+}
+
+/* Adds the pass that ends here to the report. Zeros have come as numbers, and are not told apart any more. */
+static void incoming_record(struct incoming *in)
+{
+	const struct report_round round = { .n = 1,
+					    .start_ns = in->pass_ns - in->d->start_ns,
+					    .ns = now_ns() - in->pass_ns,
+					    .bytes = in->d->stream.bytes_received - in->pass_bytes,
+					    .pages = (in->vm->memory.size - in->pass_left) >> PAGE_SHIFT };
+
+	report_add_round(&in->d->report, &round);
+	in->d->report.round++;
 }
 
 static int incoming_round(struct incoming *in, const struct stream_frame *frame, struct error *err)
@@ -93,6 +110,8 @@ static int incoming_round(struct incoming *in, const struct stream_frame *frame,
 		return -EPROTO;
 	}
 	put_le64(&in->timings.ram_ns, in->pass_ns ? now_ns() - in->pass_ns : 0);
+	if (in->pass_ns)
+		incoming_record(in);
 	in->pass_ns = 0;
 	in->pass_left = in->vm->memory.size;
 	in->round++;
@@ -147,6 +166,7 @@ static int incoming_warm(struct incoming *in, const struct stream_frame *frame, 
 	if (ret < 0)
 		return ret;
 	in->warmed |= (uint64_t)1 << index;
+	in->d->report.n_warm++;
 	return stream_send(&in->d->stream, STREAM_WARM_OK, 0, NULL, 0, err);
 }
 
@@ -214,7 +234,8 @@ static int incoming_state(struct incoming *in, const struct stream_frame *frame,
 	if (ret < 0)
 		return ret;
 	in->phase = INCOMING_PREPARED;
-	put_le64(&in->timings.load_ns, now_ns() - start_ns);
+	in->d->report.parts_ns[REPORT_LOAD] = now_ns() - start_ns;
+	put_le64(&in->timings.load_ns, in->d->report.parts_ns[REPORT_LOAD]);
 	ret = stream_send(&in->d->stream, STREAM_PREPARED, 0, &in->timings, sizeof(in->timings), err);
 	/* Now, while the source decides: once the guest runs, to unmap this would interrupt its vCPUs. */
 	destination_drop_tree(in->d);
@@ -233,7 +254,8 @@ static int incoming_commit(struct incoming *in, const struct stream_frame *frame
 	}
 	gate_resume(&in->vm->gate);
 	in->phase = INCOMING_RUNNING;
-	put_le64(&in->timings.resume_ns, now_ns() - start_ns);
+	in->d->report.parts_ns[REPORT_RESUMED] = now_ns() - start_ns;
+	put_le64(&in->timings.resume_ns, in->d->report.parts_ns[REPORT_RESUMED]);
 	in->d->channel.cancel_fd = -1;
 	if (stream_send(&in->d->stream, STREAM_RUNNING, 0, &in->timings, sizeof(in->timings), &reason) < 0)
 		log_warn("the guest runs here, but the source could not be told: %s", reason.text);
@@ -242,16 +264,17 @@ static int incoming_commit(struct incoming *in, const struct stream_frame *frame
 
 static const struct incoming_handler {
 	unsigned int phases;
-	unsigned int max; /* in a migration; 0: others bound it */
+	unsigned int max;  /* in a migration; 0: others bound it */
+	const char *stage; /* that begins with it, for the report */
 	int (*fn)(struct incoming *in, const struct stream_frame *frame, struct error *err);
 } incoming_handlers[STREAM_N_TYPES] = {
-	[STREAM_RAM] = { INCOMING_PASS | INCOMING_BETWEEN, 0, incoming_ram },
-	[STREAM_ZERO] = { INCOMING_PASS | INCOMING_BETWEEN, 0, incoming_ram },
-	[STREAM_ROUND] = { INCOMING_PASS | INCOMING_BETWEEN, INCOMING_MAX_ROUNDS, incoming_round },
-	[STREAM_SYNC] = { INCOMING_BETWEEN, INCOMING_MAX_ROUNDS, incoming_sync },
-	[STREAM_WARM] = { INCOMING_BETWEEN, INCOMING_MAX_WARM, incoming_warm },
-	[STREAM_STATE] = { INCOMING_BETWEEN, 0, incoming_state },
-	[STREAM_COMMIT] = { INCOMING_PREPARED, 0, incoming_commit },
+	[STREAM_RAM] = { INCOMING_PASS | INCOMING_BETWEEN, 0, "memory", incoming_ram },
+	[STREAM_ZERO] = { INCOMING_PASS | INCOMING_BETWEEN, 0, "memory", incoming_ram },
+	[STREAM_ROUND] = { INCOMING_PASS | INCOMING_BETWEEN, INCOMING_MAX_ROUNDS, NULL, incoming_round },
+	[STREAM_SYNC] = { INCOMING_BETWEEN, INCOMING_MAX_ROUNDS, NULL, incoming_sync },
+	[STREAM_WARM] = { INCOMING_BETWEEN, INCOMING_MAX_WARM, "devices", incoming_warm },
+	[STREAM_STATE] = { INCOMING_BETWEEN, 0, "state", incoming_state },
+	[STREAM_COMMIT] = { INCOMING_PREPARED, 0, "commit", incoming_commit },
 };
 
 static int incoming_step(struct incoming *in, struct error *err)
@@ -273,6 +296,8 @@ static int incoming_step(struct incoming *in, struct error *err)
 		error_add(err, "more than %u %s frames", h->max, stream_type_name(frame.type));
 		return -EPROTO;
 	}
+	if (h->stage)
+		in->d->report.stage = h->stage;
 	return h->fn(in, &frame, err);
 }
 
@@ -299,6 +324,7 @@ int incoming_run(struct destination *d, struct vm *vm, const struct incoming_wor
 			devices_release(vm->devices);
 		error_add(err, "the guest was not taken over: %s", reason.text);
 	}
+	destination_report_end(d, &reason);
 	destination_drop_tree(d);
 	return ret;
 }

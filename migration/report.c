@@ -143,6 +143,7 @@ static void report_put_numbers(struct report_text *t, const struct report *r)
 
 static void report_put_rest(struct report_text *t, const struct report *r)
 {
+	report_put_string(t, "side", r->side == REPORT_SOURCE ? "source" : "destination");
 	report_put_string(t, "ferryVersion", FERRY_VERSION);
 	report_put(t, ",\"streamVersion\":%u", r->stream_version);
 	report_put_time(t, "started", r->started);

@@ -49,7 +49,11 @@ struct report_round {
 /* Bytes of what is said of a destination that are kept, for a person. */
 #define REPORT_TO_MAX 384u
 
+/* The end that a report is of. */
+enum report_side { REPORT_SOURCE, REPORT_DESTINATION };
+
 struct report {
+	enum report_side side;
 	enum report_state state;
 	const char
 		*stage; /* name in the source's table of stages, or in the destination's: the last reached */
@@ -66,7 +70,7 @@ struct report {
 	unsigned int round;
 	uint64_t total_bytes; /* of guest memory */
 	uint64_t remaining_bytes;
-	uint64_t sent_bytes, zero_bytes;
+	uint64_t sent_bytes, zero_bytes; /* by the source */
 	uint64_t bytes_per_second;
 	unsigned int throttle; /* percent */
 	unsigned int n_warm;   /* times that device state went ahead */
@@ -80,7 +84,7 @@ struct report {
 	uint64_t stop_remaining_bytes, stop_expected_ns;
 	/* When the guest stopped, after the beginning; 0: it did not. */
 	uint64_t stop_ns;
-	uint64_t downtime_ns; /* 0 until known */
+	uint64_t downtime_ns; /* 0 until known, which a destination never does */
 	uint64_t parts_ns[REPORT_N_PARTS];
 
 	unsigned int n_rounds;

@@ -285,6 +285,8 @@ static const struct config_option config_options[] = {
 	{ "disk", "PATH[,ro]",
 	  "a disk: raw file or block device, for a move on storage of both hosts; may be repeated",
 	  CONFIG_BOTH, 0, true, CONFIG_PARSED(config_disk) },
+	{ "report", "FILE", "write a report of the guest's coming to FILE, as JSON, also if it fails",
+	  CONFIG_RECEIVE, 0, false, CONFIG_TEXT(report) },
 	{ "clock-skew", "SECONDS",
 	  "how far the source's clock may be off, or any (default 60): the guest's clock jumps by that",
 	  CONFIG_RECEIVE, 0, false, CONFIG_PARSED(config_clock_skew) },

@@ -41,6 +41,7 @@ struct vm_config {
 	const char *from_path;
 	uid_t peer_uid;
 	uint64_t clock_skew_ns;
+	const char *report; /* a file for the report of the guest's coming; NULL: none */
 	enum core_kind core;
 	enum log_level log_level; /* messages above it are dropped */
 	/* Bytes and number; 0, of "receive" alone: not given, so that it takes the source's. */

@@ -17,6 +17,7 @@
 #include "migration/compare.h"
 #include "migration/incoming.h"
 #include "migration/methods.h"
+#include "migration/report_file.h"
 #include "vmm/command.h"
 #include "vmm/config.h"
 #include "vmm/control/commands.h"
@@ -75,6 +76,8 @@ struct app {
 	struct entrance entrance;
 	struct machine machine;
 	struct app_work work;
+	/* Of a guest that comes. */
+	struct report_file report;
 };
 
 /* Takes steps in their order, up to the first that fails. The list ends with NULL. */
@@ -456,6 +459,8 @@ static int app_turn_away(struct app *app, const struct error *reason, struct err
 {
 	if (reason->text[0]) {
 		destination_refuse(app->source, reason);
+		destination_report_end(app->source, reason);
+		report_file_write(&app->report, &app->source->report);
 		log_limited(&app->refused_limit, LOG_WARN,
 			    "a guest cannot come here, and a source is still waited for: %s", reason->text);
 	} else {
@@ -484,6 +489,7 @@ static int app_meet(struct app *app, struct error *err)
 	}
 	work.fd = app->work.done_fd;
 	ret = incoming_run(app->source, &app->vm, &work, err);
+	report_file_write(&app->report, &app->source->report);
 	destination_close(app->source);
 	arrivals_settle(&app->entrance.arrivals, ret, err->text);
 	arrivals_close(&app->entrance.arrivals, "this VM has its guest already");
@@ -499,6 +505,7 @@ static int app_arrive(struct app *app, struct error *err)
 	struct destination source;
 	int ret;
 
+	app->report.path = app->config.report;
 	do {
 		methods_set_guest(&app->methods, METHODS_AWAITED, NULL);
 		ret = destination_accept(&source, &config, err);
@@ -535,6 +542,7 @@ static void app_destroy(struct app *app)
 	if (machine_destroy(&app->machine) && app->has_vm)
 		vm_destroy(&app->vm);
 	boot_files_close(&app->boot);
+	report_file_close(&app->report);
 }
 
 static int app_live(struct app *app, int (*const *steps)(struct app *app, struct error *err))

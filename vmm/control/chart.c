@@ -213,7 +213,10 @@ static void chart_title(struct chart *c)
 	chart_words(c, "to", to);
 	chart_words(c, "stage", stage);
 	c->y = 40;
-	if (strcmp(state, "moved") == 0)
+	/* A destination does not know the downtime. */
+	if (strcmp(state, "moved") == 0 && downtime_ns == 0)
+		chart_textf(c, &title, c->y, "Arrival of a guest");
+	else if (strcmp(state, "moved") == 0)
 		chart_textf(c, &title, c->y, "Migration%s%.60s: moved, downtime %s", to[0] ? " to " : "", to,
 			    chart_time(value, downtime_ns));
 	else

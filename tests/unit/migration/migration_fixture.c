@@ -131,6 +131,7 @@ void *arrival_run(void *arg)
 		if (a->ret < 0 || !d.check)
 			listener_stop(&listener);
 	} while (a->ret == 0 && arrival_meet(a, &d));
+	a->report = d.report;
 	return NULL;
 }
 

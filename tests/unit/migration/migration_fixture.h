@@ -46,6 +46,7 @@ struct arrival {
 	int cancel_fd;
 	int ret;
 	struct error err;
+	struct report report;
 	bool has_guest;
 	bool ready;            /* READY was said */
 	unsigned int n_checks; /* that were answered before */

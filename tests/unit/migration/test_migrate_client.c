@@ -71,8 +71,8 @@ struct client {
 	size_t len;
 };
 
-/* Starts "ferry migrate web1" with @to and @ssh (NULL: none). @fd is inherited under its number. */
-static void client_start(struct client *c, const char *to, const char *ssh, int fd)
+/* Starts "ferry migrate web1" with @to, @option, and @ssh (NULL: none). @fd is inherited under its number. */
+static void client_start_with(struct client *c, const char *to, const char *option, const char *ssh, int fd)
 {
 	int said[2];
 
@@ -85,11 +85,16 @@ static void client_start(struct client *c, const char *to, const char *ssh, int 
 		dup2(said[1], STDERR_FILENO);
 		if (fd >= 0)
 			fcntl(fd, F_SETFD, 0);
-		execl(self, self, "client", "web1", "--runtime-dir", places.dir, "--to", to,
+		execl(self, self, "client", "web1", "--runtime-dir", places.dir, "--to", to, option,
 		      ssh ? "--ssh" : NULL, ssh, NULL);
 		_exit(99);
 	}
 	close(said[1]);
+}
+
+static void client_start(struct client *c, const char *to, const char *ssh, int fd)
+{
+	client_start_with(c, to, "--stalled=throttle", ssh, fd);
 }
 
 /* Reads on until the client has said @words, or (NULL) until it and what it runs have ended. */
@@ -162,6 +167,30 @@ static void a_guest_moves_through_ssh(void **state)
 	assert_null(strstr(c.said, "exit code"));
 	arrival_join(&r.a);
 	assert_here(&r.a, &r.s);
+	arrival_exit(&r.a);
+	rig_exit(&r);
+}
+
+/* The client has ended when the guest has hardly begun to move: what carries the connection goes on. */
+static void a_detached_migration_goes_on_through_ssh(void **state)
+{
+	char ssh[256];
+	struct client c;
+	struct rig r;
+	int status;
+
+	rig_init(&r);
+	client_start_with(&c, "ssh:hostB/web1", "--detach", ssh_that_passes("all", ssh), -1);
+	client_hear(&c, "under way");
+	assert_int_equal(waitpid(c.pid, &status, 0), c.pid);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	/* Only now is there a destination. */
+	arrival_start(&r.a, NULL);
+	arrival_join(&r.a);
+	assert_here(&r.a, &r.s);
+	/* Nothing of it stays. */
+	client_hear(&c, NULL);
+	close(c.said_fd);
 	arrival_exit(&r.a);
 	rig_exit(&r);
 }
@@ -373,6 +402,7 @@ int main(int argc, char **argv)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_guest_moves_through_ssh),
+		cmocka_unit_test(a_detached_migration_goes_on_through_ssh),
 		cmocka_unit_test(a_guest_moves_over_a_descriptor),
 		cmocka_unit_test(an_ssh_that_fails_leaves_the_guest_here),
 		cmocka_unit_test(an_ssh_that_dies_on_the_way_leaves_the_guest_here),

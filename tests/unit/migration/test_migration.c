@@ -21,6 +21,15 @@ static void a_guest_moves_with_all_that_it_has(void **state)
 	assert_in_range(s.n_progress, 7, 50);
 	assert_int_equal(s.report.still_ns, FAKE_STILL_NS);
 	assert_string_equal(s.report.stage, "commit");
+	/* The other side's report agrees, as far as it can know. */
+	assert_int_equal(a.report.side, REPORT_DESTINATION);
+	assert_int_equal(a.report.state, REPORT_MOVED);
+	assert_string_equal(a.report.stage, "commit");
+	assert_int_equal(a.report.n_warm, 3);
+	assert_int_equal(a.report.total_bytes, MEM);
+	assert_true(a.report.parts_ns[REPORT_LOAD] > 0);
+	assert_int_equal(a.report.rounds[0].pages, s.report.rounds[0].pages);
+	assert_true(a.report.sent_bytes > s.report.rounds[0].bytes);
 	/* The guest wrote nothing, so all came in the first pass. The frames' headers are less
 	 * than a page. */
 	assert_int_equal(a.guest.prefaulted, s.report.sent_bytes / PAGE_SIZE * PAGE_SIZE);

@@ -153,6 +153,9 @@ static void a_migration_that_takes_too_long_is_given_up(void **state)
 	assert_string_equal(s.err.text, "memory: not done within the 1 s that it was given");
 	assert_string_equal(s.report.reason, s.err.text);
 	assert_int_equal(s.report.state, REPORT_FAILED);
+	assert_int_equal(a.report.state, REPORT_FAILED);
+	assert_string_equal(a.report.stage, "memory");
+	assert_string_not_equal(a.report.reason, "");
 	assert_true(s.report.started > 0 && s.report.ended >= s.report.started);
 	assert_goes_on(&s);
 	assert_not_here(&a);
