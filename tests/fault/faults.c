@@ -21,7 +21,7 @@
 #include "tests/fault/link.h"
 
 /* Most of a run is waiting. */
-#define WORKERS 4u
+#define WORKERS 8u
 /* Until the operator gives up a migration that stands still. */
 #define PATIENCE_MS 200
 /* Far more than any deadline of Ferry's: what comes this late never comes. */
