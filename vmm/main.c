@@ -27,6 +27,7 @@
 #include "vmm/cpu_command.h"
 #include "vmm/guard.h"
 #include "vmm/limits.h"
+#include "vmm/notify.h"
 #include "vmm/shortage.h"
 #include "vmm/x86/acpi.h"
 #include "vmm/x86/boot.h"
@@ -399,6 +400,15 @@ static int (*const app_compare_steps[])(struct app *app, struct error *err) = {
 	NULL,
 };
 
+/* Tells a service manager, which may have units wait for that, and may not be there. */
+static void app_say_ready(void)
+{
+	struct error err = { 0 };
+
+	if (notify_ready(&err) < 0)
+		log_warn("%s", err.text);
+}
+
 /* Opens the ways in, and says so: whoever waits for that may begin a migration now. */
 static int app_let_in(struct app *app, struct error *err)
 {
@@ -412,6 +422,7 @@ static int app_let_in(struct app *app, struct error *err)
 		return ret;
 	log_info("ready for a source, by \"ferry connect %s\"%s%s", config->name,
 		 config->from_path ? " or at unix:" : "", config->from_path ? config->from_path : "");
+	app_say_ready();
 	return 0;
 }
 
@@ -558,6 +569,8 @@ static int app_live(struct app *app, int (*const *steps)(struct app *app, struct
 		ret = app_take(app, steps, &err);
 	if (ret == 0) {
 		guard_started(&app->guard);
+		if (!app->config.receives)
+			app_say_ready();
 		methods_set_guest(&app->methods, METHODS_HERE, &app->vm);
 		ret = loop_run(&app->vm.loop);
 	}
