@@ -40,6 +40,10 @@ int outgoing_check_vm(struct outgoing *o, struct error *err)
 		error_add(err, "the guest has ended");
 		return -ESHUTDOWN;
 	}
+	if (gate_resetting(&o->vm->gate)) {
+		error_add(err, "the guest has reset itself, and begins anew here");
+		return -ESHUTDOWN;
+	}
 	return 0;
 }
 

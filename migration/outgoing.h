@@ -31,7 +31,7 @@ struct outgoing {
 /* Tells the caller of source_migrate() how far it is, unless the guest stands still. */
 void outgoing_progress(struct outgoing *o);
 
-/* Checks that there is still a guest: 0, or -ESHUTDOWN. */
+/* Checks that there is still a guest, and that it goes on as it is: 0, or -ESHUTDOWN. */
 int __must_check outgoing_check_vm(struct outgoing *o, struct error *err);
 
 /* Checks that the operator's time is not up: 0, or -ETIME, said in words by source.c. */

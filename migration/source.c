@@ -5,11 +5,13 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
 #include "migration/clock.h"
 #include "migration/hello.h"
 #include "migration/rounds.h"
+#include "vmm/shortage.h"
 
 /* Limit for an answer while the guest stands still: longer than a loaded host takes, shorter than what its
  * TCP connections survive. */
@@ -30,15 +32,48 @@ struct source {
 	bool devices_paused;
 	bool devices_tracked; /* or some of them */
 	bool committed;
+	/* Ready once the migration is called off, -1 before source_adopt(). */
+	int called_off_fd;
 	uint64_t paused_ns;
 	/* End of the part of the downtime noted last. */
 	uint64_t mark_ns;
 };
 
+static int source_watch(const struct source *s, int fd, uint32_t events)
+{
+	struct epoll_event event = { .events = events };
+
+	return fd >= 0 && epoll_ctl(s->called_off_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+}
+
+/* Makes one descriptor of the two that end a migration's waits: the operator gives up, and the guest asks for
+ * a reset. */
+static int source_watch_calls(struct source *s, struct error *err)
+{
+	int ret = 0;
+
+	s->called_off_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (s->called_off_fd < 0)
+		ret = -errno;
+	if (ret == 0)
+		ret = source_watch(s, s->out.config->cancel_fd, EPOLLIN | EPOLLRDHUP);
+	if (ret == 0)
+		ret = source_watch(s, s->out.vm->gate.reset_fd, EPOLLIN);
+	if (ret < 0) {
+		error_add(err, "cannot watch for the end of the migration: %s%s", strerror(-ret),
+			  shortage_advice(ret));
+		return ret;
+	}
+	return 0;
+}
+
 static int source_adopt(struct source *s, struct error *err)
 {
-	int ret = channel_adopt(&s->out.channel, s->out.config->fd, s->out.config->cancel_fd, err);
+	int ret = channel_adopt(&s->out.channel, s->out.config->fd, -1, err);
 
+	if (ret == 0)
+		ret = source_watch_calls(s, err);
+	s->out.channel.cancel_fd = s->called_off_fd;
 	s->out.channel.deadline_ns = s->out.end_ns;
 	return ret < 0 ? ret : stream_init(&s->out.stream, &s->out.channel, OUTGOING_RUNNING_TIMEOUT_MS, err);
 }
@@ -254,8 +289,9 @@ static int source_run(struct source *s, struct error *err)
 		outgoing_progress(&s->out);
 		ret = source_stages[i].fn(s, &reason);
 	}
-	/* The end of the guest ends its Ferry, which calls off each wait for an answer. */
-	if (ret == -ECANCELED && gate_ended(&s->out.vm->gate)) {
+	/* The end of the guest ends its Ferry, which calls off each wait for an answer; its reset does so,
+	 * too. */
+	if (ret == -ECANCELED && (gate_ended(&s->out.vm->gate) || gate_resetting(&s->out.vm->gate))) {
 		reason = (struct error){ 0 };
 		ret = outgoing_check_vm(&s->out, &reason);
 	}
@@ -319,6 +355,13 @@ static void source_untrack(struct source *s)
 	}
 }
 
+/* The guest is the VM's own again. A reset that it has asked for has waited for this. */
+static void source_give_back(struct vm *vm)
+{
+	atomic_store(&vm->migrating, false);
+	gate_reset_again(&vm->gate);
+}
+
 static void source_report_begin(struct source *s)
 {
 	struct report *r = s->out.report;
@@ -350,6 +393,7 @@ enum source_result source_migrate(struct vm *vm, const struct source_config *con
 				     .report = report,
 				     .channel.fd = -1,
 				     .start_ns = now_ns() },
+			    .called_off_fd = -1,
 			    .rounds.out = &s.out };
 	enum source_result result;
 	int ret;
@@ -357,7 +401,9 @@ enum source_result source_migrate(struct vm *vm, const struct source_config *con
 	s.out.end_ns = config->timeout_ns ? s.out.start_ns + config->timeout_ns : UINT64_MAX;
 	source_report_begin(&s);
 	if (atomic_exchange(&vm->migrating, true)) {
-		error_add(err, "a migration of this guest is under way, or has ended without an answer");
+		error_add(err, gate_resetting(&vm->gate) ? "the guest is being reset: try again in a moment"
+							 : "a migration of this guest is under way, or has "
+							   "ended without an answer");
 		source_report_end(&s, SOURCE_FAILED, err);
 		if (config->fd >= 0)
 			close(config->fd);
@@ -369,6 +415,8 @@ enum source_result source_migrate(struct vm *vm, const struct source_config *con
 	 * needs here. */
 	stream_exit(&s.out.stream);
 	channel_close(&s.out.channel);
+	if (s.called_off_fd >= 0)
+		close(s.called_off_fd);
 	if (result == SOURCE_FAILED && source_go_on(&s, err) < 0) {
 		error_add(
 			err,
@@ -391,7 +439,7 @@ enum source_result source_migrate(struct vm *vm, const struct source_config *con
 	source_report_end(&s, result, err);
 	/* After an unknown end source_resume() lets the next migration begin. */
 	if (result == SOURCE_FAILED)
-		atomic_store(&vm->migrating, false);
+		source_give_back(vm);
 	return result;
 }
 
@@ -405,6 +453,6 @@ int source_resume(struct vm *vm, struct error *err)
 	if (ret < 0)
 		return ret;
 	source_untrack(&s);
-	atomic_store(&vm->migrating, false);
+	source_give_back(vm);
 	return 0;
 }

@@ -172,6 +172,19 @@ static int config_core(struct vm_config *config, char *value, struct error *err)
 	return 0;
 }
 
+static int config_on_reset(struct vm_config *config, char *value, struct error *err)
+{
+	static const char *const names[] = { [RESET_RESTARTS] = "restart", [RESET_ENDS] = "exit" };
+	int on_reset = config_parse_word(value, names, ARRAY_SIZE(names));
+
+	if (on_reset < 0) {
+		error_add(err, "--on-reset \"%s\": restart or exit are possible", value);
+		return on_reset;
+	}
+	config->on_reset = (enum on_reset)on_reset;
+	return 0;
+}
+
 static int config_log_level(struct vm_config *config, char *value, struct error *err)
 {
 	static const char *const names[] = {
@@ -290,6 +303,9 @@ static const struct config_option config_options[] = {
 	{ "clock-skew", "SECONDS",
 	  "how far the source's clock may be off, or any (default 60): the guest's clock jumps by that",
 	  CONFIG_RECEIVE, 0, false, CONFIG_PARSED(config_clock_skew) },
+	{ "on-reset", "WHAT",
+	  "what a guest's reset does: restart (the default), it boots again in place, or exit, with code 3",
+	  CONFIG_BOTH, 0, false, CONFIG_PARSED(config_on_reset) },
 	{ "core", "WHAT",
 	  "what a crash may leave in a core file: none (the default), ferry, or guest: its memory, too",
 	  CONFIG_BOTH, 0, false, CONFIG_PARSED(config_core) },

@@ -25,6 +25,9 @@ enum core_kind { CORE_NONE, CORE_FERRY, CORE_GUEST };
 
 enum serial_kind { SERIAL_STDIO, SERIAL_UNIX, SERIAL_NONE };
 
+/* What becomes of a guest that asks for a reset: it boots again in place, or the process ends. */
+enum on_reset { RESET_RESTARTS, RESET_ENDS };
+
 struct disk_config {
 	const char *path; /* raw file or block device */
 	bool read_only;
@@ -42,6 +45,7 @@ struct vm_config {
 	uid_t peer_uid;
 	uint64_t clock_skew_ns;
 	const char *report; /* a file for the report of the guest's coming; NULL: none */
+	enum on_reset on_reset;
 	enum core_kind core;
 	enum log_level log_level; /* messages above it are dropped */
 	/* Bytes and number; 0, of "receive" alone: not given, so that it takes the source's. */

@@ -15,7 +15,7 @@ void gate_init(struct gate *g, struct loop *loop)
 	struct sigaction action = { .sa_handler = gate_signalled };
 	pthread_condattr_t attr;
 
-	*g = (struct gate){ .loop = loop, .paused = true };
+	*g = (struct gate){ .loop = loop, .paused = true, .reset_fd = -1 };
 	sigaction(GATE_SIGNAL, &action, NULL);
 	pthread_mutex_init(&g->lock, NULL);
 	pthread_condattr_init(&attr);
@@ -62,11 +62,11 @@ bool gate_pass(struct gate *g, struct gate_thread *t)
 	/* Before the state is read: a kick that comes later has changed the state later, too, and sets the
 	 * flag again. */
 	__atomic_store_n(t->leave, 0, __ATOMIC_SEQ_CST);
-	if (g->paused || g->throttled || g->ending) {
+	if (g->paused || g->throttled || g->resetting || g->ending) {
 		g->n_parked++;
 		if (g->n_parked == g->n_started)
 			pthread_cond_broadcast(&g->parked);
-		while ((g->paused || g->throttled) && !g->ending)
+		while ((g->paused || g->throttled || g->resetting) && !g->ending)
 			pthread_cond_wait(&g->open, &g->lock);
 		/* A thread that ends counts as parked for good. */
 		if (!g->ending)
@@ -130,6 +130,56 @@ bool gate_ended(struct gate *g)
 	ending = g->ending;
 	pthread_mutex_unlock(&g->lock);
 	return ending;
+}
+
+void gate_set_reset(struct gate *g, int reset_fd)
+{
+	pthread_mutex_lock(&g->lock);
+	g->reset_fd = reset_fd;
+	pthread_mutex_unlock(&g->lock);
+}
+
+void gate_reset(struct gate *g)
+{
+	bool ends;
+
+	pthread_mutex_lock(&g->lock);
+	ends = g->reset_fd < 0;
+	if (!ends && !g->ending && !g->resetting) {
+		g->resetting = true;
+		gate_kick(g);
+		loop_signal(g->reset_fd);
+	}
+	pthread_mutex_unlock(&g->lock);
+	if (ends)
+		gate_end(g, VM_EXIT_RESET);
+}
+
+bool gate_resetting(struct gate *g)
+{
+	bool resetting;
+
+	pthread_mutex_lock(&g->lock);
+	resetting = g->resetting;
+	pthread_mutex_unlock(&g->lock);
+	return resetting;
+}
+
+void gate_reset_again(struct gate *g)
+{
+	pthread_mutex_lock(&g->lock);
+	if (g->resetting)
+		loop_signal(g->reset_fd);
+	pthread_mutex_unlock(&g->lock);
+}
+
+void gate_reset_done(struct gate *g)
+{
+	pthread_mutex_lock(&g->lock);
+	g->resetting = false;
+	loop_take(g->reset_fd);
+	pthread_cond_broadcast(&g->open);
+	pthread_mutex_unlock(&g->lock);
 }
 
 void gate_stop(struct gate *g)

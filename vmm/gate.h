@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The gate that a VM's threads pass before they run the guest: pausing, throttling, and the VM's end. It
- * knows nothing of KVM: what runs the guest is a thread that looks at a flag and can be interrupted by a
+ * The gate that a VM's threads pass before they run the guest: pausing, throttling, resets, and the VM's end.
+ *It knows nothing of KVM: what runs the guest is a thread that looks at a flag and can be interrupted by a
  * signal.
  *
  *	gate_init -> gate_start, for each thread -> gate_resume <-> gate_pause ... -> gate_stop -> gate_exit
@@ -65,6 +65,11 @@ struct gate {
 	unsigned int n_pauses;
 	/* The guest is kept out now, for its share of this period. */
 	bool throttled;
+	/* The guest has asked for a reset, and is kept out until that is done. */
+	bool resetting;
+	/* An eventfd, readable while @resetting, for whoever carries a reset out, or is to leave off for one;
+	 * -1: a reset ends the VM. Another's. Changed while the guest stands still. */
+	int reset_fd;
 	/* The share of each period that the guest is kept out for, in percent. */
 	unsigned int throttle;
 	/* Threads that were started and that gate_stop() has not taken away. */
@@ -113,6 +118,25 @@ void gate_end(struct gate *g, enum vm_exit exit);
 
 /* Returns whether gate_end() has been called. Any thread. */
 bool gate_ended(struct gate *g);
+
+/*
+ * Says who carries out resets: whoever watches @reset_fd, an eventfd that stays the caller's; -1, as at
+ * first, for nobody: a reset ends the VM. Before the threads run the guest.
+ */
+void gate_set_reset(struct gate *g, int reset_fd);
+
+/*
+ * The guest asks for a reset: its threads leave it, and stay out until gate_reset_done(); or the VM ends with
+ * VM_EXIT_RESET. Any thread, those of the guest included.
+ */
+void gate_reset(struct gate *g);
+/* Whether a reset is due. Of a gate that is paused the answer stays the same: nobody is there to ask for one.
+ * Any thread. */
+bool gate_resetting(struct gate *g);
+/* Signals reset_fd again if a reset is due: what it had to wait for has ended. Any thread. */
+void gate_reset_again(struct gate *g);
+/* The guest may begin anew, once the gate is not paused. */
+void gate_reset_done(struct gate *g);
 
 /* Ends the VM with VM_EXIT_ERROR, then waits for the threads: none is in a device after it. Called again it
  * does nothing. The main thread. */

@@ -28,11 +28,9 @@
 #include "vmm/guard.h"
 #include "vmm/limits.h"
 #include "vmm/notify.h"
+#include "vmm/reset.h"
 #include "vmm/shortage.h"
-#include "vmm/x86/acpi.h"
-#include "vmm/x86/boot.h"
 #include "vmm/x86/boot_files.h"
-#include "vmm/x86/cpu.h"
 #include "vmm/x86/cpu_baseline.h"
 #include "vmm/x86/platform.h"
 
@@ -71,6 +69,7 @@ struct app {
 	struct vm vm;
 	/* The guard's word that a signal came, for the VM. */
 	struct loop_source stop;
+	struct reset reset;
 	/* Clients are answered from the start on, with what there is of a guest. */
 	struct control *control;
 	struct methods methods;
@@ -167,6 +166,7 @@ static int app_make_vm(struct app *app, struct error *err)
 	ret = vm_frame(&app->vm, app->mem, app->cpus, err);
 	app->vm.memory.dumped = app->config.core == CORE_GUEST;
 	app->vm.stop_fd = app->guard.stop_fd;
+	app->vm.boot = &app->boot;
 	return ret;
 }
 
@@ -204,6 +204,15 @@ static int app_watch_signals(struct app *app, struct error *err)
 	return 0;
 }
 
+static int app_watch_reset(struct app *app, struct error *err)
+{
+	bool pinned = app_memory_use(&app->config) == LIMITS_PINNED;
+
+	if (app->config.on_reset == RESET_ENDS)
+		return 0;
+	return reset_init(&app->reset, &app->vm, pinned ? MEMORY_OVERWRITE : MEMORY_DROP, err);
+}
+
 static int app_add_platform(struct app *app, struct error *err)
 {
 	return platform_init(&app->vm.pio, &app->vm.gate, err);
@@ -216,7 +225,8 @@ static int app_add_devices(struct app *app, struct error *err)
 
 /* The part of the machine that costs the same for every size. */
 static int (*const app_frame_steps[])(struct app *app, struct error *err) = {
-	app_make_vm, app_limit_cpu, app_watch_signals, app_add_platform, app_add_devices, NULL,
+	app_make_vm,     app_limit_cpu, app_watch_signals, app_watch_reset, app_add_platform,
+	app_add_devices, NULL,
 };
 
 static int app_frame(struct app *app, struct error *err)
@@ -238,6 +248,11 @@ static int app_equip(struct app *app, struct error *err)
 	return ret < 0 ? ret : vm_start(&app->vm, err);
 }
 
+static int app_keep_power_on(struct app *app, struct error *err)
+{
+	return app->config.on_reset == RESET_RESTARTS ? vm_keep_power_on(&app->vm, err) : 0;
+}
+
 static int app_map(struct app *app, struct error *err)
 {
 	return machine_map(&app->machine, err);
@@ -248,16 +263,6 @@ static int app_wait_mapped(struct app *app, struct error *err)
 	return machine_wait_mapped(&app->machine, err);
 }
 
-static int app_power_on(struct app *app, struct error *err)
-{
-	return platform_power_on(&app->vm.memory, err);
-}
-
-static int app_write_acpi(struct app *app, struct error *err)
-{
-	return acpi_write(&app->vm.memory, app->cpus, err);
-}
-
 static int app_open_boot(struct app *app, struct error *err)
 {
 	const struct vm_config *config = &app->config;
@@ -265,12 +270,9 @@ static int app_open_boot(struct app *app, struct error *err)
 	return boot_files_open(&app->boot, config->kernel, config->initrd, config->cmdline, err);
 }
 
-static int app_load_kernel(struct app *app, struct error *err)
+static int app_boot(struct app *app, struct error *err)
 {
-	struct boot_entry entry;
-	int ret = boot_load(&app->vm.memory, &app->boot, &entry, err);
-
-	return ret < 0 ? ret : cpu_set_entry(&app->vm.vcpus[0], &entry, err);
+	return reset_boot(&app->vm, err);
 }
 
 static int app_go(struct app *app, struct error *err)
@@ -291,12 +293,11 @@ static int (*const app_run_steps[])(struct app *app, struct error *err) = {
 	app_frame,
 	app_fill,
 	app_equip,
+	app_keep_power_on,
 	app_map,
 	/* Memory gets its contents. */
-	app_power_on,
-	app_write_acpi,
 	app_open_boot,
-	app_load_kernel,
+	app_boot,
 	/* The guest begins while the last device still gets its memory. */
 	app_go,
 	app_wait_mapped,
@@ -312,7 +313,7 @@ static int app_prefault(struct app *app, struct error *err)
 
 /* Steps that take longer the larger the guest is. */
 static int (*const app_work_steps[])(struct app *app, struct error *err) = {
-	app_equip, app_prefault, app_map, app_wait_mapped, NULL,
+	app_equip, app_keep_power_on, app_prefault, app_map, app_wait_mapped, NULL,
 };
 
 static void *app_work_thread(void *arg)
@@ -461,6 +462,7 @@ static int app_take_down(struct app *app, struct error *err)
 	if (app->has_vm)
 		vm_destroy(&app->vm);
 	app->has_vm = false;
+	reset_exit(&app->reset);
 	arrivals_open(&app->entrance.arrivals);
 	return machine_open(&app->machine, err);
 }
@@ -550,6 +552,7 @@ static void app_destroy(struct app *app)
 	/* vCPUs first: nothing else may be in a device when it goes. */
 	if (app->has_vm)
 		gate_stop(&app->vm.gate);
+	reset_exit(&app->reset);
 	if (machine_destroy(&app->machine) && app->has_vm)
 		vm_destroy(&app->vm);
 	boot_files_close(&app->boot);
@@ -614,6 +617,7 @@ static void app_init(struct app *app)
 			     .methods.here_fd = -1,
 			     .boot = BOOT_FILES_NONE,
 			     .entrance = { .arrivals.event_fd = -1, .door.fd = -1 },
+			     .reset.due.fd = -1,
 			     .work.done_fd = -1 };
 }
 
@@ -665,11 +669,10 @@ int main(int argc, char **argv)
 		.head = "Ferry runs Linux guests with vDPA NICs and moves them, live, with all of the NIC's "
 			"state.",
 		.foot = "Exit codes: 0 the guest powered off or has moved; 1 error; 2 wrong usage; 3 the "
-			"guest "
-			"reset itself;\n"
-			"4 the guest crashed; 5 a migration's outcome is unknown, and the guest paused here "
-			"or its "
-			"process ended.",
+			"guest reset itself,\n"
+			"and cannot or must not start again; 4 the guest crashed; 5 a migration's outcome is "
+			"unknown, and the\n"
+			"guest paused here or its process ended.",
 		.commands = commands,
 		.n_commands = ARRAY_SIZE(commands),
 	};

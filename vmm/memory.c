@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -233,6 +234,52 @@ int memory_next_data(const struct memory *m, uint64_t at, uint64_t *start, uint6
 	*start = (uint64_t)data;
 	*end = (uint64_t)hole;
 	return 1;
+}
+
+/* Short against what a person notices. */
+#define MEMORY_CLEAR_STEP MIB(256)
+
+/* Empties [at, at + len) of the memfd, which lies within @r. 0 or -errno. */
+static int memory_clear_step(struct memory *m, const struct memory_region *r, uint64_t at, uint64_t len,
+			     enum memory_clear how)
+{
+	uint64_t start = 0, end = at;
+	int ret;
+
+	if (how == MEMORY_DROP)
+		return fallocate(m->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)at, (off_t)len) < 0
+			       ? -errno
+			       : 0;
+	/* Holes stay holes. */
+	while ((ret = memory_next_data(m, end, &start, &end)) == 1 && start < at + len) {
+		end = min_u64(end, at + len);
+		memset(r->hva + (start - r->offset), 0, end - start);
+		if (end == at + len)
+			break;
+	}
+	return ret < 0 ? ret : 0;
+}
+
+int memory_clear(struct memory *m, enum memory_clear how, int stop_fd, struct error *err)
+{
+	struct pollfd stop = { .fd = stop_fd, .events = POLLIN };
+	int ret = 0;
+
+	for (unsigned int i = 0; ret == 0 && i < m->n_regions; i++) {
+		const struct memory_region *r = &m->regions[i];
+
+		for (uint64_t at = 0; ret == 0 && at < r->len; at += MEMORY_CLEAR_STEP) {
+			ret = memory_clear_step(m, r, r->offset + at, min_u64(r->len - at, MEMORY_CLEAR_STEP),
+						how);
+			if (ret == 0 && poll(&stop, 1, 0) > 0)
+				ret = -ECANCELED;
+		}
+	}
+	if (ret < 0) {
+		error_add(err, "cannot empty the guest's memory: %s", strerror(-ret));
+		return ret;
+	}
+	return 0;
 }
 
 uint64_t memory_pages(const struct memory *m)

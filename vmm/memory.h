@@ -100,6 +100,17 @@ void memory_log_stop(struct memory *m);
  */
 int __must_check memory_next_data(const struct memory *m, uint64_t at, uint64_t *start, uint64_t *end);
 
+/* How memory is emptied: given back to the host, or overwritten where it is, because a device of the host's
+ * holds its pages and would go on with those that it knows. */
+enum memory_clear { MEMORY_DROP, MEMORY_OVERWRITE };
+
+/*
+ * Makes all of guest memory read as zero, while nobody uses it. Takes some seconds for each 10 GiB that are
+ * overwritten; looks at @stop_fd (-1: none) now and then, and returns -ECANCELED once it is readable. Neither
+ * marks pages dirty: no log is on.
+ */
+int __must_check memory_clear(struct memory *m, enum memory_clear how, int stop_fd, struct error *err);
+
 /* Return the number of pages, that is of bits in a bitmap of all RAM, and of its 64-bit words. */
 uint64_t memory_pages(const struct memory *m);
 uint64_t memory_bitmap_words(const struct memory *m);

@@ -88,7 +88,7 @@ static void vcpu_exit_shutdown(struct vcpu *vcpu)
 	/* On AMD KVM has made the vCPU anew by now, so that its registers no longer show how it
 	 * came to this. */
 	if (platform_reset_wanted(vcpu->kvm->memory))
-		gate_end(vcpu->gate, VM_EXIT_RESET);
+		gate_reset(vcpu->gate);
 	else
 		vcpu_crashed(vcpu, "triple fault");
 }
@@ -100,7 +100,7 @@ static void vcpu_exit_system_event(struct vcpu *vcpu)
 		gate_end(vcpu->gate, VM_EXIT_POWER_OFF);
 		break;
 	case KVM_SYSTEM_EVENT_RESET:
-		gate_end(vcpu->gate, VM_EXIT_RESET);
+		gate_reset(vcpu->gate);
 		break;
 	default:
 		vcpu_crashed(vcpu, "the guest reported a crash to KVM");

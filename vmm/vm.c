@@ -98,6 +98,7 @@ void vm_destroy(struct vm *vm)
 	memory_exit(&vm->memory);
 	loop_exit(&vm->loop);
 	gate_exit(&vm->gate);
+	free(vm->power_on);
 }
 
 void vm_add_device(struct vm *vm, struct device *dev)
@@ -223,4 +224,27 @@ int vm_load(struct vm *vm, struct state_node *node)
 			return ret;
 	}
 	return cpu_load_vm(vm->cpu, vm->vcpus, node);
+}
+
+int vm_keep_power_on(struct vm *vm, struct error *err)
+{
+	struct state_writer w;
+	int ret = state_open_writer(&w), closed;
+
+	if (ret == 0)
+		ret = vm_save(vm, &w, err);
+	closed = state_close(&w, &vm->power_on, &vm->power_on_len);
+	if (ret == 0 && closed < 0)
+		error_add(err, "cannot keep the state at power-on: %s", strerror(-closed));
+	return ret < 0 ? ret : closed;
+}
+
+int vm_power_on(struct vm *vm, struct error *err)
+{
+	struct state_node root;
+	int ret = state_open(&root, vm->power_on, vm->power_on_len, err);
+
+	if (ret == 0)
+		ret = vm_load(vm, &root);
+	return ret < 0 ? ret : state_finish(&root);
 }

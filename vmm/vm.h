@@ -17,6 +17,7 @@
 #include "vmm/memory.h"
 #include "vmm/vcpu.h"
 
+struct boot_files;
 struct cpu_model;
 struct cpuid_offer;
 
@@ -37,8 +38,13 @@ struct vm {
 	/* Readable once the process is to end, -1 for never: whoever waits for a host's device watches it.
 	 * The VM does not own it; set before devices are there. */
 	int stop_fd;
-	/* Taken by source_migrate(), given back when the guest goes on here. */
+	/* Taken by source_migrate(), given back when the guest goes on here; and for the time of a reset. */
 	_Atomic bool migrating;
+	/* What the guest boots from, the main thread's; NULL where it cannot boot. */
+	struct boot_files *boot;
+	/* State of all that is KVM's before the guest first ran: vm_keep_power_on(). */
+	void *power_on;
+	uint32_t power_on_len;
 };
 
 /*
@@ -94,5 +100,12 @@ void vm_describe(struct vm *vm, struct state_writer *w);
 int __must_check vm_accept(struct vm *vm, struct state_node *node);
 int __must_check vm_save(struct vm *vm, struct state_writer *w, struct error *err);
 int __must_check vm_load(struct vm *vm, struct state_node *node);
+
+/*
+ * Keeps the state as vm_save() writes it now, after vm_equip() and before anything is loaded or run; and
+ * makes it so again, while the vCPUs stand still. The clock goes on meanwhile. -errno with the reason.
+ */
+int __must_check vm_keep_power_on(struct vm *vm, struct error *err);
+int __must_check vm_power_on(struct vm *vm, struct error *err);
 
 #endif

@@ -108,7 +108,7 @@ static void pci_port_write(void *opaque, uint64_t offset, const void *data, unsi
 		pthread_mutex_unlock(&bus->lock);
 	}
 	if (offset == PCI_PORT_RESET && len == 1 && (*(const uint8_t *)data & PCI_RESET_CPU))
-		gate_end(&bus->vm->gate, VM_EXIT_RESET);
+		gate_reset(&bus->vm->gate);
 	if (offset < 4)
 		return;
 	fn = pci_target(bus, offset, &reg);

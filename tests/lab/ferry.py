@@ -22,7 +22,7 @@ CTRLNIC = ("cd /sys/bus/pci/devices && for d in *; do if grep -q 0x1041 $d/devic
 class Host:
     """One "ferry run" or "ferry receive", with a runtime directory of its own: both ends of a move have the same name."""
 
-    def __init__(self, lab, verb, node, net, options):
+    def __init__(self, lab, verb, node, net, options, on_reset):
         self.node = node
         self.directory = f"/run/ferry-{next(numbers)}"
         self.serial = f"{self.directory}/serial"
@@ -31,7 +31,7 @@ class Host:
             options = f"--from {self.address} {options}"
         net = f"--net {','.join(filter(None, [lab.net(node), net]))}" if node else ""
         self.process = lab.spawn(f"mkdir {self.directory} && exec ferry {verb} --name vm --runtime-dir {self.directory} "
-                                 f"--serial unix:{self.serial} --core ferry {net} {options}")
+                                 f"--serial unix:{self.serial} --core ferry --on-reset {on_reset} {net} {options}")
 
     def pid(self):
         with self.process.changed:
@@ -49,19 +49,21 @@ class Moved:
 
 
 class Vm:
-    """@node is a NIC that lab.net() knows, @net what follows it in --net, such as "packed=on", wherever the guest goes."""
+    """@node is a NIC that lab.net() knows, @net what follows it in --net, such as "packed=on", wherever the guest goes. A reset that
+    nobody expects ends Ferry, unless @on_reset is "restart"."""
 
     def __init__(self, lab, node="vp0", kernel="vmlinux", mem="256M", cpus=2, cmdline="", address=GUEST_ADDRESS, options="", net="",
-                 initrd="/images/l2.cpio"):
+                 initrd="/images/l2.cpio", on_reset="exit"):
         self.lab = lab
         self.address = address
         self.net = net
         self.cpus = cpus
+        self.on_reset = on_reset
         self.guest = guest.Guest(lab)
         self.hosts = []
         words = f"console=ttyS0 quiet iomem=relaxed lab.agent {cmdline} " + (f"lab.address={address}/24" if node and address else "")
         self.host = Host(lab, "run", node, net, f"--kernel /images/{kernel} --initrd {initrd} --cmdline {shlex.quote(words)} "
-                                                f"--mem {mem} --cpus {cpus} {options}")
+                                                f"--mem {mem} --cpus {cpus} {options}", on_reset)
         self.hosts.append(self.host)
 
     def boot(self):
@@ -99,7 +101,7 @@ class Vm:
 
     def receive(self, node, options="", net=None):
         """Starts a destination and returns it when it waits for a source."""
-        host = Host(self.lab, "receive", node, self.net if net is None else net, options)
+        host = Host(self.lab, "receive", node, self.net if net is None else net, options, self.on_reset)
         self.hosts.append(host)
         ready = f"[ -S {host.address.removeprefix('unix:')} ]"
         # That somebody listens has no event that a shell could wait for.

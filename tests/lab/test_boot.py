@@ -6,6 +6,7 @@ import re
 import pytest
 
 import checks
+import guest
 
 KERNEL = "--kernel /images/vmlinux --initrd /images/l2.cpio --serial none"
 
@@ -60,6 +61,24 @@ def test_a_guest_of_a_level_boots_and_moves(fresh):
     vm.migrate()
     assert flags(vm) == before
     checks.traffic(vm)
+
+
+def test_a_reboot_in_place(fresh):
+    """The guest begins anew on the same device, with nothing of before, again and again."""
+    vm = fresh(kernel="vmlinuz", cpus=4, on_reset="restart")
+    booted = set()
+    for _ in range(3):
+        booted.add(vm.sh("cat /proc/sys/kernel/random/boot_id"))
+        assert vm.sh("nproc").strip() == "4"
+        checks.traffic(vm)
+        vm.sh("ip link add link eth0 name v9 type vlan id 9; ip link set dev eth0 promisc on")
+        vm.guest.leave("reboot -f")
+        vm.guest.wait_for(guest.READY)
+    assert len(booted) == 3
+    assert vm.sh("cat /sys/class/net/eth0/flags").strip() == "0x1003"
+    checks.pings(vm)
+    vm.guest.leave("poweroff -f")
+    assert ended(vm) == 0
 
 
 @pytest.mark.parametrize("way", ["k", "t", "p"])

@@ -83,6 +83,26 @@ def test_end_in_a_migration(vm, stream, end):
 
 @pytest.mark.long
 @pytest.mark.parametrize("nic", [NICS["vp"]], indirect=True, ids=["vp"])
+def test_reset_in_a_migration(fresh, nic):
+    """The migration is given up, the guest begins anew at the source, and a retry works."""
+    vm = fresh(node=nic[0] + "0", net=nic[1], cpus=nic[2], on_reset="restart")
+    booted = vm.sh("cat /proc/sys/kernel/random/boot_id")
+    host = vm.receive(vm.other())
+
+    def reset():
+        vm.guest.leave("reboot -f")
+        vm.guest.wait_for(guest.READY)
+    moved = vm.send_held(host, *MOMENTS["in-rounds"], reset)
+    assert moved.status == 1 and "the guest has reset itself" in moved.output, moved.output
+    assert host.process.wait(30) == 1, host.process.output()
+    assert vm.sh("cat /proc/sys/kernel/random/boot_id") != booted
+    well(vm)
+    vm.migrate()
+    well(vm)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("nic", [NICS["vp"]], indirect=True, ids=["vp"])
 def test_kexec(lab, fresh, nic, ping):
     """Another kernel takes the place of the running one, which leaves its devices as they are, with packets coming in all the time."""
     lab.run("cd /images && printf 'vmlinuz\\nl2.cpio\\n' | cpio -o -H newc 2>/dev/null | cat l2.cpio - > /tmp/kexec.cpio")

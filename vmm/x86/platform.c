@@ -49,7 +49,7 @@ static void platform_acpi_write(void *opaque, uint64_t offset, const void *data,
 	    (v >> SLEEP_TYPE_SHIFT & SLEEP_TYPE_MASK) == LAYOUT_SLP_TYP_S5)
 		gate_end(gate, VM_EXIT_POWER_OFF);
 	if (offset == LAYOUT_RESET_PORT - LAYOUT_SLEEP_CONTROL && v == LAYOUT_RESET_VALUE)
-		gate_end(gate, VM_EXIT_RESET);
+		gate_reset(gate);
 }
 
 static void platform_kbc_read(void *opaque, uint64_t offset, void *data, unsigned int len)
@@ -62,7 +62,7 @@ static void platform_kbc_write(void *opaque, uint64_t offset, const void *data, 
 	struct gate *gate = opaque;
 
 	if ((*(const uint8_t *)data & KBC_PULSE_MASK) == KBC_PULSE_RESET)
-		gate_end(gate, VM_EXIT_RESET);
+		gate_reset(gate);
 }
 
 static void platform_pvpanic_read(void *opaque, uint64_t offset, void *data, unsigned int len)

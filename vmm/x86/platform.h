@@ -13,7 +13,7 @@ struct error;
 struct gate;
 struct memory;
 
-/* Adds the registers to the bus of ports. What the guest writes there can end the VM: @gate. */
+/* Adds the registers to the bus of ports. What the guest writes there can end or reset the VM: @gate. */
 int __must_check platform_init(struct bus *pio, struct gate *gate, struct error *err);
 
 /* Notes in the memory of a guest that is about to boot, before anything else is in it, that no reset is

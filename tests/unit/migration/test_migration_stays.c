@@ -397,6 +397,90 @@ static void the_guests_end_ends_its_migration(void **state)
 	departure_exit(&s);
 }
 
+static void then_reset(struct departure *s)
+{
+	gate_reset(&s->guest.vm.gate);
+	/* Whoever carries it out looks, and leaves it for when the migration has ended. */
+	assert_true(s->guest.vm.migrating);
+}
+
+static void reset_while_asked(struct fake_device *f)
+{
+	gate_reset(&f->guest->vm.gate);
+}
+
+/* The reset is not carried out: a test that waits for @fd is told again that it is due, and does it. */
+static void assert_given_up_for_reset(struct departure *s, int fd, enum source_result result)
+{
+	assert_int_equal(result, SOURCE_FAILED);
+	if (!strstr(s->err.text, ": the guest has reset itself, and begins anew here"))
+		fail_msg("%s", s->err.text);
+	assert_true(loop_take(fd));
+	assert_goes_on(s);
+	assert_true(gate_resetting(&s->guest.vm.gate));
+	gate_reset_done(&s->guest.vm.gate);
+	assert_retry_works(s);
+}
+
+static void a_reset_ends_the_migration_at_once_and_a_retry_works(void **state)
+{
+	static const char *const stages[] = { "adopt", "hello", "memory", "devices", "rounds", NULL };
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(stages); i++) {
+		int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		enum source_result result;
+		struct departure s;
+		struct arrival a;
+
+		departure_init(&s);
+		gate_set_reset(&s.guest.vm.gate, fd);
+		s.at = stages[i];
+		s.then = then_reset;
+		/* The last moment: the guest runs for as long as its devices are asked. */
+		if (!stages[i])
+			s.guest.devices[1].on_settle = reset_while_asked;
+		s.guest.dirty_per_sync = 10;
+		arrival_start(&a, NULL);
+		result = departure_go(&s);
+		s.at = NULL;
+		s.guest.devices[1].on_settle = NULL;
+		arrival_call_off(&a);
+		arrival_join(&a);
+		assert_int_equal(s.guest.vm.gate.n_pauses, !stages[i]);
+		if (i < 2 && strncmp(s.err.text, "hello: ", 7) != 0)
+			fail_msg("%s", s.err.text);
+		assert_given_up_for_reset(&s, fd, result);
+		assert_not_here(&a);
+		arrival_exit(&a);
+		departure_exit(&s);
+		close(fd);
+	}
+}
+
+/* A guest that begins anew at this moment cannot be moved. */
+static void no_migration_begins_during_a_reset(void **state)
+{
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	struct departure s;
+	struct arrival a;
+
+	departure_init(&s);
+	gate_set_reset(&s.guest.vm.gate, fd);
+	gate_reset(&s.guest.vm.gate);
+	atomic_store(&s.guest.vm.migrating, true);
+	arrival_start(&a, NULL);
+	assert_int_equal(departure_go(&s), SOURCE_FAILED);
+	assert_non_null(strstr(s.err.text, "is being reset"));
+	arrival_call_off(&a);
+	arrival_join(&a);
+	arrival_exit(&a);
+	gate_reset_done(&s.guest.vm.gate);
+	atomic_store(&s.guest.vm.migrating, false);
+	assert_retry_works(&s);
+	departure_exit(&s);
+	close(fd);
+}
+
 static void a_second_migration_is_refused(void **state)
 {
 	struct departure s;
@@ -444,6 +528,8 @@ int main(void)
 		cmocka_unit_test(a_cancelled_destination_leaves_nothing_behind),
 		cmocka_unit_test(without_a_connection_nothing_begins),
 		cmocka_unit_test(the_guests_end_ends_its_migration),
+		cmocka_unit_test(a_reset_ends_the_migration_at_once_and_a_retry_works),
+		cmocka_unit_test(no_migration_begins_during_a_reset),
 		cmocka_unit_test(a_second_migration_is_refused),
 		cmocka_unit_test(a_guest_whose_state_cannot_be_read_goes_on),
 	};

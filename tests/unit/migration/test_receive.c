@@ -91,6 +91,11 @@ int vm_equip(struct vm *vm, struct error *err)
 	return 0;
 }
 
+int vm_keep_power_on(struct vm *vm, struct error *err)
+{
+	return 0;
+}
+
 void vm_prefault_present(struct vm *vm, uint64_t max)
 {
 }

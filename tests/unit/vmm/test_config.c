@@ -188,6 +188,7 @@ static void a_wrong_line_is_refused_with_what_would_be_right(void **state)
 		{ "run --log-level loud", "--log-level \"loud\": error, warn, info or debug are possible" },
 		{ "run --core all", "--core \"all\": none, ferry or guest are possible" },
 		{ "receive --core=", "--core has an empty value" },
+		{ "run --on-reset reboot", "--on-reset \"reboot\": restart or exit are possible" },
 		{ "run --disk", "--disk needs a value: --disk PATH[,ro]" },
 		{ "run --disk ,ro", "PATH is missing" },
 		{ "run --disk /a,rw", "\"rw\" is not known" },
@@ -204,6 +205,18 @@ static void a_wrong_line_is_refused_with_what_would_be_right(void **state)
 		if (!strstr(l.err.text, t[i].why))
 			fail_msg("\"%s\": \"%s\" does not say \"%s\"", t[i].line, l.err.text, t[i].why);
 	}
+}
+
+static void a_reset_restarts_unless_it_is_to_end(void **state)
+{
+	struct line l;
+
+	assert_int_equal(parse(&l, "run --name a --kernel k"), 0);
+	assert_int_equal(l.config.on_reset, RESET_RESTARTS);
+	assert_int_equal(parse(&l, "run --name a --kernel k --on-reset=exit"), 0);
+	assert_int_equal(l.config.on_reset, RESET_ENDS);
+	assert_int_equal(parse(&l, "receive --name a --from unix:/x --on-reset restart"), 0);
+	assert_int_equal(l.config.on_reset, RESET_RESTARTS);
 }
 
 static void clock_skew_and_core_files_have_defaults(void **state)
@@ -257,6 +270,7 @@ int main(void)
 		cmocka_unit_test(run_takes_what_is_said),
 		cmocka_unit_test(what_is_not_said_has_a_default),
 		cmocka_unit_test(a_wrong_line_is_refused_with_what_would_be_right),
+		cmocka_unit_test(a_reset_restarts_unless_it_is_to_end),
 		cmocka_unit_test(clock_skew_and_core_files_have_defaults),
 		cmocka_unit_test(messages_up_to_info_are_written_unless_told_otherwise),
 		cmocka_unit_test(help_shows_the_options_of_its_subcommand_alone),

@@ -10,6 +10,7 @@
 #include <sched.h>
 #include <semaphore.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "vmm/gate.h"
@@ -456,6 +457,88 @@ static void a_thread_that_ends_the_vm_takes_the_others_along(void **state)
 	assert_int_equal(f->stubs[2].n_entered, 1);
 }
 
+/* An eventfd for resets, which is the test's to look at. */
+static int watch_resets(struct fixture *f)
+{
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+	assert_true(fd >= 0);
+	gate_set_reset(&f->gate, fd);
+	return fd;
+}
+
+static bool is_readable(int fd)
+{
+	return poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, 0) == 1;
+}
+
+static void a_reset_keeps_all_threads_out_until_it_is_done(void **state)
+{
+	struct fixture *f = *state;
+	int fd = watch_resets(f);
+
+	start_all(f);
+	resume_all(f);
+	gate_reset(&f->gate);
+	assert_true(gate_resetting(&f->gate) && is_readable(fd));
+	gate_pause(&f->gate);
+	assert_all_outside(f);
+	/* Whoever pauses the guest meanwhile, as a migration, does not let it in either. */
+	gate_resume(&f->gate);
+	gate_pause(&f->gate);
+	assert_all_outside(f);
+	assert_false(gate_ended(&f->gate));
+	gate_reset_done(&f->gate);
+	assert_false(gate_resetting(&f->gate) || is_readable(fd));
+	gate_reset_again(&f->gate);
+	assert_false(is_readable(fd));
+	for (unsigned int i = 0; i < f->n_stubs; i++)
+		assert_int_equal(f->stubs[i].n_entered, 1);
+	resume_all(f);
+	gate_stop(&f->gate);
+	close(fd);
+}
+
+static void a_reset_that_had_to_wait_is_signalled_again(void **state)
+{
+	struct fixture *f = *state;
+	int fd = watch_resets(f);
+
+	gate_reset(&f->gate);
+	gate_reset(&f->gate);
+	assert_true(loop_take(fd));
+	gate_reset_again(&f->gate);
+	assert_true(is_readable(fd));
+	gate_reset_done(&f->gate);
+	close(fd);
+}
+
+static void a_reset_that_nobody_carries_out_ends_the_vm(void **state)
+{
+	struct fixture *f = *state;
+
+	start_all(f);
+	resume_all(f);
+	gate_reset(&f->gate);
+	assert_false(gate_resetting(&f->gate));
+	assert_true(gate_ended(&f->gate));
+	gate_stop(&f->gate);
+	assert_int_equal(f->gate.exit, VM_EXIT_RESET);
+}
+
+static void a_guest_that_waits_for_its_reset_can_be_ended(void **state)
+{
+	struct fixture *f = *state;
+	int fd = watch_resets(f);
+
+	start_all(f);
+	resume_all(f);
+	gate_reset(&f->gate);
+	gate_stop(&f->gate);
+	assert_all_outside(f);
+	close(fd);
+}
+
 static void *end_by_crash(void *arg)
 {
 	gate_end(arg, VM_EXIT_CRASHED);
@@ -529,6 +612,10 @@ int main(void)
 		T(the_end_lets_paused_threads_go_and_stops_the_loop),
 		T(the_end_lets_throttled_threads_go),
 		T(a_thread_that_ends_the_vm_takes_the_others_along),
+		T(a_reset_keeps_all_threads_out_until_it_is_done),
+		T(a_reset_that_had_to_wait_is_signalled_again),
+		T(a_reset_that_nobody_carries_out_ends_the_vm),
+		T(a_guest_that_waits_for_its_reset_can_be_ended),
 		T(the_first_reason_for_the_end_stays),
 		T(a_gate_without_threads_pauses_throttles_and_ends),
 		T(threads_have_their_name_and_no_signal_but_the_gates_own),

@@ -91,6 +91,44 @@ static void only_what_was_written_is_data(void **state)
 	assert_int_equal(memory_next_data(&m, 0, &start, &end), -EBADF);
 }
 
+/* However it is emptied, and across the hole below 4 GiB. Memory that is overwritten stays there: a device
+ * holds it. */
+static void memory_that_is_emptied_reads_as_zero(void **state)
+{
+	static const uint64_t gpas[] = { 0, MIB(5) + 3, MEMORY_LOW_MAX - 1, MEMORY_HIGH_BASE,
+					 MEMORY_HIGH_BASE + MIB(16) - 1 };
+	struct error err = { 0 };
+	uint64_t start, end;
+	struct memory m;
+
+	for (unsigned int how = MEMORY_DROP; how <= MEMORY_OVERWRITE; how++) {
+		init(&m, MEMORY_LOW_MAX + MIB(16));
+		for (unsigned int i = 0; i < ARRAY_SIZE(gpas); i++)
+			assert_int_equal(memory_write(&m, gpas[i], "x", 1), 0);
+		assert_int_equal(memory_clear(&m, (enum memory_clear)how, -1, &err), 0);
+		assert_int_equal(memory_next_data(&m, 0, &start, &end), how == MEMORY_OVERWRITE);
+		for (unsigned int i = 0; i < ARRAY_SIZE(gpas); i++)
+			assert_int_equal(*(uint8_t *)memory_at(&m, gpas[i], 1), 0);
+		memory_exit(&m);
+	}
+}
+
+static void emptying_memory_ends_when_the_process_is_to_end(void **state)
+{
+	struct error err = { 0 };
+	struct memory m;
+	int fds[2];
+
+	assert_int_equal(pipe(fds), 0);
+	init(&m, MEMORY_LOW_MAX + MIB(16));
+	assert_int_equal(memory_clear(&m, MEMORY_DROP, fds[0], &err), 0);
+	close(fds[1]);
+	/* A pipe without a writer is ready. */
+	assert_int_equal(memory_clear(&m, MEMORY_DROP, fds[0], &err), -ECANCELED);
+	close(fds[0]);
+	memory_exit(&m);
+}
+
 /* A VDUSE process may try this, because the kernel gives it the file behind what it maps. */
 static void nobody_cuts_guest_memory_short(void **state)
 {
@@ -370,6 +408,8 @@ int main(void)
 		cmocka_unit_test(the_log_has_every_page_that_was_marked_once),
 		cmocka_unit_test(a_copy_by_the_log_is_complete_while_others_write),
 		cmocka_unit_test(only_what_was_written_is_data),
+		cmocka_unit_test(memory_that_is_emptied_reads_as_zero),
+		cmocka_unit_test(emptying_memory_ends_when_the_process_is_to_end),
 		cmocka_unit_test(nobody_cuts_guest_memory_short),
 		cmocka_unit_test(core_files_are_without_guest_memory),
 		cmocka_unit_test(a_frame_has_no_memory),
