@@ -22,7 +22,7 @@ int entrance_init(struct entrance *e, const char *reason, struct error *err)
 
 void entrance_exit(struct entrance *e)
 {
-	door_close(&e->door);
+	entrance_close_doors(e);
 	arrivals_exit(&e->arrivals);
 }
 
@@ -34,6 +34,16 @@ static void entrance_came(void *opaque, int fd)
 	if (arrivals_push(&e->arrivals, fd, clock_now(), NULL, &err) < 0)
 		log_limited(&e->limit, LOG_WARN, "a connection to unix:%s was turned away: %s",
 			    e->door.config.path, err.text);
+}
+
+static void entrance_came_over_tls(void *opaque, int fd, const char *peer)
+{
+	struct entrance *e = opaque;
+	struct error err = { 0 };
+
+	if (arrivals_push(&e->arrivals, fd, clock_now(), NULL, &err) < 0)
+		log_limited(&e->limit, LOG_WARN, "a connection of %s to tls:%s was turned away: %s", peer,
+			    e->tls_door.config.place, err.text);
 }
 
 static void entrance_ended(void *opaque, const char *reason)
@@ -54,6 +64,25 @@ int entrance_open(struct entrance *e, const char *path, uid_t peer_uid, struct g
 					    .opaque = e };
 
 	return door_open(&e->door, &config, err);
+}
+
+int entrance_open_tls(struct entrance *e, const char *place, const char *dir, const char *peer,
+		      struct error *err)
+{
+	const struct tls_door_config config = { .place = place,
+						.dir = dir,
+						.peer = peer,
+						.came = entrance_came_over_tls,
+						.ended = entrance_ended,
+						.opaque = e };
+
+	return tls_door_open(&e->tls_door, &config, err);
+}
+
+void entrance_close_doors(struct entrance *e)
+{
+	door_close(&e->door);
+	tls_door_close(&e->tls_door);
 }
 
 /* Waits until the arrival has ended, or the client hangs up, or the process is to end. */

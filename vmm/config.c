@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "vmm/config_text.h"
+#include "vmm/tls/address.h"
 
 enum { CONFIG_RUN = 1u << 0, CONFIG_RECEIVE = 1u << 1, CONFIG_BOTH = CONFIG_RUN | CONFIG_RECEIVE };
 
@@ -110,12 +111,20 @@ static int config_from(struct vm_config *config, char *value, struct error *err)
 		error_add(err,
 			  "--from \"%s\": nobody proves who he is over plain TCP; leave --from out, and come "
 			  "with "
-			  "\"ferry migrate --to ssh:HOST\", or give unix:PATH",
+			  "\"ferry migrate --to ssh:HOST\", or give tls:HOST:PORT, or unix:PATH",
 			  value);
 		return -EINVAL;
 	}
+	if (strncmp(value, "tls:", 4) == 0) {
+		struct tls_address address;
+
+		config->from_tls = value + 4;
+		return tls_address_parse(&address, config->from_tls, err);
+	}
 	if (strncmp(value, "unix:", 5) != 0 || !value[5] || strlen(value + 5) >= sizeof(sun.sun_path)) {
-		error_add(err, "--from \"%s\": unix:PATH is possible, with a path of at most %zu characters",
+		error_add(err,
+			  "--from \"%s\": tls:HOST:PORT is possible, or unix:PATH with a path of at most %zu "
+			  "characters",
 			  value, sizeof(sun.sun_path) - 1);
 		return -EINVAL;
 	}
@@ -260,9 +269,15 @@ static int config_disk(struct vm_config *config, char *value, struct error *err)
 static const struct config_option config_options[] = {
 	{ "name", "NAME", "what the VM is called, here and for \"ferry migrate\"", CONFIG_BOTH, CONFIG_BOTH,
 	  false, CONFIG_PARSED(config_name) },
+	{ "from", "tls:HOST:PORT", "where to listen for sources that come over TLS, with --tls",
+	  CONFIG_RECEIVE, 0, false, CONFIG_PARSED(config_from) },
 	{ "from", "unix:PATH",
-	  "a socket for sources of this host; without it \"ferry connect\" alone brings one", CONFIG_RECEIVE,
-	  0, false, CONFIG_PARSED(config_from) },
+	  "a socket for sources of this host; without --from \"ferry connect\" alone brings one",
+	  CONFIG_RECEIVE, 0, false, CONFIG_PARSED(config_from) },
+	{ "tls", "DIR", "for tls: the folder of ca.pem, cert.pem and key.pem (man ferry)", CONFIG_RECEIVE, 0,
+	  false, CONFIG_TEXT(tls_dir) },
+	{ "peer", "NAME", "for tls: a name that the source's certificate must have", CONFIG_RECEIVE, 0, false,
+	  CONFIG_TEXT(tls_peer) },
 	{ "peer-uid", "UID", "a user who may connect to that socket beside this one and root", CONFIG_RECEIVE,
 	  0, false, CONFIG_PARSED(config_peer_uid) },
 	{ "kernel", "FILE", "bzImage (vmlinuz), or ELF vmlinux with a PVH entry", CONFIG_RUN, CONFIG_RUN,
@@ -434,6 +449,14 @@ int config_parse_receive(struct vm_config *config, int argc, char **argv, struct
 
 	if (ret == 0 && config->peer_uid != geteuid() && !config->from_path) {
 		error_add(err, "--peer-uid is for a socket that --from makes");
+		return -EINVAL;
+	}
+	if (ret == 0 && config->from_tls && !config->tls_dir) {
+		error_add(err, "--tls DIR is missing: the folder of ca.pem, cert.pem and key.pem");
+		return -EINVAL;
+	}
+	if (ret == 0 && (config->tls_dir || config->tls_peer) && !config->from_tls) {
+		error_add(err, "--tls and --peer are for --from tls:HOST:PORT");
 		return -EINVAL;
 	}
 	return ret;

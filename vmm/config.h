@@ -43,6 +43,9 @@ struct vm_config {
 	 * it; how far the source's clock may be off, UINT64_MAX for any. */
 	const char *from_path;
 	uid_t peer_uid;
+	/* Of "receive": HOST:PORT to listen at for sources that come over TLS, the folder of certificates and
+	 * key, and a name that a source must have; NULL: none. */
+	const char *from_tls, *tls_dir, *tls_peer;
 	uint64_t clock_skew_ns;
 	const char *report; /* a file for the report of the guest's coming; NULL: none */
 	enum on_reset on_reset;

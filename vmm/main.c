@@ -350,7 +350,7 @@ static int app_work_end(void *opaque, struct error *err)
 	struct app_work *work = &app->work;
 
 	/* The path is another destination's, before the source hears that the guest runs here. */
-	door_close(&app->entrance.door);
+	entrance_close_doors(&app->entrance);
 
 	pthread_join(work->thread, NULL);
 	work->running = false;
@@ -419,10 +419,18 @@ static int app_let_in(struct app *app, struct error *err)
 	arrivals_open(&app->entrance.arrivals);
 	if (config->from_path)
 		ret = entrance_open(&app->entrance, config->from_path, config->peer_uid, &app->guard, err);
+	else if (config->from_tls)
+		ret = entrance_open_tls(&app->entrance, config->from_tls, config->tls_dir, config->tls_peer,
+					err);
 	if (ret < 0)
 		return ret;
 	log_info("ready for a source, by \"ferry connect %s\"%s%s", config->name,
-		 config->from_path ? " or at unix:" : "", config->from_path ? config->from_path : "");
+		 config->from_path  ? " or at unix:"
+		 : config->from_tls ? " or at tls:"
+				    : "",
+		 config->from_path  ? config->from_path
+		 : config->from_tls ? config->from_tls
+				    : "");
 	app_say_ready();
 	return 0;
 }

@@ -15,6 +15,8 @@
 
 /* Connections that wait until somebody asks for them: more than come at once, but from strangers. */
 #define TLS_BACKLOG 64
+/* And those that have said nothing yet: about as long as a handshake may take. */
+#define TLS_SILENT_S 10
 
 /* A host that vanishes, rather than closes, is found out after 15 s without traffic and 6 probes of 5 s. */
 #define TLS_KEEPALIVE_IDLE_S     15
@@ -155,7 +157,11 @@ int tls_address_listen(const struct tls_address *a, struct error *err)
 			close(fd);
 	}
 	freeaddrinfo(list);
-	return ret < 0 ? ret : fd;
+	if (ret < 0)
+		return ret;
+	/* A client of TLS speaks first: who says nothing costs nobody anything but the kernel. */
+	tls_set(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, TLS_SILENT_S);
+	return fd;
 }
 
 void tls_address_tune(int fd)

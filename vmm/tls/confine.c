@@ -16,15 +16,27 @@
 /* poll() takes no more descriptors than a process may have: the two that the pump watches. */
 #define TLS_DESCRIPTORS 2u
 
-static const struct {
+struct tls_rlimit {
 	int resource;
 	rlim_t max;
-} tls_rlimits[] = {
-	{ RLIMIT_CORE, 0 },
-	{ RLIMIT_FSIZE, 0 },
-	{ RLIMIT_NPROC, 0 },
-	{ RLIMIT_NOFILE, TLS_DESCRIPTORS },
 };
+
+static const struct tls_rlimit tls_rlimits[] = { { RLIMIT_CORE, 0 }, { RLIMIT_FSIZE, 0 } };
+static const struct tls_rlimit tls_stranger_rlimits[] = { { RLIMIT_NPROC, 0 },
+							  { RLIMIT_NOFILE, TLS_DESCRIPTORS } };
+
+static int tls_limit(const struct tls_rlimit *limits, unsigned int n, struct error *err)
+{
+	for (unsigned int i = 0; i < n; i++) {
+		const struct rlimit limit = { limits[i].max, limits[i].max };
+
+		if (setrlimit(limits[i].resource, &limit) < 0) {
+			error_add(err, "ferry-tls cannot limit itself: %s", strerror(errno));
+			return -errno;
+		}
+	}
+	return 0;
+}
 
 /* Becomes nobody. In a user namespace there may be none: then the capabilities alone go. */
 static void tls_leave_root(void)
@@ -39,21 +51,21 @@ static void tls_leave_root(void)
 int tls_confine(struct error *err)
 {
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = { 0 };
-	int ret = 0;
+	const struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = { 0 };
+	int ret = tls_limit(tls_rlimits, ARRAY_SIZE(tls_rlimits), err);
 
-	for (unsigned int i = 0; ret == 0 && i < ARRAY_SIZE(tls_rlimits); i++) {
-		const struct rlimit limit = { tls_rlimits[i].max, tls_rlimits[i].max };
-
-		if (setrlimit(tls_rlimits[i].resource, &limit) < 0)
-			ret = -errno;
-	}
-	tls_leave_root();
-	if (ret == 0 &&
-	    (syscall(SYS_capset, &header, none) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
-	     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0))
-		ret = -errno;
 	if (ret < 0)
+		return ret;
+	tls_leave_root();
+	if (syscall(SYS_capset, &header, none) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+	    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0) {
+		ret = -errno;
 		error_add(err, "ferry-tls cannot give up its rights: %s", strerror(-ret));
+	}
 	return ret;
+}
+
+int tls_confine_for_stranger(struct error *err)
+{
+	return tls_limit(tls_stranger_rlimits, ARRAY_SIZE(tls_stranger_rlimits), err);
 }

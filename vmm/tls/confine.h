@@ -6,10 +6,15 @@
 #include "vmm/log.h"
 
 /*
- * From here on the process has no capabilities, gets no new privileges, and opens, starts and writes no file;
- * as root it becomes nobody where the host allows that. Descriptors 0 and 1 must be open, and stay so: no
- * other number can be had. Others of its user cannot look into it. -errno with the reason.
+ * From here on the process has no capabilities, gets no new privileges, and writes no file; as root it
+ * becomes nobody where the host allows that. Others of its user cannot look into it. -errno with the reason.
  */
 int __must_check tls_confine(struct error *err);
+
+/*
+ * From here on the process opens no file and starts no other. Descriptors 0 and 1 must be open, and stay so:
+ * no other number can be had. Before the first byte of a stranger's. -errno with the reason.
+ */
+int __must_check tls_confine_for_stranger(struct error *err);
 
 #endif

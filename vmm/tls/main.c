@@ -15,6 +15,7 @@
 
 #include "vmm/tls/confine.h"
 #include "vmm/tls/kernel.h"
+#include "vmm/tls/listen.h"
 #include "vmm/tls/pump.h"
 
 /* Where the program has its sockets, from its start on. */
@@ -61,19 +62,34 @@ static int tls_take_descriptors(struct tls_helper *h, struct error *err)
 static int tls_helper_init(struct tls_helper *h)
 {
 	struct error *err = &h->result.reason;
+	int ret = -EIO;
+
+	if (psa_crypto_init() == PSA_SUCCESS)
+		ret = tls_identity_init(&h->identity, h->options.dir, err);
+	else
+		error_add(err, "there is no randomness for keys");
+	/* Two processes with one generator's state would make the same keys: each begins its own. */
+	mbedtls_psa_crypto_free();
+	if (ret < 0)
+		return ret;
+	h->kernel = h->options.kernel && tls_kernel_prepare(h->options.socket_fd) == 0;
+	return tls_confine(err);
+}
+
+/* Prepares for the other end's bytes, without any right from then on. */
+static int tls_helper_prepare(struct tls_helper *h)
+{
+	struct error *err = &h->result.reason;
 
 	if (psa_crypto_init() != PSA_SUCCESS) {
 		error_add(err, "there is no randomness for keys");
 		return -EIO;
 	}
-	if (tls_identity_init(&h->identity, h->options.dir, err))
-		return -EINVAL;
-	h->kernel = h->options.kernel && tls_kernel_prepare(h->options.socket_fd) == 0;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, h->pair) < 0) {
-		error_add(err, "ferry-tls has no descriptors: %s", strerror(errno));
+		error_add(err, "ferry-tls lacks a descriptor: %s", strerror(errno));
 		return -errno;
 	}
-	if (tls_confine(err))
+	if (tls_confine_for_stranger(err))
 		return -EPERM;
 	return tls_session_init(&h->session, &h->options, &h->identity, err);
 }
@@ -126,6 +142,47 @@ static int tls_refuse(struct tls_helper *h)
 	return TLS_EXIT_REFUSED;
 }
 
+/* The life of one connection. Returns the exit code. */
+static int tls_serve(struct tls_helper *h)
+{
+	int status;
+
+	if (tls_helper_prepare(h))
+		return tls_refuse(h);
+	if (tls_helper_start(h)) {
+		status = tls_refuse(h);
+		tls_session_linger(&h->session);
+		return status;
+	}
+	if (h->options.role == TLS_DOOR)
+		tls_listen_proved();
+	return tls_helper_hand_back(h) ? TLS_EXIT_USAGE : TLS_EXIT_OK;
+}
+
+/* A process that the door has started for one connection. */
+static int tls_serve_caller(void *opaque)
+{
+	struct tls_helper *h = opaque;
+
+	h->options.socket_fd = TLS_CONNECTION_FD;
+	h->kernel = h->options.kernel && tls_kernel_prepare(TLS_CONNECTION_FD) == 0;
+	return tls_serve(h);
+}
+
+static int tls_serve_door(struct tls_helper *h)
+{
+	const struct tls_listener listener = { .fd = h->options.socket_fd,
+					       .result_fd = h->options.result_fd,
+					       .serve = tls_serve_caller,
+					       .opaque = h };
+
+	h->result.outcome = TLS_LISTENS;
+	if (tls_result_send(h->options.result_fd, &h->result, -1))
+		return TLS_EXIT_USAGE;
+	tls_listen_run(&listener);
+	return TLS_EXIT_OK;
+}
+
 static int tls_main(struct tls_helper *h, int argc, char **argv)
 {
 	struct error err = { 0 };
@@ -138,13 +195,7 @@ static int tls_main(struct tls_helper *h, int argc, char **argv)
 	}
 	if (tls_helper_init(h))
 		return tls_refuse(h);
-	if (tls_helper_start(h)) {
-		int ret = tls_refuse(h);
-
-		tls_session_linger(&h->session);
-		return ret;
-	}
-	return tls_helper_hand_back(h) ? TLS_EXIT_USAGE : TLS_EXIT_OK;
+	return h->options.role == TLS_DOOR ? tls_serve_door(h) : tls_serve(h);
 }
 
 int main(int argc, char **argv)

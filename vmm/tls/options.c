@@ -6,7 +6,8 @@
 #include <stdlib.h>
 
 const char tls_usage[] =
-	"usage: ferry-tls connect|accept --dir DIR [--host HOST] [--peer NAME] [--socket FD] --result FD\n"
+	"usage: ferry-tls connect|accept|door --dir DIR [--host HOST] [--peer NAME] [--socket FD] --result "
+	"FD\n"
 	"                 [--timeout MILLISECONDS] [--kernel on|off]\n"
 	"\n"
 	"Makes a connected TCP socket a TLS 1.3 connection of two ends that know each other, and hands it "
@@ -21,6 +22,26 @@ const char tls_usage[] =
 	"  --result FD     the descriptor of a SOCK_SEQPACKET socket that the result goes to\n"
 	"  --timeout N     milliseconds for the whole handshake (default: 10000)\n"
 	"  --kernel on|off whether the kernel encrypts, where it can (default: on)\n";
+
+static const char *const tls_roles[] = {
+	[TLS_CONNECT] = "connect", [TLS_ACCEPT] = "accept", [TLS_DOOR] = "door"
+};
+
+const char *tls_role_name(enum tls_role role)
+{
+	return tls_roles[role];
+}
+
+static int tls_take_role(struct tls_options *o, const char *word)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(tls_roles); i++) {
+		if (strcmp(word, tls_roles[i]) == 0) {
+			o->role = (enum tls_role)i;
+			return 0;
+		}
+	}
+	return -EINVAL;
+}
 
 /* Reads a decimal number up to @max. */
 static int tls_parse_number(const char *text, uint32_t max, uint32_t *value)
@@ -114,11 +135,10 @@ int tls_options_parse(struct tls_options *o, int argc, char **argv, struct error
 	o->result_fd = -1;
 	o->timeout_ms = TLS_TIMEOUT_MS;
 	o->kernel = true;
-	if (argc < 2 || (strcmp(argv[1], "connect") != 0 && strcmp(argv[1], "accept") != 0)) {
-		error_add(err, "the first word is connect or accept");
+	if (argc < 2 || tls_take_role(o, argv[1])) {
+		error_add(err, "the first word is connect, accept or door");
 		return -EINVAL;
 	}
-	o->role = argv[1][0] == 'c' ? TLS_CONNECT : TLS_ACCEPT;
 	for (int i = 2; i < argc; i += 2) {
 		if (tls_option_take(o, argv[i], i + 1 < argc ? argv[i + 1] : NULL, err))
 			return -EINVAL;

@@ -8,7 +8,8 @@
 /* For the whole handshake, if --timeout does not say otherwise. */
 #define TLS_TIMEOUT_MS 10000u
 
-enum tls_role { TLS_CONNECT, TLS_ACCEPT };
+/* A door accepts as often as somebody connects. */
+enum tls_role { TLS_CONNECT, TLS_ACCEPT, TLS_DOOR };
 
 struct tls_options {
 	enum tls_role role;
@@ -16,7 +17,7 @@ struct tls_options {
 	const char *dir;
 	const char *host;
 	const char *peer;
-	/* The TCP socket, and where the result goes: a SOCK_SEQPACKET socket. */
+	/* The TCP socket, for a door one that listens; and where results go: a SOCK_SEQPACKET socket. */
 	int socket_fd;
 	int result_fd;
 	uint32_t timeout_ms;
@@ -26,6 +27,9 @@ struct tls_options {
 
 /* What is on the command line. */
 extern const char tls_usage[];
+
+/* The role's word on the command line. */
+const char *tls_role_name(enum tls_role role);
 
 /* Reads the command line, whose texts must outlive @o. -EINVAL with the reason. */
 int __must_check tls_options_parse(struct tls_options *o, int argc, char **argv, struct error *err);

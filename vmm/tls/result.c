@@ -26,7 +26,9 @@ int tls_result_send(int fd, const struct tls_result *result, int passed_fd)
 		cmsg->cmsg_len = CMSG_LEN(sizeof(int));
 		memcpy(CMSG_DATA(cmsg), &passed_fd, sizeof(int));
 	}
-	return sendmsg(fd, &msg, MSG_NOSIGNAL) < 0 ? -errno : 0;
+	return sendmsg(fd, &msg, MSG_NOSIGNAL | (result->outcome == TLS_REFUSED ? MSG_DONTWAIT : 0)) < 0
+		       ? -errno
+		       : 0;
 }
 
 /* Returns the descriptor that came with @msg, -1 where there is none. */
@@ -57,6 +59,8 @@ static bool tls_result_valid(struct tls_result *result, ssize_t len, int passed_
 	case TLS_KERNEL:
 	case TLS_PUMP:
 		return passed_fd >= 0 && result->peer[0];
+	case TLS_LISTENS:
+		return passed_fd < 0;
 	}
 	return false;
 }
@@ -73,32 +77,42 @@ static int tls_result_wait(int fd, uint64_t deadline_ns)
 	return n < 0 ? -errno : n == 0 ? -ETIMEDOUT : 0;
 }
 
-void tls_result_recv(int fd, uint64_t deadline_ns, struct tls_result *result, int *passed_fd)
+int tls_result_take(int fd, struct tls_result *result, int *passed_fd)
 {
 	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))];
 	struct iovec iov = { .iov_base = result, .iov_len = sizeof(*result) };
 	struct msghdr msg = {
 		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)
 	};
-	int ret = tls_result_wait(fd, deadline_ns);
-	ssize_t len = 0;
+	ssize_t len = recvmsg(fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 
 	*passed_fd = -1;
-	if (ret == 0) {
-		len = recvmsg(fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-		ret = len < 0 ? -errno : 0;
-		if (ret == 0)
-			*passed_fd = tls_result_fd(&msg);
-	}
-	if (ret == 0 && tls_result_valid(result, len, *passed_fd))
-		return;
+	if (len < 0)
+		return errno == EINTR ? -EAGAIN : errno == ECONNRESET ? -EPIPE : -errno;
+	if (len == 0)
+		return -EPIPE;
+	*passed_fd = tls_result_fd(&msg);
+	if (tls_result_valid(result, len, *passed_fd))
+		return 0;
 	if (*passed_fd >= 0)
 		close(*passed_fd);
 	*passed_fd = -1;
+	return -EPROTO;
+}
+
+void tls_result_recv(int fd, uint64_t deadline_ns, struct tls_result *result, int *passed_fd)
+{
+	int ret = tls_result_wait(fd, deadline_ns);
+
+	*passed_fd = -1;
+	if (ret == 0)
+		ret = tls_result_take(fd, result, passed_fd);
+	if (ret == 0)
+		return;
 	memset(result, 0, sizeof(*result));
 	result->outcome = TLS_REFUSED;
-	if (ret != 0)
-		error_add(&result->reason, "ferry-tls has not answered: %s", strerror(-ret));
-	else
+	if (ret == -EPIPE)
 		error_add(&result->reason, "ferry-tls has ended without an answer");
+	else
+		error_add(&result->reason, "ferry-tls has not answered: %s", strerror(-ret));
 }

@@ -18,6 +18,8 @@ enum tls_outcome {
 	TLS_KERNEL,
 	/* The descriptor is one end of a socketpair. ferry-tls encrypts, and ends with the connection. */
 	TLS_PUMP,
+	/* A door: connections can come from now on. Without a descriptor and a name. */
+	TLS_LISTENS,
 };
 
 struct tls_result {
@@ -28,8 +30,16 @@ struct tls_result {
 	struct error reason;
 };
 
-/* Sends @result over @fd, with the descriptor @passed_fd, which stays the caller's; -1: none. 0 or -errno. */
+/* Sends @result over @fd, with the descriptor @passed_fd, which stays the caller's; -1: none. A refusal is
+ * dropped where there is no room: strangers make them. 0 or -errno. */
 int __must_check tls_result_send(int fd, const struct tls_result *result, int passed_fd);
+
+/*
+ * Takes a result, without waiting. *@passed_fd becomes the caller's descriptor, or -1. Returns 0, -EAGAIN
+ * where there is none yet, -EPIPE where none comes any more, -EPROTO for one that is not well formed, or
+ * another -errno.
+ */
+int __must_check tls_result_take(int fd, struct tls_result *result, int *passed_fd);
 
 /*
  * Waits until @deadline_ns for a result on @fd. *@passed_fd becomes the caller's descriptor, or -1. A result

@@ -105,7 +105,7 @@ int tls_session_init(struct tls_session *s, const struct tls_options *o, struct 
 
 	memset(s, 0, sizeof(*s));
 	s->fd = o->socket_fd;
-	s->role = o->role;
+	s->role = o->role == TLS_CONNECT ? TLS_CONNECT : TLS_ACCEPT;
 	s->timeout_ms = o->timeout_ms;
 	s->deadline_ns = end_of((int)o->timeout_ms);
 	mbedtls_ssl_init(&s->ssl);

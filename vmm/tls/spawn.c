@@ -99,7 +99,7 @@ static int tls_spawn_program(struct tls_child *c, const char *path, char *const 
 int tls_spawn(struct tls_child *c, const struct tls_options *o, struct error *err)
 {
 	char path[TLS_PATH_MAX], timeout[16];
-	const char *argv[] = { TLS_PROGRAM, o->role == TLS_CONNECT ? "connect" : "accept",
+	const char *argv[] = { TLS_PROGRAM, tls_role_name(o->role),
 			       "--result",  "1",
 			       "--timeout", timeout,
 			       "--dir",     o->dir,

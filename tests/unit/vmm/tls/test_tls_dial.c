@@ -198,16 +198,9 @@ static void without_ferry_tls_the_reason_says_so(void **state)
 	free(path);
 }
 
-/* The program is not beside the test, so $PATH leads to it. */
 static int setup(void **state)
 {
-	const char *program = getenv("FERRY_TLS") ? getenv("FERRY_TLS") : FERRY_TLS;
-	char *path;
-
-	if (asprintf(&path, "%.*s:%s", (int)(strrchr(program, '/') - program), program, getenv("PATH")) < 0)
-		return -1;
-	setenv("PATH", path, 1);
-	free(path);
+	tls_program_to_path();
 	return tls_setup(state);
 }
 

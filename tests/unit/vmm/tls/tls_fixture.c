@@ -80,6 +80,23 @@ int tls_teardown(void **state)
 	return system(command);
 }
 
+/* The environment can name another build of it, such as the one that is installed. */
+static const char *tls_program(void)
+{
+	return getenv("FERRY_TLS") ? getenv("FERRY_TLS") : FERRY_TLS;
+}
+
+void tls_program_to_path(void)
+{
+	const char *program = tls_program();
+	char *path;
+
+	assert_true(asprintf(&path, "%.*s:%s", (int)(strrchr(program, '/') - program), program,
+			     getenv("PATH")) > 0);
+	setenv("PATH", path, 1);
+	free(path);
+}
+
 static int listen_on_loopback(struct sockaddr_in *addr)
 {
 	socklen_t len = sizeof(*addr);
@@ -107,8 +124,7 @@ void tcp_pair(int fd[2])
 
 void helper_start(struct helper *h, const char *role, const char *dir, int fd, ...)
 {
-	/* The environment can name another build of it, such as the one that is installed. */
-	const char *program = getenv("FERRY_TLS") ? getenv("FERRY_TLS") : FERRY_TLS;
+	const char *program = tls_program();
 	const char *argv[24] = { program, role, "--dir", dir, "--socket", "3", "--result", "4" };
 	unsigned int n = 8;
 	int pair[2];

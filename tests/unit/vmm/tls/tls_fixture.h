@@ -23,6 +23,9 @@
 int tls_setup(void **state);
 int tls_teardown(void **state);
 
+/* Puts the program's folder into $PATH: beside the test it is not. */
+void tls_program_to_path(void);
+
 /* A program with a TCP socket. */
 struct helper {
 	pid_t pid;
