@@ -205,6 +205,53 @@ class Stream:
         return self.vm.sh("kill $(cat /tmp/frames.pid); until grep -q skipped /tmp/frames; do usleep 20000; done; cat /tmp/frames")
 
 
+def total(output, verb):
+    """The bytes that nettest says it has sent, or received and found to be right."""
+    return int(re.search(rf"{verb} (\d+) (?:ok|in)", output)[1])
+
+
+class Streams:
+    """A checked TCP stream in each direction while something else happens. Both end when told to, and then have arrived as a whole."""
+
+    RATE, SIZE, PORTS = 300_000, 10**12, ("5003", "5004")
+
+    def __init__(self, vm):
+        self.vm = vm
+        namespace, (to, other) = vm.lab.namespace, self.PORTS
+        self.sink = namespace.popen([nettest(vm.lab), "sink", to], stdout=subprocess.PIPE, text=True)
+        self.sink.stdout.readline()
+        vm.sh(f"nettest source {vm.lab.bridge_address} {to} {self.SIZE} {self.RATE} > /tmp/source 2>&1 & echo $! > /tmp/source.pid")
+        vm.sh(f"nettest sink {other} > /tmp/sink 2>&1 & until grep -q listening /tmp/sink; do usleep 20000; done")
+        self.source = namespace.popen([nettest(vm.lab), "source", vm.address, other, str(self.SIZE), str(self.RATE)],
+                                      stdout=subprocess.PIPE, text=True)
+
+    def go_on(self):
+        """The guest sends and gets some more segments full of data, whatever else comes."""
+        counters = "cd /sys/class/net/eth0/statistics && cat rx_bytes tx_bytes"
+        before = [int(n) for n in self.vm.sh(counters).split()]
+        assert eventually(self.vm.lab, lambda: all(int(n) > b + 50_000 for n, b in zip(self.vm.sh(counters).split(), before))), \
+            "a stream stands still"
+        assert self.source.poll() is None and self.sink.poll() is None, "a TCP stream has ended"
+
+    def end(self):
+        self.source.terminate()
+        sent = self.vm.lab.ended(self.source)
+        guest_sent = self.vm.sh("kill $(cat /tmp/source.pid); until grep -q -e sent -e : /tmp/source; do usleep 20000; done; "
+                                "cat /tmp/source")
+        received = self.vm.lab.ended(self.sink)
+        guest_received = self.vm.sh("until grep -q -e received -e wrong /tmp/sink; do usleep 20000; done; cat /tmp/sink")
+        assert total(guest_sent, "sent") == total(received, "received")
+        assert total(sent, "sent") == total(guest_received, "received")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for process in (self.sink, self.source):
+            process.kill()
+            process.wait()
+
+
 def no_buffer_is_lost(vm, traffic=lambda vm: spread(vm, flows=64, each=8)):
     """Every buffer comes back: of each receive ring all heads are used in turn, and nothing stays in an idle transmit ring."""
     pairs = int(re.findall(r"Combined:\s*(\d+)", vm.sh("ethtool -l eth0"))[1])

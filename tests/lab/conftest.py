@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Fixtures of the lab's tests: one L1 host for all of them, guests that are reused while they are well."""
+"""Fixtures of the lab's tests: one L1 host for most of them, or a pair, guests that are reused while they are well."""
 
 import itertools
 import os
@@ -13,6 +13,7 @@ from _pytest.runner import runtestprotocol
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import checks  # noqa: E402
 import ferry  # noqa: E402
+import hosts  # noqa: E402
 import lab as lab_module  # noqa: E402
 import netns  # noqa: E402
 
@@ -60,32 +61,49 @@ def pytest_runtest_makereport(item, call):
     if not report.failed or not call.excinfo:
         return
     report.sections.extend(("note", note) for note in getattr(call.excinfo.value, "__notes__", ()))
-    l1 = item.config.labs.lab
-    if l1:
-        report.sections.append(("console of L1", l1.console_text()[-3000:]))
-        report.sections.append(("core files", l1.keep_cores(evidence())))
-        report.sections.extend((f"still running: {p.script}", p.output()[-3000:]) for p in l1.processes if p.running())
+    up = item.config.labs.up()
+    for l1 in up:
+        of = f" of {l1.name}" if l1.name else ""
+        report.sections.append((f"console of L1{of}", l1.console_text()[-3000:]))
+        report.sections.append((f"core files{of}", l1.keep_cores(evidence())))
+        report.sections.extend((f"still running{of}: {p.script}", p.output()[-3000:]) for p in l1.processes if p.running())
     # QEMU's monitor always answers in time, too.
-    item.lab_failed |= call.excinfo.errisinstance((lab_module.LabStuck, TimeoutError)) or bool(l1 and l1.crashed())
+    item.lab_failed |= call.excinfo.errisinstance((lab_module.LabStuck, TimeoutError)) or any(l1.crashed() for l1 in up)
 
 
 # The guest on each kind of NIC has an address of its own: they can be there at the same time.
 ADDRESSES = {"vp": ferry.GUEST_ADDRESS, "soft": "10.77.0.3"}
+# Instead of a kind, as first of a file's "nic": the guest is on one of a pair of hosts.
+PAIR = "pair"
 
 
 class Labs:
-    """The L1 host that all tests share, and the guests in it that many of them use in turn; made anew when lost or in doubt."""
+    """The L1 host that most tests share, and the guests in it that many of them use in turn; made anew when lost or in doubt.
+
+    Or a pair of hosts. There is memory for one of the two.
+    """
 
     def __init__(self):
-        self.lab = None
+        self.lab = self.pair = None
         self.vms = {}
         self.stuck = []
         self.logs = (lab_module.BUILD / f"lab-l1-{n}.log" for n in itertools.count(1))
 
+    def up(self):
+        """The hosts that there are."""
+        return ([self.lab] if self.lab else []) + (self.pair.hosts if self.pair else [])
+
     def get(self):
         if not self.lab:
+            self.drop()
             self.lab = lab_module.Lab(log=next(self.logs))
         return self.lab
+
+    def get_pair(self):
+        if not self.pair:
+            self.drop()
+            self.pair = hosts.Pair(logs=(next(self.logs), next(self.logs)))
+        return self.pair
 
     def guest(self, parent, net, cpus=2):
         """A guest on a NIC of the kind @parent with the options @net: one of each kind at a time."""
@@ -94,7 +112,8 @@ class Labs:
             self.drop_guest(vm)
             vm = None
         if not vm:
-            vm = ferry.Vm(self.get(), parent + "0", mem="128M", cpus=cpus, address=ADDRESSES[parent], net=net).boot()
+            lab, kind = (self.get_pair().a, "vp") if parent == PAIR else (self.get(), parent)
+            vm = ferry.Vm(lab, kind + "0", mem="128M", cpus=cpus, address=ADDRESSES[kind], net=net).boot()
             self.vms[parent] = vm
         return vm
 
@@ -108,9 +127,10 @@ class Labs:
                 self.drop_guest(vm)
 
     def drop(self):
-        lab, self.lab, self.vms = self.lab, None, {}
-        if lab:
-            lab.close()
+        gone = filter(None, (self.lab, self.pair))
+        self.lab, self.pair, self.vms = None, None, {}
+        for each in gone:
+            each.close()
 
 
 def pytest_addoption(parser):
@@ -146,6 +166,11 @@ def labs(request):
 @pytest.fixture
 def lab(labs):
     return labs.get()
+
+
+@pytest.fixture
+def pair(labs):
+    return labs.get_pair()
 
 
 @pytest.fixture(scope="module")
@@ -191,13 +216,13 @@ def fresh(labs, request):
 
 
 @pytest.fixture
-def ping(lab):
+def ping():
     """Starts pings at up to 100 a second to a guest; they end with the test."""
     pingers = []
 
     def start(vm):
-        lab.forget_neighbours()
-        pinger = netns.Pinger(lab.namespace, vm.address)
+        vm.lab.forget_neighbours()
+        pinger = netns.Pinger(vm.lab.namespace, vm.address)
         pingers.append(pinger)
         checks.answered(vm, pinger, 1)
         return pinger

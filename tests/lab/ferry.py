@@ -20,17 +20,23 @@ CTRLNIC = ("cd /sys/bus/pci/devices && for d in *; do if grep -q 0x1041 $d/devic
 
 
 class Host:
-    """One "ferry run" or "ferry receive", with a runtime directory of its own: both ends of a move have the same name."""
+    """One "ferry run" or "ferry receive" in @lab.
+
+    In a lab that is alone it has a runtime directory of its own, because both ends of a move have the same name. One of a pair of hosts
+    has Ferry's default directory, where "ferry connect" looks for it.
+    """
 
     def __init__(self, lab, verb, node, net, options, on_reset):
-        self.node = node
-        self.directory = f"/run/ferry-{next(numbers)}"
-        self.serial = f"{self.directory}/serial"
-        self.address = f"unix:{self.directory}/incoming"
-        if verb == "receive":
+        self.lab, self.node = lab, node
+        own = f"/run/ferry-{next(numbers)}"
+        self.directory = lab.runtime_dir or own
+        self.serial = f"{own}/serial"
+        # That of "ferry migrate": what comes by ssh needs no door.
+        self.address = f"ssh:{lab.name}" if lab.name else f"unix:{own}/incoming"
+        if verb == "receive" and not lab.name:
             options = f"--from {self.address} {options}"
         net = f"--net {','.join(filter(None, [lab.net(node), net]))}" if node else ""
-        self.process = lab.spawn(f"mkdir {self.directory} && exec ferry {verb} --name vm --runtime-dir {self.directory} "
+        self.process = lab.spawn(f"mkdir {own} && exec ferry {verb} --name vm --runtime-dir {self.directory} "
                                  f"--serial unix:{self.serial} --core ferry --on-reset {on_reset} {net} {options}")
 
     def pid(self):
@@ -54,7 +60,6 @@ class Vm:
 
     def __init__(self, lab, node="vp0", kernel="vmlinux", mem="256M", cpus=2, cmdline="", address=GUEST_ADDRESS, options="", net="",
                  initrd="/images/l2.cpio", on_reset="exit"):
-        self.lab = lab
         self.address = address
         self.net = net
         self.cpus = cpus
@@ -92,6 +97,11 @@ class Vm:
         self.sh(f"{BIND} && ip link set eth0 up && ip addr add {self.address}/24 dev eth0")
 
     @property
+    def lab(self):
+        """The host on which it is."""
+        return self.host.lab
+
+    @property
     def node(self):
         return self.host.node
 
@@ -99,20 +109,24 @@ class Vm:
         """The one of two equal NICs on which it is not."""
         return self.node[:-1] + ("1" if self.node.endswith("0") else "0")
 
-    def receive(self, node, options="", net=None):
-        """Starts a destination and returns it when it waits for a source."""
-        host = Host(self.lab, "receive", node, self.net if net is None else net, options, self.on_reset)
+    def receive(self, node, options="", net=None, to=None):
+        """Starts a destination, on the host @to or else on this one, and returns it when it waits for a source."""
+        host = Host(to or self.lab, "receive", node, self.net if net is None else net, options, self.on_reset)
         self.hosts.append(host)
-        ready = f"[ -S {host.address.removeprefix('unix:')} ]"
+        ready = f"[ -S {host.directory}/vm.sock ]" if host.lab.name else f"[ -S {host.address.removeprefix('unix:')} ]"
         # That somebody listens has no event that a shell could wait for.
-        self.lab.run(f"until {ready} || ! [ -d /proc/{host.pid()} ]; do usleep 20000; done")
+        host.lab.run(f"until {ready} || ! [ -d /proc/{host.pid()} ]; do usleep 20000; done")
         if not host.process.running():
             raise CommandFailed(f"ferry receive ended with {host.process.status}\n{host.process.output()}")
         return host
 
+    def start_send(self, address, options=""):
+        """Starts "ferry migrate"."""
+        return self.lab.spawn(f"exec ferry migrate vm --runtime-dir {self.host.directory} --to {address} {options}")
+
     def send(self, address, options="", timeout=120):
         """Runs "ferry migrate" to its end, whatever that is."""
-        process = self.lab.spawn(f"exec ferry migrate vm --runtime-dir {self.host.directory} --to {address} {options}")
+        process = self.start_send(address, options)
         try:
             status = process.wait(timeout)
         except LabStuck:
@@ -136,7 +150,7 @@ class Vm:
         middle = f"{host.directory}/held"
         proxy = self.lab.spawn(f"exec cutproxy {middle} {host.address.removeprefix('unix:')} {way} {kind} {count} hold")
         self.lab.run(f"until [ -S {middle} ]; do usleep 20000; done")
-        process = self.lab.spawn(f"exec ferry migrate vm --runtime-dir {self.host.directory} --to unix:{middle}")
+        process = self.start_send(f"unix:{middle}")
         proxy.wait_for("held")
         action()
         proxy.stdin(b"")
@@ -158,9 +172,9 @@ class Vm:
         self.host = host
         self.guest.attach(host.serial, process=host.process)
 
-    def migrate(self, node=None, options=""):
-        """Moves the guest; an error if it does not arrive."""
-        host = self.receive(node or self.other())
+    def migrate(self, node=None, options="", to=None):
+        """Moves the guest, to the host @to or else within this one; an error if it does not arrive."""
+        host = self.receive(node or (self.node if to else self.other()), to=to)
         moved = self.send(host.address, options)
         if moved.status != 0:
             raise CommandFailed(f"ferry migrate ended with {moved.status}\n{moved.output}\n--- source\n"

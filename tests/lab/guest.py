@@ -29,8 +29,9 @@ class Guest:
         self.ids = itertools.count(1)
 
     def attach(self, path, timeout=30, process=None):
-        """Connects to a serial socket in L1, away from an earlier one."""
+        """Connects to a serial socket in L1, away from an earlier one. That of a process is on its host."""
         self.detach()
+        self.lab = process.lab if process else self.lab
         self.socket = self.lab.unix(path, timeout, process)
         self.ended = False
         self.thread = threading.Thread(target=self._receive, args=(self.socket,), daemon=True)

@@ -51,16 +51,22 @@ class Nic:
 # vp0 and vp1 are alike; vp2 has fewer queues and vp3 no VLAN filter, for the tests of refusals.
 NICS = (Nic("vp0"), Nic("vp1"), Nic("vp2", pairs=2), Nic("vp3", ctrl_vlan="off"))
 SIMS = ("sim0", "sim1")
-# PCI addresses in L1 of its management NIC, and of the one that joins its bridge to L0's.
-MANAGEMENT, UPLINK = "1e.0", "1d.0"
+# PCI addresses in L1 of its management NIC, of the one that joins its bridge to L0's, and of the one to the other host of a pair.
+MANAGEMENT, UPLINK, CABLE = "1e.0", "1d.0", "1c.0"
+# The last byte of their MAC addresses.
+MANAGEMENT_MAC, UPLINK_MAC, CABLE_MAC = "fe", "fd", "fc"
+# Gives a virtio NIC of L1 by its PCI address to the driver, and prints its interface.
+DRIVE = """drive() {
+	device=$(ls /sys/bus/pci/devices/0000:00:$1 | grep '^virtio[0-9]')
+	echo $device > /sys/bus/virtio/drivers/virtio_net/bind
+	ls /sys/bus/virtio/devices/$device/net
+}"""
 # NICs in software are ports of a bridge in L1 which is one network with L0's: what a test sends there comes to both kinds.
 BRIDGE = f"""modprobe bridge
 modprobe tun
 echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6
 echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6
-device=$(ls /sys/bus/pci/devices/0000:00:{UPLINK} | grep '^virtio[0-9]')
-echo $device > /sys/bus/virtio/drivers/virtio_net/bind
-port=$(ls /sys/bus/virtio/devices/$device/net)
+port=$(drive {UPLINK})
 ip link add br0 type bridge mcast_snooping 0 stp_state 0 forward_delay 0
 ip link set $port master br0 up
 ip link set br0 up"""
@@ -179,14 +185,29 @@ class Process:
             return self.wait(timeout)
 
 
+def network():
+    """A namespace with the bridge that the hosts' NICs are on."""
+    namespace = netns.Namespace(f"ferry-{os.getpid()}-{next(instances)}")
+    namespace.bridge("br0", Lab.bridge_address + "/24")
+    return namespace
+
+
 class Lab:
-    """One L1 host with its NICs on a bridge in a namespace of its own. Use as a context manager or call close()."""
+    """One L1 host with its NICs on a bridge in a namespace. Use as a context manager or call close().
+
+    One of a pair (hosts.py) has a namespace that is the pair's, and a NIC on its bridge @cable.
+    """
 
     bridge_address = "10.77.0.1"
     l1_address = "10.78.0.2"
 
-    def __init__(self, nics=NICS, sims=SIMS, memory="7G", memlock="unlimited", shares=None, log=None):
+    def __init__(self, nics=NICS, sims=SIMS, memory="7G", memlock="unlimited", shares=None, log=None, number=0, namespace=None,
+                 cable=None):
         self.nics = {nic.name: nic for nic in nics}
+        self.number, self.cable = number, cable
+        self.l1_address = f"10.78.{number}.2"
+        # What other hosts know it as, with the folder where "ferry connect" looks for its VMs.
+        self.name = self.runtime_dir = None
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="ferry-lab-"))
         self.images = made_by("images")
         self.share = self.directory / "share"
@@ -194,7 +215,8 @@ class Lab:
         self.log = pathlib.Path(log) if log else self.directory / "l1.log"
         self.nodes = {}
         self.processes = []
-        self.namespace = self.qemu = self.qmp = None
+        self.namespace, self.own_namespace = namespace, not namespace
+        self.qemu = self.qmp = None
         started = time.monotonic()
         try:
             self._network(nics)
@@ -206,12 +228,22 @@ class Lab:
         self.boot_seconds = time.monotonic() - started
 
     def _network(self, nics):
-        self.namespace = netns.Namespace(f"ferry-{os.getpid()}-{next(instances)}")
-        self.namespace.bridge("br0", self.bridge_address + "/24")
+        if self.own_namespace:
+            self.namespace = network()
         for i, nic in enumerate(nics):
-            self.namespace.tap(f"t{i}", bridge="br0", multi_queue=nic.pairs > 1)
-        self.namespace.tap("tu", bridge="br0")
-        self.namespace.tap("tm", address="10.78.0.1/24")
+            self.namespace.tap(self.tap(i), bridge="br0", multi_queue=nic.pairs > 1)
+        self.namespace.tap(self.tap("u"), bridge="br0")
+        self.namespace.tap(self.tap("m"), address=f"10.78.{self.number}.1/24")
+        if self.cable:
+            self.namespace.tap(self.tap("c"), bridge=self.cable)
+
+    def tap(self, of):
+        """The interface in the namespace of a NIC: its number, or m, u or c for management, uplink and cable."""
+        return f"h{self.number}t{of}"
+
+    def _link(self, of, address, mac):
+        return ["-netdev", f"tap,id={of},ifname={self.tap(of)},script=no,downscript=no,vhost=off", "-device",
+                f"virtio-net-pci,netdev={of},bus=pcie.0,addr={address},romfile=,disable-legacy=on,mac=52:54:00:77:{self.number:02x}:{mac}"]
 
     def _start(self, nics, memory, memlock, shares):
         append = ("console=ttyS0 quiet panic=-1 intel_iommu=on iommu=pt nokaslr mitigations=off tsc=reliable no_timer_check "
@@ -223,19 +255,18 @@ class Lab:
                    "-kernel", self.images / "vmlinuz", "-initrd", self.images / "l1.cpio", "-append", append,
                    "-serial", "stdio", "-qmp", f"unix:{self.directory}/qmp.sock,server=on,wait=off",
                    "-qmp", f"unix:{self.directory}/qmp-shell.sock,server=on,wait=off",
-                   "-netdev", "tap,id=m,ifname=tm,script=no,downscript=no,vhost=off",
-                   "-device", f"virtio-net-pci,netdev=m,bus=pcie.0,addr={MANAGEMENT},romfile=,disable-legacy=on,mac=52:54:00:77:00:fe",
-                   "-netdev", "tap,id=u,ifname=tu,script=no,downscript=no,vhost=off",
-                   "-device", f"virtio-net-pci,netdev=u,bus=pcie.0,addr={UPLINK},romfile=,disable-legacy=on,mac=52:54:00:77:00:fd"]
+                   *self._link("m", MANAGEMENT, MANAGEMENT_MAC), *self._link("u", UPLINK, UPLINK_MAC)]
+        if self.cable:
+            command += self._link("c", CABLE, CABLE_MAC)
         for name, path in shares.items():
             command += ["-virtfs", f"local,path={path},mount_tag={name},security_model=none,multidevs=remap"]
         for i, nic in enumerate(nics):
             queues = f",queues={nic.pairs}" if nic.pairs > 1 else ""
             extra = "".join(f",{k}={v}" for k, v in nic.features.items())
             mq = f",mq=on,vectors={2 * nic.pairs + 2}" if nic.pairs > 1 else ""
-            command += ["-netdev", f"tap,id=n{i},ifname=t{i},script=no,downscript=no,vhost=off{queues}",
+            command += ["-netdev", f"tap,id=n{i},ifname={self.tap(i)},script=no,downscript=no,vhost=off{queues}",
                         "-device", f"virtio-net-pci,id={nic.name},netdev=n{i},bus=pcie.0,addr={0x10 + i:#x},disable-legacy=on,"
-                                   f"iommu_platform=on,romfile=,mac={nic.mac or f'52:54:00:77:11:{0x11 + i:02x}'}{mq}{extra}"]
+                                   f"iommu_platform=on,romfile=,mac={nic.mac or f'52:54:00:77:{0x11 + self.number:02x}:{0x11 + i:02x}'}{mq}{extra}"]
         self.ready, self.is_ready = threading.Condition(), False
         self.qemu = self.namespace.popen([str(c) for c in command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                          stderr=subprocess.STDOUT)
@@ -259,11 +290,11 @@ class Lab:
 
     def _devices(self, sims):
         # A program of its own: a build meanwhile does not change what is being tested.
-        script = ["set -e", "cp /build/ferry /bin/ferry", "echo /share/core.%e.%p > /proc/sys/kernel/core_pattern", BRIDGE]
+        script = ["set -e", "cp /build/ferry /bin/ferry", "echo /share/core.%e.%p > /proc/sys/kernel/core_pattern", DRIVE, BRIDGE]
         for i, nic in enumerate(self.nics.values()):
             script.append(f"echo {nic.name} $(vpvdpa 0000:00:{0x10 + i:02x}.0 {nic.name} | sed -n 's/^node //p')")
         for i, sim in enumerate(sims):
-            script.append(f"vdpa dev add name {sim} mgmtdev vdpasim_net mac 52:54:77:77:22:{0x11 + i:02x} >&2")
+            script.append(f"vdpa dev add name {sim} mgmtdev vdpasim_net mac 52:54:77:77:{0x22 + self.number:02x}:{0x11 + i:02x} >&2")
             script.append(f"echo {sim} /dev/$(ls /sys/bus/vdpa/devices/{sim} | grep vhost-vdpa)")
         for line in self.run("\n".join(script)).splitlines():
             name, node = line.split()
@@ -423,7 +454,7 @@ class Lab:
                 self.qemu.kill()
                 self.qemu.wait()
             self.console.join()
-        if self.namespace:
+        if self.namespace and self.own_namespace:
             self.namespace.close()
         shutil.rmtree(self.directory, ignore_errors=True)
 

@@ -41,9 +41,10 @@ class Namespace:
     def popen(self, arguments, **options):
         return subprocess.Popen(["ip", "netns", "exec", self.name] + arguments, **options)
 
-    def bridge(self, name, address):
-        self.sh(f"ip link add {name} type bridge mcast_snooping 0 stp_state 0 forward_delay 0 && "
-                f"ip addr add {address} dev {name} && ip link set {name} up")
+    def bridge(self, name, address=None):
+        self.sh(f"ip link add {name} type bridge mcast_snooping 0 stp_state 0 forward_delay 0 && ip link set {name} up")
+        if address:
+            self.sh(f"ip addr add {address} dev {name}")
 
     def tap(self, name, bridge=None, address=None, multi_queue=False):
         self.sh(f"ip tuntap add {name} mode tap vnet_hdr {'multi_queue' if multi_queue else ''}")

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Two L1 hosts, each with a kernel of its own, joined by a network over which their guests migrate, and ssh on it."""
+
+import concurrent.futures
+import contextlib
+
+import lab
+
+NAMES, ADDRESSES = ("hosta", "hostb"), ("10.79.0.1", "10.79.0.2")
+# Enough for a guest and for the file system in memory; QEMU adds up to a GiB of translated code.
+MEMORY = "1536M"
+NICS = (lab.Nic("vp0"), lab.Nic("vp1"))
+HOST_KEY, USER_KEY = "/etc/ssh/ssh_host_ed25519_key", "/root/.ssh/id_ed25519"
+# In L1, the interface to the other host; keys are made by each host for itself, and only public ones leave it.
+CABLE = f"""
+ip link set $(drive {lab.CABLE}) name cable
+ip addr add {{address}}/24 dev cable
+ip link set cable up
+for key in {HOST_KEY} {USER_KEY}; do
+	mkdir -p -m 700 ${{{{key%/*}}}}
+	ssh-keygen -q -t ed25519 -N '' -C {{name}} -f $key
+	cut -d ' ' -f 1,2 $key.pub
+done"""
+
+
+class Pair:
+    """Two hosts, @a and @b, which know each other as hosta and hostb. Use as a context manager or call close()."""
+
+    bridge = "br1"
+
+    def __init__(self, logs=(None, None), **options):
+        self.hosts = []
+        self.namespace = lab.network()
+        try:
+            self.namespace.bridge(self.bridge)
+            with concurrent.futures.ThreadPoolExecutor() as pool:
+                booting = [pool.submit(lab.Lab, NICS, (), MEMORY, log=log, number=n, namespace=self.namespace, cable=self.bridge,
+                                       **options) for n, log in enumerate(logs)]
+            self.hosts = [host.result() for host in booting if not host.exception()]
+            # What went wrong with one of them is raised here, with the other in the list.
+            self.a, self.b = (host.result() for host in booting)
+            self._acquaint()
+        except BaseException:
+            self.close()
+            raise
+        self.boot_seconds = max(host.boot_seconds for host in self.hosts)
+
+    def _acquaint(self):
+        """Each host gets the other's keys, its name, and a server that lets its root in."""
+        keys = []
+        for host, name, address in zip(self.hosts, NAMES, ADDRESSES):
+            host.name, host.runtime_dir = name, "/run/ferry"
+            keys.append(host.run(lab.DRIVE + CABLE.format(address=address, name=name)).splitlines())
+        names = "".join(f"{address} {name}\n" for name, address in zip(NAMES, ADDRESSES))
+        known = "".join(f"{name} {host_key}\n" for name, (host_key, _) in zip(NAMES, keys))
+        for host, (_, user_key) in zip(self.hosts, reversed(keys)):
+            host.run(f"printf %s '{names}' > /etc/hosts; printf %s '{known}' > /root/.ssh/known_hosts; "
+                     f"echo '{user_key}' > /root/.ssh/authorized_keys; /bin/sshd -E /tmp/sshd.log")
+
+    def other(self, host):
+        return self.b if host is self.a else self.a
+
+    def cut(self):
+        """Cuts the cable: neither host can know."""
+        self.namespace.sh(f"ip link set {self.a.tap('c')} down")
+
+    def mend(self):
+        self.namespace.sh(f"ip link set {self.a.tap('c')} up")
+
+    def sent(self):
+        """The bytes that have come from both hosts into the cable since it was there."""
+        return sum(int(self.namespace.sh(f"cat /sys/class/net/{host.tap('c')}/statistics/rx_bytes")) for host in self.hosts)
+
+    @contextlib.contextmanager
+    def netem(self, rules):
+        """The cable with a fault of the network emulator's, such as "delay 10ms loss 1%", in either direction."""
+        try:
+            for host in self.hosts:
+                host.run(f"tc qdisc replace dev cable root netem {rules}")
+            yield
+        finally:
+            for host in self.hosts:
+                host.run("tc qdisc del dev cable root", expect=None)
+
+    def close(self):
+        for host in self.hosts:
+            host.close()
+        self.namespace.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
