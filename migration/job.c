@@ -101,8 +101,10 @@ static void *job_thread(void *arg)
 	struct job *job = arg;
 	struct report report = { 0 };
 	struct error err = { 0 };
-	enum source_result result = source_migrate(job->vm, &job->config, &report, &err);
+	enum source_result result;
 
+	log_info("a migration to %s begins", job->to);
+	result = source_migrate(job->vm, &job->config, &report, &err);
 	job_log_end(job, result, &err);
 	job_publish(job, &report);
 	if (result == SOURCE_MOVED) {

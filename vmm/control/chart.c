@@ -8,8 +8,7 @@
 #include "vmm/control/json.h"
 #include "vmm/text.h"
 
-/* The picture, in its own units: a screen's width. Everything is drawn from the top down; the height is known
- * at the end of a first pass that writes nothing. */
+/* The picture, in units of its own. The height is known at the end of a first pass that writes nothing. */
 #define CHART_WIDTH  1000.0
 #define CHART_LEFT   90.0
 #define CHART_RIGHT  30.0
@@ -22,10 +21,8 @@
 #define CHART_SMALL  11.0
 #define CHART_N_GRID 4u
 
-/* Characters of a long text in a line, which at its size is not wider than the picture. */
-#define CHART_WRAP 125u
-
-/* Words of a report that are drawn. */
+/* Characters of a long text in a line, and bytes of a report's words that are drawn. */
+#define CHART_WRAP      125u
 #define CHART_WORDS_MAX ERROR_TEXT_MAX
 
 #define CHART_SENT    "#4477aa"

@@ -34,7 +34,7 @@ void client_help_migrate(FILE *out)
 		"                       ssh:[USER@]HOST[:PORT][/NAME]  the receive called NAME (as here) on "
 		"HOST, with\n"
 		"                                                      your ssh configuration and keys\n"
-		"                       tls:HOST:PORT  a receive that listens there, with --tls\n"
+		"                       tls:HOST:PORT a receive that listens there, with --tls\n"
 		"                       unix:PATH     a receive, or your own tunnel, that listens at PATH\n"
 		"                       fd:N          a connected stream socket that is open as descriptor "
 		"N\n"
@@ -64,13 +64,13 @@ void client_help_migrate(FILE *out)
 		"                     cancel\" ends it\n"
 		"  --runtime-dir DIR  where the control socket is (" CONFIG_RUNTIME_DIR ")\n\n"
 		"\"ferry tune\" changes downtime, bandwidth and policy while it runs.\n"
-		"Exit codes: 0 moved, or with --check could move, or with --detach begun; 1 failed, the "
-		"guest goes on here; 2 wrong "
-		"usage; 5 the outcome is "
-		"unknown: the\n"
-		"guest is paused here, and \"ferry resume NAME\" if it does not run at the destination; or "
-		"its process has\n"
-		"ended without an answer.\n",
+		"Exit codes: 0 moved, or could move (--check), or has begun to (--detach); 1 failed, the "
+		"guest "
+		"goes on here;\n"
+		"2 wrong usage; 5 the outcome is unknown: the guest is paused here, and \"ferry resume "
+		"NAME\" if it "
+		"does not\n"
+		"run at the destination; or its process has ended without an answer.\n",
 		CLIENT_DOWNTIME_MAX_MS, CLIENT_DOWNTIME_MS);
 }
 
