@@ -15,8 +15,8 @@
 #define OUTGOING_PACE_STEP_NS UINT64_C(500000000)
 /* Shorter waits are left for later: poll() knows milliseconds. */
 #define OUTGOING_PACE_LEAST_NS 1000000u
-/* The most by which a wait may have been too long: a loaded host's. */
-#define OUTGOING_PACE_CREDIT_NS UINT64_C(10000000)
+/* The most by which a wait may have been too long and is made up for: a loaded host's. */
+#define OUTGOING_PACE_CREDIT_NS UINT64_C(100000000)
 
 const char *const source_stalled_names[SOURCE_N_STALLED] = {
 	[SOURCE_THROTTLE] = "throttle",
@@ -85,7 +85,7 @@ int outgoing_pace(struct outgoing *o, uint64_t bytes, uint64_t *waited_ns, struc
 	if (rate == 0 || o->vm_paused)
 		return 0;
 	/* What a short wait took too long is made up for; a longer silence earns nothing. */
-	o->paced_ns = max_u64(o->paced_ns, start_ns - OUTGOING_PACE_CREDIT_NS);
+	o->paced_ns = o->paced_ns ? max_u64(o->paced_ns, start_ns - OUTGOING_PACE_CREDIT_NS) : start_ns;
 	o->paced_ns += (uint64_t)((double)bytes / (double)rate * 1e9);
 	while (ret == 0 && now_ns() + OUTGOING_PACE_LEAST_NS < o->paced_ns) {
 		uint64_t left_ns = o->paced_ns - now_ns(), now_rate = o->config->bandwidth;
