@@ -15,6 +15,8 @@
 #define DESTINATION_TIMEOUT_MS 60000
 /* Time for the source to take in a refusal and hang up. */
 #define DESTINATION_LINGER_MS 2000
+/* The same for whoever has said no HELLO, while others may wait. */
+#define DESTINATION_STRANGER_MS 250
 /* Time for all of a HELLO, which a source says first: a client that is slower keeps others waiting. */
 #define DESTINATION_HELLO_MS 5000
 
@@ -109,6 +111,16 @@ static int destination_take_hello(struct destination *d, struct error *err)
 	return ret < 0 ? ret : destination_read_hello(d, frame.arg, err);
 }
 
+static void destination_tell_refused(struct destination *d, const struct error *err, int linger_ms)
+{
+	struct error dropped = { 0 };
+	uint32_t len = (uint32_t)strnlen(err->text, sizeof(err->text));
+
+	/* A source that has gone needs no reasons. */
+	if (stream_send(&d->stream, STREAM_REFUSED, 0, err->text, len, &dropped) == 0)
+		channel_linger(&d->channel, linger_ms);
+}
+
 /* Takes the HELLO of a client that has connected: 0, or -errno; then the client has been told why, and its
  * connection closed. */
 static int destination_meet(struct destination *d, struct error *err)
@@ -124,7 +136,7 @@ static int destination_meet(struct destination *d, struct error *err)
 	d->arrived = clock_now();
 	if (ret < 0) {
 		if (d->stream.buffer)
-			destination_refuse(d, err);
+			destination_tell_refused(d, err, DESTINATION_STRANGER_MS);
 		destination_close(d);
 	}
 	return ret;
@@ -193,12 +205,7 @@ int destination_accept(struct destination *d, const struct destination_config *c
 
 void destination_refuse(struct destination *d, const struct error *err)
 {
-	struct error dropped = { 0 };
-	uint32_t len = (uint32_t)strnlen(err->text, sizeof(err->text));
-
-	/* A source that has gone needs no reasons. */
-	if (stream_send(&d->stream, STREAM_REFUSED, 0, err->text, len, &dropped) == 0)
-		channel_linger(&d->channel, DESTINATION_LINGER_MS);
+	destination_tell_refused(d, err, DESTINATION_LINGER_MS);
 }
 
 void destination_close(struct destination *d)

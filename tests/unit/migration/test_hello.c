@@ -377,9 +377,8 @@ static void time_in_the_queue_is_no_difference_of_clocks(void **state)
 
 	pthread_create(&a.thread, NULL, arrival_run, &a);
 	connect_to(&stranger);
-	say(&stranger, garbage, sizeof(garbage));
-	assert_int_equal(hear_type(&stranger), STREAM_REFUSED);
-	/* The stranger does not hang up, and is listened to for longer than clocks may differ by. */
+	/* The stranger does not go on, and is listened to for longer than clocks may differ by. */
+	say(&stranger, garbage, 1);
 	write_hello(&w, clock_now());
 	len = put_hello(hello, &w, STREAM_OLDEST);
 	connect_to(&source);

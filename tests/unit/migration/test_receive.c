@@ -26,6 +26,7 @@
 
 #include "devices/pci/bus.h"
 #include "migration/stream.h"
+#include "vmm/control/client.h"
 #include "vmm/vm.h"
 
 int ferry_main(int argc, char **argv);
@@ -461,6 +462,67 @@ static void what_fails_after_ready_is_refused_by_name(void **state)
 	receiver_end(&r, "famed");
 }
 
+/* Nobody is left waiting for a destination that has its source, until the path is another's. */
+static void a_source_that_comes_second_is_told_so(void **state)
+{
+	char text[ERROR_TEXT_MAX + 1];
+	struct receiver r;
+	int first;
+
+	receiver_start(&r, "16M");
+	receiver_hello(&r, MIB(16), 1);
+	assert_int_equal(receiver_hear(&r, text), STREAM_READY);
+	first = r.fd;
+	receiver_connect(&r);
+	assert_int_equal(receiver_hear(&r, text), STREAM_REFUSED);
+	assert_string_equal(text, "another source was faster, and its guest is being received");
+	close(r.fd);
+	r.fd = first;
+	receiver_say(&r, STREAM_ROUND, 0, NULL, 0);
+	receiver_say(&r, STREAM_SYNC, 0, NULL, 0);
+	assert_int_equal(write(go[1], "1", 1), 1);
+	assert_int_equal(receiver_hear(&r, text), STREAM_SYNC_OK);
+	/* From here on the guest may run here at any moment. */
+	assert_int_equal(access(r.source.sun_path, F_OK), -1);
+	receiver_end(&r, "famed");
+}
+
+/* Says HELLO over a connection that comes with a call. The call's answer is the connection's end. */
+static void receiver_call(struct receiver *r, uint64_t mem, struct error *err)
+{
+	char text[ERROR_TEXT_MAX + 1];
+	int fds[2], before = r->fd;
+	struct control_client c;
+	const char *parameters;
+
+	*err = (struct error){ 0 };
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	assert_int_equal(control_connect(&c, r->dir, "web1", err), 0);
+	assert_int_equal(control_send(&c, "org.ferry.Connect", "{}", CONTROL_RESULT, fds[1], err), 0);
+	close(fds[1]);
+	r->fd = fds[0];
+	receiver_hello(r, mem, 1);
+	assert_int_equal(receiver_hear(r, text), STREAM_REFUSED);
+	close(r->fd);
+	r->fd = before;
+	assert_int_equal(control_receive(&c, &parameters, err), -EREMOTEIO);
+	control_disconnect(&c);
+}
+
+static void a_source_comes_by_a_call(void **state)
+{
+	struct receiver r;
+	struct error err;
+
+	/* With a connection through the door that says nothing. */
+	receiver_start(&r, "512M");
+	receiver_call(&r, MIB(16), &err);
+	assert_non_null(strstr(err.text, "the guest has 16 MiB of memory, --mem says 512 MiB"));
+	receiver_call(&r, MIB(32), &err);
+	assert_non_null(strstr(err.text, "the guest has 32 MiB of memory, --mem says 512 MiB"));
+	receiver_stop(&r, "fafa");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -471,6 +533,8 @@ int main(void)
 		cmocka_unit_test(devices_that_could_not_be_built_are_there_for_the_next_source),
 		cmocka_unit_test(ready_does_not_wait_for_what_grows_with_the_guest),
 		cmocka_unit_test(what_fails_after_ready_is_refused_by_name),
+		cmocka_unit_test(a_source_that_comes_second_is_told_so),
+		cmocka_unit_test(a_source_comes_by_a_call),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -316,6 +316,38 @@ static void assert_fails_at_once(pid_t pid)
 	assert_int_equal(access(source, F_OK), -1);
 }
 
+/* Who took connections for it; 0 as long as that is not known. */
+static pid_t child_of(pid_t pid)
+{
+	char path[64], text[32] = "";
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)pid, (int)pid);
+	file = fopen(path, "r");
+	if (!file)
+		return 0;
+	if (!fgets(text, sizeof(text), file))
+		text[0] = '\0';
+	fclose(file);
+	return (pid_t)strtol(text, NULL, 10);
+}
+
+static void a_receive_whose_door_is_killed_ends_with_an_error(void **state)
+{
+	pid_t pid = start_receive(), door;
+
+	await_file(pid, source);
+	door = child_of(pid);
+	/* Not every kernel says whose children are whose. */
+	if (door == 0) {
+		assert_ends_by(pid, SIGTERM);
+		skip();
+	}
+	assert_int_equal(kill(door, SIGKILL), 0);
+	assert_fails_at_once(pid);
+	assert_int_equal(access(control, F_OK), -1);
+}
+
 /* The program says so before it waits for a guest that it could not take. */
 static void a_receive_says_at_once_what_cannot_be_had(void **state)
 {
@@ -337,6 +369,7 @@ int main(void)
 		START_TEST(a_receive_ends_by_a_signal_while_nobody_comes),
 		START_TEST(a_receive_ends_by_a_signal_while_a_source_says_nothing),
 		START_TEST(a_call_before_there_is_a_guest_is_answered),
+		START_TEST(a_receive_whose_door_is_killed_ends_with_an_error),
 		START_TEST(a_receive_says_at_once_what_cannot_be_had),
 	};
 

@@ -150,7 +150,7 @@ static uint8_t byte_at(uint64_t i)
 
 static void write_all(int fd, uint64_t len)
 {
-	static uint8_t buf[100000];
+	uint8_t buf[100000];
 	uint64_t done = 0;
 
 	while (done < len) {
@@ -171,7 +171,7 @@ static void write_all(int fd, uint64_t len)
 /* Reads to the end. Returns how much came, all of it as write_all() wrote it. */
 static uint64_t read_all(int fd)
 {
-	static uint8_t bytes[100000];
+	uint8_t bytes[100000];
 	uint64_t len = 0;
 	ssize_t n;
 
