@@ -5,6 +5,7 @@
  * cannot.
  */
 #define _GNU_SOURCE
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <psa/crypto.h>
@@ -33,6 +34,8 @@ struct tls_helper {
 	/* The pump's end, and the one to hand back. */
 	int pair[2];
 	bool kernel;
+	/* Of a door's caller: its address, as text. */
+	char from[INET6_ADDRSTRLEN];
 };
 
 /*
@@ -133,8 +136,28 @@ static int tls_helper_hand_back(struct tls_helper *h)
 	return 0;
 }
 
+/* Notes where the connection comes from, which only its reset makes unknown. */
+static void tls_note_from(struct tls_helper *h)
+{
+	struct sockaddr_storage from = { 0 };
+	const void *address = &((struct sockaddr_in *)&from)->sin_addr;
+	socklen_t len = sizeof(from);
+
+	if (getpeername(h->options.socket_fd, (struct sockaddr *)&from, &len) < 0)
+		return;
+	if (from.ss_family == AF_INET6)
+		address = &((struct sockaddr_in6 *)&from)->sin6_addr;
+	(void)inet_ntop(from.ss_family, address, h->from, sizeof(h->from));
+}
+
 static int tls_refuse(struct tls_helper *h)
 {
+	struct error reason = h->result.reason;
+
+	if (h->from[0]) {
+		h->result.reason.text[0] = '\0';
+		error_add(&h->result.reason, "%s: %s", h->from, reason.text);
+	}
 	h->result.outcome = TLS_REFUSED;
 	h->result.peer[0] = '\0';
 	if (tls_result_send(h->options.result_fd, &h->result, -1))
@@ -165,6 +188,7 @@ static int tls_serve_caller(void *opaque)
 	struct tls_helper *h = opaque;
 
 	h->options.socket_fd = TLS_CONNECTION_FD;
+	tls_note_from(h);
 	h->kernel = h->options.kernel && tls_kernel_prepare(TLS_CONNECTION_FD) == 0;
 	return tls_serve(h);
 }

@@ -131,7 +131,7 @@ static void what_was_sent_before_a_close_arrives(void **state)
 
 	connect_two(&a, &b);
 	/* As much as there is room for, and then nobody waits for it. */
-	while ((n = send(a.fd, buf, sizeof(buf), MSG_DONTWAIT)) > 0 && sent < MIB(1))
+	while (sent < MIB(1) && (n = send(a.fd, buf, sizeof(buf), MSG_DONTWAIT)) > 0)
 		sent += (size_t)n;
 	close(a.fd);
 	a.fd = -1;
