@@ -446,9 +446,17 @@ static void methods_connect(struct control_call *call, void *opaque)
 	entrance_connect(m->entrance, call);
 }
 
+static const char *const methods_no_parameters[] = { NULL };
+static const char *const methods_limits[] = { "downtimeMs", "bandwidth", "stalled", NULL };
+static const char *const methods_move[] = { "to",        "downtimeMs", "bandwidth", "stalled",
+					    "timeoutMs", "detach",     NULL };
+
 const struct control_method methods_all[METHODS_N] = {
-	{ "org.ferry.Connect", methods_connect },        { "org.ferry.Migrate", methods_migrate },
-	{ "org.ferry.MigrationStatus", methods_status }, { "org.ferry.CancelMigration", methods_cancel },
-	{ "org.ferry.SetMigration", methods_set },       { "org.ferry.CheckMigration", methods_check },
-	{ "org.ferry.Resume", methods_resume },
+	{ "org.ferry.Connect", methods_connect, methods_no_parameters },
+	{ "org.ferry.Migrate", methods_migrate, methods_move },
+	{ "org.ferry.MigrationStatus", methods_status, methods_no_parameters },
+	{ "org.ferry.CancelMigration", methods_cancel, methods_no_parameters },
+	{ "org.ferry.SetMigration", methods_set, methods_limits },
+	{ "org.ferry.CheckMigration", methods_check, methods_move },
+	{ "org.ferry.Resume", methods_resume, methods_no_parameters },
 };

@@ -101,6 +101,19 @@ void control_fail(struct control_call *call, const char *error, const char *reas
 	control_fail_with(call, error, parameters);
 }
 
+/* A name that is misspelled must not pass for one that was left out. False if the call has been answered. */
+static bool control_check_parameters(struct control_call *call, const struct control_method *method)
+{
+	char name[64], reason[192];
+
+	if (!method->parameters ||
+	    !json_other(&call->json, call->parameters, method->parameters, name, sizeof(name)))
+		return true;
+	snprintf(reason, sizeof(reason), "\"%s\" is no parameter of %s", name, method->name);
+	control_fail(call, CLIENT_ERROR_PARAMETER, reason);
+	return false;
+}
+
 void control_dispatch(struct control_call *call, const struct control_method *methods, unsigned int n_methods,
 		      void *opaque)
 {
@@ -117,7 +130,8 @@ void control_dispatch(struct control_call *call, const struct control_method *me
 	for (unsigned int i = 0; i < n_methods; i++) {
 		if (strcmp(methods[i].name, method) != 0)
 			continue;
-		methods[i].fn(call, opaque);
+		if (control_check_parameters(call, &methods[i]))
+			methods[i].fn(call, opaque);
 		assert(call->answered);
 		return;
 	}

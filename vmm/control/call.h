@@ -28,6 +28,9 @@ struct control_method {
 	const char *name;
 	/* Must answer exactly once, with control_reply() or control_fail(). */
 	void (*fn)(struct control_call *call, void *opaque);
+	/* Names of the parameters that it has, a list that ends with NULL: a call with another is refused, by
+	 * that name. NULL: it looks itself. */
+	const char *const *parameters;
 };
 
 /* Finds a string, a number, or true or false among the call's parameters; false if there is none of this

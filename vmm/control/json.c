@@ -200,6 +200,26 @@ bool json_has(const struct json *json, const jsmntok_t *object, const char *name
 	return object && json_member(json, object, name);
 }
 
+bool json_other(const struct json *json, const jsmntok_t *object, const char *const *names, char *buf,
+		size_t size)
+{
+	for (const jsmntok_t *t = object ? object + 1 : NULL;
+	     t && t < json->tokens + json->n && t->start < object->end; t++) {
+		const char *const *name = names;
+
+		if (&json->tokens[t->parent] != object)
+			continue;
+		while (*name && ((size_t)(t->end - t->start) != strlen(*name) ||
+				 memcmp(json->text + t->start, *name, strlen(*name)) != 0))
+			name++;
+		if (*name)
+			continue;
+		snprintf(buf, size, "%.*s", t->end - t->start, json->text + t->start);
+		return true;
+	}
+	return false;
+}
+
 bool json_string(const struct json *json, const jsmntok_t *object, const char *name, char *buf, size_t size)
 {
 	const jsmntok_t *t = object ? json_find(json, object, name, JSMN_STRING) : NULL;

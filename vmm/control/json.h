@@ -29,6 +29,11 @@ const jsmntok_t *json_find(const struct json *json, const jsmntok_t *object, con
 /* Whether @object, which may be NULL, has a member of this name, whatever it is. */
 bool json_has(const struct json *json, const jsmntok_t *object, const char *name);
 
+/* Finds a member of @object, which may be NULL, whose name is none of @names, a list that ends with NULL.
+ * Copies the name as it stands into @buf, cut if it does not fit. */
+bool json_other(const struct json *json, const jsmntok_t *object, const char *const *names, char *buf,
+		size_t size);
+
 /* The value of a member, unescaped into @buf; false if it is not there, or does not fit. @object
  * may be NULL. */
 bool json_string(const struct json *json, const jsmntok_t *object, const char *name, char *buf, size_t size);

@@ -37,7 +37,7 @@ static void method_connect(struct control_call *call, void *opaque)
 	entrance_connect(opaque, call);
 }
 
-static const struct control_method methods[] = { { "org.ferry.Connect", method_connect } };
+static const struct control_method methods[] = { { "org.ferry.Connect", method_connect, NULL } };
 
 static int setup(void **state)
 {

@@ -345,6 +345,12 @@ static void a_wrong_parameter_is_refused_by_its_name(void **state)
 		{ "org.ferry.SetMigration", "{\"stalled\":\"throttle, or what else there is\"}",
 		  "\"stalled\"" },
 		{ "org.ferry.SetMigration", "{}", "nothing to set" },
+		/* What is misspelled is not taken for what is left out. */
+		{ "org.ferry.SetMigration", "{\"downtimeMs\":5,\"bandwith\":1048576}",
+		  "\"bandwith\" is no parameter" },
+		{ "org.ferry.MigrationStatus", "{\"name\":\"downtimeMs\"}", "\"name\"" },
+		{ "org.ferry.CancelMigration", "{\"\":{\"a\":[1]}}", "\"\" is no parameter" },
+		{ "org.ferry.Resume", "{\"really\":true}", "\"really\"" },
 	};
 	static const char *const migrate[][2] = {
 		{ "{\"timeoutMs\":0}", "\"timeoutMs\"" },
@@ -352,6 +358,7 @@ static void a_wrong_parameter_is_refused_by_its_name(void **state)
 		{ "{\"detach\":1}", "\"detach\"" },
 		{ "{\"detach\":null}", "\"detach\"" },
 		{ "{\"to\":1}", "\"to\"" },
+		{ "{\"downTimeMs\":5}", "\"downTimeMs\" is no parameter of org.ferry.Migrate" },
 		{ "{}", "the connection to the destination is missing" },
 	};
 	struct rig r;

@@ -86,9 +86,9 @@ static void method_leave(struct control_call *call, void *opaque)
 }
 
 static const struct control_method methods[] = {
-	{ "org.ferry.Echo", method_echo },   { "org.ferry.Progress", method_progress },
-	{ "org.ferry.Flood", method_flood }, { "org.ferry.Hold", method_hold },
-	{ "org.ferry.Take", method_take },   { "org.ferry.Leave", method_leave },
+	{ "org.ferry.Echo", method_echo, NULL },   { "org.ferry.Progress", method_progress, NULL },
+	{ "org.ferry.Flood", method_flood, NULL }, { "org.ferry.Hold", method_hold, NULL },
+	{ "org.ferry.Take", method_take, NULL },   { "org.ferry.Leave", method_leave, NULL },
 };
 
 int create_in(struct fixture *f, const char *dir, const char *name, struct control **control,
