@@ -290,7 +290,8 @@ class Lab:
 
     def _devices(self, sims):
         # A program of its own: a build meanwhile does not change what is being tested.
-        script = ["set -e", "cp /build/ferry /bin/ferry", "echo /share/core.%e.%p > /proc/sys/kernel/core_pattern", DRIVE, BRIDGE]
+        script = ["set -e", "cp /build/ferry /bin/ferry", "! [ -e /build/ferry-tls ] || cp /build/ferry-tls /bin/ferry-tls",
+                  "echo /share/core.%e.%p > /proc/sys/kernel/core_pattern", DRIVE, BRIDGE]
         for i, nic in enumerate(self.nics.values()):
             script.append(f"echo {nic.name} $(vpvdpa 0000:00:{0x10 + i:02x}.0 {nic.name} | sed -n 's/^node //p')")
         for i, sim in enumerate(sims):
