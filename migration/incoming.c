@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <poll.h>
 
+#include "migration/boot.h"
 #include "migration/ram.h"
 
 /*
@@ -35,6 +36,7 @@ struct incoming {
 	/* Of all that has come, when it did. */
 	uint64_t pass_bytes;
 	uint64_t pass_left; /* bytes that it may still bring */
+	struct boot_arrival boot;
 	unsigned int n_frames[STREAM_N_TYPES];
 	/* Bit n: the n-th device has got its warm state. */
 	uint64_t warmed;
@@ -103,6 +105,15 @@ static void incoming_record(struct incoming *in)
 	in->d->report.round++;
 }
 
+static int incoming_boot(struct incoming *in, const struct stream_frame *frame, struct error *err)
+{
+	if (in->round > 0 || in->pass_ns > 0) {
+		error_add(err, "BOOT frame behind memory");
+		return -EPROTO;
+	}
+	return boot_receive(&in->boot, &in->d->stream, frame, in->vm->memory.size, err);
+}
+
 static int incoming_round(struct incoming *in, const struct stream_frame *frame, struct error *err)
 {
 	if (frame->arg != in->round) {
@@ -114,7 +125,8 @@ static int incoming_round(struct incoming *in, const struct stream_frame *frame,
 		incoming_record(in);
 	in->pass_ns = 0;
 	in->pass_left = in->vm->memory.size;
-	in->round++;
+	if (in->round++ == 0 && in->vm->boot)
+		boot_arrive(&in->boot, in->vm->boot);
 	in->phase = INCOMING_BETWEEN;
 	return 0;
 }
@@ -275,6 +287,7 @@ static const struct incoming_handler {
 	[STREAM_WARM] = { INCOMING_BETWEEN, INCOMING_MAX_WARM, "devices", incoming_warm },
 	[STREAM_STATE] = { INCOMING_BETWEEN, 0, "state", incoming_state },
 	[STREAM_COMMIT] = { INCOMING_PREPARED, 0, "commit", incoming_commit },
+	[STREAM_BOOT] = { INCOMING_PASS, 0, "memory", incoming_boot },
 };
 
 static int incoming_step(struct incoming *in, struct error *err)
@@ -303,9 +316,12 @@ static int incoming_step(struct incoming *in, struct error *err)
 
 int incoming_run(struct destination *d, struct vm *vm, const struct incoming_work *work, struct error *err)
 {
-	struct incoming in = {
-		.d = d, .vm = vm, .work = work, .phase = INCOMING_PASS, .pass_left = vm->memory.size
-	};
+	struct incoming in = { .d = d,
+			       .vm = vm,
+			       .work = work,
+			       .phase = INCOMING_PASS,
+			       .pass_left = vm->memory.size,
+			       .boot.files = BOOT_FILES_NONE };
 	struct error reason = { 0 };
 	int ret = 0;
 
@@ -326,5 +342,6 @@ int incoming_run(struct destination *d, struct vm *vm, const struct incoming_wor
 	}
 	destination_report_end(d, &reason);
 	destination_drop_tree(d);
+	boot_arrival_exit(&in.boot);
 	return ret;
 }

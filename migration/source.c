@@ -8,6 +8,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "migration/boot.h"
 #include "migration/clock.h"
 #include "migration/hello.h"
 #include "migration/rounds.h"
@@ -256,7 +257,9 @@ static int source_commit(struct source *s, struct error *err)
 
 static int source_memory(struct source *s, struct error *err)
 {
-	return rounds_first_memory(&s->rounds, err);
+	int ret = boot_send(&s->out, err);
+
+	return ret < 0 ? ret : rounds_first_memory(&s->rounds, err);
 }
 
 static int source_devices(struct source *s, struct error *err)

@@ -35,6 +35,7 @@ static const struct {
 	[STREAM_PREPARED] = { "PREPARED", sizeof(struct stream_timings), sizeof(struct stream_timings) },
 	[STREAM_COMMIT] = { "COMMIT", 0, 0 },
 	[STREAM_RUNNING] = { "RUNNING", sizeof(struct stream_timings), sizeof(struct stream_timings) },
+	[STREAM_BOOT] = { "BOOT", 1, STREAM_RAM_MAX },
 };
 
 const char *stream_type_name(enum stream_type type)

@@ -7,6 +7,7 @@
  *	source                                     destination
  *	HELLO {config tree}               ->
  *	                                  <-       READY, or REFUSED {reasons}
+ *	[BOOT ...]                        ->
  *	RAM, ZERO ... ROUND, SYNC         ->
  *	                                  <-       SYNC_OK
  *	WARM {tree} ... ROUND, SYNC ...   ->
@@ -65,8 +66,25 @@ enum stream_type {
 	STREAM_PREPARED, /* payload: struct stream_timings */
 	STREAM_COMMIT,
 	STREAM_RUNNING, /* payload: struct stream_timings */
+	/*
+	 * arg: enum stream_boot_kind. Before all memory, and only if at all: what the guest boots from, which
+	 * a source may also leave unfinished. First BEGIN: struct stream_boot and the command line. Then
+	 * BYTES, all of the kernel's and behind them the initrd's, up to STREAM_RAM_MAX in a frame.
+	 */
+	STREAM_BOOT,
 	STREAM_N_TYPES,
 };
+
+enum stream_boot_kind { STREAM_BOOT_BEGIN, STREAM_BOOT_BYTES };
+
+/* The first version with STREAM_BOOT. */
+#define STREAM_BOOT_SINCE 2u
+
+/* Lengths in bytes, le64 each; an initrd of 0: there is none. */
+struct stream_boot {
+	uint64_t kernel_len, initrd_len;
+};
+_Static_assert(sizeof(struct stream_boot) == 16, "wire format");
 
 /* Bytes of a frame's payload that is guest memory: much against a header, little against
  * a socket's buffer. */

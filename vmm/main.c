@@ -471,6 +471,7 @@ static int app_take_down(struct app *app, struct error *err)
 		vm_destroy(&app->vm);
 	app->has_vm = false;
 	reset_exit(&app->reset);
+	boot_files_close(&app->boot);
 	arrivals_open(&app->entrance.arrivals);
 	return machine_open(&app->machine, err);
 }

@@ -77,6 +77,14 @@ def test_a_reboot_in_place(fresh):
     assert len(booted) == 3
     assert vm.sh("cat /sys/class/net/eth0/flags").strip() == "0x1003"
     checks.pings(vm)
+    # What it boots from has gone along, and goes on from there.
+    for _ in range(2):
+        vm.migrate()
+        vm.guest.leave("reboot -f")
+        vm.guest.wait_for(guest.READY)
+        booted.add(vm.sh("cat /proc/sys/kernel/random/boot_id"))
+        checks.traffic(vm)
+    assert len(booted) == 5
     vm.guest.leave("poweroff -f")
     assert ended(vm) == 0
 

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "vmm/memory.h"
 #include "vmm/shortage.h"
 
 /* Opens a regular file that is not empty, without waiting for anybody. */
@@ -63,6 +64,37 @@ int boot_files_open(struct boot_files *f, const char *kernel, const char *initrd
 	ret = boot_open(&f->kernel, "kernel", kernel, err);
 	if (ret == 0 && initrd)
 		ret = boot_open(&f->initrd, "initrd", initrd, err);
+	if (ret < 0)
+		boot_files_close(f);
+	return ret;
+}
+
+static int boot_make(struct boot_file *f, const char *what, uint64_t len, struct error *err)
+{
+	*f = (struct boot_file){ .what = what, .path = "from the guest's source", .size = len };
+	f->fd = memory_create_file("ferry-boot", len);
+	if (f->fd < 0) {
+		error_add(err, "cannot make a file in memory for the %s: %s%s", what, strerror(-f->fd),
+			  shortage_advice(f->fd));
+		return f->fd;
+	}
+	return 0;
+}
+
+int boot_files_make(struct boot_files *f, uint64_t kernel, uint64_t initrd, const char *cmdline,
+		    struct error *err)
+{
+	int ret;
+
+	*f = BOOT_FILES_NONE;
+	f->cmdline = strdup(cmdline);
+	if (!f->cmdline) {
+		error_add(err, "out of memory for the kernel's command line");
+		return -ENOMEM;
+	}
+	ret = boot_make(&f->kernel, "kernel", kernel, err);
+	if (ret == 0 && initrd > 0)
+		ret = boot_make(&f->initrd, "initrd", initrd, err);
 	if (ret < 0)
 		boot_files_close(f);
 	return ret;

@@ -38,6 +38,11 @@ int __must_check boot_files_open(struct boot_files *f, const char *kernel, const
 				 const char *cmdline, struct error *err);
 void boot_files_close(struct boot_files *f);
 
+/* Makes files of these lengths in memory, whose bytes are still to come from elsewhere; an @initrd of 0:
+ * there is none. Nobody can make them longer or shorter. Errors as of boot_files_open(). */
+int __must_check boot_files_make(struct boot_files *f, uint64_t kernel, uint64_t initrd, const char *cmdline,
+				 struct error *err);
+
 static inline bool boot_files_known(const struct boot_files *f)
 {
 	return f->kernel.fd >= 0;

@@ -7,6 +7,8 @@
 #include <fcntl.h>
 #include <sys/socket.h>
 
+#include "vmm/x86/boot_files.h"
+
 static void refuse_vm(struct fake_guest *g)
 {
 	g->refuse_accept = "CPU feature avx512f is missing";
@@ -166,12 +168,15 @@ static void cut_one(int type, enum proxy_cut cut)
 {
 	struct proxy p = { .listen = places.proxy_path, .to = places.path, .type = type, .cut = cut };
 	/* Before COMMIT the source's, after it the destination's. */
-	bool failed = type < STREAM_COMMIT, arrives = type == STREAM_RUNNING;
+	bool failed = type < STREAM_COMMIT || type == STREAM_BOOT, arrives = type == STREAM_RUNNING;
+	struct boot_files boot;
 	struct departure s;
 	struct arrival a;
 	enum source_result result;
 
 	departure_init(&s);
+	assert_int_equal(boot_files_make(&boot, 5000, 77, "quiet", &s.err), 0);
+	s.guest.vm.boot = &boot;
 	s.to = places.proxy_path;
 	proxy_start(&p);
 	arrival_start(&a, NULL);
@@ -183,7 +188,7 @@ static void cut_one(int type, enum proxy_cut cut)
 	assert_true(p.reached);
 	/* A frame that is delivered may be answered, and that answered, before the ends see that the line is
 	 * dead. */
-	if (cut == PROXY_AFTER && type >= STREAM_STATE) {
+	if (cut == PROXY_AFTER && type >= STREAM_STATE && type != STREAM_BOOT) {
 		failed = result == SOURCE_FAILED;
 		arrives = result == SOURCE_MOVED || (result == SOURCE_UNKNOWN && a.ret == 0);
 	}
@@ -204,6 +209,7 @@ static void cut_one(int type, enum proxy_cut cut)
 	arrival_exit(&a);
 	departure_exit(&s);
 	proxy_free(&p);
+	boot_files_close(&boot);
 }
 
 static void a_connection_that_is_cut_leaves_one_guest(void **state)
