@@ -310,7 +310,7 @@ static int incoming_step(struct incoming *in, struct error *err)
 		return -EPROTO;
 	}
 	if (h->stage)
-		in->d->report.stage = h->stage;
+		report_reach(&in->d->report, h->stage, now_ns() - in->d->start_ns);
 	return h->fn(in, &frame, err);
 }
 

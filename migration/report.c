@@ -31,6 +31,17 @@ const char *const report_state_names[REPORT_N_STATES] = {
 	[REPORT_FAILED] = "failed", [REPORT_UNKNOWN] = "unknown",
 };
 
+void report_reach(struct report *r, const char *name, uint64_t ns)
+{
+	r->stage = name;
+	for (unsigned int i = 0; i < r->n_stages; i++) {
+		if (strcmp(r->stages[i].name, name) == 0)
+			return;
+	}
+	if (r->n_stages < REPORT_MAX_STAGES)
+		r->stages[r->n_stages++] = (struct report_stage){ .name = name, .start_ns = ns };
+}
+
 /* Adds the figures of @b to those of @a. */
 static void report_sum_up(struct report_round *a, const struct report_round *b)
 {
@@ -156,7 +167,11 @@ static void report_put_rest(struct report_text *t, const struct report *r)
 			   ",\"stopNs\":%" PRIu64 ",\"stopRemainingBytes\":%" PRIu64
 			   ",\"stopExpectedNs\":%" PRIu64,
 			   r->stop_ns, r->stop_remaining_bytes, r->stop_expected_ns);
-	report_put(t, ",\"rounds\":[");
+	report_put(t, ",\"stages\":{");
+	for (unsigned int i = 0; i < r->n_stages; i++)
+		report_put(t, "%s\"%s\":%" PRIu64, i > 0 ? "," : "", r->stages[i].name,
+			   r->stages[i].start_ns);
+	report_put(t, "},\"rounds\":[");
 	for (unsigned int i = 0; i < r->n_rounds; i++) {
 		report_put(t, "%s", i > 0 ? "," : "");
 		report_put_round(t, &r->rounds[i]);

@@ -46,6 +46,14 @@ struct report_round {
  * as one sum. */
 #define REPORT_MAX_ROUNDS 32u
 
+/* A stage, and when it was first reached, after the beginning. */
+struct report_stage {
+	const char *name;
+	uint64_t start_ns;
+};
+
+#define REPORT_MAX_STAGES 16u
+
 /* Bytes of what is said of a destination that are kept, for a person. */
 #define REPORT_TO_MAX 384u
 
@@ -87,6 +95,8 @@ struct report {
 	uint64_t downtime_ns; /* 0 until known, which a destination never does */
 	uint64_t parts_ns[REPORT_N_PARTS];
 
+	unsigned int n_stages;
+	struct report_stage stages[REPORT_MAX_STAGES];
 	unsigned int n_rounds;
 	struct report_round rounds[REPORT_MAX_ROUNDS];
 };
@@ -94,6 +104,9 @@ struct report {
 /* Names of the parts, which are followed by "Ns" in the JSON object, and of the states. */
 extern const char *const report_part_names[REPORT_N_PARTS];
 extern const char *const report_state_names[REPORT_N_STATES];
+
+/* Notes that the stage @name, which stays, is reached at @ns after the beginning. */
+void report_reach(struct report *r, const char *name, uint64_t ns);
 
 /* Adds a round, and makes room for it. Returns where it is, until the next is added. */
 struct report_round *report_add_round(struct report *r, const struct report_round *round);

@@ -288,7 +288,7 @@ static int source_run(struct source *s, struct error *err)
 	int ret = 0;
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(source_stages) && ret == 0; i++) {
-		s->out.report->stage = source_stages[i].name;
+		report_reach(s->out.report, source_stages[i].name, now_ns() - s->out.start_ns);
 		outgoing_progress(&s->out);
 		ret = source_stages[i].fn(s, &reason);
 	}

@@ -3,10 +3,9 @@
 #include "vmm/control/chart.h"
 
 #include <errno.h>
-#include <stdarg.h>
 
 #include "vmm/control/json.h"
-#include "vmm/text.h"
+#include "vmm/control/svg.h"
 
 /* The picture, in units of its own. The height is known at the end of a first pass that writes nothing. */
 #define CHART_WIDTH  1000.0
@@ -15,14 +14,12 @@
 #define CHART_PLOT   (CHART_WIDTH - CHART_LEFT - CHART_RIGHT)
 #define CHART_RATES  200.0 /* height of the plot of rates */
 #define CHART_STACK  34.0  /* and of the downtime's bar */
-#define CHART_LINE   20.0  /* of text */
 #define CHART_GAP    34.0
 #define CHART_TEXT   13.0
 #define CHART_SMALL  11.0
 #define CHART_N_GRID 4u
 
-/* Characters of a long text in a line, and bytes of a report's words that are drawn. */
-#define CHART_WRAP      125u
+/* Bytes of a report's words that are drawn. */
 #define CHART_WORDS_MAX ERROR_TEXT_MAX
 
 #define CHART_SENT    "#4477aa"
@@ -32,97 +29,12 @@
 #define CHART_GREY    "#666666"
 
 struct chart {
-	FILE *out; /* NULL: only what height there is is of interest */
+	struct svg svg;
 	const struct json *json;
 	const jsmntok_t *root;
-	double y;
 	/* Nanoseconds that the plot is wide, and bytes a second that it is high. */
 	double span_ns, top_rate;
 };
-
-/* A place and a look for a text. */
-struct chart_style {
-	double x;
-	double size;
-	const char *color;
-	const char *anchor; /* start, middle, end */
-};
-
-static void __attribute__((format(printf, 2, 3))) chart_put(struct chart *c, const char *fmt, ...)
-{
-	va_list args;
-
-	if (!c->out)
-		return;
-	va_start(args, fmt);
-	vfprintf(c->out, fmt, args);
-	va_end(args);
-}
-
-/* Writes @len bytes of text between tags. What XML does not have, and what is no plain text, is a "?". */
-static void chart_escape(struct chart *c, const char *text, size_t len)
-{
-	const char *end = text + len;
-
-	while (text < end) {
-		unsigned int n = text_plain_len(text, end), decoded;
-
-		if (*text == '&')
-			chart_put(c, "&amp;");
-		else if (*text == '<')
-			chart_put(c, "&lt;");
-		else if (*text == '>')
-			chart_put(c, "&gt;");
-		else if (n == 0 || (text_decode(text, end, &decoded) & 0xfffe) == 0xfffe)
-			chart_put(c, "?");
-		else
-			chart_put(c, "%.*s", (int)n, text);
-		text += n ? n : 1;
-	}
-}
-
-static void chart_text(struct chart *c, const struct chart_style *style, double y, const char *text,
-		       size_t len)
-{
-	chart_put(c, "<text x=\"%.1f\" y=\"%.1f\" font-size=\"%.0f\" fill=\"%s\" text-anchor=\"%s\">",
-		  style->x, y, style->size, style->color, style->anchor);
-	chart_escape(c, text, len);
-	chart_put(c, "</text>\n");
-}
-
-static void __attribute__((format(printf, 4, 5)))
-chart_textf(struct chart *c, const struct chart_style *style, double y, const char *fmt, ...)
-{
-	char text[CHART_WORDS_MAX];
-	va_list args;
-
-	va_start(args, fmt);
-	vsnprintf(text, sizeof(text), fmt, args);
-	va_end(args);
-	chart_text(c, style, y, text, strlen(text));
-}
-
-/* Writes a long text in lines, cut between words where that is possible. */
-static void chart_wrap(struct chart *c, const struct chart_style *style, const char *text)
-{
-	const char *end = text + strlen(text);
-
-	while (text < end) {
-		const char *at = text, *space = NULL;
-
-		for (unsigned int n = 0; at < end && n < CHART_WRAP; n++) {
-			unsigned int len = text_plain_len(at, end);
-
-			space = *at == ' ' ? at : space;
-			at += len ? len : 1;
-		}
-		if (at < end && space && space > text)
-			at = space + 1;
-		c->y += CHART_LINE;
-		chart_text(c, style, c->y, text, (size_t)(at - text));
-		text = at;
-	}
-}
 
 static double chart_number(const struct chart *c, const jsmntok_t *object, const char *name)
 {
@@ -135,31 +47,6 @@ static void chart_words(const struct chart *c, const char *name, char buf[CHART_
 {
 	if (!json_string(c->json, c->root, name, buf, CHART_WORDS_MAX))
 		buf[0] = '\0';
-}
-
-#define CHART_VALUE_MAX 32u
-
-/* Writes a time, or a number of bytes, in the unit that suits it. */
-static const char *chart_time(char buf[CHART_VALUE_MAX], double ns)
-{
-	if (ns >= 1e9)
-		snprintf(buf, CHART_VALUE_MAX, "%.4g s", ns / 1e9);
-	else if (ns >= 1e6)
-		snprintf(buf, CHART_VALUE_MAX, "%.4g ms", ns / 1e6);
-	else
-		snprintf(buf, CHART_VALUE_MAX, "%.4g µs", ns / 1e3);
-	return buf;
-}
-
-static const char *chart_bytes(char buf[CHART_VALUE_MAX], double bytes)
-{
-	static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB", "PiB" };
-	unsigned int i = 0;
-
-	for (; bytes >= 1024 && i + 1 < ARRAY_SIZE(units); i++)
-		bytes /= 1024;
-	snprintf(buf, CHART_VALUE_MAX, "%.4g %s", bytes, units[i]);
-	return buf;
 }
 
 /* Finds the next of the report's rounds after @last, NULL for the first. */
@@ -194,63 +81,83 @@ static double chart_height(const struct chart *c, double rate)
 
 static void chart_heading(struct chart *c, const char *text)
 {
-	const struct chart_style style = { CHART_LEFT, 15, "#000000", "start" };
+	const struct svg_style style = { CHART_LEFT, 15, "#000000", "start" };
 
-	chart_text(c, &style, c->y + CHART_GAP, text, strlen(text));
-	c->y += CHART_GAP + 12;
+	svg_text(&c->svg, &style, c->svg.y + CHART_GAP, text, strlen(text));
+	c->svg.y += CHART_GAP + 12;
 }
 
 static void chart_title(struct chart *c)
 {
-	const struct chart_style title = { CHART_LEFT, 20, "#000000", "start" };
-	char state[CHART_WORDS_MAX], to[CHART_WORDS_MAX], stage[CHART_WORDS_MAX], value[CHART_VALUE_MAX];
+	const struct svg_style title = { CHART_LEFT, 20, "#000000", "start" };
+	char state[CHART_WORDS_MAX], to[CHART_WORDS_MAX], stage[CHART_WORDS_MAX], value[SVG_VALUE_MAX];
 	double downtime_ns = chart_number(c, c->root, "downtimeNs");
 
 	chart_words(c, "state", state);
 	chart_words(c, "to", to);
 	chart_words(c, "stage", stage);
-	c->y = 40;
+	c->svg.y = 40;
 	/* A destination does not know the downtime. */
 	if (strcmp(state, "moved") == 0 && downtime_ns == 0)
-		chart_textf(c, &title, c->y, "Arrival of a guest");
+		svg_textf(&c->svg, &title, c->svg.y, "Arrival of a guest");
 	else if (strcmp(state, "moved") == 0)
-		chart_textf(c, &title, c->y, "Migration%s%.60s: moved, downtime %s", to[0] ? " to " : "", to,
-			    chart_time(value, downtime_ns));
+		svg_textf(&c->svg, &title, c->svg.y, "Migration%s%.60s: moved, downtime %s",
+			  to[0] ? " to " : "", to, svg_time(value, downtime_ns));
 	else
-		chart_textf(c, &title, c->y, "Migration%s%.60s: %.20s in phase \"%.20s\"",
-			    to[0] ? " to " : "", to, state, stage);
+		svg_textf(&c->svg, &title, c->svg.y, "Migration%s%.60s: %.20s in phase \"%.20s\"",
+			  to[0] ? " to " : "", to, state, stage);
+}
+
+/* Says when which stage was reached. */
+static void chart_stages(struct chart *c, const struct svg_style *style)
+{
+	const jsmntok_t *stages = json_find(c->json, c->root, "stages", JSMN_OBJECT);
+	const jsmntok_t *end = c->json->tokens + c->json->n;
+	char text[CHART_WORDS_MAX] = "Stages:", name[32], value[SVG_VALUE_MAX];
+	size_t len = strlen(text);
+
+	for (const jsmntok_t *t = stages ? stages + 1 : end; t < end && t->start < stages->end; t++) {
+		if (&c->json->tokens[t->parent] != stages || len > sizeof(text) - 128)
+			continue;
+		snprintf(name, sizeof(name), "%.*s", t->end - t->start, c->json->text + t->start);
+		len += (size_t)snprintf(text + len, sizeof(text) - len, "%s %s after %s", len > 7 ? "," : "",
+					name, svg_time(value, chart_number(c, stages, name)));
+	}
+	if (len > 7)
+		svg_wrap(&c->svg, style, text);
 }
 
 static void chart_facts(struct chart *c)
 {
-	const struct chart_style plain = { CHART_LEFT, CHART_TEXT, CHART_GREY, "start" };
-	const struct chart_style bad = { CHART_LEFT, CHART_TEXT, CHART_STOPPED, "start" };
-	char a[CHART_WORDS_MAX], b[CHART_WORDS_MAX], v[3][CHART_VALUE_MAX];
+	const struct svg_style plain = { CHART_LEFT, CHART_TEXT, CHART_GREY, "start" };
+	const struct svg_style bad = { CHART_LEFT, CHART_TEXT, CHART_STOPPED, "start" };
+	char a[CHART_WORDS_MAX], b[CHART_WORDS_MAX], v[3][SVG_VALUE_MAX];
 	double limit = chart_number(c, c->root, "bandwidthLimit");
 
 	chart_words(c, "started", a);
 	chart_words(c, "ferryVersion", b);
-	c->y += 26;
-	chart_textf(c, &plain, c->y, "%.40s, %s in all; Ferry %.20s, stream version %.0f", a,
-		    chart_time(v[0], chart_number(c, c->root, "elapsedNs")), b,
-		    chart_number(c, c->root, "streamVersion"));
-	c->y += CHART_LINE;
-	chart_textf(c, &plain, c->y, "%s sent, and %s of zeros, of a guest with %s",
-		    chart_bytes(v[0], chart_number(c, c->root, "sentBytes")),
-		    chart_bytes(v[1], chart_number(c, c->root, "zeroBytes")),
-		    chart_bytes(v[2], chart_number(c, c->root, "totalBytes")));
+	c->svg.y += 26;
+	svg_textf(&c->svg, &plain, c->svg.y, "%.40s, %s in all; Ferry %.20s, stream version %.0f", a,
+		  svg_time(v[0], chart_number(c, c->root, "elapsedNs")), b,
+		  chart_number(c, c->root, "streamVersion"));
+	c->svg.y += SVG_LINE;
+	svg_textf(&c->svg, &plain, c->svg.y, "%s sent, and %s of zeros, of a guest with %s",
+		  svg_bytes(v[0], chart_number(c, c->root, "sentBytes")),
+		  svg_bytes(v[1], chart_number(c, c->root, "zeroBytes")),
+		  svg_bytes(v[2], chart_number(c, c->root, "totalBytes")));
 	chart_words(c, "stalled", a);
-	c->y += CHART_LINE;
-	chart_textf(c, &plain, c->y,
-		    "downtime limit %s; bandwidth limit %s%s; for a guest that is too busy: %.20s",
-		    chart_time(v[0], chart_number(c, c->root, "downtimeLimitNs")),
-		    limit > 0 ? chart_bytes(v[1], limit) : "none", limit > 0 ? "/s" : "", a);
+	c->svg.y += SVG_LINE;
+	svg_textf(&c->svg, &plain, c->svg.y,
+		  "downtime limit %s; bandwidth limit %s%s; for a guest that is too busy: %.20s",
+		  svg_time(v[0], chart_number(c, c->root, "downtimeLimitNs")),
+		  limit > 0 ? svg_bytes(v[1], limit) : "none", limit > 0 ? "/s" : "", a);
+	chart_stages(c, &plain);
 	chart_words(c, "reason", a);
-	chart_wrap(c, &bad, a);
+	svg_wrap(&c->svg, &bad, a);
 	chart_words(c, "stoppedBecause", b);
 	if (b[0]) {
 		snprintf(a, sizeof(a), "Why the guest was stopped when it was: %.900s.", b);
-		chart_wrap(c, &plain, a);
+		svg_wrap(&c->svg, &plain, a);
 	}
 }
 
@@ -272,18 +179,19 @@ static void chart_measure(struct chart *c)
 
 static void chart_grid(struct chart *c, double bottom)
 {
-	const struct chart_style rate = { CHART_LEFT - 8, CHART_SMALL, CHART_GREY, "end" };
-	struct chart_style time = { 0, CHART_SMALL, CHART_GREY, "middle" };
-	char value[CHART_VALUE_MAX];
+	const struct svg_style rate = { CHART_LEFT - 8, CHART_SMALL, CHART_GREY, "end" };
+	struct svg_style time = { 0, CHART_SMALL, CHART_GREY, "middle" };
+	char value[SVG_VALUE_MAX];
 
 	for (unsigned int i = 0; i <= CHART_N_GRID; i++) {
 		double part = (double)i / CHART_N_GRID, y = bottom - part * CHART_RATES;
 
-		chart_put(c, "<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" stroke=\"#dddddd\"/>\n",
-			  CHART_LEFT, y, CHART_LEFT + CHART_PLOT, y);
-		chart_textf(c, &rate, y + 4, "%s/s", chart_bytes(value, part * c->top_rate));
+		svg_put(&c->svg,
+			"<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" stroke=\"#dddddd\"/>\n",
+			CHART_LEFT, y, CHART_LEFT + CHART_PLOT, y);
+		svg_textf(&c->svg, &rate, y + 4, "%s/s", svg_bytes(value, part * c->top_rate));
 		time.x = CHART_LEFT + part * CHART_PLOT;
-		chart_textf(c, &time, bottom + 16, "%s", chart_time(value, part * c->span_ns));
+		svg_textf(&c->svg, &time, bottom + 16, "%s", svg_time(value, part * c->span_ns));
 	}
 }
 
@@ -295,19 +203,19 @@ static void chart_round(struct chart *c, const jsmntok_t *r, double bottom)
 	double height = chart_height(c, chart_number(c, r, "bytesPerSecond"));
 	double written = chart_height(c, chart_number(c, r, "dirtyBytesPerSecond"));
 	double throttle = chart_number(c, r, "throttlePercent");
-	char v[3][CHART_VALUE_MAX];
+	char v[3][SVG_VALUE_MAX];
 
 	width = width < 1.5 ? 1.5 : width - 0.5;
-	chart_put(c, "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" fill=\"%s\"><title>", x,
-		  bottom - height, width, height, throttle > 0 ? CHART_ZERO : CHART_SENT);
-	chart_put(c, "%s in %s, %s written meanwhile</title></rect>\n",
-		  chart_bytes(v[0], chart_number(c, r, "bytes")), chart_time(v[1], ns),
-		  chart_bytes(v[2], chart_number(c, r, "dirtyBytes")));
+	svg_put(&c->svg, "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" fill=\"%s\"><title>", x,
+		bottom - height, width, height, throttle > 0 ? CHART_ZERO : CHART_SENT);
+	svg_put(&c->svg, "%s in %s, %s written meanwhile</title></rect>\n",
+		svg_bytes(v[0], chart_number(c, r, "bytes")), svg_time(v[1], ns),
+		svg_bytes(v[2], chart_number(c, r, "dirtyBytes")));
 	if (written > 0)
-		chart_put(c,
-			  "<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" stroke=\"%s\" "
-			  "stroke-width=\"3\"/>\n",
-			  x, bottom - written, x + width, bottom - written, CHART_WRITTEN);
+		svg_put(&c->svg,
+			"<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" stroke=\"%s\" "
+			"stroke-width=\"3\"/>\n",
+			x, bottom - written, x + width, bottom - written, CHART_WRITTEN);
 }
 
 /* Draws for how long the guest stood still. */
@@ -318,14 +226,14 @@ static void chart_stop(struct chart *c, double bottom)
 
 	if (stop == 0)
 		return;
-	chart_put(c,
-		  "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" fill=\"%s\" "
-		  "fill-opacity=\"0.25\"/>\n",
-		  x, bottom - CHART_RATES, width < 1 ? 1 : width, CHART_RATES, CHART_STOPPED);
-	chart_put(c,
-		  "<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" stroke=\"%s\" "
-		  "stroke-dasharray=\"4 3\"/>\n",
-		  x, bottom - CHART_RATES, x, bottom, CHART_STOPPED);
+	svg_put(&c->svg,
+		"<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" fill=\"%s\" "
+		"fill-opacity=\"0.25\"/>\n",
+		x, bottom - CHART_RATES, width < 1 ? 1 : width, CHART_RATES, CHART_STOPPED);
+	svg_put(&c->svg,
+		"<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" stroke=\"%s\" "
+		"stroke-dasharray=\"4 3\"/>\n",
+		x, bottom - CHART_RATES, x, bottom, CHART_STOPPED);
 }
 
 static void chart_legend(struct chart *c)
@@ -338,13 +246,13 @@ static void chart_legend(struct chart *c)
 		{ CHART_WRITTEN, "written by the guest meanwhile" },
 		{ CHART_STOPPED, "the guest stands still" },
 	};
-	struct chart_style style = { CHART_LEFT, CHART_SMALL, CHART_GREY, "start" };
+	struct svg_style style = { CHART_LEFT, CHART_SMALL, CHART_GREY, "start" };
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(entries); i++) {
-		chart_put(c, "<rect x=\"%.1f\" y=\"%.1f\" width=\"10\" height=\"10\" fill=\"%s\"/>\n",
-			  style.x, c->y - 9, entries[i].color);
+		svg_put(&c->svg, "<rect x=\"%.1f\" y=\"%.1f\" width=\"10\" height=\"10\" fill=\"%s\"/>\n",
+			style.x, c->svg.y - 9, entries[i].color);
 		style.x += 15;
-		chart_textf(c, &style, c->y, "%s", entries[i].words);
+		svg_textf(&c->svg, &style, c->svg.y, "%s", entries[i].words);
 		style.x += 30 + 6 * (double)strlen(entries[i].words);
 	}
 }
@@ -357,12 +265,12 @@ static void chart_rates(struct chart *c)
 	if (!chart_next_round(c, NULL))
 		return;
 	chart_heading(c, "Rounds over the guest's memory");
-	bottom = c->y + CHART_RATES;
+	bottom = c->svg.y + CHART_RATES;
 	chart_grid(c, bottom);
 	for (const jsmntok_t *r = NULL; (r = chart_next_round(c, r));)
 		chart_round(c, r, bottom);
 	chart_stop(c, bottom);
-	c->y = bottom + 38;
+	c->svg.y = bottom + 38;
 	chart_legend(c);
 }
 
@@ -380,34 +288,34 @@ static void chart_downtime(struct chart *c)
 		{ "commitNs", "commit", "#cc6677" },
 		{ "resumedNs", "resumed", "#aa4499" },
 	};
-	struct chart_style style = { 0, CHART_TEXT, "#000000", "start" };
+	struct svg_style style = { 0, CHART_TEXT, "#000000", "start" };
 	double total = chart_number(c, c->root, "downtimeNs"), x = CHART_LEFT, bar;
-	char value[CHART_VALUE_MAX];
+	char value[SVG_VALUE_MAX];
 
 	if (total <= 0)
 		return;
 	chart_heading(c, "Downtime");
-	bar = c->y;
-	c->y += CHART_STACK + 6;
+	bar = c->svg.y;
+	c->svg.y += CHART_STACK + 6;
 	for (unsigned int i = 0; i < ARRAY_SIZE(parts); i++) {
 		double ns = chart_number(c, c->root, parts[i].key), part = ns / total > 1 ? 1 : ns / total;
 		double width = part * CHART_PLOT;
 
 		width = x + width > CHART_LEFT + CHART_PLOT ? CHART_LEFT + CHART_PLOT - x : width;
-		chart_put(c, "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" fill=\"%s\"/>\n", x,
-			  bar, width, CHART_STACK, parts[i].color);
+		svg_put(&c->svg, "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" fill=\"%s\"/>\n",
+			x, bar, width, CHART_STACK, parts[i].color);
 		x += width;
-		c->y += CHART_LINE;
-		chart_put(c, "<rect x=\"%.1f\" y=\"%.1f\" width=\"12\" height=\"12\" fill=\"%s\"/>\n",
-			  CHART_LEFT, c->y - 11, parts[i].color);
+		c->svg.y += SVG_LINE;
+		svg_put(&c->svg, "<rect x=\"%.1f\" y=\"%.1f\" width=\"12\" height=\"12\" fill=\"%s\"/>\n",
+			CHART_LEFT, c->svg.y - 11, parts[i].color);
 		style.x = CHART_LEFT + 20;
 		style.anchor = "start";
-		chart_textf(c, &style, c->y, "%s", parts[i].words);
+		svg_textf(&c->svg, &style, c->svg.y, "%s", parts[i].words);
 		style.x = CHART_LEFT + 320;
 		style.anchor = "end";
-		chart_textf(c, &style, c->y, "%s", chart_time(value, ns));
+		svg_textf(&c->svg, &style, c->svg.y, "%s", svg_time(value, ns));
 		style.x = CHART_LEFT + 390;
-		chart_textf(c, &style, c->y, "%.0f %%", part * 100);
+		svg_textf(&c->svg, &style, c->svg.y, "%.0f %%", part * 100);
 	}
 }
 
@@ -423,43 +331,44 @@ static const struct {
 /* @first: the number of the row's first round. Returns that of the next row's. */
 static double chart_row(struct chart *c, const jsmntok_t *r, double first)
 {
-	struct chart_style style = { 0, CHART_SMALL, "#000000", "end" };
-	char v[ARRAY_SIZE(chart_columns)][CHART_VALUE_MAX];
-	char rate[CHART_VALUE_MAX];
+	struct svg_style style = { 0, CHART_SMALL, "#000000", "end" };
+	char v[ARRAY_SIZE(chart_columns)][SVG_VALUE_MAX];
+	char rate[SVG_VALUE_MAX];
 	double n;
 
 	n = chart_number(c, r, "rounds");
 	if (n > 1)
-		snprintf(v[0], CHART_VALUE_MAX, "%.0f to %.0f", first, first + n - 1);
+		snprintf(v[0], SVG_VALUE_MAX, "%.0f to %.0f", first, first + n - 1);
 	else
-		snprintf(v[0], CHART_VALUE_MAX, "%.0f", first);
-	chart_time(v[1], chart_number(c, r, "startNs"));
-	chart_time(v[2], chart_number(c, r, "ns"));
-	chart_bytes(v[3], chart_number(c, r, "bytes"));
-	snprintf(v[4], CHART_VALUE_MAX, "%.0f", chart_number(c, r, "pages"));
-	snprintf(v[5], CHART_VALUE_MAX, "%.0f", chart_number(c, r, "zeroPages"));
-	snprintf(v[6], CHART_VALUE_MAX, "%.20s/s", chart_bytes(rate, chart_number(c, r, "bytesPerSecond")));
-	chart_bytes(v[7], chart_number(c, r, "dirtyBytes"));
-	snprintf(v[8], CHART_VALUE_MAX, "%.0f %%", chart_number(c, r, "throttlePercent"));
-	c->y += CHART_LINE - 3;
+		snprintf(v[0], SVG_VALUE_MAX, "%.0f", first);
+	svg_time(v[1], chart_number(c, r, "startNs"));
+	svg_time(v[2], chart_number(c, r, "ns"));
+	svg_bytes(v[3], chart_number(c, r, "bytes"));
+	snprintf(v[4], SVG_VALUE_MAX, "%.0f", chart_number(c, r, "pages"));
+	snprintf(v[5], SVG_VALUE_MAX, "%.0f", chart_number(c, r, "zeroPages"));
+	snprintf(v[6], SVG_VALUE_MAX, "%.20s/s", svg_bytes(rate, chart_number(c, r, "bytesPerSecond")));
+	svg_bytes(v[7], chart_number(c, r, "dirtyBytes"));
+	snprintf(v[8], SVG_VALUE_MAX, "%.0f %%", chart_number(c, r, "throttlePercent"));
+	c->svg.y += SVG_LINE - 3;
 	for (unsigned int i = 0; i < ARRAY_SIZE(chart_columns); i++) {
 		style.x = CHART_LEFT + chart_columns[i].x;
-		chart_textf(c, &style, c->y, "%s", v[i]);
+		svg_textf(&c->svg, &style, c->svg.y, "%s", v[i]);
 	}
 	return first + n;
 }
 
 static void chart_table(struct chart *c)
 {
-	struct chart_style style = { 0, CHART_SMALL, CHART_GREY, "end" };
+	struct svg_style style = { 0, CHART_SMALL, CHART_GREY, "end" };
 	double first = 1;
 
 	if (!chart_next_round(c, NULL))
 		return;
 	chart_heading(c, "Each round");
+	c->svg.y += 8;
 	for (unsigned int i = 0; i < ARRAY_SIZE(chart_columns); i++) {
 		style.x = CHART_LEFT + chart_columns[i].x;
-		chart_textf(c, &style, c->y, "%s", chart_columns[i].words);
+		svg_textf(&c->svg, &style, c->svg.y, "%s", chart_columns[i].words);
 	}
 	for (const jsmntok_t *r = NULL; (r = chart_next_round(c, r));)
 		first = chart_row(c, r, first);
@@ -472,7 +381,7 @@ static void chart_all(struct chart *c)
 	chart_rates(c);
 	chart_downtime(c);
 	chart_table(c);
-	c->y += CHART_GAP;
+	c->svg.y += CHART_GAP;
 }
 
 int chart_draw(FILE *out, const char *text, size_t len, struct error *err)
@@ -489,13 +398,13 @@ int chart_draw(FILE *out, const char *text, size_t len, struct error *err)
 		return -EINVAL;
 	}
 	chart_all(&c);
-	c.out = out;
-	chart_put(&c,
-		  "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<svg xmlns=\"http://www.w3.org/2000/svg\" "
-		  "width=\"%.0f\" height=\"%.0f\" viewBox=\"0 0 %.0f %.0f\" font-family=\"sans-serif\">\n"
-		  "<rect width=\"100%%\" height=\"100%%\" fill=\"#ffffff\"/>\n",
-		  CHART_WIDTH, c.y, CHART_WIDTH, c.y);
+	c.svg.out = out;
+	svg_put(&c.svg,
+		"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<svg xmlns=\"http://www.w3.org/2000/svg\" "
+		"width=\"%.0f\" height=\"%.0f\" viewBox=\"0 0 %.0f %.0f\" font-family=\"sans-serif\">\n"
+		"<rect width=\"100%%\" height=\"100%%\" fill=\"#ffffff\"/>\n",
+		CHART_WIDTH, c.svg.y, CHART_WIDTH, c.svg.y);
 	chart_all(&c);
-	chart_put(&c, "</svg>\n");
+	svg_put(&c.svg, "</svg>\n");
 	return 0;
 }

@@ -21,6 +21,10 @@ static void a_guest_moves_with_all_that_it_has(void **state)
 	assert_in_range(s.n_progress, 7, 50);
 	assert_int_equal(s.report.still_ns, FAKE_STILL_NS);
 	assert_string_equal(s.report.stage, "commit");
+	assert_string_equal(s.report.stages[1].name, "hello");
+	assert_string_equal(s.report.stages[s.report.n_stages - 1].name, "commit");
+	for (unsigned int i = 1; i < s.report.n_stages; i++)
+		assert_true(s.report.stages[i].start_ns >= s.report.stages[i - 1].start_ns);
 	/* The other side's report agrees, as far as it can know. */
 	assert_int_equal(a.report.side, REPORT_DESTINATION);
 	assert_int_equal(a.report.state, REPORT_MOVED);

@@ -55,6 +55,9 @@ static void fill(struct report *r)
 		r->parts_ns[i] = UINT64_MAX;
 	for (unsigned int i = 0; i < REPORT_MAX_ROUNDS; i++)
 		report_add_round(r, &large);
+	for (unsigned int i = 0; i < REPORT_MAX_STAGES; i++)
+		r->stages[i] = (struct report_stage){ "a stage that takes long", UINT64_MAX };
+	r->n_stages = REPORT_MAX_STAGES;
 }
 
 static void the_largest_report_is_json_that_fits(void **state)
@@ -100,6 +103,20 @@ static void rounds_that_have_no_place_are_summed_up(void **state)
 	assert_int_equal(n, 100);
 }
 
+static void a_stage_is_noted_when_it_is_first_reached(void **state)
+{
+	static const char *const names[] = { "a", "b", "a", "c" };
+	static char json[REPORT_JSON_MAX];
+	static struct report r = { .state = REPORT_RUNNING };
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(names); i++) {
+		report_reach(&r, names[i], 10 + i);
+		assert_string_equal(r.stage, names[i]);
+	}
+	report_json(&r, REPORT_ALL, json);
+	assert_non_null(strstr(json, "\"stages\":{\"a\":10,\"b\":11,\"c\":13}"));
+}
+
 static void a_report_says_when_what_and_why(void **state)
 {
 	static char json[REPORT_JSON_MAX], text[256];
@@ -134,6 +151,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_largest_report_is_json_that_fits),
 		cmocka_unit_test(rounds_that_have_no_place_are_summed_up),
+		cmocka_unit_test(a_stage_is_noted_when_it_is_first_reached),
 		cmocka_unit_test(a_report_says_when_what_and_why),
 	};
 

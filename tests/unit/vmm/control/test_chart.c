@@ -109,13 +109,17 @@ static char *draw(const char *report)
 
 static void a_report_is_drawn_with_all_that_is_in_it(void **state)
 {
-	static const char *const wanted[] = {
-		"to ssh:b: moved, downtime 12.5 ms", "last of the memory", "200 MiB/s",
-		"when it was: what is left fits.",   "stroke-dasharray",   "25600"
-	};
+	static const char *const wanted[] = { "to ssh:b: moved, downtime 12.5 ms",
+					      "last of the memory",
+					      "200 MiB/s",
+					      "when it was: what is left fits.",
+					      "hello after 0 µs, track after 2.5 ms",
+					      "stroke-dasharray",
+					      "25600" };
 	char *svg =
 		draw("{\"state\":\"moved\",\"to\":\"ssh:b\",\"elapsedNs\":2000000000,\"downtimeNs\":12500000,"
-		     "\"stopNs\":1900000000,\"lastRamNs\":10000000,\"stateNs\":2500000,"
+		     "\"stages\":{\"hello\":0,\"track\":2500000},\"stopNs\":1900000000,\"lastRamNs\":"
+		     "10000000,\"stateNs\":2500000,"
 		     "\"stoppedBecause\":\"what is left fits\",\"rounds\":[" ROUND "," ROUND "]}");
 
 	assert_non_null(svg);
@@ -140,7 +144,9 @@ static void strange_words_and_numbers_stay_inside(void **state)
 		"{\"state\":\"failed\",\"reason\":\"\\uffff\\ufffe\\u001b\\u202e<&>]]> \\ud83d\\ude00\"}",
 		"{\"state\":\"moved\",\"rounds\":[1,\"x\",[],{},{\"ns\":\"x\"},{\"ns\":18446744073709551615,"
 		"\"startNs\":18446744073709551615,\"bytesPerSecond\":18446744073709551615}]}",
-		"{\"state\":\"moved\",\"rounds\":{}}",
+		"{\"state\":\"moved\",\"rounds\":{},\"stages\":{\"\\u001b<&\":\"x\",\"a\":{\"b\":1},\"c\":-1}"
+		"}",
+		"{\"state\":\"moved\",\"stages\":[1]}",
 	};
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(reports); i++) {
