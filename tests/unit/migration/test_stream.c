@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <limits.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -202,14 +203,22 @@ static void another_frame_than_the_one_expected_is_refused(void **state)
 	teardown(&f);
 }
 
+struct drops {
+	int fd;
+	_Atomic unsigned int n; /* bytes, so that however late their reader is there is no whole frame */
+};
+
 /* Sends a byte now and then, until nobody listens any more. */
 static void *dribble(void *arg)
 {
 	const struct timespec pause = { .tv_nsec = 10000000 };
-	struct fixture *f = arg;
+	struct drops *d = arg;
 
-	for (unsigned int i = 0; i < 1000 && send(f->peer, "\3", 1, MSG_NOSIGNAL) == 1; i++)
+	while (d->n == 0 || send(d->fd, "\3", 1, MSG_NOSIGNAL) == 1) {
+		if (d->n > 0)
+			d->n--;
 		nanosleep(&pause, NULL);
+	}
 	return NULL;
 }
 
@@ -219,14 +228,19 @@ static void a_frame_that_comes_in_drops_is_not_waited_for_for_ever(void **state)
 	struct stream_frame frame;
 	uint8_t payload[100];
 	struct fixture f;
+	struct drops drops = { .n = sizeof(struct stream_header) - 1 };
 	pthread_t thread;
 
 	setup(&f);
-	pthread_create(&thread, NULL, dribble, &f);
+	drops.fd = f.peer;
+	pthread_create(&thread, NULL, dribble, &drops);
 	assert_int_equal(stream_receive(&f.stream, &frame, 50, &f.err), -ETIMEDOUT);
 	f.stream.timeout_ms = 50;
+	drops.n = sizeof(payload) - sizeof(struct stream_header);
 	assert_int_equal(stream_read(&f.stream, payload, sizeof(payload), &f.err), -ETIMEDOUT);
 	shutdown(f.channel.fd, SHUT_RDWR);
+	/* One more finds nobody. */
+	drops.n = UINT_MAX;
 	pthread_join(thread, NULL);
 	teardown(&f);
 }

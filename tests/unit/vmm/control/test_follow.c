@@ -28,12 +28,15 @@
 static int open_terminal(unsigned short columns, FILE **out)
 {
 	const struct winsize size = { .ws_row = 25, .ws_col = columns };
-	int fd = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+	int fd = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC), other;
 
 	assert_true(fd >= 0);
 	assert_int_equal(grantpt(fd), 0);
 	assert_int_equal(unlockpt(fd), 0);
-	*out = fopen(ptsname(fd), "r+e");
+	/* Not this process's own: it would get SIGHUP at the end. */
+	other = open(ptsname(fd), O_RDWR | O_NOCTTY | O_CLOEXEC);
+	assert_true(other >= 0);
+	*out = fdopen(other, "r+");
 	assert_non_null(*out);
 	assert_int_equal(ioctl(fileno(*out), TIOCSWINSZ, &size), 0);
 	return fd;
