@@ -5,7 +5,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/audit.h>
 #include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -28,6 +31,8 @@
 /* Time between messages about strangers, and between attempts while the process is short of something. */
 #define DOOR_NOTICE_NS UINT64_C(100000000)
 #define DOOR_RETRY_MS  100
+/* The same for a client in hand, while others wait. */
+#define DOOR_STEP_MS 10
 /* Limits of the process. It has six descriptors at a time; but this limit bounds what all of its user's
  * processes have on their way over sockets, too. Of memory it has the program's, and a stack. */
 #define DOOR_DESCRIPTORS 256u
@@ -105,6 +110,46 @@ static void door_give_up_rights(void)
 	prctl(PR_SET_NAME, "ferry-door");
 }
 
+/* System calls of the process, from here to its end. All others fail for it. */
+static const uint32_t door_calls[] = {
+	SYS_poll,
+	SYS_accept4,
+	SYS_getsockopt,
+	SYS_geteuid,
+	SYS_sendmsg,
+	SYS_recvmsg,
+	SYS_close,
+	SYS_exit,
+	SYS_exit_group,
+	SYS_rt_sigreturn,
+	SYS_restart_syscall,
+	/* Where the kernel has no clock in user space. */
+	SYS_clock_gettime,
+	/* Of the address sanitizer, before the end. */
+	SYS_sigaltstack,
+};
+
+#define DOOR_N_CALLS ARRAY_SIZE(door_calls)
+
+/* On a kernel without filters the rest has to do. */
+static void door_limit_calls(void)
+{
+	struct sock_filter code[DOOR_N_CALLS + 5] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 0, DOOR_N_CALLS + 1),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+	};
+	const struct sock_fprog program = { .len = ARRAY_SIZE(code), .filter = code };
+
+	/* To the last instruction, over those between. */
+	for (unsigned int i = 0; i < DOOR_N_CALLS; i++)
+		code[3 + i] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, door_calls[i],
+							   (uint8_t)(DOOR_N_CALLS - i), 0);
+	code[DOOR_N_CALLS + 3] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM);
+	code[DOOR_N_CALLS + 4] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+	prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
+}
+
 /* Waits for words of ours for @timeout_ms: there are none but the end. */
 static void door_look_at_end(int timeout_ms)
 {
@@ -141,6 +186,22 @@ static void door_tell_short(int error)
 {
 	door_tell(&(struct door_notice){ .word = DOOR_SHORT, .error = error }, -1, 0);
 	door_look_at_end(DOOR_RETRY_MS);
+}
+
+/* Passes a client in. Returns 0, or what has kept it from that for as long as it may. */
+static int door_pass(int fd)
+{
+	const struct door_notice came = { .word = DOOR_CAME };
+	uint64_t end_ns = end_of(DOOR_PASS_MS);
+	int ret;
+
+	for (;;) {
+		ret = door_tell(&came, fd, (uint64_t)ms_until(end_ns));
+		/* What all of the user's processes have on its way may be too much for a moment. */
+		if ((ret != -ETOOMANYREFS && ret != -ENOBUFS && ret != -ENOMEM) || now_ns() >= end_ns)
+			return ret;
+		door_look_at_end(DOOR_STEP_MS);
+	}
 }
 
 struct door_strangers {
@@ -183,7 +244,7 @@ static void door_take(const struct door_order *order, struct door_strangers *str
 		return;
 	}
 	if (door_may_enter(order, fd, &uid))
-		ret = door_tell(&(struct door_notice){ .word = DOOR_CAME }, fd, DOOR_PASS_MS);
+		ret = door_pass(fd);
 	else
 		door_tell_stranger(strangers, uid);
 	close(fd);
@@ -220,11 +281,13 @@ static void door_run(int fd, pid_t parent)
 		_exit(1);
 	door_close_others(fd);
 	door_give_up_rights();
+	door_limit_calls();
 	door_serve();
 }
 
 int door_fork(struct door *door, struct error *err)
 {
+	const int least = 1;
 	pid_t parent = getpid();
 	int fds[2];
 
@@ -233,6 +296,8 @@ int door_fork(struct door *door, struct error *err)
 		error_add(err, "cannot create a socket pair: %s%s", strerror(errno), shortage_advice(-errno));
 		return -errno;
 	}
+	/* Clients that this process has not taken yet wait in the listener's queue, not on their way. */
+	setsockopt(fds[1], SOL_SOCKET, SO_SNDBUF, &least, sizeof(least));
 	door->pid = fork();
 	if (door->pid == 0) {
 		door_run(fds[1], parent);

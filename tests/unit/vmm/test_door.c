@@ -297,6 +297,8 @@ static void the_process_has_no_rights_and_no_descriptors_of_others(void **state)
 	assert_int_equal(number_of_status(f->pid, "NoNewPrivs:", 10), 1);
 	assert_int_equal(number_of_status(f->pid, "CapEff:", 16), 0);
 	assert_int_equal(number_of_status(f->pid, "CapPrm:", 16), 0);
+	/* A filter of system calls; 0 where the kernel has none. */
+	assert_int_equal(number_of_status(f->pid, "Seccomp:", 10), prctl(PR_GET_SECCOMP) < 0 ? 0 : 2);
 	snprintf(path, sizeof(path), "/proc/%d/fd", (int)f->pid);
 	dir = opendir(path);
 	/* It is not for other processes of its user to look into. */
