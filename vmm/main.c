@@ -39,9 +39,9 @@
  * may never touch. */
 #define APP_PREFAULT_MAX GIB(1)
 
-/* File descriptors that the VM, the serial port, clients of the control socket and a migration open or pass,
- * beside vCPUs and devices. */
-#define APP_DESCRIPTORS (32u + 2 * CONTROL_MAX_CLIENTS + CONTROL_MAX_CALLS)
+/* File descriptors that the VM, the kernel, the serial port, clients of the control socket and a migration
+ * open or pass, beside vCPUs and devices. */
+#define APP_DESCRIPTORS (36u + 2 * CONTROL_MAX_CLIENTS + CONTROL_MAX_CALLS)
 
 /* Work that is done for a guest while it comes, on a thread of its own. */
 struct app_work {
