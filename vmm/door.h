@@ -4,7 +4,7 @@
  * proves who has come, turns strangers away, and passes the sockets of the others in; it knows nothing of
  * what is said over them. It is forked before anything else is opened and gives up every right that it does
  * not need: capabilities, descriptors, memory, and all system calls but a dozen. So a stranger who gets the
- *better of it has won a socket that others may use just as well, and nothing of the guest's.
+ * better of it has won a socket that others may use just as well, and nothing of the guest's.
  *
  *	door_fork()   before threads, descriptors and devices
  *	door_open()   when connections are wanted

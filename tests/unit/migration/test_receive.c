@@ -487,6 +487,42 @@ static void a_source_that_comes_second_is_told_so(void **state)
 	receiver_end(&r, "famed");
 }
 
+/* The process that took its connection, 0 where the kernel does not say. */
+static pid_t receiver_door(struct receiver *r)
+{
+	char path[64], text[32] = "";
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)r->pid, (int)r->pid);
+	file = fopen(path, "r");
+	if (!file)
+		return 0;
+	if (!fgets(text, sizeof(text), file))
+		text[0] = '\0';
+	fclose(file);
+	return (pid_t)strtol(text, NULL, 10);
+}
+
+/* Its end only matters to those who are still to come. */
+static void a_guest_that_is_on_its_way_needs_no_door(void **state)
+{
+	char text[ERROR_TEXT_MAX + 1];
+	struct receiver r;
+	pid_t door;
+
+	receiver_start(&r, "16M");
+	receiver_hello(&r, MIB(16), 1);
+	assert_int_equal(receiver_hear(&r, text), STREAM_READY);
+	door = receiver_door(&r);
+	if (door > 0)
+		assert_int_equal(kill(door, SIGKILL), 0);
+	receiver_say(&r, STREAM_ROUND, 0, NULL, 0);
+	receiver_say(&r, STREAM_SYNC, 0, NULL, 0);
+	assert_int_equal(write(go[1], "1", 1), 1);
+	assert_int_equal(receiver_hear(&r, text), STREAM_SYNC_OK);
+	receiver_end(&r, "famed");
+}
+
 /* Says HELLO over a connection that comes with a call. The call's answer is the connection's end. */
 static void receiver_call(struct receiver *r, uint64_t mem, struct error *err)
 {
@@ -534,6 +570,7 @@ int main(void)
 		cmocka_unit_test(ready_does_not_wait_for_what_grows_with_the_guest),
 		cmocka_unit_test(what_fails_after_ready_is_refused_by_name),
 		cmocka_unit_test(a_source_that_comes_second_is_told_so),
+		cmocka_unit_test(a_guest_that_is_on_its_way_needs_no_door),
 		cmocka_unit_test(a_source_comes_by_a_call),
 	};
 
