@@ -52,8 +52,11 @@ static int reset_device(struct vm *vm, struct device *dev, uint64_t end_ns, stru
 	return ret;
 }
 
-/* Devices come first: afterwards nobody but Ferry has guest memory. Their interrupt lines are low by the time
- * that the interrupt controllers are as at power-on. */
+/*
+ * Devices come first: their interrupt lines are low by the time that the interrupt controllers are as at
+ * power-on. KVM comes before memory, because until then a vCPU writes its paravirtual state there, such as
+ * that it has been preempted. Afterwards nobody but Ferry has guest memory.
+ */
 static int reset_machine(struct reset *r, struct error *err)
 {
 	struct vm *vm = r->vm;
@@ -63,9 +66,9 @@ static int reset_machine(struct reset *r, struct error *err)
 	for (struct device *dev = vm->devices; ret == 0 && dev; dev = dev->next)
 		ret = reset_device(vm, dev, end_ns, err);
 	if (ret == 0)
-		ret = memory_clear(&vm->memory, r->how, vm->stop_fd, err);
-	if (ret == 0)
 		ret = vm_power_on(vm, err);
+	if (ret == 0)
+		ret = memory_clear(&vm->memory, r->how, vm->stop_fd, err);
 	return ret < 0 ? ret : reset_boot(vm, err);
 }
 
