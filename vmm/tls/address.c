@@ -13,8 +13,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* Connections that wait until somebody asks for them: more than come at once, but from strangers. */
-#define TLS_BACKLOG 64
+/* Connections that wait until somebody asks for them: no more than a door takes in good time (listen.c). */
+#define TLS_BACKLOG 512
 /* And those that have said nothing yet: about as long as a handshake may take. */
 #define TLS_SILENT_S 10
 

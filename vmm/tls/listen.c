@@ -12,12 +12,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Processes that shake hands at one time, each with less than half a MiB. */
-#define LISTEN_SLOTS 16u
+/* Processes that shake hands at one time, each with some 200 KiB of its own. */
+#define LISTEN_SLOTS 64u
 
-/* A handshake has this time at least, however many others wait; over a slow line it takes a few hundred
- * milliseconds. */
-#define LISTEN_AGE_MS 1000
+/* A handshake has this time at least, however many others wait: it takes one way to the other end and back.
+ * With the number above, as many as the kernel keeps in front of the door get in within four seconds. */
+#define LISTEN_AGE_MS 500
 
 /* Between attempts while there is no descriptor or no process to be had. */
 #define LISTEN_RETRY_MS 100
