@@ -5,7 +5,10 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <linux/audit.h>
 #include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -65,7 +68,43 @@ int tls_confine(struct error *err)
 	return ret;
 }
 
+/* System calls for a handshake, for the kernel's TLS, for a pump, and for the allocator between them; in the
+ * last two lines harmless ones that the end of a process needs, with the sanitizers of tests. */
+static const uint32_t tls_calls[] = {
+	SYS_recvfrom,    SYS_sendto,       SYS_recvmsg,        SYS_sendmsg,    SYS_poll,   SYS_shutdown,
+	SYS_setsockopt,  SYS_close,        SYS_dup2,           SYS_prctl,      SYS_write,  SYS_clock_gettime,
+	SYS_getrandom,   SYS_brk,          SYS_mmap,           SYS_munmap,     SYS_mremap, SYS_madvise,
+	SYS_futex,       SYS_rt_sigreturn, SYS_exit,           SYS_exit_group, SYS_getpid, SYS_gettid,
+	SYS_sigaltstack, SYS_sched_yield,  SYS_rt_sigprocmask, SYS_nanosleep,
+};
+
+#define TLS_N_CALLS ARRAY_SIZE(tls_calls)
+
+/* Refuses all other system calls from here on, with EPERM: a library's attempt at one is not worth a life. */
+static int tls_filter_calls(struct error *err)
+{
+	struct sock_filter code[TLS_N_CALLS + 6] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 1, 0),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+	};
+	const struct sock_fprog program = { .len = ARRAY_SIZE(code), .filter = code };
+
+	for (unsigned int i = 0; i < TLS_N_CALLS; i++)
+		code[4 + i] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, tls_calls[i],
+							   (uint8_t)(TLS_N_CALLS - i), 0);
+	code[4 + TLS_N_CALLS] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM);
+	code[5 + TLS_N_CALLS] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+	if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0) == 0)
+		return 0;
+	error_add(err, "ferry-tls cannot limit its system calls: %s", strerror(errno));
+	return -errno;
+}
+
 int tls_confine_for_stranger(struct error *err)
 {
-	return tls_limit(tls_stranger_rlimits, ARRAY_SIZE(tls_stranger_rlimits), err);
+	int ret = tls_limit(tls_stranger_rlimits, ARRAY_SIZE(tls_stranger_rlimits), err);
+
+	return ret < 0 ? ret : tls_filter_calls(err);
 }

@@ -12,8 +12,9 @@
 int __must_check tls_confine(struct error *err);
 
 /*
- * From here on the process opens no file and starts no other. Descriptors 0 and 1 must be open, and stay so:
- * no other number can be had. Before the first byte of a stranger's. -errno with the reason.
+ * From here on the process opens no file and starts no other, and has the system calls of a connection alone.
+ * Descriptors 0 and 1 must be open, and stay so: no other number can be had. Before the first byte of a
+ * stranger's. -errno with the reason.
  */
 int __must_check tls_confine_for_stranger(struct error *err);
 

@@ -341,6 +341,10 @@ static void it_has_no_rights_while_it_listens_to_a_stranger(void **state)
 	assert_string_equal(line, "CapEff:\t0000000000000000\n");
 	read_line(b.pid, "status", "CapPrm:", line);
 	assert_string_equal(line, "CapPrm:\t0000000000000000\n");
+	/* The filter is the last that it gives itself. */
+	do {
+		read_line(b.pid, "status", "Seccomp:", line);
+	} while (!strstr(line, "Seccomp:\t2"));
 	read_line(b.pid, "limits", "Max open files", line);
 	assert_non_null(strstr(line, " 2 "));
 	read_line(b.pid, "limits", "Max processes", line);
