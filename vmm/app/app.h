@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The process of one VM, and the steps of its start that "run" and "receive" share. One of these to a
+ * process; all functions: the main thread, unless they say otherwise.
+ */
+#ifndef FERRY_VMM_APP_APP_H
+#define FERRY_VMM_APP_APP_H
+
+#include "devices/machine.h"
+#include "migration/methods.h"
+#include "migration/report_file.h"
+#include "vmm/config.h"
+#include "vmm/control/server.h"
+#include "vmm/guard.h"
+#include "vmm/limits.h"
+#include "vmm/reset.h"
+#include "vmm/x86/boot_files.h"
+
+/* Work that is done for a guest while it comes, on a thread of its own. */
+struct app_work {
+	bool running;
+	pthread_t thread;
+	/* An eventfd: the work has ended, with @ret and @err. */
+	int done_fd;
+	int ret;
+	struct error err;
+};
+
+/* The process of one VM: what "run" and "receive" build, in this order, and take down in the other. */
+struct app {
+	struct vm_config config;
+	struct guard guard;
+	/* The guest's size: the operator's words, or the source's. */
+	uint64_t mem;
+	unsigned int cpus;
+	struct boot_files boot;
+	/* The connection to the source, while the guest comes. */
+	struct destination *source;
+	/* For messages of sources that asked, or whose guests cannot come. */
+	struct log_limit checked_limit, refused_limit;
+	bool has_vm;
+	struct vm vm;
+	/* The guard's word that a signal came, for the VM. */
+	struct loop_source stop;
+	struct reset reset;
+	/* Clients are answered from the start on, with what there is of a guest. */
+	struct control *control;
+	struct methods methods;
+	struct entrance entrance;
+	struct machine machine;
+	struct app_work work;
+	/* Of a guest that comes. */
+	struct report_file report;
+};
+
+/* Makes one of which nothing has been built: its configuration is still to be read. */
+void app_init(struct app *app);
+
+/* Takes steps in their order, up to the first that fails. The list ends with NULL. */
+int __must_check app_take(struct app *app, int (*const *steps)(struct app *app, struct error *err),
+			  struct error *err);
+
+/* How the guest's memory is used by the devices that it is to have. */
+enum limits_use app_memory_use(const struct vm_config *config);
+
+/* Tells a service manager, which may have units wait for that, and may not be there. */
+void app_say_ready(void);
+
+/* Steps, in the order in which they can be taken; app->mem and app->cpus are known from app_frame() on. */
+int __must_check app_listen(struct app *app, struct error *err);
+int __must_check app_open_backends(struct app *app, struct error *err);
+int __must_check app_check_descriptors(struct app *app, struct error *err);
+/* The part of the machine that costs the same for every size. */
+int __must_check app_frame(struct app *app, struct error *err);
+int __must_check app_fill(struct app *app, struct error *err);
+/* The rest of the machine, once there is memory. The following: any thread, one at a time. */
+int __must_check app_equip(struct app *app, struct error *err);
+int __must_check app_keep_power_on(struct app *app, struct error *err);
+int __must_check app_map(struct app *app, struct error *err);
+int __must_check app_wait_mapped(struct app *app, struct error *err);
+
+#endif

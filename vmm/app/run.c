@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* "run": the boot order. */
+#include "vmm/app/run.h"
+
+/* A kernel that starts touches most of what it then has, page by page: entering memory that is there anyway
+ * takes a fraction of the faults' time. In a guest larger than this that fraction would be of memory that it
+ * may never touch. */
+#define APP_PREFAULT_MAX GIB(1)
+
+static int app_open_boot(struct app *app, struct error *err)
+{
+	const struct vm_config *config = &app->config;
+
+	return boot_files_open(&app->boot, config->kernel, config->initrd, config->cmdline, err);
+}
+
+static int app_boot(struct app *app, struct error *err)
+{
+	return reset_boot(&app->vm, err);
+}
+
+static int app_go(struct app *app, struct error *err)
+{
+	vm_prefault_present(&app->vm, APP_PREFAULT_MAX);
+	gate_resume(&app->vm.gate);
+	return 0;
+}
+
+int (*const app_run_steps[])(struct app *app, struct error *err) = {
+	/* The name is this process's from here on, and whoever calls it is answered. */
+	app_listen,
+	/* The host gives devices and descriptors. */
+	app_open_backends,
+	app_check_descriptors,
+	/* The machine. */
+	app_frame,
+	app_fill,
+	app_equip,
+	app_keep_power_on,
+	app_map,
+	/* Memory gets its contents. */
+	app_open_boot,
+	app_boot,
+	/* The guest begins while the last device still gets its memory. */
+	app_go,
+	app_wait_mapped,
+	NULL,
+};
