@@ -113,11 +113,7 @@ class Vm:
         """Starts a destination, on the host @to or else on this one, and returns it when it waits for a source."""
         host = Host(to or self.lab, "receive", node, self.net if net is None else net, options, self.on_reset)
         self.hosts.append(host)
-        ready = f"[ -S {host.directory}/vm.sock ]" if host.lab.name else f"[ -S {host.address.removeprefix('unix:')} ]"
-        # That somebody listens has no event that a shell could wait for.
-        host.lab.run(f"until {ready} || ! [ -d /proc/{host.pid()} ]; do usleep 20000; done")
-        if not host.process.running():
-            raise CommandFailed(f"ferry receive ended with {host.process.status}\n{host.process.output()}")
+        host.process.wait_for("ready for a source")
         return host
 
     def start_send(self, address, options=""):

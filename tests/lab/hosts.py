@@ -3,6 +3,9 @@
 
 import concurrent.futures
 import contextlib
+import subprocess
+import tempfile
+import time
 
 import lab
 
@@ -23,6 +26,16 @@ for key in {HOST_KEY} {USER_KEY}; do
 done"""
 
 
+TLS = "/run/tls"
+# The manual's commands, with which an operator makes a CA for two hosts.
+CERTIFY = "set -e; key='-newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc'; mkdir hosta hostb\n" \
+    "openssl req -x509 $key -days 3650 -subj '/CN=Ferry CA' -addext basicConstraints=critical,CA:TRUE,pathlen:0 " \
+    "-keyout ca.key -out ca.pem\n" \
+    "for host in hosta hostb; do openssl req -x509 -CA ca.pem -CAkey ca.key $key -days 365 -subj /CN=$host " \
+    "-addext basicConstraints=critical,CA:FALSE -addext subjectAltName=DNS:$host -keyout $host/key.pem -out $host/cert.pem; done\n" \
+    "tee hosta/ca.pem < ca.pem > hostb/ca.pem"
+
+
 class Pair:
     """Two hosts, @a and @b, which know each other as hosta and hostb. Use as a context manager or call close()."""
 
@@ -30,6 +43,7 @@ class Pair:
 
     def __init__(self, logs=(None, None), **options):
         self.hosts = []
+        self.certified = False
         self.namespace = lab.network()
         try:
             self.namespace.bridge(self.bridge)
@@ -56,6 +70,18 @@ class Pair:
         for host, (_, user_key) in zip(self.hosts, reversed(keys)):
             host.run(f"printf %s '{names}' > /etc/hosts; printf %s '{known}' > /root/.ssh/known_hosts; "
                      f"echo '{user_key}' > /root/.ssh/authorized_keys; /bin/sshd -E /tmp/sshd.log")
+
+    def certify(self):
+        """The folder in each host with its key and certificate, and that of the CA of both, for --tls."""
+        if not self.certified:
+            with tempfile.TemporaryDirectory() as directory:
+                subprocess.run(["sh", "-c", CERTIFY], cwd=directory, check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+                for host in self.hosts:
+                    files = subprocess.run(["tar", "-cC", f"{directory}/{host.name}", "."], check=True, stdout=subprocess.PIPE).stdout
+                    # A host's clock can be seconds behind, and a certificate is not valid before it was made.
+                    host.run(f"date -s @{int(time.time()) + 1} && mkdir -m 700 {TLS} && tar -xC {TLS}", stdin=files)
+            self.certified = True
+        return TLS
 
     def other(self, host):
         return self.b if host is self.a else self.a

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Moves between two hosts over ssh and TLS, on a network that delays, loses and breaks."""
+
+import pytest
+
+import checks
+import lab
+
+# Half of it in each direction: 20 ms there and back.
+FAR = "delay 10ms loss 1%"
+# So slow that memory is under way for as long as a test needs.
+SLOW = "rate 20mbit"
+# What has gone over the cable when certainly some of the memory has.
+SOME_MEMORY = 4_000_000
+
+
+@pytest.fixture(scope="module")
+def nic():
+    return "pair", "", 1
+
+
+def moving(pair, vm, host, options=""):
+    """Starts "ferry migrate" and returns it when memory is under way."""
+    before = pair.sent()
+    process = vm.start_send(host.address, options)
+    assert checks.eventually(vm.lab, lambda: pair.sent() - before > SOME_MEMORY or not process.running()), process.output()
+    assert process.running(), process.output()
+    return process
+
+
+def goes_on(vm, pinger):
+    """The guest is where it was, and its network works."""
+    assert vm.host.process.running(), vm.host.process.output()
+    checks.answered(vm, pinger, 30)
+
+
+def arrived(vm, pinger):
+    """The guest is well where it is now."""
+    checks.answered(vm, pinger, 30)
+    checks.rings_are_well(vm)
+
+
+def test_there_and_back_under_traffic(pair, vm, ping):
+    vm.sh("ip link add link eth0 name v9 type vlan id 9; ip link set dev eth0 address 02:11:22:33:44:77")
+    before = checks.settled(vm)
+    pinger = ping(vm)
+    with checks.Streams(vm) as streams:
+        for _ in range(2):
+            to = pair.other(vm.lab)
+            moved = vm.migrate(to=to)
+            assert vm.lab is to
+            checks.answered(vm, pinger, 30)
+            streams.go_on()
+            assert to.rx_filter(vm.node) == before
+            print(f"to {to.name}: downtime {moved.downtime_ms} ms")
+        result = pinger.stop()
+        streams.end()
+    print(f"ping {result}")
+    assert not result["duplicates"], result
+    checks.no_buffer_is_lost(vm)
+    checks.rings_are_well(vm)
+
+
+def test_over_a_network_that_delays_and_loses(pair, vm, ping):
+    pinger = ping(vm)
+    with pair.netem(FAR), checks.Streams(vm) as streams:
+        moved = vm.migrate(to=pair.other(vm.lab))
+        checks.answered(vm, pinger, 30)
+        streams.go_on()
+        streams.end()
+    print(f"downtime {moved.downtime_ms} ms")
+    checks.rings_are_well(vm)
+
+
+def test_a_cable_cut_for_good_costs_the_guest_nothing(pair, vm, ping):
+    pinger = ping(vm)
+    host = vm.receive(vm.node, to=pair.other(vm.lab))
+    with pair.netem(SLOW):
+        process = moving(pair, vm, host, "--ssh 'ssh -o ServerAliveInterval=2 -o ServerAliveCountMax=2'")
+        pair.cut()
+        try:
+            assert process.wait(120) == 1, process.output()
+            goes_on(vm, pinger)
+        finally:
+            pair.mend()
+    print(process.output())
+    # A guest of which a part has come is none: this destination is used up.
+    assert host.process.wait(120) == 1, host.process.output()
+    vm.hosts.remove(host)
+    vm.migrate(to=pair.other(vm.lab))
+    arrived(vm, pinger)
+
+
+@pytest.mark.long
+def test_a_cable_cut_for_five_seconds_is_waited_for(pair, vm, ping):
+    pinger = ping(vm)
+    host = vm.receive(vm.node, to=pair.other(vm.lab))
+    with pair.netem(SLOW):
+        process = moving(pair, vm, host)
+        pair.cut()
+        try:
+            checks.answered(vm, pinger, 300)
+        finally:
+            pair.mend()
+    assert process.wait(120) == 0, process.output()
+    vm.follow(host)
+    arrived(vm, pinger)
+
+
+STRANGERS = {
+    "key": ("cd /root/.ssh && mv authorized_keys away", "cd /root/.ssh && mv away authorized_keys", "Permission denied"),
+    "host": ("ssh-keygen -q -t ed25519 -N '' -f /tmp/k && mv /etc/ssh/ssh_host_ed25519_key /tmp/away && "
+             "mv /tmp/k /etc/ssh/ssh_host_ed25519_key", "mv /tmp/away /etc/ssh/ssh_host_ed25519_key", "Host key verification failed"),
+}
+
+
+@pytest.mark.parametrize("what", ["key", pytest.param("host", marks=pytest.mark.long)])
+def test_ssh_says_itself_why_it_failed(pair, vm, ping, what):
+    change, undo, words = STRANGERS[what]
+    pinger = ping(vm)
+    to = pair.other(vm.lab)
+    host = vm.receive(vm.node, to=to)
+    to.run(change)
+    try:
+        moved = vm.send(host.address)
+    finally:
+        to.run(undo)
+    assert moved.status == 1 and words in moved.output, moved.output
+    goes_on(vm, pinger)
+    # Nobody has come to the destination: it still waits.
+    moved = vm.send(host.address)
+    assert moved.status == 0, f"{moved.output}\n--- destination\n{host.process.output()}"
+    vm.follow(host)
+    arrived(vm, pinger)
+
+
+@pytest.mark.skipif(not (lab.BUILD / "ferry-tls").exists(), reason="ferry-tls was not built")
+@pytest.mark.parametrize("who, change", [
+    # The kernel loads the module when it is first asked for.
+    pytest.param("the kernel", "echo /sbin/modprobe > /proc/sys/kernel/modprobe", id="kernel"),
+    pytest.param("ferry-tls", "echo /bin/true > /proc/sys/kernel/modprobe; ! [ -e /sys/module/tls ] || rmmod tls", id="helper",
+                 marks=pytest.mark.long),
+])
+def test_over_tls(pair, vm, ping, who, change):
+    for each in pair.hosts:
+        each.run(change)
+    pinger = ping(vm)
+    to, folder = pair.other(vm.lab), f"--tls {pair.certify()}"
+    address = f"tls:{to.name}:7443"
+    host = vm.receive(vm.node, f"--from {address} {folder}", to=to)
+    moved = vm.send(address, folder)
+    assert moved.status == 0, f"{moved.output}\n--- destination\n{host.process.output()}"
+    assert f"{who} encrypts" in host.process.output(), host.process.output()
+    vm.follow(host)
+    arrived(vm, pinger)
