@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The demonstration in the nested lab: what demo-steps does on a host, in L1, with a ping from outside meanwhile."""
+"""The demonstration in the nested lab: what demo-steps does on two hosts with ssh between them, with a ping from outside meanwhile."""
 
 import shutil
 import sys
 import threading
 
+import hosts
 import lab
 import netns
 
@@ -25,15 +26,16 @@ def show(process):
 
 
 def main():
-    print("== booting L1, a host under QEMU's TCG with KVM and vp_vdpa, nested", flush=True)
-    with lab.Lab(sims=()) as l1:
-        print(f"== L1 is up after {l1.boot_seconds:.1f} s; NICs: {l1.nodes}", flush=True)
-        shutil.copy(lab.HERE / "demo-steps", l1.share)
-        process = l1.spawn(f"exec /share/demo-steps ferry /images {l1.nodes['vp0']} {l1.nodes['vp1']}")
+    print("== booting two hosts under QEMU's TCG, each with KVM and vp_vdpa, nested, with a network between them", flush=True)
+    with hosts.Pair() as pair:
+        print(f"== both are up after {pair.boot_seconds:.1f} s, and ssh leads from each to the other; NICs: {pair.a.nodes}", flush=True)
+        shutil.copy(lab.HERE / "demo-steps", pair.a.share)
+        process = pair.a.spawn(f"exec /share/demo-steps ferry /images {pair.a.nodes['vp0']} {pair.b.nodes['vp0']} {pair.a.name} "
+                               f"{pair.b.name}")
         printer = threading.Thread(target=show, args=(process,))
         printer.start()
         process.wait_for("ready\n", 180)
-        pinger = netns.Pinger(l1.namespace, "10.77.0.2", window=100)
+        pinger = netns.Pinger(pair.namespace, "10.77.0.2", window=100)
         printer.join()
         result = pinger.stop()
         print(f"== a ping at 100 a second from outside, all the while: {result['sent']} sent, {result['answered']} answered, "
