@@ -112,8 +112,9 @@ class Labs:
             self.drop_guest(vm)
             vm = None
         if not vm:
-            lab, kind = (self.get_pair().a, "vp") if parent == PAIR else (self.get(), parent)
-            vm = ferry.Vm(lab, kind + "0", mem="128M", cpus=cpus, address=ADDRESSES[kind], net=net).boot()
+            # What a guest boots from moves with it: between hosts the shorter of two images, which takes it longer to boot.
+            lab, kind, kernel = (self.get_pair().a, "vp", "vmlinuz") if parent == PAIR else (self.get(), parent, "vmlinux")
+            vm = ferry.Vm(lab, kind + "0", kernel, mem="128M", cpus=cpus, address=ADDRESSES[kind], net=net).boot()
             self.vms[parent] = vm
         return vm
 
