@@ -10,8 +10,9 @@ import lab
 FAR = "delay 10ms loss 1%"
 # So slow that memory is under way for as long as a test needs.
 SLOW = "rate 20mbit"
-# What has gone over the cable when certainly some of the memory has.
-SOME_MEMORY = 4_000_000
+# What has gone over the cable when certainly some of the memory has: before it goes what the guest boots from, 24 MB, and after this is
+# still half of the memory to go.
+SOME_MEMORY = 35_000_000
 
 
 @pytest.fixture(scope="module")
