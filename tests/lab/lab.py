@@ -138,9 +138,15 @@ class Process:
         self.socket.sendall(FRAME.pack(kind, len(data)) + data)
 
     def stdin(self, data):
-        for i in range(0, len(data), 32768):
-            self._frame(STDIN, data[i:i + 32768])
-        self._frame(STDIN)
+        try:
+            for i in range(0, len(data), 32768):
+                self._frame(STDIN, data[i:i + 32768])
+            self._frame(STDIN)
+        except OSError:
+            with self.changed:
+                if self.status is None:
+                    raise
+            # One that has ended already does without.
 
     def output(self):
         """What it has written so far, standard output first."""
