@@ -74,6 +74,7 @@ struct client {
 /* Starts "ferry migrate web1" with @to, @option, and @ssh (NULL: none). @fd is inherited under its number. */
 static void client_start_with(struct client *c, const char *to, const char *option, const char *ssh, int fd)
 {
+	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
 	int said[2];
 
 	*c = (struct client){ 0 };
@@ -85,6 +86,9 @@ static void client_start_with(struct client *c, const char *to, const char *opti
 		dup2(said[1], STDERR_FILENO);
 		if (fd >= 0)
 			fcntl(fd, F_SETFD, 0);
+		/* However this test was started: nohup, say, has a client heed no SIGHUP. */
+		for (unsigned int i = 0; i < ARRAY_SIZE(signals); i++)
+			signal(signals[i], SIG_DFL);
 		execl(self, self, "client", "web1", "--runtime-dir", places.dir, "--to", to, option,
 		      ssh ? "--ssh" : NULL, ssh, NULL);
 		_exit(99);
