@@ -62,6 +62,7 @@ def test_there_and_back_under_traffic(pair, vm, ping):
     checks.rings_are_well(vm)
 
 
+@pytest.mark.long
 def test_over_a_network_that_delays_and_loses(pair, vm, ping):
     pinger = ping(vm)
     with pair.netem(FAR), checks.Streams(vm) as streams:
