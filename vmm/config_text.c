@@ -3,6 +3,7 @@
 #include "vmm/config_text.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 int config_parse_size(const char *text, uint64_t *bytes)
 {
@@ -63,6 +64,17 @@ bool config_name_valid(const char *name)
 	size_t len = strlen(name);
 
 	return len >= 1 && len <= 64 && name[0] != '.' && strspn(name, allowed) == len;
+}
+
+bool config_port_valid(const char *port)
+{
+	size_t len = strlen(port);
+	unsigned long v;
+
+	if (len < 1 || len > 5 || strspn(port, "0123456789") != len)
+		return false;
+	v = strtoul(port, NULL, 10);
+	return v >= 1 && v <= UINT16_MAX;
 }
 
 bool config_ifname_valid(const char *name)

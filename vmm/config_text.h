@@ -20,6 +20,9 @@ int __must_check config_parse_word(const char *text, const char *const *words, u
  * to 64 characters. */
 bool config_name_valid(const char *name);
 
+/* Whether @port is a number from 1 to 65535, in digits alone. */
+bool config_port_valid(const char *port);
+
 /* Characters of an interface's name: IFNAMSIZ less the NUL. */
 #define CONFIG_MAX_IFNAME 15u
 /* Whether Linux takes @name for an interface. */

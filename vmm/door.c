@@ -414,25 +414,17 @@ static int door_listen(struct door *door, int *listener, struct error *err)
 
 static int door_start_thread(struct door *door, struct error *err)
 {
-	int ret = loop_init(&door->loop);
+	int ret;
 
-	if (ret < 0)
-		goto failed;
 	door->source = (struct loop_source){ .fd = door->fd, .fn = door_readable };
-	ret = loop_add(&door->loop, &door->source, EPOLLIN);
-	if (ret == 0)
-		ret = loop_start(&door->loop, "door");
-	if (ret < 0)
-		goto exit_loop;
+	ret = loop_serve(&door->loop, &door->source, "door");
+	if (ret < 0) {
+		error_add(err, "cannot start the thread that connections come to: %s%s", strerror(-ret),
+			  shortage_advice(ret));
+		return ret;
+	}
 	door->open = true;
 	return 0;
-
-exit_loop:
-	loop_exit(&door->loop);
-failed:
-	error_add(err, "cannot start the thread that connections come to: %s%s", strerror(-ret),
-		  shortage_advice(ret));
-	return ret;
 }
 
 int door_open(struct door *door, const struct door_config *config, struct error *err)

@@ -150,6 +150,20 @@ int loop_start(struct loop *loop, const char *name)
 	return ret;
 }
 
+int loop_serve(struct loop *loop, struct loop_source *src, const char *name)
+{
+	int ret = loop_init(loop);
+
+	if (ret < 0)
+		return ret;
+	ret = loop_add(loop, src, EPOLLIN);
+	if (ret == 0)
+		ret = loop_start(loop, name);
+	if (ret < 0)
+		loop_exit(loop);
+	return ret;
+}
+
 /* Waits until something is done, or @until_ns, and lets go of the lock meanwhile. Returns false if @until_ns
  * has passed. */
 static bool loop_wait_done(struct loop *loop, uint64_t until_ns)

@@ -78,6 +78,8 @@ void loop_del(struct loop *loop, struct loop_source *src);
 /* Runs the loop on a thread of its own, called @name (15 characters at most); loop_join() ends it and waits
  * for it. */
 int __must_check loop_start(struct loop *loop, const char *name);
+/* Makes a loop that waits for input of @src, and does as loop_start(). On an error there is no loop. */
+int __must_check loop_serve(struct loop *loop, struct loop_source *src, const char *name);
 void loop_join(struct loop *loop);
 /* Waits as loop_join() does, until @until_ns at most. Returns false if the thread is still in what it does,
  * where it may use all that it could use before. */

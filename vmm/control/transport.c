@@ -169,17 +169,6 @@ static bool transport_host_valid(const char *host, bool bracketed)
 	return host[0] != '\0' && host[0] != '-' && strspn(host, set) == strlen(host);
 }
 
-static bool transport_port_valid(const char *port)
-{
-	size_t len = strlen(port);
-	unsigned long v;
-
-	if (len < 1 || len > 5 || strspn(port, "0123456789") != len)
-		return false;
-	v = strtoul(port, NULL, 10);
-	return v >= 1 && v <= UINT16_MAX;
-}
-
 /* Cuts @s->text into its parts; false where it has no such form. */
 static bool transport_cut_ssh(struct transport_ssh *s)
 {
@@ -209,7 +198,7 @@ static bool transport_cut_ssh(struct transport_ssh *s)
 		s->port = end + 1;
 	}
 	return transport_host_valid(s->host, bracketed) && (!s->user || transport_user_valid(s->user)) &&
-	       (!s->port || transport_port_valid(s->port));
+	       (!s->port || config_port_valid(s->port));
 }
 
 static int transport_parse_ssh(struct transport_ssh *s, const char *place, const char *name,

@@ -8,10 +8,11 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include "vmm/config_text.h"
 
 /* Connections that wait until somebody asks for them: no more than a door takes in good time (listen.c). */
 #define TLS_BACKLOG 512
@@ -23,17 +24,6 @@
 #define TLS_KEEPALIVE_INTERVAL_S 5
 #define TLS_KEEPALIVE_PROBES     6
 
-static bool tls_port_valid(const char *port)
-{
-	size_t len = strlen(port);
-	unsigned long v;
-
-	if (len < 1 || len > 5 || strspn(port, "0123456789") != len)
-		return false;
-	v = strtoul(port, NULL, 10);
-	return v >= 1 && v <= UINT16_MAX;
-}
-
 int tls_address_parse(struct tls_address *a, const char *text, struct error *err)
 {
 	const bool bracketed = text[0] == '[';
@@ -42,7 +32,7 @@ int tls_address_parse(struct tls_address *a, const char *text, struct error *err
 	const char *port = end ? end + bracketed : NULL;
 	const size_t len = end ? (size_t)(end - host) : 0;
 
-	if (len < 1 || len >= sizeof(a->host) || *port != ':' || !tls_port_valid(port + 1)) {
+	if (len < 1 || len >= sizeof(a->host) || *port != ':' || !config_port_valid(port + 1)) {
 		error_add(err, "tls:%s: give tls:HOST:PORT, with an IPv6 address in brackets", text);
 		return -EINVAL;
 	}

@@ -50,24 +50,16 @@ static void tls_door_readable(struct loop_source *src, uint32_t events)
 
 static int tls_door_start_thread(struct tls_door *door, struct error *err)
 {
-	int ret = loop_init(&door->loop);
+	int ret;
 
-	if (ret < 0)
-		goto failed;
 	door->source = (struct loop_source){ .fd = door->child.result_fd, .fn = tls_door_readable };
-	ret = loop_add(&door->loop, &door->source, EPOLLIN);
-	if (ret == 0)
-		ret = loop_start(&door->loop, "door");
-	if (ret < 0)
-		goto exit_loop;
+	ret = loop_serve(&door->loop, &door->source, "door");
+	if (ret < 0) {
+		error_add(err, "cannot start the thread that connections come to: %s%s", strerror(-ret),
+			  shortage_advice(ret));
+		return ret;
+	}
 	return 0;
-
-exit_loop:
-	loop_exit(&door->loop);
-failed:
-	error_add(err, "cannot start the thread that connections come to: %s%s", strerror(-ret),
-		  shortage_advice(ret));
-	return ret;
 }
 
 /* Starts the child, and waits until it listens. */

@@ -109,6 +109,19 @@ static void an_interfaces_name_is_what_linux_takes(void **state)
 	assert_false(config_ifname_is_pattern("tap%s") || config_ifname_is_pattern("t%dp%d"));
 }
 
+static void a_port_is_a_number_that_there_can_be(void **state)
+{
+	static const char *const well[] = { "1", "7000", "65535", "00022" };
+	static const char *const bad[] = {
+		"", "0", "65536", "99999", "123456", "-1", "+1", " 1", "1 ", "0x16"
+	};
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(well); i++)
+		assert_true(config_port_valid(well[i]));
+	for (unsigned int i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_false(config_port_valid(bad[i]));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -117,6 +130,7 @@ int main(void)
 		cmocka_unit_test(an_address_is_one_that_an_interface_can_have),
 		cmocka_unit_test(a_word_is_found_whole),
 		cmocka_unit_test(an_interfaces_name_is_what_linux_takes),
+		cmocka_unit_test(a_port_is_a_number_that_there_can_be),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
