@@ -10,6 +10,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "tests/fake/socket_bytes.h"
+
 #define PROXY_RECORD_MAX (64u << 20)
 
 static struct sockaddr_un proxy_address(const char *path)
@@ -18,32 +20,6 @@ static struct sockaddr_un proxy_address(const char *path)
 
 	snprintf(sa.sun_path, sizeof(sa.sun_path), "%s", path);
 	return sa;
-}
-
-static bool proxy_read(int fd, uint8_t *buf, size_t len)
-{
-	while (len > 0) {
-		ssize_t n = read(fd, buf, len);
-
-		if (n <= 0)
-			return false;
-		buf += n;
-		len -= (size_t)n;
-	}
-	return true;
-}
-
-static bool proxy_write(int fd, const uint8_t *buf, size_t len)
-{
-	while (len > 0) {
-		ssize_t n = send(fd, buf, len, MSG_NOSIGNAL);
-
-		if (n <= 0)
-			return false;
-		buf += n;
-		len -= (size_t)n;
-	}
-	return true;
 }
 
 static void proxy_record(struct proxy *p, const uint8_t *frame, size_t len)
@@ -60,11 +36,11 @@ static bool proxy_pass(struct proxy *p, int from, int to, uint8_t *buf)
 	size_t len, pass;
 	bool cut;
 
-	if (!proxy_read(from, buf, sizeof(struct stream_header)))
+	if (!fake_read_all(from, buf, sizeof(struct stream_header)))
 		return false;
 	len = sizeof(struct stream_header) + get_le32(buf + 4);
 	if (len > sizeof(struct stream_header) + (4u << 20) ||
-	    !proxy_read(from, buf + sizeof(struct stream_header), len - sizeof(struct stream_header)))
+	    !fake_read_all(from, buf + sizeof(struct stream_header), len - sizeof(struct stream_header)))
 		return false;
 	cut = p->type != 0 && get_le32(buf) == (uint32_t)p->type;
 	pass = len;
@@ -80,7 +56,7 @@ static bool proxy_pass(struct proxy *p, int from, int to, uint8_t *buf)
 	}
 	if (from == p->fds[0] && !cut)
 		proxy_record(p, buf, len);
-	return proxy_write(to, buf, pass) && !cut;
+	return fake_write_all(to, buf, pass) && !cut;
 }
 
 static void proxy_pump(struct proxy *p, int from, int to)

@@ -8,6 +8,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "tests/fake/socket_bytes.h"
+
 #define LINK_FRAME_MAX (sizeof(struct stream_header) + (16u << 20))
 
 struct link_thread {
@@ -15,38 +17,12 @@ struct link_thread {
 	enum link_way way;
 };
 
-static bool link_read(int fd, uint8_t *buf, size_t len)
-{
-	while (len > 0) {
-		ssize_t n = recv(fd, buf, len, 0);
-
-		if (n <= 0)
-			return false;
-		buf += n;
-		len -= (size_t)n;
-	}
-	return true;
-}
-
-static bool link_write(int fd, const uint8_t *buf, size_t len)
-{
-	while (len > 0) {
-		ssize_t n = send(fd, buf, len, MSG_NOSIGNAL);
-
-		if (n <= 0)
-			return false;
-		buf += n;
-		len -= (size_t)n;
-	}
-	return true;
-}
-
 /* A byte a millisecond from @place on, for as long as the fault lasts; how many. */
 static size_t link_drip(struct link *l, int to, const uint8_t *buf, size_t len)
 {
 	size_t n = 0;
 
-	while (n < len && n < l->ms && !l->ends && link_write(to, buf + n, 1)) {
+	while (n < len && n < l->ms && !l->ends && fake_write_all(to, buf + n, 1)) {
 		poll(NULL, 0, 1);
 		n++;
 	}
@@ -62,7 +38,7 @@ static bool link_fault_at(struct link *l, enum link_way way, int to, uint8_t *bu
 	l->way = way;
 	if (l->fault == LINK_FLIP)
 		buf[place % len] ^= (uint8_t)(1u << (l->place / len % 8));
-	if (!link_write(to, buf, place))
+	if (!fake_write_all(to, buf, place))
 		return false;
 	l->reached = true;
 	switch (l->fault) {
@@ -82,7 +58,7 @@ static bool link_fault_at(struct link *l, enum link_way way, int to, uint8_t *bu
 	case LINK_FLIP:
 		break;
 	}
-	return link_write(to, buf + place, len - place);
+	return fake_write_all(to, buf + place, len - place);
 }
 
 static bool link_is_here(struct link *l, enum link_way way, unsigned int frame, int type)
@@ -97,17 +73,17 @@ static bool link_pass(struct link *l, enum link_way way, int from, int to, uint8
 	size_t len = sizeof(struct stream_header);
 	unsigned int frame;
 
-	if (!link_read(from, buf, len))
+	if (!fake_read_all(from, buf, len))
 		return false;
 	len += get_le32(buf + 4);
 	assert(len <= LINK_FRAME_MAX);
-	if (!link_read(from, buf + sizeof(struct stream_header), len - sizeof(struct stream_header)))
+	if (!fake_read_all(from, buf + sizeof(struct stream_header), len - sizeof(struct stream_header)))
 		return false;
 	frame = l->n_frames[way]++;
 	if (link_is_here(l, way, frame, (int)get_le32(buf))) {
 		if (!link_fault_at(l, way, to, buf, len))
 			return false;
-	} else if (!link_write(to, buf, len)) {
+	} else if (!fake_write_all(to, buf, len)) {
 		return false;
 	}
 	if (get_le32(buf) == STREAM_COMMIT)

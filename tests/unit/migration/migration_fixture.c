@@ -292,6 +292,26 @@ void assert_retry_works(struct departure *s)
 	arrival_exit(&a);
 }
 
+int no_descriptor(void)
+{
+	return -1;
+}
+
+int no_socket(void)
+{
+	return eventfd(0, EFD_CLOEXEC);
+}
+
+int datagram_socket(void)
+{
+	return socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+}
+
+int unconnected_socket(void)
+{
+	return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+}
+
 void then_cancel(struct departure *s)
 {
 	eventfd_write(s->cancel_fd, 1);

@@ -97,6 +97,12 @@ void assert_moved(struct arrival *a, struct departure *s, enum source_result res
 /* A migration that works, to prove that what went before has left no trace. */
 void assert_retry_works(struct departure *s);
 
+/* Make what is no connection to a destination: a number, an eventfd, and sockets. The caller closes it. */
+int no_descriptor(void);
+int no_socket(void);
+int datagram_socket(void);
+int unconnected_socket(void);
+
 /* For departure.then: the operator gives up, or the guest ends. */
 void then_cancel(struct departure *s);
 void then_end(struct departure *s);

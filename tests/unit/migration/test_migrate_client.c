@@ -308,26 +308,6 @@ static void a_client_that_is_killed_takes_its_child_along(void **state)
 	rig_exit(&r);
 }
 
-static int no_descriptor(void)
-{
-	return -1;
-}
-
-static int no_socket(void)
-{
-	return eventfd(0, EFD_CLOEXEC);
-}
-
-static int datagram_socket(void)
-{
-	return socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-}
-
-static int unconnected_socket(void)
-{
-	return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-}
-
 /* Whoever calls, not this client alone. */
 static void a_call_without_a_connection_is_refused_by_name(void **state)
 {

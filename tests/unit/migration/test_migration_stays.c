@@ -323,26 +323,6 @@ static void a_cancelled_destination_leaves_nothing_behind(void **state)
 	departure_exit(&s);
 }
 
-static int no_descriptor(void)
-{
-	return -1;
-}
-
-static int no_socket(void)
-{
-	return eventfd(0, EFD_CLOEXEC);
-}
-
-static int datagram_socket(void)
-{
-	return socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-}
-
-static int unconnected_socket(void)
-{
-	return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-}
-
 static int abandoned_socket(void)
 {
 	int fds[2];

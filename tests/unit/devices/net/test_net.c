@@ -5,6 +5,8 @@
 
 #include <fcntl.h>
 
+#include "tests/fake/descriptors.h"
+
 static void a_driver_brings_the_device_up(void **state)
 {
 	struct fixture *f = *state;
@@ -477,15 +479,6 @@ static void the_guest_sees_the_link(void **state)
 	assert_int_equal(net_guest_interrupts(f->a, NET_GUEST_CONFIG), 0);
 }
 
-static unsigned int count_descriptors(void)
-{
-	unsigned int n = 0;
-
-	for (int fd = 0; fd < 1024; fd++)
-		n += fcntl(fd, F_GETFD) >= 0;
-	return n;
-}
-
 /* The number is asked for before the NIC is built. */
 static void a_nic_takes_no_more_descriptors_than_it_says(void **state)
 {
@@ -495,13 +488,13 @@ static void a_nic_takes_no_more_descriptors_than_it_says(void **state)
 
 	free_guest(&f->a, &f->va);
 	vdpa = fake_vdpa_new(&fake_vdpa_default);
-	before = count_descriptors();
+	before = fake_count_descriptors();
 	f->a = calloc(1, sizeof(*f->a));
 	assert_non_null(f->a);
 	f->va = vdpa;
 	net_guest_init(f->a, vdpa, &fixture_config);
 	start_a(f, ALL);
-	assert_in_range(count_descriptors() - before, net_descriptors(&vdpa->vdpa) / 2,
+	assert_in_range(fake_count_descriptors() - before, net_descriptors(&vdpa->vdpa) / 2,
 			net_descriptors(&vdpa->vdpa));
 }
 

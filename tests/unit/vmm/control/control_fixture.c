@@ -3,7 +3,6 @@
 #define _GNU_SOURCE
 #include "tests/unit/vmm/control/control_fixture.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
@@ -13,6 +12,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "tests/fake/descriptors.h"
 #include "vmm/control/json.h"
 
 /* Methods */
@@ -179,16 +179,8 @@ static void await_loop(struct fixture *f)
 
 unsigned int count_descriptors(struct fixture *f)
 {
-	unsigned int n = 0;
-	DIR *dir;
-
 	await_loop(f);
-	dir = opendir("/proc/self/fd");
-	assert_non_null(dir);
-	while (readdir(dir))
-		n++;
-	closedir(dir);
-	return n;
+	return fake_count_descriptors();
 }
 
 void await_descriptors(struct fixture *f, unsigned int n)

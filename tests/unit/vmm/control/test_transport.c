@@ -8,7 +8,6 @@
 
 #include <cmocka.h>
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -22,6 +21,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/fake/descriptors.h"
 #include "vmm/control/transport.h"
 #include "vmm/guard.h"
 
@@ -31,18 +31,6 @@ static char dir[] = "/tmp/ferry-transport-XXXXXX";
 static char script[64], path[64], unix_path[80];
 
 static const struct transport_options plain = { .name = "web1", .peer_uid = TRANSPORT_ANY_UID };
-
-static unsigned int count_descriptors(void)
-{
-	DIR *fds = opendir("/proc/self/fd");
-	unsigned int n = 0;
-
-	assert_non_null(fds);
-	while (readdir(fds))
-		n++;
-	closedir(fds);
-	return n;
-}
 
 /* Makes the program that --ssh names. */
 static void write_script(const char *text)
@@ -74,7 +62,7 @@ static int open_and_read(struct transport *t, const char *to, const struct trans
 
 static void assert_refused(const char *to, const struct transport_options *o, int ret, const char *why)
 {
-	unsigned int before = count_descriptors();
+	unsigned int before = fake_count_descriptors();
 	struct error err = { 0 };
 	struct transport t;
 
@@ -82,7 +70,7 @@ static void assert_refused(const char *to, const struct transport_options *o, in
 		fail_msg("%s: %s", to, err.text);
 	assert_int_equal(t.fd, -1);
 	assert_int_equal(t.child, 0);
-	assert_int_equal(count_descriptors(), before);
+	assert_int_equal(fake_count_descriptors(), before);
 	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
 }
 

@@ -3,7 +3,6 @@
 #define _GNU_SOURCE
 #include "tls_fixture.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <signal.h>
@@ -14,20 +13,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/fake/descriptors.h"
 #include "vmm/control/transport.h"
 #include "vmm/tls/address.h"
-
-static unsigned int count_descriptors(void)
-{
-	DIR *fds = opendir("/proc/self/fd");
-	unsigned int n = 0;
-
-	assert_non_null(fds);
-	while (readdir(fds))
-		n++;
-	closedir(fds);
-	return n;
-}
 
 /* Listens on a free port of 127.0.0.1, and writes the place that leads there by the name @host. */
 static int listen_as(const char *host, char place[64])
@@ -75,7 +63,7 @@ static const struct transport_options *as(struct transport_options *o, const cha
 static void a_connection_to_the_host_that_was_named_carries_bytes(void **state)
 {
 	static const char *const hosts[] = { "127.0.0.1", "localhost" };
-	const unsigned int before = count_descriptors();
+	const unsigned int before = fake_count_descriptors();
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(hosts); i++) {
 		struct transport_options o;
@@ -93,14 +81,14 @@ static void a_connection_to_the_host_that_was_named_carries_bytes(void **state)
 		assert_int_equal(byte, 'x');
 		assert_int_equal(transport_close(&t, &err), 0);
 		stranger_end(pid);
-		assert_int_equal(count_descriptors(), before);
+		assert_int_equal(fake_count_descriptors(), before);
 	}
 }
 
 /* Whatever goes wrong: a reason, and nothing left. */
 static void refused(const char *place, const struct transport_options *o, int ret, const char *words)
 {
-	const unsigned int before = count_descriptors();
+	const unsigned int before = fake_count_descriptors();
 	struct error err = { 0 };
 	struct transport t;
 
@@ -108,7 +96,7 @@ static void refused(const char *place, const struct transport_options *o, int re
 		fail_msg("%s: %s", place, err.text);
 	assert_int_equal(t.fd, -1);
 	assert_int_equal(t.child, 0);
-	assert_int_equal(count_descriptors(), before);
+	assert_int_equal(fake_count_descriptors(), before);
 }
 
 static void a_host_of_another_name_is_refused_in_words(void **state)
