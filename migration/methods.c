@@ -326,6 +326,16 @@ static void methods_answer_check(struct control_call *call, const struct check *
 	control_reply(call, text);
 }
 
+static void methods_fail_check(struct control_call *call, int ret, const char *reason)
+{
+	char text[METHODS_QUOTED_MAX + 64], quoted[METHODS_QUOTED_MAX];
+
+	json_quote(reason, quoted, sizeof(quoted));
+	snprintf(text, sizeof(text), "{\"reason\":%s,\"cause\":\"%s\"}", quoted,
+		 report_cause_names[report_cause_of(ret)]);
+	control_fail_with(call, CLIENT_ERROR_FAILED, text);
+}
+
 static void methods_check(struct control_call *call, void *opaque)
 {
 	struct methods *m = opaque;
@@ -337,8 +347,10 @@ static void methods_check(struct control_call *call, void *opaque)
 	ret = check_run(m->vm, control_take_fd(call), control_call_fd(call), &check);
 	if (ret == 0)
 		methods_answer_check(call, &check);
+	else if (ret == -EBUSY)
+		control_fail(call, CLIENT_ERROR_BUSY, check.err.text);
 	else
-		control_fail(call, ret == -EBUSY ? CLIENT_ERROR_BUSY : CLIENT_ERROR_FAILED, check.err.text);
+		methods_fail_check(call, ret, check.err.text);
 }
 
 /* Has @f follow what there is; false if the call has been answered. */

@@ -3,6 +3,7 @@
 #include "migration/report.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -30,6 +31,32 @@ const char *const report_state_names[REPORT_N_STATES] = {
 	[REPORT_NONE] = "none",     [REPORT_RUNNING] = "running", [REPORT_MOVED] = "moved",
 	[REPORT_FAILED] = "failed", [REPORT_UNKNOWN] = "unknown",
 };
+
+const char *const report_cause_names[REPORT_N_CAUSES] = {
+	[REPORT_CONNECTION] = "connection", [REPORT_REFUSED] = "refused", [REPORT_CANCELLED] = "cancelled",
+	[REPORT_TIMEOUT] = "timeout",       [REPORT_GUEST] = "guest",     [REPORT_OTHER] = "other",
+};
+
+enum report_cause report_cause_of(int ret)
+{
+	switch (ret) {
+	case 0:
+		return REPORT_NO_CAUSE;
+	case -EPIPE:
+		return REPORT_CONNECTION;
+	case -ECONNREFUSED:
+		return REPORT_REFUSED;
+	case -ECANCELED:
+		return REPORT_CANCELLED;
+	case -ETIME:
+	case -ETIMEDOUT:
+		return REPORT_TIMEOUT;
+	case -ESHUTDOWN:
+		return REPORT_GUEST;
+	default:
+		return REPORT_OTHER;
+	}
+}
 
 void report_reach(struct report *r, const char *name, uint64_t ns)
 {
@@ -161,6 +188,7 @@ static void report_put_rest(struct report_text *t, const struct report *r)
 	report_put_time(t, "ended", r->ended);
 	report_put_string(t, "to", r->to);
 	report_put_string(t, "reason", r->reason);
+	report_put_string(t, "cause", report_cause_names[r->cause]);
 	report_put_string(t, "stoppedBecause", r->stopped_because);
 	if (r->stop_ns > 0)
 		report_put(t,

@@ -29,6 +29,18 @@ enum report_state {
 	REPORT_N_STATES
 };
 
+/* What a failure, or an outcome that is unknown, came from. */
+enum report_cause {
+	REPORT_NO_CAUSE,
+	REPORT_CONNECTION, /* it has ended, or was lost */
+	REPORT_REFUSED,    /* by the peer */
+	REPORT_CANCELLED,
+	REPORT_TIMEOUT, /* the operator's, or a peer's that does not answer */
+	REPORT_GUEST,   /* its end, or its reset */
+	REPORT_OTHER,
+	REPORT_N_CAUSES
+};
+
 /* A round over the guest's memory, or several of them summed up. */
 struct report_round {
 	unsigned int n;    /* rounds */
@@ -68,6 +80,7 @@ struct report {
 	char to[REPORT_TO_MAX];
 	/* Why it failed, or is unknown. */
 	char reason[ERROR_TEXT_MAX];
+	enum report_cause cause;
 	/* This host's times of day, see clock.h; 0: not yet. */
 	uint64_t started, ended;
 	unsigned int stream_version; /* agreed on; 0: not yet */
@@ -101,9 +114,14 @@ struct report {
 	struct report_round rounds[REPORT_MAX_ROUNDS];
 };
 
-/* Names of the parts, which are followed by "Ns" in the JSON object, and of the states. */
+/* Names of the parts, which are followed by "Ns" in the JSON object, of the states, and of the causes, of
+ * which REPORT_NO_CAUSE has none. */
 extern const char *const report_part_names[REPORT_N_PARTS];
 extern const char *const report_state_names[REPORT_N_STATES];
+extern const char *const report_cause_names[REPORT_N_CAUSES];
+
+/* Returns the cause of a migration's -errno, as the functions of stream.h and outgoing.h return them. */
+enum report_cause report_cause_of(int ret);
 
 /* Notes that the stage @name, which stays, is reached at @ns after the beginning. */
 void report_reach(struct report *r, const char *name, uint64_t ns);

@@ -375,7 +375,7 @@ static void source_report_begin(struct source *s)
 	snprintf(r->to, sizeof(r->to), "%s", s->out.config->to ? s->out.config->to : "");
 }
 
-static void source_report_end(struct source *s, enum source_result result, const struct error *err)
+static void source_report_end(struct source *s, enum source_result result, int ret, const struct error *err)
 {
 	static const enum report_state states[] = { [SOURCE_MOVED] = REPORT_MOVED,
 						    [SOURCE_FAILED] = REPORT_FAILED,
@@ -385,6 +385,7 @@ static void source_report_end(struct source *s, enum source_result result, const
 	r->elapsed_ns = now_ns() - s->out.start_ns;
 	r->ended = clock_now();
 	snprintf(r->reason, sizeof(r->reason), "%s", err->text);
+	r->cause = report_cause_of(ret);
 	r->state = states[result];
 }
 
@@ -407,7 +408,7 @@ enum source_result source_migrate(struct vm *vm, const struct source_config *con
 		error_add(err, gate_resetting(&vm->gate) ? "the guest is being reset: try again in a moment"
 							 : "a migration of this guest is under way, or has "
 							   "ended without an answer");
-		source_report_end(&s, SOURCE_FAILED, err);
+		source_report_end(&s, SOURCE_FAILED, -EBUSY, err);
 		if (config->fd >= 0)
 			close(config->fd);
 		return SOURCE_FAILED;
@@ -439,7 +440,7 @@ enum source_result source_migrate(struct vm *vm, const struct source_config *con
 		error_add(err,
 			  "the guest may run at the destination: COMMIT was sent, and no answer came; it "
 			  "stays paused here");
-	source_report_end(&s, result, err);
+	source_report_end(&s, result, ret, err);
 	/* After an unknown end source_resume() lets the next migration begin. */
 	if (result == SOURCE_FAILED)
 		source_give_back(vm);

@@ -90,6 +90,8 @@ struct client_move {
 	struct transport transport;
 	/* When the time is up that the operator gave, see now_ns(); 0: it never is. */
 	uint64_t end_ns;
+	/* The migration has failed because its connection ended: then the child's end says why. */
+	bool connection_lost;
 };
 
 /* Writes @report to the file that the operator wants it in. The migration has ended as it has ended, and the
@@ -117,8 +119,17 @@ static int client_move_failed(const struct client_options *o, const char *state,
 	return 1;
 }
 
+/* Whether what the VM says of a failure has the connection's end as its cause. A Ferry that does not name
+ * causes may mean that. */
+static bool client_lost_connection(const char *object)
+{
+	char cause[32];
+
+	return !json_object_string(object, "cause", cause, sizeof(cause)) || strcmp(cause, "connection") == 0;
+}
+
 /* Says what an error means that the VM has answered with. Returns the exit code. */
-static int client_refused(const struct client_move *m, const char *object, const struct error *err)
+static int client_refused(struct client_move *m, const char *object, const struct error *err)
 {
 	char report[CONTROL_MESSAGE_MAX];
 
@@ -133,6 +144,7 @@ static int client_refused(const struct client_move *m, const char *object, const
 	if (!follow_object(object, "report", report, sizeof(report))) {
 		client_move_failed(m->o, "failed", err);
 	} else {
+		m->connection_lost = client_lost_connection(report);
 		client_save_report(m->o, report);
 		log_error("%s", err->text);
 	}
@@ -140,7 +152,7 @@ static int client_refused(const struct client_move *m, const char *object, const
 }
 
 /* Follows the replies to the last. Returns the exit code. */
-static int client_follow(const struct client_move *m, struct error *err)
+static int client_follow(struct client_move *m, struct error *err)
 {
 	const char *object = "{}";
 	struct follow f;
@@ -165,7 +177,7 @@ static int client_follow(const struct client_move *m, struct error *err)
 }
 
 /* Prints the answer to org.ferry.CheckMigration. Returns the exit code. */
-static int client_follow_check(const struct client_move *m, struct error *err)
+static int client_follow_check(struct client_move *m, struct error *err)
 {
 	char reason[ERROR_TEXT_MAX];
 	unsigned int n = 0;
@@ -173,6 +185,8 @@ static int client_follow_check(const struct client_move *m, struct error *err)
 	int found;
 
 	if (control_receive(m->c, &object, err) < 0) {
+		m->connection_lost =
+			strcmp(m->c->error, CLIENT_ERROR_FAILED) == 0 && client_lost_connection(object);
 		log_error("%s", err->text);
 		return 1;
 	}
@@ -245,7 +259,7 @@ static int client_ask_migrate(struct client_move *m, struct error *err)
 	return ret;
 }
 
-/* Migrates. Returns the exit code, or -EINVAL where --to or --ssh make no sense. */
+/* Migrates. Returns the exit code. */
 static int client_do_migrate(struct client_move *m, struct error *err)
 {
 	struct error reason = { 0 };
@@ -255,8 +269,6 @@ static int client_do_migrate(struct client_move *m, struct error *err)
 	ret = client_find(m, err);
 	if (ret == 0)
 		ret = transport_open(&m->transport, m->o->to, &m->o->transport, err);
-	if (ret == -EINVAL)
-		return ret;
 	if (ret < 0)
 		return client_move_failed(m->o, "failed", err);
 	ret = client_ask_migrate(m, err);
@@ -269,9 +281,10 @@ static int client_do_migrate(struct client_move *m, struct error *err)
 		status = m->o->given & CLIENT_CHECK ? client_follow_check(m, err) : client_follow(m, err);
 	control_disconnect(m->c);
 	/* One that goes on needs who carries its bytes; else that one ends, and after the guest has moved it
-	 * has done its work even if it fails. */
+	 * has done its work even if it fails. The end of one whose connection the VM has closed says nothing.
+	 */
 	if (!(m->o->given & CLIENT_DETACH && status == 0) && transport_close(&m->transport, &reason) < 0 &&
-	    status != 0)
+	    m->connection_lost)
 		log_error("%s", reason.text);
 	return status;
 }
@@ -288,6 +301,9 @@ static int client_parse_migrate(struct client_options *o, int argc, char **argv,
 		error_add(err, "--to is missing: where the guest is to go");
 		return -EINVAL;
 	}
+	/* Wrong usage is that, whether there is such a VM or not. */
+	if (transport_check(o->to, &o->transport, err) < 0)
+		return -EINVAL;
 	if (o->given & CLIENT_CHECK && (o->given & CLIENT_DETACH || o->report)) {
 		error_add(err, "--check moves nothing that could be detached, or reported on");
 		return -EINVAL;
@@ -308,12 +324,10 @@ int client_migrate(int argc, char **argv)
 	struct control_client c = { .fd = -1, .signal_fd = -1 };
 	struct client_move m = { .o = &o, .c = &c };
 	struct error err = { 0 };
-	int ret;
 
-	ret = client_parse_migrate(&o, argc, argv, &err);
-	if (ret == 0)
-		ret = client_do_migrate(&m, &err);
-	return ret == -EINVAL ? client_usage("migrate", &err) : ret;
+	if (client_parse_migrate(&o, argc, argv, &err) < 0)
+		return client_usage("migrate", &err);
+	return client_do_migrate(&m, &err);
 }
 
 int client_resume(int argc, char **argv)

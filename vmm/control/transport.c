@@ -16,10 +16,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "vmm/config_text.h"
+#include "vmm/control/ssh_place.h"
 #include "vmm/guard.h"
 #include "vmm/socket_file.h"
 #include "vmm/stream_socket.h"
+#include "vmm/tls/address.h"
 #include "vmm/tls/dial.h"
 
 /* The listener is on this host, and one that runs takes a connection at once. */
@@ -32,10 +33,8 @@
 #define TRANSPORT_KILL_MS 1000
 
 /* Words of an ssh program and its arguments. */
-#define TRANSPORT_WORDS 32u
-
-/* Bytes of USER, HOST and PORT, as far as anybody has longer ones. */
-#define TRANSPORT_SSH_MAX 512u
+#define TRANSPORT_WORDS       32u
+#define TRANSPORT_PROGRAM_MAX 4096u
 
 /* The descriptor of a child in which it says why it cannot be the program that it should. */
 #define TRANSPORT_STATUS_FD 3
@@ -145,86 +144,10 @@ static int transport_run(struct transport *t, char *const argv[], const struct t
 	return ret;
 }
 
-/* The parts of "[USER@]HOST[:PORT][/NAME]". */
-struct transport_ssh {
-	char text[TRANSPORT_SSH_MAX]; /* which the others point into */
-	const char *user;             /* NULL: as ssh has it */
-	const char *host, *port;      /* NULL: as ssh has it */
-	const char *name;
-};
-
-/* ssh puts both into commands that its configuration may give to a shell. */
-static bool transport_user_valid(const char *user)
+/* The program that stands for ssh with its arguments, before it is split. */
+static const char *transport_ssh_program(const struct transport_options *options)
 {
-	static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.+@";
-
-	return user[0] != '\0' && user[0] != '-' && strspn(user, allowed) == strlen(user);
-}
-
-static bool transport_host_valid(const char *host, bool bracketed)
-{
-	static const char allowed[] = "%:ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.";
-	const char *set = bracketed ? allowed : allowed + 2;
-
-	return host[0] != '\0' && host[0] != '-' && strspn(host, set) == strlen(host);
-}
-
-/* Cuts @s->text into its parts; false where it has no such form. */
-static bool transport_cut_ssh(struct transport_ssh *s)
-{
-	char *at = s->text, *end = strchr(at, '/');
-	bool bracketed;
-
-	if (end) {
-		*end = '\0';
-		s->name = end + 1;
-	}
-	end = strrchr(at, '@');
-	if (end) {
-		*end = '\0';
-		s->user = at;
-		at = end + 1;
-	}
-	bracketed = at[0] == '[';
-	s->host = at + bracketed;
-	end = bracketed ? strchr(at, ']') : strchr(at, ':');
-	if (bracketed) {
-		if (!end || (end[1] != '\0' && end[1] != ':'))
-			return false;
-		*end++ = '\0';
-	}
-	if (end && *end == ':') {
-		*end = '\0';
-		s->port = end + 1;
-	}
-	return transport_host_valid(s->host, bracketed) && (!s->user || transport_user_valid(s->user)) &&
-	       (!s->port || config_port_valid(s->port));
-}
-
-static int transport_parse_ssh(struct transport_ssh *s, const char *place, const char *name,
-			       struct error *err)
-{
-	*s = (struct transport_ssh){ .name = name };
-	if (strlen(place) < sizeof(s->text)) {
-		strcpy(s->text, place);
-		if (!transport_cut_ssh(s)) {
-			error_add(err,
-				  "ssh:%s: give ssh:[USER@]HOST[:PORT][/NAME], with an IPv6 address in "
-				  "brackets",
-				  place);
-			return -EINVAL;
-		}
-	} else {
-		error_add(err, "ssh:%s: longer than %u bytes", place, TRANSPORT_SSH_MAX - 1);
-		return -EINVAL;
-	}
-	/* A name that begins with '-' would be an option there. */
-	if (!config_name_valid(s->name) || s->name[0] == '-') {
-		error_add(err, "ssh:%s: \"%s\" cannot be the name of the VM there: give another behind a '/'",
-			  place, s->name);
-		return -EINVAL;
-	}
-	return 0;
+	return options->ssh ? options->ssh : "ssh";
 }
 
 /* Splits @text in place at spaces. Returns the number of words, or 0 where there are none or too many. */
@@ -241,23 +164,38 @@ static unsigned int transport_split(char *text, char *words[TRANSPORT_WORDS])
 	return n;
 }
 
-static int transport_open_ssh(struct transport *t, const char *place, const struct transport_options *options,
-			      struct error *err)
+static unsigned int transport_split_ssh(const struct transport_options *options,
+					char program[TRANSPORT_PROGRAM_MAX], char *words[TRANSPORT_WORDS])
 {
-	char destination[TRANSPORT_SSH_MAX], program[4096], *argv[TRANSPORT_WORDS + 10];
-	struct transport_ssh s;
-	unsigned int n;
-	int ret = transport_parse_ssh(&s, place, options->name, err);
+	int n = snprintf(program, TRANSPORT_PROGRAM_MAX, "%s", transport_ssh_program(options));
+
+	return n < (int)TRANSPORT_PROGRAM_MAX ? transport_split(program, words) : 0;
+}
+
+static int transport_check_ssh(const char *place, const struct transport_options *options, struct error *err)
+{
+	char program[TRANSPORT_PROGRAM_MAX], *words[TRANSPORT_WORDS];
+	struct ssh_place s;
+	int ret = ssh_place_parse(&s, place, options->name, err);
 
 	if (ret < 0)
 		return ret;
-	n = (unsigned int)snprintf(program, sizeof(program), "%s", options->ssh ? options->ssh : "ssh");
-	n = n < sizeof(program) ? transport_split(program, argv) : 0;
-	if (n == 0) {
-		error_add(err, "--ssh takes a program with up to %u arguments, split at spaces",
-			  TRANSPORT_WORDS - 1);
-		return -EINVAL;
-	}
+	if (transport_split_ssh(options, program, words) > 0)
+		return 0;
+	error_add(err, "--ssh takes a program with up to %u arguments, split at spaces", TRANSPORT_WORDS - 1);
+	return -EINVAL;
+}
+
+static int transport_open_ssh(struct transport *t, const char *place, const struct transport_options *options,
+			      struct error *err)
+{
+	char destination[SSH_PLACE_MAX], program[TRANSPORT_PROGRAM_MAX], *argv[TRANSPORT_WORDS + 10];
+	struct ssh_place s;
+	unsigned int n = transport_split_ssh(options, program, argv);
+	int ret = ssh_place_parse(&s, place, options->name, err);
+
+	if (ret < 0)
+		return ret;
 	/* A question could not be answered: stdin is the migration. */
 	argv[n++] = "-o";
 	argv[n++] = "BatchMode=yes";
@@ -276,33 +214,42 @@ static int transport_open_ssh(struct transport *t, const char *place, const stru
 	return transport_run(t, argv, options, err);
 }
 
+static int transport_check_exec(const char *place, const struct transport_options *options, struct error *err)
+{
+	if (place[0] != '\0')
+		return 0;
+	error_add(err, "exec: needs a command");
+	return -EINVAL;
+}
+
 static int transport_open_exec(struct transport *t, const char *place,
 			       const struct transport_options *options, struct error *err)
 {
 	char *const argv[] = { "/bin/sh", "-c", (char *)place, NULL };
 
-	if (place[0] == '\0') {
-		error_add(err, "exec: needs a command");
-		return -EINVAL;
-	}
 	strcpy(t->program, "the command");
 	return transport_run(t, argv, options, err);
+}
+
+static int transport_check_unix(const char *place, const struct transport_options *options, struct error *err)
+{
+	const size_t size = sizeof(((struct sockaddr_un *)NULL)->sun_path);
+	size_t len = strlen(place);
+
+	if (len >= 1 && len < size)
+		return 0;
+	error_add(err, "unix:%s: the path must have 1 to %zu characters", place, size - 1);
+	return -EINVAL;
 }
 
 static int transport_open_unix(struct transport *t, const char *place,
 			       const struct transport_options *options, struct error *err)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	size_t len = strlen(place);
 	uid_t uid = TRANSPORT_ANY_UID;
 	int ret;
 
-	if (len < 1 || len >= sizeof(addr.sun_path)) {
-		error_add(err, "unix:%s: the path must have 1 to %zu characters", place,
-			  sizeof(addr.sun_path) - 1);
-		return -EINVAL;
-	}
-	memcpy(addr.sun_path, place, len + 1);
+	memcpy(addr.sun_path, place, strlen(place) + 1);
 	ret = stream_socket_connect(&addr, TRANSPORT_CONNECT_MS);
 	if (ret < 0) {
 		error_add(err, "cannot connect to %s: %s; is \"ferry receive\" waiting there?", place,
@@ -322,19 +269,22 @@ static int transport_open_unix(struct transport *t, const char *place,
 	return ret;
 }
 
+static int transport_check_fd(const char *place, const struct transport_options *options, struct error *err)
+{
+	size_t len = strlen(place);
+
+	if (len >= 1 && len <= 7 && strspn(place, "0123456789") == len && atoi(place) > STDERR_FILENO)
+		return 0;
+	error_add(err, "fd:%s: give the number of a descriptor beyond stderr", place);
+	return -EINVAL;
+}
+
 static int transport_open_fd(struct transport *t, const char *place, const struct transport_options *options,
 			     struct error *err)
 {
 	struct error reason = { 0 };
-	size_t len = strlen(place);
-	int fd, ret;
+	int fd = atoi(place), ret = stream_socket_check(fd, &reason);
 
-	if (len < 1 || len > 7 || strspn(place, "0123456789") != len || atoi(place) <= STDERR_FILENO) {
-		error_add(err, "fd:%s: give the number of a descriptor beyond stderr", place);
-		return -EINVAL;
-	}
-	fd = atoi(place);
-	ret = stream_socket_check(fd, &reason);
 	if (ret < 0) {
 		error_add(err, "fd:%s is %s", place, reason.text);
 		return ret;
@@ -343,17 +293,22 @@ static int transport_open_fd(struct transport *t, const char *place, const struc
 	return 0;
 }
 
+static int transport_check_tls(const char *place, const struct transport_options *options, struct error *err)
+{
+	struct tls_address address;
+
+	if (options->tls_dir)
+		return tls_address_parse(&address, place, err);
+	error_add(err, "tls:%s: --tls says which folder has ca.pem, cert.pem and key.pem", place);
+	return -EINVAL;
+}
+
 static int transport_open_tls(struct transport *t, const char *place, const struct transport_options *options,
 			      struct error *err)
 {
 	struct tls_connection c;
-	int ret;
+	int ret = tls_dial(&c, place, options->tls_dir, options->peer, err);
 
-	if (!options->tls_dir) {
-		error_add(err, "tls:%s: --tls says which folder has ca.pem, cert.pem and key.pem", place);
-		return -EINVAL;
-	}
-	ret = tls_dial(&c, place, options->tls_dir, options->peer, err);
 	if (ret < 0)
 		return ret;
 	t->fd = c.fd;
@@ -363,8 +318,7 @@ static int transport_open_tls(struct transport *t, const char *place, const stru
 	return 0;
 }
 
-static int transport_open_tcp(struct transport *t, const char *place, const struct transport_options *options,
-			      struct error *err)
+static int transport_check_tcp(const char *place, const struct transport_options *options, struct error *err)
 {
 	error_add(
 		err,
@@ -376,28 +330,52 @@ static int transport_open_tcp(struct transport *t, const char *place, const stru
 
 static const struct transport_kind {
 	const char *prefix;
+	int (*check)(const char *place, const struct transport_options *options, struct error *err);
+	/* NULL: the check refuses all. */
 	int (*open)(struct transport *t, const char *place, const struct transport_options *options,
 		    struct error *err);
 } transport_kinds[] = {
-	{ "ssh:", transport_open_ssh },   { "unix:", transport_open_unix }, { "fd:", transport_open_fd },
-	{ "exec:", transport_open_exec }, { "tls:", transport_open_tls },   { "tcp:", transport_open_tcp },
+	{ "ssh:", transport_check_ssh, transport_open_ssh },
+	{ "unix:", transport_check_unix, transport_open_unix },
+	{ "fd:", transport_check_fd, transport_open_fd },
+	{ "exec:", transport_check_exec, transport_open_exec },
+	{ "tls:", transport_check_tls, transport_open_tls },
+	{ "tcp:", transport_check_tcp, NULL },
 };
 
-int transport_open(struct transport *t, const char *to, const struct transport_options *options,
-		   struct error *err)
+/* Returns the kind of place that @to is of, or NULL. */
+static const struct transport_kind *transport_find_kind(const char *to)
 {
-	*t = (struct transport){ .fd = -1 };
 	for (unsigned int i = 0; i < ARRAY_SIZE(transport_kinds); i++) {
-		size_t len = strlen(transport_kinds[i].prefix);
+		const char *prefix = transport_kinds[i].prefix;
 
-		if (strncmp(to, transport_kinds[i].prefix, len) == 0)
-			return transport_kinds[i].open(t, to + len, options, err);
+		if (strncmp(to, prefix, strlen(prefix)) == 0)
+			return &transport_kinds[i];
 	}
+	return NULL;
+}
+
+int transport_check(const char *to, const struct transport_options *options, struct error *err)
+{
+	const struct transport_kind *kind = transport_find_kind(to);
+
+	if (kind)
+		return kind->check(to + strlen(kind->prefix), options, err);
 	error_add(err,
 		  "\"%s\" is no place for a guest: give ssh:HOST, tls:HOST:PORT, unix:PATH, fd:N or "
 		  "exec:COMMAND",
 		  to);
 	return -EINVAL;
+}
+
+int transport_open(struct transport *t, const char *to, const struct transport_options *options,
+		   struct error *err)
+{
+	const struct transport_kind *kind = transport_find_kind(to);
+	int ret = transport_check(to, options, err);
+
+	*t = (struct transport){ .fd = -1 };
+	return ret < 0 ? ret : kind->open(t, to + strlen(kind->prefix), options, err);
 }
 
 void transport_let_go(struct transport *t)

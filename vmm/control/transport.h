@@ -53,6 +53,9 @@ struct transport {
 	char note[TRANSPORT_NOTE_MAX];
 };
 
+/* Reads @to, and tries nothing: -EINVAL with the reason where @to or the options make no sense. */
+int __must_check transport_check(const char *to, const struct transport_options *options, struct error *err);
+
 /*
  * Connects to @to. Returns 0, or -errno with the reason, and nothing to close: -EINVAL where @to or the
  * options make no sense, -EPERM where the listener is somebody else's. ssh and a command have only been

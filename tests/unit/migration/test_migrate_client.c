@@ -286,6 +286,33 @@ static void a_signal_calls_the_migration_off(void **state)
 	rig_exit(&r);
 }
 
+/* Whoever carries the bytes fails when the VM has hung up, and that explains nothing. */
+static void the_end_of_ssh_is_no_reason_where_the_migration_was_ended_here(void **state)
+{
+	static const struct {
+		const char *to, *option, *reason;
+	} cases[] = {
+		{ "exec:cat > /dev/null; exit 255", "--timeout=1", "hello: not done within the 1 s" },
+		{ "exec:cat > /dev/null; exit 255", "--stalled=throttle", "hello: cancelled" },
+	};
+	struct client c;
+	struct rig r;
+
+	rig_init(&r);
+	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++) {
+		client_start_with(&c, cases[i].to, cases[i].option, NULL, -1);
+		client_hear(&c, "hello");
+		if (i == 1)
+			kill(c.pid, SIGINT);
+		client_expect(&c, 1);
+		assert_said(&c, cases[i].reason);
+		if (strstr(c.said, "exit code"))
+			fail_msg("%s", c.said);
+	}
+	assert_stays_and_moves_later(&r);
+	rig_exit(&r);
+}
+
 /* However a client ends, nothing that it has started stays: the pipe's end is waited for. */
 static void a_client_that_is_killed_takes_its_child_along(void **state)
 {
@@ -391,6 +418,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(an_ssh_that_fails_leaves_the_guest_here),
 		cmocka_unit_test(an_ssh_that_dies_on_the_way_leaves_the_guest_here),
 		cmocka_unit_test(a_signal_calls_the_migration_off),
+		cmocka_unit_test(the_end_of_ssh_is_no_reason_where_the_migration_was_ended_here),
 		cmocka_unit_test(a_client_that_is_killed_takes_its_child_along),
 		cmocka_unit_test(a_call_without_a_connection_is_refused_by_name),
 	};

@@ -66,6 +66,26 @@ static void what_is_typed_wrong_is_shown_as_plain_text(void **state)
 	assert_non_null(strstr(said, "no option \"--?c\""));
 }
 
+static void a_place_that_is_none_is_wrong_usage_whether_there_is_the_vm_or_not(void **state)
+{
+	static const struct {
+		const char *to;
+		int status;
+	} cases[] = {
+		{ "nowhere", 2 }, { "tcp:h:1", 2 }, { "ssh:", 2 },         { "tls:h:1", 2 },
+		{ "fd:1", 2 },    { "unix:", 2 },   { "unix:/nobody", 1 }, { "ssh:hostB/other", 1 },
+	};
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++) {
+		char *argv[] = { "migrate",       "web1",    "--to", (char *)(uintptr_t)cases[i].to,
+				 "--runtime-dir", "/nobody", NULL };
+		char said[4096];
+
+		if (run(client_migrate, argv, said, sizeof(said)) != cases[i].status)
+			fail_msg("%s: %s", cases[i].to, said);
+	}
+}
+
 /* An answer that makes no sense is never "yes". */
 static void a_check_prints_its_obstacles_and_says_so_by_its_exit_code(void **state)
 {
@@ -111,6 +131,7 @@ int main(void)
 		cmocka_unit_test(an_errors_name_is_shown_as_plain_text),
 		cmocka_unit_test(an_answer_that_is_no_utf8_is_refused),
 		cmocka_unit_test(what_is_typed_wrong_is_shown_as_plain_text),
+		cmocka_unit_test(a_place_that_is_none_is_wrong_usage_whether_there_is_the_vm_or_not),
 		cmocka_unit_test(a_check_prints_its_obstacles_and_says_so_by_its_exit_code),
 	};
 
