@@ -15,12 +15,17 @@
 #include "migration/check.h"
 #include "vmm/config_text.h"
 #include "vmm/control/interface.h"
+#include "vmm/control/server.h"
 #include "vmm/loop.h"
 #include "vmm/shortage.h"
 
 /* Time for which a call waits for a guest that is about to run: whoever has started it, or moved it here, may
  * be faster than the last steps of that. */
 #define METHODS_HERE_MS 2000
+
+/* Calls at a time that wait for others: all places for calls but some, which those that are answered at once
+ * have among themselves. A cancel is one, and the one migration that runs stays in one. */
+#define METHODS_MAX_STAYING (CONTROL_MAX_CALLS - 3)
 
 /* A reply that has a report in it, and what is said of it beside. */
 #define METHODS_REPLY_MAX  (CONTROL_MESSAGE_MAX - 256)
@@ -78,6 +83,23 @@ static bool methods_wait(struct methods *m, struct control_call *call)
 		return true;
 	control_fail(call, CLIENT_ERROR_NOT_RUNNING, reasons[guest]);
 	return false;
+}
+
+/* Begins a wait for what others do, which may be long: methods_stayed() ends it. False: too many wait
+ * already, and the call has been answered. */
+static bool methods_stay(struct methods *m, struct control_call *call)
+{
+	if (atomic_fetch_add(&m->n_staying, 1) < METHODS_MAX_STAYING)
+		return true;
+	atomic_fetch_sub(&m->n_staying, 1);
+	control_fail(call, CLIENT_ERROR_BUSY,
+		     "as many clients as may wait here do so already: try again when one of them has ended");
+	return false;
+}
+
+static void methods_stayed(struct methods *m)
+{
+	atomic_fetch_sub(&m->n_staying, 1);
 }
 
 /* Answers that a parameter is wrong, by its name. Returns false. */
@@ -342,9 +364,10 @@ static void methods_check(struct control_call *call, void *opaque)
 	struct check check;
 	int ret;
 
-	if (!methods_wait(m, call) || !methods_check_connection(call))
+	if (!methods_wait(m, call) || !methods_check_connection(call) || !methods_stay(m, call))
 		return;
 	ret = check_run(m->vm, control_take_fd(call), control_call_fd(call), &check);
+	methods_stayed(m);
 	if (ret == 0)
 		methods_answer_check(call, &check);
 	else if (ret == -EBUSY)
@@ -368,19 +391,29 @@ static bool methods_follow(struct control_call *call, struct job *job, struct jo
 
 static void methods_status(struct control_call *call, void *opaque)
 {
-	struct job *job = &((struct methods *)opaque)->job;
+	struct methods *m = opaque;
+	struct job *job = &m->job;
 	char text[METHODS_REPLY_MAX];
 	struct job_follower f;
 	struct report report;
+	bool stays;
 
 	if (!methods_follow(call, job, &f))
 		return;
-	if (call->more)
+	/* Of one that has ended there is nothing to wait for. */
+	stays = call->more && job_news(job, &f, &report) == REPORT_RUNNING;
+	if (stays && !methods_stay(m, call))
+		goto unfollow;
+	if (stays) {
 		methods_watch(call, job, &f, METHODS_LEAVE, methods_tell_status, &report);
-	else
+		methods_stayed(m);
+	} else {
 		job_news(job, &f, &report);
+	}
 	methods_describe(&report, REPORT_ALL, text);
 	control_reply(call, text);
+
+unfollow:
 	job_unfollow(job, &f);
 }
 
@@ -455,7 +488,10 @@ static void methods_connect(struct control_call *call, void *opaque)
 {
 	struct methods *m = opaque;
 
+	if (!methods_stay(m, call))
+		return;
 	entrance_connect(m->entrance, call);
+	methods_stayed(m);
 }
 
 static const char *const methods_no_parameters[] = { NULL };

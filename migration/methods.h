@@ -23,6 +23,7 @@ struct methods {
 	struct vm *vm; /* once the guest is METHODS_HERE */
 	int here_fd;   /* an eventfd: it is */
 	struct entrance *entrance;
+	_Atomic unsigned int n_staying; /* calls that wait for what others do */
 	struct job job;
 };
 

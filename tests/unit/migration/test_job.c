@@ -273,6 +273,40 @@ static void a_second_client_cancels(void **state)
 	rig_exit(&r);
 }
 
+/* As many as there are places for calls, and then some. */
+static void followers_keep_no_short_call_out(void **state)
+{
+	struct control_client first, followers[CONTROL_MAX_CALLS + 8];
+	unsigned int n_busy = 0;
+	struct rig r;
+
+	rig_init(&r);
+	begin(&r, &first, "{\"detach\":true," SLOW "}");
+	for (unsigned int i = 0; i < ARRAY_SIZE(followers); i++) {
+		int ret;
+
+		call(&r, &followers[i], "org.ferry.MigrationStatus", "{}", CONTROL_PROGRESS);
+		ret = control_receive(&followers[i], &r.reply, &r.err);
+		if (ret == 1)
+			continue;
+		assert_int_equal(ret, -EREMOTEIO);
+		assert_string_equal(followers[i].error, CLIENT_ERROR_BUSY);
+		n_busy++;
+	}
+	assert_true(n_busy >= 8 && n_busy < ARRAY_SIZE(followers));
+	assert_int_equal(ask(&r, "org.ferry.MigrationStatus", "{}"), 0);
+	assert_int_equal(ask(&r, "org.ferry.SetMigration", "{\"stalled\":\"cancel\"}"), 0);
+	assert_int_equal(ask(&r, "org.ferry.CancelMigration", "{}"), 0);
+	assert_non_null(strstr(r.reply, "{\"cancelled\":true"));
+	for (unsigned int i = 0; i < ARRAY_SIZE(followers); i++)
+		control_disconnect(&followers[i]);
+	control_disconnect(&first);
+	assert_stays(&r);
+	/* Who has gone is in nobody's way. */
+	follow(&r, "failed");
+	rig_exit(&r);
+}
+
 static void one_migration_at_a_time_and_a_retry_works(void **state)
 {
 	struct control_client first;
@@ -398,6 +432,7 @@ int main(void)
 		cmocka_unit_test(a_detached_migration_outlives_its_client),
 		cmocka_unit_test(a_detached_migration_is_answered_at_once),
 		cmocka_unit_test(a_second_client_cancels),
+		cmocka_unit_test(followers_keep_no_short_call_out),
 		cmocka_unit_test(one_migration_at_a_time_and_a_retry_works),
 		cmocka_unit_test(the_processs_end_ends_a_detached_migration),
 		cmocka_unit_test(a_time_that_is_up_is_said),
