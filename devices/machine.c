@@ -4,6 +4,7 @@
 
 #include "devices/blk/blk.h"
 #include "devices/net/net.h"
+#include "devices/rng/rng.h"
 #include "devices/serial/serial.h"
 #include "devices/vdpa/soft/soft.h"
 #include "devices/vdpa/vhost.h"
@@ -11,6 +12,9 @@
 
 /* Of a disk: its file, a loop, the guest's kick and interrupts. */
 #define MACHINE_DISK_DESCRIPTORS 12u
+
+/* Of an entropy device: a loop, its timer, the guest's kick and interrupts. */
+#define MACHINE_RNG_DESCRIPTORS 6u
 
 /* Time for the disks' storage to complete what it has, at the end: nobody needs its answer any more. */
 #define MACHINE_STORAGE_MS 2000
@@ -43,7 +47,7 @@ int machine_check(const struct machine *m, struct error *err)
 
 unsigned int machine_descriptors(const struct machine *m)
 {
-	unsigned int n = m->config->n_disks * MACHINE_DISK_DESCRIPTORS;
+	unsigned int n = m->config->n_disks * MACHINE_DISK_DESCRIPTORS + MACHINE_RNG_DESCRIPTORS;
 
 	for (unsigned int i = 0; i < m->config->n_nets; i++)
 		n += net_descriptors(m->backends[i]);
@@ -80,7 +84,7 @@ static int machine_add_disks(struct machine *m, struct vm *vm, struct error *err
 	return ret;
 }
 
-int machine_build(struct machine *m, struct vm *vm, struct error *err)
+int machine_build(struct machine *m, struct vm *vm, unsigned int devices, struct error *err)
 {
 	int ret = serial_create(&m->serial, vm, m->config, err);
 
@@ -92,7 +96,11 @@ int machine_build(struct machine *m, struct vm *vm, struct error *err)
 		return ret;
 	m->has_pci = true;
 	ret = machine_add_nets(m, vm, err);
-	return ret < 0 ? ret : machine_add_disks(m, vm, err);
+	if (ret == 0)
+		ret = machine_add_disks(m, vm, err);
+	if (ret == 0 && config_has_device(devices, CONFIG_DEVICE_RNG))
+		ret = rng_create(&m->rng, vm, &m->pci, err);
+	return ret;
 }
 
 int machine_map(struct machine *m, struct error *err)
@@ -113,6 +121,13 @@ int machine_wait_mapped(struct machine *m, struct error *err)
 	return m->n_nets > 0 ? net_wait_mapped(m->nets[m->n_nets - 1], err) : 0;
 }
 
+static void machine_destroy_rng(struct machine *m)
+{
+	if (m->rng)
+		rng_destroy(m->rng);
+	m->rng = NULL;
+}
+
 static bool machine_destroy_disks(struct machine *m)
 {
 	uint64_t storage_ns = end_of(MACHINE_STORAGE_MS);
@@ -124,6 +139,7 @@ static bool machine_destroy_disks(struct machine *m)
 
 bool machine_dismantle(struct machine *m)
 {
+	machine_destroy_rng(m);
 	/* The kernel uses what a disk that is not freed has: see machine_destroy(). */
 	if (!machine_destroy_disks(m))
 		return false;
@@ -142,8 +158,10 @@ bool machine_dismantle(struct machine *m)
 
 bool machine_destroy(struct machine *m)
 {
-	bool freed = machine_destroy_disks(m);
+	bool freed;
 
+	machine_destroy_rng(m);
+	freed = machine_destroy_disks(m);
 	while (m->n_nets > 0)
 		net_destroy(m->nets[--m->n_nets]);
 	for (unsigned int i = 0; i < m->config->n_nets; i++) {

@@ -16,6 +16,7 @@
 struct blk;
 struct guard;
 struct net;
+struct rng;
 struct serial;
 struct vdpa;
 
@@ -32,7 +33,8 @@ struct machine {
 	struct net *nets[CONFIG_MAX_NETS];
 	unsigned int n_disks;
 	struct blk *disks[CONFIG_MAX_DISKS];
-	bool stuck; /* the storage of a disk that is no more in the list keeps it */
+	struct rng *rng; /* NULL: the guest has none */
+	bool stuck;      /* the storage of a disk that is no more in the list keeps it */
 };
 
 /* Opens the NICs' backends first of all: so what cannot be had is said at once, and nobody else can
@@ -45,9 +47,9 @@ int __must_check machine_check(const struct machine *m, struct error *err);
 /* How many file descriptors machine_build() opens at most. After machine_open(). */
 unsigned int machine_descriptors(const struct machine *m);
 
-/* Adds all devices to @vm, which need not have memory yet: in the order of the guest's PCI slots, and of
- * saving and loading. */
-int __must_check machine_build(struct machine *m, struct vm *vm, struct error *err);
+/* Adds all devices to @vm, which need not have memory yet, those of the set @devices (enum config_device)
+ * among them: in the order of the guest's PCI slots, and of saving and loading. */
+int __must_check machine_build(struct machine *m, struct vm *vm, unsigned int devices, struct error *err);
 
 /*
  * Gives guest memory to the devices of all NICs, once all threads are there (net.h). The last of them is

@@ -55,6 +55,41 @@ struct device *destination_find_device(struct vm *vm, const char *name, unsigned
 	return NULL;
 }
 
+/* Returns 1 << the device that the node describes, 0 for one that is in every VM or not known. */
+static unsigned int destination_named_device(struct state_node *node)
+{
+	const char *name;
+
+	if (state_get_string(node, "name", DESTINATION_NAME_MAX, &name) < 0)
+		return 0;
+	for (unsigned int i = 0; i < CONFIG_N_DEVICES; i++) {
+		if (strcmp(name, config_device_name((enum config_device)i)) == 0)
+			return 1u << i;
+	}
+	return 0;
+}
+
+unsigned int destination_devices(const struct destination *d)
+{
+	/* What is wrong with the tree is said by who compares it. */
+	struct error dropped = { 0 };
+	struct state_node root, devices, node;
+	unsigned int found = 0;
+	uint32_t count = 0;
+	int ret = state_open(&root, d->hello, d->hello_len, &dropped);
+
+	if (ret == 0)
+		ret = state_child(&devices, &root, "devices");
+	if (ret == 0)
+		ret = state_get_u32(&devices, "count", 0, DESTINATION_MAX_DEVICES, &count);
+	for (uint32_t i = 0; ret == 0 && i < count; i++) {
+		ret = state_child_indexed(&node, &devices, "device", i);
+		if (ret == 0)
+			found |= destination_named_device(&node);
+	}
+	return found;
+}
+
 int destination_read_check(struct destination *d, struct state_node *root)
 {
 	uint32_t check = 0;

@@ -72,6 +72,10 @@ void destination_drop_tree(struct destination *d);
 /* Reads from a HELLO whether it is a check. */
 int __must_check destination_read_check(struct destination *d, struct state_node *root);
 
+/* Returns which of enum config_device the source has, as a set: the guest gets those here, too. After
+ * destination_accept(). */
+unsigned int destination_devices(const struct destination *d);
+
 /* Finds a device of @vm by name, and its number in the list of devices. NULL if there is none. */
 struct device *destination_find_device(struct vm *vm, const char *name, unsigned int *index);
 

@@ -262,6 +262,11 @@ static int config_disk(struct vm_config *config, char *value, struct error *err)
 	return 0;
 }
 
+static int config_device(struct vm_config *config, char *value, struct error *err)
+{
+	return config_device_parse(&config->devices, value, err);
+}
+
 /* Where a row's value goes: as it is into a member of struct vm_config, or through a function. */
 #define CONFIG_TEXT(member) NULL, offsetof(struct vm_config, member)
 #define CONFIG_PARSED(fn)   fn, 0
@@ -313,6 +318,9 @@ static const struct config_option config_options[] = {
 	{ "disk", "PATH[,ro]",
 	  "a disk: raw file or block device, for a move on storage of both hosts; may be repeated",
 	  CONFIG_BOTH, 0, true, CONFIG_PARSED(config_disk) },
+	{ "device", "NAME",
+	  "a device more: rng, random bytes of the host's; one with it cannot move to a Ferry 0.1",
+	  CONFIG_RUN, 0, true, CONFIG_PARSED(config_device) },
 	{ "report", "FILE", "write a report of the guest's coming to FILE, as JSON, also if it fails",
 	  CONFIG_RECEIVE, 0, false, CONFIG_TEXT(report) },
 	{ "clock-skew", "SECONDS",

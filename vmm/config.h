@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <sys/types.h>
 
+#include "vmm/config_device.h"
 #include "vmm/config_net.h"
 
 /* Bounds of a VM, to which the command line and a source's HELLO are held alike. */
@@ -62,6 +63,8 @@ struct vm_config {
 	struct net_config nets[CONFIG_MAX_NETS];
 	unsigned int n_disks;
 	struct disk_config disks[CONFIG_MAX_DISKS];
+	/* Of "run": a set of enum config_device. */
+	unsigned int devices;
 };
 
 /* The directory of control sockets where --runtime-dir does not say another. */

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+#include "migration/destination.h"
 #include "vmm/notify.h"
 #include "vmm/shortage.h"
 #include "vmm/x86/cpu_baseline.h"
@@ -144,7 +145,9 @@ static int app_add_platform(struct app *app, struct error *err)
 
 static int app_add_devices(struct app *app, struct error *err)
 {
-	return machine_build(&app->machine, &app->vm, err);
+	unsigned int devices = app->source ? destination_devices(app->source) : app->config.devices;
+
+	return machine_build(&app->machine, &app->vm, devices, err);
 }
 
 static int (*const app_frame_steps[])(struct app *app, struct error *err) = {

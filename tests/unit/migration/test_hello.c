@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* A HELLO: what a destination says to it, and who else may connect before one comes. */
 #include "migration/clock.h"
+#include "migration/destination.h"
+#include "vmm/config_device.h"
 #include "tests/unit/migration/feeder.h"
 
 #include <stdlib.h>
@@ -192,6 +194,47 @@ static void other_devices_are_refused(void **state)
 		if (cases[i].why)
 			assert_answer(&f, cases[i].why, i);
 	}
+}
+
+/* What a destination builds because the source has it, of a HELLO with devices of these names. */
+static unsigned int devices_of(const char *const *names, uint32_t count)
+{
+	struct destination d = { 0 };
+	struct state_writer w;
+	unsigned int devices, n = 0;
+
+	assert_int_equal(state_open_writer(&w), 0);
+	state_begin(&w, "devices");
+	state_put_u32(&w, "count", count);
+	for (; *names; names++) {
+		state_begin_indexed(&w, "device", n++);
+		state_put_string(&w, "name", *names);
+		state_end(&w);
+	}
+	state_end(&w);
+	assert_int_equal(state_close(&w, &d.hello, &d.hello_len), 0);
+	devices = destination_devices(&d);
+	free(d.hello);
+	return devices;
+}
+
+static void the_source_says_which_devices_there_are(void **state)
+{
+	const char *all[CONFIG_N_DEVICES + 2] = { "serial" };
+
+	assert_int_equal(devices_of(all, 1), 0);
+	for (unsigned int i = 0; i < CONFIG_N_DEVICES; i++) {
+		const char *const one[] = { "serial", config_device_name((enum config_device)i), "net0",
+					    NULL };
+
+		assert_int_equal(devices_of(one, 3), 1u << i);
+		all[i + 1] = one[1];
+	}
+	assert_int_equal(devices_of(all, CONFIG_N_DEVICES + 1), (1u << CONFIG_N_DEVICES) - 1);
+	/* A tree that is wrong is refused when it is compared. */
+	assert_int_equal(devices_of(all, CONFIG_N_DEVICES + 2), (1u << CONFIG_N_DEVICES) - 1);
+	assert_int_equal(devices_of(all, DESTINATION_MAX_DEVICES + 1), 0);
+	assert_int_equal(devices_of(all + CONFIG_N_DEVICES + 1, 1), 0);
 }
 
 static void refuse_all(struct fake_guest *g)
@@ -404,6 +447,7 @@ int main(void)
 		cmocka_unit_test(versions_are_agreed_on_or_named),
 		cmocka_unit_test(a_check_is_asked_for_in_one_way),
 		cmocka_unit_test(other_devices_are_refused),
+		cmocka_unit_test(the_source_says_which_devices_there_are),
 	};
 
 	return run_in_dir("hello", tests, ARRAY_SIZE(tests));
