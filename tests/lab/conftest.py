@@ -87,7 +87,8 @@ class Labs:
         self.lab = self.pair = None
         self.vms = {}
         self.stuck = []
-        self.logs = (lab_module.BUILD / f"lab-l1-{n}.log" for n in itertools.count(1))
+        # Several processes run the tests, each with hosts of its own, where pytest-xdist is told so.
+        self.logs = (lab_module.BUILD / f"lab-l1-{os.environ.get('PYTEST_XDIST_WORKER', '')}{n}.log" for n in itertools.count(1))
 
     def up(self):
         """The hosts that there are."""
@@ -143,6 +144,17 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "long: left out unless there is --all")
 
 
+def pytest_sessionfinish(session):
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["stuck"] = session.config.labs.stuck
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    """What one of several processes that run the tests has to tell at its end."""
+    node.config.labs.stuck.extend(getattr(node, "workeroutput", {}).get("stuck", ()))
+
+
 def pytest_terminal_summary(terminalreporter, config):
     """A lab that stood still is neither a test that failed nor one that passed."""
     if config.labs.stuck:
@@ -150,7 +162,12 @@ def pytest_terminal_summary(terminalreporter, config):
         terminalreporter.line("\n".join(config.labs.stuck))
 
 
+# The files that take longest, so that they begin first: several processes end at about the same time then.
+LONGEST = ("test_migrate_state.py", "test_hosts.py", "test_soft.py", "test_migrate_traffic.py", "test_boot.py")
+
+
 def pytest_collection_modifyitems(config, items):
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
     if config.getoption("--all"):
         return
     left_out = [item for item in items if item.get_closest_marker("long")]
