@@ -4,10 +4,12 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "migration/stream.h"
+#include "migration/channel.h"
+#include "migration/clock.h"
 #include "vmm/loop.h"
 #include "vmm/shortage.h"
 
@@ -52,6 +54,7 @@ static void arrivals_finish(struct arrivals_connection *c, int ret, const char *
 static void arrivals_turn_away(struct arrivals *a, unsigned int index, int ret, const char *reason)
 {
 	stream_turn_away(a->queue[index].fd, reason);
+	free(a->queue[index].heard);
 	arrivals_finish(&a->queue[index], ret, reason);
 	a->n_queued--;
 	memmove(&a->queue[index], &a->queue[index + 1], (a->n_queued - index) * sizeof(a->queue[0]));
@@ -140,38 +143,90 @@ void arrivals_settle(struct arrivals *a, int ret, const char *reason)
 	pthread_mutex_unlock(&a->lock);
 }
 
-/* Lets those go whose time is up, and those that were silent for longest where there are many: nobody in the
- * queue has said anything. */
+/* Returns who goes first where there are many: who has been silent for longest, or else has begun to speak
+ * first and not ended. With the lock held. */
+static unsigned int arrivals_idlest(const struct arrivals *a)
+{
+	for (unsigned int i = 0; i < a->n_queued; i++) {
+		if (!a->queue[i].heard)
+			return i;
+	}
+	return 0;
+}
+
+/* Lets those go whose time is up, and some where there are many: nobody in the queue has said all that it
+ * should. */
 static void arrivals_thin(struct arrivals *a)
 {
 	uint64_t now = now_ns();
 
 	pthread_mutex_lock(&a->lock);
-	/* The queue is in the order of coming, and so are the deadlines. */
-	while (a->n_queued > 0 && a->queue[0].deadline_ns <= now)
-		arrivals_turn_away(a, 0, -ETIMEDOUT, "the source has said nothing for too long");
+	for (unsigned int i = a->n_queued; i-- > 0;) {
+		if (a->queue[i].deadline_ns <= now)
+			arrivals_turn_away(a, i, -ETIMEDOUT,
+					   a->queue[i].heard ? "the source takes too long for its HELLO"
+							     : "the source has said nothing for too long");
+	}
 	while (a->n_queued > ARRIVALS_KEPT)
-		arrivals_turn_away(a, 0, -EBUSY, "another connection needed the place");
+		arrivals_turn_away(a, arrivals_idlest(a), -EBUSY, "another connection needed the place");
 	pthread_mutex_unlock(&a->lock);
 }
 
 /* Fills in what is to be looked at: the descriptors of all in the queue. Returns their number, and until when
- * one of them may be silent. */
+ * it may go on as it is. */
 static unsigned int arrivals_list(struct arrivals *a, struct pollfd *fds, uint64_t *until_ns)
 {
 	unsigned int n;
 
 	pthread_mutex_lock(&a->lock);
 	n = a->n_queued;
-	for (unsigned int i = 0; i < n; i++)
-		fds[i] = (struct pollfd){ .fd = a->queue[i].fd, .events = POLLIN };
-	*until_ns = n == 0 ? UINT64_MAX : n > ARRIVALS_KEPT ? 0 : a->queue[0].deadline_ns;
+	*until_ns = n > ARRIVALS_KEPT ? 0 : UINT64_MAX;
+	for (unsigned int i = 0; i < n; i++) {
+		const struct arrivals_connection *c = &a->queue[i];
+
+		fds[i] =
+			(struct pollfd){ .fd = c->first == STREAM_FIRST_PART ? c->fd : -1, .events = POLLIN };
+		*until_ns = min_u64(*until_ns, c->first == STREAM_FIRST_PART ? c->deadline_ns : 0);
+	}
 	pthread_mutex_unlock(&a->lock);
 	return n;
 }
 
+/* Takes in what @c has said. Where there is no memory for that its taker finds so, too. */
+static void arrivals_hear(struct arrivals_connection *c)
+{
+	ssize_t n;
+
+	if (!c->heard) {
+		c->heard = malloc(STREAM_BUFFER);
+		c->deadline_ns = end_of(ARRIVALS_HELLO_MS);
+	}
+	n = c->heard ? channel_hear(c->fd, c->heard + c->n_heard, STREAM_BUFFER - c->n_heard) : -ENOMEM;
+	if (n > 0)
+		c->n_heard += (uint32_t)n;
+	c->arrived = clock_now();
+	c->first = n < 0 ? STREAM_FIRST_OTHER : stream_look(c->heard, c->n_heard);
+}
+
+/* Returns the index of one that can be taken: of a source rather than of a stranger, who is good for a short
+ * wait. -EAGAIN if there is none. On the destination's thread, which alone takes any out. */
+static int arrivals_find(struct arrivals *a, unsigned int n)
+{
+	int found = -EAGAIN;
+
+	for (unsigned int i = n; i-- > 0;) {
+		if (a->queue[i].first == STREAM_FIRST_HELLO)
+			found = (int)i;
+	}
+	for (unsigned int i = n; found < 0 && i-- > 0;) {
+		if (a->queue[i].first == STREAM_FIRST_OTHER)
+			found = (int)i;
+	}
+	return found;
+}
+
 /*
- * Waits for a connection that says something. Returns its index, or -EAGAIN when there is something else to
+ * Waits for a connection that has said enough. Returns its index, or -EAGAIN when there is something else to
  * look at, or -ECANCELED. Others only add to the queue's end meanwhile.
  */
 static int arrivals_await(struct arrivals *a, int cancel_fd)
@@ -180,6 +235,7 @@ static int arrivals_await(struct arrivals *a, int cancel_fd)
 						{ .fd = a->event_fd, .events = POLLIN } };
 	uint64_t until_ns;
 	unsigned int n = arrivals_list(a, fds + 2, &until_ns);
+	int found;
 
 	if (poll(fds, 2 + n, ms_until(until_ns)) < 0)
 		return errno == EINTR ? -EAGAIN : -errno;
@@ -187,8 +243,11 @@ static int arrivals_await(struct arrivals *a, int cancel_fd)
 		return -ECANCELED;
 	for (unsigned int i = 0; i < n; i++) {
 		if (fds[2 + i].revents)
-			return (int)i;
+			arrivals_hear(&a->queue[i]);
 	}
+	found = arrivals_find(a, n);
+	if (found >= 0)
+		return found;
 	/* The counter is emptied before the queue is looked at again. Who has come meanwhile may have spoken.
 	 */
 	if (fds[1].revents)

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Connections on their way to a destination: whoever gets one puts it in here, and the destination takes that
- * which speaks first. One that says nothing is in nobody's way, and goes when its time is up.
+ * Connections on their way to a destination: whoever gets one puts it in here, where all are listened to side
+ * by side, and the destination takes that which has first said a whole HELLO. One that says nothing, or goes
+ * on saying little, is in nobody's way, and goes when its time is up.
  *
- *	QUEUED  -> TAKEN   it has said something, and the destination was waiting
- *	QUEUED  -> ended   it said nothing in time, hung up, gave way to others, or the queue was closed
+ *	QUEUED  -> TAKEN   it has said a HELLO, or has turned out to be none, and the destination was waiting
+ *	QUEUED  -> ended   it said no HELLO in time, gave way to others, or the queue was closed
  *	TAKEN   -> ended   arrivals_settle()
  */
 #ifndef FERRY_MIGRATION_ARRIVALS_H
@@ -13,14 +14,15 @@
 #include <pthread.h>
 #include <stdint.h>
 
-#include "vmm/log.h"
+#include "migration/stream.h"
 
 /* Connections in the queue that the destination keeps when it looks, and those that can be put in until it
  * does: it is busy for a moment with one that speaks. */
 #define ARRIVALS_KEPT 16u
 #define ARRIVALS_MAX  48u
-/* Time for the first byte of a source. */
+/* Time for the first byte of a source, and from then on for all of its HELLO. */
 #define ARRIVALS_SILENT_MS 10000
+#define ARRIVALS_HELLO_MS  5000
 
 /* How an arrival has ended, for whoever waits for that. Owned by the waiter, which reads the rest once @fd is
  * readable, or arrivals_forget() has returned. */
@@ -35,7 +37,14 @@ struct arrivals_connection {
 	int fd;
 	/* Of this host's clock (clock.h): what it says was said after that. */
 	uint64_t since;
+	/* Of the same clock: when the last of @heard came. */
+	uint64_t arrived;
 	uint64_t deadline_ns;
+	/* What it has said: STREAM_BUFFER bytes, of which @n_heard have come; NULL: nothing. The
+	 * destination's thread alone has to do with these. */
+	uint8_t *heard;
+	uint32_t n_heard;
+	enum stream_first first;
 	struct arrivals_end *end; /* NULL: nobody waits */
 };
 
@@ -77,9 +86,10 @@ void arrivals_open(struct arrivals *a);
 void arrivals_close(struct arrivals *a, const char *reason);
 
 /*
- * Waits for a connection over which something has come, until @cancel_fd becomes readable. Its descriptor is
- * the caller's, who says with arrivals_settle() how it has ended before the next is taken. -ECANCELED, or
- * -EPIPE for a queue that was broken, with the reason.
+ * Waits for a connection over which a HELLO has come, or else something that cannot become one, until
+ * @cancel_fd becomes readable. Its descriptor and what was heard are the caller's, who says with
+ * arrivals_settle() how it has ended before the next is taken. -ECANCELED, or -EPIPE for a queue that was
+ * broken, with the reason.
  */
 int __must_check arrivals_take(struct arrivals *a, int cancel_fd, struct arrivals_connection *taken,
 			       struct error *err);

@@ -181,6 +181,15 @@ ssize_t channel_readv(struct channel *c, struct iovec *iov, int n, int timeout_m
 	}
 }
 
+ssize_t channel_hear(int fd, void *buf, size_t size)
+{
+	ssize_t n = recv(fd, buf, size, MSG_DONTWAIT);
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return 0;
+	return n > 0 ? n : -EPIPE;
+}
+
 int channel_check(struct channel *c)
 {
 	int ret = channel_wait(c, POLLIN | POLLRDHUP, 0);

@@ -43,6 +43,10 @@ int __must_check channel_writev(struct channel *c, struct iovec *iov, int n, int
  * channel_writev(). */
 ssize_t __must_check channel_readv(struct channel *c, struct iovec *iov, int n, int timeout_ms);
 
+/* Takes the bytes that there are of the connection @fd, which no channel has yet, without waiting. Returns
+ * their number, 0 where there are none now, or -EPIPE where none will come. */
+ssize_t __must_check channel_hear(int fd, void *buf, size_t size);
+
 /* Looks without waiting. Returns -ECANCELED, -EPIPE if the peer has said something or has
  * gone, 0 otherwise. */
 int __must_check channel_check(struct channel *c);

@@ -17,7 +17,7 @@
 #define DESTINATION_LINGER_MS 2000
 /* The same for whoever has said no HELLO, while others may wait. */
 #define DESTINATION_STRANGER_MS 250
-/* Time for all of a HELLO, which a source says first: a client that is slower keeps others waiting. */
+/* Time for the rest of a HELLO that was too long to be heard as a whole: others wait meanwhile. */
 #define DESTINATION_HELLO_MS 5000
 
 /*
@@ -157,18 +157,19 @@ static void destination_tell_refused(struct destination *d, const struct error *
 }
 
 /* Takes the HELLO of a client that has connected: 0, or -errno; then the client has been told why, and its
- * connection closed. */
-static int destination_meet(struct destination *d, struct error *err)
+ * connection closed. What was heard of it is the stream's in any case. */
+static int destination_meet(struct destination *d, const struct arrivals_connection *taken, struct error *err)
 {
 	int ret;
 
 	/* The deadline is for the HELLO as a whole, however it comes. */
 	d->channel.deadline_ns = end_of(DESTINATION_HELLO_MS);
-	ret = stream_init(&d->stream, &d->channel, DESTINATION_TIMEOUT_MS, err);
+	ret = stream_init_heard(&d->stream, &d->channel, DESTINATION_TIMEOUT_MS, taken->heard, taken->n_heard,
+				err);
 	if (ret == 0)
 		ret = destination_take_hello(d, err);
 	d->channel.deadline_ns = 0;
-	d->arrived = clock_now();
+	d->arrived = taken->arrived;
 	if (ret < 0) {
 		if (d->stream.buffer)
 			destination_tell_refused(d, err, DESTINATION_STRANGER_MS);
@@ -197,7 +198,9 @@ static int destination_take(struct destination *d, const struct destination_conf
 					       .started = clock_now() } };
 	ret = channel_adopt(&d->channel, taken.fd, config->cancel_fd, err);
 	if (ret == 0)
-		ret = destination_meet(d, err);
+		ret = destination_meet(d, &taken, err);
+	else
+		free(taken.heard);
 	if (ret < 0)
 		arrivals_settle(config->arrivals, ret, err->text);
 	*over = ret == -ECANCELED;

@@ -10,10 +10,6 @@
 #include "vmm/state.h"
 #include "vmm/text.h"
 
-/* Bytes that are read ahead of the frame in hand, so that small frames share a system call. Long payloads
- * still go straight to their place, apart from what of them was read ahead. */
-#define STREAM_BUFFER 65536u
-
 /* Limit for the peer's last words, which are there already or are not coming. */
 #define STREAM_REFUSAL_TIMEOUT_MS 1000
 
@@ -43,15 +39,24 @@ const char *stream_type_name(enum stream_type type)
 	return type > 0 && type < STREAM_N_TYPES ? stream_types[type].name : "unknown";
 }
 
-int stream_init(struct stream *s, struct channel *channel, int timeout_ms, struct error *err)
+int stream_init_heard(struct stream *s, struct channel *channel, int timeout_ms, uint8_t *heard,
+		      uint32_t n_heard, struct error *err)
 {
-	*s = (struct stream){ .channel = channel, .timeout_ms = timeout_ms };
-	s->buffer = malloc(STREAM_BUFFER);
+	*s = (struct stream){
+		.channel = channel, .timeout_ms = timeout_ms, .buffer = heard, .n_buffered = n_heard
+	};
+	if (!s->buffer)
+		s->buffer = malloc(STREAM_BUFFER);
 	if (!s->buffer) {
 		error_add(err, "out of memory");
 		return -ENOMEM;
 	}
 	return 0;
+}
+
+int stream_init(struct stream *s, struct channel *channel, int timeout_ms, struct error *err)
+{
+	return stream_init_heard(s, channel, timeout_ms, NULL, 0, err);
 }
 
 void stream_exit(struct stream *s)
@@ -172,6 +177,21 @@ int stream_send(struct stream *s, enum stream_type type, uint64_t arg, const voi
 	}
 	stream_header_put(&h, type, len, arg);
 	return stream_writev(s, iov, ARRAY_SIZE(iov), err);
+}
+
+enum stream_first stream_look(const uint8_t *bytes, uint32_t n)
+{
+	struct stream_header h;
+	uint32_t len;
+
+	if (n < sizeof(h))
+		return STREAM_FIRST_PART;
+	memcpy(&h, bytes, sizeof(h));
+	len = get_le32(&h.len);
+	if (get_le32(&h.type) != STREAM_HELLO || len < stream_types[STREAM_HELLO].min_len ||
+	    len > stream_types[STREAM_HELLO].max_len)
+		return STREAM_FIRST_OTHER;
+	return n == STREAM_BUFFER || n - sizeof(h) >= len ? STREAM_FIRST_HELLO : STREAM_FIRST_PART;
 }
 
 void stream_turn_away(int fd, const char *why)

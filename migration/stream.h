@@ -127,8 +127,16 @@ struct stream_frame {
 	uint64_t arg;
 };
 
+/* Bytes that are read ahead of the frame in hand, so that small frames share a system call. Long payloads
+ * still go straight to their place, apart from what of them was read ahead. */
+#define STREAM_BUFFER 65536u
+
 /* @channel stays the caller's. A zeroed stream may be passed to stream_exit(). */
 int __must_check stream_init(struct stream *s, struct channel *channel, int timeout_ms, struct error *err);
+/* The same, for a connection of which @n_heard bytes have been read already, into STREAM_BUFFER bytes at
+ * @heard, which are the stream's to free(), also on an error. NULL: none. */
+int __must_check stream_init_heard(struct stream *s, struct channel *channel, int timeout_ms, uint8_t *heard,
+				   uint32_t n_heard, struct error *err);
 void stream_exit(struct stream *s);
 
 /*
@@ -157,6 +165,13 @@ int __must_check stream_send(struct stream *s, enum stream_type type, uint64_t a
 /* Sends frames that the caller has put together. May change @iov. */
 int __must_check stream_writev(struct stream *s, struct iovec *iov, int n, struct error *err);
 void stream_header_put(struct stream_header *h, enum stream_type type, uint32_t len, uint64_t arg);
+
+/* What a connection begins with: too little yet to tell, a whole HELLO, or as much of one as is read ahead;
+ * or something else. */
+enum stream_first { STREAM_FIRST_PART, STREAM_FIRST_HELLO, STREAM_FIRST_OTHER };
+
+/* Looks at the first @n bytes of a connection, STREAM_BUFFER at most. */
+enum stream_first stream_look(const uint8_t *bytes, uint32_t n);
 
 /* Tells a peer that is not let in @why, as far as it takes that at once, and closes @fd. Any thread; does not
  * wait. */

@@ -6,6 +6,8 @@
 #include <assert.h>
 #include <errno.h>
 
+#include "migration/clock.h"
+
 static struct fuzz_peer *peer;
 static bool taken;
 
@@ -35,7 +37,7 @@ int arrivals_take(struct arrivals *a, int cancel_fd, struct arrivals_connection 
 		return -ECANCELED;
 	}
 	taken = true;
-	*taken_one = (struct arrivals_connection){ .fd = 0 };
+	*taken_one = (struct arrivals_connection){ .fd = 0, .arrived = clock_now() };
 	return 0;
 }
 

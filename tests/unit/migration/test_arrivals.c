@@ -58,9 +58,32 @@ static int push(struct fixture *f, struct arrivals_end *end, int expected)
 	return fds[0];
 }
 
+/* A HELLO, as far as a queue looks at it: the header, and a byte. */
+struct word {
+	struct stream_header header;
+	uint8_t payload;
+};
+
+static struct word make_word(enum stream_type type, uint32_t len)
+{
+	struct word w = { .payload = 'x' };
+
+	stream_header_put(&w.header, type, len, 0);
+	return w;
+}
+
+#define WORD_LEN (sizeof(struct stream_header) + 1)
+
+static void say(int fd, enum stream_type type, uint32_t len, size_t n_bytes)
+{
+	struct word w = make_word(type, len);
+
+	assert_int_equal(send(fd, &w, n_bytes, MSG_NOSIGNAL), n_bytes);
+}
+
 static void speak(int fd)
 {
-	assert_int_equal(send(fd, "x", 1, MSG_NOSIGNAL), 1);
+	say(fd, STREAM_HELLO, 1, WORD_LEN);
 }
 
 /* Fails unless the source has been told @why, and hung up on. */
@@ -90,6 +113,7 @@ static int take(struct fixture *f, int source)
 
 	assert_int_equal(arrivals_take(&f->arrivals, f->cancel_fd, &taken, &err), 0);
 	assert_int_equal(taken.since, 7);
+	free(taken.heard);
 	assert_int_equal(send(taken.fd, "y", 1, MSG_NOSIGNAL), 1);
 	assert_int_equal(recv(source, &byte, 1, MSG_DONTWAIT), 1);
 	assert_int_equal(byte, 'y');
@@ -160,8 +184,71 @@ static void one_that_hangs_up_does_not_stay(void **state)
 
 	close(push(f, NULL, 0));
 	assert_int_equal(arrivals_take(&f->arrivals, f->cancel_fd, &taken, &err), 0);
+	assert_int_equal(taken.n_heard, 0);
 	assert_int_equal(recv(taken.fd, &byte, 1, 0), 0);
 	close(taken.fd);
+	free(taken.heard);
+}
+
+/* However many others have begun to speak, or speak of something else: a true source waits for none of them.
+ */
+static void a_whole_hello_passes_by_those_that_are_none(void **state)
+{
+	struct fixture *f = *state;
+	int slow[ARRIVALS_KEPT - 2], stranger, source;
+	uint64_t start_ns = now_ns();
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(slow); i++) {
+		slow[i] = push(f, NULL, 0);
+		say(slow[i], STREAM_HELLO, 1, i % WORD_LEN);
+	}
+	stranger = push(f, NULL, 0);
+	say(stranger, STREAM_RAM, 1, WORD_LEN);
+	source = push(f, NULL, 0);
+	speak(source);
+	close(take(f, source));
+	/* Then the stranger, of whom the taker finds out what he is. */
+	close(take(f, stranger));
+	assert_true(now_ns() - start_ns < ARRIVALS_HELLO_MS * UINT64_C(1000000));
+	close(source);
+	close(stranger);
+	arrivals_close(&f->arrivals, "enough");
+	for (unsigned int i = 0; i < ARRAY_SIZE(slow); i++)
+		assert_refused(slow[i], "enough");
+}
+
+struct waiter {
+	struct fixture *f;
+	pthread_t thread;
+	int ret;
+	struct error err;
+};
+
+static void *wait_for_one(void *arg)
+{
+	struct waiter *w = arg;
+	struct arrivals_connection taken;
+
+	w->ret = arrivals_take(&w->f->arrivals, w->f->cancel_fd, &taken, &w->err);
+	return NULL;
+}
+
+static void who_has_begun_has_a_deadline_and_outstays_the_silent(void **state)
+{
+	struct waiter w = { .f = *state };
+	struct fixture *f = *state;
+	int slow = push(f, NULL, 0), silent[ARRIVALS_KEPT];
+
+	say(slow, STREAM_HELLO, 1, 3);
+	for (unsigned int i = 0; i < ARRAY_SIZE(silent); i++)
+		silent[i] = push(f, NULL, 0);
+	pthread_create(&w.thread, NULL, wait_for_one, &w);
+	assert_refused(silent[0], "another connection needed the place");
+	assert_refused(slow, "the source takes too long for its HELLO");
+	eventfd_write(f->cancel_fd, 1);
+	pthread_join(w.thread, NULL);
+	for (unsigned int i = 1; i < ARRAY_SIZE(silent); i++)
+		close(silent[i]);
 }
 
 static void assert_ended(struct fixture *f, struct arrivals_end *end, int ret, const char *reason)
@@ -224,22 +311,6 @@ static void whoever_has_gone_hears_nothing(void **state)
 	free(end);
 	arrivals_settle(&f->arrivals, 0, "");
 	close(source);
-}
-
-struct waiter {
-	struct fixture *f;
-	pthread_t thread;
-	int ret;
-	struct error err;
-};
-
-static void *wait_for_one(void *arg)
-{
-	struct waiter *w = arg;
-	struct arrivals_connection taken;
-
-	w->ret = arrivals_take(&w->f->arrivals, w->f->cancel_fd, &taken, &w->err);
-	return NULL;
 }
 
 static void the_silent_give_way_where_there_are_many(void **state)
@@ -329,8 +400,10 @@ static void all_come_in_from_any_thread(void **state)
 
 		assert_int_equal(arrivals_take(&f->arrivals, f->cancel_fd, &taken, &err), 0);
 		sem_post(&room);
-		assert_int_equal(recv(taken.fd, &byte, 1, 0), 1);
+		assert_int_equal(taken.n_heard, WORD_LEN);
+		assert_int_equal(recv(taken.fd, &byte, 1, 0), 0);
 		close(taken.fd);
+		free(taken.heard);
 	}
 	for (unsigned int i = 0; i < N_PUSHERS; i++)
 		pthread_join(threads[i], NULL);
@@ -346,6 +419,8 @@ int main(void)
 		ARRIVALS_TEST(what_is_no_connection_is_closed),
 		ARRIVALS_TEST(the_silent_give_way_where_there_are_many),
 		ARRIVALS_TEST(one_that_hangs_up_does_not_stay),
+		ARRIVALS_TEST(a_whole_hello_passes_by_those_that_are_none),
+		ARRIVALS_TEST(who_has_begun_has_a_deadline_and_outstays_the_silent),
 		ARRIVALS_TEST(whoever_waits_hears_how_it_ended),
 		ARRIVALS_TEST(whoever_has_gone_hears_nothing),
 		ARRIVALS_TEST(a_wait_is_called_off),

@@ -103,11 +103,16 @@ static void assert_answer(struct control_client *c, const char *error, const cha
 /* Takes the connection, once the source has spoken. */
 static void take(struct fixture *f, int source)
 {
+	uint8_t hello[sizeof(struct stream_header) + 1] = { 0 };
 	struct arrivals_connection taken;
+	struct stream_header header;
 	struct error err = { 0 };
 
-	assert_int_equal(send(source, "x", 1, MSG_NOSIGNAL), 1);
+	stream_header_put(&header, STREAM_HELLO, 1, 0);
+	memcpy(hello, &header, sizeof(header));
+	assert_int_equal(send(source, hello, sizeof(hello), MSG_NOSIGNAL), sizeof(hello));
 	assert_int_equal(arrivals_take(&f->entrance.arrivals, f->cancel_fd, &taken, &err), 0);
+	free(taken.heard);
 	close(taken.fd);
 }
 
