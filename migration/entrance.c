@@ -111,7 +111,7 @@ void entrance_connect(struct entrance *e, struct control_call *call)
 	int fd = control_take_fd(call), ret;
 
 	if (fd < 0) {
-		control_fail(call, CLIENT_ERROR_PARAMETER,
+		control_fail(call, CLIENT_ERROR_CONNECTION,
 			     "the connection to the source is missing: a connected stream socket is to come "
 			     "with the call, as a descriptor");
 	} else if (end.fd < 0) {
@@ -121,7 +121,7 @@ void entrance_connect(struct entrance *e, struct control_call *call)
 	} else {
 		ret = arrivals_push(&e->arrivals, fd, clock_now() - ENTRANCE_WAY_NS, &end, &err);
 		if (ret < 0)
-			control_fail(call, ret == -EBUSY ? CLIENT_ERROR_BUSY : CLIENT_ERROR_PARAMETER,
+			control_fail(call, ret == -EBUSY ? CLIENT_ERROR_BUSY : CLIENT_ERROR_CONNECTION,
 				     err.text);
 		else
 			entrance_await(e, call, &end);

@@ -34,7 +34,7 @@ int __must_check entrance_open_tls(struct entrance *e, const char *place, const 
 /* Closes both doors, as far as they are open. What has come stays among the arrivals. */
 void entrance_close_doors(struct entrance *e);
 
-/* "org.ferry.Connect": puts the connection that comes with the call among the arrivals, and answers when it
+/* The method "Connect": puts the connection that comes with the call among the arrivals, and answers when it
  * has ended. The call's thread. */
 void entrance_connect(struct entrance *e, struct control_call *call);
 

@@ -103,9 +103,9 @@ static void methods_stayed(struct methods *m)
 }
 
 /* Answers that a parameter is wrong, by its name. Returns false. */
-static bool methods_invalid(struct control_call *call, const char *reason)
+static bool methods_invalid(struct control_call *call, const char *name)
 {
-	control_fail(call, CLIENT_ERROR_PARAMETER, reason);
+	control_fail_parameter(call, name);
 	return false;
 }
 
@@ -114,17 +114,14 @@ static bool methods_invalid(struct control_call *call, const char *reason)
 static bool methods_number(struct control_call *call, const char *name, uint64_t min, uint64_t max,
 			   uint64_t *v)
 {
-	char reason[160];
 	uint64_t n = 0;
 
 	if (!control_has(call, name))
 		return true;
-	if (control_get_number(call, name, &n) && n >= min && n <= max) {
-		*v = n;
-		return true;
-	}
-	snprintf(reason, sizeof(reason), "\"%s\" is a number from %" PRIu64 " to %" PRIu64, name, min, max);
-	return methods_invalid(call, reason);
+	if (!control_get_number(call, name, &n) || n < min || n > max)
+		return methods_invalid(call, name);
+	*v = n;
+	return true;
 }
 
 /* Reads what may also be changed while a migration runs. */
@@ -151,7 +148,7 @@ static bool methods_read_limits(struct control_call *call, uint64_t *downtime_ns
 		    ? config_parse_word(word, source_stalled_names, SOURCE_N_STALLED)
 		    : -1;
 	if (v < 0)
-		return methods_invalid(call, "\"stalled\" is throttle, stop or cancel");
+		return methods_invalid(call, "stalled");
 	*policy = (enum source_stalled)v;
 	return true;
 }
@@ -162,13 +159,13 @@ static bool methods_check_connection(struct control_call *call)
 	struct error err = { 0 };
 
 	if (call->passed_fd < 0) {
-		control_fail(call, CLIENT_ERROR_PARAMETER,
+		control_fail(call, CLIENT_ERROR_CONNECTION,
 			     "the connection to the destination is missing: a connected stream socket is to "
 			     "come with the call, as a descriptor");
 		return false;
 	}
 	if (channel_check_socket(call->passed_fd, &err) < 0) {
-		control_fail(call, CLIENT_ERROR_PARAMETER, err.text);
+		control_fail(call, CLIENT_ERROR_CONNECTION, err.text);
 		return false;
 	}
 	return true;
@@ -184,13 +181,13 @@ static bool methods_read(struct control_call *call, struct source_config *config
 
 	strcpy(to, "another host");
 	if (control_has(call, "to") && !control_get_string(call, "to", to, JOB_TO_MAX))
-		return methods_invalid(call, "\"to\" is the destination's name, of less than 1024 bytes");
+		return methods_invalid(call, "to");
 	config->to = to;
 	if (!methods_read_limits(call, &downtime_ns, &bandwidth, &stalled) ||
 	    !methods_number(call, "timeoutMs", 1, CLIENT_TIMEOUT_MAX_MS, &timeout_ms))
 		return false;
 	if (control_has(call, "detach") && !control_get_bool(call, "detach", detach))
-		return methods_invalid(call, "\"detach\" is true or false");
+		return methods_invalid(call, "detach");
 	config->downtime_limit_ns = downtime_ns;
 	config->bandwidth = bandwidth;
 	config->stalled = stalled;
@@ -223,14 +220,21 @@ enum methods_hangup {
 	METHODS_LEAVE,
 };
 
+/* Tells a client that wants to know how far the migration is. */
+static void methods_tell(struct control_call *call, const struct report *report)
+{
+	char text[METHODS_REPLY_MAX];
+
+	methods_describe(report, REPORT_PROGRESS, text);
+	control_progress(call, text);
+}
+
 /*
- * Waits for the end of the migration that @f follows, and says meanwhile how far it is, in words of
- * @tell. Returns its state: REPORT_RUNNING for a client that has left.
+ * Waits for the end of the migration that @f follows, and says meanwhile how far it is. Returns its state:
+ * REPORT_RUNNING for a client that has left.
  */
 static enum report_state methods_watch(struct control_call *call, struct job *job, struct job_follower *f,
-				       enum methods_hangup hangup,
-				       void (*tell)(struct control_call *call, const struct report *report),
-				       struct report *report)
+				       enum methods_hangup hangup, struct report *report)
 {
 	struct pollfd fds[] = { { .fd = f->fd, .events = POLLIN },
 				{ .fd = control_call_fd(call), .events = POLLIN } };
@@ -238,7 +242,7 @@ static enum report_state methods_watch(struct control_call *call, struct job *jo
 	while (job_news(job, f, report) == REPORT_RUNNING) {
 		/* A job that has only just been started has nothing to tell. */
 		if (report->stage)
-			tell(call, report);
+			methods_tell(call, report);
 		if (poll(fds, ARRAY_SIZE(fds), -1) < 0 || fds[1].revents == 0)
 			continue;
 		if (hangup == METHODS_LEAVE)
@@ -249,44 +253,18 @@ static enum report_state methods_watch(struct control_call *call, struct job *jo
 	return report->state;
 }
 
-static void methods_tell_report(struct control_call *call, const struct report *report)
-{
-	char json[REPORT_JSON_MAX];
-
-	report_json(report, REPORT_PROGRESS, json);
-	control_progress(call, json);
-}
-
-static void methods_tell_status(struct control_call *call, const struct report *report)
-{
-	char text[METHODS_REPLY_MAX];
-
-	methods_describe(report, REPORT_PROGRESS, text);
-	control_progress(call, text);
-}
-
-static void methods_tell_nothing(struct control_call *call, const struct report *report)
-{
-}
-
 /* Answers the call that started a migration, with its end or, detached, with its beginning. */
 static void methods_answer(struct control_call *call, const struct report *report)
 {
-	char text[METHODS_REPLY_MAX], json[REPORT_JSON_MAX];
+	char text[METHODS_REPLY_MAX];
 
-	switch (report->state) {
-	case REPORT_FAILED:
-	case REPORT_UNKNOWN:
-		methods_describe(report, REPORT_ALL, text);
-		control_fail_with(call,
-				  report->state == REPORT_FAILED ? CLIENT_ERROR_FAILED : CLIENT_ERROR_UNKNOWN,
-				  text);
-		break;
-	default:
-		report_json(report, REPORT_ALL, json);
-		control_reply(call, json);
-		break;
-	}
+	methods_describe(report, REPORT_ALL, text);
+	if (report->state == REPORT_FAILED)
+		control_fail_with(call, CLIENT_ERROR_FAILED, text);
+	else if (report->state == REPORT_UNKNOWN)
+		control_fail_with(call, CLIENT_ERROR_UNKNOWN, text);
+	else
+		control_reply(call, text);
 }
 
 static const char *methods_start_error(int ret)
@@ -325,8 +303,7 @@ static void methods_migrate(struct control_call *call, void *opaque)
 	if (detach && !call->more)
 		job_news(job, &f, &report);
 	else
-		methods_watch(call, job, &f, detach ? METHODS_LEAVE : METHODS_CANCEL, methods_tell_report,
-			      &report);
+		methods_watch(call, job, &f, detach ? METHODS_LEAVE : METHODS_CANCEL, &report);
 	methods_answer(call, &report);
 
 unfollow:
@@ -405,7 +382,7 @@ static void methods_status(struct control_call *call, void *opaque)
 	if (stays && !methods_stay(m, call))
 		goto unfollow;
 	if (stays) {
-		methods_watch(call, job, &f, METHODS_LEAVE, methods_tell_status, &report);
+		methods_watch(call, job, &f, METHODS_LEAVE, &report);
 		methods_stayed(m);
 	} else {
 		job_news(job, &f, &report);
@@ -432,7 +409,7 @@ static void methods_cancel(struct control_call *call, void *opaque)
 	} else {
 		/* Of one that has ended this says what has become of it. */
 		job_cancel(job, &f);
-		methods_watch(call, job, &f, METHODS_LEAVE, methods_tell_nothing, &report);
+		methods_watch(call, job, &f, METHODS_LEAVE, &report);
 		json_quote(report.reason, reason, sizeof(reason));
 		snprintf(text, sizeof(text), "{\"cancelled\":%s,\"state\":\"%s\",\"reason\":%s}",
 			 report.state == REPORT_FAILED ? "true" : "false", report_state_names[report.state],
@@ -455,7 +432,8 @@ static void methods_set(struct control_call *call, void *opaque)
 	change.bandwidth = control_has(call, "bandwidth") ? &bandwidth : NULL;
 	change.stalled = control_has(call, "stalled") ? &stalled : NULL;
 	if (!change.downtime_limit_ns && !change.bandwidth && !change.stalled)
-		methods_invalid(call, "nothing to set: \"downtimeMs\", \"bandwidth\" or \"stalled\"");
+		control_fail(call, CLIENT_ERROR_CALL,
+			     "nothing to set: \"downtimeMs\", \"bandwidth\" or \"stalled\"");
 	else if (job_set(job, &change) < 0)
 		control_fail(call, CLIENT_ERROR_NONE, "no migration of this guest is under way");
 	else
@@ -473,11 +451,11 @@ static void methods_resume(struct control_call *call, void *opaque)
 		return;
 	ret = job_resume(&m->job, &err);
 	if (ret == -ENOENT) {
-		control_fail(call, "org.ferry.NotPaused",
+		control_fail(call, CLIENT_ERROR_NOT_PAUSED,
 			     "the guest is not paused after a migration with unknown outcome");
 	} else if (ret < 0) {
 		log_error("the guest cannot go on here, and stays paused: %s", err.text);
-		control_fail(call, "org.ferry.ResumeFailed", err.text);
+		control_fail(call, CLIENT_ERROR_RESUME, err.text);
 	} else {
 		log_info("the guest goes on here, on the operator's word");
 		control_reply(call, "{}");
@@ -494,17 +472,27 @@ static void methods_connect(struct control_call *call, void *opaque)
 	methods_stayed(m);
 }
 
-static const char *const methods_no_parameters[] = { NULL };
 static const char *const methods_limits[] = { "downtimeMs", "bandwidth", "stalled", NULL };
 static const char *const methods_move[] = { "to",        "downtimeMs", "bandwidth", "stalled",
 					    "timeoutMs", "detach",     NULL };
 
-const struct control_method methods_all[METHODS_N] = {
-	{ "org.ferry.Connect", methods_connect, methods_no_parameters },
-	{ "org.ferry.Migrate", methods_migrate, methods_move },
-	{ "org.ferry.MigrationStatus", methods_status, methods_no_parameters },
-	{ "org.ferry.CancelMigration", methods_cancel, methods_no_parameters },
-	{ "org.ferry.SetMigration", methods_set, methods_limits },
-	{ "org.ferry.CheckMigration", methods_check, methods_move },
-	{ "org.ferry.Resume", methods_resume, methods_no_parameters },
+static const struct control_method methods_all[] = {
+	{ .name = "Connect", .fn = methods_connect },
+	{ .name = "Migrate", .fn = methods_migrate, .parameters = methods_move },
+	{ .name = "CheckMigration", .fn = methods_check, .parameters = methods_move },
+	{ .name = "MigrationStatus", .fn = methods_status },
+	{ .name = "SetMigration", .fn = methods_set, .parameters = methods_limits },
+	{ .name = "CancelMigration", .fn = methods_cancel },
+	{ .name = "Resume", .fn = methods_resume },
+};
+
+static const char methods_description[] =
+#include "ferry.varlink.h"
+	;
+
+const struct control_interface methods_interface = {
+	.name = CLIENT_INTERFACE,
+	.description = methods_description,
+	.methods = methods_all,
+	.n_methods = ARRAY_SIZE(methods_all),
 };

@@ -6,7 +6,7 @@
 
 #include "migration/entrance.h"
 #include "migration/job.h"
-#include "vmm/control/call.h"
+#include "vmm/control/service.h"
 
 /* What there is of a guest, in a process whose control socket is there from its start. */
 enum methods_guest {
@@ -17,7 +17,7 @@ enum methods_guest {
 	METHODS_N_GUESTS,
 };
 
-/* The methods' @opaque, from before control_create() to after control_destroy(). Any thread. */
+/* What the methods work on, from before control_create() to after control_destroy(). Any thread. */
 struct methods {
 	_Atomic(enum methods_guest) guest;
 	struct vm *vm; /* once the guest is METHODS_HERE */
@@ -35,9 +35,7 @@ void methods_exit(struct methods *m);
 /* Tells what has become of the guest; @vm is there when it is METHODS_HERE, and outlives the calls. */
 void methods_set_guest(struct methods *m, enum methods_guest guest, struct vm *vm);
 
-#define METHODS_N 7u
-
-/* For control_create(). */
-extern const struct control_method methods_all[METHODS_N];
+/* Ferry's own interface, vmm/control/ferry.varlink. What its methods work on is a struct methods. */
+extern const struct control_interface methods_interface;
 
 #endif

@@ -12,7 +12,7 @@
 
 /* File descriptors that the VM, the kernel, the serial port, clients of the control socket and a migration
  * open or pass, beside vCPUs and devices. */
-#define APP_DESCRIPTORS (36u + 2 * CONTROL_MAX_CLIENTS + CONTROL_MAX_CALLS)
+#define APP_DESCRIPTORS (37u + 2 * CONTROL_MAX_CLIENTS + CONTROL_MAX_CALLS)
 
 void app_init(struct app *app)
 {
@@ -35,12 +35,13 @@ int app_take(struct app *app, int (*const *steps)(struct app *app, struct error 
 
 int app_listen(struct app *app, struct error *err)
 {
+	app->offers[0] = (struct control_offer){ &methods_interface, &app->methods };
+
 	const struct control_config config = {
 		.runtime_dir = app->config.runtime_dir,
 		.name = app->config.name,
-		.methods = methods_all,
-		.n_methods = METHODS_N,
-		.opaque = &app->methods,
+		.offers = app->offers,
+		.n_offers = ARRAY_SIZE(app->offers),
 		.guard = &app->guard,
 	};
 	int ret = entrance_init(

@@ -45,6 +45,7 @@ struct app {
 	struct reset reset;
 	/* Clients are answered from the start on, with what there is of a guest. */
 	struct control *control;
+	struct control_offer offers[1];
 	struct methods methods;
 	struct entrance entrance;
 	struct machine machine;

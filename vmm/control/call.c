@@ -51,10 +51,15 @@ static void control_say(struct control_call *call, const char *text, int len, ui
 	int ret;
 
 	assert(!call->answered && len > 0 && (size_t)len < CONTROL_MESSAGE_MAX);
+	if (call->oneway)
+		return;
 	ret = control_send_bytes(call->fd, text, (size_t)len + 1, timeout_ms);
-	/* A message cut short would make what follows a part of it. */
-	if (ret < 0 && ret != -ETIMEDOUT)
-		shutdown(call->fd, SHUT_RDWR);
+	if (ret == 0 || (ret == -ETIMEDOUT && timeout_ms == 0))
+		return;
+	/* A message cut short would make what follows a part of it, and without an answer the next would be
+	 * taken for it. */
+	call->last = true;
+	shutdown(call->fd, SHUT_RDWR);
 }
 
 void control_progress(struct control_call *call, const char *parameters)
@@ -92,48 +97,22 @@ void control_fail_with(struct control_call *call, const char *error, const char 
 /* A reason is some sentences; the longest there is, all of it escaped. */
 #define CONTROL_REASON_MAX (6 * ERROR_TEXT_MAX)
 
-void control_fail(struct control_call *call, const char *error, const char *reason)
+void control_fail_by(struct control_call *call, const char *error, const char *name, const char *value)
 {
-	char parameters[CONTROL_REASON_MAX + 16], quoted[CONTROL_REASON_MAX];
+	char parameters[CONTROL_REASON_MAX + 64], quoted[CONTROL_REASON_MAX];
 
-	json_quote(reason, quoted, sizeof(quoted));
-	snprintf(parameters, sizeof(parameters), "{\"reason\":%s}", quoted);
+	assert(strlen(name) < 32);
+	json_quote(value, quoted, sizeof(quoted));
+	snprintf(parameters, sizeof(parameters), "{\"%s\":%s}", name, quoted);
 	control_fail_with(call, error, parameters);
 }
 
-/* A name that is misspelled must not pass for one that was left out. False if the call has been answered. */
-static bool control_check_parameters(struct control_call *call, const struct control_method *method)
+void control_fail(struct control_call *call, const char *error, const char *reason)
 {
-	char name[64], reason[192];
-
-	if (!method->parameters ||
-	    !json_other(&call->json, call->parameters, method->parameters, name, sizeof(name)))
-		return true;
-	snprintf(reason, sizeof(reason), "\"%s\" is no parameter of %s", name, method->name);
-	control_fail(call, CLIENT_ERROR_PARAMETER, reason);
-	return false;
+	control_fail_by(call, error, "reason", reason);
 }
 
-void control_dispatch(struct control_call *call, const struct control_method *methods, unsigned int n_methods,
-		      void *opaque)
+void control_fail_parameter(struct control_call *call, const char *name)
 {
-	struct json *json = &call->json;
-	char method[128];
-
-	if (!json_parse(json, call->message, strlen(call->message)) ||
-	    !json_string(json, json->tokens, "method", method, sizeof(method))) {
-		control_fail(call, CLIENT_ERROR_CALL, "not a JSON object with a method");
-		return;
-	}
-	call->parameters = json_find(json, json->tokens, "parameters", JSMN_OBJECT);
-	call->more = json_true(json, "more");
-	for (unsigned int i = 0; i < n_methods; i++) {
-		if (strcmp(methods[i].name, method) != 0)
-			continue;
-		if (control_check_parameters(call, &methods[i]))
-			methods[i].fn(call, opaque);
-		assert(call->answered);
-		return;
-	}
-	control_fail(call, "org.varlink.service.MethodNotFound", method);
+	control_fail_by(call, SERVICE_ERROR_PARAMETER, "parameter", name);
 }

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "vmm/control/interface.h"
 #include "vmm/control/json.h"
 #include "vmm/socket_file.h"
 #include "vmm/stream_socket.h"
@@ -182,12 +183,43 @@ static int control_receive_message(struct control_client *c, uint64_t until_ns, 
 	return 0;
 }
 
+/* Says in words what an error means. */
+static void control_explain(const struct control_client *c, const struct json *json, const jsmntok_t *object,
+			    struct error *err)
+{
+	static const struct {
+		const char *error, *parameter, *words;
+	} standard[] = {
+		{ SERVICE_ERROR_NO_INTERFACE, "interface",
+		  "the VM does not have the interface \"%s\": its Ferry is of another version" },
+		{ SERVICE_ERROR_NO_METHOD, "method",
+		  "the VM does not know \"%s\": its Ferry is of another version" },
+		{ SERVICE_ERROR_NOT_IMPLEMENTED, "method", "the VM cannot do \"%s\"" },
+		{ SERVICE_ERROR_PARAMETER, "parameter",
+		  "the VM does not take the parameter \"%s\", or not with this value" },
+	};
+	char text[ERROR_TEXT_MAX];
+
+	if (json_string(json, object, "reason", text, sizeof(text))) {
+		error_add(err, "%s", text);
+		return;
+	}
+	for (unsigned int i = 0; i < ARRAY_SIZE(standard); i++) {
+		if (strcmp(c->error, standard[i].error) == 0 &&
+		    json_string(json, object, standard[i].parameter, text, sizeof(text))) {
+			error_add(err, standard[i].words, text);
+			return;
+		}
+	}
+	error_add(err, "%s",
+		  strcmp(c->error, SERVICE_ERROR_DENIED) == 0 ? "the VM is another user's" : c->error);
+}
+
 int control_receive_until(struct control_client *c, uint64_t until_ns, const char **parameters,
 			  struct error *err)
 {
 	struct json json;
 	const jsmntok_t *object;
-	char reason[ERROR_TEXT_MAX];
 	int ret;
 
 	c->error[0] = '\0';
@@ -202,9 +234,7 @@ int control_receive_until(struct control_client *c, uint64_t until_ns, const cha
 	if (json_find(&json, json.tokens, "error", JSMN_STRING)) {
 		if (!json_string(&json, json.tokens, "error", c->error, sizeof(c->error)))
 			snprintf(c->error, sizeof(c->error), "an error with a long name");
-		if (!json_string(&json, object, "reason", reason, sizeof(reason)))
-			snprintf(reason, sizeof(reason), "%s", c->error);
-		error_add(err, "%s", reason);
+		control_explain(c, &json, object, err);
 		ret = -EREMOTEIO;
 	} else {
 		ret = json_true(&json, "continues") ? 1 : 0;

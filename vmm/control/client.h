@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The control socket's client, for the subcommands: one call of a running VM, and the replies to it. */
+/* The control socket's client, for the subcommands: calls of a running VM, one after the other, and the
+ * replies to them. */
 #ifndef FERRY_VMM_CONTROL_CLIENT_H
 #define FERRY_VMM_CONTROL_CLIENT_H
 
@@ -22,7 +23,7 @@ int __must_check control_connect(struct control_client *c, const char *runtime_d
 /* Whether the VM is to reply as things go on, or with the result alone. */
 enum control_replies { CONTROL_RESULT, CONTROL_PROGRESS };
 
-/* Sends the call of a connection. @parameters is a JSON object. The descriptor @fd, or none for -1, goes with
+/* Sends a call. @parameters is a JSON object. The descriptor @fd, or none for -1, goes with
  * it; it stays the caller's. */
 int __must_check control_send(struct control_client *c, const char *method, const char *parameters,
 			      enum control_replies replies, int fd, struct error *err);

@@ -154,6 +154,7 @@ static int client_refused(struct client_move *m, const char *object, const struc
 /* Follows the replies to the last. Returns the exit code. */
 static int client_follow(struct client_move *m, struct error *err)
 {
+	char report[CONTROL_MESSAGE_MAX];
 	const char *object = "{}";
 	struct follow f;
 	int ret;
@@ -167,8 +168,10 @@ static int client_follow(struct client_move *m, struct error *err)
 		       "it\n",
 		       m->o->name, m->o->name);
 	} else {
-		client_save_report(m->o, object);
-		follow_summary(stdout, object);
+		if (!follow_object(object, "report", report, sizeof(report)))
+			strcpy(report, "{}");
+		client_save_report(m->o, report);
+		follow_summary(stdout, report);
 	}
 	/* It has been done all the same, so the exit code says so. */
 	if (fflush(stdout) != 0 || ferror(stdout))
@@ -176,7 +179,7 @@ static int client_follow(struct client_move *m, struct error *err)
 	return 0;
 }
 
-/* Prints the answer to org.ferry.CheckMigration. Returns the exit code. */
+/* Prints the answer to CheckMigration. Returns the exit code. */
 static int client_follow_check(struct client_move *m, struct error *err)
 {
 	char reason[ERROR_TEXT_MAX];
@@ -250,11 +253,12 @@ static int client_ask_migrate(struct client_move *m, struct error *err)
 	if (ret == 0)
 		ret = control_connect(m->c, m->o->runtime_dir, m->o->name, err);
 	if (ret == 0)
-		ret = m->o->given & CLIENT_CHECK ? control_send(m->c, "org.ferry.CheckMigration", parameters,
-								CONTROL_RESULT, m->transport.fd, err)
-						 : control_send(m->c, "org.ferry.Migrate", parameters,
-								detach ? CONTROL_RESULT : CONTROL_PROGRESS,
-								m->transport.fd, err);
+		ret = m->o->given & CLIENT_CHECK
+			      ? control_send(m->c, CLIENT_METHOD("CheckMigration"), parameters,
+					     CONTROL_RESULT, m->transport.fd, err)
+			      : control_send(m->c, CLIENT_METHOD("Migrate"), parameters,
+					     detach ? CONTROL_RESULT : CONTROL_PROGRESS, m->transport.fd,
+					     err);
 	transport_let_go(&m->transport);
 	return ret;
 }
@@ -342,7 +346,7 @@ int client_resume(int argc, char **argv)
 		return client_usage("resume", &err);
 	ret = control_connect(&c, o.runtime_dir, o.name, &err);
 	if (ret == 0) {
-		ret = control_send(&c, "org.ferry.Resume", "{}", CONTROL_RESULT, -1, &err);
+		ret = control_send(&c, CLIENT_METHOD("Resume"), "{}", CONTROL_RESULT, -1, &err);
 		if (ret == 0)
 			ret = control_receive(&c, &object, &err);
 		control_disconnect(&c);

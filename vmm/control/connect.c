@@ -18,6 +18,7 @@
 #include "vmm/config.h"
 #include "vmm/control/client.h"
 #include "vmm/control/commands.h"
+#include "vmm/control/interface.h"
 #include "vmm/control/options.h"
 #include "vmm/stream_socket.h"
 
@@ -208,7 +209,7 @@ static void connect_let_go(void)
 
 static int connect_pass_itself(struct control_client *vm, struct error *err)
 {
-	int ret = control_send(vm, "org.ferry.Connect", "{}", CONTROL_RESULT, STDIN_FILENO, err);
+	int ret = control_send(vm, CLIENT_METHOD("Connect"), "{}", CONTROL_RESULT, STDIN_FILENO, err);
 	const char *parameters;
 
 	if (ret < 0)
@@ -235,7 +236,7 @@ static int connect_carry(struct control_client *vm, struct error *err)
 		error_add(err, "out of memory");
 		ret = -ENOMEM;
 	} else {
-		ret = control_send(vm, "org.ferry.Connect", "{}", CONTROL_RESULT, fds[1], err);
+		ret = control_send(vm, CLIENT_METHOD("Connect"), "{}", CONTROL_RESULT, fds[1], err);
 	}
 	close(fds[1]);
 	if (ret == 0)

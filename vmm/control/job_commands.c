@@ -173,7 +173,7 @@ int client_status(int argc, char **argv)
 
 	if (client_parse(&o, known, argc, argv, &err) < 0)
 		return client_usage("status", &err);
-	if (client_call(&c, &o, "org.ferry.MigrationStatus", "{}", &err) < 0)
+	if (client_call(&c, &o, CLIENT_METHOD("MigrationStatus"), "{}", &err) < 0)
 		return client_failed(&err);
 	status = client_follow_status(&c, &o, &err);
 	control_disconnect(&c);
@@ -210,7 +210,7 @@ int client_cancel(int argc, char **argv)
 
 	if (client_parse(&o, CLIENT_RUNTIME_DIR, argc, argv, &err) < 0)
 		return client_usage("cancel", &err);
-	if (client_call(&c, &o, "org.ferry.CancelMigration", "{}", &err) < 0)
+	if (client_call(&c, &o, CLIENT_METHOD("CancelMigration"), "{}", &err) < 0)
 		return client_failed(&err);
 	status = control_receive(&c, &reply, &err) < 0 ? client_failed(&err) : client_say_cancelled(reply);
 	control_disconnect(&c);
@@ -235,7 +235,7 @@ int client_tune(int argc, char **argv)
 		return client_usage("tune", &err);
 	client_limits_json(&o, members);
 	snprintf(parameters, sizeof(parameters), "{%s}", members + 1);
-	ret = client_call(&c, &o, "org.ferry.SetMigration", parameters, &err);
+	ret = client_call(&c, &o, CLIENT_METHOD("SetMigration"), parameters, &err);
 	if (ret == 0) {
 		ret = control_receive(&c, &reply, &err);
 		control_disconnect(&c);

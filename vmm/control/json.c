@@ -197,7 +197,9 @@ const jsmntok_t *json_find(const struct json *json, const jsmntok_t *object, con
 
 bool json_has(const struct json *json, const jsmntok_t *object, const char *name)
 {
-	return object && json_member(json, object, name);
+	const jsmntok_t *t = object ? json_member(json, object, name) : NULL;
+
+	return t && !(t->type == JSMN_PRIMITIVE && json->text[t->start] == 'n');
 }
 
 bool json_other(const struct json *json, const jsmntok_t *object, const char *const *names, char *buf,

@@ -26,7 +26,7 @@ bool json_parse(struct json *json, const char *text, size_t len);
 const jsmntok_t *json_find(const struct json *json, const jsmntok_t *object, const char *name,
 			   jsmntype_t type);
 
-/* Whether @object, which may be NULL, has a member of this name, whatever it is. */
+/* Whether @object, which may be NULL, has a member of this name, whatever it is but null. */
 bool json_has(const struct json *json, const jsmntok_t *object, const char *name);
 
 /* Finds a member of @object, which may be NULL, whose name is none of @names, a list that ends with NULL.

@@ -1,30 +1,24 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The control socket's server: it listens on RUNTIME_DIR/NAME.sock, mode 0600, for clients of our own user
- * and root, and has a table of methods, which come from main.c. Clients are served by a thread of the
+ * and root, and offers interfaces with methods, which come from above. Clients are served by a thread of the
  * server's own, and a call has one of its own once it is whole; a client that says nothing, or little, is in
  * nobody's way.
  */
 #ifndef FERRY_VMM_CONTROL_SERVER_H
 #define FERRY_VMM_CONTROL_SERVER_H
 
-#include "vmm/control/call.h"
+#include "vmm/control/place.h"
 #include "vmm/guard.h"
-
-/* Calls that run at a time: each has a thread and a stack of 1 MiB. */
-#define CONTROL_MAX_CALLS 8u
-/* Clients at a time, with those whose call is not whole yet. */
-#define CONTROL_MAX_CLIENTS 32u
-_Static_assert(CONTROL_MAX_CALLS < CONTROL_MAX_CLIENTS, "there is always one that can give way");
 
 struct control;
 
 struct control_config {
 	const char *runtime_dir;
 	const char *name;
-	const struct control_method *methods;
-	unsigned int n_methods;
-	void *opaque; /* the methods' */
+	/* What there is beside Varlink's own interface. */
+	const struct control_offer *offers;
+	unsigned int n_offers; /* at most CONTROL_MAX_OFFERS */
 	/* Removes the socket's file when the process is ended by force, and ends waits. */
 	struct guard *guard;
 };

@@ -123,6 +123,21 @@ int control_recv_with(int fd, char *buf, size_t size, int *passed_fd)
 	return msg.msg_flags & MSG_CTRUNC ? -EMFILE : (int)n;
 }
 
+int control_recv_call(int fd, char *buf, size_t size, int *passed_fd)
+{
+	const char *nul;
+	ssize_t n;
+
+	*passed_fd = -1;
+	do {
+		n = recv(fd, buf, size, MSG_PEEK | MSG_DONTWAIT);
+	} while (n < 0 && errno == EINTR);
+	if (n <= 0)
+		return n < 0 ? -errno : 0;
+	nul = memchr(buf, '\0', (size_t)n);
+	return control_recv_with(fd, buf, nul ? (size_t)(nul - buf) + 1 : (size_t)n, passed_fd);
+}
+
 int control_recv_bytes(int fd, char *buf, size_t size, uint64_t deadline_ns)
 {
 	ssize_t n;

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The common ground of the control socket's two ends: where it is, how its bytes go, and Varlink's framing,
- * which is JSON objects that end with a NUL byte. A connection carries one call.
+ * The common ground of the control socket's two ends: where it is, how its bytes go, and Varlink's framing
+ * (varlink.org), which is JSON objects that end with a NUL byte.
  *
- *	call:   {"method": "org.ferry.Migrate", "parameters": {"to": "unix:/run/x"}, "more": true}
+ *	call:   {"method": "alt.ferry.Migrate", "parameters": {"to": "unix:/run/x"}, "more": true}
  *	reply:  {"parameters": {...}, "continues": true} ... {"parameters": {...}}
- *	error:  {"error": "org.ferry.MigrationFailed", "parameters": {"reason": "..."}}
+ *	error:  {"error": "alt.ferry.MigrationFailed", "parameters": {"reason": "..."}}
  *
- * A call may carry one descriptor, as SCM_RIGHTS with its first bytes.
+ * Calls of one connection are answered in their order, each before the next is read; one with "oneway" is not
+ * answered. A call may carry one descriptor, as SCM_RIGHTS with its first bytes. The end of a client's
+ * direction calls off what is under way for it, and nothing else that it sends does.
  */
 #ifndef FERRY_VMM_CONTROL_SOCKET_H
 #define FERRY_VMM_CONTROL_SOCKET_H
@@ -47,6 +49,10 @@ int __must_check control_recv_bytes(int fd, char *buf, size_t size, uint64_t dea
  * Any thread.
  */
 int __must_check control_recv_with(int fd, char *buf, size_t size, int *passed_fd);
+
+/* Does as control_recv_with(), and leaves in the socket what stands behind a NUL: the next call, with its own
+ * descriptor. */
+int __must_check control_recv_call(int fd, char *buf, size_t size, int *passed_fd);
 
 /* Writes where the socket of VM @name is. Returns 0, or -ENAMETOOLONG with what to do. */
 int __must_check control_address(struct sockaddr_un *addr, const char *runtime_dir, const char *name,

@@ -29,6 +29,7 @@ struct fixture {
 	struct entrance entrance;
 	pid_t door_pid;
 	struct control *control;
+	struct control_offer offer;
 	int cancel_fd;
 };
 
@@ -37,19 +38,23 @@ static void method_connect(struct control_call *call, void *opaque)
 	entrance_connect(opaque, call);
 }
 
-static const struct control_method methods[] = { { "org.ferry.Connect", method_connect, NULL } };
+static const struct control_method methods[] = { { .name = "Connect", .fn = method_connect } };
+
+static const struct control_interface interface = {
+	.name = CLIENT_INTERFACE,
+	.methods = methods,
+	.n_methods = ARRAY_SIZE(methods),
+};
 
 static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 	struct error err = { 0 };
-	const struct control_config config = { .runtime_dir = f->dir,
-					       .name = "web1",
-					       .methods = methods,
-					       .n_methods = ARRAY_SIZE(methods),
-					       .opaque = &f->entrance,
-					       .guard = &f->guard };
+	const struct control_config config = {
+		.runtime_dir = f->dir, .name = "web1", .offers = &f->offer, .n_offers = 1, .guard = &f->guard
+	};
 
+	f->offer = (struct control_offer){ &interface, &f->entrance };
 	strcpy(f->dir, "/tmp/ferry-entrance-XXXXXX");
 	assert_non_null(mkdtemp(f->dir));
 	assert_int_equal(door_fork(&f->entrance.door, &err), 0);
@@ -84,7 +89,7 @@ static void call(struct fixture *f, struct control_client *c, int *source)
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
 	assert_int_equal(control_connect(c, f->dir, "web1", &err), 0);
-	assert_int_equal(control_send(c, "org.ferry.Connect", "{}", CONTROL_RESULT, fds[1], &err), 0);
+	assert_int_equal(control_send(c, "alt.ferry.Connect", "{}", CONTROL_RESULT, fds[1], &err), 0);
 	close(fds[1]);
 	*source = fds[0];
 }
@@ -125,12 +130,12 @@ static void a_call_without_a_connection_is_refused(void **state)
 
 	arrivals_open(&f->entrance.arrivals);
 	assert_int_equal(control_connect(&c, f->dir, "web1", &err), 0);
-	assert_int_equal(control_send(&c, "org.ferry.Connect", "{}", CONTROL_RESULT, -1, &err), 0);
-	assert_answer(&c, CLIENT_ERROR_PARAMETER, "the connection to the source is missing");
+	assert_int_equal(control_send(&c, "alt.ferry.Connect", "{}", CONTROL_RESULT, -1, &err), 0);
+	assert_answer(&c, CLIENT_ERROR_CONNECTION, "the connection to the source is missing");
 	assert_int_equal(pipe(pipe_fds), 0);
 	assert_int_equal(control_connect(&c, f->dir, "web1", &err), 0);
-	assert_int_equal(control_send(&c, "org.ferry.Connect", "{}", CONTROL_RESULT, pipe_fds[0], &err), 0);
-	assert_answer(&c, CLIENT_ERROR_PARAMETER, "no socket");
+	assert_int_equal(control_send(&c, "alt.ferry.Connect", "{}", CONTROL_RESULT, pipe_fds[0], &err), 0);
+	assert_answer(&c, CLIENT_ERROR_CONNECTION, "no socket");
 	close(pipe_fds[0]);
 	close(pipe_fds[1]);
 }

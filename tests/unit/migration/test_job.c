@@ -24,6 +24,7 @@ struct rig {
 	struct guard guard;
 	struct methods methods;
 	struct control *control;
+	struct control_offer offer;
 	struct control_client client;
 	const char *reply; /* the last one's parameters */
 	struct error err;
@@ -33,12 +34,12 @@ static void rig_init(struct rig *r)
 {
 	const struct control_config config = { .runtime_dir = places.dir,
 					       .name = "web1",
-					       .methods = methods_all,
-					       .n_methods = METHODS_N,
-					       .opaque = &r->methods,
+					       .offers = &r->offer,
+					       .n_offers = 1,
 					       .guard = &r->guard };
 
 	memset(r, 0, sizeof(*r));
+	r->offer = (struct control_offer){ &methods_interface, &r->methods };
 	departure_init(&r->s);
 	for (uint64_t page = 0; page < N_PAGES; page++)
 		fake_guest_write(&r->s.guest, page % 4000, page + 1);
@@ -64,7 +65,7 @@ static void call(struct rig *r, struct control_client *c, const char *method, co
 		 enum control_replies replies)
 {
 	const bool connects =
-		strcmp(method, "org.ferry.Migrate") == 0 || strcmp(method, "org.ferry.CheckMigration") == 0;
+		strcmp(method, "alt.ferry.Migrate") == 0 || strcmp(method, "alt.ferry.CheckMigration") == 0;
 	int fd = connects ? connect_to_place(places.path) : -1;
 
 	r->err = (struct error){ 0 };
@@ -90,7 +91,7 @@ static int ask(struct rig *r, const char *method, const char *parameters)
 static void begin(struct rig *r, struct control_client *c, const char *parameters)
 {
 	arrival_start(&r->a, NULL);
-	call(r, c, "org.ferry.Migrate", parameters, CONTROL_PROGRESS);
+	call(r, c, "alt.ferry.Migrate", parameters, CONTROL_PROGRESS);
 	do {
 		assert_int_equal(control_receive(c, &r->reply, &r->err), 1);
 	} while (!strstr(r->reply, "\"stage\":\"memory\""));
@@ -102,7 +103,7 @@ static void follow(struct rig *r, const char *state)
 	char text[32] = "";
 	int ret;
 
-	call(r, &r->client, "org.ferry.MigrationStatus", "{}", CONTROL_PROGRESS);
+	call(r, &r->client, "alt.ferry.MigrationStatus", "{}", CONTROL_PROGRESS);
 	do {
 		ret = control_receive(&r->client, &r->reply, &r->err);
 	} while (ret == 1);
@@ -141,17 +142,17 @@ static void a_check_says_what_stands_against_a_migration(void **state)
 
 	rig_init(&r);
 	arrival_start(&r.a, NULL);
-	assert_int_equal(ask(&r, "org.ferry.CheckMigration", "{\"to\":\"there\"}"), 0);
+	assert_int_equal(ask(&r, "alt.ferry.CheckMigration", "{\"to\":\"there\"}"), 0);
 	assert_string_equal(r.reply, "{\"streamVersion\":2,\"obstacles\":[]}");
-	assert_int_equal(ask(&r, "org.ferry.MigrationStatus", "{}"), 0);
+	assert_int_equal(ask(&r, "alt.ferry.MigrationStatus", "{}"), 0);
 	assert_string_equal(r.reply, "{\"state\":\"none\"}");
-	assert_int_equal(ask(&r, "org.ferry.Migrate", "{}"), 0);
+	assert_int_equal(ask(&r, "alt.ferry.Migrate", "{}"), 0);
 	assert_has_moved(&r);
 	rig_exit(&r);
 
 	rig_init(&r);
 	arrival_start(&r.a, refuse_both);
-	assert_int_equal(ask(&r, "org.ferry.CheckMigration", "{}"), 0);
+	assert_int_equal(ask(&r, "alt.ferry.CheckMigration", "{}"), 0);
 	assert_string_equal(r.reply, "{\"streamVersion\":0,\"obstacles\":[\"dev0: no such \\\"NIC\\\"\","
 				     "\"dev1: no such disk\"]}");
 	arrival_call_off(&r.a);
@@ -172,7 +173,7 @@ static void a_check_waits_for_no_migration(void **state)
 	r.err = (struct error){ 0 };
 	assert_int_equal(control_connect(&r.client, places.dir, "web1", &r.err), 0);
 	assert_int_equal(
-		control_send(&r.client, "org.ferry.CheckMigration", "{}", CONTROL_RESULT, fds[0], &r.err), 0);
+		control_send(&r.client, "alt.ferry.CheckMigration", "{}", CONTROL_RESULT, fds[0], &r.err), 0);
 	assert_int_equal(control_receive(&r.client, &r.reply, &r.err), -EREMOTEIO);
 	assert_string_equal(r.client.error, CLIENT_ERROR_BUSY);
 	control_disconnect(&r.client);
@@ -192,7 +193,7 @@ static void a_client_that_hangs_up_calls_its_migration_off(void **state)
 	struct rig r;
 
 	rig_init(&r);
-	assert_int_equal(ask(&r, "org.ferry.MigrationStatus", "{}"), 0);
+	assert_int_equal(ask(&r, "alt.ferry.MigrationStatus", "{}"), 0);
 	assert_string_equal(r.reply, "{\"state\":\"none\"}");
 	begin(&r, &first, "{" SLOW "}");
 	control_disconnect(&first);
@@ -201,7 +202,7 @@ static void a_client_that_hangs_up_calls_its_migration_off(void **state)
 	/* The last report stays, with the reason and where it was. */
 	assert_true(json_object_string(r.reply, "phase", text, sizeof(text)));
 	assert_string_equal(text, "memory");
-	assert_int_equal(ask(&r, "org.ferry.MigrationStatus", "{}"), 0);
+	assert_int_equal(ask(&r, "alt.ferry.MigrationStatus", "{}"), 0);
 	assert_non_null(strstr(r.reply, "cancelled"));
 	assert_non_null(strstr(r.reply, "\"report\":{\"state\":\"failed\",\"stage\":\"memory\""));
 	assert_stays(&r);
@@ -216,10 +217,10 @@ static void a_detached_migration_outlives_its_client(void **state)
 	rig_init(&r);
 	begin(&r, &first, "{\"detach\":true," SLOW "}");
 	control_disconnect(&first);
-	assert_int_equal(ask(&r, "org.ferry.MigrationStatus", "{}"), 0);
+	assert_int_equal(ask(&r, "alt.ferry.MigrationStatus", "{}"), 0);
 	assert_non_null(strstr(r.reply, "{\"state\":\"running\""));
 	/* What was set of it is lifted by somebody else. */
-	assert_int_equal(ask(&r, "org.ferry.SetMigration", "{\"bandwidth\":0,\"stalled\":\"cancel\"}"), 0);
+	assert_int_equal(ask(&r, "alt.ferry.SetMigration", "{\"bandwidth\":0,\"stalled\":\"cancel\"}"), 0);
 	follow(&r, "moved");
 	assert_non_null(strstr(r.reply, "\"rounds\":[{\"rounds\":1,"));
 	assert_non_null(strstr(r.reply, "\"stalled\":\"cancel\""));
@@ -235,14 +236,14 @@ static void a_detached_migration_is_answered_at_once(void **state)
 
 	rig_init(&r);
 	arrival_start(&r.a, NULL);
-	assert_int_equal(ask(&r, "org.ferry.Migrate", "{\"detach\":true," SLOW "}"), 0);
+	assert_int_equal(ask(&r, "alt.ferry.Migrate", "{\"detach\":true," SLOW "}"), 0);
 	assert_true(json_object_string(r.reply, "state", text, sizeof(text)));
 	assert_string_equal(text, "running");
-	assert_int_equal(ask(&r, "org.ferry.SetMigration", "{\"bandwidth\":0}"), 0);
+	assert_int_equal(ask(&r, "alt.ferry.SetMigration", "{\"bandwidth\":0}"), 0);
 	follow(&r, "moved");
 	assert_has_moved(&r);
 	/* Whoever cancels learns what has become of it. */
-	assert_int_equal(ask(&r, "org.ferry.CancelMigration", "{}"), 0);
+	assert_int_equal(ask(&r, "alt.ferry.CancelMigration", "{}"), 0);
 	assert_string_equal(r.reply, "{\"cancelled\":false,\"state\":\"moved\",\"reason\":\"\"}");
 	rig_exit(&r);
 }
@@ -255,7 +256,7 @@ static void a_second_client_cancels(void **state)
 
 	rig_init(&r);
 	begin(&r, &first, "{\"to\":\"ssh:b\"," SLOW "}");
-	assert_int_equal(ask(&r, "org.ferry.CancelMigration", "{}"), 0);
+	assert_int_equal(ask(&r, "alt.ferry.CancelMigration", "{}"), 0);
 	assert_non_null(strstr(r.reply, "{\"cancelled\":true,\"state\":\"failed\",\"reason\":\"memory: "));
 	do {
 		ret = control_receive(&first, &r.reply, &r.err);
@@ -268,7 +269,7 @@ static void a_second_client_cancels(void **state)
 	assert_non_null(strstr(r.reply, "\"to\":\"ssh:b\""));
 	control_disconnect(&first);
 	assert_stays(&r);
-	assert_int_equal(ask(&r, "org.ferry.CancelMigration", "{}"), -EREMOTEIO);
+	assert_int_equal(ask(&r, "alt.ferry.CancelMigration", "{}"), -EREMOTEIO);
 	assert_string_equal(r.client.error, CLIENT_ERROR_NONE);
 	rig_exit(&r);
 }
@@ -285,7 +286,7 @@ static void followers_keep_no_short_call_out(void **state)
 	for (unsigned int i = 0; i < ARRAY_SIZE(followers); i++) {
 		int ret;
 
-		call(&r, &followers[i], "org.ferry.MigrationStatus", "{}", CONTROL_PROGRESS);
+		call(&r, &followers[i], "alt.ferry.MigrationStatus", "{}", CONTROL_PROGRESS);
 		ret = control_receive(&followers[i], &r.reply, &r.err);
 		if (ret == 1)
 			continue;
@@ -294,9 +295,9 @@ static void followers_keep_no_short_call_out(void **state)
 		n_busy++;
 	}
 	assert_true(n_busy >= 8 && n_busy < ARRAY_SIZE(followers));
-	assert_int_equal(ask(&r, "org.ferry.MigrationStatus", "{}"), 0);
-	assert_int_equal(ask(&r, "org.ferry.SetMigration", "{\"stalled\":\"cancel\"}"), 0);
-	assert_int_equal(ask(&r, "org.ferry.CancelMigration", "{}"), 0);
+	assert_int_equal(ask(&r, "alt.ferry.MigrationStatus", "{}"), 0);
+	assert_int_equal(ask(&r, "alt.ferry.SetMigration", "{\"stalled\":\"cancel\"}"), 0);
+	assert_int_equal(ask(&r, "alt.ferry.CancelMigration", "{}"), 0);
 	assert_non_null(strstr(r.reply, "{\"cancelled\":true"));
 	for (unsigned int i = 0; i < ARRAY_SIZE(followers); i++)
 		control_disconnect(&followers[i]);
@@ -317,7 +318,7 @@ static void one_migration_at_a_time_and_a_retry_works(void **state)
 	begin(&r, &first, "{\"to\":\"ssh:b\"," SLOW "}");
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
 	assert_int_equal(control_connect(&r.client, places.dir, "web1", &r.err), 0);
-	assert_int_equal(control_send(&r.client, "org.ferry.Migrate", "{}", CONTROL_RESULT, fds[0], &r.err),
+	assert_int_equal(control_send(&r.client, "alt.ferry.Migrate", "{}", CONTROL_RESULT, fds[0], &r.err),
 			 0);
 	assert_int_equal(control_receive(&r.client, &r.reply, &r.err), -EREMOTEIO);
 	assert_string_equal(r.client.error, CLIENT_ERROR_BUSY);
@@ -329,7 +330,7 @@ static void one_migration_at_a_time_and_a_retry_works(void **state)
 	follow(&r, "failed");
 	assert_stays(&r);
 	arrival_start(&r.a, NULL);
-	assert_int_equal(ask(&r, "org.ferry.Migrate", "{}"), 0);
+	assert_int_equal(ask(&r, "alt.ferry.Migrate", "{}"), 0);
 	assert_non_null(strstr(r.reply, "{\"state\":\"moved\""));
 	assert_has_moved(&r);
 	rig_exit(&r);
@@ -355,7 +356,7 @@ static void a_time_that_is_up_is_said(void **state)
 
 	rig_init(&r);
 	arrival_start(&r.a, NULL);
-	assert_int_equal(ask(&r, "org.ferry.Migrate", "{\"timeoutMs\":1000," SLOW "}"), -EREMOTEIO);
+	assert_int_equal(ask(&r, "alt.ferry.Migrate", "{\"timeoutMs\":1000," SLOW "}"), -EREMOTEIO);
 	assert_string_equal(r.client.error, CLIENT_ERROR_FAILED);
 	assert_non_null(strstr(r.err.text, "not done within the 1 s that it was given"));
 	assert_stays(&r);
@@ -367,59 +368,55 @@ static void a_wrong_parameter_is_refused_by_its_name(void **state)
 	static const struct {
 		const char *method, *parameters, *name;
 	} cases[] = {
-		{ "org.ferry.SetMigration", "{\"downtimeMs\":0}", "\"downtimeMs\"" },
-		{ "org.ferry.SetMigration", "{\"downtimeMs\":60001}", "\"downtimeMs\"" },
-		{ "org.ferry.SetMigration", "{\"downtimeMs\":\"300\"}", "\"downtimeMs\"" },
-		{ "org.ferry.SetMigration", "{\"bandwidth\":1}", "\"bandwidth\"" },
-		{ "org.ferry.SetMigration", "{\"bandwidth\":-1}", "\"bandwidth\"" },
-		{ "org.ferry.SetMigration", "{\"bandwidth\":1e9}", "\"bandwidth\"" },
-		{ "org.ferry.SetMigration", "{\"bandwidth\":18446744073709551615}", "\"bandwidth\"" },
-		{ "org.ferry.SetMigration", "{\"stalled\":\"wait\"}", "\"stalled\"" },
-		{ "org.ferry.SetMigration", "{\"stalled\":true}", "\"stalled\"" },
-		{ "org.ferry.SetMigration", "{\"stalled\":\"throttle, or what else there is\"}",
+		{ "alt.ferry.SetMigration", "{\"downtimeMs\":0}", "\"downtimeMs\"" },
+		{ "alt.ferry.SetMigration", "{\"downtimeMs\":60001}", "\"downtimeMs\"" },
+		{ "alt.ferry.SetMigration", "{\"downtimeMs\":\"300\"}", "\"downtimeMs\"" },
+		{ "alt.ferry.SetMigration", "{\"bandwidth\":1}", "\"bandwidth\"" },
+		{ "alt.ferry.SetMigration", "{\"bandwidth\":-1}", "\"bandwidth\"" },
+		{ "alt.ferry.SetMigration", "{\"bandwidth\":1e9}", "\"bandwidth\"" },
+		{ "alt.ferry.SetMigration", "{\"bandwidth\":18446744073709551615}", "\"bandwidth\"" },
+		{ "alt.ferry.SetMigration", "{\"stalled\":\"wait\"}", "\"stalled\"" },
+		{ "alt.ferry.SetMigration", "{\"stalled\":true}", "\"stalled\"" },
+		{ "alt.ferry.SetMigration", "{\"stalled\":\"throttle, or what else there is\"}",
 		  "\"stalled\"" },
-		{ "org.ferry.SetMigration", "{}", "nothing to set" },
 		/* What is misspelled is not taken for what is left out. */
-		{ "org.ferry.SetMigration", "{\"downtimeMs\":5,\"bandwith\":1048576}",
-		  "\"bandwith\" is no parameter" },
-		{ "org.ferry.MigrationStatus", "{\"name\":\"downtimeMs\"}", "\"name\"" },
-		{ "org.ferry.CancelMigration", "{\"\":{\"a\":[1]}}", "\"\" is no parameter" },
-		{ "org.ferry.Resume", "{\"really\":true}", "\"really\"" },
+		{ "alt.ferry.SetMigration", "{\"downtimeMs\":5,\"bandwith\":1048576}", "\"bandwith\"" },
+		{ "alt.ferry.MigrationStatus", "{\"name\":\"downtimeMs\"}", "\"name\"" },
+		{ "alt.ferry.CancelMigration", "{\"\":{\"a\":[1]}}", "\"\"" },
+		{ "alt.ferry.Resume", "{\"really\":true}", "\"really\"" },
 	};
 	static const char *const migrate[][2] = {
-		{ "{\"timeoutMs\":0}", "\"timeoutMs\"" },
-		{ "{\"timeoutMs\":604800001}", "\"timeoutMs\"" },
-		{ "{\"detach\":1}", "\"detach\"" },
-		{ "{\"detach\":null}", "\"detach\"" },
-		{ "{\"to\":1}", "\"to\"" },
-		{ "{\"downTimeMs\":5}", "\"downTimeMs\" is no parameter of org.ferry.Migrate" },
-		{ "{}", "the connection to the destination is missing" },
+		{ "{\"timeoutMs\":0}", "\"timeoutMs\"" },   { "{\"timeoutMs\":604800001}", "\"timeoutMs\"" },
+		{ "{\"detach\":1}", "\"detach\"" },         { "{\"to\":1}", "\"to\"" },
+		{ "{\"downTimeMs\":5}", "\"downTimeMs\"" },
 	};
 	struct rig r;
 
 	rig_init(&r);
 	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++) {
 		assert_int_equal(ask(&r, cases[i].method, cases[i].parameters), -EREMOTEIO);
-		assert_string_equal(r.client.error, CLIENT_ERROR_PARAMETER);
+		assert_string_equal(r.client.error, SERVICE_ERROR_PARAMETER);
 		if (!strstr(r.err.text, cases[i].name))
 			fail_msg("%s: %s", cases[i].parameters, r.err.text);
 	}
 	for (unsigned int i = 0; i < ARRAY_SIZE(migrate); i++) {
 		r.err = (struct error){ 0 };
 		assert_int_equal(control_connect(&r.client, places.dir, "web1", &r.err), 0);
-		assert_int_equal(control_send(&r.client, "org.ferry.Migrate", migrate[i][0], CONTROL_RESULT,
+		assert_int_equal(control_send(&r.client, "alt.ferry.Migrate", migrate[i][0], CONTROL_RESULT,
 					      -1, &r.err),
 				 0);
 		assert_int_equal(control_receive(&r.client, &r.reply, &r.err), -EREMOTEIO);
-		assert_string_equal(r.client.error, CLIENT_ERROR_PARAMETER);
+		assert_string_equal(r.client.error, SERVICE_ERROR_PARAMETER);
 		if (!strstr(r.err.text, migrate[i][1]))
 			fail_msg("%s: %s", migrate[i][0], r.err.text);
 		control_disconnect(&r.client);
 	}
-	assert_int_equal(ask(&r, "org.ferry.SetMigration", "{\"downtimeMs\":100}"), -EREMOTEIO);
+	assert_int_equal(ask(&r, "alt.ferry.SetMigration", "{\"stalled\":null}"), -EREMOTEIO);
+	assert_string_equal(r.client.error, CLIENT_ERROR_CALL);
+	assert_int_equal(ask(&r, "alt.ferry.SetMigration", "{\"downtimeMs\":100}"), -EREMOTEIO);
 	assert_string_equal(r.client.error, CLIENT_ERROR_NONE);
-	assert_int_equal(ask(&r, "org.ferry.Resume", "{}"), -EREMOTEIO);
-	assert_string_equal(r.client.error, "org.ferry.NotPaused");
+	assert_int_equal(ask(&r, "alt.ferry.Resume", "{}"), -EREMOTEIO);
+	assert_string_equal(r.client.error, "alt.ferry.NotPaused");
 	rig_exit(&r);
 }
 

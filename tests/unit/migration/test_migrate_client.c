@@ -32,19 +32,20 @@ struct rig {
 	struct arrival a;
 	struct methods methods;
 	struct control *control;
+	struct control_offer offer;
 };
 
 static void rig_init(struct rig *r)
 {
 	const struct control_config config = { .runtime_dir = places.dir,
 					       .name = "web1",
-					       .methods = methods_all,
-					       .n_methods = METHODS_N,
-					       .opaque = &r->methods,
+					       .offers = &r->offer,
+					       .n_offers = 1,
 					       .guard = &r->guard };
 	struct error err = { 0 };
 
 	memset(r, 0, sizeof(*r));
+	r->offer = (struct control_offer){ &methods_interface, &r->methods };
 	departure_init(&r->s);
 	/* Nobody waits for the guest's first moments elsewhere. */
 	r->s.guest.vm.stop_fd = eventfd(1, EFD_CLOEXEC);
@@ -358,11 +359,11 @@ static void a_call_without_a_connection_is_refused_by_name(void **state)
 
 		assert_int_equal(control_connect(&c, places.dir, "web1", &err), 0);
 		assert_int_equal(
-			control_send(&c, "org.ferry.Migrate", "{\"to\":\"x\"}", CONTROL_RESULT, fd, &err), 0);
+			control_send(&c, "alt.ferry.Migrate", "{\"to\":\"x\"}", CONTROL_RESULT, fd, &err), 0);
 		if (fd >= 0)
 			close(fd);
 		assert_int_equal(control_receive(&c, &reply, &err), -EREMOTEIO);
-		assert_string_equal(c.error, CLIENT_ERROR_PARAMETER);
+		assert_string_equal(c.error, CLIENT_ERROR_CONNECTION);
 		if (!strstr(err.text, cases[i].why))
 			fail_msg("%s", err.text);
 		control_disconnect(&c);

@@ -534,7 +534,7 @@ static void receiver_call(struct receiver *r, uint64_t mem, struct error *err)
 	*err = (struct error){ 0 };
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
 	assert_int_equal(control_connect(&c, r->dir, "web1", err), 0);
-	assert_int_equal(control_send(&c, "org.ferry.Connect", "{}", CONTROL_RESULT, fds[1], err), 0);
+	assert_int_equal(control_send(&c, "alt.ferry.Connect", "{}", CONTROL_RESULT, fds[1], err), 0);
 	close(fds[1]);
 	r->fd = fds[0];
 	receiver_hello(r, mem, 1);

@@ -285,7 +285,7 @@ static void call(const char *method, struct error *err)
 	assert_int_equal(control_connect(&c, runtime, "web1", err), 0);
 	assert_int_equal(control_send(&c, method, "{}", CONTROL_RESULT, -1, err), 0);
 	assert_int_equal(control_receive(&c, &parameters, err), -EREMOTEIO);
-	assert_string_equal(c.error, "org.ferry.NotRunning");
+	assert_string_equal(c.error, "alt.ferry.NotRunning");
 	control_disconnect(&c);
 }
 
@@ -295,13 +295,13 @@ static void a_call_before_there_is_a_guest_is_answered(void **state)
 	pid_t pid = start_receive();
 
 	await_file(pid, source);
-	call("org.ferry.Resume", &err);
+	call("alt.ferry.Resume", &err);
 	assert_non_null(strstr(err.text, "waits for a source"));
 	assert_ends_by(pid, SIGTERM);
 	kernel_stalls = true;
 	pid = start_run();
 	await_file(pid, serial);
-	call("org.ferry.Migrate", &err);
+	call("alt.ferry.Migrate", &err);
 	assert_non_null(strstr(err.text, "not started yet"));
 	assert_ends_by(pid, SIGTERM);
 }

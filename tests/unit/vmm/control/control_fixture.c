@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "tests/fake/descriptors.h"
+#include "vmm/control/interface.h"
 #include "vmm/control/json.h"
 
 /* Methods */
@@ -23,7 +24,7 @@ static void method_echo(struct control_call *call, void *opaque)
 	uint64_t n = 0;
 
 	if (!control_get_string(call, "text", text, sizeof(text))) {
-		control_fail(call, "org.ferry.InvalidParameter", "no \"text\"");
+		control_fail(call, "alt.ferry.InvalidParameter", "no \"text\"");
 		return;
 	}
 	control_get_number(call, "n", &n);
@@ -62,7 +63,7 @@ static void method_hold(struct control_call *call, void *opaque)
 	control_progress(call, "{}");
 	poll(&p, 1, -1);
 	atomic_fetch_sub(&f->n_running, 1);
-	control_fail(call, "org.ferry.Cancelled", "hung up");
+	control_fail(call, "alt.ferry.Cancelled", "hung up");
 }
 
 static void method_take(struct control_call *call, void *opaque)
@@ -70,7 +71,7 @@ static void method_take(struct control_call *call, void *opaque)
 	int fd = control_take_fd(call);
 
 	if (fd < 0) {
-		control_fail(call, "org.ferry.InvalidParameter", "no descriptor");
+		control_fail(call, "alt.ferry.InvalidParameter", "no descriptor");
 		return;
 	}
 	assert_int_equal(control_take_fd(call), -1);
@@ -85,22 +86,34 @@ static void method_leave(struct control_call *call, void *opaque)
 	control_reply(call, "{}");
 }
 
+static const char *const echo_parameters[] = { "text", "n", NULL };
+
 static const struct control_method methods[] = {
-	{ "org.ferry.Echo", method_echo, NULL },   { "org.ferry.Progress", method_progress, NULL },
-	{ "org.ferry.Flood", method_flood, NULL }, { "org.ferry.Hold", method_hold, NULL },
-	{ "org.ferry.Take", method_take, NULL },   { "org.ferry.Leave", method_leave, NULL },
+	{ .name = "Echo", .fn = method_echo, .parameters = echo_parameters },
+	{ .name = "Progress", .fn = method_progress },
+	{ .name = "Flood", .fn = method_flood },
+	{ .name = "Hold", .fn = method_hold },
+	{ .name = "Take", .fn = method_take },
+	{ .name = "Leave", .fn = method_leave },
+	{ .name = "Watch", .fn = method_progress, .mode = CONTROL_NEEDS_MORE },
+	{ .name = "Later" },
+};
+
+static const struct control_interface interface = {
+	.name = CLIENT_INTERFACE,
+	.description = "interface " CLIENT_INTERFACE "\n\n# \"Words\"\nmethod Later() -> ()\n",
+	.methods = methods,
+	.n_methods = ARRAY_SIZE(methods),
 };
 
 int create_in(struct fixture *f, const char *dir, const char *name, struct control **control,
 	      struct error *err)
 {
-	const struct control_config config = { .runtime_dir = dir,
-					       .name = name,
-					       .methods = methods,
-					       .n_methods = ARRAY_SIZE(methods),
-					       .opaque = f,
-					       .guard = &f->guard };
+	const struct control_config config = {
+		.runtime_dir = dir, .name = name, .offers = &f->offer, .n_offers = 1, .guard = &f->guard
+	};
 
+	f->offer = (struct control_offer){ &interface, f };
 	*err = (struct error){ 0 };
 	return control_create(control, &config, err);
 }
@@ -161,6 +174,12 @@ size_t raw_drain(int fd, char *buf, size_t size)
 		len += (size_t)n;
 	buf[len] = '\0';
 	return len;
+}
+
+size_t raw_finish(int fd, char *buf, size_t size)
+{
+	shutdown(fd, SHUT_WR);
+	return raw_drain(fd, buf, size);
 }
 
 /* Has the server refuse a call that is too long, which it does on its loop's thread, after all that came

@@ -14,9 +14,9 @@
 #include "vmm/control/client.h"
 #include "vmm/control/server.h"
 
-/* Intermediate replies of "org.ferry.Progress", before the last. */
+/* Intermediate replies of "alt.ferry.Progress", before the last. */
 #define N_PROGRESS 3u
-/* And of "org.ferry.Flood": more than the buffers of a socket hold. */
+/* And of "alt.ferry.Flood": more than the buffers of a socket hold. */
 #define N_FLOOD 20000u
 
 struct fixture {
@@ -24,8 +24,9 @@ struct fixture {
 	char path[128]; /* the socket of "web1" */
 	struct guard guard;
 	struct control *control; /* of "web1"; NULL once destroyed */
-	atomic_uint n_running;   /* calls of "org.ferry.Hold" */
-	/* An eventfd: "org.ferry.Flood" has only its last reply left. */
+	struct control_offer offer;
+	atomic_uint n_running; /* calls of "alt.ferry.Hold" */
+	/* An eventfd: "alt.ferry.Flood" has only its last reply left. */
 	int flooded_fd;
 };
 
@@ -33,9 +34,10 @@ struct fixture {
 int setup(void **state);
 int teardown(void **state);
 
-/* Makes another server with the same methods: "org.ferry.Echo" gives back "text" and "n", "Progress" replies
+/* Makes another server with the same methods: "alt.ferry.Echo" gives back "text" and "n", "Progress" replies
  * several times, "Flood" very often, "Hold" waits until its client hangs up, "Take" writes a byte into the
- * descriptor that came with it and closes that, "Leave" does nothing with it. */
+ * descriptor that came with it and closes that, "Leave" does nothing with it, "Watch" is "Progress" for those
+ * who want more, and "Later" is not there yet. */
 int create(struct fixture *f, const char *name, struct control **control, struct error *err);
 int create_in(struct fixture *f, const char *dir, const char *name, struct control **control,
 	      struct error *err);
@@ -44,6 +46,8 @@ int create_in(struct fixture *f, const char *dir, const char *name, struct contr
 int raw_connect(struct fixture *f);
 /* Reads all that comes until the server hangs up. Returns how much, with a NUL behind it. */
 size_t raw_drain(int fd, char *buf, size_t size);
+/* The same, with nothing more to say: all calls that were made are answered before that. */
+size_t raw_finish(int fd, char *buf, size_t size);
 
 /* Counts this process's descriptors, once the loop has done what it was at. */
 unsigned int count_descriptors(struct fixture *f);

@@ -17,7 +17,7 @@ static void a_stage_and_a_reason_are_shown_as_plain_text(void **state)
 	static const char answer[] =
 		"{\"parameters\":{\"stage\":\"\\u001b[6n\\u009b6n\\r\",\"elapsedNs\":1000000000},"
 		"\"continues\":true}\0"
-		"{\"error\":\"org.ferry.MigrationFailed\",\"parameters\":{\"reason\":\"" HOSTILE "\"}}";
+		"{\"error\":\"alt.ferry.MigrationFailed\",\"parameters\":{\"reason\":\"" HOSTILE "\"}}";
 	char said[4096];
 	struct server s;
 
@@ -101,7 +101,7 @@ static void a_check_prints_its_obstacles_and_says_so_by_its_exit_code(void **sta
 		  "ferry: the VM's answer makes no sense\nno disk\n", 1 },
 		{ "{\"parameters\":{\"obstacles\":7}}", "ferry: the VM's answer makes no sense\n", 1 },
 		{ "{\"parameters\":{}}", "ferry: the VM's answer makes no sense\n", 1 },
-		{ "{\"error\":\"org.ferry.Busy\",\"parameters\":{\"reason\":\"later\"}}", "ferry: later\n",
+		{ "{\"error\":\"alt.ferry.Busy\",\"parameters\":{\"reason\":\"later\"}}", "ferry: later\n",
 		  1 },
 	};
 

@@ -24,10 +24,12 @@
 
 static char dir[] = "/tmp/ferry-client-XXXXXX";
 
-#define PROGRESS "{\"parameters\":{\"stage\":\"ram\",\"round\":1,\"sentBytes\":4096},\"continues\":true}"
-#define MOVED    "{\"parameters\":{\"stage\":\"done\",\"downtimeNs\":1000000}}"
-#define FAILED   "{\"error\":\"org.ferry.MigrationFailed\",\"parameters\":{\"reason\":\"no\"}}"
-#define UNKNOWN  "{\"error\":\"" CLIENT_ERROR_UNKNOWN "\",\"parameters\":{\"reason\":\"who knows\"}}"
+#define PROGRESS                                                                                             \
+	"{\"parameters\":{\"report\":{\"stage\":\"ram\",\"round\":1,\"sentBytes\":4096}},\"continues\":"     \
+	"true}"
+#define MOVED   "{\"parameters\":{\"report\":{\"stage\":\"done\",\"downtimeNs\":1000000}}}"
+#define FAILED  "{\"error\":\"alt.ferry.MigrationFailed\",\"parameters\":{\"reason\":\"no\"}}"
+#define UNKNOWN "{\"error\":\"" CLIENT_ERROR_UNKNOWN "\",\"parameters\":{\"reason\":\"who knows\"}}"
 
 static int listen_as_vm(void)
 {

@@ -29,6 +29,7 @@ struct fixture {
 	char dir[32];
 	struct guard guard;
 	struct control *control;
+	struct control_offer offer;
 	/* What the VM does with the connection @fd, and answers. NULL: nothing, until the client hangs up. */
 	void (*serve)(struct fixture *f, int fd);
 	const char *refusal;
@@ -54,19 +55,23 @@ static void method_connect(struct control_call *call, void *opaque)
 		control_reply(call, "{}");
 }
 
-static const struct control_method methods[] = { { "org.ferry.Connect", method_connect, NULL } };
+static const struct control_method methods[] = { { .name = "Connect", .fn = method_connect } };
+
+static const struct control_interface interface = {
+	.name = CLIENT_INTERFACE,
+	.methods = methods,
+	.n_methods = ARRAY_SIZE(methods),
+};
 
 static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 	struct error err = { 0 };
-	const struct control_config config = { .runtime_dir = f->dir,
-					       .name = "web1",
-					       .methods = methods,
-					       .n_methods = ARRAY_SIZE(methods),
-					       .opaque = f,
-					       .guard = &f->guard };
+	const struct control_config config = {
+		.runtime_dir = f->dir, .name = "web1", .offers = &f->offer, .n_offers = 1, .guard = &f->guard
+	};
 
+	f->offer = (struct control_offer){ &interface, f };
 	strcpy(f->dir, "/tmp/ferry-connect-XXXXXX");
 	assert_non_null(mkdtemp(f->dir));
 	assert_int_equal(guard_init(&f->guard, &err), 0);

@@ -66,13 +66,13 @@ static void assert_answer_has(int fd, const char *words)
 {
 	char buf[512];
 
-	raw_drain(fd, buf, sizeof(buf));
+	raw_finish(fd, buf, sizeof(buf));
 	if (!strstr(buf, words))
 		fail_msg("%s", buf);
 	close(fd);
 }
 
-#define CALL(method) "{\"method\":\"org.ferry." method "\"}"
+#define CALL(method) "{\"method\":\"alt.ferry." method "\"}"
 
 static void a_calls_descriptor_reaches_its_method(void **state)
 {
@@ -84,13 +84,13 @@ static void a_calls_descriptor_reaches_its_method(void **state)
 	const char *parameters;
 
 	assert_int_equal(control_connect(&c, f->dir, "web1", &err), 0);
-	assert_int_equal(control_send(&c, "org.ferry.Take", "{}", CONTROL_RESULT, p.write_fd, &err), 0);
+	assert_int_equal(control_send(&c, "alt.ferry.Take", "{}", CONTROL_RESULT, p.write_fd, &err), 0);
 	assert_int_equal(control_receive(&c, &parameters, &err), 0);
 	control_disconnect(&c);
 	assert_true(assert_closed(&p));
 	/* And a call without one brings none. */
 	assert_int_equal(control_connect(&c, f->dir, "web1", &err), 0);
-	assert_int_equal(control_send(&c, "org.ferry.Take", "{}", CONTROL_RESULT, -1, &err), 0);
+	assert_int_equal(control_send(&c, "alt.ferry.Take", "{}", CONTROL_RESULT, -1, &err), 0);
 	assert_int_equal(control_receive(&c, &parameters, &err), -EREMOTEIO);
 	assert_string_equal(err.text, "no descriptor");
 	control_disconnect(&c);
@@ -109,6 +109,31 @@ static void a_call_in_pieces_keeps_the_descriptor_of_the_first(void **state)
 		assert_int_equal(send(fd, call + i, 1, MSG_NOSIGNAL), 1);
 	assert_answer_has(fd, "{\"parameters\":{}}");
 	assert_true(assert_closed(&p));
+}
+
+/* However much of what comes next is there when a call is read. */
+static void each_call_of_a_connection_has_its_own_descriptor(void **state)
+{
+	static const char without[] = CALL("Leave"), with[] = CALL("Take");
+	struct fixture *f = *state;
+	struct passed p[2] = { open_passed(), open_passed() };
+	int fd = raw_connect(f);
+	char buf[512];
+	size_t len;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(p); i++) {
+		assert_int_equal(send(fd, without, sizeof(without), MSG_NOSIGNAL), sizeof(without));
+		say_with(fd, with, sizeof(with), p[i].write_fd, 1);
+	}
+	/* What came with another call is not this one's. */
+	assert_int_equal(send(fd, with, sizeof(with), MSG_NOSIGNAL), sizeof(with));
+	len = raw_finish(fd, buf, sizeof(buf));
+	for (size_t at = 0; at < 4 * sizeof("{\"parameters\":{}}"); at += strlen(buf + at) + 1)
+		assert_string_equal(buf + at, "{\"parameters\":{}}");
+	assert_non_null(memmem(buf, len, "no descriptor", 13));
+	close(fd);
+	assert_true(assert_closed(&p[0]));
+	assert_true(assert_closed(&p[1]));
 }
 
 static void a_descriptor_that_no_method_takes_is_closed(void **state)
@@ -142,7 +167,7 @@ static void more_than_one_descriptor_is_refused(void **state)
 		int fd = raw_connect(f);
 
 		say_with(fd, call, sizeof(call), p.write_fd, counts[i]);
-		assert_answer_has(fd, "InvalidParameter\",\"parameters\":{\"reason\":"
+		assert_answer_has(fd, "InvalidCall\",\"parameters\":{\"reason\":"
 				      "\"a call carries one descriptor at most\"");
 		assert_false(assert_closed(&p));
 	}
@@ -243,6 +268,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		DESCRIPTOR_TEST(a_calls_descriptor_reaches_its_method),
 		DESCRIPTOR_TEST(a_call_in_pieces_keeps_the_descriptor_of_the_first),
+		DESCRIPTOR_TEST(each_call_of_a_connection_has_its_own_descriptor),
 		DESCRIPTOR_TEST(a_descriptor_that_no_method_takes_is_closed),
 		DESCRIPTOR_TEST(more_than_one_descriptor_is_refused),
 		DESCRIPTOR_TEST(a_descriptor_with_a_later_piece_is_refused),

@@ -67,14 +67,14 @@ static void a_status_is_said_in_words(void **state)
 		  "failed; memory: no room" },
 		{ ANSWER("{\"parameters\":{\"state\":\"\\u001b[2J\",\"report\":{\"to\":\"\\u001b[2J\"}}}"), 0,
 		  "to ?[2J:" },
-		{ ANSWER("{\"error\":\"org.ferry.X\",\"parameters\":{\"reason\":\"why\"}}"), 1,
+		{ ANSWER("{\"error\":\"alt.ferry.X\",\"parameters\":{\"reason\":\"why\"}}"), 1,
 		  "ferry: why\n" },
 		{ ANSWER("{"), 1, "ferry: " },
 	};
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++)
 		assert_non_null(
-			strstr(exchange(client_status, args, &cases[i]), "org.ferry.MigrationStatus"));
+			strstr(exchange(client_status, args, &cases[i]), "alt.ferry.MigrationStatus"));
 }
 
 static void a_status_is_followed_to_its_end(void **state)
@@ -132,7 +132,7 @@ static void a_cancel_ends_as_the_migration_did(void **state)
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++)
 		assert_non_null(
-			strstr(exchange(client_cancel, args, &cases[i]), "org.ferry.CancelMigration"));
+			strstr(exchange(client_cancel, args, &cases[i]), "alt.ferry.CancelMigration"));
 }
 
 static void tune_asks_for_what_was_given(void **state)
@@ -238,7 +238,8 @@ static void migrate_writes_a_report_whatever_the_end_is(void **state)
 		struct exchange x;
 		const char *report;
 	} cases[] = {
-		{ { ANSWER("{\"parameters\":" MOVED "}"), 0, "moved; downtime 12.00 ms" }, MOVED },
+		{ { ANSWER("{\"parameters\":{\"report\":" MOVED "}}"), 0, "moved; downtime 12.00 ms" },
+		  MOVED },
 		{ { ANSWER("{\"error\":\"" CLIENT_ERROR_FAILED
 			   "\",\"parameters\":{\"reason\":\"memory: no room\","
 			   "\"phase\":\"memory\",\"report\":" FAILED "}}"),
@@ -283,8 +284,9 @@ static void migrate_asks_for_what_was_given(void **state)
 	static const char *const wanted[] = { "\"bandwidth\":1073741824", "\"downtimeMs\":20",
 					      "\"timeoutMs\":", "\"stalled\":\"stop\"",
 					      "\"to\":\"exec:cat\"" };
-	static const struct exchange moved = { ANSWER("{\"parameters\":" MOVED "}"), 0, "moved" };
-	static const struct exchange begun = { ANSWER("{\"parameters\":" RUNNING "}"), 0,
+	static const struct exchange moved = { ANSWER("{\"parameters\":{\"report\":" MOVED "}}"), 0,
+					       "moved" };
+	static const struct exchange begun = { ANSWER("{\"parameters\":{\"report\":" RUNNING "}}"), 0,
 					       "\"ferry status web1\" shows it" };
 	const char *call = exchange(client_migrate, args, &moved);
 

@@ -73,7 +73,7 @@ static void quoted_text_reads_back_as_it_was(void **state)
 static void what_is_taken_for_json_is_json(void **state)
 {
 	static const char *const good[] = {
-		"{\"method\":\"org.ferry.Echo\",\"parameters\":{\"text\":\"\\ud83d\\ude00\",\"n\":[1,2,{"
+		"{\"method\":\"alt.ferry.Echo\",\"parameters\":{\"text\":\"\\ud83d\\ude00\",\"n\":[1,2,{"
 		"\"a\":null}]},\"s\":\"x\"}",
 		"{\"s\":\"\303\251\\n\",\"n\":12,\"a\":[[[]],{},\"\"],\"t\":true}",
 	};

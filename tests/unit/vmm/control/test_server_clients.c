@@ -20,7 +20,7 @@
 
 #define NOBODY 65534
 
-static const char echo[] = "{\"method\":\"org.ferry.Echo\",\"parameters\":{\"text\":\"x\"}}";
+static const char echo[] = "{\"method\":\"alt.ferry.Echo\",\"parameters\":{\"text\":\"x\"}}";
 static const char echoed[] = "{\"parameters\":{\"text\":\"x\",\"n\":0}}";
 
 static void raw_say(int fd, const char *text, size_t len)
@@ -32,7 +32,7 @@ static void assert_answered(int fd, const char *answer)
 {
 	char buf[512];
 
-	raw_drain(fd, buf, sizeof(buf));
+	raw_finish(fd, buf, sizeof(buf));
 	assert_string_equal(buf, answer);
 	close(fd);
 }
@@ -86,14 +86,14 @@ static void calls_that_run_do_not_give_way(void **state)
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(c); i++) {
 		assert_int_equal(control_connect(&c[i], f->dir, "web1", &err), 0);
-		assert_int_equal(control_send(&c[i], "org.ferry.Hold", "{}", CONTROL_PROGRESS, -1, &err), 0);
+		assert_int_equal(control_send(&c[i], "alt.ferry.Hold", "{}", CONTROL_PROGRESS, -1, &err), 0);
 		assert_int_equal(control_receive(&c[i], &parameters, &err), 1);
 	}
 	for (unsigned int i = 0; i < ARRAY_SIZE(idle); i++)
 		idle[i] = raw_connect(f);
 	raw_say(idle[ARRAY_SIZE(idle) - 1], echo, sizeof(echo));
 	assert_answered(idle[ARRAY_SIZE(idle) - 1],
-			"{\"error\":\"org.ferry.Busy\",\"parameters\":{\"reason\":"
+			"{\"error\":\"alt.ferry.Busy\",\"parameters\":{\"reason\":"
 			"\"no room for another call\"}}");
 	assert_int_equal(atomic_load(&f->n_running), CONTROL_MAX_CALLS);
 	for (unsigned int i = 0; i < ARRAY_SIZE(c); i++) {
@@ -168,9 +168,9 @@ static void a_second_call_does_not_cancel_the_first(void **state)
 	struct pollfd p;
 
 	assert_int_equal(control_connect(&c, f->dir, "web1", &err), 0);
-	assert_int_equal(control_send(&c, "org.ferry.Hold", "{}", CONTROL_PROGRESS, -1, &err), 0);
+	assert_int_equal(control_send(&c, "alt.ferry.Hold", "{}", CONTROL_PROGRESS, -1, &err), 0);
 	assert_int_equal(control_receive(&c, &parameters, &err), 1);
-	assert_int_equal(control_send(&c, "org.ferry.Echo", "{\"text\":\"x\"}", CONTROL_RESULT, -1, &err), 0);
+	assert_int_equal(control_send(&c, "alt.ferry.Echo", "{\"text\":\"x\"}", CONTROL_RESULT, -1, &err), 0);
 	for (unsigned int i = 0; i < 10; i++)
 		assert_echoes(f);
 	assert_int_equal(atomic_load(&f->n_running), 1);
@@ -178,7 +178,11 @@ static void a_second_call_does_not_cancel_the_first(void **state)
 	assert_int_equal(poll(&p, 1, 0), 0);
 	shutdown(c.fd, SHUT_WR);
 	assert_int_equal(control_receive(&c, &parameters, &err), -EREMOTEIO);
-	assert_string_equal(c.error, "org.ferry.Cancelled");
+	assert_string_equal(c.error, "alt.ferry.Cancelled");
+	/* What came before the end is answered. */
+	assert_int_equal(control_receive(&c, &parameters, &err), 0);
+	assert_string_equal(parameters, "{\"text\":\"x\",\"n\":0}");
+	assert_int_equal(control_receive(&c, &parameters, &err), -EPIPE);
 	control_disconnect(&c);
 }
 
@@ -212,7 +216,7 @@ static int call_as_nobody(struct fixture *f)
 	if (control_connect(&c, f->dir, "web1", &err) != 0)
 		return 1;
 	/* Root, who may be spoken to, and who does not listen. */
-	if (control_send(&c, "org.ferry.Echo", "{\"text\":\"x\"}", CONTROL_RESULT, -1, &err) != 0)
+	if (control_send(&c, "alt.ferry.Echo", "{\"text\":\"x\"}", CONTROL_RESULT, -1, &err) != 0)
 		return 2;
 	if (control_receive(&c, &parameters, &err) != -EREMOTEIO)
 		return 3;
