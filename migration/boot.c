@@ -9,30 +9,65 @@
 
 #include "vmm/x86/layout.h"
 
+/* Time between reports, which are for people. */
+#define BOOT_TICK_NS 500000000u
+
+/* The files on their way. */
+struct boot_departure {
+	struct outgoing *out;
+	uint8_t *buf;  /* STREAM_RAM_MAX bytes */
+	uint64_t left; /* bytes of the files */
+	uint64_t sent_before, start_ns, tick_ns;
+};
+
+/* Notes what was sent, says so now and then, and looks whether to go on. */
+static int boot_tick(struct boot_departure *b, uint32_t len, struct error *err)
+{
+	struct outgoing *o = b->out;
+	uint64_t sent = o->stream.bytes_sent - b->sent_before, now = now_ns(), waited_ns = 0;
+	int ret;
+
+	b->left -= len;
+	o->report->sent_bytes = sent;
+	o->report->remaining_bytes = b->left + o->vm->memory.size;
+	o->report->bytes_per_second = (uint64_t)((double)sent / (double)(now - b->start_ns + 1) * 1e9);
+	if (now - b->tick_ns >= BOOT_TICK_NS) {
+		b->tick_ns = now;
+		outgoing_progress(o);
+	}
+	ret = outgoing_check(o, err);
+	return ret < 0 ? ret : outgoing_pace(o, len, &waited_ns, err);
+}
+
 /* Returns 0; 1 if the file cannot be read, which is no reason against the guest; or -errno. */
-static int boot_send_file(struct outgoing *o, const struct boot_file *f, uint8_t *buf, struct error *err)
+static int boot_send_file(struct boot_departure *b, const struct boot_file *f, struct error *err)
 {
 	struct error reason = { 0 };
-	uint64_t waited_ns = 0;
 	int ret = 0;
 
 	for (uint64_t at = 0; ret == 0 && at < f->size; at += STREAM_RAM_MAX) {
 		uint32_t len = (uint32_t)min_u64(f->size - at, STREAM_RAM_MAX);
 
-		if (boot_read(f, at, buf, len, &reason) < 0) {
+		if (boot_read(f, at, b->buf, len, &reason) < 0) {
 			log_warn("the guest moves without its kernel, and ends if it resets itself there: %s",
 				 reason.text);
 			return 1;
 		}
-		ret = stream_send(&o->stream, STREAM_BOOT, STREAM_BOOT_BYTES, buf, len, err);
+		ret = stream_send(&b->out->stream, STREAM_BOOT, STREAM_BOOT_BYTES, b->buf, len, err);
 		if (ret == 0)
-			ret = outgoing_pace(o, len, &waited_ns, err);
+			ret = boot_tick(b, len, err);
 	}
 	return ret;
 }
 
 static int boot_send_all(struct outgoing *o, const struct boot_files *f, uint8_t *buf, struct error *err)
 {
+	struct boot_departure b = { .out = o,
+				    .buf = buf,
+				    .left = f->kernel.size + f->initrd.size,
+				    .sent_before = o->stream.bytes_sent,
+				    .start_ns = now_ns(),
+				    .tick_ns = now_ns() };
 	uint32_t len = (uint32_t)strlen(f->cmdline);
 	struct stream_boot head;
 	int ret;
@@ -43,9 +78,9 @@ static int boot_send_all(struct outgoing *o, const struct boot_files *f, uint8_t
 	memcpy(buf + sizeof(head), f->cmdline, len);
 	ret = stream_send(&o->stream, STREAM_BOOT, STREAM_BOOT_BEGIN, buf, (uint32_t)sizeof(head) + len, err);
 	if (ret == 0)
-		ret = boot_send_file(o, &f->kernel, buf, err);
+		ret = boot_send_file(&b, &f->kernel, err);
 	if (ret == 0)
-		ret = boot_send_file(o, &f->initrd, buf, err);
+		ret = boot_send_file(&b, &f->initrd, err);
 	return ret < 0 ? ret : 0;
 }
 

@@ -91,7 +91,9 @@ struct report {
 	unsigned int round;
 	uint64_t total_bytes; /* of guest memory */
 	uint64_t remaining_bytes;
-	uint64_t sent_bytes, zero_bytes; /* by the source */
+	/* By the source: of memory, and of what the guest boots from, over the wire; of a destination all
+	 * that came. */
+	uint64_t sent_bytes, zero_bytes;
 	uint64_t bytes_per_second;
 	unsigned int throttle; /* percent */
 	unsigned int n_warm;   /* times that device state went ahead */

@@ -107,6 +107,56 @@ static void kernel_initrd_and_command_line_arrive_with_the_guest(void **state)
 	}
 }
 
+/* What the reports of a migration say before the first round. */
+struct ahead {
+	uint64_t last;
+	unsigned int n;
+};
+
+static void note_ahead(void *opaque, const struct report *r)
+{
+	struct ahead *a = opaque;
+
+	if (strcmp(r->stage, "memory") != 0 || r->round > 0 || r->sent_bytes >= KERNEL_LEN + INITRD_LEN)
+		return;
+	assert_true(r->sent_bytes >= a->last);
+	a->n += r->sent_bytes > a->last;
+	a->last = r->sent_bytes;
+	if (r->sent_bytes > 0)
+		assert_in_range(r->remaining_bytes, MEM,
+				MEM + KERNEL_LEN + INITRD_LEN - r->sent_bytes + 4096);
+}
+
+/* At a bandwidth at which they take a second. */
+static void the_way_of_kernel_and_initrd_is_seen(void **state)
+{
+	struct ahead ahead = { 0 };
+	struct departure s;
+	struct boot_files f;
+	struct arrival a;
+	enum source_result result;
+
+	make_files(&f, KERNEL_LEN, INITRD_LEN);
+	arrived = BOOT_FILES_NONE;
+	departure_init(&s);
+	s.guest.vm.boot = &f;
+	s.config.bandwidth = 4u << 20;
+	s.config.progress = note_ahead;
+	s.config.opaque = &ahead;
+	arrival_start(&a, give_place);
+	result = departure_go(&s);
+	arrival_join(&a);
+	assert_moved(&a, &s, result);
+	assert_in_range(ahead.n, 2, 16);
+	/* All that was sent is in the sum, and nothing twice. */
+	assert_true(s.report.sent_bytes >= KERNEL_LEN + INITRD_LEN + s.report.rounds[0].bytes);
+	assert_true(s.report.sent_bytes < a.report.sent_bytes);
+	arrival_exit(&a);
+	departure_exit(&s);
+	boot_files_close(&arrived);
+	boot_files_close(&f);
+}
+
 /* Its reset ends it there, which is said here. */
 static void a_guest_whose_files_cannot_go_along_moves_all_the_same(void **state)
 {
@@ -254,6 +304,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(kernel_initrd_and_command_line_arrive_with_the_guest),
+		cmocka_unit_test(the_way_of_kernel_and_initrd_is_seen),
 		cmocka_unit_test(a_guest_whose_files_cannot_go_along_moves_all_the_same),
 		cmocka_unit_test(what_is_wrong_with_a_kernel_that_comes_is_refused),
 		cmocka_unit_test(boot_frames_in_another_order_bring_no_kernel),
