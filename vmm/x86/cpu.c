@@ -222,7 +222,7 @@ static int cpu_accept_msrs(const struct cpu_model *model, struct state_node *nod
 	}
 	if (state_get_u64(node, "arch-capabilities", 0, UINT64_MAX, &there->arch_capabilities) < 0)
 		return -EINVAL;
-	missing = there->arch_capabilities & ~model->arch_capabilities;
+	missing = there->arch_capabilities & ~model->arch_capabilities & ~CPUID_ARCH_CAP_INVERTED;
 	if (missing) {
 		error_add(node->err, "bits 0x%llx of MSR ARCH_CAPABILITIES are missing on this host",
 			  (unsigned long long)missing);

@@ -326,6 +326,9 @@ int cpu_baseline_load(struct cpuid_offer *offer, const char *from, struct error 
 
 int cpu_baseline_intersect(struct cpuid_offer *offer, const struct cpuid_offer *other, struct error *err)
 {
+	unsigned int n_words;
+	const struct cpuid_word *words = cpuid_get_words(&n_words);
+
 	if (offer->vendor[0] && other->vendor[0] && strcmp(offer->vendor, other->vendor) != 0) {
 		error_add(err, "one CPU is of %s, another of %s: a guest cannot move between them",
 			  offer->vendor, other->vendor);
@@ -336,8 +339,11 @@ int cpu_baseline_intersect(struct cpuid_offer *offer, const struct cpuid_offer *
 	if (offer->address_bits == 0 ||
 	    (other->address_bits > 0 && other->address_bits < offer->address_bits))
 		offer->address_bits = other->address_bits;
-	for (unsigned int i = 0; i < CPUID_MAX_WORDS; i++)
-		offer->words[i] &= other->words[i];
-	offer->arch_capabilities &= other->arch_capabilities;
+	for (unsigned int i = 0; i < n_words; i++)
+		offer->words[i] = (offer->words[i] & other->words[i]) |
+				  ((offer->words[i] | other->words[i]) & cpuid_word_inverted(&words[i]));
+	offer->arch_capabilities =
+		(offer->arch_capabilities & other->arch_capabilities) |
+		((offer->arch_capabilities | other->arch_capabilities) & CPUID_ARCH_CAP_INVERTED);
 	return 0;
 }

@@ -35,8 +35,8 @@ int __must_check cpu_baseline_parse(struct cpuid_offer *offer, char *text, const
  */
 int __must_check cpu_baseline_load(struct cpuid_offer *offer, const char *from, struct error *err);
 
-/* Leaves in @offer what it has in common with @other. -ENOTSUP, with the reason, where a guest could not move
- * between the two: their vendors differ. */
+/* Leaves in @offer what it has in common with @other, and of inverted features what either has. -ENOTSUP,
+ * with the reason, where a guest could not move between the two: their vendors differ. */
 int __must_check cpu_baseline_intersect(struct cpuid_offer *offer, const struct cpuid_offer *other,
 					struct error *err);
 

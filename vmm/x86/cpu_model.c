@@ -171,7 +171,7 @@ static bool cpu_model_offers_msr(const struct cpu_model *model, uint32_t index)
 int cpu_model_limit(struct cpu_model *model, const struct cpuid_offer *offer, struct error *err)
 {
 	struct cpuid cpuid = model->cpuid;
-	uint64_t missing = offer->arch_capabilities & ~model->arch_capabilities;
+	uint64_t missing = offer->arch_capabilities & ~model->arch_capabilities & ~CPUID_ARCH_CAP_INVERTED;
 	unsigned int n = 0;
 	int ret = cpuid_restrict(&cpuid, offer, err);
 
@@ -183,7 +183,11 @@ int cpu_model_limit(struct cpu_model *model, const struct cpuid_offer *offer, st
 	if (ret < 0)
 		return ret;
 	model->cpuid = cpuid;
-	model->arch_capabilities = offer->arch_capabilities;
+	/* A guest without the MSR has nothing in it that other hosts would need. */
+	model->arch_capabilities =
+		cpuid_has_any(&cpuid, "arch_capabilities")
+			? offer->arch_capabilities | (model->arch_capabilities & CPUID_ARCH_CAP_INVERTED)
+			: 0;
 	model->limited = true;
 	for (unsigned int i = 0; i < model->n_msrs; i++) {
 		if (cpu_model_offers_msr(model, model->msrs[i]))

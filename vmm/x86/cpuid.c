@@ -214,11 +214,11 @@ static uint32_t cpuid_get_word(struct cpuid *cpuid, const struct cpuid_word *wor
 	return e ? *cpuid_reg(e, word->reg) : 0;
 }
 
-/* Names the bits of one word that @want has and @have lacks, in one reason: a peer is to hear of all of them,
- * and of what else there is. */
+/* Names the bits of one word that @want has and @have lacks, but for inverted ones, in one reason: a peer is
+ * to hear of all of them, and of what else there is. */
 static int cpuid_compare_word(const struct cpuid_word *word, uint32_t want, uint32_t have, struct error *err)
 {
-	uint32_t missing = want & ~have;
+	uint32_t missing = want & ~have & ~cpuid_word_inverted(word);
 	struct cpuid_names named = { 0 }, bits = { 0 };
 	int ret = 0;
 
@@ -379,7 +379,8 @@ int cpuid_restrict(struct cpuid *cpuid, const struct cpuid_offer *offer, struct 
 		struct kvm_cpuid_entry2 *e = cpuid_find(cpuid, words[i].function, words[i].index);
 
 		if (e)
-			*cpuid_reg(e, words[i].reg) = offer->words[i];
+			*cpuid_reg(e, words[i].reg) =
+				offer->words[i] | (have.words[i] & cpuid_word_inverted(&words[i]));
 	}
 	if (ret < 0)
 		return ret;

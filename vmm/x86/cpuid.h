@@ -51,7 +51,8 @@ struct cpuid_offer {
 void cpuid_get_features(const struct cpuid *cpuid, struct cpuid_offer *offer);
 
 /*
- * Takes from @cpuid, a host's, all that is not in @offer. -ENOTSUP, with each feature by name that is in
+ * Takes from @cpuid, a host's, all that is not in @offer, but for inverted features. -ENOTSUP, with each
+ * feature by name that is in
  * @offer and the host lacks; then @cpuid is as before.
  */
 int __must_check cpuid_restrict(struct cpuid *cpuid, const struct cpuid_offer *offer, struct error *err);

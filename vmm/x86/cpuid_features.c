@@ -263,3 +263,10 @@ uint32_t cpuid_word_mask(const struct cpuid_word *word)
 		mask |= word->names[bit] ? 1u << bit : 0;
 	return mask;
 }
+
+uint32_t cpuid_word_inverted(const struct cpuid_word *word)
+{
+	/* With fdp_excptn_only and zero_fcs_fds the x87 unit lacks something (Linux,
+	 * Documentation/virt/kvm/x86/errata.rst). */
+	return word->function == 0x7 && word->index == 0 && word->reg == EBX ? 1u << 6 | 1u << 13 : 0;
+}

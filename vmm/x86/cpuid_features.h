@@ -26,6 +26,15 @@ struct cpuid_word {
 	const char *names[32];
 };
 
+/* Those bits of @word that are set where something is lacking: a guest may have them on any host, and is to
+ * have them as soon as one of its hosts does. */
+uint32_t cpuid_word_inverted(const struct cpuid_word *word);
+
+/* The same of IA32_ARCH_CAPABILITIES: RSBA and RRSBA, by which a guest learns that returns may be predicted
+ * by more than the return stack. Set by hypervisors for guests that move between CPUs with and without
+ * (Intel, "Retpoline: A Branch Target Injection Mitigation"). */
+#define CPUID_ARCH_CAP_INVERTED ((uint64_t)1 << 2 | (uint64_t)1 << 19)
+
 /* NULL if the leaf is not kept. */
 const struct cpuid_leaf *cpuid_find_leaf(uint32_t function, uint32_t index);
 

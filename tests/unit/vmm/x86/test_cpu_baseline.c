@@ -261,6 +261,49 @@ static void hosts_have_in_common_what_both_have(void **state)
 		"one CPU is of AuthenticAMD, another of GenuineIntel: a guest cannot move between them");
 }
 
+#define LACKS "features 0x7.0 ebx fdp_excptn_only zero_fcs_fds\n"
+/* RDCL_NO; and with RSBA and RRSBA. */
+#define CAPABLE "arch-capabilities 0x1\n"
+#define WARNED  "arch-capabilities 0x80005\n"
+#define PLAIN                                                                                                \
+	"vendor GenuineIntel\naddress-bits 46\n"                                                             \
+	"features 0x1.0 edx fpu tsc msr pae cx8 apic pge cmov fxsr sse sse2\n"                               \
+	"features 0x7.0 edx arch_capabilities\n"
+
+/* A feature that says what a CPU lacks is one of all as soon as it is one's, and no host refuses it. */
+static void what_one_host_lacks_all_are_said_to_lack(void **state)
+{
+	static const char *const hosts[] = { PLAIN CAPABLE, PLAIN LACKS WARNED };
+	struct cpuid_offer want;
+
+	parse(&want, PLAIN LACKS WARNED);
+	for (unsigned int i = 0; i < 2; i++) {
+		struct cpuid_offer common, other;
+		struct cpuid cpuid, guest, out;
+		struct error err = { 0 };
+
+		parse(&common, hosts[i]);
+		parse(&other, hosts[1 - i]);
+		assert_int_equal(cpu_baseline_intersect(&common, &other, &err), 0);
+		assert_memory_equal(&common, &want, sizeof(want));
+		/* On both hosts it can have them, and goes from either to the other. */
+		make_host(&cpuid, hosts[i]);
+		guest = cpuid;
+		if (cpuid_restrict(&guest, &common, &err) < 0)
+			fail_msg("%s", err.text);
+		assert_true(cpuid_has_any(&guest, "fdp_excptn_only"));
+		make_host(&cpuid, hosts[1 - i]);
+		if (cpuid_accept(&out, &cpuid, guest.entries, guest.nent, &err) < 0)
+			fail_msg("%s", err.text);
+		assert_true(cpuid_has_any(&out, "fdp_excptn_only"));
+		/* A file that knows nothing of it does not hide it either. */
+		make_host(&cpuid, hosts[1]);
+		parse(&common, PLAIN CAPABLE);
+		assert_int_equal(cpuid_restrict(&cpuid, &common, &err), 0);
+		assert_true(cpuid_has_any(&cpuid, "zero_fcs_fds"));
+	}
+}
+
 /* Host A's guest can run on host B only if it was limited to what both have; and back. */
 static void a_limited_guest_moves_between_unlike_hosts(void **state)
 {
@@ -381,6 +424,32 @@ static void capabilities_that_the_host_lacks_are_refused(void **state)
 	free(model);
 }
 
+static void capabilities_that_warn_are_added_up(void **state)
+{
+	static const struct {
+		const char *host, *file;
+		uint64_t guest;
+	} cases[] = {
+		{ PLAIN CAPABLE, PLAIN WARNED, 0x80005 },
+		{ PLAIN WARNED, PLAIN CAPABLE, 0x80005 },
+		{ PLAIN CAPABLE, PLAIN CAPABLE, 0x1 },
+		/* One that does not look there. */
+		{ PLAIN WARNED, HOST_B, 0 },
+	};
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct cpu_model *model = make_model(i == 3 ? HOST_B WARNED : cases[i].host);
+		struct cpuid_offer offer;
+		struct error err = { 0 };
+
+		parse(&offer, cases[i].file);
+		if (cpu_model_limit(model, &offer, &err) < 0)
+			fail_msg("%u: %s", i, err.text);
+		assert_int_equal(model->arch_capabilities, cases[i].guest);
+		free(model);
+	}
+}
+
 /* What this host has beyond the source's, the guest does not have: it goes on to a third host. */
 static void a_guest_that_came_has_the_registers_of_its_source(void **state)
 {
@@ -408,6 +477,8 @@ int main(void)
 		cmocka_unit_test(what_the_host_lacks_is_refused_by_name),
 		cmocka_unit_test(registers_go_with_their_features),
 		cmocka_unit_test(capabilities_that_the_host_lacks_are_refused),
+		cmocka_unit_test(capabilities_that_warn_are_added_up),
+		cmocka_unit_test(what_one_host_lacks_all_are_said_to_lack),
 		cmocka_unit_test(a_guest_that_came_has_the_registers_of_its_source),
 	};
 
