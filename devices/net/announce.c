@@ -132,32 +132,47 @@ void net_announce_start(struct net_announce *a)
 	if (!net_announce_find(a, mac))
 		return;
 	a->n_left = NET_ANNOUNCE_ROUNDS;
+	a->by_guest = false;
 	a->end_ns = end_of(NET_ANNOUNCE_MAX_MS);
 	net_announce_tick(a);
 }
 
-void net_announce_tick(struct net_announce *a)
+/* The round is over. */
+static void net_announce_next(struct net_announce *a)
+{
+	a->mac = a->vid = 0;
+	if (--a->n_left > 0)
+		net_announce_arm(a, NET_ANNOUNCE_GAP_MS << (NET_ANNOUNCE_ROUNDS - 1 - a->n_left));
+}
+
+bool net_announce_tick(struct net_announce *a)
 {
 	bool begins = a->mac == 0 && a->vid == 0;
 
 	if (a->n_left == 0)
-		return;
+		return false;
 	if (now_ns() >= a->end_ns) {
 		a->n_left = 0;
-		return;
+		return false;
 	}
 	/* A device that is slow to send gets no second round on top of the first. */
-	if (!net_path_runs(a->queue->path) || (begins && a->queue->announced)) {
+	if (!net_path_runs(a->queue->path) || (begins && a->queue->announced))
 		net_announce_arm(a, NET_ANNOUNCE_WAIT_MS);
-		return;
-	}
-	if (net_announce_send(a)) {
+	else if (!a->by_guest && net_announce_send(a))
 		net_announce_arm(a, NET_ANNOUNCE_STEP_MS);
-		return;
-	}
-	a->mac = a->vid = 0;
-	if (--a->n_left > 0)
-		net_announce_arm(a, NET_ANNOUNCE_GAP_MS << (NET_ANNOUNCE_ROUNDS - 1 - a->n_left));
+	else
+		net_announce_next(a);
+	return a->by_guest && net_path_runs(a->queue->path);
+}
+
+bool net_announce_leave(struct net_announce *a)
+{
+	if (a->by_guest || a->n_left == 0 || a->n_left > NET_ANNOUNCE_ROUNDS - NET_ANNOUNCE_OWN_ROUNDS ||
+	    a->mac > 0 || a->vid > 0 || a->store->n_unicast > 0 ||
+	    net_announce_next_vid(a->store, 1) <= NET_MAX_VID)
+		return false;
+	a->by_guest = true;
+	return true;
 }
 
 void net_announce_stop(struct net_announce *a)

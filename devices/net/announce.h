@@ -16,7 +16,9 @@
  * out. A guest that migrates again meanwhile is announced from the beginning where it arrives, and here no
  * longer; if it stays, the rounds go on.
  *
- * The NIC's thread owns it. The device goes over to the guest's own rings when all has been sent.
+ * The NIC's thread owns it. The device goes over to the guest's own rings when all has been sent; or after
+ * NET_ANNOUNCE_OWN_ROUNDS, 0.8 s, where what is left to say the guest says by itself: it has asked for that
+ * and has followed, and has its one address and no VLANs. Then it is asked again in the place of each round.
  */
 #ifndef FERRY_DEVICES_NET_ANNOUNCE_H
 #define FERRY_DEVICES_NET_ANNOUNCE_H
@@ -26,10 +28,11 @@
 #include "devices/net/queue.h"
 #include "vmm/loop_timer.h"
 
-#define NET_ANNOUNCE_ROUNDS  7u
-#define NET_ANNOUNCE_BATCH   16u
-#define NET_ANNOUNCE_STEP_MS 2u
-#define NET_ANNOUNCE_MAX_MS  10000u
+#define NET_ANNOUNCE_ROUNDS     7u
+#define NET_ANNOUNCE_OWN_ROUNDS 5u
+#define NET_ANNOUNCE_BATCH      16u
+#define NET_ANNOUNCE_STEP_MS    2u
+#define NET_ANNOUNCE_MAX_MS     10000u
 
 struct net_announce {
 	/* Set before the NIC's thread begins. */
@@ -39,6 +42,7 @@ struct net_announce {
 	uint64_t offset;               /* of the frames in the window, a page */
 	/* Rounds, the one that is being sent included. */
 	unsigned int n_left;
+	bool by_guest; /* those that are left are the guest's to send */
 	/* The next frame: 0 for the guest's own address, n for the table's n-th; 0 for no tag. */
 	uint32_t mac;
 	uint32_t vid;
@@ -49,14 +53,17 @@ struct net_announce {
 /* Sends the first batch and arms the timer for what follows. Nothing to do for a guest that has shown no
  * address. */
 void net_announce_start(struct net_announce *a);
-/* The timer has fired: the next batch. */
-void net_announce_tick(struct net_announce *a);
+/* The timer has fired: the next batch. Returns whether the guest is to announce itself instead. */
+bool net_announce_tick(struct net_announce *a);
+/* Leaves the rounds that are left to a guest that announces itself, where that says as much. Returns whether
+ * it has: Ferry's frames need the ring no longer than it takes to send those that the device has. */
+bool net_announce_leave(struct net_announce *a);
 void net_announce_stop(struct net_announce *a);
 
 /* Whether frames are still to come, or are with the device. */
 static inline bool net_announce_busy(const struct net_announce *a)
 {
-	return a->n_left > 0 || a->queue->announced;
+	return (a->n_left > 0 && !a->by_guest) || a->queue->announced;
 }
 
 /* The device has sent a frame: NET_OWNER_ANNOUNCE. */

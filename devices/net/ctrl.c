@@ -62,6 +62,13 @@ void net_ctrl_show_status(struct net_ctrl *ctrl)
 		virtio_pci_notify_config(ctrl->path->virtio);
 }
 
+void net_ctrl_ask_announce(struct net_ctrl *ctrl)
+{
+	ctrl->space->announcing = true;
+	ctrl->changes++;
+	net_ctrl_show_status(ctrl);
+}
+
 /* ANNOUNCE_ACK takes the status bit back, which is Ferry's own, or the device's, or both. */
 static void net_ctrl_announce_ack(struct net_ctrl *ctrl)
 {

@@ -26,6 +26,9 @@ void net_ctrl_forget(struct net_ctrl *ctrl);
  * ring, and refused. */
 void net_ctrl_abandon(struct net_ctrl *ctrl);
 
+/* Asks a guest with VIRTIO_NET_F_GUEST_ANNOUNCE to announce itself. */
+void net_ctrl_ask_announce(struct net_ctrl *ctrl);
+
 /* Shows the guest the state of link and announcements, with an interrupt where it can see a change. */
 void net_ctrl_show_status(struct net_ctrl *ctrl);
 

@@ -67,8 +67,13 @@ static void net_announce_due(struct loop_timer *timer)
 {
 	struct net *net = container_of(timer, struct net, announce.timer);
 
-	net_announce_tick(&net->announce);
-	if (net->announce.n_left == 0) {
+	if (net_announce_tick(&net->announce))
+		net_ctrl_ask_announce(&net->ctrl);
+	/* A guest that has not answered what it was asked at its arrival says nothing. */
+	if (net->announce.n_left == 0 ||
+	    (net->phase == NET_PHASE_SHADOW && net_can_pass(net) && !net->space.announcing &&
+	     virtio_has(net->path.features, VIRTIO_NET_F_GUEST_ANNOUNCE) &&
+	     net_announce_leave(&net->announce))) {
 		net_ctrl_limit(&net->ctrl, net->ctrl.patience.call);
 		net_return_at_once(net);
 	}

@@ -354,11 +354,8 @@ static void net_tell_network(struct net *net)
 	if (net_path_failed(&net->path))
 		return;
 	net_announce_start(&net->announce);
-	if (virtio_has(net->path.features, VIRTIO_NET_F_GUEST_ANNOUNCE)) {
-		net->space.announcing = true;
-		net->changes++;
-		net_ctrl_show_status(&net->ctrl);
-	}
+	if (virtio_has(net->path.features, VIRTIO_NET_F_GUEST_ANNOUNCE))
+		net_ctrl_ask_announce(&net->ctrl);
 }
 
 static int net_resume_call(struct net *net, void *arg)

@@ -160,6 +160,40 @@ static void rounds_come_with_growing_gaps_over_seconds(void **state)
 	assert_false(net_announce_busy(&r->announce));
 }
 
+/* As soon as a guest says all of it itself; and no round is lost. */
+static void the_last_rounds_are_left_to_a_guest_that_announces_itself(void **state)
+{
+	struct rig *r = *state;
+	unsigned int n = 0, n_asked = 0;
+
+	net_announce_start(&r->announce);
+	for (; n < NET_ANNOUNCE_OWN_ROUNDS - 1; n++) {
+		assert_int_equal(send_all(r), 1);
+		assert_false(net_announce_leave(&r->announce));
+		assert_false(net_announce_tick(&r->announce));
+	}
+	add_vlan(r, 7);
+	assert_false(net_announce_leave(&r->announce));
+	memset(r->store.vlans, 0, sizeof(r->store.vlans));
+	/* Which means no VLAN. */
+	add_vlan(r, 0);
+	assert_true(net_announce_leave(&r->announce));
+	assert_true(net_announce_busy(&r->announce));
+	assert_int_equal(send_all(r), 1);
+	assert_false(net_announce_busy(&r->announce));
+	for (; due_ms(r) > 0; n_asked++) {
+		loop_timer_stop(&r->announce.timer);
+		/* Not while it is paused. */
+		r->path.open = false;
+		assert_false(net_announce_tick(&r->announce));
+		loop_timer_stop(&r->announce.timer);
+		r->path.open = true;
+		assert_true(net_announce_tick(&r->announce));
+		assert_int_equal(send_all(r), 0);
+	}
+	assert_int_equal(NET_ANNOUNCE_OWN_ROUNDS + n_asked, NET_ANNOUNCE_ROUNDS);
+}
+
 static void every_address_is_announced_on_every_vlan_in_each_round(void **state)
 {
 	static const unsigned int vids[] = { 0, 1, 63, 64, 100, 4094 };
@@ -346,6 +380,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, take_down)
 	const struct CMUnitTest tests[] = {
 		TEST(rounds_come_with_growing_gaps_over_seconds),
+		TEST(the_last_rounds_are_left_to_a_guest_that_announces_itself),
 		TEST(every_address_is_announced_on_every_vlan_in_each_round),
 		TEST(what_no_frame_can_come_from_is_left_out),
 		TEST(a_guest_with_an_address_of_its_own_choice_is_announced_by_its_table),
