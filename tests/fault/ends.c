@@ -1,39 +1,48 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The two hosts of a migration that meets a fault: see the header. */
+/* The hosts of a migration that meets a fault: see the header. Here is what they share, and the source. */
 #define _GNU_SOURCE
 #include "tests/fault/ends.h"
 
 #include <assert.h>
-#include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "migration/clock.h"
-#include "migration/compare.h"
-#include "migration/incoming.h"
+#include "tests/fault/clock.h"
+#include "vmm/x86/boot_files.h"
 
-#define END_MEM   MIB(16)
 #define END_BLOCK 65536u
 
-/* Each process has all three, so that an owner's address tells who it is. */
+/* Each process has all of them, so that an owner's address tells who it is. */
 static struct fake_guest end_guests[WORLD_N];
 
-/* Of what is in guest memory, wherever there are holes. */
-static uint64_t end_hash(const struct memory *m)
+struct fake_guest *end_guest(unsigned int which)
+{
+	return &end_guests[which];
+}
+
+/* Of what is in a file, wherever there are holes; the last block may be short. */
+static uint64_t end_hash(int fd, uint64_t size)
 {
 	static uint64_t block[END_BLOCK / 8];
 	uint64_t hash = 0xcbf29ce484222325u;
 
-	for (uint64_t at = 0; at < m->size; at += END_BLOCK) {
-		ssize_t n = pread(m->fd, block, END_BLOCK, (off_t)at);
+	for (uint64_t at = 0; at < size; at += END_BLOCK) {
+		off_t data = lseek(fd, (off_t)at, SEEK_DATA);
+		ssize_t n;
 
-		assert(n == END_BLOCK);
-		for (unsigned int i = 0; i < ARRAY_SIZE(block); i++) {
+		if (data < 0)
+			break;
+		at = (uint64_t)data / END_BLOCK * END_BLOCK;
+		n = pread(fd, block, END_BLOCK, (off_t)at);
+		assert(n >= 0);
+		for (unsigned int i = 0; i < (size_t)n / 8; i++) {
 			if (block[i])
 				hash = (hash ^ block[i] ^ (at + 8 * i) << 20) * 0x100000001b3u;
 		}
@@ -41,10 +50,19 @@ static uint64_t end_hash(const struct memory *m)
 	return hash;
 }
 
-static void end_say(struct end_report *r, struct fake_guest *g, int result, const struct error *err)
+static uint64_t end_hash_boot(const struct boot_files *f)
+{
+	if (!f || !boot_files_known(f))
+		return 0;
+	return end_hash(f->kernel.fd, f->kernel.size) * 31 + end_hash(f->initrd.fd, f->initrd.size) +
+	       strlen(f->cmdline);
+}
+
+void end_say(struct end_report *r, struct fake_guest *g, int result, const struct error *err)
 {
 	snprintf(r->reason, sizeof(r->reason), "%s", err->text);
-	r->memory = end_hash(&g->vm.memory);
+	r->memory = end_hash(g->vm.memory.fd, g->vm.memory.size);
+	r->boot = end_hash_boot(g->vm.boot);
 	r->registers = g->registers;
 	r->warm = g->devices[0].warm;
 	r->state = g->devices[1].state;
@@ -52,7 +70,7 @@ static void end_say(struct end_report *r, struct fake_guest *g, int result, cons
 	r->result = result;
 }
 
-static void end_tell(int fd)
+void end_tell(int fd)
 {
 	ssize_t n = send(fd, "", 1, MSG_NOSIGNAL);
 
@@ -113,7 +131,7 @@ static void end_check_goes_on(struct fake_guest *g)
 		fake_guest_wait_writes(g, 1000);
 }
 
-static enum source_result source_try(struct world *w, struct fake_guest *g, struct source_config *config)
+static enum source_result source_try(struct end_report *r, struct fake_guest *g, struct source_config *config)
 {
 	struct report report;
 	struct error err = { 0 };
@@ -121,14 +139,49 @@ static enum source_result source_try(struct world *w, struct fake_guest *g, stru
 
 	if (result == SOURCE_FAILED)
 		end_check_goes_on(g);
-	end_say(&w->ends[WORLD_SOURCE], g, (int)result, &err);
+	end_say(r, g, (int)result, &err);
 	return result;
 }
 
-static void source_life(struct end *e, struct world *w, const struct end_plan *plan,
+/* What the guest boots from, which goes ahead of it in two frames beside the one that begins it. */
+static struct boot_files *source_make_boot(uint64_t seed)
+{
+	static struct boot_files files;
+	static uint8_t bytes[9000];
+	struct error err = { 0 };
+	int ret = boot_files_make(&files, sizeof(bytes), 4096, "console=ttyS0", &err);
+
+	assert(ret == 0);
+	for (unsigned int i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (uint8_t)(seed * 31 + i * 7);
+	if (pwrite(files.kernel.fd, bytes, sizeof(bytes), 0) != sizeof(bytes) ||
+	    pwrite(files.initrd.fd, bytes + 77, 4096, 0) != 4096)
+		_exit(6);
+	(void)ret;
+	return &files;
+}
+
+static void source_make_guest(struct world *w, unsigned int which, const struct end_plan *plan)
+{
+	unsigned int guest = which == WORLD_RIVAL;
+	struct fake_guest *g = &end_guests[which];
+
+	fake_guest_init(g, END_MEM(guest), 2);
+	g->vm.boot = source_make_boot(plan->seed);
+	g->devices[1].holder = &w->holders[guest];
+	w->holders[guest] = &g->devices[1];
+	fake_guest_fill(g, plan->seed + guest);
+	g->devices[0].changes = plan->n_changes;
+	if (plan->writes)
+		fake_guest_run_writer(g, 8);
+	gate_resume(&g->vm.gate);
+}
+
+static void source_life(struct end *e, struct world *w, unsigned int which, const struct end_plan *plan,
 			const struct end_fds *fds)
 {
-	struct fake_guest *g = &end_guests[WORLD_SOURCE];
+	struct end_report *r = &w->ends[which];
+	struct fake_guest *g = &end_guests[which];
 	struct orders orders = {
 		.guest = g, .fd = e->fd, .lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER
 	};
@@ -138,16 +191,10 @@ static void source_life(struct end *e, struct world *w, const struct end_plan *p
 	struct error err = { 0 };
 	pthread_t thread;
 
-	fake_guest_init(g, END_MEM, 2);
-	g->devices[1].holder = &w->holder;
-	w->holder = &g->devices[1];
-	fake_guest_fill(g, plan->seed);
-	g->devices[0].changes = plan->n_changes;
-	if (plan->writes)
-		fake_guest_run_writer(g, 8);
-	gate_resume(&g->vm.gate);
+	clock_is_set_by(&w->clock_ns[which]);
+	source_make_guest(w, which, plan);
 	pthread_create(&thread, NULL, orders_run, &orders);
-	source_try(w, g, &config);
+	source_try(r, g, &config);
 	config.cancel_fd = -1;
 	config.fd = fds->second_fd;
 	for (;;) {
@@ -157,10 +204,10 @@ static void source_life(struct end *e, struct world *w, const struct end_plan *p
 			if (source_resume(&g->vm, &err) < 0)
 				_exit(7);
 			end_check_goes_on(g);
-			end_say(&w->ends[WORLD_SOURCE], g, SOURCE_FAILED, &err);
+			end_say(r, g, SOURCE_FAILED, &err);
 			break;
 		case END_RETRY:
-			source_try(w, g, &config);
+			source_try(r, g, &config);
 			break;
 		default:
 			_exit(0);
@@ -168,61 +215,28 @@ static void source_life(struct end *e, struct world *w, const struct end_plan *p
 	}
 }
 
-static int destination_prepare(struct destination *d, struct world *w, struct fake_guest *g,
-			       unsigned int which, const struct end_plan *plan, struct error *err)
+static int end_compare(const void *a, const void *b)
 {
-	int ret;
-
-	fake_guest_init(g, d->mem, d->cpus);
-	g->devices[1].holder = &w->holder;
-	if (which == WORLD_DESTINATION) {
-		g->refuse_accept = plan->refuse_accept;
-		g->devices[0].refuse_warm = plan->refuse_warm;
-		g->devices[1].refuse_load = plan->refuse_load;
-	}
-	ret = compare_hello(d, &g->vm, err);
-	return ret < 0 ? ret : destination_ready(d, err);
+	return *(const int *)a - *(const int *)b;
 }
 
-static void destination_life(struct end *e, struct world *w, unsigned int which, const struct end_plan *plan,
-			     const struct end_fds *fds)
+/* What is of other processes is closed, or nobody would see their end. */
+static void end_close_others(const struct end *e, const struct end_fds *fds)
 {
-	struct fake_guest *g = &end_guests[which];
-	struct arrivals arrivals;
-	const struct destination_config config = { .arrivals = &arrivals,
-						   .cancel_fd = fds->cancel_fd,
-						   .clock_skew_ns = UINT64_MAX };
-	struct error err = { 0 };
-	struct destination d;
-	int ret = arrivals_init(&arrivals, "", &err);
+	int keep[] = { STDERR_FILENO, e->fd, fds->fd, fds->second_fd, fds->cancel_fd };
+	unsigned int from = STDERR_FILENO + 1;
 
-	if (ret == 0) {
-		arrivals_open(&arrivals);
-		ret = arrivals_push(&arrivals, fds->fd, clock_now(), NULL, &err);
+	qsort(keep, ARRAY_SIZE(keep), sizeof(keep[0]), end_compare);
+	for (unsigned int i = 0; i < ARRAY_SIZE(keep); i++) {
+		if (keep[i] > (int)from)
+			syscall(SYS_close_range, from, keep[i] - 1, 0);
+		if (keep[i] >= (int)from)
+			from = (unsigned int)keep[i] + 1;
 	}
-	if (ret == 0)
-		ret = destination_accept(&d, &config, &err);
-	if (ret < 0) {
-		w->ends[which].result = ret;
-		snprintf(w->ends[which].reason, sizeof(w->ends[which].reason), "%s", err.text);
-		_exit(0);
-	}
-	ret = destination_prepare(&d, w, g, which, plan, &err);
-	if (ret == 0)
-		ret = incoming_run(&d, &g->vm, NULL, &err);
-	else
-		destination_refuse(&d, &err);
-	end_say(&w->ends[which], g, ret, &err);
-	destination_close(&d);
-	end_tell(e->fd);
-	/* The guest's life goes on until the world ends. */
-	while (ret == 0 && recv(e->fd, &(char){ 0 }, 1, 0) > 0)
-		;
-	_exit(0);
+	syscall(SYS_close_range, from, UINT_MAX, 0);
 }
 
-/* In the child: what is of other processes is closed, or nobody would see their end. */
-static bool end_fork(struct end *e, const struct end_fds *fds)
+bool end_fork(struct end *e, const struct end_fds *fds)
 {
 	int pair[2], ret = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair);
 
@@ -231,17 +245,14 @@ static bool end_fork(struct end *e, const struct end_fds *fds)
 	e->pid = fork();
 	assert(e->pid >= 0);
 	if (e->pid == 0) {
-		close(pair[0]);
 		e->fd = pair[1];
-		for (unsigned int i = 0; i < fds->n_keep; i++) {
-			if (fds->keep[i] >= 0)
-				close(fds->keep[i]);
-		}
+		end_close_others(e, fds);
 		return true;
 	}
 	close(pair[1]);
 	e->fd = pair[0];
-	close(fds->fd);
+	if (fds->fd >= 0)
+		close(fds->fd);
 	if (fds->second_fd >= 0)
 		close(fds->second_fd);
 	e->pid_fd = (int)syscall(SYS_pidfd_open, e->pid, 0);
@@ -250,17 +261,18 @@ static bool end_fork(struct end *e, const struct end_fds *fds)
 	return false;
 }
 
-void end_start_source(struct end *e, struct world *w, const struct end_plan *plan, const struct end_fds *fds)
+void end_start_source(struct end *e, struct world *w, unsigned int which, const struct end_plan *plan,
+		      const struct end_fds *fds)
 {
 	if (end_fork(e, fds))
-		source_life(e, w, plan, fds);
+		source_life(e, w, which, plan, fds);
 }
 
 void end_start_destination(struct end *e, struct world *w, unsigned int which, const struct end_plan *plan,
 			   const struct end_fds *fds)
 {
 	if (end_fork(e, fds))
-		destination_life(e, w, which, plan, fds);
+		end_be_destination(e, w, which, plan, fds);
 }
 
 int end_wait(struct end *e)
@@ -277,7 +289,9 @@ int end_wait(struct end *e)
 
 void end_let_go(struct world *w, unsigned int which)
 {
-	struct fake_device *it = &end_guests[which].devices[1];
+	for (unsigned int i = 0; i < WORLD_GUESTS; i++) {
+		struct fake_device *it = &end_guests[which].devices[1];
 
-	atomic_compare_exchange_strong(&w->holder, &it, NULL);
+		atomic_compare_exchange_strong(&w->holders[i], &it, NULL);
+	}
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Migrations that meet a fault at a random instant: faults [RUNS [SEED]]. Whatever happens, before COMMIT the
- * guest goes on at the source and a retry works; after it exactly one host runs the guest; in doubt it is
- * paused, and goes on at the source once the operator says so.
+ * Migrations that meet a fault at a random instant: faults [RUNS [SEED [KIND]]]. Whatever happens, before
+ * COMMIT the guest goes on at the source and a retry works; after it exactly one host runs the guest; in
+ * doubt it is paused, and goes on at the source once the operator says so.
  */
 #define _GNU_SOURCE
 #include <assert.h>
@@ -14,6 +14,8 @@
 
 #include "tests/fault/judge.h"
 #include "tests/fault/kinds.h"
+#include "vmm/control/connect.h"
+#include "vmm/guard.h"
 
 /* Most of a run is waiting. */
 #define WORKERS 16u
@@ -25,11 +27,14 @@ struct table {
 	_Atomic uint64_t ms[KINDS_MAX];
 	_Atomic unsigned int n_failed;
 	_Atomic unsigned int next; /* run */
+	const char *only;          /* NULL, or the beginning of a kind's name */
+	struct ways ways;
+	struct world worlds[WORKERS];
 };
 
 static void show_wrong(const struct run *r, unsigned int number)
 {
-	static const char *const places[WORLD_N] = { "source", "destination", "second" };
+	static const char *const places[WORLD_N] = { "source", "destination", "second", "rival" };
 	const struct link *l = &r->source.link;
 
 	fprintf(stderr, "run %u, %s at frame %u of way %d (type %d): %s\n", number, r->kind->name, l->frame,
@@ -39,23 +44,29 @@ static void show_wrong(const struct run *r, unsigned int number)
 			r->world->ends[i].reason);
 }
 
-static void run_one(struct table *table, struct world *world, unsigned int number, uint64_t seed)
+static void run_one(struct table *table, unsigned int worker, unsigned int number, uint64_t seed)
 {
 	unsigned int kind = number % n_kinds;
 	uint64_t random = seed ^ (uint64_t)number << 32, start_ns = now_ns();
-	struct run r = { .world = world, .kind = &kinds[kind] };
+	struct run r = { .world = &table->worlds[worker], .kind = &kinds[kind] };
 	enum outcome outcome;
 
-	memset(world, 0, sizeof(*world));
+	if (r.kind->rules & KIND_TLS && !table->ways.tls)
+		return;
+	if (table->only && strncmp(r.kind->name, table->only, strlen(table->only)) != 0)
+		return;
+	memset(r.world, 0, sizeof(*r.world));
 	kind_plan(&r, &random);
+	way_choose(&table->ways, &r.plan, worker);
 	run_begin(&r);
 	outcome = judge(&r);
+	run_end(&r);
+	way_forget(&r.plan);
 	if (r.wrong) {
 		table->n_failed++;
 		show_wrong(&r, number);
 	}
 	table->counts[kind][outcome]++;
-	run_end(&r);
 	table->ms[kind] += (now_ns() - start_ns) / 1000000;
 }
 
@@ -87,25 +98,22 @@ static void show(const struct table *table, unsigned int n)
 	}
 }
 
-int main(int argc, char **argv)
+static void work(struct table *table, unsigned int worker, unsigned int n, uint64_t seed)
 {
-	unsigned int n = argc > 1 ? (unsigned int)strtoul(argv[1], NULL, 10) : 300;
-	uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 0) : (uint64_t)time(NULL);
-	struct table *table = share(sizeof(*table));
+	for (unsigned int i; (i = table->next++) < n;)
+		run_one(table, worker, i, seed);
+	_exit(0);
+}
+
+static int run_all(struct table *table, unsigned int n, uint64_t seed)
+{
 	int status;
 
-	assert(n_kinds <= KINDS_MAX);
-	log_level = LOG_ERROR;
 	printf("seed %#llx\n", (unsigned long long)seed);
 	fflush(stdout);
 	for (unsigned int w = 0; w < WORKERS; w++) {
-		if (fork() == 0) {
-			struct world *world = share(sizeof(*world));
-
-			for (unsigned int i; (i = table->next++) < n;)
-				run_one(table, world, i, seed);
-			_exit(0);
-		}
+		if (fork() == 0)
+			work(table, w, n, seed);
 	}
 	for (unsigned int w = 0; w < WORKERS; w++) {
 		if (wait(&status) < 0 || status != 0) {
@@ -117,4 +125,26 @@ int main(int argc, char **argv)
 	if (table->n_failed)
 		printf("%u went wrong\n", table->n_failed);
 	return table->n_failed ? 1 : 0;
+}
+
+int main(int argc, char **argv)
+{
+	unsigned int n = argc > 1 ? (unsigned int)strtoul(argv[1], NULL, 10) : 300;
+	uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 0) : (uint64_t)time(NULL);
+	struct table *table;
+	int ret = 1;
+
+	log_level = LOG_ERROR;
+	guard_failed_calls();
+	/* The far end of "exec:" is this program, too. */
+	if (argc > 1 && strcmp(argv[1], "connect") == 0)
+		return client_connect(argc - 1, argv + 1);
+	assert(n_kinds <= KINDS_MAX);
+	table = share(sizeof(*table));
+	table->only = argc > 3 ? argv[3] : NULL;
+	if (ways_prepare(&table->ways)) {
+		ret = run_all(table, n, seed);
+		ways_remove(&table->ways);
+	}
+	return ret;
 }

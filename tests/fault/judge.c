@@ -10,28 +10,43 @@
 const char *const outcomes[OUTCOME_N] = {
 	[OUTCOME_STAYED] = "stayed, retry moved",           [OUTCOME_MOVED] = "moved",
 	[OUTCOME_RESUMED] = "paused, resumed, retry moved", [OUTCOME_SPLIT_AVOIDED] = "paused, runs there",
-	[OUTCOME_LOST_HOST] = "its host was killed",
+	[OUTCOME_LOST_HOST] = "its host was killed",        [OUTCOME_OTHER_MOVED] = "the rival moved",
 };
 
-static bool judge_same(const struct end_report *a, const struct end_report *b)
+/* Whether the guest that has come is the one that has left, @whole: with what it boots from. */
+static bool judge_same(const struct end_report *there, const struct end_report *source, bool whole)
 {
-	return a->memory == b->memory && a->registers == b->registers && a->warm == b->warm &&
-	       a->state == b->state;
+	return there->memory == source->memory && there->registers == source->registers &&
+	       there->warm == source->warm && there->state == source->state &&
+	       there->boot == (whole ? source->boot : 0);
+}
+
+/* Has the destination at which the migration failed wait still, for the retry. */
+static bool judge_waits_on(struct run *r, struct party *p)
+{
+	for (unsigned int i = 0; i < WORLD_N; i++)
+		r->world->clock_ns[i] = 0;
+	return run_begin_again(r, p);
 }
 
 /* A migration that works, to prove that what went before has left no trace. */
 static void judge_retry(struct run *r, struct party *p)
 {
-	struct end_report *second = &r->world->ends[WORLD_SECOND];
+	bool again = r->kind->rules & KIND_REFUSED;
+	struct end *e = again ? &r->destination : &r->second;
+	struct end_report *there = &r->world->ends[again ? WORLD_DESTINATION : WORLD_SECOND];
 
-	run_begin_second(r, p);
+	if (!again)
+		run_begin_second(r, p);
+	else if (!judge_waits_on(r, p))
+		r->wrong = "the destination waits for nobody any more";
 	if (!run_order(r, p, END_RETRY) || p->report->result != SOURCE_MOVED)
 		r->wrong = "the retry does not move the guest";
-	else if (run_over(r, &r->second) != 1 || !second->runs)
+	else if (run_over(r, e) != 1 || !there->runs)
 		r->wrong = "after the retry the guest runs nowhere";
 	else if (p->report->runs)
 		r->wrong = "after the retry the guest runs twice";
-	else if (!judge_same(second, p->report))
+	else if (!judge_same(there, p->report, true))
 		r->wrong = "after the retry the guest is another";
 }
 
@@ -49,15 +64,11 @@ static void judge_reason(struct run *r, const struct party *p)
 		r->wrong = "a failed migration has the reason of another";
 }
 
-static enum outcome judge_failed(struct run *r, struct party *p)
+/* The destination has nothing of a guest that has not come, and ends on its operator's word. */
+static void judge_destination_ends(struct run *r)
 {
 	int state;
 
-	if (p->link.committed && !(r->kind->rules & KIND_LIES))
-		r->wrong = "the source goes on after COMMIT";
-	if (!p->report->runs && !(r->kind->rules & KIND_GUEST_ENDS))
-		r->wrong = "a failed migration leaves the guest paused";
-	judge_reason(r, p);
 	eventfd_write(r->leave_fd, 1);
 	state = run_over(r, &r->destination);
 	if (state < 0)
@@ -67,6 +78,17 @@ static enum outcome judge_failed(struct run *r, struct party *p)
 	end_let_go(r->world, WORLD_DESTINATION);
 	/* Of use to the second one, too. */
 	eventfd_read(r->leave_fd, &(eventfd_t){ 0 });
+}
+
+static enum outcome judge_failed(struct run *r, struct party *p)
+{
+	if (p->link.committed && !(r->kind->rules & KIND_LIES))
+		r->wrong = "the source goes on after COMMIT";
+	if (!p->report->runs && !(r->kind->rules & KIND_GUEST_ENDS))
+		r->wrong = "a failed migration leaves the guest paused";
+	judge_reason(r, p);
+	if (!(r->kind->rules & KIND_REFUSED))
+		judge_destination_ends(r);
 	if (!r->wrong && !(r->kind->rules & KIND_GUEST_ENDS))
 		judge_retry(r, p);
 	return OUTCOME_STAYED;
@@ -100,11 +122,14 @@ static enum outcome judge_moved(struct run *r, struct party *p)
 
 	if (p->report->runs)
 		r->wrong = "the guest has moved and runs at the source";
+	if (p->link.newer)
+		r->wrong = "a version was spoken that the peer does not know";
 	if (r->kind->rules & KIND_DESTINATION_ENDS && state == 0 && p->link.running)
 		return OUTCOME_LOST_HOST;
 	if (!judge_runs_there(r, state))
 		r->wrong = "the guest has moved and runs nowhere";
-	else if (!(r->kind->rules & KIND_LIES) && !judge_same(&r->world->ends[WORLD_DESTINATION], p->report))
+	else if (!(r->kind->rules & KIND_LIES) &&
+		 !judge_same(&r->world->ends[WORLD_DESTINATION], p->report, !(r->kind->rules & KIND_OLD)))
 		r->wrong = "the guest that has moved is another";
 	return OUTCOME_MOVED;
 }
@@ -145,9 +170,43 @@ static enum outcome judge_party(struct run *r, struct party *p)
 	}
 }
 
+/* Two guests for one place: one of them is there, and the other one where it was. */
+static enum outcome judge_rivals(struct run *r)
+{
+	struct party *winner = &r->source, *loser = &r->rival;
+	int state = run_over(r, &r->source.end);
+
+	/* The other comes too late, if it has not come yet. */
+	run_begin_rival(r);
+	if (state != 1 || run_over(r, &r->rival.end) != 1) {
+		r->wrong = "a source does not end";
+		return OUTCOME_STAYED;
+	}
+	if (r->rival.report->result == SOURCE_MOVED) {
+		winner = &r->rival;
+		loser = &r->source;
+	}
+	if (winner->report->result != SOURCE_MOVED || loser->report->result != SOURCE_FAILED) {
+		r->wrong = "not one of two guests has moved";
+		return OUTCOME_STAYED;
+	}
+	judge_moved(r, winner);
+	if (!loser->report->runs)
+		r->wrong = "a failed migration leaves the guest paused";
+	/* One that has found nobody has never been a migration. */
+	if (loser->link.begun)
+		judge_reason(r, loser);
+	if (!r->wrong)
+		judge_retry(r, loser);
+	return winner == &r->source ? OUTCOME_MOVED : OUTCOME_OTHER_MOVED;
+}
+
 enum outcome judge(struct run *r)
 {
-	enum outcome outcome = judge_party(r, &r->source);
+	bool rivals = r->kind->rules & KIND_RIVALS;
+	enum outcome outcome = r->wrong ? OUTCOME_STAYED
+			       : rivals ? judge_rivals(r)
+					: judge_party(r, &r->source);
 
 	if (!r->wrong && r->kind->rules & KIND_MOVES && outcome != OUTCOME_MOVED)
 		r->wrong = "the guest has not moved";

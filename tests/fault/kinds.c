@@ -6,6 +6,8 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
+#include "tests/fault/versions.h"
+
 /* Frames of a migration of such a guest, at most: where a fault may be. */
 #define FRAMES_THERE 34u
 #define FRAMES_BACK  5u
@@ -54,6 +56,99 @@ static void plan_refuse_load(struct run *r, uint64_t *random)
 	r->plan.refuse_load = "ring out of bounds";
 }
 
+#define SECOND_NS INT64_C(1000000000)
+
+/* A second to some days, either way. */
+static int64_t draw_jump(uint64_t *random)
+{
+	int64_t ns = (int64_t)(next_random(random) % 999 + 1) * SECOND_NS;
+
+	if (next_random(random) & 1)
+		ns *= 1000;
+	return next_random(random) & 1 ? ns : -ns;
+}
+
+static void plan_clock_set(struct run *r, uint64_t *random)
+{
+	struct link *l = &r->source.link;
+
+	r->jump_ns = draw_jump(random);
+	r->jump_at = next_random(random) & 1 ? WORLD_SOURCE : WORLD_DESTINATION;
+	/* What has been compared does not matter any more. */
+	if (l->at_type != STREAM_HELLO && (l->at_type || l->way == LINK_BACK || l->frame > 0))
+		r->plan.clock_skew_ns = SECOND_NS;
+}
+
+static void act_set_clock(struct run *r)
+{
+	r->world->clock_ns[r->jump_at] += r->jump_ns;
+}
+
+static void plan_clocks_apart(struct run *r, uint64_t *random)
+{
+	r->plan.way_in = END_BY_DOOR;
+	r->plan.clock_skew_ns = SECOND_NS / 2;
+	r->world->clock_ns[next_random(random) & 1 ? WORLD_SOURCE : WORLD_DESTINATION] = draw_jump(random);
+}
+
+static void plan_version_1(struct run *r, uint64_t *random)
+{
+	r->source.link.edit = version_1;
+}
+
+static void plan_later_source(struct run *r, uint64_t *random)
+{
+	r->plan.way_in = END_BY_DOOR;
+	r->source.link.edit = version_of_a_later_source;
+}
+
+static void plan_later_destination(struct run *r, uint64_t *random)
+{
+	r->source.link.edit = version_of_a_later_destination;
+}
+
+static void plan_rivals(struct run *r, uint64_t *random)
+{
+	r->plan.way_in = END_BY_DOOR;
+	/* Half of them at the first words. */
+	if (next_random(random) & 1)
+		r->source.link.at_type = STREAM_HELLO;
+}
+
+static void plan_victim(struct run *r, uint64_t *random, enum end_way_in way_in,
+			const enum way_process *victims, unsigned int n)
+{
+	r->plan.way_in = way_in;
+	r->victim = victims[next_random(random) % n];
+	r->early = next_random(random) % 8 == 0;
+}
+
+static void plan_door_killed(struct run *r, uint64_t *random)
+{
+	static const enum way_process victims[] = { WAY_DOOR };
+
+	plan_victim(r, random, END_BY_DOOR, victims, ARRAY_SIZE(victims));
+}
+
+static void plan_call_killed(struct run *r, uint64_t *random)
+{
+	static const enum way_process victims[] = { WAY_NEAR, WAY_PART, WAY_PART };
+
+	plan_victim(r, random, END_BY_CALL, victims, ARRAY_SIZE(victims));
+}
+
+static void plan_tls_killed(struct run *r, uint64_t *random)
+{
+	static const enum way_process victims[] = { WAY_NEAR, WAY_FAR, WAY_DOOR };
+
+	plan_victim(r, random, END_BY_TLS, victims, ARRAY_SIZE(victims));
+}
+
+static void act_kill_process(struct run *r)
+{
+	way_kill(r->world, &r->source.transport, r->victim, r->source.link.place);
+}
+
 const struct kind kinds[] = {
 	{ "none", LINK_WELL, KIND_MOVES, NULL, NULL, NULL },
 	{ "connection cut", LINK_CUT, KIND_UNSURE, NULL, NULL, NULL },
@@ -63,11 +158,24 @@ const struct kind kinds[] = {
 	{ "a bit changed", LINK_FLIP, KIND_HANGS | KIND_UNSURE | KIND_LIES, NULL, NULL, NULL },
 	{ "operator cancels", LINK_CALL, 0, NULL, act_cancel, "cancelled" },
 	{ "source killed", LINK_CALL, KIND_SOURCE_ENDS, NULL, act_kill_source, NULL },
-	{ "destination killed", LINK_CALL, KIND_DESTINATION_ENDS, NULL, act_kill_destination, "closed" },
+	{ "destination killed", LINK_CALL, KIND_DESTINATION_ENDS | KIND_UNSURE, NULL, act_kill_destination,
+	  "closed" },
 	{ "guest ends", LINK_CALL, KIND_GUEST_ENDS, NULL, act_end_guest, NULL },
 	{ "device does not match", LINK_WELL, KIND_STAYS, plan_refuse_accept, NULL, "another NIC" },
 	{ "control state refused", LINK_WELL, KIND_STAYS, plan_refuse_warm, NULL, "VLAN_ADD 17 refused" },
 	{ "last state refused", LINK_WELL, KIND_STAYS, plan_refuse_load, NULL, "ring out of bounds" },
+	{ "peer of version 1", LINK_WELL, KIND_MOVES | KIND_OLD, plan_version_1, NULL, NULL },
+	{ "source of a later version", LINK_WELL, KIND_STAYS | KIND_REFUSED, plan_later_source, NULL,
+	  "of the migration protocol, this Ferry versions 1 to 2" },
+	{ "destination of a later one", LINK_WELL, KIND_STAYS, plan_later_destination, NULL,
+	  "READY frame of 4 bytes for version" },
+	{ "clock set", LINK_CALL, KIND_MOVES, plan_clock_set, act_set_clock, NULL },
+	{ "clocks apart", LINK_WELL, KIND_STAYS | KIND_REFUSED, plan_clocks_apart, NULL,
+	  "the source's clock is " },
+	{ "two sources", LINK_CALL, KIND_RIVALS, plan_rivals, run_begin_rival, "hello: " },
+	{ "door killed", LINK_CALL, 0, plan_door_killed, act_kill_process, NULL },
+	{ "ferry connect killed", LINK_CALL, KIND_UNSURE, plan_call_killed, act_kill_process, NULL },
+	{ "ferry-tls killed", LINK_CALL, KIND_UNSURE | KIND_TLS, plan_tls_killed, act_kill_process, NULL },
 };
 const unsigned int n_kinds = ARRAY_SIZE(kinds);
 

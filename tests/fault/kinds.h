@@ -15,6 +15,12 @@ enum kind_rules {
 	KIND_GUEST_ENDS = 32,
 	KIND_MOVES = 64, /* the guest does, always */
 	KIND_STAYS = 128,
+	KIND_REFUSED =
+		256, /* before anything is taken for the guest: the wait goes on, and the retry is to it */
+	KIND_OLD =
+		512, /* one end is of version 1, in which nothing of what the guest boots from goes along */
+	KIND_RIVALS = 1024, /* there are two sources */
+	KIND_TLS = 2048,    /* needs ferry-tls */
 };
 
 struct kind {

@@ -80,6 +80,8 @@ static bool link_pass(struct link *l, enum link_way way, int from, int to, uint8
 	if (!fake_read_all(from, buf + sizeof(struct stream_header), len - sizeof(struct stream_header)))
 		return false;
 	frame = l->n_frames[way]++;
+	if (l->edit)
+		l->edit(l, way, buf);
 	if (link_is_here(l, way, frame, (int)get_le32(buf))) {
 		if (!link_fault_at(l, way, to, buf, len))
 			return false;
@@ -117,6 +119,7 @@ static void *link_run(void *arg)
 
 void link_start(struct link *l, int source, int destination)
 {
+	l->begun = true;
 	l->fds[LINK_THERE] = source;
 	l->fds[LINK_BACK] = destination;
 	for (enum link_way way = 0; way < LINK_N_WAYS; way++) {

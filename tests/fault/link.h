@@ -30,6 +30,8 @@ struct link {
 	unsigned int ms;
 	void (*act)(void *opaque);
 	void *opaque;
+	/* NULL, or changes each frame, which stays as long as it is, before it goes on. */
+	void (*edit)(struct link *l, enum link_way way, uint8_t *frame);
 
 	/* Written by the two threads, read after link_join(), but for @reached and @running. */
 	unsigned int n_frames[LINK_N_WAYS];
@@ -37,7 +39,9 @@ struct link {
 	_Atomic bool reached;   /* it has happened */
 	_Atomic bool committed; /* a whole COMMIT came through */
 	_Atomic bool running;   /* a whole RUNNING came through */
+	_Atomic int newer;      /* a type that a peer's version does not have, which came all the same */
 	_Atomic bool ends;      /* link_join() wants the threads back */
+	bool begun;             /* by link_start() */
 	pthread_t threads[LINK_N_WAYS];
 	int fds[LINK_N_WAYS]; /* of the source, of the destination; closed by link_join() */
 };

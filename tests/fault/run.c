@@ -25,33 +25,82 @@ static void make_pair(int pair[2])
 	(void)ret;
 }
 
-void run_begin(struct run *r)
+static void party_begin(struct run *r, struct party *p, unsigned int which)
 {
-	int source[2], destination[2], second[2];
-	struct party *p = &r->source;
+	int source[2], second[2];
 
 	make_pair(source);
-	make_pair(destination);
 	make_pair(second);
-	p->report = &r->world->ends[WORLD_SOURCE];
+	*p = (struct party){ .report = &r->world->ends[which],
+			     .link = p->link,
+			     .transport.fd = -1,
+			     .again_transport.fd = -1 };
 	p->cancel_fd = eventfd(0, EFD_CLOEXEC);
+	p->line_fd = source[1];
 	p->second_fd = second[1];
+	end_start_source(
+		&p->end, r->world, which, &r->plan,
+		&(struct end_fds){ .fd = source[0], .second_fd = second[0], .cancel_fd = p->cancel_fd });
+}
+
+/* Begins the line whose other end is @far. */
+static void party_connect(struct party *p, int far)
+{
+	link_start(&p->link, p->line_fd, far);
+	p->line_fd = -1;
+}
+
+/* As a source's client does; where that finds nobody the source hears the end. */
+static void party_come(struct run *r, struct party *p)
+{
+	if (way_open(&r->plan, &p->transport) == 0) {
+		if (r->early && p == &r->source)
+			r->kind->act(r);
+		party_connect(p, p->transport.fd);
+		p->transport.fd = -1;
+	} else {
+		shutdown(p->line_fd, SHUT_RDWR);
+	}
+}
+
+void run_begin(struct run *r)
+{
+	int pair[2] = { -1, -1 };
+
+	if (r->plan.way_in == END_BY_SOCKET)
+		make_pair(pair);
 	r->leave_fd = eventfd(0, EFD_CLOEXEC);
-	end_start_source(&p->end, r->world, &r->plan,
-			 &(struct end_fds){ .fd = source[0],
-					    .second_fd = second[0],
-					    .cancel_fd = p->cancel_fd,
-					    .keep = (const int[]){ source[1], destination[0], destination[1],
-								   second[1] },
-					    .n_keep = 4 });
-	end_start_destination(
-		&r->destination, r->world, WORLD_DESTINATION, &r->plan,
-		&(struct end_fds){ .fd = destination[1],
-				   .second_fd = -1,
-				   .cancel_fd = r->leave_fd,
-				   .keep = (const int[]){ source[1], destination[0], second[1], p->end.fd },
-				   .n_keep = 4 });
-	link_start(&p->link, source[1], destination[0]);
+	party_begin(r, &r->source, WORLD_SOURCE);
+	if (r->kind->rules & KIND_RIVALS)
+		party_begin(r, &r->rival, WORLD_RIVAL);
+	end_start_destination(&r->destination, r->world, WORLD_DESTINATION, &r->plan,
+			      &(struct end_fds){ .fd = pair[1], .second_fd = -1, .cancel_fd = r->leave_fd });
+	if (r->plan.way_in == END_BY_SOCKET)
+		party_connect(&r->source, pair[0]);
+	else if (run_over(r, &r->destination) == 1)
+		party_come(r, &r->source);
+	else
+		r->wrong = "the destination does not begin";
+}
+
+void run_begin_rival(struct run *r)
+{
+	if (!atomic_exchange(&r->rival_begins, true)) {
+		party_come(r, &r->rival);
+		r->rival_began = true;
+	}
+	while (!r->rival_began)
+		poll(NULL, 0, 1);
+}
+
+bool run_begin_again(struct run *r, struct party *p)
+{
+	if (way_open(&r->plan, &p->again_transport) < 0)
+		return false;
+	link_start(&p->again, p->second_fd, p->again_transport.fd);
+	p->again_transport.fd = -1;
+	p->second_fd = -1;
+	return true;
 }
 
 void run_begin_second(struct run *r, struct party *p)
@@ -61,12 +110,7 @@ void run_begin_second(struct run *r, struct party *p)
 
 	p->second_fd = -1;
 	end_start_destination(&r->second, r->world, WORLD_SECOND, &plan,
-			      &(struct end_fds){ .fd = fd,
-						 .second_fd = -1,
-						 .cancel_fd = r->leave_fd,
-						 .keep = (const int[]){ p->end.fd, r->destination.fd,
-									p->link.fds[0], p->link.fds[1] },
-						 .n_keep = 4 });
+			      &(struct end_fds){ .fd = fd, .second_fd = -1, .cancel_fd = r->leave_fd });
 }
 
 int run_over(struct run *r, struct end *e)
@@ -102,22 +146,45 @@ bool run_order(struct run *r, struct party *p, char what)
 	return run_over(r, &p->end) == 1;
 }
 
-static void end_kill(struct end *e)
+/* Ends a host, which has not ended by itself, unless to say that it had nothing to do. */
+static void run_end_host(struct run *r, struct end *e, unsigned int may_end)
 {
+	bool ended = e->pid > 0 && poll(&(struct pollfd){ .fd = e->pid_fd, .events = POLLIN }, 1, 0) > 0;
+
 	if (e->pid <= 0)
 		return;
 	kill(e->pid, SIGKILL);
-	end_wait(e);
+	if (end_wait(e) != 0 && ended && !(r->kind->rules & may_end))
+		r->wrong = "a host has failed";
+}
+
+/* Ends a line, if it has begun, and who carries its bytes. */
+static void run_end_line(struct link *l, struct transport *t)
+{
+	if (l->begun)
+		link_join(l);
+	transport_close(t, &(struct error){ 0 });
+}
+
+static void party_end(struct run *r, struct party *p)
+{
+	if (p->end.pid <= 0)
+		return;
+	run_end_host(r, &p->end, KIND_SOURCE_ENDS);
+	run_end_line(&p->link, &p->transport);
+	run_end_line(&p->again, &p->again_transport);
+	close(p->cancel_fd);
+	if (p->line_fd >= 0)
+		close(p->line_fd);
+	if (p->second_fd >= 0)
+		close(p->second_fd);
 }
 
 void run_end(struct run *r)
 {
-	end_kill(&r->source.end);
-	end_kill(&r->destination);
-	end_kill(&r->second);
-	link_join(&r->source.link);
-	close(r->source.cancel_fd);
+	run_end_host(r, &r->destination, KIND_DESTINATION_ENDS);
+	run_end_host(r, &r->second, 0);
+	party_end(r, &r->source);
+	party_end(r, &r->rival);
 	close(r->leave_fd);
-	if (r->source.second_fd >= 0)
-		close(r->source.second_fd);
 }
