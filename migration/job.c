@@ -9,6 +9,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "vmm/events.h"
 #include "vmm/loop.h"
 #include "vmm/shortage.h"
 
@@ -104,9 +105,11 @@ static void *job_thread(void *arg)
 	enum source_result result;
 
 	log_info("a migration to %s begins", job->to);
+	events_tell(job->vm->events, EVENT_MIGRATION);
 	result = source_migrate(job->vm, &job->config, &report, &err);
 	job_log_end(job, result, &err);
 	job_publish(job, &report);
+	events_tell(job->vm->events, EVENT_MIGRATION);
 	if (result == SOURCE_MOVED) {
 		poll(&(struct pollfd){ .fd = job->vm->stop_fd, .events = POLLIN }, 1, JOB_SETTLE_MS);
 		gate_end(&job->vm->gate, VM_EXIT_POWER_OFF);
@@ -201,6 +204,10 @@ int job_start(struct job *job, const struct source_config *config, struct job_fo
 
 	pthread_mutex_lock(&job->lock);
 	ret = job_refuse(job, err);
+	if (ret == 0 && job->paused) {
+		error_add(err, "the guest is paused: \"ferry resume\" first");
+		ret = -EBUSY;
+	}
 	/* A thread that has published its end takes no lock any more. */
 	if (ret == 0 && job->joinable)
 		job_join(job);
@@ -282,23 +289,101 @@ int job_set(struct job *job, const struct job_change *change)
 	return ret;
 }
 
-int job_resume(struct job *job, struct error *err)
+int job_pause(struct job *job, struct error *err)
 {
-	bool mine;
-	int ret;
+	int ret = 0;
 
 	pthread_mutex_lock(&job->lock);
-	mine = job->report.state == REPORT_UNKNOWN && !job->resuming;
-	job->resuming |= mine;
+	if (job->paused)
+		goto unlock;
+	ret = job_refuse(job, err);
+	if (ret == 0 && atomic_exchange(&job->vm->migrating, true)) {
+		error_add(err,
+			  "the guest is being reset, or compared with another host: try again in a moment");
+		ret = -EBUSY;
+	}
+	if (ret == 0) {
+		gate_pause(&job->vm->gate);
+		job->paused = true;
+		events_tell(job->vm->events, EVENT_STOP);
+	}
+
+unlock:
 	pthread_mutex_unlock(&job->lock);
-	if (!mine)
-		return -ENOENT;
-	ret = source_resume(job->vm, err);
+	return ret;
+}
+
+/* Under the lock. */
+static void job_unpause(struct job *job)
+{
+	struct vm *vm = job->vm;
+
+	job->paused = false;
+	gate_resume(&vm->gate);
+	atomic_store(&vm->migrating, false);
+	/* It has waited for this. */
+	gate_reset_again(&vm->gate);
+	events_tell(vm->events, EVENT_RESUME);
+}
+
+/* Resumes what has stood still since an unknown outcome: job->resuming has been set for that. */
+static int job_resume_unknown(struct job *job, struct error *err)
+{
+	int ret = source_resume(job->vm, err);
+
 	pthread_mutex_lock(&job->lock);
 	job->resuming = false;
 	/* With the reason that it had. */
 	if (ret == 0)
 		job->report.state = REPORT_FAILED;
 	pthread_mutex_unlock(&job->lock);
+	if (ret == 0)
+		events_tell(job->vm->events, EVENT_RESUME);
 	return ret < 0 ? ret : 0;
+}
+
+int job_resume(struct job *job, enum job_resume from, struct error *err)
+{
+	int ret = -ENOENT;
+
+	pthread_mutex_lock(&job->lock);
+	if (job->paused) {
+		job_unpause(job);
+		ret = 0;
+	} else if (job->report.state == REPORT_UNKNOWN && !job->resuming) {
+		job->resuming = from == JOB_FROM_PAUSE_OR_UNKNOWN;
+		ret = job->resuming ? 1 : job_refuse(job, err);
+	}
+	pthread_mutex_unlock(&job->lock);
+	return ret == 1 ? job_resume_unknown(job, err) : ret;
+}
+
+int job_reset(struct job *job, struct error *err)
+{
+	int ret;
+
+	pthread_mutex_lock(&job->lock);
+	ret = job_refuse(job, err);
+	if (ret == 0 && job->paused) {
+		error_add(err, "the guest is paused: \"ferry resume\" first");
+		ret = -EBUSY;
+	}
+	if (ret == 0)
+		gate_reset(&job->vm->gate);
+	pthread_mutex_unlock(&job->lock);
+	return ret;
+}
+
+const char *job_guest_state(struct job *job)
+{
+	static const char *const states[REPORT_N_STATES] = {
+		[REPORT_NONE] = "running",   [REPORT_RUNNING] = "migrating", [REPORT_MOVED] = "moved",
+		[REPORT_FAILED] = "running", [REPORT_UNKNOWN] = "unknown",
+	};
+	const char *state;
+
+	pthread_mutex_lock(&job->lock);
+	state = job->paused ? "paused" : states[job->report.state];
+	pthread_mutex_unlock(&job->lock);
+	return state;
 }

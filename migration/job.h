@@ -30,6 +30,7 @@ struct job {
 	/* Under @lock, as far as they change while a migration runs. */
 	bool ending;   /* none begins any more */
 	bool resuming; /* job_resume() is at work */
+	bool paused;   /* by job_pause() */
 	bool joinable; /* @thread has been started, and not been joined */
 	uint64_t id;   /* of the current or the last migration, from 1 */
 	struct report report;
@@ -80,8 +81,28 @@ struct job_change {
 /* Returns 0, or -ENOENT where none runs. */
 int __must_check job_set(struct job *job, const struct job_change *change);
 
-/* After an unknown outcome, on the operator's word: see source_resume(). Returns 0, -ENOENT where there is no
- * such outcome, or -errno with the guest still paused. */
-int __must_check job_resume(struct job *job, struct error *err);
+/*
+ * Has the guest stand still until job_resume(): its vCPUs do, while its devices do what they have been asked
+ * to, and a NIC goes on receiving into buffers that the guest has offered. Meanwhile no migration begins, and
+ * a reset that the guest has asked for waits. Of a guest that is paused already it does nothing. Returns 0,
+ * -EBUSY during a migration or a reset or after the guest has moved, -EALREADY after an unknown outcome, or
+ * -ESHUTDOWN, with the reason.
+ */
+int __must_check job_pause(struct job *job, struct error *err);
+
+/* What to resume from. The second is the operator's word that the guest does not run at the destination, see
+ * source_resume(). */
+enum job_resume { JOB_FROM_PAUSE, JOB_FROM_PAUSE_OR_UNKNOWN };
+
+/* Lets the guest go on. Returns 0, -ENOENT where it was not paused, -EALREADY where the outcome of a
+ * migration is unknown and @from does not say that, or -errno with the guest still paused. */
+int __must_check job_resume(struct job *job, enum job_resume from, struct error *err);
+
+/* Resets the guest as its own reset does. Returns 0, or as job_pause() does, also for a guest that is paused.
+ */
+int __must_check job_reset(struct job *job, struct error *err);
+
+/* How the guest is, in a word: "running", "paused", "migrating", "moved" or "unknown". */
+const char *job_guest_state(struct job *job);
 
 #endif

@@ -13,6 +13,7 @@
 
 #include "migration/channel.h"
 #include "migration/check.h"
+#include "migration/describe.h"
 #include "vmm/config_text.h"
 #include "vmm/control/interface.h"
 #include "vmm/control/server.h"
@@ -63,8 +64,7 @@ void methods_set_guest(struct methods *m, enum methods_guest guest, struct vm *v
 		loop_signal(m->here_fd);
 }
 
-/* Waits for the guest of a call that needs it. False: there is none yet, and the call has been answered. */
-static bool methods_wait(struct methods *m, struct control_call *call)
+bool methods_wait(struct methods *m, struct control_call *call)
 {
 	static const char *const reasons[METHODS_N_GUESTS] = {
 		[METHODS_STARTS] = "the guest has not started yet: try again in a moment",
@@ -85,9 +85,7 @@ static bool methods_wait(struct methods *m, struct control_call *call)
 	return false;
 }
 
-/* Begins a wait for what others do, which may be long: methods_stayed() ends it. False: too many wait
- * already, and the call has been answered. */
-static bool methods_stay(struct methods *m, struct control_call *call)
+bool methods_stay(struct methods *m, struct control_call *call)
 {
 	if (atomic_fetch_add(&m->n_staying, 1) < METHODS_MAX_STAYING)
 		return true;
@@ -97,7 +95,7 @@ static bool methods_stay(struct methods *m, struct control_call *call)
 	return false;
 }
 
-static void methods_stayed(struct methods *m)
+void methods_stayed(struct methods *m)
 {
 	atomic_fetch_sub(&m->n_staying, 1);
 }
@@ -440,7 +438,7 @@ static void methods_set(struct control_call *call, void *opaque)
 		control_reply(call, "{}");
 }
 
-/* The call is the operator's word that the guest does not run at the destination. */
+/* After an unknown outcome the call is the operator's word that the guest does not run at the destination. */
 static void methods_resume(struct control_call *call, void *opaque)
 {
 	struct methods *m = opaque;
@@ -449,10 +447,9 @@ static void methods_resume(struct control_call *call, void *opaque)
 
 	if (!methods_wait(m, call))
 		return;
-	ret = job_resume(&m->job, &err);
+	ret = job_resume(&m->job, JOB_FROM_PAUSE_OR_UNKNOWN, &err);
 	if (ret == -ENOENT) {
-		control_fail(call, CLIENT_ERROR_NOT_PAUSED,
-			     "the guest is not paused after a migration with unknown outcome");
+		control_fail(call, CLIENT_ERROR_NOT_PAUSED, "the guest is not paused");
 	} else if (ret < 0) {
 		log_error("the guest cannot go on here, and stays paused: %s", err.text);
 		control_fail(call, CLIENT_ERROR_RESUME, err.text);
@@ -460,6 +457,29 @@ static void methods_resume(struct control_call *call, void *opaque)
 		log_info("the guest goes on here, on the operator's word");
 		control_reply(call, "{}");
 	}
+}
+
+const char *methods_guest_state(struct methods *m)
+{
+	static const char *const states[METHODS_N_GUESTS] = {
+		[METHODS_STARTS] = "starting",
+		[METHODS_AWAITED] = "waiting",
+		[METHODS_ARRIVES] = "arriving",
+	};
+	enum methods_guest guest = m->guest;
+
+	return guest == METHODS_HERE ? job_guest_state(&m->job) : states[guest];
+}
+
+static void methods_describe_vm(struct control_call *call, void *opaque)
+{
+	struct methods *m = opaque;
+	const char *state = methods_guest_state(m);
+	char text[METHODS_REPLY_MAX];
+
+	/* Its size is known once it is here. */
+	describe_vm(m->config, m->guest == METHODS_HERE ? m->vm : NULL, state, text, sizeof(text));
+	control_reply(call, text);
 }
 
 static void methods_connect(struct control_call *call, void *opaque)
@@ -484,6 +504,7 @@ static const struct control_method methods_all[] = {
 	{ .name = "SetMigration", .fn = methods_set, .parameters = methods_limits },
 	{ .name = "CancelMigration", .fn = methods_cancel },
 	{ .name = "Resume", .fn = methods_resume },
+	{ .name = "Describe", .fn = methods_describe_vm },
 };
 
 static const char methods_description[] =

@@ -6,6 +6,7 @@
 
 #include "migration/entrance.h"
 #include "migration/job.h"
+#include "vmm/config.h"
 #include "vmm/control/service.h"
 
 /* What there is of a guest, in a process whose control socket is there from its start. */
@@ -24,6 +25,8 @@ struct methods {
 	int here_fd;   /* an eventfd: it is */
 	struct entrance *entrance;
 	_Atomic unsigned int n_staying; /* calls that wait for what others do */
+	/* What the process was started with, for who asks. Set before the calls begin. */
+	const struct vm_config *config;
 	struct job job;
 };
 
@@ -31,6 +34,17 @@ struct methods {
  * migration that runs: calls have ended by then. Of one whose @here_fd is -1 it does nothing. */
 int __must_check methods_init(struct methods *m, struct entrance *entrance, struct error *err);
 void methods_exit(struct methods *m);
+
+/*
+ * For other interfaces that work on the same guest. The first waits for a guest that a call needs: false if
+ * there is none yet, and the call has been answered. The second begins a wait for what others do, which may
+ * be long, and methods_stayed() ends it: false where too many wait already, and the call has been answered.
+ * The last says in a word how the guest is.
+ */
+bool methods_wait(struct methods *m, struct control_call *call);
+bool methods_stay(struct methods *m, struct control_call *call);
+void methods_stayed(struct methods *m);
+const char *methods_guest_state(struct methods *m);
 
 /* Tells what has become of the guest; @vm is there when it is METHODS_HERE, and outlives the calls. */
 void methods_set_guest(struct methods *m, enum methods_guest guest, struct vm *vm);

@@ -103,6 +103,14 @@ static uint64_t guard_deadline_ns(struct guard *guard)
 	return deadline_ns;
 }
 
+/* Under the lock: begins the orderly end. */
+static void guard_stop(struct guard *guard, int signo)
+{
+	guard->signal = signo;
+	guard->signal_ns = now_ns();
+	loop_signal(guard->stop_fd);
+}
+
 /* Takes the signals that have come. Returns true where one of them insists. */
 static bool guard_take(struct guard *guard)
 {
@@ -114,9 +122,7 @@ static bool guard_take(struct guard *guard)
 		if (guard->signal) {
 			insists |= now_ns() - guard->signal_ns > GUARD_SAME_MS * UINT64_C(1000000);
 		} else {
-			guard->signal = (int)info.ssi_signo;
-			guard->signal_ns = now_ns();
-			loop_signal(guard->stop_fd);
+			guard_stop(guard, (int)info.ssi_signo);
 		}
 		pthread_mutex_unlock(&guard->lock);
 	}
@@ -133,6 +139,7 @@ static void *guard_thread(void *arg)
 		struct pollfd fds[] = {
 			{ .fd = guard->signal_fd, .events = POLLIN },
 			{ .fd = guard->quit_fd, .events = POLLIN },
+			{ .fd = guard->end_fd, .events = POLLIN },
 		};
 
 		if (insists || now_ns() >= deadline_ns) {
@@ -142,6 +149,8 @@ static void *guard_thread(void *arg)
 		poll(fds, ARRAY_SIZE(fds), deadline_ns == UINT64_MAX ? -1 : ms_until(deadline_ns));
 		if (fds[1].revents)
 			return NULL;
+		if (fds[2].revents)
+			loop_take(guard->end_fd);
 		insists = guard_take(guard);
 	}
 }
@@ -169,14 +178,14 @@ static int guard_start(struct guard *guard, struct error *err)
 
 static void guard_close(struct guard *guard)
 {
-	const int fds[] = { guard->stop_fd, guard->signal_fd, guard->quit_fd };
+	const int fds[] = { guard->stop_fd, guard->signal_fd, guard->end_fd, guard->quit_fd };
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(fds); i++) {
 		if (fds[i] >= 0)
 			close(fds[i]);
 	}
 	pthread_mutex_destroy(&guard->lock);
-	guard->stop_fd = guard->signal_fd = guard->quit_fd = -1;
+	guard->stop_fd = guard->signal_fd = guard->end_fd = guard->quit_fd = -1;
 }
 
 int guard_init(struct guard *guard, struct error *err)
@@ -187,9 +196,10 @@ int guard_init(struct guard *guard, struct error *err)
 	guard_block(&set);
 	*guard = (struct guard){ .stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
 				 .signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK),
+				 .end_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
 				 .quit_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) };
 	pthread_mutex_init(&guard->lock, NULL);
-	if (guard->stop_fd < 0 || guard->signal_fd < 0 || guard->quit_fd < 0) {
+	if (guard->stop_fd < 0 || guard->signal_fd < 0 || guard->end_fd < 0 || guard->quit_fd < 0) {
 		error_add(err, "cannot watch signals: %s%s", strerror(errno), shortage_advice(-errno));
 		ret = -errno;
 	} else
@@ -204,6 +214,16 @@ void guard_started(struct guard *guard)
 	pthread_mutex_lock(&guard->lock);
 	guard->started = true;
 	pthread_mutex_unlock(&guard->lock);
+}
+
+void guard_end(struct guard *guard)
+{
+	pthread_mutex_lock(&guard->lock);
+	if (!guard->signal)
+		guard_stop(guard, SIGTERM);
+	pthread_mutex_unlock(&guard->lock);
+	/* The guard's thread has a deadline from here on. */
+	loop_signal(guard->end_fd);
 }
 
 int guard_signal(struct guard *guard)

@@ -46,6 +46,7 @@ struct guard {
 	int stop_fd;
 
 	int signal_fd;
+	int end_fd; /* an eventfd: guard_end() has been called */
 	int quit_fd;
 	pthread_t thread;
 	pthread_mutex_t lock; /* Protects what follows. */
@@ -69,6 +70,9 @@ void guard_started(struct guard *guard);
 
 /* Returns the signal that came, 0 if none did. Any thread. */
 int guard_signal(struct guard *guard);
+
+/* Ends the process as a signal does that ends it at once: SIGTERM, but nobody has sent it. Any thread. */
+void guard_end(struct guard *guard);
 
 /* Adds and takes away an undo, which may be called from guard_add() to the end of guard_del(). Any thread.
  * guard_del() of one that was not added does nothing. */

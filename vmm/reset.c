@@ -7,6 +7,7 @@
 #include <sys/eventfd.h>
 
 #include "vmm/device.h"
+#include "vmm/events.h"
 #include "vmm/shortage.h"
 #include "vmm/x86/acpi.h"
 #include "vmm/x86/boot.h"
@@ -105,6 +106,7 @@ static void reset_due(struct loop_source *src, uint32_t events)
 		}
 		return;
 	}
+	events_tell(vm->events, EVENT_RESET);
 	log_limited(&r->log_limit, LOG_INFO, "the guest has reset itself, and starts again");
 	gate_reset_done(&vm->gate);
 	atomic_store(&vm->migrating, false);

@@ -18,6 +18,7 @@
 #include "vmm/vcpu.h"
 
 struct boot_files;
+struct events;
 struct cpu_model;
 struct cpuid_offer;
 
@@ -40,6 +41,8 @@ struct vm {
 	int stop_fd;
 	/* Taken by source_migrate(), given back when the guest goes on here; and for the time of a reset. */
 	_Atomic bool migrating;
+	/* Who is told of what happens to the guest, or NULL: set before vCPUs run, and another's. */
+	struct events *events;
 	/* What the guest boots from, the main thread's; NULL where it cannot boot. */
 	struct boot_files *boot;
 	/* State of all that is KVM's before the guest first ran: vm_keep_power_on(). */

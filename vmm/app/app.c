@@ -12,7 +12,7 @@
 
 /* File descriptors that the VM, the kernel, the serial port, clients of the control socket and a migration
  * open or pass, beside vCPUs and devices. */
-#define APP_DESCRIPTORS (37u + 2 * CONTROL_MAX_CLIENTS + CONTROL_MAX_CALLS)
+#define APP_DESCRIPTORS (38u + 2 * CONTROL_MAX_CLIENTS + CONTROL_MAX_CALLS)
 
 void app_init(struct app *app)
 {
@@ -22,6 +22,7 @@ void app_init(struct app *app)
 			     .entrance = { .arrivals.event_fd = -1, .door.fd = -1 },
 			     .reset.due.fd = -1,
 			     .work.done_fd = -1 };
+	events_init(&app->events);
 }
 
 int app_take(struct app *app, int (*const *steps)(struct app *app, struct error *err), struct error *err)
@@ -35,7 +36,10 @@ int app_take(struct app *app, int (*const *steps)(struct app *app, struct error 
 
 int app_listen(struct app *app, struct error *err)
 {
+	app->instance = (struct instance){ &app->methods, &app->guard, &app->events };
 	app->offers[0] = (struct control_offer){ &methods_interface, &app->methods };
+	app->offers[1] = (struct control_offer){ &instance_interface, &app->instance };
+	app->offers[2] = (struct control_offer){ &instance_marker, NULL };
 
 	const struct control_config config = {
 		.runtime_dir = app->config.runtime_dir,
@@ -50,6 +54,7 @@ int app_listen(struct app *app, struct error *err)
 
 	if (ret == 0)
 		ret = methods_init(&app->methods, &app->entrance, err);
+	app->methods.config = &app->config;
 	return ret < 0 ? ret : control_create(&app->control, &config, err);
 }
 
@@ -93,6 +98,7 @@ static int app_make_vm(struct app *app, struct error *err)
 	app->vm.memory.dumped = app->config.core == CORE_GUEST;
 	app->vm.stop_fd = app->guard.stop_fd;
 	app->vm.boot = &app->boot;
+	app->vm.events = &app->events;
 	return ret;
 }
 

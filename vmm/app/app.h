@@ -7,8 +7,8 @@
 #define FERRY_VMM_APP_APP_H
 
 #include "devices/machine.h"
-#include "migration/methods.h"
 #include "migration/report_file.h"
+#include "vmm/app/instance.h"
 #include "vmm/config.h"
 #include "vmm/control/server.h"
 #include "vmm/guard.h"
@@ -45,8 +45,10 @@ struct app {
 	struct reset reset;
 	/* Clients are answered from the start on, with what there is of a guest. */
 	struct control *control;
-	struct control_offer offers[1];
+	struct control_offer offers[3];
 	struct methods methods;
+	struct events events;
+	struct instance instance;
 	struct entrance entrance;
 	struct machine machine;
 	struct app_work work;

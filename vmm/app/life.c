@@ -30,6 +30,7 @@ static void app_destroy(struct app *app)
 		vm_destroy(&app->vm);
 	boot_files_close(&app->boot);
 	report_file_close(&app->report);
+	events_exit(&app->events);
 }
 
 static int app_live(struct app *app, int (*const *steps)(struct app *app, struct error *err))

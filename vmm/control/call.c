@@ -32,6 +32,11 @@ bool control_has(struct control_call *call, const char *name)
 	return json_has(&call->json, call->parameters, name);
 }
 
+int control_get_item(struct control_call *call, const char *name, unsigned int index, char *buf, size_t size)
+{
+	return json_item(&call->json, call->parameters, name, index, buf, size);
+}
+
 int control_take_fd(struct control_call *call)
 {
 	int fd = call->passed_fd;

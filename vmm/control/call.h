@@ -49,6 +49,8 @@ struct control_method {
 bool control_get_string(struct control_call *call, const char *name, char *buf, size_t size);
 bool control_get_number(struct control_call *call, const char *name, uint64_t *v);
 bool control_get_bool(struct control_call *call, const char *name, bool *v);
+/* The string at @index of a parameter that is an array: see json_item(). */
+int control_get_item(struct control_call *call, const char *name, unsigned int index, char *buf, size_t size);
 /* Whether there is a parameter of this name, be it of the right kind or not. */
 bool control_has(struct control_call *call, const char *name);
 

@@ -277,25 +277,31 @@ bool json_object_number(const char *object, const char *name, uint64_t *v)
 	return json_parse(&json, object, strlen(object)) && json_number(&json, json.tokens, name, v);
 }
 
-int json_object_item(const char *object, const char *name, unsigned int index, char *buf, size_t size)
+int json_item(const struct json *json, const jsmntok_t *object, const char *name, unsigned int index,
+	      char *buf, size_t size)
 {
-	struct json json;
-	const jsmntok_t *array;
+	const jsmntok_t *array = object ? json_find(json, object, name, JSMN_ARRAY) : NULL;
 
-	if (!json_parse(&json, object, strlen(object)))
-		return -EINVAL;
-	array = json_find(&json, json.tokens, name, JSMN_ARRAY);
 	if (!array)
 		return -EINVAL;
-	for (const jsmntok_t *t = array; t < json.tokens + json.n; t++) {
-		if (t->parent < 0 || &json.tokens[t->parent] != array || index-- > 0)
+	for (const jsmntok_t *t = array; t < json->tokens + json->n; t++) {
+		if (t->parent < 0 || &json->tokens[t->parent] != array || index-- > 0)
 			continue;
 		if (t->type != JSMN_STRING ||
-		    !json_unescape(json.text + t->start, json.text + t->end, buf, size))
+		    !json_unescape(json->text + t->start, json->text + t->end, buf, size))
 			return -EINVAL;
 		return 1;
 	}
 	return 0;
+}
+
+int json_object_item(const char *object, const char *name, unsigned int index, char *buf, size_t size)
+{
+	struct json json;
+
+	if (!json_parse(&json, object, strlen(object)))
+		return -EINVAL;
+	return json_item(&json, json.tokens, name, index, buf, size);
 }
 
 void json_quote(const char *text, char *buf, size_t size)

@@ -45,12 +45,14 @@ bool json_bool(const struct json *json, const jsmntok_t *object, const char *nam
 /* Whether the message has a member that is true. */
 bool json_true(const struct json *json, const char *name);
 
+/* The string at @index of a member that is an array. Returns 1, 0 where the array ends before it, or -EINVAL:
+ * there is no array, or no string, or it does not fit. */
+int json_item(const struct json *json, const jsmntok_t *object, const char *name, unsigned int index,
+	      char *buf, size_t size);
+
 /* The same out of an object as text. */
 bool json_object_string(const char *object, const char *name, char *buf, size_t size);
 bool json_object_number(const char *object, const char *name, uint64_t *v);
-
-/* The string at @index of a member that is an array. Returns 1, 0 where the array ends before it, or -EINVAL:
- * there is no array, or no string, or it does not fit. */
 int json_object_item(const char *object, const char *name, unsigned int index, char *buf, size_t size);
 
 /* Text as a JSON string with its quotes, at least 3 bytes; cut if it does not fit. */

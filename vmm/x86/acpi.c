@@ -10,6 +10,7 @@
 
 /* dsdt.asl repeats these numbers. */
 _Static_assert(LAYOUT_SERIAL_PORT == 0x3f8 && LAYOUT_SERIAL_IRQ == 4, "COM1");
+_Static_assert(LAYOUT_POWER_IRQ == 5, "EVT0");
 _Static_assert(LAYOUT_PVPANIC_PORT == 0x505, "PEVT");
 _Static_assert(LAYOUT_SLEEP_CONTROL == 0x600 && LAYOUT_SLEEP_STATUS == 0x601 && LAYOUT_RESET_PORT == 0x602,
 	       "BRD0");
@@ -91,7 +92,7 @@ _Static_assert(sizeof(struct acpi_fadt) == 276, "5.2.9");
 
 enum {
 	ACPI_WBINVD = 1 << 0,
-	/* No power button, sleep button or clock among the fixed hardware. */
+	/* No power button (dsdt.asl has one), sleep button or clock among the fixed hardware. */
 	ACPI_PWR_BUTTON = 1 << 4,
 	ACPI_SLP_BUTTON = 1 << 5,
 	ACPI_FIX_RTC = 1 << 6,

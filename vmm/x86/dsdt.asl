@@ -52,6 +52,33 @@ DefinitionBlock ("", "DSDT", 2, "FERRY", "FERRY", 1)
 			})
 		}
 
+		/* The power button: hardware-reduced ACPI has no fixed one. */
+		Device (PWRB)
+		{
+			Name (_HID, EisaId ("PNP0C0C"))
+			Name (_UID, Zero)
+			Name (_STA, 0x0f)
+		}
+
+		/* A generic event device (ACPI 6.4, 5.6.9): what its interrupts mean. */
+		Device (EVT0)
+		{
+			Name (_HID, "ACPI0013")
+			Name (_UID, Zero)
+			Name (_STA, 0x0f)
+			Name (_CRS, ResourceTemplate ()
+			{
+				Interrupt (ResourceConsumer, Edge, ActiveHigh, Exclusive) { 5 }
+			})
+			Method (_EVT, 1, Serialized)
+			{
+				If (LEqual (Arg0, 5))
+				{
+					Notify (\_SB.PWRB, 0x80)
+				}
+			}
+		}
+
 		/* The ports of sleep control, sleep status and reset are taken. */
 		Device (BRD0)
 		{

@@ -48,5 +48,7 @@
 #define LAYOUT_PCI_DATA_PORT 0xcfcu
 
 #define LAYOUT_SERIAL_IRQ 4u
+/* The power button's, edge-triggered. */
+#define LAYOUT_POWER_IRQ 5u
 
 #endif

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "migration/methods.h"
+#include "vmm/app/instance.h"
 #include "vmm/control/interface.h"
 #include "vmm/control/json.h"
 
@@ -204,8 +205,8 @@ static unsigned int count_lines(const char *text, const char *words)
 /* A method is in the description, with its parameters, and nothing else is. */
 static void descriptions_are_of_what_there_is(void **state)
 {
-	static const struct control_interface *const all[] = { &control_service_interface,
-							       &methods_interface };
+	static const struct control_interface *const all[] = { &control_service_interface, &methods_interface,
+							       &instance_interface, &instance_marker };
 	char words[128];
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(all); i++) {
