@@ -84,6 +84,32 @@ static int machine_add_disks(struct machine *m, struct vm *vm, struct error *err
 	return ret;
 }
 
+static int machine_add_rtc(struct machine *m, struct vm *vm, struct error *err)
+{
+	int ret = rtc_init(&m->rtc, &vm->pio, err);
+
+	if (ret < 0)
+		return ret;
+	m->has_rtc = true;
+	vm_add_device(vm, &m->rtc.device);
+	return 0;
+}
+
+static int machine_add_more(struct machine *m, struct vm *vm, unsigned int devices, struct error *err)
+{
+	int ret = 0;
+
+	if (config_has_device(devices, CONFIG_DEVICE_RNG))
+		ret = rng_create(&m->rng, vm, &m->pci, err);
+	if (ret == 0 && config_has_device(devices, CONFIG_DEVICE_RTC))
+		ret = machine_add_rtc(m, vm, err);
+	if (ret == 0 && config_has_device(devices, CONFIG_DEVICE_VMCLOCK)) {
+		vmclock_init(&m->vmclock, &vm->memory);
+		vm_add_device(vm, &m->vmclock.device);
+	}
+	return ret;
+}
+
 int machine_build(struct machine *m, struct vm *vm, unsigned int devices, struct error *err)
 {
 	int ret = serial_create(&m->serial, vm, m->config, err);
@@ -98,9 +124,7 @@ int machine_build(struct machine *m, struct vm *vm, unsigned int devices, struct
 	ret = machine_add_nets(m, vm, err);
 	if (ret == 0)
 		ret = machine_add_disks(m, vm, err);
-	if (ret == 0 && config_has_device(devices, CONFIG_DEVICE_RNG))
-		ret = rng_create(&m->rng, vm, &m->pci, err);
-	return ret;
+	return ret == 0 ? machine_add_more(m, vm, devices, err) : ret;
 }
 
 int machine_map(struct machine *m, struct error *err)
@@ -121,11 +145,14 @@ int machine_wait_mapped(struct machine *m, struct error *err)
 	return m->n_nets > 0 ? net_wait_mapped(m->nets[m->n_nets - 1], err) : 0;
 }
 
-static void machine_destroy_rng(struct machine *m)
+static void machine_destroy_more(struct machine *m)
 {
 	if (m->rng)
 		rng_destroy(m->rng);
 	m->rng = NULL;
+	if (m->has_rtc)
+		rtc_exit(&m->rtc);
+	m->has_rtc = false;
 }
 
 static bool machine_destroy_disks(struct machine *m)
@@ -139,7 +166,7 @@ static bool machine_destroy_disks(struct machine *m)
 
 bool machine_dismantle(struct machine *m)
 {
-	machine_destroy_rng(m);
+	machine_destroy_more(m);
 	/* The kernel uses what a disk that is not freed has: see machine_destroy(). */
 	if (!machine_destroy_disks(m))
 		return false;
@@ -160,7 +187,7 @@ bool machine_destroy(struct machine *m)
 {
 	bool freed;
 
-	machine_destroy_rng(m);
+	machine_destroy_more(m);
 	freed = machine_destroy_disks(m);
 	while (m->n_nets > 0)
 		net_destroy(m->nets[--m->n_nets]);

@@ -12,6 +12,8 @@
 
 #include "devices/pci/bus.h"
 #include "vmm/config.h"
+#include "vmm/x86/rtc.h"
+#include "vmm/x86/vmclock.h"
 
 struct blk;
 struct guard;
@@ -34,7 +36,10 @@ struct machine {
 	unsigned int n_disks;
 	struct blk *disks[CONFIG_MAX_DISKS];
 	struct rng *rng; /* NULL: the guest has none */
-	bool stuck;      /* the storage of a disk that is no more in the list keeps it */
+	bool has_rtc;
+	struct rtc rtc;
+	struct vmclock vmclock;
+	bool stuck; /* the storage of a disk that is no more in the list keeps it */
 };
 
 /* Opens the NICs' backends first of all: so what cannot be had is said at once, and nobody else can

@@ -319,7 +319,7 @@ static const struct config_option config_options[] = {
 	  "a disk: raw file or block device, for a move on storage of both hosts; may be repeated",
 	  CONFIG_BOTH, 0, true, CONFIG_PARSED(config_disk) },
 	{ "device", "NAME",
-	  "a device more: rng, random bytes of the host's; one with it cannot move to a Ferry 0.1",
+	  "a device more: rng, rtc (a PC's clock), vmclock (says that the guest was moved); may be repeated",
 	  CONFIG_RUN, 0, true, CONFIG_PARSED(config_device) },
 	{ "report", "FILE", "write a report of the guest's coming to FILE, as JSON, also if it fails",
 	  CONFIG_RECEIVE, 0, false, CONFIG_TEXT(report) },

@@ -9,6 +9,8 @@
 
 static const char *const config_device_names[CONFIG_N_DEVICES] = {
 	[CONFIG_DEVICE_RNG] = "rng",
+	[CONFIG_DEVICE_RTC] = "rtc",
+	[CONFIG_DEVICE_VMCLOCK] = "vmclock",
 };
 
 const char *config_device_name(enum config_device device)
@@ -21,7 +23,7 @@ int config_device_parse(unsigned int *devices, const char *text, struct error *e
 	int device = config_parse_word(text, config_device_names, CONFIG_N_DEVICES);
 
 	if (device < 0) {
-		error_add(err, "--device \"%s\": rng is possible", text);
+		error_add(err, "--device \"%s\": rng, rtc or vmclock are possible", text);
 		return device;
 	}
 	if (config_has_device(*devices, (enum config_device)device)) {

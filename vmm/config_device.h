@@ -14,7 +14,9 @@ struct error;
 
 /* Bits of a set of them are 1 << these. */
 enum config_device {
-	CONFIG_DEVICE_RNG, /* devices/rng */
+	CONFIG_DEVICE_RNG,     /* devices/rng */
+	CONFIG_DEVICE_RTC,     /* vmm/x86/rtc */
+	CONFIG_DEVICE_VMCLOCK, /* vmm/x86/vmclock */
 	CONFIG_N_DEVICES,
 };
 

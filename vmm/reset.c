@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 
+#include "vmm/config_device.h"
 #include "vmm/device.h"
 #include "vmm/events.h"
 #include "vmm/shortage.h"
@@ -14,6 +15,7 @@
 #include "vmm/x86/boot_files.h"
 #include "vmm/x86/cpu.h"
 #include "vmm/x86/platform.h"
+#include "vmm/x86/vmclock.h"
 
 /* Time for the parties behind the devices, which may have guest memory still. Storage that is slower than
  * this has failed, for Linux's own drivers, too. */
@@ -27,7 +29,9 @@ int reset_boot(struct vm *vm, struct error *err)
 	int ret = platform_power_on(&vm->memory, err);
 
 	if (ret == 0)
-		ret = acpi_write(&vm->memory, vm->n_vcpus, err);
+		ret = acpi_write(&vm->memory, vm->n_vcpus, vm->board, err);
+	if (ret == 0 && config_has_device(vm->board, CONFIG_DEVICE_VMCLOCK))
+		ret = vmclock_power_on(&vm->memory, err);
 	if (ret == 0)
 		ret = boot_load(&vm->memory, vm->boot, &entry, err);
 	return ret < 0 ? ret : cpu_set_entry(&vm->vcpus[0], &entry, err);

@@ -34,6 +34,8 @@ struct vm {
 	struct cpu_model *cpu;
 	unsigned int n_vcpus;
 	struct vcpu *vcpus;
+	/* Devices that the board's ACPI tables are to name, a set of enum config_device. */
+	unsigned int board;
 	struct device *devices;
 	struct device **devices_tail;
 	/* Readable once the process is to end, -1 for never: whoever waits for a host's device watches it.

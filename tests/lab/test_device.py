@@ -9,7 +9,7 @@ import guest
 @pytest.fixture
 def vm(fresh):
     """A guest with one vCPU and nothing but these devices."""
-    return fresh(node=None, mem="128M", cpus=1, kernel="vmlinuz", options="--device rng", on_reset="restart")
+    return fresh(node=None, mem="128M", cpus=1, kernel="vmlinuz", options="--device rng --device rtc --device vmclock", on_reset="restart")
 
 
 def move(vm):
@@ -32,12 +32,50 @@ def has_entropy(vm):
     assert int(random_bytes(vm)) > 4096
 
 
+def has_time(vm):
+    """The clock's driver has found it, and Linux has set its time by it."""
+    assert "rtc_cmos" in vm.sh("cat /sys/class/rtc/rtc0/name")
+    assert "setting system clock to" in vm.sh("dmesg")
+    before = int(vm.lab.run("date +%s"))
+    told, system = map(int, vm.sh("cat /sys/class/rtc/rtc0/since_epoch; date +%s").split())
+    after = int(vm.lab.run("date +%s"))
+    assert before <= told <= after, f"{told} between {before} and {after}"
+    assert before - 2 <= system <= after + 2, f"{system} between {before} and {after}"
+
+
+def moves(vm):
+    """What VMClock's page says: its count, and the number that becomes another with each move."""
+    vm.sh("cat /sys/bus/acpi/devices/AMZNC10C:00/hid")
+    page = bytes.fromhex(vm.sh("dd if=/dev/mem bs=32 skip=$((0xdf000 / 32)) count=1 2>/dev/null | od -An -v -tx1").replace("\n", " "))
+    assert page[:12] == b"VCLK" + bytes([0, 16, 0, 0, 1, 0, 255, 0]), page
+    return int.from_bytes(page[12:16], "little"), int.from_bytes(page[16:24], "little")
+
+
+def test_linux_has_the_time_without_a_clock_of_its_own(fresh):
+    """By kvm-clock, at boot."""
+    vm = fresh(node=None, mem="128M", cpus=1, kernel="vmlinuz")
+    assert vm.sh("ls /sys/class/rtc").strip() == ""
+    before = int(vm.lab.run("date +%s"))
+    told = int(vm.sh("date +%s"))
+    assert before - 1 <= told <= int(vm.lab.run("date +%s")) + 1
+
+
 def test_devices_move_and_are_there_after_a_reset(vm):
     has_entropy(vm)
+    has_time(vm)
+    count, first = moves(vm)
+    assert count == 0
     move(vm)
     has_entropy(vm)
+    has_time(vm)
+    assert moves(vm) == (2, (first + 1) % (1 << 64))
     vm.guest.leave("reboot -f")
     vm.guest.wait_for(guest.READY)
     has_entropy(vm)
+    has_time(vm)
+    count, second = moves(vm)
+    assert count == 0 and second not in (first, first + 1)
     move(vm)
     has_entropy(vm)
+    has_time(vm)
+    assert moves(vm) == (2, (second + 1) % (1 << 64))

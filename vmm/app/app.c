@@ -154,6 +154,7 @@ static int app_add_devices(struct app *app, struct error *err)
 {
 	unsigned int devices = app->source ? destination_devices(app->source) : app->config.devices;
 
+	app->vm.board = devices;
 	return machine_build(&app->machine, &app->vm, devices, err);
 }
 

@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* ACPI tables (ACPI 6.4, chapter 5): RSDP, XSDT, FADT, MADT, and the DSDT that iasl made from dsdt.asl. */
+/* ACPI tables (ACPI 6.4, chapter 5): RSDP, XSDT, FADT, MADT, and what iasl made from dsdt.asl and the like.
+ */
 #include "vmm/x86/acpi.h"
 
 #include <errno.h>
 
+#include "vmm/config_device.h"
 #include "vmm/x86/layout.h"
 
 #include "dsdt.hex"
+#include "ssdt_rtc.hex"
+#include "ssdt_vmclock.hex"
 
-/* dsdt.asl repeats these numbers. */
+/* dsdt.asl and the others repeat these numbers. */
 _Static_assert(LAYOUT_SERIAL_PORT == 0x3f8 && LAYOUT_SERIAL_IRQ == 4, "COM1");
 _Static_assert(LAYOUT_POWER_IRQ == 5, "EVT0");
 _Static_assert(LAYOUT_PVPANIC_PORT == 0x505, "PEVT");
@@ -17,6 +21,9 @@ _Static_assert(LAYOUT_SLEEP_CONTROL == 0x600 && LAYOUT_SLEEP_STATUS == 0x601 && 
 _Static_assert(LAYOUT_SLP_TYP_S5 == 5, "_S5");
 _Static_assert(LAYOUT_PCI_ADDR_PORT == 0xcf8 && LAYOUT_PCI_DATA_PORT == 0xcfc, "PCI0");
 _Static_assert(LAYOUT_PCI_MMIO == 0xc0000000 && LAYOUT_PCI_MMIO_END == 0xfec00000, "PCI0");
+
+_Static_assert(LAYOUT_RTC_PORT == 0x70, "RTC0");
+_Static_assert(LAYOUT_VMCLOCK == 0xdf000 && PAGE_SIZE == 0x1000, "VCLK");
 
 struct acpi_rsdp {
 	char signature[8];
@@ -46,7 +53,7 @@ _Static_assert(sizeof(struct acpi_header) == 36, "5.2.6");
 
 struct acpi_xsdt {
 	struct acpi_header header;
-	uint64_t entries[2];
+	uint64_t entries[4]; /* as many as the length says */
 } __attribute__((packed));
 
 /* Generic address structure. */
@@ -69,7 +76,8 @@ struct acpi_fadt {
 	uint32_t dsdt;
 	uint8_t reserved;
 	uint8_t preferred_pm_profile;
-	uint8_t fixed_hardware[63];
+	uint8_t fixed_hardware[62];
+	uint8_t century;
 	uint16_t iapc_boot_arch;
 	uint8_t reserved2;
 	uint32_t flags;
@@ -193,7 +201,7 @@ static struct acpi_gas acpi_io_byte(uint64_t port)
 	return (struct acpi_gas){ ACPI_GAS_IO, 8, 0, ACPI_GAS_BYTE, port };
 }
 
-static int acpi_put_fadt(struct memory *m, uint64_t *gpa, uint64_t dsdt)
+static int acpi_put_fadt(struct memory *m, uint64_t *gpa, uint64_t dsdt, unsigned int devices)
 {
 	struct acpi_fadt fadt = {
 		.header = acpi_header("FACP", 6, sizeof(fadt)),
@@ -210,6 +218,10 @@ static int acpi_put_fadt(struct memory *m, uint64_t *gpa, uint64_t dsdt)
 		.sleep_status_reg = acpi_io_byte(LAYOUT_SLEEP_STATUS),
 	};
 
+	if (config_has_device(devices, CONFIG_DEVICE_RTC)) {
+		fadt.iapc_boot_arch &= (uint16_t)~ACPI_CMOS_RTC_NOT_PRESENT;
+		fadt.century = LAYOUT_RTC_CENTURY;
+	}
 	return acpi_put(m, gpa, &fadt, sizeof(fadt));
 }
 
@@ -247,11 +259,48 @@ static int acpi_put_rsdp(struct memory *m, uint64_t xsdt)
 	return memory_write(m, LAYOUT_ACPI, &rsdp, sizeof(rsdp));
 }
 
-int acpi_write(struct memory *m, unsigned int cpus, struct error *err)
+/* Tables of devices that are not on every board. */
+static const struct acpi_ssdt {
+	enum config_device device;
+	const uint8_t *code;
+	uint32_t len;
+} acpi_ssdts[] = {
+	{ CONFIG_DEVICE_RTC, ssdt_rtc_aml_code, sizeof(ssdt_rtc_aml_code) },
+	{ CONFIG_DEVICE_VMCLOCK, ssdt_vmclock_aml_code, sizeof(ssdt_vmclock_aml_code) },
+};
+
+/* Puts the tables that the XSDT lists, and that at *@xsdt. */
+static int acpi_put_listed(struct memory *m, uint64_t *gpa, unsigned int cpus, unsigned int devices,
+			   uint64_t dsdt, uint64_t *xsdt)
+{
+	struct acpi_xsdt t = { 0 };
+	unsigned int n = 0;
+	uint64_t len;
+	int ret;
+
+	t.entries[n++] = *gpa;
+	ret = acpi_put_fadt(m, gpa, dsdt, devices);
+	t.entries[n++] = *gpa;
+	if (ret == 0)
+		ret = acpi_put_madt(m, gpa, cpus);
+	for (unsigned int i = 0; ret == 0 && i < ARRAY_SIZE(acpi_ssdts); i++) {
+		if (!config_has_device(devices, acpi_ssdts[i].device))
+			continue;
+		t.entries[n++] = *gpa;
+		ret = acpi_put(m, gpa, acpi_ssdts[i].code, acpi_ssdts[i].len);
+	}
+	if (ret < 0)
+		return ret;
+	len = sizeof(t.header) + n * sizeof(t.entries[0]);
+	t.header = acpi_header("XSDT", 1, len);
+	*xsdt = *gpa;
+	return acpi_put(m, gpa, &t, len);
+}
+
+int acpi_write(struct memory *m, unsigned int cpus, unsigned int devices, struct error *err)
 {
 	const uint64_t dsdt = align_up(LAYOUT_ACPI + sizeof(struct acpi_rsdp), 16);
-	struct acpi_xsdt t = { .header = acpi_header("XSDT", 1, sizeof(t)) };
-	uint64_t gpa = dsdt, xsdt;
+	uint64_t gpa = dsdt, xsdt = 0;
 	int ret;
 
 	if (cpus == 0 || cpus > ACPI_MAX_CPUS) {
@@ -259,15 +308,8 @@ int acpi_write(struct memory *m, unsigned int cpus, struct error *err)
 		return -EINVAL;
 	}
 	ret = acpi_put(m, &gpa, dsdt_aml_code, sizeof(dsdt_aml_code));
-	t.entries[0] = gpa;
 	if (ret == 0)
-		ret = acpi_put_fadt(m, &gpa, dsdt);
-	t.entries[1] = gpa;
-	if (ret == 0)
-		ret = acpi_put_madt(m, &gpa, cpus);
-	xsdt = gpa;
-	if (ret == 0)
-		ret = acpi_put(m, &gpa, &t, sizeof(t));
+		ret = acpi_put_listed(m, &gpa, cpus, devices, dsdt, &xsdt);
 	if (ret == 0)
 		ret = acpi_put_rsdp(m, xsdt);
 	if (ret < 0)

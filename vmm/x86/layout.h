@@ -15,6 +15,8 @@
 /* The command line has up to LAYOUT_CMDLINE_MAX bytes with the NUL. */
 #define LAYOUT_CMDLINE     0x20000u
 #define LAYOUT_CMDLINE_MAX 0x1000u
+/* A page in the hole below the tables, which no memory map has: VMClock's, where there is one. */
+#define LAYOUT_VMCLOCK 0xdf000u
 /* ACPI tables, of which the RSDP is the first, reach up to 1 MiB. */
 #define LAYOUT_ACPI     0xe0000u
 #define LAYOUT_ACPI_END 0x100000u
@@ -33,7 +35,10 @@
 
 /* Ports. */
 /* The keyboard controller's command and status. */
-#define LAYOUT_KBC_PORT     0x64u
+#define LAYOUT_KBC_PORT 0x64u
+/* The real-time clock's index and data, and its register that has the century. */
+#define LAYOUT_RTC_PORT     0x70u
+#define LAYOUT_RTC_CENTURY  0x32u
 #define LAYOUT_SERIAL_PORT  0x3f8u
 #define LAYOUT_PVPANIC_PORT 0x505u
 /* ACPI's sleep control register, whose SLP_TYP 5 is S5. */

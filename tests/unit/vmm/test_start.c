@@ -79,7 +79,7 @@ void vm_prefault_present(struct vm *vm, uint64_t max)
 {
 }
 
-int acpi_write(struct memory *m, unsigned int cpus, struct error *err)
+int acpi_write(struct memory *m, unsigned int cpus, unsigned int devices, struct error *err)
 {
 	return 0;
 }
