@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The two hosts' times of day: the guest's clock jumps by their difference when the guest moves. */
+/* The two hosts' times of day: the guest's clock jumps to the destination's where that one is ahead. */
 #ifndef FERRY_MIGRATION_CLOCK_H
 #define FERRY_MIGRATION_CLOCK_H
 

@@ -66,7 +66,7 @@ static int compare_devices(struct vm *vm, struct state_node *devices)
 	return refused ? -ENOTSUP : 0;
 }
 
-/* The guest's clock is set by this host's, and jumps by what is between the two. */
+/* The guest's clock is set by this host's: it jumps by what that one is ahead, and does not go back. */
 static int compare_clock(struct destination *d, struct state_node *root)
 {
 	char text[CLOCK_TEXT_MAX];
@@ -82,14 +82,14 @@ static int compare_clock(struct destination *d, struct state_node *root)
 	skew = clock_compare(clock, d->accepted, d->arrived);
 	if (skew.ns > d->clock_skew_ns) {
 		error_add(root->err,
-			  "the source's clock is %s this host's, and the guest's would jump by that: "
+			  "the source's clock is %s this host's, and the guest's would %s by that: "
 			  "set them right (NTP), or give ferry receive --clock-skew",
-			  clock_text(text, skew));
+			  clock_text(text, skew), skew.ahead ? "stay ahead" : "jump");
 		return 1;
 	}
 	if (skew.ns > CLOCK_NOTICED_NS)
-		log_warn("the source's clock is %s this host's: the guest's will jump by that",
-			 clock_text(text, skew));
+		log_warn("the source's clock is %s this host's: the guest's will %s by that",
+			 clock_text(text, skew), skew.ahead ? "stay ahead" : "jump");
 	return 0;
 }
 

@@ -87,8 +87,8 @@ static void source_check_clock(uint64_t clock, uint64_t from)
 	char text[CLOCK_TEXT_MAX];
 
 	if (clock != 0 && skew.ns > CLOCK_NOTICED_NS)
-		log_warn("the destination's clock is %s this host's: the guest's will jump by that",
-			 clock_text(text, skew));
+		log_warn("the destination's clock is %s this host's: the guest's will %s by that",
+			 clock_text(text, skew), skew.ahead ? "jump" : "stay ahead");
 }
 
 static int source_hello(struct source *s, struct error *err)

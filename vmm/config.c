@@ -324,7 +324,8 @@ static const struct config_option config_options[] = {
 	{ "report", "FILE", "write a report of the guest's coming to FILE, as JSON, also if it fails",
 	  CONFIG_RECEIVE, 0, false, CONFIG_TEXT(report) },
 	{ "clock-skew", "SECONDS",
-	  "how far the source's clock may be off, or any (default 60): the guest's clock jumps by that",
+	  "how far the source's clock may be off, or any (default 60): the guest's jumps or stays ahead by "
+	  "that",
 	  CONFIG_RECEIVE, 0, false, CONFIG_PARSED(config_clock_skew) },
 	{ "on-reset", "WHAT",
 	  "what a guest's reset does: restart (the default), it boots again in place, or exit, with code 3",

@@ -257,11 +257,13 @@ static void clocks_that_differ_are_logged_or_refused(void **state)
 	} cases[] = {
 		{ 0, SECONDS(60), NULL, false },
 		{ SECONDS(1) / 2, SECONDS(60), NULL, false },
-		{ SECONDS(30), SECONDS(60), "s ahead of this host's: the guest's will jump", false },
+		{ SECONDS(30), SECONDS(60), "s ahead of this host's: the guest's will stay ahead", false },
 		{ -SECONDS(30), SECONDS(60), "s behind this host's: the guest's will jump", false },
-		{ SECONDS(3600), SECONDS(60), "s ahead of this host's, and the guest's would jump", true },
+		{ SECONDS(3600), SECONDS(60), "s ahead of this host's, and the guest's would stay ahead",
+		  true },
 		{ -SECONDS(3600), SECONDS(60), "s behind this host's, and the guest's would jump", true },
-		{ SECONDS(3600), SECONDS(7200), "s ahead of this host's: the guest's will jump", false },
+		{ SECONDS(3600), SECONDS(7200), "s ahead of this host's: the guest's will stay ahead",
+		  false },
 		{ -SECONDS(1000000000), UINT64_MAX, "s behind this host's: the guest's will jump", false },
 		{ SECONDS(5), SECONDS(2), "give ferry receive --clock-skew", true },
 	};
