@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What several tests check in the same way: the network works, in both directions and on all rings, and nothing was lost."""
 
+import contextlib
 import itertools
 import re
+import signal
 import socket
 import struct
 import subprocess
@@ -215,14 +217,14 @@ class Streams:
 
     RATE, SIZE, PORTS = 300_000, 10**12, ("5003", "5004")
 
-    def __init__(self, vm):
+    def __init__(self, vm, rate=RATE):
         self.vm = vm
         namespace, (to, other) = vm.lab.namespace, self.PORTS
         self.sink = namespace.popen([nettest(vm.lab), "sink", to], stdout=subprocess.PIPE, text=True)
         self.sink.stdout.readline()
-        vm.sh(f"nettest source {vm.lab.bridge_address} {to} {self.SIZE} {self.RATE} > /tmp/source 2>&1 & echo $! > /tmp/source.pid")
+        vm.sh(f"nettest source {vm.lab.bridge_address} {to} {self.SIZE} {rate} > /tmp/source 2>&1 & echo $! > /tmp/source.pid")
         vm.sh(f"nettest sink {other} > /tmp/sink 2>&1 & until grep -q listening /tmp/sink; do usleep 20000; done")
-        self.source = namespace.popen([nettest(vm.lab), "source", vm.address, other, str(self.SIZE), str(self.RATE)],
+        self.source = namespace.popen([nettest(vm.lab), "source", vm.address, other, str(self.SIZE), str(rate)],
                                       stdout=subprocess.PIPE, text=True)
 
     def go_on(self):
@@ -232,6 +234,17 @@ class Streams:
         assert eventually(self.vm.lab, lambda: all(int(n) > b + 50_000 for n, b in zip(self.vm.sh(counters).split(), before))), \
             "a stream stands still"
         assert self.source.poll() is None and self.sink.poll() is None, "a TCP stream has ended"
+
+    @contextlib.contextmanager
+    def paused(self):
+        """Nothing of them comes or goes meanwhile, but for what their kernels still have."""
+        self.source.send_signal(signal.SIGSTOP)
+        self.vm.sh("kill -STOP $(cat /tmp/source.pid)")
+        try:
+            yield
+        finally:
+            self.vm.sh("kill -CONT $(cat /tmp/source.pid)")
+            self.source.send_signal(signal.SIGCONT)
 
     def end(self):
         self.source.terminate()

@@ -45,6 +45,11 @@ class Host:
         return self.process.pid
 
 
+def tls_address(host):
+    """Where a destination on @host waits for whoever comes by TLS."""
+    return f"tls:{host.name}:7443"
+
+
 class Moved:
     """What "ferry migrate" said at its end."""
 
@@ -155,7 +160,7 @@ class Vm:
     def waits_on(self, host):
         """A destination that could not have the guest waits for another source, until it is told to end."""
         host.process.wait_for("a source is still waited for")
-        self.lab.run(f"kill {host.pid()}")
+        host.lab.run(f"kill {host.pid()}")
         assert host.process.wait(30) == 128 + 15, host.process.output()
         self.hosts.remove(host)
 
@@ -168,10 +173,17 @@ class Vm:
         self.host = host
         self.guest.attach(host.serial, process=host.process)
 
-    def migrate(self, node=None, options="", to=None):
-        """Moves the guest, to the host @to or else within this one; an error if it does not arrive."""
-        host = self.receive(node or (self.node if to else self.other()), to=to)
-        moved = self.send(host.address, options)
+    def migrate(self, node=None, options="", to=None, tls=None):
+        """Moves the guest, to the host @to or else within this one; an error if it does not arrive.
+
+        With @tls it goes by TLS, with the keys in this folder.
+        """
+        listen = ""
+        if tls:
+            options += f" --tls {tls}"
+            listen = f"--from {tls_address(to)} --tls {tls}"
+        host = self.receive(node or (self.node if to else self.other()), listen, to=to)
+        moved = self.send(tls_address(to) if tls else host.address, options)
         if moved.status != 0:
             raise CommandFailed(f"ferry migrate ended with {moved.status}\n{moved.output}\n--- source\n"
                                 f"{self.host.process.output()}\n--- destination\n{host.process.output()}")

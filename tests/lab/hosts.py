@@ -3,6 +3,7 @@
 
 import concurrent.futures
 import contextlib
+import os
 import subprocess
 import tempfile
 import time
@@ -27,13 +28,23 @@ done"""
 
 
 TLS = "/run/tls"
+# The kernel loads the module when it is first asked for.
+TLS_MODULE = {"kernel": "echo /sbin/modprobe > /proc/sys/kernel/modprobe",
+              "helper": "echo /bin/true > /proc/sys/kernel/modprobe; ! [ -e /sys/module/tls ] || rmmod tls"}
+KEY = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc"
 # The manual's commands, with which an operator makes a CA for two hosts.
-CERTIFY = "set -e; key='-newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc'; mkdir hosta hostb\n" \
-    "openssl req -x509 $key -days 3650 -subj '/CN=Ferry CA' -addext basicConstraints=critical,CA:TRUE,pathlen:0 " \
+CERTIFY = "set -e; mkdir hosta hostb\n" \
+    f"openssl req -x509 {KEY} -days 3650 -subj '/CN=Ferry CA' -addext basicConstraints=critical,CA:TRUE,pathlen:0 " \
     "-keyout ca.key -out ca.pem\n" \
-    "for host in hosta hostb; do openssl req -x509 -CA ca.pem -CAkey ca.key $key -days 365 -subj /CN=$host " \
+    f"for host in hosta hostb; do openssl req -x509 -CA ca.pem -CAkey ca.key {KEY} -days 365 -subj /CN=$host " \
     "-addext basicConstraints=critical,CA:FALSE -addext subjectAltName=DNS:$host -keyout $host/key.pem -out $host/cert.pem; done\n" \
     "tee hosta/ca.pem < ca.pem > hostb/ca.pem"
+# A folder $directory with a certificate of the CA $ca for $name, which with $days of -1 has ended.
+SIGN = f"set -e; mkdir -p $directory; printf 'basicConstraints=critical,CA:FALSE\\nsubjectAltName=DNS:'$name > extensions\n" \
+    f"[ -e $ca.key ] || openssl req -x509 {KEY} -days 3650 -subj '/CN=Other CA' -addext basicConstraints=critical,CA:TRUE " \
+    "-keyout $ca.key -out $ca.pem\n" \
+    f"openssl req {KEY} -subj /CN=$name -keyout $directory/key.pem -out request; cp ca.pem $directory\n" \
+    "openssl x509 -req -in request -CA $ca.pem -CAkey $ca.key -CAcreateserial -days $days -extfile extensions -out $directory/cert.pem"
 
 
 class Pair:
@@ -43,7 +54,7 @@ class Pair:
 
     def __init__(self, logs=(None, None), **options):
         self.hosts = []
-        self.certified = False
+        self.certificates = None
         self.namespace = lab.network()
         try:
             self.namespace.bridge(self.bridge)
@@ -73,15 +84,40 @@ class Pair:
 
     def certify(self):
         """The folder in each host with its key and certificate, and that of the CA of both, for --tls."""
-        if not self.certified:
-            with tempfile.TemporaryDirectory() as directory:
-                subprocess.run(["sh", "-c", CERTIFY], cwd=directory, check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-                for host in self.hosts:
-                    files = subprocess.run(["tar", "-cC", f"{directory}/{host.name}", "."], check=True, stdout=subprocess.PIPE).stdout
-                    # A host's clock can be seconds behind, and a certificate is not valid before it was made.
-                    host.run(f"date -s @{int(time.time()) + 1} && mkdir -m 700 {TLS} && tar -xC {TLS}", stdin=files)
-            self.certified = True
+        if not self.certificates:
+            self.certificates = tempfile.TemporaryDirectory()
+            self._openssl(CERTIFY)
+            self.set_clocks()
+            for host in self.hosts:
+                self._give(host, host.name, TLS)
         return TLS
+
+    def stranger(self, host, directory, name, days=365, ca="ca"):
+        """Another folder in the host like certify()'s, with a certificate of this name, which this CA has signed for so many days."""
+        self.certify()
+        self._openssl(SIGN, directory=directory, name=name, days=str(days), ca=ca)
+        self.set_clocks()
+        self._give(host, directory, f"{TLS}-{directory}")
+        return f"{TLS}-{directory}"
+
+    def _openssl(self, script, **variables):
+        subprocess.run(["sh", "-c", script], cwd=self.certificates.name, env={**os.environ, **variables}, check=True,
+                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+    def _give(self, host, name, folder):
+        files = subprocess.run(["tar", "-cC", f"{self.certificates.name}/{name}", "."], check=True, stdout=subprocess.PIPE).stdout
+        host.run(f"rm -rf {folder} && mkdir -m 700 {folder} && tar -xC {folder}", stdin=files)
+
+    def set_clocks(self, host=None, seconds=0):
+        """Sets the clocks as on this machine, but that of @host so many seconds from it."""
+        for each in self.hosts:
+            # A host's clock can be seconds behind, and a certificate is not valid before it was made.
+            each.run(f"date -s @{int(time.time()) + 1 + (seconds if each is host else 0)}")
+
+    def encrypt_by(self, who):
+        """Whether the kernel encrypts what goes by TLS, or "helper": ferry-tls does."""
+        for host in self.hosts:
+            host.run(TLS_MODULE[who])
 
     def other(self, host):
         return self.b if host is self.a else self.a
@@ -111,6 +147,8 @@ class Pair:
     def close(self):
         for host in self.hosts:
             host.close()
+        if self.certificates:
+            self.certificates.cleanup()
         self.namespace.close()
 
     def __enter__(self):

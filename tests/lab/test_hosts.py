@@ -13,6 +13,7 @@ SLOW = "rate 20mbit"
 # What has gone over the cable when certainly some of the memory has: before it goes what the guest boots from, 24 MB, and after this is
 # still half of the memory to go.
 SOME_MEMORY = 35_000_000
+needs_tls = pytest.mark.skipif(not (lab.BUILD / "ferry-tls").exists(), reason="ferry-tls was not built")
 
 
 @pytest.fixture(scope="module")
@@ -136,22 +137,13 @@ def test_ssh_says_itself_why_it_failed(pair, vm, ping, what):
     arrived(vm, pinger)
 
 
-@pytest.mark.skipif(not (lab.BUILD / "ferry-tls").exists(), reason="ferry-tls was not built")
-@pytest.mark.parametrize("who, change", [
-    # The kernel loads the module when it is first asked for.
-    pytest.param("the kernel", "echo /sbin/modprobe > /proc/sys/kernel/modprobe", id="kernel"),
-    pytest.param("ferry-tls", "echo /bin/true > /proc/sys/kernel/modprobe; ! [ -e /sys/module/tls ] || rmmod tls", id="helper",
-                 marks=pytest.mark.long),
-])
-def test_over_tls(pair, vm, ping, who, change):
-    for each in pair.hosts:
-        each.run(change)
+@needs_tls
+@pytest.mark.parametrize("who, says", [("kernel", "the kernel"), pytest.param("helper", "ferry-tls", marks=pytest.mark.long)],
+                         ids=["kernel", "helper"])
+def test_over_tls(pair, vm, ping, who, says):
+    pair.encrypt_by(who)
     pinger = ping(vm)
-    to, folder = pair.other(vm.lab), f"--tls {pair.certify()}"
-    address = f"tls:{to.name}:7443"
-    host = vm.receive(vm.node, f"--from {address} {folder}", to=to)
-    moved = vm.send(address, folder)
-    assert moved.status == 0, f"{moved.output}\n--- destination\n{host.process.output()}"
-    assert f"{who} encrypts" in host.process.output(), host.process.output()
-    vm.follow(host)
+    to, folder = pair.other(vm.lab), pair.certify()
+    vm.migrate(to=to, tls=folder)
+    assert f"{says} encrypts" in vm.host.process.output(), vm.host.process.output()
     arrived(vm, pinger)
