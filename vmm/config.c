@@ -81,25 +81,13 @@ static int config_cpu(struct vm_config *config, char *value, struct error *err)
 
 static int config_serial(struct vm_config *config, char *value, struct error *err)
 {
-	struct sockaddr_un sun;
+	struct serial_config serial;
+	int ret = config_serial_parse(&serial, value, err);
 
-	if (strcmp(value, "stdio") == 0) {
-		config->serial = SERIAL_STDIO;
-	} else if (strcmp(value, "none") == 0) {
-		config->serial = SERIAL_NONE;
-	} else if (strncmp(value, "unix:", 5) == 0 && value[5]) {
-		config->serial = SERIAL_UNIX;
-		config->serial_path = value + 5;
-		if (strlen(value + 5) >= sizeof(sun.sun_path)) {
-			error_add(err, "--serial \"%s\": a socket's path has at most %zu characters", value,
-				  sizeof(sun.sun_path) - 1);
-			return -EINVAL;
-		}
-	} else {
-		error_add(err, "--serial \"%s\": stdio, unix:PATH or none are possible", value);
-		return -EINVAL;
-	}
-	return 0;
+	config->serial = serial.kind;
+	config->serial_path = serial.path;
+	config->serial_max = serial.max;
+	return ret;
 }
 
 /* Takes "unix:PATH", and says what else there is for an address of another kind. */
@@ -333,7 +321,9 @@ static const struct config_option config_options[] = {
 	{ "core", "WHAT",
 	  "what a crash may leave in a core file: none (the default), ferry, or guest: its memory, too",
 	  CONFIG_BOTH, 0, false, CONFIG_PARSED(config_core) },
-	{ "serial", "TO", "stdio (the default; on a terminal Ctrl-A x ends the VM), unix:PATH, or none",
+	{ "serial", "TO",
+	  "stdio (the default; on a terminal Ctrl-A x ends the VM), unix:PATH, file:PATH[,max=SIZE], pty or "
+	  "none",
 	  CONFIG_BOTH, 0, false, CONFIG_PARSED(config_serial) },
 	{ "log-level", "LEVEL", "which messages are written: error, warn, info (the default) or debug",
 	  CONFIG_BOTH, 0, false, CONFIG_PARSED(config_log_level) },

@@ -9,6 +9,7 @@
 
 #include "vmm/config_device.h"
 #include "vmm/config_net.h"
+#include "vmm/config_serial.h"
 
 /* Bounds of a VM, to which the command line and a source's HELLO are held alike. */
 #define CONFIG_MAX_NETS    8u
@@ -23,8 +24,6 @@
 
 /* How much of this process may get into a core file: nothing, its own memory, or the guest's as well. */
 enum core_kind { CORE_NONE, CORE_FERRY, CORE_GUEST };
-
-enum serial_kind { SERIAL_STDIO, SERIAL_UNIX, SERIAL_NONE };
 
 /* What becomes of a guest that asks for a reset: it boots again in place, or the process ends. */
 enum on_reset { RESET_RESTARTS, RESET_ENDS };
@@ -58,7 +57,8 @@ struct vm_config {
 	/* Of "run": a file, or a level's name (vmm/x86/cpu_baseline.h); NULL: all that the host has. */
 	const char *cpu_baseline;
 	enum serial_kind serial;
-	const char *serial_path;
+	const char *serial_path; /* of a socket or a file */
+	uint64_t serial_max;     /* of a file, bytes */
 	unsigned int n_nets;
 	struct net_config nets[CONFIG_MAX_NETS];
 	unsigned int n_disks;

@@ -24,7 +24,8 @@
 #define OUTPUT_STACK KIB(64)
 
 struct output {
-	int fd;
+	int fd; /* -1: @file */
+	struct output_file *file;
 	const struct output_events *events;
 	void *opaque;
 	pthread_t thread;
@@ -46,7 +47,19 @@ static void output_free(struct output *o)
 {
 	pthread_cond_destroy(&o->changed);
 	pthread_mutex_destroy(&o->lock);
+	if (o->file)
+		output_file_close(o->file);
 	free(o);
+}
+
+static ssize_t output_try(const struct output *o, const uint8_t *data, size_t len)
+{
+	ssize_t n;
+
+	if (o->file)
+		return output_file_write(o->file, data, len);
+	n = write(o->fd, data, len);
+	return n < 0 ? -errno : n;
 }
 
 /* Waits and writes. Only here output_close() may end the thread: no lock is held. */
@@ -56,14 +69,13 @@ static ssize_t output_write(const struct output *o, const uint8_t *data, size_t 
 	ssize_t n;
 
 	pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
-	while ((n = write(o->fd, data, len)) < 0 && (errno == EAGAIN || errno == EINTR)) {
+	while ((n = output_try(o, data, len)) == -EAGAIN || n == -EINTR) {
 		/* EAGAIN: somebody else has made the open file non-blocking. A terminal that is nearly full
 		 * may say both that it takes something, and that it does not take this. */
 		poll(NULL, 0, OUTPUT_RETRY_MS);
-		poll(&p, 1, -1);
+		if (o->fd >= 0)
+			poll(&p, 1, -1);
 	}
-	if (n < 0)
-		n = -errno;
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
 	return n;
 }
@@ -158,7 +170,8 @@ static int output_start(struct output *o)
 	return ret;
 }
 
-int output_open(struct output **output, int fd, const struct output_events *events, void *opaque)
+static int output_begin(struct output **output, int fd, struct output_file *file,
+			const struct output_events *events, void *opaque)
 {
 	struct output *o = calloc(1, sizeof(*o));
 	pthread_condattr_t attr;
@@ -167,6 +180,7 @@ int output_open(struct output **output, int fd, const struct output_events *even
 	if (!o)
 		return -ENOMEM;
 	o->fd = fd;
+	o->file = file;
 	o->events = events;
 	o->opaque = opaque;
 	pthread_mutex_init(&o->lock, NULL);
@@ -176,12 +190,24 @@ int output_open(struct output **output, int fd, const struct output_events *even
 	pthread_condattr_destroy(&attr);
 	ret = output_start(o);
 	if (ret < 0) {
+		o->file = NULL;
 		output_free(o);
 		return ret;
 	}
 	pthread_setname_np(o->thread, "output");
 	*output = o;
 	return 0;
+}
+
+int output_open(struct output **output, int fd, const struct output_events *events, void *opaque)
+{
+	return output_begin(output, fd, NULL, events, opaque);
+}
+
+int output_open_file(struct output **output, struct output_file *file, const struct output_events *events,
+		     void *opaque)
+{
+	return output_begin(output, -1, file, events, opaque);
 }
 
 size_t output_put(struct output *o, const void *data, size_t len, enum output_part part)

@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "vmm/util.h"
+#include "vmm/output_file.h"
 
 /* How many bytes can wait to be written; a power of two. A pipe holds as much. */
 #define OUTPUT_MAX 65536u
@@ -36,6 +36,10 @@ struct output_events {
  */
 int __must_check output_open(struct output **output, int fd, const struct output_events *events,
 			     void *opaque);
+
+/* Does the same with a file, which is the output's from here on unless this fails. */
+int __must_check output_open_file(struct output **output, struct output_file *file,
+				  const struct output_events *events, void *opaque);
 
 enum output_part { OUTPUT_WHOLE, OUTPUT_PART };
 

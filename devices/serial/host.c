@@ -139,6 +139,7 @@ static void serial_host_init(struct serial_host *h, struct uart *uart, struct vm
 	struct loop *loop = &vm->loop;
 
 	*h = (struct serial_host){ .loop = loop, .uart = uart };
+	h->pty.slave = -1;
 	h->input.uart = uart;
 	h->input.gate = &vm->gate;
 	h->input.terminal = &h->terminal;
@@ -159,6 +160,52 @@ static int serial_host_open_stdio(struct serial_host *h)
 	return terminal_open(&h->terminal, h->loop, h->input.end.src.fd, serial_host_got_terminal);
 }
 
+static int serial_host_open_file(struct serial_host *h, const struct vm_config *config, struct error *err)
+{
+	int ret = serial_writer_open_file(&h->writer, config->serial_path, config->serial_max);
+
+	if (ret < 0) {
+		error_add(err, "--serial: cannot write to \"%s\": %s", config->serial_path,
+			  ret == -ENOTSUP ? "it is no regular file"
+			  : ret == -ELOOP ? "it is a symbolic link"
+					  : strerror(-ret));
+		return ret;
+	}
+	return 0;
+}
+
+static int serial_host_open_pty(struct serial_host *h, struct error *err)
+{
+	int fds[2], ret = serial_pty_open(&h->pty, fds, err);
+
+	if (ret < 0)
+		return ret;
+	serial_end_open(&h->input.end, fds[0]);
+	serial_end_open(&h->writer.end, fds[1]);
+	/* What is typed is watched for once the loop runs. */
+	loop_signal(h->wake.fd);
+	log_info("serial: the guest's line is at %s", h->pty.name);
+	return 0;
+}
+
+/* Opens what is not stdio. */
+static int serial_host_open_other(struct serial_host *h, const struct vm_config *config, struct error *err)
+{
+	switch (config->serial) {
+	case SERIAL_UNIX:
+		h->input.is_client = true;
+		return serial_listener_open(&h->listener, config->serial_path, err);
+	case SERIAL_FILE:
+		return serial_host_open_file(h, config, err);
+	case SERIAL_PTY:
+		return serial_host_open_pty(h, err);
+	case SERIAL_STDIO:
+	case SERIAL_NONE:
+		break;
+	}
+	return 0;
+}
+
 int serial_host_open(struct serial_host *h, struct uart *uart, struct vm *vm, const struct vm_config *config,
 		     struct error *err)
 {
@@ -177,9 +224,8 @@ int serial_host_open(struct serial_host *h, struct uart *uart, struct vm *vm, co
 		error_add(err, "cannot set up the serial port: %s", strerror(-ret));
 		return ret;
 	}
-	h->input.is_client = config->serial == SERIAL_UNIX;
-	if (config->serial == SERIAL_UNIX)
-		return serial_listener_open(&h->listener, config->serial_path, err);
+	if (config->serial != SERIAL_STDIO)
+		return serial_host_open_other(h, config, err);
 	/* A guest that arrives gets the terminal when it is here: serial_host_take_terminal(). */
 	h->terminal_due = !config->receives;
 	/* Input that cannot be watched is looked at once the loop runs. */
@@ -204,6 +250,7 @@ static void serial_host_drain(struct serial_host *h)
 	}
 	output_close(output, ms_until(end_ns));
 	h->writer.output = NULL;
+	serial_pty_close(&h->pty, end_ns);
 }
 
 void serial_host_close(struct serial_host *h)

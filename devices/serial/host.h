@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The host's end of the serial port: stdio, a unix socket, or nothing. No vCPU waits for any of them. */
+/* The host's end of the serial port: stdio, a unix socket, a file, a pseudo terminal, or nothing. No vCPU
+ * waits for any of them. */
 #ifndef FERRY_DEVICES_SERIAL_HOST_H
 #define FERRY_DEVICES_SERIAL_HOST_H
 
 #include "devices/serial/input.h"
 #include "devices/serial/listener.h"
+#include "devices/serial/pty.h"
 #include "devices/serial/writer.h"
 #include "vmm/config.h"
 #include "vmm/loop_timer.h"
@@ -18,6 +20,7 @@ struct serial_host {
 	struct serial_writer writer;
 	struct serial_listener listener;
 	struct terminal terminal;
+	struct serial_pty pty;
 	struct loop_source wake; /* the UART's eventfd */
 	struct loop_timer retry; /* descriptors or memory were short */
 	/* The guest gets the terminal once the loop runs. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The guest's output on its way to a reader, stdout or a client of the socket, who may never read. */
+/* The guest's output on its way to a reader who may never read. */
 #include "devices/serial/writer.h"
 
 #include <errno.h>
@@ -9,41 +9,56 @@
 /* Taken out of the UART at once, on the stack. */
 #define SERIAL_CHUNK 4096u
 
-static void serial_stdout_failed(void *opaque, int error)
+static void serial_output_failed(void *opaque, int error)
 {
 	struct serial_writer *w = opaque;
 
-	if (!w->stdout_failing)
-		log_limited(&w->stdout_limit, LOG_WARN,
-			    "serial: cannot write the guest's output to stdout: %s; it is dropped until that "
+	if (!w->output_failing)
+		log_limited(&w->output_limit, LOG_WARN,
+			    "serial: cannot write the guest's output to %s: %s; it is dropped until that "
 			    "is possible again",
-			    strerror(error));
-	w->stdout_failing = true;
+			    w->output_name, strerror(error));
+	w->output_failing = true;
 }
 
-static void serial_stdout_mended(void *opaque)
+static void serial_output_mended(void *opaque)
 {
 	struct serial_writer *w = opaque;
 
-	w->stdout_failing = false;
+	w->output_failing = false;
 }
 
-static void serial_stdout_room(void *opaque)
+static void serial_output_room(void *opaque)
 {
 	struct serial_writer *w = opaque;
 
 	loop_signal(w->uart->wake_fd);
 }
 
-static const struct output_events serial_stdout_events = {
-	.failed = serial_stdout_failed,
-	.mended = serial_stdout_mended,
-	.room = serial_stdout_room,
+static const struct output_events serial_output_events = {
+	.failed = serial_output_failed,
+	.mended = serial_output_mended,
+	.room = serial_output_room,
 };
 
 int serial_writer_open_stdout(struct serial_writer *w)
 {
-	return output_open(&w->output, STDOUT_FILENO, &serial_stdout_events, w);
+	w->output_name = "stdout";
+	return output_open(&w->output, STDOUT_FILENO, &serial_output_events, w);
+}
+
+int serial_writer_open_file(struct serial_writer *w, const char *path, uint64_t max)
+{
+	struct output_file *file;
+	int ret = output_file_open(&file, path, max);
+
+	if (ret < 0)
+		return ret;
+	w->output_name = path;
+	ret = output_open_file(&w->output, file, &serial_output_events, w);
+	if (ret < 0)
+		output_file_close(file);
+	return ret;
 }
 
 bool serial_writer_has_reader(const struct serial_writer *w)
@@ -57,7 +72,8 @@ static ssize_t serial_writer_put(struct serial_writer *w, const uint8_t *data, s
 	ssize_t n;
 
 	if (!w->output) {
-		n = send(w->end.src.fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+		n = w->end.is_socket ? send(w->end.src.fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL)
+				     : write(w->end.src.fd, data, len);
 		return n < 0 ? -errno : n;
 	}
 	n = (ssize_t)output_put(w->output, data, len, OUTPUT_PART);

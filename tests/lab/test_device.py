@@ -5,6 +5,9 @@ import pytest
 
 import guest
 
+# Seconds by which a guest's clock may be off. L1 measures the rate of its TSC, and on a busy machine mistakes it by some percent.
+DRIFT = 30
+
 
 @pytest.fixture
 def vm(fresh):
@@ -40,7 +43,7 @@ def has_time(vm):
     told, system = map(int, vm.sh("cat /sys/class/rtc/rtc0/since_epoch; date +%s").split())
     after = int(vm.lab.run("date +%s"))
     assert before <= told <= after, f"{told} between {before} and {after}"
-    assert before - 2 <= system <= after + 2, f"{system} between {before} and {after}"
+    assert before - DRIFT <= system <= after + DRIFT, f"{system} between {before} and {after}"
 
 
 def moves(vm):
@@ -57,7 +60,8 @@ def test_linux_has_the_time_without_a_clock_of_its_own(fresh):
     assert vm.sh("ls /sys/class/rtc").strip() == ""
     before = int(vm.lab.run("date +%s"))
     told = int(vm.sh("date +%s"))
-    assert before - 1 <= told <= int(vm.lab.run("date +%s")) + 1
+    after = int(vm.lab.run("date +%s"))
+    assert before - DRIFT <= told <= after + DRIFT, f"{told} between {before} and {after}"
 
 
 def test_devices_move_and_are_there_after_a_reset(vm):

@@ -173,8 +173,8 @@ static void a_wrong_line_is_refused_with_what_would_be_right(void **state)
 		{ "run --cpu host", "baseline=FILE is possible" },
 		{ "run --cpu baseline=", "baseline=FILE is possible" },
 		{ "receive --cpu baseline=/f", "--cpu is for \"ferry run\"" },
-		{ "run --serial pty", "stdio, unix:PATH or none" },
-		{ "run --serial unix:", "stdio, unix:PATH or none" },
+		{ "run --serial tty", "stdio, unix:PATH, file:PATH[,max=SIZE], pty or none" },
+		{ "run --serial unix:", "stdio, unix:PATH, file:PATH[,max=SIZE], pty or none" },
 		{ "run --serial unix:/0123456789012345678901234567890123456789012345678901234567890123456789"
 		  "01234567890123456789012345678901234567",
 		  "at most 107" },
