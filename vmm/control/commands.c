@@ -4,7 +4,9 @@
 #include "vmm/control/commands.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "vmm/config.h"
 #include "vmm/control/follow.h"
@@ -151,6 +153,77 @@ static int client_refused(struct client_move *m, const char *object, const struc
 	return strcmp(m->c->error, CLIENT_ERROR_UNKNOWN) == 0 ? CLIENT_EXIT_UNKNOWN : 1;
 }
 
+/* Returns the exit code of what was done, also where nobody could be told. */
+static int client_flush(void)
+{
+	if (fflush(stdout) != 0 || ferror(stdout))
+		log_warn("the guest has moved, or is about to; not all could be written to stdout");
+	return 0;
+}
+
+static void client_say_begun(const struct client_move *m)
+{
+	printf("the migration is under way: \"ferry status %s\" shows it, \"ferry cancel %s\" ends it\n",
+	       m->o->name, m->o->name);
+}
+
+/* Waits for the end of a migration that goes on without its client, and writes its report. */
+static void client_await_report(const struct client_move *m)
+{
+	char report[CONTROL_MESSAGE_MAX];
+	struct error err = { 0 };
+	const char *object = "{}";
+	int ret;
+
+	do {
+		ret = control_receive(m->c, &object, &err);
+	} while (ret == 1);
+	if (follow_object(object, "report", report, sizeof(report)))
+		client_save_report(m->o, report);
+	else
+		client_move_failed(m->o, "unknown", &err);
+}
+
+/* Leaves a process behind that does so: it outlives the client and the client's terminal, as the transport
+ * does. */
+static void client_leave_report(const struct client_move *m)
+{
+	pid_t pid = fork();
+	int fd;
+
+	if (pid < 0)
+		log_warn("cannot start a process that writes the report: %s; \"ferry status %s --follow "
+			 "--report FILE\" does",
+			 strerror(errno), m->o->name);
+	if (pid != 0)
+		return;
+	setsid();
+	fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (fd >= 0) {
+		dup2(fd, STDIN_FILENO);
+		dup2(fd, STDOUT_FILENO);
+	}
+	client_await_report(m);
+	_exit(0);
+}
+
+/* Waits for the beginning of a migration whose report is to be written without us. Returns the exit code. */
+static int client_begin(struct client_move *m, struct error *err)
+{
+	char report[CONTROL_MESSAGE_MAX];
+	const char *object = "{}";
+	int ret = control_receive(m->c, &object, err);
+
+	if (ret < 0)
+		return client_refused(m, object, err);
+	if (ret == 1)
+		client_leave_report(m);
+	else if (follow_object(object, "report", report, sizeof(report)))
+		client_save_report(m->o, report);
+	client_say_begun(m);
+	return client_flush();
+}
+
 /* Follows the replies to the last. Returns the exit code. */
 static int client_follow(struct client_move *m, struct error *err)
 {
@@ -164,19 +237,14 @@ static int client_follow(struct client_move *m, struct error *err)
 	if (ret < 0)
 		return client_refused(m, object, err);
 	if (m->o->given & CLIENT_DETACH) {
-		printf("the migration is under way: \"ferry status %s\" shows it, \"ferry cancel %s\" ends "
-		       "it\n",
-		       m->o->name, m->o->name);
+		client_say_begun(m);
 	} else {
 		if (!follow_object(object, "report", report, sizeof(report)))
 			strcpy(report, "{}");
 		client_save_report(m->o, report);
 		follow_summary(stdout, report);
 	}
-	/* It has been done all the same, so the exit code says so. */
-	if (fflush(stdout) != 0 || ferror(stdout))
-		log_warn("the guest has moved, or is about to; not all could be written to stdout");
-	return 0;
+	return client_flush();
 }
 
 /* Prints the answer to CheckMigration. Returns the exit code. */
@@ -257,8 +325,8 @@ static int client_ask_migrate(struct client_move *m, struct error *err)
 			      ? control_send(m->c, CLIENT_METHOD("CheckMigration"), parameters,
 					     CONTROL_RESULT, m->transport.fd, err)
 			      : control_send(m->c, CLIENT_METHOD("Migrate"), parameters,
-					     detach ? CONTROL_RESULT : CONTROL_PROGRESS, m->transport.fd,
-					     err);
+					     detach && !m->o->report ? CONTROL_RESULT : CONTROL_PROGRESS,
+					     m->transport.fd, err);
 	transport_let_go(&m->transport);
 	return ret;
 }
@@ -282,7 +350,9 @@ static int client_do_migrate(struct client_move *m, struct error *err)
 	if (ret < 0)
 		status = client_move_failed(m->o, "failed", err);
 	else
-		status = m->o->given & CLIENT_CHECK ? client_follow_check(m, err) : client_follow(m, err);
+		status = m->o->given & CLIENT_CHECK                    ? client_follow_check(m, err)
+			 : m->o->given & CLIENT_DETACH && m->o->report ? client_begin(m, err)
+								       : client_follow(m, err);
 	control_disconnect(m->c);
 	/* One that goes on needs who carries its bytes; else that one ends, and after the guest has moved it
 	 * has done its work even if it fails. The end of one whose connection the VM has closed says nothing.
@@ -310,13 +380,6 @@ static int client_parse_migrate(struct client_options *o, int argc, char **argv,
 		return -EINVAL;
 	if (o->given & CLIENT_CHECK && (o->given & CLIENT_DETACH || o->report)) {
 		error_add(err, "--check moves nothing that could be detached, or reported on");
-		return -EINVAL;
-	}
-	if (o->given & CLIENT_DETACH && o->report) {
-		error_add(err,
-			  "--detach does not wait for a report: \"ferry status %s --follow --report FILE\" "
-			  "does",
-			  o->name);
 		return -EINVAL;
 	}
 	return 0;

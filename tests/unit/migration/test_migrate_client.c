@@ -72,9 +72,15 @@ struct client {
 	size_t len;
 };
 
+/* Of the clients that are started: their --report, NULL for none. */
+static const char *report;
+
 /* Starts "ferry migrate web1" with @to, @option, and @ssh (NULL: none). @fd is inherited under its number. */
 static void client_start_with(struct client *c, const char *to, const char *option, const char *ssh, int fd)
 {
+	const char *argv[16] = { self, "client", "web1", "--runtime-dir", places.dir, "--to", to, option };
+	unsigned int n = 8;
+
 	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
 	int said[2];
 
@@ -90,8 +96,15 @@ static void client_start_with(struct client *c, const char *to, const char *opti
 		/* However this test was started: nohup, say, has a client heed no SIGHUP. */
 		for (unsigned int i = 0; i < ARRAY_SIZE(signals); i++)
 			signal(signals[i], SIG_DFL);
-		execl(self, self, "client", "web1", "--runtime-dir", places.dir, "--to", to, option,
-		      ssh ? "--ssh" : NULL, ssh, NULL);
+		if (ssh) {
+			argv[n++] = "--ssh";
+			argv[n++] = ssh;
+		}
+		if (report) {
+			argv[n++] = "--report";
+			argv[n++] = report;
+		}
+		execv(self, (char **)(uintptr_t)argv);
 		_exit(99);
 	}
 	close(said[1]);
@@ -196,6 +209,66 @@ static void a_detached_migration_goes_on_through_ssh(void **state)
 	/* Nothing of it stays. */
 	client_hear(&c, NULL);
 	close(c.said_fd);
+	arrival_exit(&r.a);
+	rig_exit(&r);
+}
+
+static void assert_reported(const char *path, const char *words)
+{
+	char text[16384] = "";
+	FILE *file = fopen(path, "re");
+
+	assert_non_null(file);
+	assert_true(fread(text, 1, sizeof(text) - 1, file) > 0);
+	fclose(file);
+	unlink(path);
+	if (!strstr(text, words))
+		fail_msg("%s", text);
+}
+
+static void cancel_migration(void)
+{
+	struct control_client c;
+	struct error err = { 0 };
+	const char *reply;
+
+	assert_int_equal(control_connect(&c, places.dir, "web1", &err), 0);
+	assert_int_equal(control_send(&c, CLIENT_METHOD("CancelMigration"), "{}", CONTROL_RESULT, -1, &err),
+			 0);
+	assert_int_equal(control_receive(&c, &reply, &err), 0);
+	control_disconnect(&c);
+}
+
+/* Behind the client, which has ended long before: whoever has heard all has seen the end of that, too. */
+static void the_report_of_a_detached_migration_is_written(void **state)
+{
+	char path[64], to[128];
+	struct client c;
+	struct rig r;
+	int status;
+
+	rig_init(&r);
+	snprintf(path, sizeof(path), "%s/report", places.dir);
+	report = path;
+	client_start_with(&c, "exec:exec cat > /dev/null", "--detach", NULL, -1);
+	client_hear(&c, "under way");
+	assert_int_equal(waitpid(c.pid, &status, 0), c.pid);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	assert_int_equal(access(path, F_OK), -1);
+	cancel_migration();
+	client_hear(&c, NULL);
+	close(c.said_fd);
+	assert_reported(path, "\"cause\":\"cancelled\"");
+	/* And of one that comes to a good end. */
+	arrival_start(&r.a, NULL);
+	close(connect_to_place(places.path));
+	snprintf(to, sizeof(to), "unix:%s", places.path);
+	client_start_with(&c, to, "--detach", NULL, -1);
+	client_expect(&c, 0);
+	report = NULL;
+	arrival_join(&r.a);
+	assert_here(&r.a, &r.s);
+	assert_reported(path, "{\"state\":\"moved\"");
 	arrival_exit(&r.a);
 	rig_exit(&r);
 }
@@ -415,6 +488,7 @@ int main(int argc, char **argv)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_guest_moves_through_ssh),
 		cmocka_unit_test(a_detached_migration_goes_on_through_ssh),
+		cmocka_unit_test(the_report_of_a_detached_migration_is_written),
 		cmocka_unit_test(a_guest_moves_over_a_descriptor),
 		cmocka_unit_test(an_ssh_that_fails_leaves_the_guest_here),
 		cmocka_unit_test(an_ssh_that_dies_on_the_way_leaves_the_guest_here),

@@ -176,9 +176,6 @@ static void what_is_asked_wrong_is_refused_by_name(void **state)
 		{ client_migrate, { "migrate", "web1" }, "--to is missing" },
 		{ client_migrate, { "migrate", "web1", "--to=fd:9", "--timeout=0" }, "--timeout" },
 		{ client_migrate, { "migrate", "web1", "--to=fd:9", "--timeout=604801" }, "--timeout" },
-		{ client_migrate,
-		  { "migrate", "web1", "--to=fd:9", "--detach", "--report=x" },
-		  "--follow --report" },
 		{ client_report, { "report" }, "the file with the report is missing" },
 		{ client_report, { "report", "a", "b" }, "one file" },
 	};
