@@ -171,8 +171,7 @@ static int destination_meet(struct destination *d, const struct arrivals_connect
 	d->channel.deadline_ns = 0;
 	d->arrived = taken->arrived;
 	if (ret < 0) {
-		if (d->stream.buffer)
-			destination_tell_refused(d, err, DESTINATION_STRANGER_MS);
+		destination_tell_refused(d, err, DESTINATION_STRANGER_MS);
 		destination_close(d);
 	}
 	return ret;

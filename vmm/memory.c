@@ -126,7 +126,7 @@ int memory_fill(struct memory *m, struct error *err)
 	m->fd = memory_create_file("ferry-ram", m->size);
 	if (m->fd < 0) {
 		error_add(err, "cannot create %llu bytes of guest memory: %s%s", (unsigned long long)m->size,
-			  strerror(-m->fd), m->fd == -EFBIG ? " (raise \"ulimit -f\")" : "");
+			  strerror(-m->fd), shortage_advice(m->fd));
 		return m->fd;
 	}
 	for (unsigned int i = 0; ret == 0 && i < m->n_regions; i++)

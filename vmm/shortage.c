@@ -17,6 +17,8 @@ const char *shortage_advice(int ret)
 		return " (raise \"ulimit -n\", or LimitNOFILE= in the systemd unit)";
 	case -ENFILE:
 		return " (the host has no more: raise the sysctl fs.file-max)";
+	case -EFBIG:
+		return " (raise \"ulimit -f\", or LimitFSIZE= in the systemd unit)";
 	case -EAGAIN:
 		return " (raise \"ulimit -u\", or the control group's pids.max, TasksMax= in the systemd "
 		       "unit)";

@@ -211,19 +211,23 @@ static const struct device_ops fake_cold_ops = {
 	.release = fake_release,
 };
 
-void fake_guest_init(struct fake_guest *g, uint64_t mem, unsigned int cpus)
+int fake_guest_try_init(struct fake_guest *g, uint64_t mem, unsigned int cpus, struct error *err)
 {
-	struct error err = { 0 };
 	int ret;
 
 	*g = (struct fake_guest){ .calm_at = 100 };
 	/* Nobody runs the loop that the VM's end stops. */
 	g->vm.loop.wake.fd = -1;
-	gate_init(&g->vm.gate, &g->vm.loop);
-	ret = memory_init(&g->vm.memory, mem, &err);
-	assert(ret == 0);
-	(void)ret;
+	ret = memory_init(&g->vm.memory, mem, err);
+	if (ret < 0)
+		return ret;
 	g->kvm_log = calloc(memory_bitmap_words(&g->vm.memory), sizeof(*g->kvm_log));
+	if (!g->kvm_log) {
+		error_add(err, "out of memory for the dirty log");
+		memory_exit(&g->vm.memory);
+		return -ENOMEM;
+	}
+	gate_init(&g->vm.gate, &g->vm.loop);
 	g->vm.n_vcpus = cpus;
 	g->devices[0].device = (struct device){ .ops = &fake_warm_ops, .name = "dev0" };
 	g->devices[1].device = (struct device){ .ops = &fake_cold_ops, .name = "dev1" };
@@ -232,6 +236,16 @@ void fake_guest_init(struct fake_guest *g, uint64_t mem, unsigned int cpus)
 	g->vm.devices = &g->devices[0].device;
 	pthread_mutex_init(&g->lock, NULL);
 	pthread_cond_init(&g->cond, NULL);
+	return 0;
+}
+
+void fake_guest_init(struct fake_guest *g, uint64_t mem, unsigned int cpus)
+{
+	struct error err = { 0 };
+	int ret = fake_guest_try_init(g, mem, cpus, &err);
+
+	assert(ret == 0);
+	(void)ret;
 }
 
 void fake_guest_exit(struct fake_guest *g)

@@ -68,6 +68,8 @@ struct fake_guest {
 
 /* Makes a paused guest with devices "dev0" (which has warm state) and "dev1". */
 void fake_guest_init(struct fake_guest *g, uint64_t mem, unsigned int cpus);
+/* The same on a host that may have no memory for it: -errno, and nothing to undo. */
+int fake_guest_try_init(struct fake_guest *g, uint64_t mem, unsigned int cpus, struct error *err);
 void fake_guest_exit(struct fake_guest *g);
 
 /* Fills some pages in each part of RAM, leaves most of it holes, and writes zeros to one page. */

@@ -2,9 +2,12 @@
 /* A destination's process, in the steps of vmm/app/receive.c: it waits for sources, and takes one of them. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <linux/capability.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "migration/clock.h"
@@ -13,16 +16,23 @@
 #include "migration/incoming.h"
 #include "tests/fault/clock.h"
 #include "tests/fault/ends.h"
+#include "tests/fault/shortage.h"
 #include "vmm/control/interface.h"
 #include "vmm/control/server.h"
+#include "vmm/limits.h"
 #include "vmm/x86/boot_files.h"
+
+/* As much as may be locked where nobody has raised a limit. */
+#define ARRIVE_PINNED MIB(4)
 
 struct arrive {
 	struct world *world;
 	unsigned int which;
 	const struct end_plan *plan;
 	int cancel_fd;
+	int work_fd; /* ready: the work beside the guest's coming has ended */
 	struct fake_guest *guest;
+	bool has_guest;
 	struct boot_files boot;
 	struct destination destination;
 	struct guard guard;
@@ -105,13 +115,27 @@ static int arrive_let_in(struct arrive *a, int fd, struct error *err)
 	}
 }
 
+/* Without a right that root has: that the limit of locked memory holds. */
+static void arrive_drop_rights(void)
+{
+	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct caps[_LINUX_CAPABILITY_U32S_3] = { 0 };
+
+	if (syscall(SYS_capset, &head, caps) < 0)
+		_exit(5);
+}
+
 static int arrive_prepare(struct arrive *a, struct error *err)
 {
 	struct destination *d = &a->destination;
 	struct fake_guest *g = a->guest;
-	int ret;
+	int ret = a->plan->pins ? limits_check_memlock(ARRIVE_PINNED, err) : 0;
 
-	fake_guest_init(g, d->mem, d->cpus);
+	if (ret == 0)
+		ret = fake_guest_try_init(g, d->mem, d->cpus, err);
+	a->has_guest = ret == 0;
+	if (ret < 0)
+		return ret;
 	a->boot = BOOT_FILES_NONE;
 	g->vm.boot = &a->boot;
 	g->devices[1].holder = &a->world->holders[end_guest_of(d->mem)];
@@ -132,7 +156,10 @@ static void arrive_turn_away(struct arrive *a, const struct error *reason)
 	destination_refuse(&a->destination, reason);
 	destination_close(&a->destination);
 	arrivals_settle(&a->entrance.arrivals, -ENOTSUP, reason->text);
-	fake_guest_exit(a->guest);
+	destination_report_end(&a->destination, reason);
+	end_keep_report(a->plan, a->which, &a->destination.report);
+	if (a->has_guest)
+		fake_guest_exit(a->guest);
 	arrivals_open(&a->entrance.arrivals);
 }
 
@@ -140,28 +167,34 @@ static void arrive_turn_away(struct arrive *a, const struct error *reason)
 static int arrive_end_work(void *opaque, struct error *err)
 {
 	struct arrive *a = opaque;
+	const struct memory *m = &a->guest->vm.memory;
 
 	entrance_close_doors(&a->entrance);
+	for (uint64_t at = 0; a->plan->pins && at < ARRIVE_PINNED; at += MIB(1)) {
+		if (mlock(m->regions[0].hva + at, MIB(1)) < 0) {
+			error_add(err, "cannot pin the guest's memory: %s", strerror(errno));
+			return -errno;
+		}
+	}
 	return 0;
 }
 
 /* Returns 1 where the guest does not come, and the next source may. */
 static int arrive_meet(struct arrive *a, struct error *err)
 {
-	struct incoming_work work = { .fd = eventfd(1, EFD_CLOEXEC), .end = arrive_end_work, .opaque = a };
+	struct incoming_work work = { .fd = a->work_fd, .end = arrive_end_work, .opaque = a };
 	struct error reason = { 0 };
 	int ret = arrive_prepare(a, &reason);
 
 	if (ret < 0) {
 		arrive_turn_away(a, &reason);
-		close(work.fd);
 		return 1;
 	}
 	ret = incoming_run(&a->destination, &a->guest->vm, &work, err);
+	end_keep_report(a->plan, a->which, &a->destination.report);
 	destination_close(&a->destination);
 	arrivals_settle(&a->entrance.arrivals, ret, err->text);
 	arrivals_close(&a->entrance.arrivals, "this VM has its guest already");
-	close(work.fd);
 	end_say(&a->world->ends[a->which], a->guest, ret, err);
 	return ret;
 }
@@ -198,7 +231,11 @@ void end_be_destination(struct end *e, struct world *w, unsigned int which, cons
 	int ret;
 
 	clock_is_set_by(&w->clock_ns[which]);
+	if (plan->pins)
+		arrive_drop_rights();
+	a.work_fd = eventfd(1, EFD_CLOEXEC);
 	ret = arrive_let_in(&a, fds->fd, &err);
+	shortage_counts(&w->left[which]);
 	if (ret == 0 && plan->way_in != END_BY_SOCKET)
 		end_tell(e->fd);
 	if (ret == 0)

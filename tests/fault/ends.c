@@ -14,7 +14,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "migration/report_file.h"
 #include "tests/fault/clock.h"
+#include "tests/fault/shortage.h"
 #include "vmm/x86/boot_files.h"
 
 #define END_BLOCK 65536u
@@ -78,6 +80,19 @@ void end_tell(int fd)
 		_exit(9);
 }
 
+void end_keep_report(const struct end_plan *plan, unsigned int which, const struct report *report)
+{
+	static struct report_file file;
+	char path[128];
+
+	if (!plan->report[0])
+		return;
+	end_report_path(path, plan, which);
+	file = (struct report_file){ .path = path };
+	report_file_write(&file, report);
+	report_file_close(&file);
+}
+
 struct orders {
 	struct fake_guest *guest;
 	int fd;
@@ -131,14 +146,16 @@ static void end_check_goes_on(struct fake_guest *g)
 		fake_guest_wait_writes(g, 1000);
 }
 
-static enum source_result source_try(struct end_report *r, struct fake_guest *g, struct source_config *config)
+static enum source_result source_try(struct end_report *r, const struct end_plan *plan, struct fake_guest *g,
+				     struct source_config *config)
 {
-	struct report report;
+	static struct report report;
 	struct error err = { 0 };
 	enum source_result result = source_migrate(&g->vm, config, &report, &err);
 
 	if (result == SOURCE_FAILED)
 		end_check_goes_on(g);
+	end_keep_report(plan, WORLD_SOURCE, &report);
 	end_say(r, g, (int)result, &err);
 	return result;
 }
@@ -194,7 +211,8 @@ static void source_life(struct end *e, struct world *w, unsigned int which, cons
 	clock_is_set_by(&w->clock_ns[which]);
 	source_make_guest(w, which, plan);
 	pthread_create(&thread, NULL, orders_run, &orders);
-	source_try(r, g, &config);
+	shortage_counts(&w->left[which]);
+	source_try(r, plan, g, &config);
 	config.cancel_fd = -1;
 	config.fd = fds->second_fd;
 	for (;;) {
@@ -207,7 +225,7 @@ static void source_life(struct end *e, struct world *w, unsigned int which, cons
 			end_say(r, g, SOURCE_FAILED, &err);
 			break;
 		case END_RETRY:
-			source_try(r, g, &config);
+			source_try(r, plan, g, &config);
 			break;
 		default:
 			_exit(0);

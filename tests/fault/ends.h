@@ -3,6 +3,7 @@
 #ifndef FERRY_TESTS_FAULT_ENDS_H
 #define FERRY_TESTS_FAULT_ENDS_H
 
+#include <stdio.h>
 #include <sys/types.h>
 
 #include "migration/source.h"
@@ -30,6 +31,7 @@ struct world {
 	/* The owner of what only one host can have, of each guest. */
 	_Atomic(struct fake_device *) holders[WORLD_GUESTS];
 	_Atomic int64_t clock_ns[WORLD_N]; /* by which a host's time of day is wrong */
+	_Atomic int left[WORLD_N];         /* see shortage_counts() */
 	_Atomic pid_t door;                /* the process that takes connections for the destination */
 };
 
@@ -49,6 +51,9 @@ struct end_plan {
 	/* One of them may be set: what the destination refuses. */
 	const char *refuse_accept, *refuse_warm, *refuse_load;
 	uint64_t clock_skew_ns; /* that the destination allows; 0: any */
+	bool pins;              /* the destination's device does, the guest's memory */
+	char report[112]; /* the file that both ends write theirs to, behind a dot and "s" or "d"; "": none */
+	bool keeps_report; /* in @dir */
 	enum end_way_in way_in;
 	char base[64];  /* has hosta and hostb, the folders of certificates */
 	char dir[96];   /* for the destination's sockets */
@@ -80,6 +85,15 @@ int end_wait(struct end *e);
 /* What the kernel does for a process that has gone: what it had is nobody's. */
 void end_let_go(struct world *w, unsigned int which);
 
+/* Writes where the report of one end is. */
+static inline void end_report_path(char path[128], const struct end_plan *plan, unsigned int which)
+{
+	snprintf(path, 128, "%s%s", plan->report,
+		 plan->report[1] == 'd'  ? ""
+		 : which == WORLD_SOURCE ? ".s"
+					 : ".d");
+}
+
 /* For the processes themselves. */
 
 /* Whose guest it is, by its size. */
@@ -95,6 +109,8 @@ bool end_fork(struct end *e, const struct end_fds *fds);
 /* Writes what there is to say of the guest, and tells the parent. */
 void end_say(struct end_report *r, struct fake_guest *g, int result, const struct error *err);
 void end_tell(int fd);
+/* Writes the report, as the product does, to the plan's file. */
+void end_keep_report(const struct end_plan *plan, unsigned int which, const struct report *report);
 _Noreturn void end_be_destination(struct end *e, struct world *w, unsigned int which,
 				  const struct end_plan *plan, const struct end_fds *fds);
 

@@ -18,7 +18,7 @@
 #include "vmm/guard.h"
 
 /* Most of a run is waiting. */
-#define WORKERS 16u
+#define WORKERS 24u
 /* Kinds that a table has room for. */
 #define KINDS_MAX 64u
 

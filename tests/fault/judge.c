@@ -2,8 +2,11 @@
 /* What has become of the guest: see the header. */
 #include "tests/fault/judge.h"
 
+#include <fcntl.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "tests/fault/kinds.h"
 
@@ -29,6 +32,30 @@ static bool judge_waits_on(struct run *r, struct party *p)
 	return run_begin_again(r, p);
 }
 
+/* A report is whole, or is not there. */
+static void judge_report_file(struct run *r, unsigned int which)
+{
+	char path[128], last = 0;
+	struct stat st;
+	int fd;
+
+	end_report_path(path, &r->plan, which);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	if (fstat(fd, &st) < 0 ||
+	    (S_ISREG(st.st_mode) && (pread(fd, &last, 1, st.st_size - 1) != 1 || last != '}')))
+		r->wrong = "a report is not whole";
+	close(fd);
+}
+
+/* There is enough of everything again. */
+static void judge_end_shortage(struct run *r)
+{
+	shortage_end(r->source.end.pid, &r->world->left[WORLD_SOURCE]);
+	shortage_end(r->destination.pid, &r->world->left[WORLD_DESTINATION]);
+}
+
 /* A migration that works, to prove that what went before has left no trace. */
 static void judge_retry(struct run *r, struct party *p)
 {
@@ -36,6 +63,7 @@ static void judge_retry(struct run *r, struct party *p)
 	struct end *e = again ? &r->destination : &r->second;
 	struct end_report *there = &r->world->ends[again ? WORLD_DESTINATION : WORLD_SECOND];
 
+	judge_end_shortage(r);
 	if (!again)
 		run_begin_second(r, p);
 	else if (!judge_waits_on(r, p))
@@ -55,12 +83,25 @@ static bool judge_runs_there(struct run *r, int state)
 	return state == 1 && r->world->ends[WORLD_DESTINATION].runs;
 }
 
+/* Whether @text has one of @reasons, with a '|' between two. */
+static bool judge_has_one(const char *text, const char *reasons)
+{
+	char all[256], *save = NULL;
+
+	snprintf(all, sizeof(all), "%s", reasons);
+	for (char *one = strtok_r(all, "|", &save); one; one = strtok_r(NULL, "|", &save)) {
+		if (strstr(text, one))
+			return true;
+	}
+	return false;
+}
+
 /* A failed migration has a reason, which is that of the fault. */
 static void judge_reason(struct run *r, const struct party *p)
 {
 	if (!p->report->reason[0])
 		r->wrong = "a failed migration has no reason";
-	else if (r->kind->reason && !strstr(p->report->reason, r->kind->reason))
+	else if (r->kind->reason && !judge_has_one(p->report->reason, r->kind->reason))
 		r->wrong = "a failed migration has the reason of another";
 }
 
@@ -208,6 +249,10 @@ enum outcome judge(struct run *r)
 			       : rivals ? judge_rivals(r)
 					: judge_party(r, &r->source);
 
+	if (r->plan.report[0]) {
+		judge_report_file(r, WORLD_SOURCE);
+		judge_report_file(r, WORLD_DESTINATION);
+	}
 	if (!r->wrong && r->kind->rules & KIND_MOVES && outcome != OUTCOME_MOVED)
 		r->wrong = "the guest has not moved";
 	if (!r->wrong && r->kind->rules & KIND_STAYS && outcome != OUTCOME_STAYED)

@@ -149,6 +149,57 @@ static void act_kill_process(struct run *r)
 	way_kill(r->world, &r->source.transport, r->victim, r->source.link.place);
 }
 
+/* At the destination most of what a guest needs is taken at its HELLO. */
+static void plan_shortage(struct run *r, uint64_t *random, enum shortage what)
+{
+	r->shortage = what;
+	r->short_at = next_random(random) % 4 ? WORLD_DESTINATION : WORLD_SOURCE;
+	if (next_random(random) & 1)
+		r->source.link.at_type = STREAM_HELLO;
+}
+
+static void plan_descriptors(struct run *r, uint64_t *random)
+{
+	plan_shortage(r, random, SHORTAGE_DESCRIPTORS);
+}
+
+static void plan_memory(struct run *r, uint64_t *random)
+{
+	plan_shortage(r, random, SHORTAGE_MEMORY);
+}
+
+static void plan_locked(struct run *r, uint64_t *random)
+{
+	plan_shortage(r, random, SHORTAGE_LOCKED);
+	r->short_at = WORLD_DESTINATION;
+	r->plan.pins = true;
+}
+
+static void plan_files(struct run *r, uint64_t *random)
+{
+	plan_shortage(r, random, SHORTAGE_FILES);
+	/* What a process may have for good only its end gives back. */
+	r->short_at = WORLD_DESTINATION;
+}
+
+/* A limit that is meant for files on disk counts for those in memory, too, which a guest is made of. */
+static void plan_report_lost(struct run *r, uint64_t *random)
+{
+	plan_shortage(r, random, SHORTAGE_DISK);
+	/* A folder of the migration's own. */
+	r->plan.way_in = END_BY_DOOR;
+	r->plan.keeps_report = next_random(random) & 1;
+	if (!r->plan.keeps_report)
+		strcpy(r->plan.report, "/dev/full");
+}
+
+static void act_run_short(struct run *r)
+{
+	const struct end *e = r->short_at == WORLD_SOURCE ? &r->source.end : &r->destination;
+
+	shortage_begin(r->shortage, e->pid, &r->world->left[r->short_at], r->source.link.place);
+}
+
 const struct kind kinds[] = {
 	{ "none", LINK_WELL, KIND_MOVES, NULL, NULL, NULL },
 	{ "connection cut", LINK_CUT, KIND_UNSURE, NULL, NULL, NULL },
@@ -172,6 +223,13 @@ const struct kind kinds[] = {
 	{ "clock set", LINK_CALL, KIND_MOVES, plan_clock_set, act_set_clock, NULL },
 	{ "clocks apart", LINK_WELL, KIND_STAYS | KIND_REFUSED, plan_clocks_apart, NULL,
 	  "the source's clock is " },
+	{ "descriptors run out", LINK_CALL, 0, plan_descriptors, act_run_short, "Too many open files" },
+	{ "memory runs out", LINK_CALL, 0, plan_memory, act_run_short,
+	  "out of memory|Cannot allocate memory|temporarily unavailable" },
+	{ "lockable memory runs out", LINK_CALL, 0, plan_locked, act_run_short,
+	  "the limit of locked memory is|cannot pin" },
+	{ "files cannot grow", LINK_CALL, 0, plan_files, act_run_short, "File too large" },
+	{ "the report's disk is full", LINK_CALL, KIND_MOVES, plan_report_lost, act_run_short, NULL },
 	{ "two sources", LINK_CALL, KIND_RIVALS, plan_rivals, run_begin_rival, "hello: " },
 	{ "door killed", LINK_CALL, 0, plan_door_killed, act_kill_process, NULL },
 	{ "ferry connect killed", LINK_CALL, KIND_UNSURE, plan_call_killed, act_kill_process, NULL },

@@ -31,7 +31,7 @@ struct kind {
 	void (*plan)(struct run *r, uint64_t *random);
 	/* For LINK_CALL, on the thread of a line. */
 	void (*act)(struct run *r);
-	/* NULL, or what the reason says if the guest stays. */
+	/* NULL, or what the reason says if the guest stays: one of several, with a '|' between two. */
 	const char *reason;
 };
 

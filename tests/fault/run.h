@@ -5,6 +5,7 @@
 
 #include "tests/fault/ends.h"
 #include "tests/fault/link.h"
+#include "tests/fault/shortage.h"
 #include "tests/fault/ways.h"
 
 /* A source, and its line to the destination. */
@@ -37,6 +38,9 @@ struct run {
 	/* Which process is killed; before anything is said. */
 	enum way_process victim;
 	bool early;
+	/* What runs short, at which host. */
+	enum shortage shortage;
+	unsigned int short_at;
 	const char *wrong;
 };
 

@@ -107,6 +107,8 @@ void way_choose(const struct ways *ways, struct end_plan *plan, unsigned int wor
 
 	snprintf(plan->base, sizeof(plan->base), "%s", ways->base);
 	snprintf(plan->dir, sizeof(plan->dir), "%s/%u", ways->base, worker);
+	if (plan->keeps_report)
+		snprintf(plan->report, sizeof(plan->report), "%s/report", plan->dir);
 	if (plan->way_in == END_BY_SOCKET)
 		return;
 	if (plan->way_in == END_BY_TLS)

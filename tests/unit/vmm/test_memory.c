@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -244,6 +245,22 @@ static void more_memory_than_can_be_had_is_refused(void **state)
 	assert_int_equal(m.n_regions, 0);
 }
 
+static void memory_for_which_no_descriptor_is_left_is_refused_with_advice(void **state)
+{
+	struct rlimit before, now;
+	struct error err = { 0 };
+	struct memory m;
+	int next = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
+
+	close(next);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	now = (struct rlimit){ .rlim_cur = (rlim_t)next, .rlim_max = before.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &now), 0);
+	assert_int_equal(memory_init(&m, MIB(16), &err), -EMFILE);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	assert_non_null(strstr(err.text, "Too many open files (raise \"ulimit -n\""));
+}
+
 static void no_access_leaves_its_region(void **state)
 {
 	const uint64_t low = MEMORY_LOW_MAX, high = GIB(4);
@@ -403,6 +420,7 @@ int main(void)
 		cmocka_unit_test(memory_has_a_hole_below_4_gib),
 		cmocka_unit_test(a_page_is_at_the_same_place_in_its_huge_page_everywhere),
 		cmocka_unit_test(more_memory_than_can_be_had_is_refused),
+		cmocka_unit_test(memory_for_which_no_descriptor_is_left_is_refused_with_advice),
 		cmocka_unit_test(no_access_leaves_its_region),
 		cmocka_unit_test(guest_memory_is_in_the_file_at_the_regions_offset),
 		cmocka_unit_test(the_log_has_every_page_that_was_marked_once),

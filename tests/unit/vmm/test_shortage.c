@@ -56,6 +56,7 @@ static void each_shortage_has_its_own_advice(void **state)
 	assert_non_null(strstr(shortage_advice(-EMFILE), "ulimit -n"));
 	assert_non_null(strstr(shortage_advice(-ENFILE), "fs.file-max"));
 	assert_non_null(strstr(shortage_advice(-EAGAIN), "ulimit -u"));
+	assert_non_null(strstr(shortage_advice(-EFBIG), "ulimit -f"));
 	assert_string_equal(shortage_advice(-ENOENT), "");
 }
 
