@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Subcommands: the list of them, help, and the version. */
+/* Subcommands: the list of them, and those about all of them: help, completions, and the version. */
 #include "vmm/command.h"
 
 #include <errno.h>
+#include <stdio.h>
 
+#include "vmm/completion.h"
 #include "vmm/control/commands.h"
 #include "vmm/gate.h"
-#include "vmm/log.h"
+#include "vmm/option.h"
 
 /* The exit code of a command that only prints. */
 static int command_printed(void)
@@ -23,53 +25,34 @@ static int command_version(int argc, char **argv)
 	return command_printed();
 }
 
-/* Commands that every program of subcommands has. The row without a function is command_help(), which needs
- * the set. */
-static const struct command command_own[] = {
-	{ "version", "print the version", command_version, NULL },
-	{ "help", "say this, or more about one command", NULL, NULL },
-};
-
-static const struct command *command_find_in(const struct command *commands, unsigned int n, const char *name)
+static int command_completion(int argc, char **argv)
 {
-	for (unsigned int i = 0; i < n; i++) {
-		if (strcmp(commands[i].name, name) == 0)
-			return &commands[i];
+	struct error err = { 0 };
+
+	if (argc != 2) {
+		error_add(&err, "one shell is needed: bash, zsh or fish");
+		return client_usage("completion", &err);
 	}
-	return NULL;
-}
-
-static const struct command *command_find(const struct command_set *set, const char *name)
-{
-	const struct command *command = command_find_in(set->commands, set->n_commands, name);
-
-	if (!command)
-		command = command_find_in(command_own, ARRAY_SIZE(command_own), name);
-	if (!command)
-		log_error("no command \"%s\"; \"ferry help\" lists them", name);
-	return command;
-}
-
-static void command_list(const struct command *commands, unsigned int n, FILE *out)
-{
-	for (unsigned int i = 0; i < n; i++)
-		fprintf(out, "  %-9s %s\n", commands[i].name, commands[i].summary);
+	if (completion_print(stdout, argv[1], &err) < 0)
+		return client_usage("completion", &err);
+	return command_printed();
 }
 
 static void command_overview(const struct command_set *set, FILE *out)
 {
 	fprintf(out, "%s\n\nusage: ferry COMMAND [OPTION...]\n\n", set->head);
-	command_list(set->commands, set->n_commands, out);
-	command_list(command_own, ARRAY_SIZE(command_own), out);
+	for (unsigned int i = 0; i < N_COMMANDS; i++)
+		fprintf(out, "  %-10s %s\n", command_table[i].name, command_table[i].summary);
 	fprintf(out, "\n\"ferry COMMAND --help\" says more.\n%s\n", set->foot);
 }
 
-static int command_help(const struct command_set *set, const struct command *command)
+/* Says what there is to be said of a command; "help" speaks of all. */
+static int command_help(const struct command_set *set, enum command_id command)
 {
-	if (command && command->help)
-		command->help(stdout);
-	else
+	if (command == COMMAND_HELP)
 		command_overview(set, stdout);
+	else
+		option_help(stdout, command);
 	return command_printed();
 }
 
@@ -78,9 +61,39 @@ static bool command_asks_help(const char *arg)
 	return strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0;
 }
 
+/* Finds a command by its name. NULL: there is none, which is said. */
+static const struct command_row *command_find(const char *name)
+{
+	struct error err = { 0 };
+	const struct command_row *row = option_command(name, &err);
+
+	if (!row)
+		log_error("%s", err.text);
+	return row;
+}
+
+static int command_run_one(const struct command_set *set, enum command_id command, int argc, char **argv)
+{
+	const struct command_row *about;
+
+	switch (command) {
+	case COMMAND_VERSION:
+		return command_version(argc, argv);
+	case COMMAND_COMPLETION:
+		return command_completion(argc, argv);
+	case COMMAND_HELP:
+		about = argc > 1 ? command_find(argv[1]) : &command_table[COMMAND_HELP];
+		return about ? command_help(set, (enum command_id)(about - command_table))
+			     : CLIENT_EXIT_USAGE;
+	default:
+		return set->fns[command](argc, argv);
+	}
+}
+
 int command_main(const struct command_set *set, int argc, char **argv)
 {
-	const struct command *command;
+	const struct command_row *row;
+	enum command_id command;
 
 	if (argc < 2) {
 		command_overview(set, stderr);
@@ -90,16 +103,13 @@ int command_main(const struct command_set *set, int argc, char **argv)
 		argv[1] = "help";
 	if (strcmp(argv[1], "--version") == 0)
 		argv[1] = "version";
-	command = command_find(set, argv[1]);
-	for (int i = 2; command && i < argc; i++) {
+	row = command_find(argv[1]);
+	if (!row)
+		return CLIENT_EXIT_USAGE;
+	command = (enum command_id)(row - command_table);
+	for (int i = 2; i < argc; i++) {
 		if (command_asks_help(argv[i]))
 			return command_help(set, command);
 	}
-	if (command && command->fn)
-		return command->fn(argc - 1, argv + 1);
-	if (command && argc == 2)
-		return command_help(set, NULL);
-	if (command)
-		command = command_find(set, argv[2]);
-	return command ? command_help(set, command) : CLIENT_EXIT_USAGE;
+	return command_run_one(set, command, argc - 1, argv + 1);
 }

@@ -3,27 +3,19 @@
 #ifndef FERRY_VMM_COMMAND_H
 #define FERRY_VMM_COMMAND_H
 
-#include <stdio.h>
-
-struct command {
-	const char *name;
-	/* A line for the list of commands. */
-	const char *summary;
-	/* Arguments begin with the subcommand's name. Returns the exit code. */
-	int (*fn)(int argc, char **argv);
-	/* Says what "--help" asks for; NULL: the list of commands. */
-	void (*help)(FILE *out);
-};
+#include "vmm/option_table.h"
 
 struct command_set {
 	/* The first and the last words of the list of commands. */
 	const char *head;
 	const char *foot;
-	const struct command *commands;
-	unsigned int n_commands;
+	/* Of each command but those that are about all of them. Arguments begin with its name; returns the
+	 * exit code. */
+	int (*fns[N_COMMANDS])(int argc, char **argv);
 };
 
-/* Runs what main()'s arguments ask for: one of @set, "help" or "version". Returns the exit code. */
+/* Runs what main()'s arguments ask for: one of @set, or "completion", "version" or "help". Returns the exit
+ * code. */
 int command_main(const struct command_set *set, int argc, char **argv);
 
 #endif

@@ -1,31 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The options of "run" and "receive" as one table, from which both the parser and the help work. */
+/* What the options of "run" and "receive" mean, and where they come from: the command line, and a file. */
 #include "vmm/config.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "vmm/config_file.h"
 #include "vmm/config_text.h"
 #include "vmm/tls/address.h"
 
-enum { CONFIG_RUN = 1u << 0, CONFIG_RECEIVE = 1u << 1, CONFIG_BOTH = CONFIG_RUN | CONFIG_RECEIVE };
-
 /* Ten years: more is a clock that was never set, which "any" is for. */
 #define CONFIG_MAX_CLOCK_SKEW 315360000u
-
-struct config_option {
-	const char *name;
-	const char *value; /* its placeholder in the help */
-	const char *help;
-	unsigned int subcommands; /* that know it */
-	unsigned int needed;      /* that cannot do without */
-	bool repeat;
-	/* NULL: @text is the offset of a const char * in struct vm_config, which becomes the value. */
-	int (*parse)(struct vm_config *config, char *value, struct error *err);
-	size_t text;
-};
 
 static int config_name(struct vm_config *config, char *value, struct error *err)
 {
@@ -255,185 +243,137 @@ static int config_device(struct vm_config *config, char *value, struct error *er
 	return config_device_parse(&config->devices, value, err);
 }
 
-/* Where a row's value goes: as it is into a member of struct vm_config, or through a function. */
-#define CONFIG_TEXT(member) NULL, offsetof(struct vm_config, member)
-#define CONFIG_PARSED(fn)   fn, 0
-
-static const struct config_option config_options[] = {
-	{ "name", "NAME", "what the VM is called, here and for \"ferry migrate\"", CONFIG_BOTH, CONFIG_BOTH,
-	  false, CONFIG_PARSED(config_name) },
-	{ "from", "tls:HOST:PORT", "where to listen for sources that come over TLS, with --tls",
-	  CONFIG_RECEIVE, 0, false, CONFIG_PARSED(config_from) },
-	{ "from", "unix:PATH",
-	  "a socket for sources of this host; without --from \"ferry connect\" alone brings one",
-	  CONFIG_RECEIVE, 0, false, CONFIG_PARSED(config_from) },
-	{ "tls", "DIR", "for tls: the folder of ca.pem, cert.pem and key.pem (man ferry)", CONFIG_RECEIVE, 0,
-	  false, CONFIG_TEXT(tls_dir) },
-	{ "peer", "NAME", "for tls: a name that the source's certificate must have", CONFIG_RECEIVE, 0, false,
-	  CONFIG_TEXT(tls_peer) },
-	{ "peer-uid", "UID", "a user who may connect to that socket beside this one and root", CONFIG_RECEIVE,
-	  0, false, CONFIG_PARSED(config_peer_uid) },
-	{ "kernel", "FILE", "bzImage (vmlinuz), or ELF vmlinux with a PVH entry", CONFIG_RUN, CONFIG_RUN,
-	  false, CONFIG_TEXT(kernel) },
-	{ "initrd", "FILE", "initial RAM disk", CONFIG_RUN, 0, false, CONFIG_TEXT(initrd) },
-	{ "cmdline", "TEXT", "the kernel's command line; add console=ttyS0 to see it talk", CONFIG_RUN, 0,
-	  false, CONFIG_TEXT(cmdline) },
-	{ "mem", "SIZE",
-	  "memory with a unit K, M, G or T (default 512M; receive: what the source has, if the host has it)",
-	  CONFIG_BOTH, 0, false, CONFIG_PARSED(config_mem) },
-	{ "cpus", "N", "number of vCPUs, 1 to 64 (default 1; receive: what the source has)", CONFIG_BOTH, 0,
-	  false, CONFIG_PARSED(config_cpus) },
-	{ "cpu", "baseline=FILE",
-	  "the guest has the CPU features of FILE (\"ferry cpu\"), or of x86-64-v2, -v3 or -v4, and no "
-	  "others",
-	  CONFIG_RUN, 0, false, CONFIG_PARSED(config_cpu) },
-	{ "net", "vdpa=PATH", "a NIC backed by a vhost-vdpa device; may be repeated", CONFIG_BOTH, 0, true,
-	  CONFIG_PARSED(config_net) },
-	{ "net", "soft,tap=NAME",
-	  "a NIC in software on a TAP interface; also bridge=NAME, mac=, queues=N, ring=ENTRIES, hub=FOLDER",
-	  CONFIG_BOTH, 0, true, CONFIG_PARSED(config_net) },
-	{ "net", "...,packed=on",
-	  "the guest has packed rings; in-order=on: its buffers come back in order, where the device keeps "
-	  "it",
-	  CONFIG_BOTH, 0, true, CONFIG_PARSED(config_net) },
-	{ "net", "...,shared-switch=on",
-	  "both hosts' NICs are on one switch: the guest's addresses are taken over with it, not before",
-	  CONFIG_RECEIVE, 0, true, CONFIG_PARSED(config_net) },
-	{ "net", "...,mode=MODE",
-	  "who serves the guest's rings: passthrough, the device; shadow, Ferry; auto, what fits (the "
-	  "default)",
-	  CONFIG_BOTH, 0, true, CONFIG_PARSED(config_net) },
-	{ "disk", "PATH[,ro]",
-	  "a disk: raw file or block device, for a move on storage of both hosts; may be repeated",
-	  CONFIG_BOTH, 0, true, CONFIG_PARSED(config_disk) },
-	{ "device", "NAME",
-	  "a device more: rng, rtc (a PC's clock), vmclock (says that the guest was moved); may be repeated",
-	  CONFIG_RUN, 0, true, CONFIG_PARSED(config_device) },
-	{ "report", "FILE", "write a report of the guest's coming to FILE, as JSON, also if it fails",
-	  CONFIG_RECEIVE, 0, false, CONFIG_TEXT(report) },
-	{ "clock-skew", "SECONDS",
-	  "how far the source's clock may be off, or any (default 60): the guest's jumps or stays ahead by "
-	  "that",
-	  CONFIG_RECEIVE, 0, false, CONFIG_PARSED(config_clock_skew) },
-	{ "on-reset", "WHAT",
-	  "what a guest's reset does: restart (the default), it boots again in place, or exit, with code 3",
-	  CONFIG_BOTH, 0, false, CONFIG_PARSED(config_on_reset) },
-	{ "core", "WHAT",
-	  "what a crash may leave in a core file: none (the default), ferry, or guest: its memory, too",
-	  CONFIG_BOTH, 0, false, CONFIG_PARSED(config_core) },
-	{ "serial", "TO",
-	  "stdio (the default; on a terminal Ctrl-A x ends the VM), unix:PATH, file:PATH[,max=SIZE], pty or "
-	  "none",
-	  CONFIG_BOTH, 0, false, CONFIG_PARSED(config_serial) },
-	{ "log-level", "LEVEL", "which messages are written: error, warn, info (the default) or debug",
-	  CONFIG_BOTH, 0, false, CONFIG_PARSED(config_log_level) },
-	{ "runtime-dir", "DIR", "where control sockets are (default " CONFIG_RUNTIME_DIR ")", CONFIG_BOTH, 0,
-	  false, CONFIG_TEXT(runtime_dir) },
-};
-
-#define CONFIG_N_OPTIONS ARRAY_SIZE(config_options)
-_Static_assert(CONFIG_N_OPTIONS <= 64, "one bit each");
-_Static_assert(CONFIG_MAX_CPUS == 64 && CONFIG_DEFAULT_MEM == MIB(512) && CONFIG_CLOCK_SKEW == 60,
-	       "as the help says");
-
-/* The column where the explanations begin. */
-#define CONFIG_HELP_COLUMN 25
-
-/* Names one subcommand: an option that both know is never spoken of as the other's. */
-static const char *config_subcommand_name(unsigned int subcommand)
+/* The path is known before the first option is taken: see config_parse(). */
+static int config_config(struct vm_config *config, char *value, struct error *err)
 {
-	return subcommand == CONFIG_RUN ? "run" : "receive";
-}
-
-/* Finds the option that @arg ("--name" or "--name=value") names; NULL with the reason in @err. */
-static const struct config_option *config_find(const char *arg, unsigned int subcommand, struct error *err)
-{
-	size_t len;
-
-	if (strncmp(arg, "--", 2) != 0 || !arg[2]) {
-		error_add(err, "\"%s\" is not an option", arg);
-		return NULL;
-	}
-	len = strcspn(arg + 2, "=");
-	for (unsigned int i = 0; i < CONFIG_N_OPTIONS; i++) {
-		const struct config_option *o = &config_options[i];
-
-		if (strlen(o->name) != len || memcmp(o->name, arg + 2, len) != 0)
-			continue;
-		if (o->subcommands & subcommand)
-			return o;
-		error_add(err, "--%s is for \"ferry %s\"", o->name, config_subcommand_name(o->subcommands));
-		return NULL;
-	}
-	error_add(err, "--%.*s is not known", (int)len, arg + 2);
-	return NULL;
-}
-
-static int config_take(struct vm_config *config, const struct config_option *o, uint64_t *seen, char *value,
-		       struct error *err)
-{
-	uint64_t bit = (uint64_t)1 << (o - config_options);
-
-	if (!value) {
-		error_add(err, "--%s needs a value: --%s %s", o->name, o->name, o->value);
-		return -EINVAL;
-	}
-	if ((*seen & bit) && !o->repeat) {
-		error_add(err, "--%s is given twice", o->name);
-		return -EINVAL;
-	}
-	if (!*value && o->text != offsetof(struct vm_config, cmdline)) {
-		error_add(err, "--%s has an empty value; needed is %s", o->name, o->value);
-		return -EINVAL;
-	}
-	*seen |= bit;
-	if (o->parse)
-		return o->parse(config, value, err);
-	*(const char **)((char *)config + o->text) = value;
 	return 0;
 }
 
-static int config_parse(struct vm_config *config, unsigned int subcommand, int argc, char **argv,
+/* Where an option's value goes: through a function, or as it is to a const char * at an offset. */
+#define CONFIG_TEXT(member)                                                                                  \
+	{                                                                                                    \
+		.text = offsetof(struct vm_config, member)                                                   \
+	}
+#define CONFIG_PARSED(fn)                                                                                    \
+	{                                                                                                    \
+		.parse = fn                                                                                  \
+	}
+
+static const struct {
+	int (*parse)(struct vm_config *config, char *value, struct error *err);
+	size_t text;
+} config_options[N_OPTIONS] = {
+	[OPTION_CONFIG] = CONFIG_PARSED(config_config),
+	[OPTION_NAME] = CONFIG_PARSED(config_name),
+	[OPTION_FROM] = CONFIG_PARSED(config_from),
+	[OPTION_TLS] = CONFIG_TEXT(tls_dir),
+	[OPTION_PEER] = CONFIG_TEXT(tls_peer),
+	[OPTION_PEER_UID] = CONFIG_PARSED(config_peer_uid),
+	[OPTION_KERNEL] = CONFIG_TEXT(kernel),
+	[OPTION_INITRD] = CONFIG_TEXT(initrd),
+	[OPTION_CMDLINE] = CONFIG_TEXT(cmdline),
+	[OPTION_MEM] = CONFIG_PARSED(config_mem),
+	[OPTION_CPUS] = CONFIG_PARSED(config_cpus),
+	[OPTION_CPU] = CONFIG_PARSED(config_cpu),
+	[OPTION_NET] = CONFIG_PARSED(config_net),
+	[OPTION_DISK] = CONFIG_PARSED(config_disk),
+	[OPTION_DEVICE] = CONFIG_PARSED(config_device),
+	[OPTION_REPORT] = CONFIG_TEXT(report),
+	[OPTION_CLOCK_SKEW] = CONFIG_PARSED(config_clock_skew),
+	[OPTION_ON_RESET] = CONFIG_PARSED(config_on_reset),
+	[OPTION_CORE] = CONFIG_PARSED(config_core),
+	[OPTION_SERIAL] = CONFIG_PARSED(config_serial),
+	[OPTION_LOG_LEVEL] = CONFIG_PARSED(config_log_level),
+	[OPTION_RUNTIME_DIR] = CONFIG_TEXT(runtime_dir),
+};
+
+_Static_assert(CONFIG_MAX_CPUS == 64 && CONFIG_DEFAULT_MEM == MIB(512) && CONFIG_CLOCK_SKEW == 60,
+	       "as the help says");
+
+static int config_take(struct vm_config *config, const struct option_item *item, struct error *err)
+{
+	enum option_id id = item->row->id;
+
+	if (config_options[id].parse)
+		return config_options[id].parse(config, item->value, err);
+	assert(config_options[id].text && "an option of run or receive needs a row here");
+	*(const char **)((char *)config + config_options[id].text) = item->value;
+	return 0;
+}
+
+/* Reads the whole line once, to say what is wrong with it, what it gives, and which file it names. */
+static int config_look(struct option_line line, uint64_t *given, const char **path, struct error *err)
+{
+	struct option_item item;
+	int ret;
+
+	while ((ret = option_next(&line, &item, err)) == 1) {
+		if (item.row->id == OPTION_CONFIG)
+			*path = item.value;
+	}
+	*given = line.given;
+	return ret;
+}
+
+/* Takes what the file says of options that the command line, which gives @given, does not have. */
+static int config_take_file(struct vm_config *config, enum command_id command, const char *path,
+			    uint64_t *given, struct error *err)
+{
+	const uint64_t replaced = *given;
+	struct config_file file;
+	struct option_item item;
+	int ret = config_file_open(&file, path, err);
+
+	if (ret < 0)
+		return ret;
+	config->text = file.text;
+	while ((ret = config_file_next(&file, command, &item, err)) == 1) {
+		struct error reason = { 0 };
+
+		if (replaced & OPTION_BIT(item.row->id))
+			continue;
+		if ((*given & OPTION_BIT(item.row->id)) && !(item.row->flags & OPTION_REPEATS)) {
+			error_add(&reason, "%s is there twice", item.row->name);
+			ret = -EINVAL;
+		} else {
+			ret = config_take(config, &item, &reason);
+		}
+		if (ret < 0) {
+			config_file_wrong(&file, &reason, err);
+			break;
+		}
+		*given |= OPTION_BIT(item.row->id);
+	}
+	return ret;
+}
+
+static int config_parse(struct vm_config *config, enum command_id command, int argc, char **argv,
 			struct error *err)
 {
-	uint64_t seen = 0;
-	int ret = 0;
+	struct option_line line;
+	struct option_item item;
+	const char *path = NULL;
+	uint64_t given;
+	int ret;
 
-	*config = (struct vm_config){ .receives = subcommand == CONFIG_RECEIVE,
+	*config = (struct vm_config){ .receives = command == COMMAND_RECEIVE,
 				      .runtime_dir = CONFIG_RUNTIME_DIR,
 				      .cmdline = "",
 				      .peer_uid = geteuid(),
 				      .log_level = LOG_INFO,
 				      .clock_skew_ns = CONFIG_CLOCK_SKEW * UINT64_C(1000000000) };
-	for (int i = 1; i < argc; i++) {
-		const struct config_option *o = config_find(argv[i], subcommand, err);
-		char *value;
-
-		if (!o)
-			return -EINVAL;
-		value = strchr(argv[i], '=');
-		if (value)
-			value++;
-		else if (i + 1 < argc)
-			value = argv[++i];
-		ret = config_take(config, o, &seen, value, err);
-		if (ret < 0)
-			return ret;
-	}
-	for (unsigned int i = 0; i < CONFIG_N_OPTIONS; i++) {
-		const struct config_option *o = &config_options[i];
-
-		if ((o->needed & subcommand) && !(seen & (uint64_t)1 << i)) {
-			error_add(err, "--%s %s is missing", o->name, o->value);
-			ret = -EINVAL;
-		}
-	}
-	return ret;
+	option_begin(&line, command, argc, argv);
+	ret = config_look(line, &given, &path, err);
+	if (ret == 0 && path)
+		ret = config_take_file(config, command, path, &given, err);
+	while (ret == 0 && (ret = option_next(&line, &item, err)) == 1)
+		ret = config_take(config, &item, err);
+	return ret < 0 ? ret : option_need(command, given, err);
 }
 
 int config_parse_run(struct vm_config *config, int argc, char **argv, struct error *err)
 {
-	int ret = config_parse(config, CONFIG_RUN, argc, argv, err);
+	int ret = config_parse(config, COMMAND_RUN, argc, argv, err);
 
 	if (config->mem == 0)
 		config->mem = CONFIG_DEFAULT_MEM;
@@ -444,7 +384,7 @@ int config_parse_run(struct vm_config *config, int argc, char **argv, struct err
 
 int config_parse_receive(struct vm_config *config, int argc, char **argv, struct error *err)
 {
-	int ret = config_parse(config, CONFIG_RECEIVE, argc, argv, err);
+	int ret = config_parse(config, COMMAND_RECEIVE, argc, argv, err);
 
 	if (ret == 0 && config->peer_uid != geteuid() && !config->from_path) {
 		error_add(err, "--peer-uid is for a socket that --from makes");
@@ -461,26 +401,8 @@ int config_parse_receive(struct vm_config *config, int argc, char **argv, struct
 	return ret;
 }
 
-static void config_help(FILE *out, unsigned int subcommand, const char *summary)
+void config_release(struct vm_config *config)
 {
-	fprintf(out, "usage: ferry %s OPTION...\n\n%s\n\n", config_subcommand_name(subcommand), summary);
-	for (unsigned int i = 0; i < CONFIG_N_OPTIONS; i++) {
-		const struct config_option *o = &config_options[i];
-		int width = CONFIG_HELP_COLUMN - (int)strlen(o->name);
-
-		if (o->subcommands & subcommand)
-			fprintf(out, "  --%s %-*s%s%s\n", o->name, width, o->value, o->help,
-				o->needed & subcommand ? " (needed)" : "");
-	}
-}
-
-void config_help_run(FILE *out)
-{
-	config_help(out, CONFIG_RUN, "Boots a guest and stays with it until it ends or has moved away.");
-}
-
-void config_help_receive(FILE *out)
-{
-	config_help(out, CONFIG_RECEIVE,
-		    "Opens its NICs, waits for a guest that \"ferry migrate\" sends, and stays with it.");
+	free(config->text);
+	config->text = NULL;
 }

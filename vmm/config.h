@@ -4,12 +4,12 @@
 #define FERRY_VMM_CONFIG_H
 
 #include <stdint.h>
-#include <stdio.h>
 #include <sys/types.h>
 
 #include "vmm/config_device.h"
 #include "vmm/config_net.h"
 #include "vmm/config_serial.h"
+#include "vmm/option_table.h"
 
 /* Bounds of a VM, to which the command line and a source's HELLO are held alike. */
 #define CONFIG_MAX_NETS    8u
@@ -65,20 +65,20 @@ struct vm_config {
 	struct disk_config disks[CONFIG_MAX_DISKS];
 	/* Of "run": a set of enum config_device. */
 	unsigned int devices;
+	/* The text of --config, allocated, or NULL: strings point into it. */
+	char *text;
 };
 
-/* The directory of control sockets where --runtime-dir does not say another. */
-#define CONFIG_RUNTIME_DIR "/run/ferry"
+#define CONFIG_RUNTIME_DIR OPTION_RUNTIME_DIR_DEFAULT
 
 /*
- * Parses the arguments of a subcommand, whose name is argv[0]. Strings point into @argv. A wrong option,
- * value or combination is -EINVAL with the reason and what would be right in @err.
+ * Parses the arguments of a subcommand, whose name is argv[0], and the file that --config names. An option of
+ * the command line stands in the place of all that the file says of that option. Strings point into @argv,
+ * which is changed, and into memory that config_release() frees, after failure too. A wrong option, value or
+ * combination is -EINVAL with the reason and what would be right in @err; -errno if the file cannot be read.
  */
 int __must_check config_parse_run(struct vm_config *config, int argc, char **argv, struct error *err);
 int __must_check config_parse_receive(struct vm_config *config, int argc, char **argv, struct error *err);
-
-/* Prints the options as the parser knows them, for "ferry run --help" and "ferry receive --help". */
-void config_help_run(FILE *out);
-void config_help_receive(FILE *out);
+void config_release(struct vm_config *config);
 
 #endif

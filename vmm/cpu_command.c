@@ -3,27 +3,13 @@
 #include "vmm/cpu_command.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 #include "vmm/config.h"
 #include "vmm/control/commands.h"
+#include "vmm/option.h"
 #include "vmm/vm.h"
 #include "vmm/x86/cpu_baseline.h"
-
-void command_help_cpu(FILE *out)
-{
-	fprintf(out,
-		"usage: ferry cpu [FILE...]\n\n"
-		"Prints the CPU features that a guest can have on this host. With files of several hosts, "
-		"what these have in\n"
-		"common; a guest that is started with it can move between them:\n\n"
-		"  hostA$ ferry cpu > a.cpu\n"
-		"  hostB$ ferry cpu > b.cpu\n"
-		"  hostA$ ferry cpu a.cpu b.cpu > common.cpu\n"
-		"  hostA$ ferry run --cpu baseline=common.cpu ...\n\n"
-		"For a FILE there can be x86-64-v2, x86-64-v3 or x86-64-v4, a level of the x86-64 psABI. "
-		"These lack what\n"
-		"kernels use against faults of CPUs: a file of the hosts' own is better.\n");
-}
 
 /* Asks KVM, by a VM that never runs. */
 static int cpu_command_host(struct cpuid_offer *offer, struct error *err)
@@ -55,17 +41,17 @@ int command_cpu(int argc, char **argv)
 {
 	char text[CPU_BASELINE_TEXT_MAX];
 	struct cpuid_offer offer;
+	struct option_line line;
+	struct option_item item;
 	struct error err = { 0 };
-	int ret;
+	int ret, n = 0;
 
-	for (int i = 1; i < argc; i++) {
-		if (argv[i][0] == '-') {
-			error_add(&err, "no option \"%s\"", argv[i]);
-			return client_usage("cpu", &err);
-		}
-	}
-	ret = argc > 1 ? cpu_command_common(&offer, argc - 1, argv + 1, &err)
-		       : cpu_command_host(&offer, &err);
+	option_begin(&line, COMMAND_CPU, argc, argv);
+	while ((ret = option_next(&line, &item, &err)) == 1)
+		argv[n++] = item.value;
+	if (ret < 0)
+		return client_usage("cpu", &err);
+	ret = n ? cpu_command_common(&offer, n, argv, &err) : cpu_command_host(&offer, &err);
 	if (ret < 0) {
 		log_error("%s", err.text);
 		return VM_EXIT_ERROR;

@@ -3,10 +3,7 @@
 #ifndef FERRY_VMM_CPU_COMMAND_H
 #define FERRY_VMM_CPU_COMMAND_H
 
-#include <stdio.h>
-
 /* Arguments begin with the subcommand's name. Returns the exit code. */
 int command_cpu(int argc, char **argv);
-void command_help_cpu(FILE *out);
 
 #endif

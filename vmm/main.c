@@ -15,43 +15,35 @@ static int command_run(int argc, char **argv)
 {
 	struct error err = { 0 };
 	struct app app;
+	int status;
 
 	app_init(&app);
-	if (config_parse_run(&app.config, argc, argv, &err) < 0)
+	if (config_parse_run(&app.config, argc, argv, &err) < 0) {
+		config_release(&app.config);
 		return client_usage("run", &err);
+	}
 	app.mem = app.config.mem;
 	app.cpus = app.config.cpus;
-	return app_main(&app, app_run_steps);
+	status = app_main(&app, app_run_steps);
+	config_release(&app.config);
+	return status;
 }
 
 static int command_receive(int argc, char **argv)
 {
 	struct error err = { 0 };
 	struct app app;
+	int status;
 
 	app_init(&app);
-	if (config_parse_receive(&app.config, argc, argv, &err) < 0)
+	if (config_parse_receive(&app.config, argc, argv, &err) < 0) {
+		config_release(&app.config);
 		return client_usage("receive", &err);
-	return app_main(&app, app_receive_steps);
+	}
+	status = app_main(&app, app_receive_steps);
+	config_release(&app.config);
+	return status;
 }
-
-static const struct command commands[] = {
-	{ "run", "boot a guest and stay with it until it ends", command_run, config_help_run },
-	{ "receive", "wait for a guest from another Ferry, then stay with it", command_receive,
-	  config_help_receive },
-	{ "connect", "be a source's connection to a Ferry that waits in receive", client_connect,
-	  client_help_connect },
-	{ "migrate", "move a running guest to a Ferry that waits in receive", client_migrate,
-	  client_help_migrate },
-	{ "cpu", "print the CPU features that guests can have here, or that hosts have in common",
-	  command_cpu, command_help_cpu },
-	{ "status", "say how far a migration is, or how it has ended", client_status, client_help_status },
-	{ "cancel", "call off a migration that is under way", client_cancel, client_help_cancel },
-	{ "tune", "change what a migration that is under way may take", client_tune, client_help_tune },
-	{ "report", "draw the report of a migration", client_report, client_help_report },
-	{ "resume", "let a guest go on whose migration ended with unknown outcome", client_resume,
-	  client_help_resume },
-};
 
 int main(int argc, char **argv)
 {
@@ -63,8 +55,18 @@ int main(int argc, char **argv)
 			"and cannot or must not start again; 4 the guest crashed; 5 a migration's outcome is "
 			"unknown, and the\n"
 			"guest paused here or its process ended.",
-		.commands = commands,
-		.n_commands = ARRAY_SIZE(commands),
+		.fns = {
+			[COMMAND_RUN] = command_run,
+			[COMMAND_RECEIVE] = command_receive,
+			[COMMAND_CONNECT] = client_connect,
+			[COMMAND_MIGRATE] = client_migrate,
+			[COMMAND_CPU] = command_cpu,
+			[COMMAND_STATUS] = client_status,
+			[COMMAND_CANCEL] = client_cancel,
+			[COMMAND_TUNE] = client_tune,
+			[COMMAND_REPORT] = client_report,
+			[COMMAND_RESUME] = client_resume,
+		},
 	};
 
 	guard_failed_calls();

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -24,66 +25,6 @@ int client_usage(const char *command, const struct error *err)
 
 /* As much of a destination's place as is sent, for messages, in bytes. */
 #define CLIENT_TEXT_MAX 1024u
-
-void client_help_migrate(FILE *out)
-{
-	fprintf(out,
-		"usage: ferry migrate NAME --to PLACE [OPTION...]\n\n"
-		"Moves the running guest NAME to a \"ferry receive\" that waits at PLACE. Until the "
-		"destination has\n"
-		"taken over, every failure and Ctrl-C leave the guest running where it is.\n\n"
-		"  --to PLACE         where the guest goes:\n"
-		"                       ssh:[USER@]HOST[:PORT][/NAME]  the receive called NAME (as here) on "
-		"HOST, with\n"
-		"                                                      your ssh configuration and keys\n"
-		"                       tls:HOST:PORT a receive that listens there, with --tls\n"
-		"                       unix:PATH     a receive, or your own tunnel, that listens at PATH\n"
-		"                       fd:N          a connected stream socket that is open as descriptor "
-		"N\n"
-		"                       exec:COMMAND  a shell command whose stdin and stdout lead there\n"
-		"  --ssh COMMAND      run this in the place of ssh, with arguments split at spaces (ssh)\n"
-		"  --tls DIR          for tls: the folder of ca.pem, cert.pem and key.pem (man ferry)\n"
-		"  --peer NAME        for tls: a name that the other end's certificate must have, beside "
-		"HOST\n"
-		"  --peer-uid UID     for unix: who may listen at PATH, beside you and root\n"
-		"  --check            say what stands against the move, a reason on each line, and move "
-		"nothing\n"
-		"  --downtime MS      how long the guest may stand still, 1 to %u (%u)\n"
-		"  --bandwidth RATE   bytes a second that it may take on average while the guest runs, 1M to "
-		"1T, "
-		"such as\n"
-		"                     500M (no limit)\n"
-		"  --stalled POLICY   for a guest that writes memory faster than it can be sent: throttle "
-		"it, stop it\n"
-		"                     and go over the downtime, or cancel the migration (throttle)\n"
-		"  --timeout SECONDS  give the migration up if it has not come to the handover by then\n"
-		"  --report FILE      write what happened to FILE, as JSON, also if it failed; \"ferry "
-		"report\" draws "
-		"it\n"
-		"  --detach           do not wait for the end: the migration goes on, \"ferry status\" shows "
-		"it and "
-		"\"ferry\n"
-		"                     cancel\" ends it\n"
-		"  --runtime-dir DIR  where the control socket is (" CONFIG_RUNTIME_DIR ")\n\n"
-		"\"ferry tune\" changes downtime, bandwidth and policy while it runs.\n"
-		"Exit codes: 0 moved, or could move (--check), or has begun to (--detach); 1 failed, the "
-		"guest "
-		"goes on here;\n"
-		"2 wrong usage; 5 the outcome is unknown: the guest is paused here, and \"ferry resume "
-		"NAME\" if it "
-		"does not\n"
-		"run at the destination; or its process has ended without an answer.\n",
-		CLIENT_DOWNTIME_MAX_MS, CLIENT_DOWNTIME_MS);
-}
-
-void client_help_resume(FILE *out)
-{
-	fprintf(out, "usage: ferry resume NAME [--runtime-dir DIR]\n\n"
-		     "Lets the guest NAME go on here after a migration whose outcome is unknown. Make sure "
-		     "that it does not run at\n"
-		     "the destination.\n\n"
-		     "  --runtime-dir DIR  where the control socket is (" CONFIG_RUNTIME_DIR ")\n");
-}
 
 /* A migration that is asked for. */
 struct client_move {
@@ -236,8 +177,12 @@ static int client_follow(struct client_move *m, struct error *err)
 	ret = follow_replies(&f, m->c, &object, err);
 	if (ret < 0)
 		return client_refused(m, object, err);
-	if (m->o->given & CLIENT_DETACH) {
+		       "it\n",
+		       m->o->name, m->o->name);
 		client_say_begun(m);
+		printf("the migration is under way: \"ferry status %s\" shows it, \"ferry cancel %s\" ends "
+	if (client_has(m->o, OPTION_DETACH)) {
+	if (m->o->given & CLIENT_DETACH) {
 	} else {
 		if (!follow_object(object, "report", report, sizeof(report)))
 			strcpy(report, "{}");
@@ -308,7 +253,7 @@ static int client_time_left(const struct client_move *m, char *text, size_t size
  * is not waited for as long as the destination may be. */
 static int client_ask_migrate(struct client_move *m, struct error *err)
 {
-	const bool detach = m->o->given & CLIENT_DETACH;
+	const bool detach = client_has(m->o, OPTION_DETACH);
 	char place[CLIENT_TEXT_MAX], to[CLIENT_TEXT_MAX], limits[CLIENT_LIMITS_MAX], time[32];
 	char parameters[sizeof(to) + sizeof(limits) + sizeof(time) + 32];
 	int ret = client_time_left(m, time, sizeof(time), err);
@@ -321,7 +266,7 @@ static int client_ask_migrate(struct client_move *m, struct error *err)
 	if (ret == 0)
 		ret = control_connect(m->c, m->o->runtime_dir, m->o->name, err);
 	if (ret == 0)
-		ret = m->o->given & CLIENT_CHECK
+		ret = client_has(m->o, OPTION_CHECK)
 			      ? control_send(m->c, CLIENT_METHOD("CheckMigration"), parameters,
 					     CONTROL_RESULT, m->transport.fd, err)
 			      : control_send(m->c, CLIENT_METHOD("Migrate"), parameters,
@@ -337,7 +282,7 @@ static int client_do_migrate(struct client_move *m, struct error *err)
 	struct error reason = { 0 };
 	int status, ret;
 
-	m->end_ns = m->o->given & CLIENT_TIMEOUT ? end_of((int)m->o->timeout_s * 1000) : 0;
+	m->end_ns = client_has(m->o, OPTION_TIMEOUT) ? end_of((int)m->o->timeout_s * 1000) : 0;
 	ret = client_find(m, err);
 	if (ret == 0)
 		ret = transport_open(&m->transport, m->o->to, &m->o->transport, err);
@@ -345,42 +290,42 @@ static int client_do_migrate(struct client_move *m, struct error *err)
 		return client_move_failed(m->o, "failed", err);
 	ret = client_ask_migrate(m, err);
 	/* A migration that goes on has no use for a client that waits. */
-	if (ret == 0 && !(m->o->given & CLIENT_DETACH))
+	if (ret == 0 && !(client_has(m->o, OPTION_DETACH)))
 		ret = control_cancel_by_signal(m->c, err);
 	if (ret < 0)
 		status = client_move_failed(m->o, "failed", err);
 	else
-		status = m->o->given & CLIENT_CHECK                    ? client_follow_check(m, err)
-			 : m->o->given & CLIENT_DETACH && m->o->report ? client_begin(m, err)
 								       : client_follow(m, err);
+			 : m->o->given & CLIENT_DETACH && m->o->report ? client_begin(m, err)
+		status = client_has(m->o, OPTION_CHECK) ? client_follow_check(m, err) : client_follow(m, err);
+		status = m->o->given & CLIENT_CHECK                    ? client_follow_check(m, err)
 	control_disconnect(m->c);
 	/* One that goes on needs who carries its bytes; else that one ends, and after the guest has moved it
 	 * has done its work even if it fails. The end of one whose connection the VM has closed says nothing.
 	 */
-	if (!(m->o->given & CLIENT_DETACH && status == 0) && transport_close(&m->transport, &reason) < 0 &&
-	    m->connection_lost)
+	if (!(client_has(m->o, OPTION_DETACH) && status == 0) &&
+	    transport_close(&m->transport, &reason) < 0 && m->connection_lost)
 		log_error("%s", reason.text);
 	return status;
 }
 
 static int client_parse_migrate(struct client_options *o, int argc, char **argv, struct error *err)
 {
-	const unsigned int known = CLIENT_RUNTIME_DIR | CLIENT_DOWNTIME | CLIENT_BANDWIDTH | CLIENT_STALLED |
-				   CLIENT_TIMEOUT | CLIENT_REPORT | CLIENT_DETACH | CLIENT_TO | CLIENT_SSH |
-				   CLIENT_PEER_UID | CLIENT_CHECK | CLIENT_TLS | CLIENT_PEER;
-
-	if (client_parse(o, known, argc, argv, err) < 0)
+	if (client_parse(o, COMMAND_MIGRATE, argc, argv, err) < 0)
 		return -EINVAL;
-	if (!o->to) {
-		error_add(err, "--to is missing: where the guest is to go");
-		return -EINVAL;
-	}
 	/* Wrong usage is that, whether there is such a VM or not. */
 	if (transport_check(o->to, &o->transport, err) < 0)
 		return -EINVAL;
-	if (o->given & CLIENT_CHECK && (o->given & CLIENT_DETACH || o->report)) {
+	if (client_has(o, OPTION_CHECK) && (client_has(o, OPTION_DETACH) || o->report)) {
 		error_add(err, "--check moves nothing that could be detached, or reported on");
 		return -EINVAL;
+	}
+			  "--detach does not wait for a report: \"ferry status %s --follow --report FILE\" "
+			  "does",
+			  o->name);
+		error_add(err,
+		return -EINVAL;
+	if (client_has(o, OPTION_DETACH) && o->report) {
 	}
 	return 0;
 }
@@ -405,7 +350,7 @@ int client_resume(int argc, char **argv)
 	const char *object;
 	int ret;
 
-	if (client_parse(&o, CLIENT_RUNTIME_DIR, argc, argv, &err) < 0)
+	if (client_parse(&o, COMMAND_RESUME, argc, argv, &err) < 0)
 		return client_usage("resume", &err);
 	ret = control_connect(&c, o.runtime_dir, o.name, &err);
 	if (ret == 0) {

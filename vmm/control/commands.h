@@ -3,8 +3,6 @@
 #ifndef FERRY_VMM_CONTROL_COMMANDS_H
 #define FERRY_VMM_CONTROL_COMMANDS_H
 
-#include <stdio.h>
-
 #include "vmm/log.h"
 
 /* Exit codes beside those of enum vm_exit. */
@@ -17,7 +15,5 @@ int client_usage(const char *command, const struct error *err);
 /* Arguments begin with the subcommand's name. Return exit codes. */
 int client_migrate(int argc, char **argv);
 int client_resume(int argc, char **argv);
-void client_help_migrate(FILE *out);
-void client_help_resume(FILE *out);
 
 #endif

@@ -45,20 +45,6 @@ struct connect_pump {
 	uint64_t deadline_ns;
 };
 
-void client_help_connect(FILE *out)
-{
-	fprintf(out, "usage: ferry connect NAME [--runtime-dir DIR]\n\n"
-		     "Hands stdin and stdout to the \"ferry receive\" called NAME, as the connection of a "
-		     "source, and "
-		     "stays until\n"
-		     "that has ended. \"ferry migrate --to ssh:HOST\" runs it at the destination.\n\n"
-		     "  --runtime-dir DIR  where the control socket is (" CONFIG_RUNTIME_DIR ")\n\n"
-		     "Exit codes: 0 the guest runs here, or would be taken if it came; 1 it does not, for "
-		     "the reason "
-		     "on stderr;\n"
-		     "2 wrong usage.\n");
-}
-
 /* Reads some bytes: poll() has said that there are some, or the end. */
 static void connect_read(struct connect_way *way)
 {
@@ -254,7 +240,7 @@ int client_connect(int argc, char **argv)
 	struct error err = { 0 };
 	int ret;
 
-	if (client_parse(&o, CLIENT_RUNTIME_DIR, argc, argv, &err) < 0)
+	if (client_parse(&o, COMMAND_CONNECT, argc, argv, &err) < 0)
 		return client_usage("connect", &err);
 	ret = control_connect(&vm, o.runtime_dir, o.name, &err);
 	if (ret == 0) {

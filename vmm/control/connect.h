@@ -4,10 +4,7 @@
 #ifndef FERRY_VMM_CONTROL_CONNECT_H
 #define FERRY_VMM_CONTROL_CONNECT_H
 
-#include <stdio.h>
-
 /* Arguments begin with the subcommand's name. Returns the exit code. */
 int client_connect(int argc, char **argv);
-void client_help_connect(FILE *out);
 
 #endif

@@ -5,6 +5,7 @@
 #include "vmm/control/job_commands.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "vmm/config.h"
@@ -15,54 +16,8 @@
 #include "vmm/control/json.h"
 #include "vmm/control/options.h"
 #include "vmm/file_save.h"
+#include "vmm/option.h"
 #include "vmm/text.h"
-
-void client_help_status(FILE *out)
-{
-	fprintf(out, "usage: ferry status NAME [OPTION...]\n\n"
-		     "Says how far the migration of the guest NAME is, or how the last one has ended.\n\n"
-		     "  --follow           stay until it has ended\n"
-		     "  --json             print what the VM says as it is, an object a line\n"
-		     "  --report FILE      write the report to FILE, as JSON\n"
-		     "  --runtime-dir DIR  where the control socket is (" CONFIG_RUNTIME_DIR ")\n\n"
-		     "Exit codes: 0 it has been said, whatever it was; 1 no such VM, or it has ended "
-		     "meanwhile; 2 wrong "
-		     "usage.\n");
-}
-
-void client_help_cancel(FILE *out)
-{
-	fprintf(out, "usage: ferry cancel NAME [--runtime-dir DIR]\n\n"
-		     "Calls off the migration of the guest NAME, and waits for its end.\n\n"
-		     "  --runtime-dir DIR  where the control socket is (" CONFIG_RUNTIME_DIR ")\n\n"
-		     "Exit codes: 0 the guest goes on here; 1 it was too late and the guest has moved, or "
-		     "there was no "
-		     "migration;\n"
-		     "2 wrong usage; 5 the outcome is unknown.\n");
-}
-
-void client_help_tune(FILE *out)
-{
-	fprintf(out,
-		"usage: ferry tune NAME OPTION...\n\n"
-		"Changes what the migration of the guest NAME that is under way may take.\n\n"
-		"  --downtime MS      how long the guest may stand still, 1 to %u\n"
-		"  --bandwidth RATE   bytes a second that it may take on average while the guest runs, 1M to "
-		"1T; or "
-		"none\n"
-		"  --stalled POLICY   for a guest that is too busy: throttle, stop or cancel\n"
-		"  --runtime-dir DIR  where the control socket is (" CONFIG_RUNTIME_DIR ")\n\n"
-		"Exit codes: 0 it holds from now on; 1 no migration is under way; 2 wrong usage.\n",
-		CLIENT_DOWNTIME_MAX_MS);
-}
-
-void client_help_report(FILE *out)
-{
-	fprintf(out, "usage: ferry report FILE\n\n"
-		     "Draws the report in FILE, as \"ferry migrate --report FILE\" has written it, as an SVG "
-		     "picture to "
-		     "stdout.\n");
-}
 
 /* Says what is wrong where a command cannot go on. Returns the exit code. */
 static int client_failed(const struct error *err)
@@ -89,7 +44,7 @@ static int client_call(struct control_client *c, const struct client_options *o,
 	if (ret < 0)
 		return ret;
 	ret = control_send(c, method, parameters,
-			   o->given & CLIENT_FOLLOW ? CONTROL_PROGRESS : CONTROL_RESULT, -1, err);
+			   client_has(o, OPTION_FOLLOW) ? CONTROL_PROGRESS : CONTROL_RESULT, -1, err);
 	if (ret < 0)
 		control_disconnect(c);
 	return ret;
@@ -140,7 +95,7 @@ static int client_follow_status(struct control_client *c, const struct client_op
 	int ret;
 
 	follow_begin(&f, stdout);
-	if (o->given & CLIENT_JSON) {
+	if (client_has(o, OPTION_JSON)) {
 		while ((ret = control_receive(c, &object, err)) == 1)
 			client_print_json(object);
 	} else {
@@ -150,7 +105,7 @@ static int client_follow_status(struct control_client *c, const struct client_op
 		return client_failed(err);
 	if (!follow_object(object, "report", report, sizeof(report)))
 		strcpy(report, "{}");
-	if (o->given & CLIENT_JSON)
+	if (client_has(o, OPTION_JSON))
 		client_print_json(object);
 	else
 		client_print_status(object, report);
@@ -165,13 +120,12 @@ static int client_follow_status(struct control_client *c, const struct client_op
 
 int client_status(int argc, char **argv)
 {
-	const unsigned int known = CLIENT_RUNTIME_DIR | CLIENT_FOLLOW | CLIENT_JSON | CLIENT_REPORT;
 	struct error err = { 0 };
 	struct client_options o;
 	struct control_client c;
 	int status;
 
-	if (client_parse(&o, known, argc, argv, &err) < 0)
+	if (client_parse(&o, COMMAND_STATUS, argc, argv, &err) < 0)
 		return client_usage("status", &err);
 	if (client_call(&c, &o, CLIENT_METHOD("MigrationStatus"), "{}", &err) < 0)
 		return client_failed(&err);
@@ -208,7 +162,7 @@ int client_cancel(int argc, char **argv)
 	const char *reply;
 	int status;
 
-	if (client_parse(&o, CLIENT_RUNTIME_DIR, argc, argv, &err) < 0)
+	if (client_parse(&o, COMMAND_CANCEL, argc, argv, &err) < 0)
 		return client_usage("cancel", &err);
 	if (client_call(&c, &o, CLIENT_METHOD("CancelMigration"), "{}", &err) < 0)
 		return client_failed(&err);
@@ -219,13 +173,14 @@ int client_cancel(int argc, char **argv)
 
 int client_tune(int argc, char **argv)
 {
-	const unsigned int limits = CLIENT_DOWNTIME | CLIENT_BANDWIDTH | CLIENT_STALLED;
+	const uint64_t limits =
+		OPTION_BIT(OPTION_DOWNTIME) | OPTION_BIT(OPTION_BANDWIDTH) | OPTION_BIT(OPTION_STALLED);
 	char members[CLIENT_LIMITS_MAX], parameters[CLIENT_LIMITS_MAX + 4];
 	struct error err = { 0 };
 	struct client_options o;
 	struct control_client c;
 	const char *reply;
-	int ret = client_parse(&o, limits | CLIENT_RUNTIME_DIR, argc, argv, &err);
+	int ret = client_parse(&o, COMMAND_TUNE, argc, argv, &err);
 
 	if (ret == 0 && !(o.given & limits)) {
 		error_add(&err, "nothing to change: give --downtime, --bandwidth or --stalled");
@@ -243,25 +198,44 @@ int client_tune(int argc, char **argv)
 	return ret < 0 ? client_failed(&err) : 0;
 }
 
+static int client_parse_report(const char **path, int argc, char **argv, struct error *err)
+{
+	struct option_line line;
+	struct option_item item;
+	int ret;
+
+	option_begin(&line, COMMAND_REPORT, argc, argv);
+	while ((ret = option_next(&line, &item, err)) == 1) {
+		if (*path) {
+			error_add(err, "one file at a time");
+			return -EINVAL;
+		}
+		*path = item.value;
+	}
+	if (ret == 0 && !*path) {
+		error_add(err, "the file with the report is missing");
+		ret = -EINVAL;
+	}
+	return ret;
+}
+
 int client_report(int argc, char **argv)
 {
 	struct error err = { 0 };
+	const char *path = NULL;
 	size_t len = 0;
 	char *text;
 	FILE *file;
 	int status = 1;
 
-	if (argc != 2 || argv[1][0] == '-') {
-		error_add(&err,
-			  argc < 2 ? "the file with the report is missing" : "one file, and no options");
+	if (client_parse_report(&path, argc, argv, &err) < 0)
 		return client_usage("report", &err);
-	}
 	text = calloc(1, CHART_INPUT_MAX + 1);
-	file = text ? fopen(argv[1], "re") : NULL;
+	file = text ? fopen(path, "re") : NULL;
 	if (file)
 		len = fread(text, 1, CHART_INPUT_MAX + 1, file);
 	if (!file || ferror(file))
-		error_add(&err, "cannot read %s: %s", argv[1], strerror(errno));
+		error_add(&err, "cannot read %s: %s", path, strerror(errno));
 	else if (chart_draw(stdout, text, len, &err) == 0)
 		status = client_printed(0);
 	if (err.text[0])

@@ -3,16 +3,10 @@
 #ifndef FERRY_VMM_CONTROL_JOB_COMMANDS_H
 #define FERRY_VMM_CONTROL_JOB_COMMANDS_H
 
-#include <stdio.h>
-
 /* Arguments begin with the subcommand's name. Return exit codes. */
 int client_status(int argc, char **argv);
 int client_cancel(int argc, char **argv);
 int client_tune(int argc, char **argv);
 int client_report(int argc, char **argv);
-void client_help_status(FILE *out);
-void client_help_cancel(FILE *out);
-void client_help_tune(FILE *out);
-void client_help_report(FILE *out);
 
 #endif

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Options of the subcommands that speak to a running Ferry. */
-#define _GNU_SOURCE
 #include "vmm/control/options.h"
 
+#include <assert.h>
 #include <errno.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +11,7 @@
 #include "vmm/config.h"
 #include "vmm/config_text.h"
 #include "vmm/control/interface.h"
+#include "vmm/option.h"
 
 static int client_parse_number(const char *text, unsigned int max, unsigned int *v)
 {
@@ -118,78 +118,70 @@ static int client_take_peer_uid(struct client_options *o, const char *value, str
 	return 0;
 }
 
-/* The n-th is the option of bit n. */
-static const struct {
-	const char *name;
-	/* NULL: it has no value. */
-	int (*take)(struct client_options *o, const char *value, struct error *err);
-} client_options[] = {
-	{ "runtime-dir", client_take_runtime_dir },
-	{ "downtime", client_take_downtime },
-	{ "bandwidth", client_take_bandwidth },
-	{ "stalled", client_take_stalled },
-	{ "timeout", client_take_timeout },
-	{ "report", client_take_report },
-	{ "detach", NULL },
-	{ "follow", NULL },
-	{ "json", NULL },
-	{ "to", client_take_to },
-	{ "ssh", client_take_ssh },
-	{ "peer-uid", client_take_peer_uid },
-	{ "check", NULL },
-	{ "tls", client_take_tls },
-	{ "peer", client_take_peer },
+/* By the option's id; switches have nothing to be taken. */
+static int (*const client_options[N_OPTIONS])(struct client_options *o, const char *value,
+					      struct error *err) = {
+	[OPTION_RUNTIME_DIR] = client_take_runtime_dir,
+	[OPTION_DOWNTIME] = client_take_downtime,
+	[OPTION_BANDWIDTH] = client_take_bandwidth,
+	[OPTION_STALLED] = client_take_stalled,
+	[OPTION_TIMEOUT] = client_take_timeout,
+	[OPTION_REPORT] = client_take_report,
+	[OPTION_TO] = client_take_to,
+	[OPTION_SSH] = client_take_ssh,
+	[OPTION_PEER_UID] = client_take_peer_uid,
+	[OPTION_TLS] = client_take_tls,
+	[OPTION_PEER] = client_take_peer,
 };
 
-#define CLIENT_N_OPTIONS ARRAY_SIZE(client_options)
-/* The first of getopt()'s numbers for them: above all characters. */
-#define CLIENT_FIRST 256
+_Static_assert(CLIENT_DOWNTIME_MS == 300 && CLIENT_DOWNTIME_MAX_MS == 60000, "as the help says");
 
-static int client_take(struct client_options *o, unsigned int known, int argc, char **argv, struct error *err)
+static int client_take_name(struct client_options *o, const char *name, struct error *err)
 {
-	struct option options[CLIENT_N_OPTIONS + 1] = { 0 };
-	unsigned int n = 0;
-	int c;
-
-	for (unsigned int i = 0; i < CLIENT_N_OPTIONS; i++) {
-		if (known & 1u << i)
-			options[n++] = (struct option){ .name = client_options[i].name,
-							.has_arg = client_options[i].take ? required_argument
-											  : no_argument,
-							.val = CLIENT_FIRST + (int)i };
+	if (o->name) {
+		error_add(err, "one VM at a time");
+		return -EINVAL;
 	}
-	opterr = 0;
-	while ((c = getopt_long(argc, argv, ":", options, NULL)) != -1) {
-		unsigned int i = (unsigned int)c - CLIENT_FIRST;
-
-		if (c < CLIENT_FIRST || i >= CLIENT_N_OPTIONS) {
-			error_add(err, c == ':' ? "%s takes a value" : "no option \"%s\"", argv[optind - 1]);
-			return -EINVAL;
-		}
-		o->given |= 1u << i;
-		if (client_options[i].take && client_options[i].take(o, optarg, err) < 0)
-			return -EINVAL;
-	}
+	o->name = name;
 	return 0;
 }
 
-int client_parse(struct client_options *o, unsigned int known, int argc, char **argv, struct error *err)
+static int client_take(struct client_options *o, const struct option_item *item, struct error *err)
 {
+	if (!item->row)
+		return client_take_name(o, item->value, err);
+	if (!item->row->value)
+		return 0;
+	assert(client_options[item->row->id] && "an option of a client needs a row here");
+	return client_options[item->row->id](o, item->value, err);
+}
+
+int client_parse(struct client_options *o, enum command_id command, int argc, char **argv, struct error *err)
+{
+	struct option_line line;
+	struct option_item item;
+	int ret;
+
 	*o = (struct client_options){ .runtime_dir = CONFIG_RUNTIME_DIR,
 				      .transport.peer_uid = TRANSPORT_ANY_UID };
-	if (client_take(o, known, argc, argv, err) < 0)
+	option_begin(&line, command, argc, argv);
+	while ((ret = option_next(&line, &item, err)) == 1) {
+		if (client_take(o, &item, err) < 0)
+			return -EINVAL;
+	}
+	if (ret < 0 || option_need(command, line.given, err) < 0)
 		return -EINVAL;
-	if (argc - optind != 1) {
-		error_add(err, argc == optind ? "the name of the VM is missing" : "one VM at a time");
+	if (!o->name) {
+		error_add(err, "the name of the VM is missing");
 		return -EINVAL;
 	}
-	o->name = argv[optind];
 	if (!config_name_valid(o->name)) {
 		error_add(err, "\"%s\" cannot be the name of a VM", o->name);
 		return -EINVAL;
 	}
+	o->given = line.given;
 	o->transport.name = o->name;
-	o->transport.detached = o->given & CLIENT_DETACH;
+	o->transport.detached = client_has(o, OPTION_DETACH);
 	return 0;
 }
 
@@ -198,12 +190,12 @@ void client_limits_json(const struct client_options *o, char text[CLIENT_LIMITS_
 	int n = 0;
 
 	text[0] = '\0';
-	if (o->given & CLIENT_DOWNTIME)
+	if (client_has(o, OPTION_DOWNTIME))
 		n += snprintf(text + n, CLIENT_LIMITS_MAX - (size_t)n, ",\"downtimeMs\":%u", o->downtime_ms);
-	if (o->given & CLIENT_BANDWIDTH)
+	if (client_has(o, OPTION_BANDWIDTH))
 		n += snprintf(text + n, CLIENT_LIMITS_MAX - (size_t)n, ",\"bandwidth\":%" PRIu64,
 			      o->bandwidth);
 	/* One of three words. */
-	if (o->given & CLIENT_STALLED)
+	if (client_has(o, OPTION_STALLED))
 		snprintf(text + n, CLIENT_LIMITS_MAX - (size_t)n, ",\"stalled\":\"%s\"", o->stalled);
 }
