@@ -177,12 +177,8 @@ static int client_follow(struct client_move *m, struct error *err)
 	ret = follow_replies(&f, m->c, &object, err);
 	if (ret < 0)
 		return client_refused(m, object, err);
-		       "it\n",
-		       m->o->name, m->o->name);
-		client_say_begun(m);
-		printf("the migration is under way: \"ferry status %s\" shows it, \"ferry cancel %s\" ends "
 	if (client_has(m->o, OPTION_DETACH)) {
-	if (m->o->given & CLIENT_DETACH) {
+		client_say_begun(m);
 	} else {
 		if (!follow_object(object, "report", report, sizeof(report)))
 			strcpy(report, "{}");
@@ -295,10 +291,9 @@ static int client_do_migrate(struct client_move *m, struct error *err)
 	if (ret < 0)
 		status = client_move_failed(m->o, "failed", err);
 	else
-								       : client_follow(m, err);
-			 : m->o->given & CLIENT_DETACH && m->o->report ? client_begin(m, err)
-		status = client_has(m->o, OPTION_CHECK) ? client_follow_check(m, err) : client_follow(m, err);
-		status = m->o->given & CLIENT_CHECK                    ? client_follow_check(m, err)
+		status = client_has(m->o, OPTION_CHECK)                    ? client_follow_check(m, err)
+			 : client_has(m->o, OPTION_DETACH) && m->o->report ? client_begin(m, err)
+									   : client_follow(m, err);
 	control_disconnect(m->c);
 	/* One that goes on needs who carries its bytes; else that one ends, and after the guest has moved it
 	 * has done its work even if it fails. The end of one whose connection the VM has closed says nothing.
@@ -319,13 +314,6 @@ static int client_parse_migrate(struct client_options *o, int argc, char **argv,
 	if (client_has(o, OPTION_CHECK) && (client_has(o, OPTION_DETACH) || o->report)) {
 		error_add(err, "--check moves nothing that could be detached, or reported on");
 		return -EINVAL;
-	}
-			  "--detach does not wait for a report: \"ferry status %s --follow --report FILE\" "
-			  "does",
-			  o->name);
-		error_add(err,
-		return -EINVAL;
-	if (client_has(o, OPTION_DETACH) && o->report) {
 	}
 	return 0;
 }
