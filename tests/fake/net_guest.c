@@ -277,9 +277,16 @@ static uint32_t header_len(const struct net_guest *g)
 	return virtio_has(g->features, VIRTIO_NET_F_HASH_REPORT) ? 20 : 12;
 }
 
+uint64_t net_guest_last_buffer(const struct net_guest *g, unsigned int queue)
+{
+	return BUFFERS + MIB(1) * queue +
+	       (uint64_t)((g->n_buffers[queue] - 1) % N_BUFFERS) * NET_GUEST_BUFFER;
+}
+
 static uint64_t next_buffer(struct net_guest *g, unsigned int queue)
 {
-	return BUFFERS + MIB(1) * queue + (uint64_t)(g->n_buffers[queue]++ % N_BUFFERS) * NET_GUEST_BUFFER;
+	g->n_buffers[queue]++;
+	return net_guest_last_buffer(g, queue);
 }
 
 static void publish(struct net_guest *g, unsigned int queue)
@@ -460,6 +467,11 @@ static void copy_memory(struct memory *to, const struct memory *from)
 void net_guest_copy(struct net_guest *to, struct net_guest *from)
 {
 	copy_memory(&to->vm->memory, &from->vm->memory);
+	net_guest_copy_driver(to, from);
+}
+
+void net_guest_copy_driver(struct net_guest *to, struct net_guest *from)
+{
 	to->common = from->common;
 	to->notify = from->notify;
 	to->config = from->config;

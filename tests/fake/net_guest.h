@@ -73,6 +73,8 @@ unsigned int net_guest_post(struct net_guest *g, unsigned int pair, unsigned int
  * or -1. */
 int net_guest_received(struct net_guest *g, unsigned int pair, void *data, uint32_t size);
 bool net_guest_send(struct net_guest *g, unsigned int pair, const void *data, uint32_t len);
+/* Where the buffer is that the queue was given last. */
+uint64_t net_guest_last_buffer(const struct net_guest *g, unsigned int queue);
 /* Takes the sent packets' buffers back: how many. */
 unsigned int net_guest_reap(struct net_guest *g, unsigned int pair);
 
@@ -87,7 +89,9 @@ int net_guest_command_end(struct net_guest *g, int timeout_ms);
 uint32_t net_guest_ask(struct net_guest *g, uint8_t class, uint8_t command, const void *data, uint32_t len,
 		       uint8_t *reply, uint32_t room);
 
-/* The guest's memory and driver as they are at @from go on at @to, whose device is loaded apart. */
+/* The guest's memory and driver as they are at @from go on at @to, whose device is loaded apart; or the
+ * driver alone, where memory has come by itself. */
 void net_guest_copy(struct net_guest *to, struct net_guest *from);
+void net_guest_copy_driver(struct net_guest *to, struct net_guest *from);
 
 #endif

@@ -32,6 +32,10 @@ struct fake_vm {
 	 * than this. */
 	uint64_t bad_msi_addr;
 	unsigned int max_irqs, max_doorbells;
+	/* The log of pages that the guest has written, for a test of migrations: a bit each; NULL until it is
+	 * begun. */
+	_Atomic uint64_t *written;
+	_Atomic bool logging;
 };
 
 /* A VM without devices. The caller free()s it. */
