@@ -8,6 +8,7 @@
 #include "vmm/control/commands.h"
 #include "vmm/control/connect.h"
 #include "vmm/control/job_commands.h"
+#include "vmm/control/machine_commands.h"
 #include "vmm/cpu_command.h"
 #include "vmm/guard.h"
 
@@ -61,11 +62,15 @@ int main(int argc, char **argv)
 			[COMMAND_CONNECT] = client_connect,
 			[COMMAND_MIGRATE] = client_migrate,
 			[COMMAND_CPU] = command_cpu,
+			[COMMAND_LIST] = client_list,
+			[COMMAND_PAUSE] = client_pause,
+			[COMMAND_RESUME] = client_resume,
+			[COMMAND_STOP] = client_stop,
+			[COMMAND_RESET] = client_reset,
 			[COMMAND_STATUS] = client_status,
 			[COMMAND_CANCEL] = client_cancel,
 			[COMMAND_TUNE] = client_tune,
 			[COMMAND_REPORT] = client_report,
-			[COMMAND_RESUME] = client_resume,
 		},
 	};
 

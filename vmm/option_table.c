@@ -5,7 +5,8 @@
 #define IN(command) COMMAND_BIT(COMMAND_##command)
 #define IN_BOTH     (IN(RUN) | IN(RECEIVE))
 /* Commands that speak to a VM's control socket. */
-#define IN_CLIENTS (IN(CONNECT) | IN(MIGRATE) | IN(STATUS) | IN(CANCEL) | IN(TUNE) | IN(RESUME))
+#define IN_MACHINES (IN(LIST) | IN(PAUSE) | IN(RESUME) | IN(STOP) | IN(RESET))
+#define IN_CLIENTS  (IN(CONNECT) | IN(MIGRATE) | IN(STATUS) | IN(CANCEL) | IN(TUNE) | IN_MACHINES)
 
 /* In the order of the help. */
 const struct option_row option_table[] = {
@@ -88,8 +89,8 @@ const struct option_row option_table[] = {
 	  "a device more: rng, rtc (a PC's clock), vmclock (says that the guest was moved); may be repeated",
 	  "rng rtc vmclock", IN(RUN), 0, OPTION_REPEATS },
 	{ OPTION_FOLLOW, "follow", NULL, "stay until it has ended", NULL, IN(STATUS), 0, 0 },
-	{ OPTION_JSON, "json", NULL, "print what the VM says as it is, an object a line", NULL, IN(STATUS), 0,
-	  0 },
+	{ OPTION_JSON, "json", NULL, "print what the VM says as it is, an object a line", NULL,
+	  IN(STATUS) | IN(LIST), 0, 0 },
 	{ OPTION_DOWNTIME, "downtime", "MS", "how long the guest may stand still, 1 to 60000 (default 300)",
 	  NULL, IN(MIGRATE), 0, 0 },
 	{ OPTION_DOWNTIME, "downtime", "MS", "how long the guest may stand still, 1 to 60000", NULL, IN(TUNE),
@@ -107,6 +108,11 @@ const struct option_row option_table[] = {
 	  "throttle stop cancel", IN(MIGRATE), 0, 0 },
 	{ OPTION_STALLED, "stalled", "POLICY", "for a guest that is too busy: throttle, stop or cancel",
 	  "throttle stop cancel", IN(TUNE), 0, 0 },
+	{ OPTION_TIMEOUT, "timeout", "SECONDS",
+	  "how long to wait for it (default 90): a guest that has not shut down by then is left alone", NULL,
+	  IN(STOP), 0, 0 },
+	{ OPTION_FORCE, "force", NULL,
+	  "cut the power at once instead: what the guest has not written is lost", NULL, IN(STOP), 0, 0 },
 	{ OPTION_TIMEOUT, "timeout", "SECONDS",
 	  "give the migration up if it has not come to the handover by then", NULL, IN(MIGRATE), 0, 0 },
 	{ OPTION_REPORT, "report", "FILE",
@@ -192,6 +198,43 @@ const struct command_row command_table[N_COMMANDS] = {
 			  "psABI. "
 			  "These lack what kernels use against faults of CPUs: a file of the hosts' own is "
 			  "better." },
+	[COMMAND_LIST] = { "list", NULL, NULL, "list the VMs of this host, and how they are",
+			   "Lists the VMs of this host that are yours, or all of them for root: the name, "
+			   "how "
+			   "the guest is, its vCPUs and memory, and the process.",
+			   "A guest is starting, waiting (for a source), arriving (from one), running, "
+			   "paused, "
+			   "migrating, moved, or unknown: paused after a migration that may have moved it. "
+			   "Exit "
+			   "codes: 0 all have been listed, be it none; 1 some could not be; 2 wrong usage." },
+	[COMMAND_PAUSE] = { "pause", "NAME", OPTION_WORDS_VM, "have a guest stand still",
+			    "Has the guest NAME stand still, until \"ferry resume\". Its disks complete what "
+			    "they have been asked for, and its NICs receive for as long as it has given them "
+			    "buffers.",
+			    "Exit codes: 0 it stands still; 1 it does not, as during a migration, or there "
+			    "is no "
+			    "such VM; 2 wrong usage." },
+	[COMMAND_RESUME] = { "resume", "NAME", OPTION_WORDS_VM,
+			     "let a guest go on that is paused, or whose migration ended with unknown "
+			     "outcome",
+			     "Lets the guest NAME go on: after \"ferry pause\", or here after a migration "
+			     "whose "
+			     "outcome is unknown. Then make sure first that it does not run at the "
+			     "destination.",
+			     "Exit codes: 0 it goes on; 1 it was not paused, cannot go on here, or there is "
+			     "no "
+			     "such VM; 2 wrong usage." },
+	[COMMAND_STOP] = { "stop", "NAME", OPTION_WORDS_VM,
+			   "press a guest's power button, and wait until it has shut down",
+			   "Presses the power button of the guest NAME, and waits until its Ferry has ended.",
+			   "Exit codes: 0 it has ended; 1 it has not, or there is no such VM; 2 wrong "
+			   "usage." },
+	[COMMAND_RESET] = { "reset", "NAME", OPTION_WORDS_VM, "reset a guest, which boots again in place",
+			    "Resets the guest NAME, as its reset button would: what it has not written is "
+			    "lost.",
+			    "Exit codes: 0 it is reset; 1 it is not, as during a migration, or there is no "
+			    "such "
+			    "VM; 2 wrong usage." },
 	[COMMAND_STATUS] = { "status", "NAME", OPTION_WORDS_VM,
 			     "say how far a migration is, or how it has ended",
 			     "Says how far the migration of the guest NAME is, or how the last one has "
@@ -212,12 +255,6 @@ const struct command_row command_table[N_COMMANDS] = {
 			     "Draws the report in FILE, as \"ferry migrate --report FILE\" has written it, "
 			     "as an "
 			     "SVG picture to stdout.",
-			     NULL },
-	[COMMAND_RESUME] = { "resume", "NAME", OPTION_WORDS_VM,
-			     "let a guest go on whose migration ended with unknown outcome",
-			     "Lets the guest NAME go on here after a migration whose outcome is unknown. "
-			     "Make sure "
-			     "that it does not run at the destination.",
 			     NULL },
 	[COMMAND_COMPLETION] = { "completion", "SHELL", "bash zsh fish",
 				 "print what a shell completes the command line with",

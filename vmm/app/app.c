@@ -36,7 +36,8 @@ int app_take(struct app *app, int (*const *steps)(struct app *app, struct error 
 
 int app_listen(struct app *app, struct error *err)
 {
-	app->instance = (struct instance){ &app->methods, &app->guard, &app->events };
+	app->instance =
+		(struct instance){ .methods = &app->methods, .guard = &app->guard, .events = &app->events };
 	app->offers[0] = (struct control_offer){ &methods_interface, &app->methods };
 	app->offers[1] = (struct control_offer){ &instance_interface, &app->instance };
 	app->offers[2] = (struct control_offer){ &instance_marker, NULL };

@@ -10,8 +10,6 @@
 #include "vmm/power.h"
 #include "vmm/shortage.h"
 
-#define INSTANCE_INTERFACE "io.systemd.MachineInstance"
-
 /* Bytes of the name of an event that somebody filters by, with its NUL: longer ones are none of Ferry's. */
 #define INSTANCE_EVENT_MAX 32u
 
@@ -19,7 +17,7 @@ static void instance_terminate(struct control_call *call, void *opaque)
 {
 	struct instance *in = opaque;
 
-	log_info("the VM is ended, on a client's word");
+	log_limited(&in->log_limit, LOG_INFO, "the VM is ended, on a client's word");
 	control_reply(call, "{}");
 	guard_end(in->guard);
 }
@@ -30,7 +28,7 @@ static void instance_power_off(struct control_call *call, void *opaque)
 
 	if (!methods_wait(in->methods, call))
 		return;
-	log_info("the guest's power button is pressed, on a client's word");
+	log_limited(&in->log_limit, LOG_INFO, "the guest's power button is pressed, on a client's word");
 	power_press(&in->methods->vm->irqs);
 	events_tell(in->events, EVENT_POWERDOWN);
 	control_reply(call, "{}");
@@ -55,7 +53,7 @@ static void instance_reboot(struct control_call *call, void *opaque)
 		instance_refuse(call, ret, &err);
 		return;
 	}
-	log_info("the guest is reset, on a client's word");
+	log_limited(&in->log_limit, LOG_INFO, "the guest is reset, on a client's word");
 	control_reply(call, "{}");
 }
 
@@ -168,7 +166,7 @@ static void instance_subscribe(struct control_call *call, void *opaque)
 
 static void instance_cannot(struct control_call *call, void *opaque)
 {
-	control_fail_with(call, INSTANCE_INTERFACE ".NotSupported", "{}");
+	control_fail_with(call, MACHINE_METHOD("NotSupported"), "{}");
 }
 
 static const char *const instance_events[] = { "filter", NULL };
@@ -201,7 +199,7 @@ static const char instance_marker_description[] =
 	;
 
 const struct control_interface instance_interface = {
-	.name = INSTANCE_INTERFACE,
+	.name = "io.systemd.MachineInstance",
 	.description = instance_description,
 	.methods = instance_methods,
 	.n_methods = ARRAY_SIZE(instance_methods),

@@ -12,6 +12,7 @@ struct instance {
 	struct methods *methods;
 	struct guard *guard;
 	struct events *events;
+	struct log_limit log_limit;
 };
 
 /* The first works on a struct instance; the second says that the machine is a virtual one, and has no

@@ -23,6 +23,48 @@ int client_usage(const char *command, const struct error *err)
 	return CLIENT_EXIT_USAGE;
 }
 
+int client_failed(const struct error *err)
+{
+	log_error("%s", err->text);
+	return 1;
+}
+
+int client_printed(int status)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return status;
+	log_error("cannot write to stdout");
+	return 1;
+}
+
+int client_call(struct control_client *c, const struct client_options *o, const char *method,
+		const char *parameters, struct error *err)
+{
+	int ret = control_connect(c, o->runtime_dir, o->name, err);
+
+	if (ret < 0)
+		return ret;
+	ret = control_send(c, method, parameters,
+			   client_has(o, OPTION_FOLLOW) ? CONTROL_PROGRESS : CONTROL_RESULT, -1, err);
+	if (ret < 0)
+		control_disconnect(c);
+	return ret;
+}
+
+void client_print_json(const char *object)
+{
+	const char *end = object + strlen(object);
+
+	while (object < end) {
+		unsigned int len = text_plain_len(object, end);
+
+		printf("%.*s", len ? (int)len : 1, len ? object : "?");
+		object += len ? len : 1;
+	}
+	printf("\n");
+	fflush(stdout);
+}
+
 /* As much of a destination's place as is sent, for messages, in bytes. */
 #define CLIENT_TEXT_MAX 1024u
 
@@ -330,7 +372,7 @@ int client_migrate(int argc, char **argv)
 	return client_do_migrate(&m, &err);
 }
 
-int client_resume(int argc, char **argv)
+int client_do(enum command_id command, const char *method, int argc, char **argv)
 {
 	struct client_options o;
 	struct control_client c;
@@ -338,16 +380,17 @@ int client_resume(int argc, char **argv)
 	const char *object;
 	int ret;
 
-	if (client_parse(&o, COMMAND_RESUME, argc, argv, &err) < 0)
-		return client_usage("resume", &err);
-	ret = control_connect(&c, o.runtime_dir, o.name, &err);
+	if (client_parse(&o, command, argc, argv, &err) < 0)
+		return client_usage(command_table[command].name, &err);
+	ret = client_call(&c, &o, method, "{}", &err);
 	if (ret == 0) {
-		ret = control_send(&c, CLIENT_METHOD("Resume"), "{}", CONTROL_RESULT, -1, &err);
-		if (ret == 0)
-			ret = control_receive(&c, &object, &err);
+		ret = control_receive(&c, &object, &err);
 		control_disconnect(&c);
 	}
-	if (ret < 0)
-		log_error("%s", err.text);
-	return ret < 0 ? 1 : 0;
+	return ret < 0 ? client_failed(&err) : 0;
+}
+
+int client_resume(int argc, char **argv)
+{
+	return client_do(COMMAND_RESUME, CLIENT_METHOD("Resume"), argc, argv);
 }

@@ -3,7 +3,8 @@
 #ifndef FERRY_VMM_CONTROL_COMMANDS_H
 #define FERRY_VMM_CONTROL_COMMANDS_H
 
-#include "vmm/log.h"
+#include "vmm/control/client.h"
+#include "vmm/control/options.h"
 
 /* Exit codes beside those of enum vm_exit. */
 #define CLIENT_EXIT_USAGE   2
@@ -11,6 +12,22 @@
 
 /* Says what is wrong with the arguments of @command and where help is; returns the exit code. */
 int client_usage(const char *command, const struct error *err);
+
+/* Says what is wrong where a command cannot go on. Returns the exit code. */
+int client_failed(const struct error *err);
+
+/* Whether all that was printed has left: returns @status then, else an exit code. */
+int client_printed(int status);
+
+/* Prints a reply as it is, without what would command a terminal. */
+void client_print_json(const char *object);
+
+/* Connects to the VM and sends a call, for many replies with --follow. */
+int __must_check client_call(struct control_client *c, const struct client_options *o, const char *method,
+			     const char *parameters, struct error *err);
+
+/* The whole of @command, which calls @method of one VM and has nothing to print. Returns the exit code. */
+int client_do(enum command_id command, const char *method, int argc, char **argv);
 
 /* Arguments begin with the subcommand's name. Return exit codes. */
 int client_migrate(int argc, char **argv);

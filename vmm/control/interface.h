@@ -23,6 +23,9 @@
 #define CLIENT_INTERFACE    "alt.ferry"
 #define CLIENT_METHOD(name) CLIENT_INTERFACE "." name
 
+/* A machine as systemd's tools know it, vmm/control/instance.varlink. */
+#define MACHINE_METHOD(name) "io.systemd.MachineInstance." name
+
 /* Varlink's own interface, vmm/control/service.varlink. The comment says what an error's parameters are. */
 #define SERVICE_INTERFACE             "org.varlink.service"
 #define SERVICE_ERROR_NO_INTERFACE    SERVICE_INTERFACE ".InterfaceNotFound"    /* interface */

@@ -19,52 +19,6 @@
 #include "vmm/option.h"
 #include "vmm/text.h"
 
-/* Says what is wrong where a command cannot go on. Returns the exit code. */
-static int client_failed(const struct error *err)
-{
-	log_error("%s", err->text);
-	return 1;
-}
-
-/* Whether all that was printed has left. */
-static int client_printed(int status)
-{
-	if (fflush(stdout) == 0 && !ferror(stdout))
-		return status;
-	log_error("cannot write to stdout");
-	return 1;
-}
-
-/* Connects to the VM and sends a call. */
-static int client_call(struct control_client *c, const struct client_options *o, const char *method,
-		       const char *parameters, struct error *err)
-{
-	int ret = control_connect(c, o->runtime_dir, o->name, err);
-
-	if (ret < 0)
-		return ret;
-	ret = control_send(c, method, parameters,
-			   client_has(o, OPTION_FOLLOW) ? CONTROL_PROGRESS : CONTROL_RESULT, -1, err);
-	if (ret < 0)
-		control_disconnect(c);
-	return ret;
-}
-
-/* Prints a reply as it is, without what would command a terminal. */
-static void client_print_json(const char *object)
-{
-	const char *end = object + strlen(object);
-
-	while (object < end) {
-		unsigned int len = text_plain_len(object, end);
-
-		printf("%.*s", len ? (int)len : 1, len ? object : "?");
-		object += len ? len : 1;
-	}
-	printf("\n");
-	fflush(stdout);
-}
-
 /* Says in words what a final reply of MigrationStatus says. */
 static void client_print_status(const char *reply, const char *report)
 {

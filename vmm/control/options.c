@@ -171,6 +171,9 @@ int client_parse(struct client_options *o, enum command_id command, int argc, ch
 	}
 	if (ret < 0 || option_need(command, line.given, err) < 0)
 		return -EINVAL;
+	o->given = line.given;
+	if (!command_table[command].operands)
+		return 0;
 	if (!o->name) {
 		error_add(err, "the name of the VM is missing");
 		return -EINVAL;
@@ -179,7 +182,6 @@ int client_parse(struct client_options *o, enum command_id command, int argc, ch
 		error_add(err, "\"%s\" cannot be the name of a VM", o->name);
 		return -EINVAL;
 	}
-	o->given = line.given;
 	o->transport.name = o->name;
 	o->transport.detached = client_has(o, OPTION_DETACH);
 	return 0;

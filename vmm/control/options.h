@@ -19,8 +19,8 @@ struct client_options {
 	struct transport_options transport;
 };
 
-/* Reads the arguments of a subcommand, which begin with its own name: one VM's name, and its options. Returns
- * 0, or -EINVAL with what is wrong. */
+/* Reads the arguments of a subcommand, which begin with its own name: one VM's name, if it has operands, and
+ * its options. Returns 0, or -EINVAL with what is wrong. */
 int __must_check client_parse(struct client_options *o, enum command_id command, int argc, char **argv,
 			      struct error *err);
 

@@ -81,8 +81,8 @@ static void bash_completes_commands_options_and_values(void **state)
 		const char *words, *said;
 	} t[] = {
 		{ "ferry mig", "migrate " },
-		{ "ferry re", "receive report resume " },
-		{ "ferry help st", "status " },
+		{ "ferry re", "receive resume reset report " },
+		{ "ferry help st", "stop status " },
 		{ "ferry run --ker", "--kernel " },
 		{ "ferry run --fro", "" },
 		{ "ferry receive --fro", "--from " },

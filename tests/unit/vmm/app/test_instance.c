@@ -51,7 +51,7 @@ static void rig_init(struct rig *r)
 					       .guard = &r->guard };
 
 	memset(r, 0, sizeof(*r));
-	r->instance = (struct instance){ &r->methods, &r->guard, &r->events };
+	r->instance = (struct instance){ .methods = &r->methods, .guard = &r->guard, .events = &r->events };
 	r->offers[0] = (struct control_offer){ &methods_interface, &r->methods };
 	r->offers[1] = (struct control_offer){ &instance_interface, &r->instance };
 	r->offers[2] = (struct control_offer){ &instance_marker, NULL };
