@@ -30,6 +30,12 @@ int __must_check channel_check_socket(int fd, struct error *err);
  */
 int __must_check channel_adopt(struct channel *c, int fd, int cancel_fd, struct error *err);
 
+/*
+ * Closes the socket, without a wait. Where the kernel encrypts, bytes that a send has taken may be in records
+ * for which TCP had no room yet, and both shutdown() and close() drop those (Linux, net/tls/tls_sw.c). So
+ * nobody's last words are what has filled a socket: a source's, COMMIT, has an answer, which is waited for
+ * before this; and a destination says a few short frames, each of which the source takes before the next.
+ */
 void channel_close(struct channel *c);
 
 /*

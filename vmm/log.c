@@ -194,19 +194,45 @@ void log_limited(struct log_limit *limit, enum log_level level, const char *fmt,
 	va_end(ap);
 }
 
-void error_add(struct error *err, const char *fmt, ...)
+/* Room below which a further reason is not begun: little of it would be to be read. */
+#define ERROR_PART_LEAST 64u
+
+/* Writes @fmt to @text, of @size bytes with the NUL, and marks where it was cut. */
+static void __attribute__((format(printf, 3, 0)))
+error_put(char *text, size_t size, const char *fmt, va_list ap)
 {
 	static const char cut[] = "...";
+
+	if ((size_t)vsnprintf(text, size, fmt, ap) >= size)
+		memcpy(text + size - sizeof(cut), cut, sizeof(cut));
+}
+
+/* Ends the text with the number of reasons that are not in it. */
+static void error_put_more(struct error *err)
+{
+	char *end = err->n_left_out > 1 ? strrchr(err->text, ';') : NULL;
+	size_t len = end ? (size_t)(end - err->text) : strlen(err->text);
+
+	/* A first reason may have taken all there was. */
+	len = min_u64(len, sizeof(err->text) - sizeof("; and 4294967295 more"));
+	snprintf(err->text + len, sizeof(err->text) - len, "; and %u more", err->n_left_out);
+}
+
+void error_add(struct error *err, const char *fmt, ...)
+{
 	size_t len = strlen(err->text);
 	va_list ap;
 
+	if (len == 0)
+		err->n_left_out = 0;
+	if (err->n_left_out > 0 || len + ERROR_PART_LEAST > ERROR_LIST_MAX) {
+		err->n_left_out++;
+		error_put_more(err);
+		return;
+	}
 	if (len > 0)
 		len += (size_t)snprintf(err->text + len, sizeof(err->text) - len, "; ");
-	if (len < sizeof(err->text)) {
-		va_start(ap, fmt);
-		len += (size_t)vsnprintf(err->text + len, sizeof(err->text) - len, fmt, ap);
-		va_end(ap);
-	}
-	if (len >= sizeof(err->text))
-		memcpy(err->text + sizeof(err->text) - sizeof(cut), cut, sizeof(cut));
+	va_start(ap, fmt);
+	error_put(err->text + len, (len > 0 ? ERROR_LIST_MAX : sizeof(err->text)) - len, fmt, ap);
+	va_end(ap);
 }

@@ -65,12 +65,16 @@ void log_limited(struct log_limit *limit, enum log_level level, const char *fmt,
  * A text that says why something failed, in words for a person: what was being done, to what, what can be
  * done about it. A function that takes one fills it where it finds the fault and does not log; the caller
  * logs it, or sends it to the peer. Starts zeroed. Several faults are joined by "; ", so that a peer learns
- * all reasons at once. Text that does not fit is cut, and ends in "...".
+ * all reasons at once. Text that does not fit is cut, and ends in "..."; of further reasons their number is
+ * told.
  */
 #define ERROR_TEXT_MAX 1024u
+/* Of several reasons: the rest is for what they become a part of, on their way to a person. */
+#define ERROR_LIST_MAX 896u
 
 struct error {
 	char text[ERROR_TEXT_MAX];
+	unsigned int n_left_out; /* reasons that had no place */
 };
 
 /* Appends one reason to @err; the caller returns its own error code. */

@@ -417,11 +417,51 @@ static void a_limit_holds_for_all_who_share_it(void **state)
 	assert_int_equal(shared.n_dropped, THREADS * 10000 - n);
 }
 
+static void reasons_that_have_no_place_are_counted(void **state)
+{
+	struct error err = { 0 }, outer = { 0 };
+	char want[48];
+
+	for (unsigned int n = 0; n < 200; n++) {
+		error_add(&err, "reason %u, %0*d", n, (int)(n * 7 % 100), 0);
+		assert_true(strlen(err.text) < ERROR_LIST_MAX + 32);
+		assert_memory_equal(err.text, "reason 0, 0", 11);
+		if (err.n_left_out == 0)
+			continue;
+		snprintf(want, sizeof(want), "; and %u more", err.n_left_out);
+		assert_string_equal(err.text + strlen(err.text) - strlen(want), want);
+	}
+	assert_in_range(err.n_left_out, 150, 190);
+	/* Whoever passes them on still tells how many. */
+	error_add(&outer, "hello: the destination says: %s", err.text);
+	assert_string_equal(outer.text + strlen(outer.text) - strlen(want), want);
+}
+
+static void a_reason_that_is_too_long_is_cut(void **state)
+{
+	struct error one = { 0 }, two = { 0 };
+
+	error_add(&one, "%02000d", 0);
+	assert_int_equal(strlen(one.text), ERROR_TEXT_MAX - 1);
+	assert_string_equal(one.text + strlen(one.text) - 4, "0...");
+	error_add(&one, "x");
+	error_add(&one, "y");
+	assert_string_equal(one.text + strlen(one.text) - 13, "0; and 2 more");
+	error_add(&two, "first");
+	error_add(&two, "%02000d", 0);
+	assert_int_equal(strlen(two.text), ERROR_LIST_MAX - 1);
+	assert_string_equal(two.text + strlen(two.text) - 4, "0...");
+	error_add(&two, "third");
+	assert_string_equal(two.text + strlen(two.text) - 15, "...; and 1 more");
+}
+
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(reasons_that_have_no_place_are_counted),
+		cmocka_unit_test(a_reason_that_is_too_long_is_cut),
 		cmocka_unit_test(no_file_gets_the_number_of_a_missing_stdio),
 		T(messages_to_a_pipe_that_nobody_reads_are_counted),
 		T(messages_to_a_socket_that_nobody_reads_are_counted),
