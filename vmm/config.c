@@ -44,14 +44,10 @@ static int config_mem(struct vm_config *config, char *value, struct error *err)
 
 static int config_cpus(struct vm_config *config, char *value, struct error *err)
 {
-	uint64_t v;
+	int ret = config_cpus_parse(&config->vcpus, value, err);
 
-	if (config_parse_size(value, &v) < 0 || v < 1 || v > CONFIG_MAX_CPUS) {
-		error_add(err, "--cpus \"%s\": 1 to %u are possible", value, CONFIG_MAX_CPUS);
-		return -EINVAL;
-	}
-	config->cpus = (unsigned int)v;
-	return 0;
+	config->cpus = config->vcpus.n;
+	return ret;
 }
 
 static int config_cpu(struct vm_config *config, char *value, struct error *err)

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "vmm/config_cpus.h"
 #include "vmm/config_device.h"
 #include "vmm/config_net.h"
 #include "vmm/config_serial.h"
@@ -14,7 +15,6 @@
 /* Bounds of a VM, to which the command line and a source's HELLO are held alike. */
 #define CONFIG_MAX_NETS    8u
 #define CONFIG_MAX_DISKS   8u
-#define CONFIG_MAX_CPUS    64u
 #define CONFIG_MIN_MEM     MIB(16)
 #define CONFIG_MAX_MEM     GIB(4096)
 #define CONFIG_DEFAULT_MEM MIB(512)
@@ -54,6 +54,7 @@ struct vm_config {
 	/* Bytes and number; 0, of "receive" alone: not given, so that it takes the source's. */
 	uint64_t mem;
 	unsigned int cpus;
+	struct cpus_config vcpus; /* as --cpus says; @pinned false where it is not given */
 	/* Of "run": a file, or a level's name (vmm/x86/cpu_baseline.h); NULL: all that the host has. */
 	const char *cpu_baseline;
 	enum serial_kind serial;

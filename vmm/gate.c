@@ -54,6 +54,15 @@ int gate_start(struct gate *g, struct gate_thread *t, const char *name, void *(*
 	return ret;
 }
 
+int gate_pin(struct gate_thread *t, unsigned int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	return -pthread_setaffinity_np(t->thread, sizeof(set), &set);
+}
+
 bool gate_pass(struct gate *g, struct gate_thread *t)
 {
 	bool go_on;

@@ -98,6 +98,10 @@ void gate_exit(struct gate *g);
 int __must_check gate_start(struct gate *g, struct gate_thread *t, const char *name, void *(*fn)(void *arg),
 			    void *arg);
 
+/* Has the thread run on CPU @cpu of the host (below 1024) and on no other. Once it has been started. 0, or
+ * -errno: -EINVAL where this process may not have that CPU, or there is none. */
+int __must_check gate_pin(struct gate_thread *t, unsigned int cpu);
+
 /* Waits while the guest stands still or is throttled; called by the thread @t alone. False: the VM has ended,
  * and the thread ends without a further call. */
 bool gate_pass(struct gate *g, struct gate_thread *t);

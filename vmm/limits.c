@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <sched.h>
 #include <stdio.h>
 #include <sys/resource.h>
 #include <sys/sysinfo.h>
@@ -89,4 +90,29 @@ int limits_check_memlock(uint64_t size, struct error *err)
 		  "in the systemd unit, or Ferry run as root",
 		  limit >> 20);
 	return -EPERM;
+}
+
+int limits_check_cpus(const uint16_t *cpus, unsigned int n, struct error *err)
+{
+	cpu_set_t before, one;
+	int ret = sched_getaffinity(0, sizeof(before), &before) < 0 ? -errno : 0;
+	unsigned int i = 0;
+
+	if (ret < 0) {
+		error_add(err, "cannot find out on which CPUs this process may run: %s", strerror(-ret));
+		return ret;
+	}
+	for (; ret == 0 && i < n; i++) {
+		CPU_ZERO(&one);
+		CPU_SET(cpus[i], &one);
+		ret = sched_setaffinity(0, sizeof(one), &one) < 0 ? -errno : 0;
+	}
+	if (sched_setaffinity(0, sizeof(before), &before) < 0 && ret == 0)
+		ret = -errno;
+	if (ret < 0) {
+		error_add(err, "no vCPU can run on CPU %u of the host: %s", cpus[i - 1],
+			  ret == -EINVAL ? "there is none, or this process may not have it" : strerror(-ret));
+		return ret;
+	}
+	return 0;
 }

@@ -42,4 +42,8 @@ uint64_t limits_raise_memlock(uint64_t needed);
  * limits_raise_memlock() does. 0, or -EPERM with what can be done. */
 int limits_check_memlock(uint64_t size, struct error *err);
 
+/* Returns whether this thread may run on each of the @n CPUs of the host (numbers below 1024), and so may
+ * those that it starts: 0, or -errno with the reason. It runs where it did before afterwards. */
+int __must_check limits_check_cpus(const uint16_t *cpus, unsigned int n, struct error *err);
+
 #endif

@@ -59,9 +59,13 @@ const struct option_row option_table[] = {
 	{ OPTION_MEM, "mem", "SIZE",
 	  "memory with a unit K, M, G or T (default: what the source has, if the host has it)", NULL,
 	  IN(RECEIVE), 0, 0 },
-	{ OPTION_CPUS, "cpus", "N", "number of vCPUs, 1 to 64 (default 1)", NULL, IN(RUN), 0, 0 },
-	{ OPTION_CPUS, "cpus", "N", "number of vCPUs, 1 to 64 (default: what the source has)", NULL,
-	  IN(RECEIVE), 0, 0 },
+	{ OPTION_CPUS, "cpus", "N[,pin=CPUS]",
+	  "number of vCPUs, 1 to 64 (default 1), and the host's CPU of each, such as 2-5 or 2+4", NULL,
+	  IN(RUN), 0, 0 },
+	{ OPTION_CPUS, "cpus", "N[,pin=CPUS]",
+	  "number of vCPUs, 1 to 64 (default: what the source has), and the host's CPU of each, such as 2-5 "
+	  "or 2+4",
+	  NULL, IN(RECEIVE), 0, 0 },
 	{ OPTION_CPU, "cpu", "baseline=FILE",
 	  "the guest has the CPU features of FILE (\"ferry cpu\"), or of x86-64-v2, -v3 or -v4, and no "
 	  "others",

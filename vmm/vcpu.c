@@ -187,6 +187,18 @@ static void *vcpu_thread(void *arg)
 	return NULL;
 }
 
+static int vcpu_pin(struct vcpu *vcpu, struct error *err)
+{
+	int ret = gate_pin(&vcpu->thread, (unsigned int)vcpu->host_cpu);
+
+	if (ret < 0) {
+		error_add(err, "cannot put vCPU %u on CPU %d of the host: %s", vcpu->index, vcpu->host_cpu,
+			  ret == -EINVAL ? "there is none, or this process may not have it" : strerror(-ret));
+		return ret;
+	}
+	return 0;
+}
+
 int vcpu_start(struct vcpu *vcpu, struct error *err)
 {
 	char name[16];
@@ -199,7 +211,7 @@ int vcpu_start(struct vcpu *vcpu, struct error *err)
 			  shortage_advice(ret));
 		return ret;
 	}
-	return 0;
+	return vcpu->host_cpu < 0 ? 0 : vcpu_pin(vcpu, err);
 }
 
 /* Since Linux 6.11; the headers that Ferry is built with may be older. */

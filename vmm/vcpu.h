@@ -22,6 +22,8 @@ struct vcpu {
 	struct bus *pio;
 	struct bus *mmio;
 	unsigned int index;
+	/* The one of the host's that it runs on; -1: any. Before vcpu_start(). */
+	int host_cpu;
 	/* -1 where there is no vCPU yet. */
 	int fd;
 	/* Shared with KVM. */

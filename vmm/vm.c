@@ -32,6 +32,7 @@ static int vm_init_vcpus(struct vm *vm, unsigned int cpus, struct error *err)
 					      .pio = &vm->pio,
 					      .mmio = &vm->mmio,
 					      .index = i,
+					      .host_cpu = -1,
 					      .fd = -1 };
 	return vm_init_vcpu(vm, 0, err);
 }

@@ -96,6 +96,9 @@ static int app_make_vm(struct app *app, struct error *err)
 
 	app->has_vm = true;
 	ret = vm_frame(&app->vm, app->mem, app->cpus, err);
+	/* A guest with another number of vCPUs is refused when all is compared. */
+	for (unsigned int i = 0; ret == 0 && app->config.vcpus.pinned && i < app->vm.n_vcpus; i++)
+		app->vm.vcpus[i].host_cpu = app->config.vcpus.pins[i];
 	app->vm.memory.dumped = app->config.core == CORE_GUEST;
 	app->vm.stop_fd = app->guard.stop_fd;
 	app->vm.boot = &app->boot;

@@ -31,6 +31,10 @@ static int app_foresee(struct app *app, struct error *err)
 
 	if (ret < 0)
 		return ret;
+	if (app->config.vcpus.pinned)
+		ret = limits_check_cpus(app->config.vcpus.pins, app->config.vcpus.n, err);
+	if (ret < 0)
+		return ret;
 	app_foresee_memlock(&app->config);
 	return machine_check(&app->machine, err);
 }

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <cmocka.h>
 
+#include <errno.h>
 #include <poll.h>
 #include <sched.h>
 #include <semaphore.h>
@@ -570,6 +571,28 @@ static void a_gate_without_threads_pauses_throttles_and_ends(void **state)
 	assert_int_equal(f->gate.exit, VM_EXIT_ERROR);
 }
 
+static void a_thread_that_is_pinned_runs_there_and_nowhere_else(void **state)
+{
+	struct fixture *f = *state;
+	cpu_set_t mine, set;
+	unsigned int cpu = 0;
+
+	start_all(f);
+	assert_int_equal(sched_getaffinity(0, sizeof(mine), &mine), 0);
+	while (!CPU_ISSET(cpu, &mine))
+		cpu++;
+	assert_int_equal(gate_pin(&f->stubs[0].thread, cpu), 0);
+	assert_int_equal(pthread_getaffinity_np(f->stubs[0].thread.thread, sizeof(set), &set), 0);
+	assert_true(CPU_COUNT(&set) == 1 && CPU_ISSET(cpu, &set));
+	/* The other threads, and this one, go on as before. */
+	assert_int_equal(pthread_getaffinity_np(f->stubs[1].thread.thread, sizeof(set), &set), 0);
+	assert_true(CPU_EQUAL(&set, &mine));
+	assert_int_equal(gate_pin(&f->stubs[1].thread, 1023), -EINVAL);
+	resume_all(f);
+	gate_pause(&f->gate);
+	assert_all_outside(f);
+}
+
 static void threads_have_their_name_and_no_signal_but_the_gates_own(void **state)
 {
 	struct fixture *f = *state;
@@ -618,6 +641,7 @@ int main(void)
 		T(a_guest_that_waits_for_its_reset_can_be_ended),
 		T(the_first_reason_for_the_end_stays),
 		T(a_gate_without_threads_pauses_throttles_and_ends),
+		T(a_thread_that_is_pinned_runs_there_and_nowhere_else),
 		T(threads_have_their_name_and_no_signal_but_the_gates_own),
 	};
 

@@ -7,6 +7,8 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -120,9 +122,28 @@ static void a_guest_beyond_the_memlock_limit_is_told(void **state)
 	assert_int_equal(check_memlock(MIB(1), GIB(4096)), 1);
 }
 
+/* Whatever CPUs this test may have: the first of them, and one that no host has. */
+static void a_cpu_that_cannot_be_had_is_named(void **state)
+{
+	struct error err = { 0 };
+	cpu_set_t before, after;
+	uint16_t cpus[2] = { 0, 1023 };
+
+	assert_int_equal(sched_getaffinity(0, sizeof(before), &before), 0);
+	while (!CPU_ISSET(cpus[0], &before))
+		cpus[0]++;
+	assert_int_equal(limits_check_cpus(cpus, 1, &err), 0);
+	assert_int_equal(limits_check_cpus(cpus, 2, &err), -EINVAL);
+	assert_non_null(
+		strstr(err.text, "on CPU 1023 of the host: there is none, or this process may not have it"));
+	assert_int_equal(sched_getaffinity(0, sizeof(after), &after), 0);
+	assert_true(CPU_EQUAL(&before, &after));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_cpu_that_cannot_be_had_is_named),
 		cmocka_unit_test(memory_is_read_or_asked_of_the_kernel),
 		cmocka_unit_test(a_guest_is_bound_by_what_the_host_has),
 		cmocka_unit_test(a_guest_beyond_the_memlock_limit_is_told),
