@@ -122,6 +122,16 @@ class Pair:
     def other(self, host):
         return self.b if host is self.a else self.a
 
+    @contextlib.contextmanager
+    def alone(self, host):
+        """Guests move within the host, over Unix sockets, as in a lab that is one of no pair."""
+        name, host.name = host.name, None
+        directory, host.runtime_dir = host.runtime_dir, None
+        try:
+            yield
+        finally:
+            host.name, host.runtime_dir = name, directory
+
     def cut(self):
         """Cuts the cable: neither host can know."""
         self.namespace.sh(f"ip link set {self.a.tap('c')} down")
