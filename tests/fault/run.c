@@ -59,6 +59,9 @@ static void party_come(struct run *r, struct party *p)
 		party_connect(p, p->transport.fd);
 		p->transport.fd = -1;
 	} else {
+		/* A rival is told so, who comes too late. */
+		if (p == &r->source)
+			r->wrong = "there is no way to the destination";
 		shutdown(p->line_fd, SHUT_RDWR);
 	}
 }

@@ -125,9 +125,12 @@ static int tls_helper_start(struct tls_helper *h)
 static int tls_helper_hand_back(struct tls_helper *h)
 {
 	int fd = h->result.outcome == TLS_KERNEL ? h->options.socket_fd : h->pair[1];
+	int ret = tls_result_send(h->options.result_fd, &h->result, fd);
 
-	if (tls_result_send(h->options.result_fd, &h->result, fd))
-		return -EPIPE;
+	if (ret < 0) {
+		error_add(&h->result.reason, "ferry-tls cannot hand the connection over: %s", strerror(-ret));
+		return ret;
+	}
 	/* The starter sees an end, and the number stays taken. */
 	(void)dup2(STDERR_FILENO, TLS_RESULT_FD);
 	close(h->pair[1]);
@@ -179,7 +182,7 @@ static int tls_serve(struct tls_helper *h)
 	}
 	if (h->options.role == TLS_DOOR)
 		tls_listen_proved();
-	return tls_helper_hand_back(h) ? TLS_EXIT_USAGE : TLS_EXIT_OK;
+	return tls_helper_hand_back(h) ? tls_refuse(h) : TLS_EXIT_OK;
 }
 
 /* A process that the door has started for one connection. */

@@ -9,6 +9,24 @@
 
 #include "vmm/text.h"
 
+/* Time for descriptors that others have on their way to arrive, and between looks at whether they have. All
+ * of a user's count against the limit of the one that sends, and all ferry-tls are one user's. */
+#define TLS_RESULT_PASS_MS 5000
+#define TLS_RESULT_STEP_MS 5
+
+static int tls_result_pass(int fd, const struct msghdr *msg, int flags)
+{
+	uint64_t end_ns = end_of(TLS_RESULT_PASS_MS);
+
+	for (;;) {
+		int ret = sendmsg(fd, msg, flags) < 0 ? -errno : 0;
+
+		if ((ret != -ETOOMANYREFS && ret != -ENOBUFS && ret != -ENOMEM) || now_ns() >= end_ns)
+			return ret;
+		poll(NULL, 0, TLS_RESULT_STEP_MS);
+	}
+}
+
 int tls_result_send(int fd, const struct tls_result *result, int passed_fd)
 {
 	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))] = { 0 };
@@ -26,9 +44,7 @@ int tls_result_send(int fd, const struct tls_result *result, int passed_fd)
 		cmsg->cmsg_len = CMSG_LEN(sizeof(int));
 		memcpy(CMSG_DATA(cmsg), &passed_fd, sizeof(int));
 	}
-	return sendmsg(fd, &msg, MSG_NOSIGNAL | (result->outcome == TLS_REFUSED ? MSG_DONTWAIT : 0)) < 0
-		       ? -errno
-		       : 0;
+	return tls_result_pass(fd, &msg, MSG_NOSIGNAL | (result->outcome == TLS_REFUSED ? MSG_DONTWAIT : 0));
 }
 
 /* Returns the descriptor that came with @msg, -1 where there is none. */

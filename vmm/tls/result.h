@@ -31,7 +31,8 @@ struct tls_result {
 };
 
 /* Sends @result over @fd, with the descriptor @passed_fd, which stays the caller's; -1: none. A refusal is
- * dropped where there is no room: strangers make them. 0 or -errno. */
+ * dropped where there is no room: strangers make them. May wait for some seconds until less is on its way of
+ * this user's: -ETOOMANYREFS if it stays so much. 0 or -errno. */
 int __must_check tls_result_send(int fd, const struct tls_result *result, int passed_fd);
 
 /*

@@ -8,7 +8,9 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static void assert_says(const struct helper *h, const char *words)
@@ -51,6 +53,62 @@ static void two_hosts_of_the_manuals_ca_get_a_connection(void **state)
 	assert_int_equal(send(b.fd, "again", 6, 0), 6);
 	assert_int_equal(recv(a.fd, buf, 6, MSG_WAITALL), 6);
 	assert_string_equal(buf, "again");
+	assert_int_equal(helper_end(&a), 0);
+	assert_int_equal(helper_end(&b), 0);
+}
+
+/* More descriptors on their way than a process may have that is limited as ferry-tls is. */
+#define N_UNDER_WAY 8u
+
+/* A process of the user who ferry-tls is, with descriptors that nobody takes until it ends. */
+static pid_t put_descriptors_under_way(void)
+{
+	const struct tls_result result = { .outcome = TLS_PUMP, .peer = "x" };
+	int pair[2], ready[2];
+	pid_t pid;
+
+	assert_int_equal(pipe(ready), 0);
+	pid = fork();
+	if (pid == 0) {
+		if (geteuid() == 0 && setresuid(65534, 65534, 65534) < 0)
+			_exit(1);
+		if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair) < 0)
+			_exit(2);
+		for (unsigned int i = 0; i < N_UNDER_WAY; i++) {
+			if (tls_result_send(pair[0], &result, STDERR_FILENO) < 0)
+				_exit(3);
+		}
+		if (write(ready[1], "", 1) == 1)
+			pause();
+		_exit(0);
+	}
+	close(ready[1]);
+	assert_int_equal(read(ready[0], &(char){ 0 }, 1), 1);
+	close(ready[0]);
+	return pid;
+}
+
+/* The kernel counts a user's descriptors that are on their way, whoever has sent them. */
+static void what_others_have_on_its_way_is_waited_for(void **state)
+{
+	pid_t other = put_descriptors_under_way();
+	struct helper a, b;
+	struct pollfd fds[2];
+	int tcp[2];
+
+	tcp_pair(tcp);
+	helper_start(&a, "connect", "hosta", tcp[0], "--host", "hostb", NULL);
+	helper_start(&b, "accept", "hostb", tcp[1], NULL);
+	fds[0] = (struct pollfd){ .fd = a.result_fd, .events = POLLIN };
+	fds[1] = (struct pollfd){ .fd = b.result_fd, .events = POLLIN };
+	assert_int_equal(poll(fds, 2, 500), 0);
+	kill(other, SIGKILL);
+	assert_int_equal(waitpid(other, NULL, 0), other);
+	helper_wait(&a);
+	helper_wait(&b);
+	assert_string_equal(a.result.reason.text, "");
+	assert_string_equal(b.result.reason.text, "");
+	assert_true(a.fd >= 0 && b.fd >= 0);
 	assert_int_equal(helper_end(&a), 0);
 	assert_int_equal(helper_end(&b), 0);
 }
@@ -394,6 +452,7 @@ int main(void)
 		cmocka_unit_test(a_handshake_that_wants_too_much_memory_is_refused),
 		cmocka_unit_test(a_key_that_others_can_read_is_refused),
 		cmocka_unit_test(a_folder_that_lacks_something_is_refused),
+		cmocka_unit_test(what_others_have_on_its_way_is_waited_for),
 		cmocka_unit_test(it_has_no_rights_while_it_listens_to_a_stranger),
 		cmocka_unit_test(a_command_line_with_a_mistake_is_refused),
 	};
