@@ -138,6 +138,19 @@ static int config_clock_skew(struct vm_config *config, char *value, struct error
 	return 0;
 }
 
+static int config_stop_timeout(struct vm_config *config, char *value, struct error *err)
+{
+	uint64_t seconds;
+
+	if (config_parse_size(value, &seconds) < 0 || seconds > CONFIG_MAX_STOP_TIMEOUT) {
+		error_add(err, "--stop-timeout \"%s\": 0 to %u seconds are possible", value,
+			  CONFIG_MAX_STOP_TIMEOUT);
+		return -EINVAL;
+	}
+	config->stop_s = (unsigned int)seconds;
+	return 0;
+}
+
 static int config_core(struct vm_config *config, char *value, struct error *err)
 {
 	static const char *const names[] = {
@@ -277,13 +290,15 @@ static const struct {
 	[OPTION_REPORT] = CONFIG_TEXT(report),
 	[OPTION_CLOCK_SKEW] = CONFIG_PARSED(config_clock_skew),
 	[OPTION_ON_RESET] = CONFIG_PARSED(config_on_reset),
+	[OPTION_STOP_TIMEOUT] = CONFIG_PARSED(config_stop_timeout),
 	[OPTION_CORE] = CONFIG_PARSED(config_core),
 	[OPTION_SERIAL] = CONFIG_PARSED(config_serial),
 	[OPTION_LOG_LEVEL] = CONFIG_PARSED(config_log_level),
 	[OPTION_RUNTIME_DIR] = CONFIG_TEXT(runtime_dir),
 };
 
-_Static_assert(CONFIG_MAX_CPUS == 64 && CONFIG_DEFAULT_MEM == MIB(512) && CONFIG_CLOCK_SKEW == 60,
+_Static_assert(CONFIG_MAX_CPUS == 64 && CONFIG_DEFAULT_MEM == MIB(512) && CONFIG_CLOCK_SKEW == 60 &&
+		       CONFIG_STOP_TIMEOUT == 60,
 	       "as the help says");
 
 static int config_take(struct vm_config *config, const struct option_item *item, struct error *err)
@@ -357,7 +372,8 @@ static int config_parse(struct vm_config *config, enum command_id command, int a
 				      .cmdline = "",
 				      .peer_uid = geteuid(),
 				      .log_level = LOG_INFO,
-				      .clock_skew_ns = CONFIG_CLOCK_SKEW * UINT64_C(1000000000) };
+				      .clock_skew_ns = CONFIG_CLOCK_SKEW * UINT64_C(1000000000),
+				      .stop_s = CONFIG_STOP_TIMEOUT };
 	option_begin(&line, command, argc, argv);
 	ret = config_look(line, &given, &path, err);
 	if (ret == 0 && path)

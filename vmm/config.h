@@ -22,6 +22,11 @@
 /* Seconds that a source's clock may be from this host's, where --clock-skew does not say another. */
 #define CONFIG_CLOCK_SKEW 60u
 
+/* Seconds that a guest has to shut down, where --stop-timeout does not say another: less than service
+ * managers give a service by default. */
+#define CONFIG_STOP_TIMEOUT     60u
+#define CONFIG_MAX_STOP_TIMEOUT 86400u
+
 /* How much of this process may get into a core file: nothing, its own memory, or the guest's as well. */
 enum core_kind { CORE_NONE, CORE_FERRY, CORE_GUEST };
 
@@ -49,6 +54,7 @@ struct vm_config {
 	uint64_t clock_skew_ns;
 	const char *report; /* a file for the report of the guest's coming; NULL: none */
 	enum on_reset on_reset;
+	unsigned int stop_s; /* for the guest to shut down after SIGTERM; 0: it is not asked */
 	enum core_kind core;
 	enum log_level log_level; /* messages above it are dropped */
 	/* Bytes and number; 0, of "receive" alone: not given, so that it takes the source's. */

@@ -70,7 +70,7 @@ void guard_die(int signo)
 }
 
 /* The lock is kept for good: nothing new is done to the host any more. */
-static void guard_force(struct guard *guard)
+static _Noreturn void guard_force(struct guard *guard)
 {
 	struct sigevent event = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = guard->signal };
 	const struct itimerspec after = { .it_value.tv_nsec = GUARD_UNDO_MS * 1000000 };
@@ -90,7 +90,8 @@ static void guard_force(struct guard *guard)
 	_exit(128 + guard->signal);
 }
 
-/* Returns when the process is to have ended, UINT64_MAX for never. */
+/* Returns when something has to have happened, UINT64_MAX for never: the process is to have ended, or the
+ * guest to have shut down. */
 static uint64_t guard_deadline_ns(struct guard *guard)
 {
 	uint64_t deadline_ns = UINT64_MAX;
@@ -99,6 +100,8 @@ static uint64_t guard_deadline_ns(struct guard *guard)
 	if (guard->signal)
 		deadline_ns = guard->signal_ns +
 			      (guard->started ? GUARD_END_MS : GUARD_START_MS) * UINT64_C(1000000);
+	else if (guard->press_ns)
+		deadline_ns = guard->press_ns + guard->button_ms * UINT64_C(1000000);
 	pthread_mutex_unlock(&guard->lock);
 	return deadline_ns;
 }
@@ -111,6 +114,23 @@ static void guard_stop(struct guard *guard, int signo)
 	loop_signal(guard->stop_fd);
 }
 
+/* Under the lock: takes a signal. Returns true where it insists. */
+static bool guard_take_signal(struct guard *guard, int signo)
+{
+	const uint64_t now = now_ns();
+
+	if (guard->signal)
+		return now - guard->signal_ns > GUARD_SAME_MS * UINT64_C(1000000);
+	if (signo == SIGTERM && guard->button_ms && !guard->press_ns) {
+		guard->press_ns = now;
+		loop_signal(guard->press_fd);
+	} else if (signo != SIGTERM || !guard->press_ns ||
+		   now - guard->press_ns > GUARD_SAME_MS * UINT64_C(1000000)) {
+		guard_stop(guard, signo);
+	}
+	return false;
+}
+
 /* Takes the signals that have come. Returns true where one of them insists. */
 static bool guard_take(struct guard *guard)
 {
@@ -119,14 +139,22 @@ static bool guard_take(struct guard *guard)
 
 	while (read(guard->signal_fd, &info, sizeof(info)) == sizeof(info)) {
 		pthread_mutex_lock(&guard->lock);
-		if (guard->signal) {
-			insists |= now_ns() - guard->signal_ns > GUARD_SAME_MS * UINT64_C(1000000);
-		} else {
-			guard_stop(guard, (int)info.ssi_signo);
-		}
+		insists |= guard_take_signal(guard, (int)info.ssi_signo);
 		pthread_mutex_unlock(&guard->lock);
 	}
 	return insists;
+}
+
+/* The time is up, or a signal has insisted. */
+static void guard_expire(struct guard *guard)
+{
+	pthread_mutex_lock(&guard->lock);
+	if (guard->signal)
+		guard_force(guard);
+	log_warn("the guest has not shut down in the %llu s that it was given, and is ended",
+		 (unsigned long long)(guard->button_ms / 1000));
+	guard_stop(guard, SIGTERM);
+	pthread_mutex_unlock(&guard->lock);
 }
 
 static void *guard_thread(void *arg)
@@ -143,8 +171,8 @@ static void *guard_thread(void *arg)
 		};
 
 		if (insists || now_ns() >= deadline_ns) {
-			pthread_mutex_lock(&guard->lock);
-			guard_force(guard);
+			guard_expire(guard);
+			deadline_ns = guard_deadline_ns(guard);
 		}
 		poll(fds, ARRAY_SIZE(fds), deadline_ns == UINT64_MAX ? -1 : ms_until(deadline_ns));
 		if (fds[1].revents)
@@ -178,14 +206,15 @@ static int guard_start(struct guard *guard, struct error *err)
 
 static void guard_close(struct guard *guard)
 {
-	const int fds[] = { guard->stop_fd, guard->signal_fd, guard->end_fd, guard->quit_fd };
+	const int fds[] = { guard->stop_fd, guard->signal_fd, guard->end_fd, guard->press_fd,
+			    guard->quit_fd };
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(fds); i++) {
 		if (fds[i] >= 0)
 			close(fds[i]);
 	}
 	pthread_mutex_destroy(&guard->lock);
-	guard->stop_fd = guard->signal_fd = guard->end_fd = guard->quit_fd = -1;
+	guard->stop_fd = guard->signal_fd = guard->end_fd = guard->press_fd = guard->quit_fd = -1;
 }
 
 int guard_init(struct guard *guard, struct error *err)
@@ -197,9 +226,11 @@ int guard_init(struct guard *guard, struct error *err)
 	*guard = (struct guard){ .stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
 				 .signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK),
 				 .end_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
+				 .press_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
 				 .quit_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) };
 	pthread_mutex_init(&guard->lock, NULL);
-	if (guard->stop_fd < 0 || guard->signal_fd < 0 || guard->end_fd < 0 || guard->quit_fd < 0) {
+	if (guard->stop_fd < 0 || guard->signal_fd < 0 || guard->end_fd < 0 || guard->press_fd < 0 ||
+	    guard->quit_fd < 0) {
 		error_add(err, "cannot watch signals: %s%s", strerror(errno), shortage_advice(-errno));
 		ret = -errno;
 	} else
@@ -213,6 +244,13 @@ void guard_started(struct guard *guard)
 {
 	pthread_mutex_lock(&guard->lock);
 	guard->started = true;
+	pthread_mutex_unlock(&guard->lock);
+}
+
+void guard_set_button(struct guard *guard, uint64_t ms)
+{
+	pthread_mutex_lock(&guard->lock);
+	guard->button_ms = ms;
 	pthread_mutex_unlock(&guard->lock);
 }
 

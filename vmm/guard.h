@@ -47,6 +47,9 @@ struct guard {
 
 	int signal_fd;
 	int end_fd; /* an eventfd: guard_end() has been called */
+	/* An eventfd: the guest is to be asked to shut down, see guard_set_button(). Whoever presses the
+	 * button empties it. */
+	int press_fd;
 	int quit_fd;
 	pthread_t thread;
 	pthread_mutex_t lock; /* Protects what follows. */
@@ -54,6 +57,8 @@ struct guard {
 	/* The first one, 0 if there was none. */
 	int signal;
 	uint64_t signal_ns;
+	uint64_t button_ms; /* 0: there is no button */
+	uint64_t press_ns;  /* when it was pressed; 0: it was not */
 	struct guard_undo *undos;
 };
 
@@ -67,6 +72,13 @@ int __must_check guard_init(struct guard *guard, struct error *err);
  * Says that the start-up is over: an end has more to take down from here on, and gets more time. Any thread.
  */
 void guard_started(struct guard *guard);
+
+/*
+ * Has the first SIGTERM, from here on, ask the guest to shut down: guard->press_fd becomes readable, for
+ * whoever presses the button, and the process ends as by the signal only @ms later, or by the next signal. 0:
+ * at once, as before. Any thread.
+ */
+void guard_set_button(struct guard *guard, uint64_t ms);
 
 /* Returns the signal that came, 0 if none did. Any thread. */
 int guard_signal(struct guard *guard);

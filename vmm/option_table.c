@@ -135,6 +135,11 @@ const struct option_row option_table[] = {
 	  "how far the source's clock may be off, or any (default 60): the guest's jumps or stays ahead by "
 	  "that",
 	  "any", IN(RECEIVE), 0, 0 },
+	{ OPTION_STOP_TIMEOUT, "stop-timeout", "SECONDS",
+	  "how long the guest may take to shut down after SIGTERM has pressed its power button (default 60); "
+	  "0: "
+	  "SIGTERM ends it at once",
+	  NULL, IN_BOTH, 0, 0 },
 	{ OPTION_ON_RESET, "on-reset", "WHAT",
 	  "what a guest's reset does: restart (the default), it boots again in place, or exit, with code 3",
 	  "restart exit", IN_BOTH, 0, 0 },

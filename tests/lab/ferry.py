@@ -37,7 +37,7 @@ class Host:
             options = f"--from {self.address} {options}"
         net = f"--net {','.join(filter(None, [lab.net(node), net]))}" if node else ""
         self.process = lab.spawn(f"mkdir {own} && exec ferry {verb} --name vm --runtime-dir {self.directory} "
-                                 f"--serial unix:{self.serial} --core ferry --on-reset {on_reset} {net} {options}")
+                                 f"--serial unix:{self.serial} --core ferry --stop-timeout 0 --on-reset {on_reset} {net} {options}")
 
     def pid(self):
         with self.process.changed:

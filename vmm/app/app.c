@@ -6,13 +6,14 @@
 
 #include "migration/destination.h"
 #include "vmm/notify.h"
+#include "vmm/power.h"
 #include "vmm/shortage.h"
 #include "vmm/x86/cpu_baseline.h"
 #include "vmm/x86/platform.h"
 
 /* File descriptors that the VM, the kernel, the serial port, clients of the control socket and a migration
  * open or pass, beside vCPUs and devices. */
-#define APP_DESCRIPTORS (38u + 2 * CONTROL_MAX_CLIENTS + CONTROL_MAX_CALLS)
+#define APP_DESCRIPTORS (39u + 2 * CONTROL_MAX_CLIENTS + CONTROL_MAX_CALLS)
 
 void app_init(struct app *app)
 {
@@ -127,12 +128,34 @@ static void app_stopped(struct loop_source *src, uint32_t events)
 	gate_end(&app->vm.gate, VM_EXIT_ERROR);
 }
 
+/* The first SIGTERM. A guest that stands still hears no button. */
+static void app_pressed(struct loop_source *src, uint32_t events)
+{
+	struct app *app = container_of(src, struct app, press);
+	const char *state = methods_guest_state(&app->methods);
+
+	loop_take(src->fd);
+	if (strcmp(state, "running") != 0 && strcmp(state, "migrating") != 0) {
+		guard_end(&app->guard);
+		return;
+	}
+	log_info("the guest's power button is pressed: it has %u s to shut down, and the next SIGTERM ends "
+		 "it at "
+		 "once",
+		 app->config.stop_s);
+	power_press(&app->vm.irqs);
+	events_tell(&app->events, EVENT_POWERDOWN);
+}
+
 static int app_watch_signals(struct app *app, struct error *err)
 {
 	int ret;
 
+	app->press = (struct loop_source){ .fd = app->guard.press_fd, .fn = app_pressed };
 	app->stop = (struct loop_source){ .fd = app->guard.stop_fd, .fn = app_stopped };
 	ret = loop_add(&app->vm.loop, &app->stop, EPOLLIN);
+	if (ret == 0)
+		ret = loop_add(&app->vm.loop, &app->press, EPOLLIN);
 	if (ret < 0) {
 		error_add(err, "cannot watch signals: %s", strerror(-ret));
 		return ret;

@@ -42,6 +42,8 @@ struct app {
 	struct vm vm;
 	/* The guard's word that a signal came, for the VM. */
 	struct loop_source stop;
+	/* The guard's word that the guest is to be asked to shut down. */
+	struct loop_source press;
 	struct reset reset;
 	/* Clients are answered from the start on, with what there is of a guest. */
 	struct control *control;

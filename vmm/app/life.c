@@ -48,6 +48,7 @@ static int app_live(struct app *app, int (*const *steps)(struct app *app, struct
 		guard_started(&app->guard);
 		if (!app->config.receives)
 			app_say_ready();
+		guard_set_button(&app->guard, app->config.stop_s * UINT64_C(1000));
 		methods_set_guest(&app->methods, METHODS_HERE, &app->vm);
 		ret = loop_run(&app->vm.loop);
 	}

@@ -193,6 +193,8 @@ static void a_wrong_line_is_refused_with_what_would_be_right(void **state)
 		{ "run --log-level loud", "--log-level \"loud\": error, warn, info or debug are possible" },
 		{ "run --core all", "--core \"all\": none, ferry or guest are possible" },
 		{ "receive --core=", "--core has an empty value" },
+		{ "run --stop-timeout 86401", "--stop-timeout \"86401\": 0 to 86400 seconds are possible" },
+		{ "run --stop-timeout -1", "--stop-timeout \"-1\"" },
 		{ "run --on-reset reboot", "--on-reset \"reboot\": restart or exit are possible" },
 		{ "run --disk", "--disk needs a value: --disk PATH[,ro]" },
 		{ "run --disk ,ro", "PATH is missing" },

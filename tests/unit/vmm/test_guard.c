@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "vmm/guard.h"
+#include "vmm/loop.h"
 #include "vmm/util.h"
 
 struct fixture {
@@ -125,6 +126,34 @@ static void stop_watched(struct victim *v)
 	guard_del(&v->undos[0]);
 	guard_del(&v->undos[1]);
 	say(v->f, 'o');
+}
+
+/* As an app does: whoever is asked for a guest's shutdown presses, and ends when it is told to. */
+static void press_watched(struct victim *v, uint64_t ms)
+{
+	struct pollfd p[] = { { .fd = v->guard.press_fd, .events = POLLIN },
+			      { .fd = v->guard.stop_fd, .events = POLLIN } };
+
+	guard_set_button(&v->guard, ms);
+	say(v->f, '.');
+	while (p[1].revents == 0) {
+		poll(p, ARRAY_SIZE(p), -1);
+		if (p[0].revents)
+			say(v->f, loop_take(v->guard.press_fd) ? 'p' : '?');
+	}
+	guard_del(&v->undos[0]);
+	guard_del(&v->undos[1]);
+	say(v->f, 'o');
+}
+
+static void press_for_long(struct victim *v)
+{
+	press_watched(v, 3600000);
+}
+
+static void press_for_an_instant(struct victim *v)
+{
+	press_watched(v, 10);
 }
 
 static pid_t start(struct fixture *f, void (*fn)(struct victim *v))
@@ -268,6 +297,61 @@ static void a_signal_that_is_repeated_shortens_the_wait(void **state)
 	assert_says(f, 'a');
 }
 
+static void the_first_sigterm_asks_the_guest_and_a_later_one_ends(void **state)
+{
+	const struct timespec pause = { .tv_nsec = 50000000 };
+	struct fixture *f = *state;
+	pid_t pid = start(f, press_for_long);
+	struct pollfd said = { .fd = f->said[0], .events = POLLIN };
+
+	kill(pid, SIGTERM);
+	assert_says(f, 'p');
+	/* Several at once mean one. */
+	for (unsigned int i = 0; i < 3; i++) {
+		kill(pid, SIGTERM);
+		nanosleep(&pause, NULL);
+		assert_int_equal(poll(&said, 1, 0), 0);
+	}
+	while (poll(&said, 1, 50) == 0)
+		kill(pid, SIGTERM);
+	assert_says(f, 'o');
+	assert_ended_by(pid, SIGTERM);
+	assert_says_nothing_more(f);
+}
+
+static void a_guest_that_does_not_shut_down_is_ended(void **state)
+{
+	struct fixture *f = *state;
+	pid_t pid = start(f, press_for_an_instant);
+
+	kill(pid, SIGTERM);
+	assert_says(f, 'p');
+	assert_says(f, 'o');
+	assert_ended_by(pid, SIGTERM);
+	assert_says_nothing_more(f);
+}
+
+static void other_signals_ask_no_guest(void **state)
+{
+	static const int signals[] = { SIGINT, SIGHUP };
+	struct fixture *f = *state;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(signals); i++) {
+		pid_t pid = start(f, press_for_long);
+
+		kill(pid, signals[i]);
+		assert_says(f, 'o');
+		assert_ended_by(pid, signals[i]);
+		/* Nor do they wait for one that has been asked. */
+		pid = start(f, press_for_long);
+		kill(pid, SIGTERM);
+		assert_says(f, 'p');
+		kill(pid, signals[i]);
+		assert_says(f, 'o');
+		assert_ended_by(pid, signals[i]);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -278,6 +362,10 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(a_hangup_that_is_ignored_stays_so, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_signal_that_is_repeated_shortens_the_wait, setup, teardown),
+		cmocka_unit_test_setup_teardown(the_first_sigterm_asks_the_guest_and_a_later_one_ends, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(a_guest_that_does_not_shut_down_is_ended, setup, teardown),
+		cmocka_unit_test_setup_teardown(other_signals_ask_no_guest, setup, teardown),
 	};
 
 	/* nohup and the like ignore SIGHUP for all that they start, and Ferry keeps to that. */

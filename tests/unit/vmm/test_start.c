@@ -36,7 +36,7 @@ int ferry_main(int argc, char **argv);
 
 static char dir[] = "/tmp/ferry-start-XXXXXX";
 static char fifo[64], runtime[64], control[80], serial[64], source[64], source_address[80];
-static bool kernel_stalls, no_kvm;
+static bool kernel_stalls, no_kvm, guest_is_deaf;
 
 /* These take the place of the program's own: no KVM, and a kernel's file that may be on a mount that has
  * stalled. */
@@ -73,6 +73,13 @@ int vm_equip(struct vm *vm, struct error *err)
 int vm_keep_power_on(struct vm *vm, struct error *err)
 {
 	return 0;
+}
+
+/* The power button: the guest has shut down at once. */
+void irq_set_line(struct irq_table *table, unsigned int gsi, bool high)
+{
+	if (high && !guest_is_deaf)
+		gate_end(&container_of(table, struct vm, irqs)->gate, VM_EXIT_POWER_OFF);
 }
 
 void vm_prefault_present(struct vm *vm, uint64_t max)
@@ -114,7 +121,7 @@ static int setup(void **state)
 	snprintf(source_address, sizeof(source_address), "unix:%s", source);
 	assert_int_equal(mkfifo(fifo, 0600), 0);
 	assert_int_equal(mkdir(runtime, 0700), 0);
-	kernel_stalls = no_kvm = false;
+	kernel_stalls = no_kvm = guest_is_deaf = false;
 	return 0;
 }
 
@@ -152,6 +159,16 @@ static pid_t start_run(void)
 
 	snprintf(console, sizeof(console), "unix:%s", serial);
 	return start((const char *const[]){ "run", "--kernel", "x", "--serial", console, NULL });
+}
+
+/* The same, with a guest that has @seconds to shut down after its power button was pressed. */
+static pid_t start_run_to_stop(const char *seconds)
+{
+	char console[80];
+
+	snprintf(console, sizeof(console), "unix:%s", serial);
+	return start((const char *const[]){ "run", "--kernel", "x", "--serial", console, "--stop-timeout",
+					    seconds, NULL });
 }
 
 static pid_t start_receive(void)
@@ -242,11 +259,52 @@ static void a_run_that_waits_for_the_runtime_directory_ends_by_a_signal(void **s
 static void a_guest_that_runs_ends_by_a_signal(void **state)
 {
 	for (unsigned int i = 0; i < ARRAY_SIZE(signals); i++) {
-		pid_t pid = start_run();
+		pid_t pid = start_run_to_stop("0");
 
 		await_file(pid, serial);
 		assert_ends_by(pid, signals[i]);
 	}
+}
+
+/* Waits until the guest runs, and says so. */
+static void await_guest(void)
+{
+	struct control_client c;
+	struct error err = { 0 };
+	const char *parameters;
+	bool runs = false;
+
+	while (!runs) {
+		if (control_connect(&c, runtime, "web1", &err) < 0)
+			continue;
+		assert_int_equal(control_send(&c, "alt.ferry.Describe", "{}", CONTROL_RESULT, -1, &err), 0);
+		assert_int_equal(control_receive(&c, &parameters, &err), 0);
+		runs = strstr(parameters, "\"state\":\"running\"");
+		control_disconnect(&c);
+	}
+}
+
+static void sigterm_lets_a_guest_shut_down(void **state)
+{
+	int status;
+	pid_t pid = start_run();
+
+	await_guest();
+	assert_int_equal(kill(pid, SIGTERM), 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), VM_EXIT_POWER_OFF);
+	assert_int_equal(access(control, F_OK), -1);
+}
+
+static void a_guest_that_hears_no_button_ends_by_sigterm(void **state)
+{
+	pid_t pid;
+
+	guest_is_deaf = true;
+	pid = start_run_to_stop("1");
+	await_guest();
+	assert_ends_by(pid, SIGTERM);
 }
 
 static void a_receive_ends_by_a_signal_while_nobody_comes(void **state)
@@ -366,6 +424,8 @@ int main(void)
 		START_TEST(a_run_whose_kernel_cannot_be_read_ends_by_a_signal),
 		START_TEST(a_run_that_waits_for_the_runtime_directory_ends_by_a_signal),
 		START_TEST(a_guest_that_runs_ends_by_a_signal),
+		START_TEST(sigterm_lets_a_guest_shut_down),
+		START_TEST(a_guest_that_hears_no_button_ends_by_sigterm),
 		START_TEST(a_receive_ends_by_a_signal_while_nobody_comes),
 		START_TEST(a_receive_ends_by_a_signal_while_a_source_says_nothing),
 		START_TEST(a_call_before_there_is_a_guest_is_answered),
