@@ -130,7 +130,7 @@ static void fish_completes_commands_options_and_values(void **state)
 
 	use(r, "fish");
 	for (unsigned int i = 0; i < ARRAY_SIZE(t); i++) {
-		ask(r, "HOME=/nowhere fish --no-config -c 'source %s; complete -C \"%s\"' 2> /dev/null",
+		ask(r, "HOME=/dev/null fish --no-config -c 'source %s; complete -C \"%s\"' 2> /dev/null",
 		    t[i].words, said, sizeof(said));
 		if (!strstr(said, t[i].said))
 			fail_msg("%s: \"%s\", not \"%s\"", t[i].words, said, t[i].said);
