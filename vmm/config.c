@@ -26,8 +26,28 @@ static int config_name(struct vm_config *config, char *value, struct error *err)
 	return 0;
 }
 
+/* Reads what follows the size of memory: "node=N". */
+static int config_node(struct vm_config *config, const char *text, struct error *err)
+{
+	static const char key[] = "node=";
+	uint64_t node;
+
+	if (strncmp(text, key, strlen(key)) != 0 || config_parse_size(text + strlen(key), &node) < 0 ||
+	    node >= CONFIG_MAX_NODES) {
+		error_add(err, "--mem: \"%s\" is not known; possible behind the size is: node=N, 0 to %u",
+			  text, CONFIG_MAX_NODES - 1);
+		return -EINVAL;
+	}
+	config->node = (int)node;
+	return 0;
+}
+
 static int config_mem(struct vm_config *config, char *value, struct error *err)
 {
+	char *comma = strchr(value, ',');
+
+	if (comma)
+		*comma++ = '\0';
 	if (config_parse_size(value, &config->mem) < 0) {
 		error_add(err, "--mem \"%s\": a number with K, M, G or T is needed, such as 512M or 4G",
 			  value);
@@ -39,7 +59,7 @@ static int config_mem(struct vm_config *config, char *value, struct error *err)
 			  (unsigned long long)(CONFIG_MAX_MEM >> 30));
 		return -EINVAL;
 	}
-	return 0;
+	return comma ? config_node(config, comma, err) : 0;
 }
 
 static int config_cpus(struct vm_config *config, char *value, struct error *err)
@@ -369,6 +389,7 @@ static int config_parse(struct vm_config *config, enum command_id command, int a
 
 	*config = (struct vm_config){ .receives = command == COMMAND_RECEIVE,
 				      .runtime_dir = CONFIG_RUNTIME_DIR,
+				      .node = -1,
 				      .cmdline = "",
 				      .peer_uid = geteuid(),
 				      .log_level = LOG_INFO,

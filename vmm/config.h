@@ -18,6 +18,7 @@
 #define CONFIG_MIN_MEM     MIB(16)
 #define CONFIG_MAX_MEM     GIB(4096)
 #define CONFIG_DEFAULT_MEM MIB(512)
+#define CONFIG_MAX_NODES   1024
 
 /* Seconds that a source's clock may be from this host's, where --clock-skew does not say another. */
 #define CONFIG_CLOCK_SKEW 60u
@@ -59,6 +60,7 @@ struct vm_config {
 	enum log_level log_level; /* messages above it are dropped */
 	/* Bytes and number; 0, of "receive" alone: not given, so that it takes the source's. */
 	uint64_t mem;
+	int node; /* of the host's, that memory comes from; -1: any */
 	unsigned int cpus;
 	struct cpus_config vcpus; /* as --cpus says; @pinned false where it is not given */
 	/* Of "run": a file, or a level's name (vmm/x86/cpu_baseline.h); NULL: all that the host has. */

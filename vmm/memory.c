@@ -5,10 +5,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/mempolicy.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "vmm/shortage.h"
@@ -64,6 +66,40 @@ void memory_hide(const struct memory *m, void *hva, uint64_t len)
 		log_warn("cannot keep guest memory out of core files: %s", strerror(errno));
 }
 
+/* Has pages of a mapping that are still to come be those of one node: of a shared mapping for all who use the
+ * file. The C library has no function for that. */
+static int memory_bind(void *hva, uint64_t len, unsigned int node)
+{
+	unsigned long nodes[MEMORY_MAX_NODES / (8 * sizeof(long))] = { 0 };
+
+	nodes[node / (8 * sizeof(long))] = 1ul << node % (8 * sizeof(long));
+	/* The kernel takes one bit less than it is told of. */
+	return syscall(SYS_mbind, hva, len, MPOL_BIND, nodes, MEMORY_MAX_NODES + 1, 0) < 0 ? -errno : 0;
+}
+
+static int memory_refuse_node(unsigned int node, int ret, struct error *err)
+{
+	error_add(err, "guest memory cannot come from node %u of the host: %s", node,
+		  ret == -EINVAL   ? "there is none, or this process may not have its memory"
+		  : ret == -ENOSYS ? "the kernel knows no nodes"
+				   : strerror(-ret));
+	return ret;
+}
+
+int memory_check_node(unsigned int node, struct error *err)
+{
+	void *page = mmap(NULL, PAGE_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int ret;
+
+	if (page == MAP_FAILED) {
+		error_add(err, "cannot look for the host's nodes: %s", strerror(errno));
+		return -errno;
+	}
+	ret = memory_bind(page, PAGE_SIZE, node);
+	munmap(page, PAGE_SIZE);
+	return ret < 0 ? memory_refuse_node(node, ret, err) : 0;
+}
+
 /* Maps the region at a multiple of HUGE_PAGE_SIZE, as its place in the guest and in the memfd is: all three
  * must agree for huge pages. */
 static int memory_map_region(struct memory *m, struct memory_region *r)
@@ -101,7 +137,7 @@ void memory_frame(struct memory *m, uint64_t size)
 {
 	uint64_t low = min_u64(size, MEMORY_LOW_MAX);
 
-	*m = (struct memory){ .fd = -1, .size = size };
+	*m = (struct memory){ .fd = -1, .size = size, .node = -1 };
 	memory_add_region(m, 0, 0, low);
 	if (size > low)
 		memory_add_region(m, MEMORY_HIGH_BASE, low, size - low);
@@ -135,8 +171,15 @@ int memory_fill(struct memory *m, struct error *err)
 		error_add(err, "cannot map %llu bytes of guest memory: %s%s", (unsigned long long)m->size,
 			  strerror(-ret), shortage_advice(ret));
 		memory_empty(m);
+		return ret;
 	}
-	return ret;
+	for (unsigned int i = 0; ret == 0 && m->node >= 0 && i < m->n_regions; i++)
+		ret = memory_bind(m->regions[i].hva, m->regions[i].len, (unsigned int)m->node);
+	if (ret < 0) {
+		memory_empty(m);
+		return memory_refuse_node((unsigned int)m->node, ret, err);
+	}
+	return 0;
 }
 
 int memory_init(struct memory *m, uint64_t size, struct error *err)

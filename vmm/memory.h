@@ -32,6 +32,9 @@ struct memory {
 	/* Core files of this process have the guest's memory. Set between memory_frame() and
 	 * memory_fill(). */
 	bool dumped;
+	/* The node of the host's that all memory comes from, below MEMORY_MAX_NODES; -1: any. Set as @dumped
+	 * is. */
+	int node;
 
 	/* Bit n is set if Ferry or a device has written page n of the memfd. Any thread sets bits, one thread
 	 * takes them. */
@@ -51,6 +54,12 @@ void memory_exit(struct memory *m);
  * size, and nothing in it can be reached. A memory_fill() that fails leaves the frame. */
 void memory_frame(struct memory *m, uint64_t size);
 int __must_check memory_fill(struct memory *m, struct error *err);
+
+/* As many nodes as Linux can have on any host. */
+#define MEMORY_MAX_NODES 1024u
+
+/* Whether memory can come from @node of the host: 0, or -errno with the reason. */
+int __must_check memory_check_node(unsigned int node, struct error *err);
 
 /*
  * Makes a file in memory of @len bytes, to be mapped MAP_SHARED, and returns its descriptor, or -errno.

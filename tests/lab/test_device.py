@@ -86,14 +86,21 @@ def test_devices_move_and_are_there_after_a_reset(vm):
 
 
 def test_a_vcpu_runs_on_the_cpu_that_it_was_given(lab):
-    """And a host without that CPU is told so at the start, before a source comes."""
     process = lab.spawn("exec ferry run --name pinned --kernel /images/vmlinuz --serial none --mem 64M --cpus 2,pin=1+0")
     with process.changed:
         process.changed.wait_for(lambda: process.pid, 30)
     places = f"for t in /proc/{process.pid}/task/*; do echo $(cat $t/comm) $(sed -n 's/^Cpus_allowed_list:\\t*//p' $t/status); done"
     lab.run(f"until [ \"$({places} | grep vcpu | sort)\" = \"$(printf 'vcpu0 1\\nvcpu1 0')\" ]; do usleep 20000; done")
     process.stop()
-    for verb in "receive", "run --kernel /images/vmlinuz":
-        process = lab.spawn(f"exec ferry {verb} --name pinned --serial none --cpus 1,pin=1023")
-        assert process.wait(30) == 1
-        assert "CPU 1023 of the host: there is none" in process.output()
+
+
+@pytest.mark.parametrize("verb", ["receive", "run --kernel /images/vmlinuz"])
+@pytest.mark.parametrize("options, words", [
+    ("--cpus 1,pin=1023", "CPU 1023 of the host: there is none"),
+    ("--mem 64M,node=1023", "node 1023 of the host: there is none"),
+])
+def test_what_the_host_has_not_is_said_at_the_start(lab, verb, options, words):
+    """A destination says it before a source comes."""
+    process = lab.spawn(f"exec ferry {verb} --name placed --serial none {options}")
+    assert process.wait(30) == 1
+    assert words in process.output()

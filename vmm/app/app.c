@@ -11,6 +11,8 @@
 #include "vmm/x86/cpu_baseline.h"
 #include "vmm/x86/platform.h"
 
+_Static_assert(CONFIG_MAX_NODES == MEMORY_MAX_NODES, "what is parsed can be asked for");
+
 /* File descriptors that the VM, the kernel, the serial port, clients of the control socket and a migration
  * open or pass, beside vCPUs and devices. */
 #define APP_DESCRIPTORS (39u + 2 * CONTROL_MAX_CLIENTS + CONTROL_MAX_CALLS)
@@ -101,6 +103,7 @@ static int app_make_vm(struct app *app, struct error *err)
 	for (unsigned int i = 0; ret == 0 && app->config.vcpus.pinned && i < app->vm.n_vcpus; i++)
 		app->vm.vcpus[i].host_cpu = app->config.vcpus.pins[i];
 	app->vm.memory.dumped = app->config.core == CORE_GUEST;
+	app->vm.memory.node = app->config.node;
 	app->vm.stop_fd = app->guard.stop_fd;
 	app->vm.boot = &app->boot;
 	app->vm.events = &app->events;

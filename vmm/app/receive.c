@@ -33,6 +33,8 @@ static int app_foresee(struct app *app, struct error *err)
 		return ret;
 	if (app->config.vcpus.pinned)
 		ret = limits_check_cpus(app->config.vcpus.pins, app->config.vcpus.n, err);
+	if (ret == 0 && app->config.node >= 0)
+		ret = memory_check_node((unsigned int)app->config.node, err);
 	if (ret < 0)
 		return ret;
 	app_foresee_memlock(&app->config);

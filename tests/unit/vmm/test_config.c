@@ -112,6 +112,7 @@ static void what_is_not_said_has_a_default(void **state)
 	assert_null(l.config.kernel);
 	assert_int_equal(l.config.mem, 0);
 	assert_int_equal(l.config.cpus, 0);
+	assert_int_equal(l.config.node, -1);
 	assert_int_equal(l.config.serial, SERIAL_NONE);
 	assert_int_equal(parse(&l, "receive --name a"), 0);
 	assert_null(l.config.from_path);
@@ -123,7 +124,8 @@ static void what_is_not_said_has_a_default(void **state)
 	assert_false(l.config.nets[0].shared_switch);
 	assert_int_equal(parse(&l, "receive --name a --from unix:/m --net vdpa=/dev/a,shared-switch=on"), 0);
 	assert_true(l.config.nets[0].shared_switch);
-	assert_int_equal(parse(&l, "receive --name a --from unix:/m --mem 1G --cpus 2"), 0);
+	assert_int_equal(parse(&l, "receive --name a --from unix:/m --mem 1G,node=3 --cpus 2"), 0);
+	assert_int_equal(l.config.node, 3);
 	assert_int_equal(l.config.mem, GIB(1));
 	assert_int_equal(l.config.cpus, 2);
 }
@@ -167,6 +169,12 @@ static void a_wrong_line_is_refused_with_what_would_be_right(void **state)
 		{ "run --mem 4097G", "16M to 4096G" },
 		{ "run --mem 16777217", "steps of 4K" },
 		{ "run --mem lots", "such as 512M" },
+		{ "run --mem 1G,", "node=N" },
+		{ "run --mem 1G,node=", "node=N" },
+		{ "run --mem 1G,node=1024", "0 to 1023" },
+		{ "run --mem 1G,node=a", "node=N" },
+		{ "run --mem 1G,nodes=0", "node=N" },
+		{ "run --mem ,node=0", "512M" },
 		{ "run --cpus 0", "1 to 64" },
 		{ "run --cpus 65", "1 to 64" },
 		{ "run --cpus two", "1 to 64" },

@@ -9,12 +9,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/mempolicy.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "vmm/memory.h"
@@ -414,9 +416,58 @@ static void a_copy_by_the_log_is_complete_while_others_write(void **state)
 	memory_exit(&m);
 }
 
+/* Every host that knows nodes has a node 0. */
+static void memory_comes_from_the_node_that_was_asked_for(void **state)
+{
+	struct error err = { 0 };
+	unsigned long nodes[MEMORY_MAX_NODES / 64];
+	struct memory m;
+	int mode;
+
+	if (syscall(SYS_get_mempolicy, &mode, NULL, 0, NULL, 0) < 0)
+		skip();
+	memory_frame(&m, MEMORY_LOW_MAX + MIB(2));
+	m.node = 0;
+	assert_int_equal(memory_fill(&m, &err), 0);
+	for (unsigned int i = 0; i < 2; i++) {
+		memset(nodes, 0, sizeof(nodes));
+		assert_int_equal(syscall(SYS_get_mempolicy, &mode, nodes, MEMORY_MAX_NODES,
+					 m.regions[i].hva + m.regions[i].len - PAGE_SIZE, MPOL_F_ADDR),
+				 0);
+		assert_int_equal(mode, MPOL_BIND);
+		assert_true(nodes[0] == 1);
+	}
+	assert_int_equal(memory_write(&m, GIB(4), "x", 1), 0);
+	memory_exit(&m);
+	assert_int_equal(memory_check_node(0, &err), 0);
+}
+
+static void a_node_that_is_not_there_is_named(void **state)
+{
+	struct error err = { 0 };
+	struct memory m;
+	int mode;
+
+	if (syscall(SYS_get_mempolicy, &mode, NULL, 0, NULL, 0) < 0)
+		skip();
+	assert_int_equal(memory_check_node(MEMORY_MAX_NODES - 1, &err), -EINVAL);
+	assert_string_equal(err.text,
+			    "guest memory cannot come from node 1023 of the host: there is none, or "
+			    "this process may not have its memory");
+	err = (struct error){ 0 };
+	memory_frame(&m, MIB(16));
+	m.node = MEMORY_MAX_NODES - 1;
+	assert_int_equal(memory_fill(&m, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "node 1023"));
+	assert_int_equal(m.fd, -1);
+	memory_exit(&m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(memory_comes_from_the_node_that_was_asked_for),
+		cmocka_unit_test(a_node_that_is_not_there_is_named),
 		cmocka_unit_test(memory_has_a_hole_below_4_gib),
 		cmocka_unit_test(a_page_is_at_the_same_place_in_its_huge_page_everywhere),
 		cmocka_unit_test(more_memory_than_can_be_had_is_refused),
