@@ -4,9 +4,11 @@
 #include "migration/channel.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -15,6 +17,9 @@
 /* A unix socket takes no more than its send buffer before its reader must run; the kernel cuts this to what
  * it allows. TCP sizes its buffers itself, as long as nobody sets them. */
 #define CHANNEL_UNIX_BUFFER (4 << 20)
+
+/* Between two looks whether bytes have been taken: little beside the way to another host. */
+#define CHANNEL_DRAIN_STEP_MS 5
 
 /* A failure does not matter: the socket is only slower without these options. */
 static void channel_tune(int fd, int family)
@@ -179,6 +184,22 @@ ssize_t channel_readv(struct channel *c, struct iovec *iov, int n, int timeout_m
 		if (ret < 0)
 			return ret;
 	}
+}
+
+int channel_drain(struct channel *c, int timeout_ms)
+{
+	uint64_t end_ns = end_of(timeout_ms);
+	int left, ret;
+
+	if (c->deadline_ns != 0)
+		end_ns = min_u64(end_ns, c->deadline_ns);
+	do {
+		if (ioctl(c->fd, SIOCOUTQ, &left) < 0 || left == 0)
+			return 0;
+		/* The kernel does not tell when a queue has become empty. */
+		ret = channel_wait(c, POLLIN | POLLRDHUP, CHANNEL_DRAIN_STEP_MS);
+	} while (ret == -ETIMEDOUT && now_ns() < end_ns);
+	return ret < 0 ? ret : 0;
 }
 
 ssize_t channel_hear(int fd, void *buf, size_t size)

@@ -53,6 +53,13 @@ ssize_t __must_check channel_readv(struct channel *c, struct iovec *iov, int n, 
  * their number, 0 where there are none now, or -EPIPE where none will come. */
 ssize_t __must_check channel_hear(int fd, void *buf, size_t size);
 
+/*
+ * Waits until the next one on the way to the peer has taken all that was sent: ssh, which does so once there
+ * is somebody at the other end, a process behind a unix socket, or the peer's TCP. Returns 0, also where the
+ * peer says something or goes; -ETIMEDOUT, -ECANCELED.
+ */
+int __must_check channel_drain(struct channel *c, int timeout_ms);
+
 /* Looks without waiting. Returns -ECANCELED, -EPIPE if the peer has said something or has
  * gone, 0 otherwise. */
 int __must_check channel_check(struct channel *c);

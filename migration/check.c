@@ -63,7 +63,7 @@ static int check_refused(struct check *check)
 	return 0;
 }
 
-static int check_ask(const struct hello *hello, int fd, int cancel_fd, struct check *check)
+static int check_ask(struct hello *hello, int fd, int cancel_fd, struct check *check)
 {
 	struct channel channel = { .fd = -1 };
 	struct stream stream = { 0 };

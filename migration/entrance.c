@@ -11,9 +11,9 @@
 #include "vmm/control/interface.h"
 #include "vmm/shortage.h"
 
-/* Time for which what a source says can have been on its way to a call: it speaks while ssh still asks its
- * operator for a password. */
-#define ENTRANCE_WAY_NS UINT64_C(60000000000)
+/* Time for which what a source says can have been on its way to a call: it speaks when ssh is through, and
+ * ssh has yet to start a shell and "ferry connect" here. */
+#define ENTRANCE_WAY_NS UINT64_C(10000000000)
 
 int entrance_init(struct entrance *e, const char *reason, struct error *err)
 {

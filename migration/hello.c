@@ -55,9 +55,29 @@ int hello_describe(struct hello *h, struct vm *vm, enum hello_purpose purpose, s
 	return ret;
 }
 
-int hello_say(const struct hello *h, struct stream *s, uint64_t *clock, int timeout_ms, struct error *err)
+/* Sends the header ahead: once it is on its way, so is what follows. A destination compares the clock with
+ * its own. */
+static int hello_send(struct hello *h, struct stream *s, int timeout_ms, struct error *err)
 {
-	int ret = stream_send(s, STREAM_HELLO, h->oldest, h->tree, h->len, err);
+	struct stream_header header;
+	struct iovec head = { .iov_base = &header, .iov_len = sizeof(header) };
+	struct iovec tree = { .iov_base = h->tree, .iov_len = h->len };
+	int ret;
+
+	stream_header_put(&header, STREAM_HELLO, h->len, h->oldest);
+	ret = stream_writev(s, &head, 1, err);
+	if (ret == 0)
+		ret = stream_drain(s, timeout_ms, err);
+	if (ret < 0)
+		return ret;
+	h->clock = clock_now();
+	state_set_u64(h->tree, "clock", h->clock);
+	return stream_writev(s, &tree, 1, err);
+}
+
+int hello_say(struct hello *h, struct stream *s, uint64_t *clock, int timeout_ms, struct error *err)
+{
+	int ret = hello_send(h, s, timeout_ms, err);
 
 	return ret < 0 ? ret : stream_expect_ready(s, h->oldest, clock, timeout_ms, err);
 }

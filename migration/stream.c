@@ -179,6 +179,13 @@ int stream_send(struct stream *s, enum stream_type type, uint64_t arg, const voi
 	return stream_writev(s, iov, ARRAY_SIZE(iov), err);
 }
 
+int stream_drain(struct stream *s, int timeout_ms, struct error *err)
+{
+	int ret = channel_drain(s->channel, timeout_ms);
+
+	return ret < 0 ? stream_fault(ret, err) : 0;
+}
+
 enum stream_first stream_look(const uint8_t *bytes, uint32_t n)
 {
 	struct stream_header h;

@@ -173,6 +173,9 @@ enum stream_first { STREAM_FIRST_PART, STREAM_FIRST_HELLO, STREAM_FIRST_OTHER };
 /* Looks at the first @n bytes of a connection, STREAM_BUFFER at most. */
 enum stream_first stream_look(const uint8_t *bytes, uint32_t n);
 
+/* Waits until what was sent has been taken, see channel_drain(). */
+int __must_check stream_drain(struct stream *s, int timeout_ms, struct error *err);
+
 /* Tells a peer that is not let in @why, as far as it takes that at once, and closes @fd. Any thread; does not
  * wait. */
 void stream_turn_away(int fd, const char *why);

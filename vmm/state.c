@@ -133,6 +133,14 @@ void state_put_string(struct state_writer *w, const char *name, const char *v)
 	state_put_blob(w, name, v, (uint32_t)strlen(v) + 1);
 }
 
+void state_set_u64(void *fdt, const char *name, uint64_t v)
+{
+	int ret = fdt_setprop_inplace_u64(fdt, 0, name, v);
+
+	assert(ret == 0);
+	(void)ret;
+}
+
 void state_put_note(struct state_writer *w, uint32_t v)
 {
 	if (w->ret == 0)

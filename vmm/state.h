@@ -42,6 +42,9 @@ void state_put_string(struct state_writer *w, const char *name, const char *v);
 /* @len may be 0. */
 void state_put_blob(struct state_writer *w, const char *name, const void *data, uint32_t len);
 
+/* Sets the root's property @name of a closed tree, which has it as a u64. */
+void state_set_u64(void *fdt, const char *name, uint64_t v);
+
 /* Puts a number beside the tree, for who reads the header alone; 0 unless it is put. Ferry 0.1 takes no
  * notice of it. Stands where a device tree of hardware has the CPU that boots (boot_cpuid_phys). */
 void state_put_note(struct state_writer *w, uint32_t v);

@@ -54,7 +54,7 @@ def test_clocks_half_a_minute_apart_are_told_and_the_guest_moves(pair, vm, ping,
     sent(vm, host)
     said = [(source.process, "ahead of" if seconds > 0 else "behind")]
     if seconds < 0:
-        # What a source says may have waited a minute for ssh to log in: only that its clock is ahead is certain.
+        # What a source says may have been ten seconds on its way, while ssh starts a command: that its clock is ahead is certain.
         said.append((host.process, "ahead of"))
     for process, way in said:
         assert re.search(rf"clock is (2[5-9]|3[0-5])\.\d+ s {way} this host's", process.output()), process.output()

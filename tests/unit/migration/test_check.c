@@ -5,7 +5,12 @@
 #include "tests/unit/migration/migration_fixture.h"
 
 #include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
 #include <sys/socket.h>
+
+#include "migration/clock.h"
+#include "vmm/state.h"
 
 /* Nothing of the guest has been touched. */
 static void assert_untouched(struct departure *s)
@@ -100,11 +105,84 @@ static void *answer_run(void *arg)
 	return NULL;
 }
 
+/* Somebody on the way who takes nothing for a while, as ssh that is still connecting; then all. */
+struct late {
+	int fd;
+	uint64_t taken; /* of clock.h's clock: when he began */
+	uint64_t said;  /* the HELLO's */
+};
+
+static void *late_run(void *arg)
+{
+	struct late *l = arg;
+	struct error err = { 0 };
+	struct state_node root;
+	uint8_t header[16];
+	void *tree;
+	uint32_t len;
+
+	/* Nobody tells that nothing comes. */
+	poll(NULL, 0, 300);
+	l->taken = clock_now();
+	assert_int_equal(recv(l->fd, header, sizeof(header), MSG_WAITALL), sizeof(header));
+	len = get_le32(header + 4);
+	tree = malloc(len);
+	assert_int_equal(recv(l->fd, tree, len, MSG_WAITALL), len);
+	assert_int_equal(state_open(&root, tree, len, &err), 0);
+	assert_int_equal(state_get_u64(&root, "clock", 1, INT64_MAX, &l->said), 0);
+	free(tree);
+	shutdown(l->fd, SHUT_RDWR);
+	return NULL;
+}
+
+/* A clock that is behind is not taken for a HELLO that was long on its way. */
+static void a_hello_has_the_time_at_which_it_leaves(void **state)
+{
+	struct departure s;
+	struct check c;
+	struct late l;
+	pthread_t thread;
+	int fds[2];
+
+	departure_init(&s);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	l = (struct late){ .fd = fds[1] };
+	pthread_create(&thread, NULL, late_run, &l);
+	assert_int_equal(check_run(&s.guest.vm, fds[0], -1, &c), -EPIPE);
+	pthread_join(thread, NULL);
+	assert_true(l.said >= l.taken);
+	close(fds[1]);
+	assert_untouched(&s);
+	departure_exit(&s);
+}
+
 static void put_answer(struct answer *a, enum stream_type type, const char *payload, uint32_t len)
 {
 	stream_header_put((struct stream_header *)(void *)a->bytes, type, len, 0);
 	memcpy(a->bytes + 16, payload, len);
 	a->len = 16 + len;
+}
+
+/* Nor does the wait for that hold up who calls it off, or a peer that says no at once. */
+static void nobody_waits_for_who_takes_nothing(void **state)
+{
+	struct departure s;
+	struct answer a = { .len = 0 };
+	struct check c;
+	int fds[2], cancel_fd = eventfd(1, EFD_CLOEXEC);
+
+	departure_init(&s);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	assert_int_equal(check_run(&s.guest.vm, fds[0], cancel_fd, &c), -ECANCELED);
+	close(fds[1]);
+	put_answer(&a, STREAM_REFUSED, "too late", 8);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	assert_int_equal(send(fds[1], a.bytes, a.len, 0), a.len);
+	assert_int_equal(check_run(&s.guest.vm, fds[0], -1, &c), 0);
+	assert_string_equal(c.obstacles[0], "too late");
+	close(fds[1]);
+	close(cancel_fd);
+	departure_exit(&s);
 }
 
 static int check_against(struct answer *a, int cancel_fd, struct check *c)
@@ -216,6 +294,8 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_guest_that_could_move_stays),
+		cmocka_unit_test(a_hello_has_the_time_at_which_it_leaves),
+		cmocka_unit_test(nobody_waits_for_who_takes_nothing),
 		cmocka_unit_test(every_difference_is_an_obstacle),
 		cmocka_unit_test(a_destination_of_version_1_is_asked_for_nothing),
 		cmocka_unit_test(answers_that_make_no_sense_are_no_answers),
