@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "migration/boot.h"
 #include "migration/compare.h"
 #include "migration/incoming.h"
 #include "tests/fake/vm_migration.h"
@@ -68,6 +69,11 @@ static void save_hello(const void *arg, struct state_writer *w)
 
 	if (how >= 16)
 		state_put_u64(w, "clock", how - 16u);
+	/* Of a source that speaks the newest version, and of a check. */
+	if (how % 16 >= 8)
+		state_put_note(w, STREAM_NEWEST);
+	if (how % 16 >= 14)
+		state_put_u32(w, "check", how % 2);
 	state_begin(w, "vm");
 	state_put_u64(w, "memory", how == 1 ? 2 * MEM : MEM);
 	state_put_u32(w, "cpus", how == 2 ? 2 : 1);
@@ -135,6 +141,26 @@ static void put_zero(struct rig *r, struct input *in)
 	put_frame(r, STREAM_ZERO, page * PAGE_SIZE, len, sizeof(len));
 }
 
+/* A part of what the guest boots from, as it should be or not: the model is that it makes no difference,
+ * unless the destination says so. */
+static void put_boot(struct rig *r, struct input *in)
+{
+	uint8_t payload[sizeof(struct stream_boot) + 256], how = input_u8(in);
+	struct stream_boot head;
+	uint32_t len = input_u8(in);
+
+	memset(payload, how, sizeof(payload));
+	if (how % 4 > 1) {
+		put_frame(r, STREAM_BOOT, STREAM_BOOT_BYTES, payload, len + 1);
+		return;
+	}
+	put_le64(&head.kernel_len, how == 0xf0 ? input_u64(in) : input_u16(in) % 512u);
+	put_le64(&head.initrd_len, how == 0xf1 ? input_u64(in) : input_u16(in) % 512u);
+	memcpy(payload, &head, sizeof(head));
+	put_frame(r, STREAM_BOOT, how == 0xf4 ? input_u64(in) : STREAM_BOOT_BEGIN, payload,
+		  (uint32_t)sizeof(head) + len);
+}
+
 /* Any header, and any bytes behind it. */
 static void put_raw(struct rig *r, struct input *in)
 {
@@ -184,7 +210,10 @@ static bool put_next(struct rig *r, struct input *in)
 		put_frame(r, STREAM_COMMIT, 0, NULL, 0);
 		return false;
 	default:
-		put_raw(r, in);
+		if (op / 16 < 8)
+			put_raw(r, in);
+		else
+			put_boot(r, in);
 		break;
 	}
 	return true;
@@ -236,6 +265,19 @@ static void check_memory(const struct rig *r)
 	}
 }
 
+/* What the last guest that came boots from. */
+static struct boot_files boot = BOOT_FILES_NONE;
+
+/* Of a check that the destination has answered, that is all. */
+static void check_check(const struct rig *r)
+{
+	unsigned int said[STREAM_N_TYPES];
+
+	count_said(r, said);
+	assert(said[STREAM_READY] + said[STREAM_REFUSED] == 1);
+	assert(fake_guest_is_paused(&guest) && !guest.devices[0].n_warm_loads);
+}
+
 static void check_end(const struct rig *r, int ret, bool ready, const struct error *err)
 {
 	unsigned int said[STREAM_N_TYPES];
@@ -263,6 +305,8 @@ static void start_guest(void)
 		fake_guest_init(&guest, MEM, 1);
 	else
 		madvise(guest.vm.memory.regions[0].hva, MEM, MADV_REMOVE);
+	boot_files_close(&boot);
+	guest.vm.boot = &boot;
 	guest.vm.gate.paused = true;
 	guest.registers = 0;
 	for (unsigned int i = 0; i < ARRAY_SIZE(guest.devices); i++) {
@@ -296,11 +340,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	if (ret == 0)
 		ret = destination_ready(&d, &err);
 	ready = ret == 0;
-	if (ready)
+	if (ready && !d.check)
 		ret = incoming_run(&d, &guest.vm, NULL, &err);
-	else
+	else if (!ready)
 		destination_refuse(&d, &err);
-	check_end(&rig, ret, ready, &err);
+	if (d.check)
+		check_check(&rig);
+	else
+		check_end(&rig, ret, ready, &err);
 	destination_close(&d);
 	return 0;
 }
