@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The subcommands: start here. "run" and "receive" are lists of steps in vmm/app/. */
+#include "vmm/app/doctor.h"
 #include "vmm/app/life.h"
 #include "vmm/app/receive.h"
 #include "vmm/app/run.h"
@@ -46,6 +47,11 @@ static int command_receive(int argc, char **argv)
 	return status;
 }
 
+static int command_doctor(int argc, char **argv)
+{
+	return doctor_run(argc, argv, &app_doctor_parts);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct command_set set = {
@@ -62,6 +68,7 @@ int main(int argc, char **argv)
 			[COMMAND_CONNECT] = client_connect,
 			[COMMAND_MIGRATE] = client_migrate,
 			[COMMAND_CPU] = command_cpu,
+			[COMMAND_DOCTOR] = command_doctor,
 			[COMMAND_LIST] = client_list,
 			[COMMAND_PAUSE] = client_pause,
 			[COMMAND_RESUME] = client_resume,

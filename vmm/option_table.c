@@ -38,7 +38,7 @@ const struct option_row option_table[] = {
 	  "say what stands against the move, a reason on each line, and move nothing", NULL, IN(MIGRATE), 0,
 	  0 },
 	{ OPTION_SSH, "ssh", "COMMAND", "run this in the place of ssh, with arguments split at spaces", NULL,
-	  IN(MIGRATE), 0, 0 },
+	  IN(MIGRATE) | IN(DOCTOR), 0, 0 },
 	{ OPTION_TLS, "tls", "DIR", "for tls: the folder of ca.pem, cert.pem and key.pem (man ferry)",
 	  OPTION_WORDS_FOLDER, IN(RECEIVE) | IN(MIGRATE), 0, 0 },
 	{ OPTION_PEER, "peer", "NAME", "for tls: a name that the source's certificate must have", NULL,
@@ -46,6 +46,8 @@ const struct option_row option_table[] = {
 	{ OPTION_PEER, "peer", "NAME",
 	  "for tls: a name that the other end's certificate must have, beside HOST", NULL, IN(MIGRATE), 0,
 	  0 },
+	{ OPTION_PEER, "peer", "[USER@]HOST[:PORT]",
+	  "also ask the Ferry there, over ssh, and say what would stop a move", NULL, IN(DOCTOR), 0, 0 },
 	{ OPTION_PEER_UID, "peer-uid", "UID",
 	  "a user who may connect to that socket beside this one and root", NULL, IN(RECEIVE), 0, 0 },
 	{ OPTION_PEER_UID, "peer-uid", "UID", "for unix: who may listen at PATH, beside you and root", NULL,
@@ -62,6 +64,8 @@ const struct option_row option_table[] = {
 	  "memory with a unit K, M, G or T (default: what the source has, if the host has it), and the "
 	  "host's node",
 	  NULL, IN(RECEIVE), 0, 0 },
+	{ OPTION_MEM, "mem", "SIZE", "the guest's memory, with a unit K, M, G or T (default 512M)", NULL,
+	  IN(DOCTOR), 0, 0 },
 	{ OPTION_CPUS, "cpus", "N[,pin=CPUS]",
 	  "number of vCPUs, 1 to 64 (default 1), and the host's CPU of each, such as 2-5 or 2+4", NULL,
 	  IN(RUN), 0, 0 },
@@ -75,6 +79,10 @@ const struct option_row option_table[] = {
 	  "baseline=", IN(RUN), 0, 0 },
 	{ OPTION_NET, "net", "vdpa=PATH", "a NIC backed by a vhost-vdpa device; may be repeated",
 	  "vdpa= soft,tap= soft,hub=", IN_BOTH, 0, OPTION_REPEATS },
+	{ OPTION_NET, "net", "vdpa=PATH",
+	  "a NIC that the guest is to have, as for \"ferry run\"; may be repeated (default: all vDPA devices "
+	  "are looked at, and none is needed)",
+	  "vdpa=", IN(DOCTOR), 0, OPTION_REPEATS },
 	{ OPTION_NET, "net", "soft,tap=NAME",
 	  "a NIC in software on a TAP interface; also bridge=NAME, mac=, queues=N, ring=ENTRIES, hub=FOLDER",
 	  NULL, IN_BOTH, 0, OPTION_REPEATS },
@@ -98,6 +106,7 @@ const struct option_row option_table[] = {
 	{ OPTION_FOLLOW, "follow", NULL, "stay until it has ended", NULL, IN(STATUS), 0, 0 },
 	{ OPTION_JSON, "json", NULL, "print what the VM says as it is, an object a line", NULL,
 	  IN(STATUS) | IN(LIST), 0, 0 },
+	{ OPTION_JSON, "json", NULL, "print one object, as the manual describes it", NULL, IN(DOCTOR), 0, 0 },
 	{ OPTION_DOWNTIME, "downtime", "MS", "how long the guest may stand still, 1 to 60000 (default 300)",
 	  NULL, IN(MIGRATE), 0, 0 },
 	{ OPTION_DOWNTIME, "downtime", "MS", "how long the guest may stand still, 1 to 60000", NULL, IN(TUNE),
@@ -158,7 +167,7 @@ const struct option_row option_table[] = {
 	  IN_BOTH, 0, 0 },
 	{ OPTION_RUNTIME_DIR, "runtime-dir", "DIR",
 	  "where control sockets are (default " OPTION_RUNTIME_DIR_DEFAULT ")", OPTION_WORDS_FOLDER,
-	  IN_BOTH | IN_CLIENTS, 0, 0 },
+	  IN_BOTH | IN_CLIENTS | IN(DOCTOR), 0, 0 },
 };
 
 const unsigned int option_table_n = ARRAY_SIZE(option_table);
@@ -210,6 +219,12 @@ const struct command_row command_table[N_COMMANDS] = {
 			  "psABI. "
 			  "These lack what kernels use against faults of CPUs: a file of the hosts' own is "
 			  "better." },
+	[COMMAND_DOCTOR] = { "doctor", NULL, NULL,
+			     "look at this host, and say what it has and lacks for a guest and for a move",
+			     "Looks at this host, and says line by line what it has for a guest, what is "
+			     "missing, and what to do. Changes nothing.",
+			     "Exit codes: 0 a guest could run here, and with --peer move there; 1 it could "
+			     "not; 2 wrong usage." },
 	[COMMAND_LIST] = { "list", NULL, NULL, "list the VMs of this host, and how they are",
 			   "Lists the VMs of this host that are yours, or all of them for root: the name, "
 			   "how "

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The subcommands and all of their options, as data: parsing, help and completions work from it. What a value
- * means is known to the parsers, by the option's id: vmm/config.c and vmm/control/options.c. Constant data,
+ * means is known to the parsers, by the option's id: vmm/config.c,
+ * vmm/control/options.c and vmm/host/doctor.c. Constant data,
  * any thread.
  */
 #ifndef FERRY_VMM_OPTION_TABLE_H
@@ -19,6 +20,7 @@ enum command_id {
 	COMMAND_CONNECT,
 	COMMAND_MIGRATE,
 	COMMAND_CPU,
+	COMMAND_DOCTOR,
 	COMMAND_LIST,
 	COMMAND_PAUSE,
 	COMMAND_RESUME,

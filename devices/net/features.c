@@ -3,6 +3,7 @@
 #include "devices/net/features.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 #include "devices/net/config_space.h"
 #include "devices/net/cvq/cvq.h"
@@ -202,4 +203,21 @@ int net_features_check(const char *nic, const char *guest, uint64_t want, uint64
 		ret = -ENOTSUP;
 	}
 	return ret;
+}
+
+void net_features_names(uint64_t features, char *text, size_t size)
+{
+	size_t len = 0;
+
+	text[0] = '\0';
+	for (unsigned int i = 0; i < ARRAY_SIZE(net_feature_table) && len < size; i++) {
+		if (!virtio_has(features, net_feature_table[i].bit))
+			continue;
+		features &= ~VIRTIO_BIT(net_feature_table[i].bit);
+		len += (size_t)snprintf(text + len, size - len, "%s%s", len > 0 ? ", " : "",
+					net_feature_table[i].name);
+	}
+	if (features && len < size)
+		snprintf(text + len, size - len, "%s0x%llx", len > 0 ? ", " : "",
+			 (unsigned long long)features);
 }

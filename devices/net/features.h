@@ -23,6 +23,10 @@ uint64_t net_features_offer(const struct vdpa *vdpa, unsigned int n_pairs);
 uint64_t net_features_rings(const char *nic, struct vdpa *vdpa, const struct net_config *config,
 			    uint16_t *sizes, unsigned int n);
 
+/* Writes the names of @features, with ", " between two; bits without one as a number. What does not fit is
+ * left out. */
+void net_features_names(uint64_t features, char *text, size_t size);
+
 /* -ENOTSUP, naming each feature of @want that is not in @have. @guest: what the guest has to do with it;
  * @device: the name of what lacks it. */
 int __must_check net_features_check(const char *nic, const char *guest, uint64_t want, uint64_t have,

@@ -15,6 +15,7 @@
 #include "devices/net/mac.h"
 #include "devices/net/passthrough.h"
 #include "devices/net/scratch.h"
+#include "devices/net/survey.h"
 #include "devices/virtio/pci.h"
 #include "vmm/shortage.h"
 #include "vmm/state.h"
@@ -28,49 +29,18 @@ static int net_probe(struct net *net, struct error *err)
 {
 	struct vdpa *vdpa = net->backend.vdpa;
 	struct net_space *space = &net->space;
-	uint32_t len = (uint32_t)min_u64(vdpa->config_len, NET_CONFIG_LEN);
-	uint8_t *table;
-	int ret;
+	struct net_survey survey;
+	int ret = net_survey(&survey, vdpa, net->name, err);
 
-	if (!virtio_has(vdpa->features, VIRTIO_F_VERSION_1)) {
-		error_add(err, "%s: the device is a legacy one (no VIRTIO_F_VERSION_1)", vdpa->name);
-		return -ENOTSUP;
-	}
-	if (vdpa->n_vqs < 2) {
-		error_add(err, "%s: the device has %u virtqueues, a NIC needs 2", vdpa->name, vdpa->n_vqs);
-		return -EINVAL;
-	}
-	ret = vdpa->ops->get_config(vdpa, 0, space->bytes, len, err);
 	if (ret < 0)
 		return ret;
-	net->device_max_pairs = 1;
-	if (vdpa->features & (VIRTIO_BIT(VIRTIO_NET_F_MQ) | VIRTIO_BIT(VIRTIO_NET_F_RSS)))
-		net->device_max_pairs = get_le16(space->bytes + NET_CONFIG_FIELD(max_virtqueue_pairs));
-	if (net->device_max_pairs < 1 || net->device_max_pairs > NET_MAX_PAIRS) {
-		error_add(err, "%s: the device has %u queue pairs, Ferry takes 1 to %u", vdpa->name,
-			  net->device_max_pairs, NET_MAX_PAIRS);
-		return -EINVAL;
-	}
-	if (vdpa->n_vqs < 2 * net->device_max_pairs + 1 && net->device_max_pairs > 1) {
-		/*
-		 * With MQ or RSS the control queue would have an index that this device node does not reach.
-		 */
-		log_limited(
-			&vdpa->log_limit, LOG_WARN,
-			"%s: %u queue pairs but only %u virtqueues: used with one pair, without MQ and RSS",
-			vdpa->name, net->device_max_pairs, vdpa->n_vqs);
-		vdpa->features &= ~(VIRTIO_BIT(VIRTIO_NET_F_MQ) | VIRTIO_BIT(VIRTIO_NET_F_RSS));
-		net->device_max_pairs = 1;
-	}
-	/* A table that the guest can set must be one that can be carried. */
-	table = space->bytes + NET_CONFIG_FIELD(rss_max_indirection_table_length);
-	put_le16(table, (uint16_t)min_u64(get_le16(table), CVQ_MAX_RSS_TABLE));
-	net->max_pairs = net->device_max_pairs;
-	put_le16(space->bytes + NET_CONFIG_FIELD(max_virtqueue_pairs), (uint16_t)net->max_pairs);
+	memcpy(space->bytes, survey.config, sizeof(space->bytes));
+	net->device_max_pairs = survey.max_pairs;
+	net->max_pairs = survey.max_pairs;
+	net->possible = survey.possible;
 	space->device_features = vdpa->features;
 	net_space_take(space, space->bytes, 0);
 	net_ctrl_show_status(&net->ctrl);
-	net->possible = net_features_offer(vdpa, net->device_max_pairs);
 	return net_mac_choose(space, vdpa, net->name, err);
 }
 

@@ -36,6 +36,9 @@
 #define TRANSPORT_WORDS       32u
 #define TRANSPORT_PROGRAM_MAX 4096u
 
+/* Words of a command that ssh runs. */
+#define TRANSPORT_REMOTE_WORDS 4u
+
 /* The descriptor of a child in which it says why it cannot be the program that it should. */
 #define TRANSPORT_STATUS_FD 3
 
@@ -186,32 +189,42 @@ static int transport_check_ssh(const char *place, const struct transport_options
 	return -EINVAL;
 }
 
+/* Has ssh run @words, a command that ends with NULL, at the place @s. */
+static int transport_run_ssh(struct transport *t, const struct ssh_place *s, const char *const *words,
+			     const struct transport_options *options, struct error *err)
+{
+	char destination[SSH_PLACE_MAX], program[TRANSPORT_PROGRAM_MAX];
+	char *argv[TRANSPORT_WORDS + TRANSPORT_REMOTE_WORDS + 7];
+	unsigned int n = transport_split_ssh(options, program, argv);
+
+	/* A question could not be answered: stdin is the connection. */
+	argv[n++] = "-o";
+	argv[n++] = "BatchMode=yes";
+	if (s->port) {
+		argv[n++] = "-p";
+		argv[n++] = (char *)s->port;
+	}
+	snprintf(destination, sizeof(destination), "%s%s%s", s->user ? s->user : "", s->user ? "@" : "",
+		 s->host);
+	argv[n++] = "--";
+	argv[n++] = destination;
+	for (unsigned int i = 0; i < TRANSPORT_REMOTE_WORDS && words[i]; i++)
+		argv[n++] = (char *)words[i];
+	argv[n] = NULL;
+	snprintf(t->program, sizeof(t->program), "%s", argv[0]);
+	return transport_run(t, argv, options, err);
+}
+
 static int transport_open_ssh(struct transport *t, const char *place, const struct transport_options *options,
 			      struct error *err)
 {
-	char destination[SSH_PLACE_MAX], program[TRANSPORT_PROGRAM_MAX], *argv[TRANSPORT_WORDS + 10];
 	struct ssh_place s;
-	unsigned int n = transport_split_ssh(options, program, argv);
 	int ret = ssh_place_parse(&s, place, options->name, err);
 
 	if (ret < 0)
 		return ret;
-	/* A question could not be answered: stdin is the migration. */
-	argv[n++] = "-o";
-	argv[n++] = "BatchMode=yes";
-	if (s.port) {
-		argv[n++] = "-p";
-		argv[n++] = (char *)s.port;
-	}
-	snprintf(destination, sizeof(destination), "%s%s%s", s.user ? s.user : "", s.user ? "@" : "", s.host);
-	argv[n++] = "--";
-	argv[n++] = destination;
-	argv[n++] = "ferry";
-	argv[n++] = "connect";
-	argv[n++] = (char *)s.name;
-	argv[n] = NULL;
-	snprintf(t->program, sizeof(t->program), "%s", argv[0]);
-	return transport_run(t, argv, options, err);
+	return transport_run_ssh(t, &s, (const char *const[]){ "ferry", "connect", s.name, NULL }, options,
+				 err);
 }
 
 static int transport_check_exec(const char *place, const struct transport_options *options, struct error *err)
@@ -376,6 +389,26 @@ int transport_open(struct transport *t, const char *to, const struct transport_o
 
 	*t = (struct transport){ .fd = -1 };
 	return ret < 0 ? ret : kind->open(t, to + strlen(kind->prefix), options, err);
+}
+
+int transport_check_host(const char *host, const struct transport_options *options, struct error *err)
+{
+	if (!strchr(host, '/'))
+		return transport_check_ssh(host, options, err);
+	error_add(err, "\"%s\" is no host: give [USER@]HOST[:PORT], with an IPv6 address in brackets", host);
+	return -EINVAL;
+}
+
+int transport_run_at(struct transport *t, const char *host, const char *const *words,
+		     const struct transport_options *options, struct error *err)
+{
+	struct ssh_place s;
+	int ret = transport_check_host(host, options, err);
+
+	*t = (struct transport){ .fd = -1 };
+	if (ret == 0)
+		ret = ssh_place_parse(&s, host, options->name, err);
+	return ret < 0 ? ret : transport_run_ssh(t, &s, words, options, err);
 }
 
 void transport_let_go(struct transport *t)

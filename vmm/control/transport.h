@@ -65,6 +65,17 @@ int __must_check transport_check(const char *to, const struct transport_options 
 int __must_check transport_open(struct transport *t, const char *to, const struct transport_options *options,
 				struct error *err);
 
+/*
+ * Runs a command at @host, "[USER@]HOST[:PORT]", by ssh: t->fd is its stdin and stdout. @words are up to
+ * four, with NULL at the end, of characters that no shell there makes something else of. 0, or -errno with
+ * the reason and nothing to close; what ssh has to say it says on stderr. transport_check_host() only reads
+ * @host.
+ */
+int __must_check transport_run_at(struct transport *t, const char *host, const char *const *words,
+				  const struct transport_options *options, struct error *err);
+int __must_check transport_check_host(const char *host, const struct transport_options *options,
+				      struct error *err);
+
 /* Closes t->fd: the process that has got it is the only one to hold it now, and its end is the connection's.
  */
 void transport_let_go(struct transport *t);

@@ -354,27 +354,37 @@ static void cpuid_fit_sizes(struct cpuid *cpuid, uint32_t address_bits)
 	e->ecx = e->eax ? len : 0;
 }
 
+int cpuid_compare(const struct cpuid_offer *have, const struct cpuid_offer *want, struct error *err)
+{
+	unsigned int n_words;
+	const struct cpuid_word *words = cpuid_get_words(&n_words);
+	int ret = 0;
+
+	if (want->vendor[0] && strcmp(want->vendor, have->vendor) != 0) {
+		error_add(err, "this host's CPU is of %s, not of %s", have->vendor, want->vendor);
+		ret = -ENOTSUP;
+	}
+	if (want->address_bits > have->address_bits) {
+		error_add(err, "this host's CPU has %u bits of physical address, not %u", have->address_bits,
+			  want->address_bits);
+		ret = -ENOTSUP;
+	}
+	for (unsigned int i = 0; i < n_words; i++) {
+		if (cpuid_compare_word(&words[i], want->words[i], have->words[i], err) < 0)
+			ret = -ENOTSUP;
+	}
+	return ret;
+}
+
 int cpuid_restrict(struct cpuid *cpuid, const struct cpuid_offer *offer, struct error *err)
 {
 	struct cpuid_offer have;
 	unsigned int n_words;
 	const struct cpuid_word *words = cpuid_get_words(&n_words);
-	int ret = 0;
+	int ret;
 
 	cpuid_get_features(cpuid, &have);
-	if (offer->vendor[0] && strcmp(offer->vendor, have.vendor) != 0) {
-		error_add(err, "this host's CPU is of %s, not of %s", have.vendor, offer->vendor);
-		ret = -ENOTSUP;
-	}
-	if (offer->address_bits > have.address_bits) {
-		error_add(err, "this host's CPU has %u bits of physical address, not %u", have.address_bits,
-			  offer->address_bits);
-		ret = -ENOTSUP;
-	}
-	for (unsigned int i = 0; i < n_words; i++) {
-		if (cpuid_compare_word(&words[i], offer->words[i], have.words[i], err) < 0)
-			ret = -ENOTSUP;
-	}
+	ret = cpuid_compare(&have, offer, err);
 	for (unsigned int i = 0; ret == 0 && i < n_words; i++) {
 		struct kvm_cpuid_entry2 *e = cpuid_find(cpuid, words[i].function, words[i].index);
 

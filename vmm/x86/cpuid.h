@@ -50,6 +50,11 @@ struct cpuid_offer {
 /* Reads what @cpuid has, but for ARCH_CAPABILITIES, which are 0. */
 void cpuid_get_features(const struct cpuid *cpuid, struct cpuid_offer *offer);
 
+/* Whether @have, a host's offer, has all of @want. -ENOTSUP, with each feature by name that it lacks, in the
+ * words of that host. ARCH_CAPABILITIES are not looked at. */
+int __must_check cpuid_compare(const struct cpuid_offer *have, const struct cpuid_offer *want,
+			       struct error *err);
+
 /*
  * Takes from @cpuid, a host's, all that is not in @offer, but for inverted features. -ENOTSUP, with each
  * feature by name that is in

@@ -170,6 +170,31 @@ static void ssh_is_told_host_port_and_name(void **state)
 	}
 }
 
+static void ssh_runs_another_command_at_a_host_alone(void **state)
+{
+	static const char *const words[] = { "ferry", "doctor", "--json", NULL };
+	static const char *const wrong[] = { "", "host/web1", "host/", "-x", "a b", "host:0" };
+	struct transport_options o = plain;
+	struct error err = { 0 };
+	struct transport t;
+	char text[256];
+	ssize_t n;
+
+	write_script("echo \"$@\"");
+	o.ssh = script;
+	assert_int_equal(transport_run_at(&t, "me@[::1]:22", words, &o, &err), 0);
+	n = recv(t.fd, text, sizeof(text) - 1, MSG_WAITALL);
+	assert_true(n > 0);
+	text[n] = '\0';
+	assert_string_equal(text, "-o BatchMode=yes -p 22 -- me@::1 ferry doctor --json\n");
+	assert_int_equal(transport_close(&t, &err), 0);
+	for (unsigned int i = 0; i < ARRAY_SIZE(wrong); i++) {
+		assert_int_equal(transport_check_host(wrong[i], &o, &err), -EINVAL);
+		assert_int_equal(transport_run_at(&t, wrong[i], words, &o, &err), -EINVAL);
+		assert_int_equal(t.fd, -1);
+	}
+}
+
 static void bytes_go_both_ways_through_a_command(void **state)
 {
 	struct error err = { 0 };
@@ -435,6 +460,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_place_that_is_none_is_refused_with_what_would_be_right),
 		cmocka_unit_test(ssh_is_told_host_port_and_name),
+		cmocka_unit_test(ssh_runs_another_command_at_a_host_alone),
 		cmocka_unit_test(bytes_go_both_ways_through_a_command),
 		cmocka_unit_test(a_child_gets_nothing_but_its_connection),
 		cmocka_unit_test(a_child_is_not_in_the_clients_group_nor_if_detached_in_its_session),
