@@ -222,7 +222,8 @@ int net_start_again(struct net *net, enum net_rings rings, struct error *err)
 		ret = net_apply(net, err);
 	if (ret < 0)
 		return ret;
-	for (unsigned int i = 0; early && i < net->path.n_data; i += 2)
+	/* Nor can they be kept from it where the device has put them into its own rings. */
+	for (unsigned int i = 0; early && rings == NET_RINGS_SHADOW && i < net->path.n_data; i += 2)
 		net_queue_take_back(&net->queues[i]);
 	net_stats_go_on(&net->ctrl);
 	net_step(net, net_rings_step(rings));
