@@ -244,19 +244,26 @@ int net_wait_mapped(struct net *net, struct error *err)
 	return 0;
 }
 
-struct vdpa *net_dismantle(struct net *net)
+/* Ends what the NIC does; a device that cannot be reset goes on. */
+static void net_finish(struct net *net)
 {
 	loop_join(&net->loop);
 	net_end(net);
 	virtio_pci_exit(&net->virtio);
+}
+
+struct vdpa *net_dismantle(struct net *net)
+{
+	net_finish(net);
 	return net_free(net);
 }
 
 void net_destroy(struct net *net)
 {
-	struct vdpa *vdpa = net_dismantle(net);
-
-	vdpa->ops->close(vdpa);
+	net_finish(net);
+	/* Before the memory that was mapped for the device is given up. */
+	net->backend.vdpa->ops->close(net->backend.vdpa);
+	net_free(net);
 }
 
 unsigned int net_descriptors(const struct vdpa *vdpa)

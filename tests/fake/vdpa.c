@@ -460,6 +460,9 @@ static void fake_close(struct vdpa *vdpa)
 	struct fake_vdpa *f = fake_of(vdpa);
 
 	fake_vdpa_lock(f);
+	/* Whether or not it could be reset, the device has memory until now. */
+	for (unsigned int i = 0; i < f->n_regions; i++)
+		assert(msync(f->regions[i].hva, f->regions[i].len, MS_ASYNC) == 0);
 	fake_stop(f);
 	f->closed = true;
 	fake_vdpa_unlock(f);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * A vDPA NIC for tests behind struct vdpa. The NIC reaches memory through what was mapped for it, and asserts
- * that everything named is mapped and that no queue is kicked before DRIVER_OK. The test moves data queues
- * packet by packet; the control queue has a thread of its own, which does commands with a model NIC. The test
- * can have it misbehave.
+ * that everything named is mapped, that no queue is kicked before DRIVER_OK, and that what was mapped is
+ * there until the device is closed. The test moves data queues packet by packet; the control queue has a
+ * thread of its own, which does commands with a model NIC. The test can have it misbehave.
  *
  * Any thread may call: every function takes the lock.
  */

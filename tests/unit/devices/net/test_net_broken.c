@@ -479,6 +479,19 @@ static void a_device_that_is_given_back_serves_the_next_nic(void **state)
 	fake_vdpa_free(v);
 }
 
+/* As fake_vdpa's close makes sure of: the device reads its rings for as long as it is there. */
+static void a_device_that_cannot_be_reset_keeps_its_memory_until_it_is_closed(void **state)
+{
+	struct fake_vdpa *v;
+	struct net_guest *g = build_guest(&fake_vdpa_default, &v);
+
+	assert_int_equal(net_guest_start(g, ALL), DRIVER_OK);
+	fake_vdpa_lock(v);
+	v->faults.gone = true;
+	fake_vdpa_unlock(v);
+	free_guest(&g, &v);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -501,6 +514,7 @@ int main(void)
 		TEST(a_device_that_refuses_a_default_breaks_the_nic),
 		cmocka_unit_test(a_nic_that_cannot_be_made_leaves_nothing_behind),
 		cmocka_unit_test(a_device_that_is_given_back_serves_the_next_nic),
+		cmocka_unit_test(a_device_that_cannot_be_reset_keeps_its_memory_until_it_is_closed),
 	};
 
 	return run_formats(tests, ARRAY_SIZE(tests));
