@@ -4,9 +4,13 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <poll.h>
 
 #include "devices/net/announce.h"
 #include "devices/net/scratch.h"
+
+/* Milliseconds between looks at a ring that no call comes for. */
+#define NET_FLUSH_STEP_MS 1
 
 /* Chains that one queue may move before the others have their turn. */
 #define NET_BUDGET 256u
@@ -180,6 +184,20 @@ void net_queue_complete(struct net_queue *q)
 	net_queue_publish(q);
 	if (q->full || q->n_held > q->scratch.n)
 		net_queue_forward(q);
+}
+
+void net_queue_flush(struct net_queue *q, uint64_t end_ns)
+{
+	struct pollfd call = { .fd = q->call.fd, .events = POLLIN };
+
+	for (;;) {
+		loop_take(call.fd);
+		net_queue_complete(q);
+		if (net_is_rx(q) || q->svq.n_in_flight == 0 || net_path_failed(q->path) || now_ns() >= end_ns)
+			return;
+		/* The guest may have asked for calls that come late. */
+		poll(&call, 1, NET_FLUSH_STEP_MS);
+	}
 }
 
 void net_queue_forget(struct net_queue *q)

@@ -13,6 +13,13 @@ void net_queue_forward(struct net_queue *q);
  * where there is no shadow ring. */
 void net_queue_complete(struct net_queue *q);
 
+/*
+ * Does the same until the device has sent the packets that it has, or @end_ns (now_ns()): one that is still
+ * with the device when its guest goes elsewhere goes out there, too. Does nothing more than the above for a
+ * receive queue, whose buffers stay with the device.
+ */
+void net_queue_flush(struct net_queue *q, uint64_t end_ns);
+
 /* Gives a device that is about to start the receive buffers that the guest has made available. A ring that is
  * broken says so once it is served. */
 void net_queue_fill(struct net_queue *q);

@@ -21,6 +21,10 @@
 #include "devices/virtio/pci.h"
 #include "devices/virtio/pci_state.h"
 
+/* Milliseconds, of the time that the guest stands still, for a device to send what it has: far more than one
+ * needs whose link is up, and little for a guest. */
+#define NET_FLUSH_MS 20
+
 static int net_describe_call(struct net *net, void *arg)
 {
 	struct state_writer *w = arg;
@@ -300,6 +304,8 @@ static int net_warm_save(struct device *dev, struct state_writer *w, bool first)
 
 static int net_pause_call(struct net *net, void *arg)
 {
+	uint64_t end_ns;
+
 	net_ctrl_limit(&net->ctrl, net->ctrl.patience.still);
 	net->path.open = false;
 	if (net->phase == NET_PHASE_OFF || net->phase == NET_PHASE_BROKEN)
@@ -309,8 +315,9 @@ static int net_pause_call(struct net *net, void *arg)
 	if (net->ctrl.queue)
 		net_ctrl_drain(&net->ctrl);
 	net_stats_read(&net->ctrl);
+	end_ns = end_of(NET_FLUSH_MS);
 	for (unsigned int i = 0; i < net->path.n_data; i++)
-		net_queue_complete(&net->queues[i]);
+		net_queue_flush(&net->queues[i], end_ns);
 	return 0;
 }
 

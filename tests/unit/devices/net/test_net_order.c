@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Buffers that come back in order, whatever becomes of the device; and how often either side is told of a
- * batch. */
+/* Buffers that come back in order, whatever becomes of the device; how often either side is told of a batch;
+ * and that what the device is about to send is waited for. */
 #include "tests/unit/devices/net/net_fixture.h"
+
+#include "devices/net/forward.h"
 
 #define N_SENT 6u
 
@@ -243,6 +245,64 @@ static void a_batch_has_one_kick_and_one_interrupt(void **state)
 	}
 }
 
+static void send_packet(struct fake_vdpa *v)
+{
+	struct fake_element e;
+
+	assert_true(fake_vdpa_take(v, 1, &e));
+	fake_vdpa_use(v, 1, e.head, 0);
+	fake_vdpa_publish(v, 1);
+}
+
+static void *send_late(void *arg)
+{
+	poll(NULL, 0, 20);
+	send_packet(arg);
+	return NULL;
+}
+
+/* Returns how many packets the device has then. */
+static int flush(struct net *net, void *arg)
+{
+	net_queue_flush(&net->queues[1], end_of(*(int *)arg));
+	return (int)net->queues[1].svq.n_in_flight;
+}
+
+static void a_flush_ends_once_the_device_has_sent_its_packets(void **state)
+{
+	struct fixture *f = *state;
+	int ms = FAKE_PATIENCE_MS, none = 0;
+	pthread_t thread;
+
+	start_a(f, ALL);
+	assert_true(net_guest_send(f->a, 0, "packet", 6));
+	net_guest_settle(f->a);
+	assert_int_equal(net_call(f->a->net, flush, &none), 1);
+	assert_int_equal(pthread_create(&thread, NULL, send_late, f->va), 0);
+	assert_int_equal(net_call(f->a->net, flush, &ms), 0);
+	pthread_join(thread, NULL);
+	assert_int_equal(net_guest_reap(f->a, 0), 1);
+}
+
+/* What the device has sent by then does not go out once more where the guest goes. */
+static void a_pause_gives_the_device_twenty_milliseconds_to_send_its_packets(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t start_ns;
+
+	start_a(f, ALL);
+	track(f->a, true);
+	assert_true(net_guest_send(f->a, 0, "packet", 6));
+	net_guest_settle(f->a);
+	start_ns = now_ns();
+	net_device_ops.pause(device_of(f->a));
+	assert_true(now_ns() - start_ns >= 20000000);
+	net_device_ops.resume(device_of(f->a), DEVICE_STAYED);
+	send_packet(f->va);
+	net_guest_settle(f->a);
+	assert_int_equal(net_guest_reap(f->a, 0), 1);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -252,6 +312,8 @@ int main(void)
 		TEST(the_order_outlives_a_migration),
 		TEST(the_order_outlives_a_rings_reset),
 		TEST(a_batch_has_one_kick_and_one_interrupt),
+		TEST(a_flush_ends_once_the_device_has_sent_its_packets),
+		TEST(a_pause_gives_the_device_twenty_milliseconds_to_send_its_packets),
 	};
 
 	return run_formats(tests, ARRAY_SIZE(tests));
