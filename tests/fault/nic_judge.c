@@ -171,6 +171,7 @@ static void nic_check(struct nic_migration *m, struct nic_host *here)
 	if (g->dead)
 		nic_is_wrong(m, "the device asks for a reset");
 	if (nic_filters(m->kind)) {
+		nic_check_device(m, here);
 		g->open = true;
 		if (!nic_wait(g, nic_guest_done))
 			nic_is_wrong(m, "a command is not answered");
