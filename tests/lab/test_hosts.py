@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Moves between two hosts over ssh and TLS, on a network that delays, loses and breaks."""
 
+import socket
+import ssl
+
 import pytest
 
 import checks
+import ferry
+import hosts
 import lab
 
 # Half of it in each direction: 20 ms there and back.
@@ -13,6 +18,8 @@ SLOW = "rate 20mbit"
 # What has gone over the cable when certainly some of the memory has: before it goes what the guest boots from, 24 MB, and after this is
 # still half of the memory to go.
 SOME_MEMORY = 35_000_000
+# This machine's own place on the cable.
+ONLOOKER = "10.79.0.9/24"
 needs_tls = pytest.mark.skipif(not (lab.BUILD / "ferry-tls").exists(), reason="ferry-tls was not built")
 
 
@@ -146,4 +153,73 @@ def test_over_tls(pair, vm, ping, who, says):
     to, folder = pair.other(vm.lab), pair.certify()
     vm.migrate(to=to, tls=folder)
     assert f"{says} encrypts" in vm.host.process.output(), vm.host.process.output()
+    arrived(vm, pinger)
+
+
+def address(host):
+    return hosts.ADDRESSES[hosts.NAMES.index(host.name)]
+
+
+def without_certificate(pair, to):
+    """A stranger who speaks TLS and has no certificate: what it is told."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    pair.namespace.sh(f"ip addr replace {ONLOOKER} dev {pair.bridge}")
+    connection = pair.namespace.call(lambda: socket.create_connection((address(to), 7443), timeout=60))
+    # In TLS 1.3 a client hears what is thought of its certificate after its own last word.
+    with context.wrap_socket(connection) as tls:
+        return tls.recv(4096).decode(errors="replace")
+
+
+class Wait:
+    """A destination on @to that takes the guest from @source alone; it says five times in ten seconds at most whom it has turned away."""
+
+    def __init__(self, vm, to, own, source):
+        self.vm, self.to, self.own = vm, to, own
+        self.host = vm.receive(vm.node, f"--from {ferry.tls_address(to)} --tls {own} --peer {source.name}", to=to)
+
+    def turned_away(self, words, since=0):
+        assert checks.eventually(self.to, lambda: words in self.host.process.output()[since:]), f"{words}:\n{self.host.process.output()}"
+
+    def refuses(self, at, options, words):
+        """Both ends say why."""
+        since = len(self.host.process.output())
+        moved = self.vm.send(at, options)
+        assert moved.status == 1 and words in moved.output, f"{words}:\n{moved.output}"
+        self.turned_away(words, since)
+
+    def takes(self):
+        moved = self.vm.send(ferry.tls_address(self.to), f"--tls {self.own} --peer {self.to.name}")
+        assert moved.status == 0, f"{moved.output}\n--- destination\n{self.host.process.output()}"
+        self.vm.follow(self.host)
+
+
+@needs_tls
+def test_strangers_are_refused_by_name_at_both_ends_and_the_wait_goes_on(pair, vm, ping):
+    pinger = ping(vm)
+    source, to, own = vm.lab, pair.other(vm.lab), pair.certify()
+    expired = pair.stranger(source, "expired", source.name, days=-1)
+    other_ca = pair.stranger(source, "other-ca", source.name, ca="other")
+    other_name = pair.stranger(source, "other-name", "hostc")
+    wait, at = Wait(vm, to, own, source), ferry.tls_address(to)
+    wait.refuses(at, f"--tls {expired}", "expired")
+    wait.refuses(at, f"--tls {other_ca}", "CA")
+    wait.refuses(at, f"--tls {other_name}", f"the certificate is of hostc, and {source.name} is wanted")
+    goes_on(vm, pinger)
+    wait.takes()
+    arrived(vm, pinger)
+
+
+@needs_tls
+def test_who_has_no_certificate_or_no_trust_is_told_why(pair, vm, ping):
+    """Also where it is the source that does not take the destination, for its name."""
+    pinger = ping(vm)
+    source, to, own = vm.lab, pair.other(vm.lab), pair.certify()
+    wait = Wait(vm, to, own, source)
+    assert "no certificate was sent" in without_certificate(pair, to)
+    wait.turned_away("no certificate was sent")
+    wait.refuses(ferry.tls_address(to), f"--tls {own} --peer hostd", f"the certificate is of {to.name}, and hostd is wanted")
+    wait.refuses(f"tls:{address(to)}:7443", f"--tls {own}", f"the certificate is of {to.name}, and {address(to)} is wanted")
+    goes_on(vm, pinger)
+    wait.takes()
     arrived(vm, pinger)
