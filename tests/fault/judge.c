@@ -108,16 +108,22 @@ static void judge_reason(struct run *r, const struct party *p)
 /* The destination has nothing of a guest that has not come, and ends on its operator's word. */
 static void judge_destination_ends(struct run *r)
 {
+	const struct end_report *there = &r->world->ends[WORLD_DESTINATION];
+	bool by_itself = r->kind->rules & KIND_WAIT_ENDS && (r->early || r->source.link.reached);
 	int state;
 
-	eventfd_write(r->leave_fd, 1);
+	if (!by_itself)
+		eventfd_write(r->leave_fd, 1);
 	state = run_over(r, &r->destination);
+	if (by_itself && !strstr(there->reason, "(signal 9)"))
+		r->wrong = "the destination does not say why it waits no more";
 	if (state < 0)
 		r->wrong = "the destination does not end";
 	else if (judge_runs_there(r, state))
 		r->wrong = "the guest runs twice";
 	end_let_go(r->world, WORLD_DESTINATION);
 	/* Of use to the second one, too. */
+	eventfd_write(r->leave_fd, 1);
 	eventfd_read(r->leave_fd, &(eventfd_t){ 0 });
 }
 

@@ -58,10 +58,13 @@ static void plan_refuse_load(struct run *r, uint64_t *random)
 
 #define SECOND_NS INT64_C(1000000000)
 
-/* A second to some days, either way. */
-static int64_t draw_jump(uint64_t *random)
+/* What a destination allows the clocks: more than a HELLO is on its way on a loaded host. */
+#define SKEW_NS (60 * SECOND_NS)
+
+/* @least seconds to some days, either way. */
+static int64_t draw_jump(uint64_t *random, unsigned int least)
 {
-	int64_t ns = (int64_t)(next_random(random) % 999 + 1) * SECOND_NS;
+	int64_t ns = (int64_t)(next_random(random) % 999 + least) * SECOND_NS;
 
 	if (next_random(random) & 1)
 		ns *= 1000;
@@ -72,11 +75,11 @@ static void plan_clock_set(struct run *r, uint64_t *random)
 {
 	struct link *l = &r->source.link;
 
-	r->jump_ns = draw_jump(random);
+	r->jump_ns = draw_jump(random, 1);
 	r->jump_at = next_random(random) & 1 ? WORLD_SOURCE : WORLD_DESTINATION;
 	/* What has been compared does not matter any more. */
 	if (l->at_type != STREAM_HELLO && (l->at_type || l->way == LINK_BACK || l->frame > 0))
-		r->plan.clock_skew_ns = SECOND_NS;
+		r->plan.clock_skew_ns = SKEW_NS;
 }
 
 static void act_set_clock(struct run *r)
@@ -87,8 +90,9 @@ static void act_set_clock(struct run *r)
 static void plan_clocks_apart(struct run *r, uint64_t *random)
 {
 	r->plan.way_in = END_BY_DOOR;
-	r->plan.clock_skew_ns = SECOND_NS / 2;
-	r->world->clock_ns[next_random(random) & 1 ? WORLD_SOURCE : WORLD_DESTINATION] = draw_jump(random);
+	r->plan.clock_skew_ns = SKEW_NS;
+	r->world->clock_ns[next_random(random) & 1 ? WORLD_SOURCE : WORLD_DESTINATION] =
+		draw_jump(random, 200);
 }
 
 static void plan_version_1(struct run *r, uint64_t *random)
@@ -146,7 +150,7 @@ static void plan_tls_killed(struct run *r, uint64_t *random)
 
 static void act_kill_process(struct run *r)
 {
-	way_kill(r->world, &r->source.transport, r->victim, r->source.link.place);
+	way_kill(r->world, r->destination.pid, &r->source.transport, r->victim, r->source.link.place);
 }
 
 /* At the destination most of what a guest needs is taken at its HELLO. */
@@ -230,8 +234,9 @@ const struct kind kinds[] = {
 	  "the limit of locked memory is|cannot pin" },
 	{ "files cannot grow", LINK_CALL, 0, plan_files, act_run_short, "File too large" },
 	{ "the report's disk is full", LINK_CALL, KIND_MOVES, plan_report_lost, act_run_short, NULL },
-	{ "two sources", LINK_CALL, KIND_RIVALS, plan_rivals, run_begin_rival, "hello: " },
-	{ "door killed", LINK_CALL, 0, plan_door_killed, act_kill_process, NULL },
+	{ "two sources", LINK_CALL, KIND_RIVALS, plan_rivals, run_begin_rival,
+	  "another source was faster|has its guest already|the peer has closed the connection" },
+	{ "door killed", LINK_CALL, KIND_WAIT_ENDS, plan_door_killed, act_kill_process, NULL },
 	{ "ferry connect killed", LINK_CALL, KIND_UNSURE, plan_call_killed, act_kill_process, NULL },
 	{ "ferry-tls killed", LINK_CALL, KIND_UNSURE | KIND_TLS, plan_tls_killed, act_kill_process, NULL },
 };

@@ -19,8 +19,9 @@ enum kind_rules {
 		256, /* before anything is taken for the guest: the wait goes on, and the retry is to it */
 	KIND_OLD =
 		512, /* one end is of version 1, in which nothing of what the guest boots from goes along */
-	KIND_RIVALS = 1024, /* there are two sources */
-	KIND_TLS = 2048,    /* needs ferry-tls */
+	KIND_RIVALS = 1024,    /* there are two sources */
+	KIND_WAIT_ENDS = 4096, /* a destination that has no guest does not wait on, and says why */
+	KIND_TLS = 2048,       /* needs ferry-tls */
 };
 
 struct kind {

@@ -54,8 +54,10 @@ static void party_connect(struct party *p, int far)
 static void party_come(struct run *r, struct party *p)
 {
 	if (way_open(&r->plan, &p->transport) == 0) {
-		if (r->early && p == &r->source)
+		if (r->early && p == &r->source) {
 			r->kind->act(r);
+			p->link.fault = LINK_WELL;
+		}
 		party_connect(p, p->transport.fd);
 		p->transport.fd = -1;
 	} else {

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 /* Of loopback, one for each worker: so no two look for a free port of one address at a time. */
@@ -169,34 +170,61 @@ static unsigned int way_children(pid_t pid, pid_t *children, unsigned int max)
 	return n;
 }
 
-static void way_kill_child(pid_t pid, uint64_t place)
+/* Whether @pid is a child of @parent now. */
+static bool way_is_child(pid_t pid, pid_t parent)
 {
 	pid_t children[8];
-	unsigned int n = pid > 0 ? way_children(pid, children, ARRAY_SIZE(children)) : 0;
+	unsigned int n = way_children(parent, children, ARRAY_SIZE(children));
 
-	if (n > 0)
-		kill(children[place % n], SIGKILL);
+	while (n > 0 && children[n - 1] != pid)
+		n--;
+	return n > 0;
 }
 
-void way_kill(const struct world *w, const struct transport *t, enum way_process which, uint64_t place)
+/* Kills a process that somebody else may have waited for meanwhile, and never one that has its number by
+ * then:
+ * @pid is looked at once more when it cannot change any more. */
+static void way_kill_child(pid_t parent, pid_t pid)
+{
+	int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+
+	if (fd < 0)
+		return;
+	if (way_is_child(pid, parent))
+		syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0);
+	close(fd);
+}
+
+static void way_kill_one_of(pid_t parent, uint64_t place)
+{
+	pid_t children[8];
+	unsigned int n = parent > 0 ? way_children(parent, children, ARRAY_SIZE(children)) : 0;
+
+	if (n > 0)
+		way_kill_child(parent, children[place % n]);
+}
+
+void way_kill(const struct world *w, pid_t destination, const struct transport *t, enum way_process which,
+	      uint64_t place)
 {
 	switch (which) {
 	case WAY_NEAR:
 		if (t->child > 0) {
-			/* The shell's group is its own; ferry-tls's, too. */
+			/* The shell's group is its own; ferry-tls's, too. Nobody has waited for it yet. */
 			kill(-t->child, SIGKILL);
 			kill(t->child, SIGKILL);
 		}
 		break;
 	case WAY_PART:
-		way_kill_child(t->child, place);
+		way_kill_one_of(t->child, place);
 		break;
 	case WAY_FAR:
-		way_kill_child(w->door, place);
+		if (way_is_child(w->door, destination))
+			way_kill_one_of(w->door, place);
 		break;
 	default:
 		if (w->door > 0)
-			kill(w->door, SIGKILL);
+			way_kill_child(destination, w->door);
 		break;
 	}
 }

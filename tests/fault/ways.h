@@ -34,7 +34,8 @@ enum way_process {
 	WAY_DOOR, /* who takes connections for it */
 	WAY_N_PROCESSES,
 };
-/* Kills the process, if there is one; @place chooses among several. */
-void way_kill(const struct world *w, const struct transport *t, enum way_process which, uint64_t place);
+/* Kills the process, if there is one; @place chooses among several. @destination is whose door it is. */
+void way_kill(const struct world *w, pid_t destination, const struct transport *t, enum way_process which,
+	      uint64_t place);
 
 #endif
