@@ -3,6 +3,7 @@
 
 import socket
 import ssl
+import statistics
 
 import pytest
 
@@ -18,6 +19,7 @@ SLOW = "rate 20mbit"
 # What has gone over the cable when certainly some of the memory has: before it goes what the guest boots from, 24 MB, and after this is
 # still half of the memory to go.
 SOME_MEMORY = 35_000_000
+CHANNEL_MOVES = 3
 # This machine's own place on the cable.
 ONLOOKER = "10.79.0.9/24"
 needs_tls = pytest.mark.skipif(not (lab.BUILD / "ferry-tls").exists(), reason="ferry-tls was not built")
@@ -223,3 +225,29 @@ def test_who_has_no_certificate_or_no_trust_is_told_why(pair, vm, ping):
     goes_on(vm, pinger)
     wait.takes()
     arrived(vm, pinger)
+
+
+def over(pair, vm, way):
+    """Moves the guest once, by this way, and returns its downtime in ms."""
+    if way == "unix":
+        with pair.alone(vm.lab):
+            return vm.migrate().downtime_ms
+    if way == "ssh":
+        return vm.migrate(to=pair.other(vm.lab)).downtime_ms
+    pair.encrypt_by(way)
+    return vm.migrate(to=pair.other(vm.lab), tls=pair.certify()).downtime_ms
+
+
+@pytest.mark.long
+@needs_tls
+def test_the_downtime_does_not_depend_on_the_channel(pair, vm, ping):
+    """Side by side, in turns: what is measured one after the other here is compared with another machine."""
+    pinger, times = ping(vm), {way: [] for way in ("unix", "ssh", "kernel", "helper")}
+    for _ in range(CHANNEL_MOVES):
+        for way, taken in times.items():
+            taken.append(over(pair, vm, way))
+            checks.answered(vm, pinger, 10)
+    medians = {way: statistics.median(taken) for way, taken in times.items()}
+    print("downtime in ms, median and all: " + "; ".join(f"{way} {medians[way]}, {taken}" for way, taken in times.items()))
+    assert max(medians.values()) < 10 * min(medians.values()), times
+    checks.rings_are_well(vm)
