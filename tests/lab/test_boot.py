@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Booting a stock Debian kernel, the ways a guest ends, and what Ferry says when it cannot begin."""
 
+import json
 import re
 
 import pytest
@@ -51,6 +52,22 @@ def test_a_guest_has_the_features_that_its_hosts_have_in_common(lab, fresh):
     vm.migrate()
     assert flags(vm) == before
     checks.traffic(vm)
+
+
+def test_the_doctor_names_the_hosts_devices(lab, fresh):
+    """A guest could run, each node is told with its parent and mode, and the one of a running guest is left alone."""
+    vm = fresh()
+    report = json.loads(lab.run("ferry doctor --json"))
+    found = {check["name"]: check for check in report["checks"]}
+    assert report["ok"] and found["kvm"]["state"] == "ok", report
+    for name, node in lab.nodes.items():
+        about = found[node.rsplit("/", 1)[1]]
+        assert "in use" in about["found"] if name == vm.node else f"{name} of " in about["found"], about
+    other = lab.nodes[vm.other()].rsplit("/", 1)[1]
+    assert "of vp-vdpa 0000:00:" in found[other]["found"], found[other]
+    assert "CTRL_VQ" in found[f"{other} features"]["found"], found
+    assert "one address space" in found[f"{other} mode"]["found"], found
+    checks.pings(vm)
 
 
 @pytest.mark.long
