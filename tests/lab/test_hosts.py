@@ -240,7 +240,7 @@ def over(pair, vm, way):
 
 @pytest.mark.long
 @needs_tls
-def test_the_downtime_does_not_depend_on_the_channel(pair, vm, ping):
+def test_no_channel_takes_ten_times_the_downtime_of_another(pair, vm, ping):
     """Side by side, in turns: what is measured one after the other here is compared with another machine."""
     pinger, times = ping(vm), {way: [] for way in ("unix", "ssh", "kernel", "helper")}
     for _ in range(CHANNEL_MOVES):
