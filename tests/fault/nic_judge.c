@@ -251,6 +251,10 @@ enum nic_outcome nic_judge(struct nic_migration *m, enum source_result result)
 	}
 	if (m->destination.result < 0)
 		nic_is_wrong(m, "the guest runs nowhere");
+	/* The last look at a device is when the guest's state has come. */
+	if (m->kind->act == NIC_ACT_GONE_THERE && m->near.reached &&
+	    (m->near.type < STREAM_STATE || m->near.type == STREAM_BOOT))
+		nic_is_wrong(m, "the guest has gone to a device that was gone");
 	if (!m->result->wrong[0])
 		nic_check(m, &m->destination);
 	return result == SOURCE_MOVED ? NIC_MOVED : NIC_RAN_THERE;
