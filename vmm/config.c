@@ -285,7 +285,7 @@ static int config_config(struct vm_config *config, char *value, struct error *er
 	}
 #define CONFIG_PARSED(fn)                                                                                    \
 	{                                                                                                    \
-		.parse = fn                                                                                  \
+		.parse = (fn)                                                                                \
 	}
 
 static const struct {

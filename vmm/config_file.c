@@ -22,8 +22,8 @@ int config_file_open(struct config_file *file, const char *path, struct error *e
 	if (file->text)
 		len = fread(file->text, 1, CONFIG_FILE_MAX + 1, in);
 	if (!file->text || ferror(in)) {
-		ret = -errno;
-		error_add(err, "--config: cannot read %s: %s", path, strerror(errno));
+		ret = file->text ? -EIO : -ENOMEM;
+		error_add(err, "--config: cannot read %s: %s", path, strerror(file->text ? errno : ENOMEM));
 	} else if (len > CONFIG_FILE_MAX) {
 		ret = -EINVAL;
 		error_add(err, "--config: %s has more than %u bytes", path, CONFIG_FILE_MAX);
