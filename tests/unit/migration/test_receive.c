@@ -13,6 +13,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -211,6 +212,16 @@ static uint32_t receiver_hear(struct receiver *r, char text[ERROR_TEXT_MAX + 1])
 	return get_le32(&header.type);
 }
 
+/* Waits until the destination has closed its end. */
+static void receiver_hung_up_on(struct receiver *r)
+{
+	struct pollfd pfd = { .fd = r->fd };
+
+	do
+		assert_int_equal(poll(&pfd, 1, 60000), 1);
+	while (!(pfd.revents & POLLHUP));
+}
+
 /* As a source's bus without devices describes itself. */
 static void describe_pci(struct state_writer *w)
 {
@@ -389,11 +400,12 @@ static void turn_away(const char *reason, const char *other, const char *letters
 		assert_non_null(strstr(text, other));
 		/* In words for a person. */
 		assert_null(strstr(text, "saved state"));
-		/* A stranger is answered when all has been taken down again. */
+		receiver_hung_up_on(&r);
 		close(r.fd);
 		receiver_connect(&r);
 		receiver_say(&r, STREAM_READY, 0, NULL, 0);
 		assert_int_equal(receiver_hear(&r, text), STREAM_REFUSED);
+		receiver_hung_up_on(&r);
 		if (i == 0) {
 			n_fds = count_entries("/proc/%d/fd", r.pid);
 			n_threads = count_entries("/proc/%d/task", r.pid);
