@@ -406,9 +406,12 @@ int transport_run_at(struct transport *t, const char *host, const char *const *w
 	int ret = transport_check_host(host, options, err);
 
 	*t = (struct transport){ .fd = -1 };
-	if (ret == 0)
-		ret = ssh_place_parse(&s, host, options->name, err);
-	return ret < 0 ? ret : transport_run_ssh(t, &s, words, options, err);
+	if (ret < 0)
+		return ret;
+	ret = ssh_place_parse(&s, host, options->name, err);
+	if (ret < 0)
+		return ret;
+	return transport_run_ssh(t, &s, words, options, err);
 }
 
 void transport_let_go(struct transport *t)

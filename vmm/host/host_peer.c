@@ -80,7 +80,7 @@ int host_peer_ask(struct host_report *r, struct host_moments *moments, const cha
 	len = host_peer_read(t.fd, text, HOST_TEXT_MAX);
 	moments->to_us = host_peer_now_us();
 	/* A host on which something is missing ends its command with an error, too. */
-	ret = transport_close(&t, &end);
+	transport_close(&t, &end);
 	if (len <= 0) {
 		host_peer_failed(host, len, &end, err);
 		ret = len < 0 ? (int)len : -ENODATA;
