@@ -79,7 +79,7 @@ struct host_report {
 /* Adds a check. @advice: "" for none. What is no plain text in either is shown as "?", and what does not fit
  * is cut. A check that finds no room is counted if it fails. */
 void host_report_add(struct host_report *r, enum host_state state, const char *name, const char *advice,
-		     const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+		     const char *fmt, ...) __attribute__((format(printf, 5, 6), nonnull(5)));
 
 /* Finds a check by its name; NULL: there is none. */
 const struct host_check *host_report_find(const struct host_report *r, const char *name);

@@ -6,6 +6,7 @@
 #include "tests/unit/devices/vdpa/soft/soft_fixture.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
