@@ -69,7 +69,7 @@ static const char *const outcomes[NIC_N_OUTCOMES] = {
 struct table {
 	_Atomic unsigned int counts[KIND_N][NIC_N_OUTCOMES];
 	_Atomic unsigned int n_failed, n_missed, n_twice, n_left, n_rebinds;
-	_Atomic uint64_t n_sent, n_got, n_ok, n_refused;
+	_Atomic uint64_t n_sent, n_got, n_stored, n_ok, n_refused;
 };
 
 static void *share(size_t size)
@@ -89,6 +89,7 @@ static void count(struct table *t, unsigned int kind, const struct nic_result *r
 	t->n_rebinds += r->n_rebinds;
 	t->n_sent += r->n_sent;
 	t->n_got += r->n_got;
+	t->n_stored += r->n_stored;
 	t->n_ok += r->n_ok;
 	t->n_refused += r->n_refused;
 }
@@ -137,6 +138,8 @@ static void show(const struct table *t, unsigned int n)
 	}
 	printf("%llu packets from guests, %u twice; %llu to guests, %u to a port that the guest had left\n",
 	       (unsigned long long)t->n_sent, t->n_twice, (unsigned long long)t->n_got, t->n_left);
+	printf("%llu writes to disks, each found there or written over by a later one\n",
+	       (unsigned long long)t->n_stored);
 	printf("%llu commands taken, %llu refused; %u drivers had to begin anew\n",
 	       (unsigned long long)t->n_ok, (unsigned long long)t->n_refused, t->n_rebinds);
 }

@@ -73,14 +73,17 @@ void nic_guest_enter(struct nic_guest *g, struct net_guest *here)
 	if (g->n_running++ != 0)
 		nic_wrong(g, "the guest runs twice");
 	if (g->at != here) {
-		if (g->at && g->booted)
+		if (g->at && g->booted) {
 			net_guest_copy_driver(here, g->at);
+			nic_disk_follow(&g->disk, here);
+		}
 		g->at = here;
 	}
 	g->n_steps = 0;
 	g->runs_in = here;
 	if (!g->booted) {
 		here->common = 0;
+		nic_disk_start(&g->disk, here);
 		nic_start(g);
 	}
 }
@@ -278,6 +281,7 @@ void nic_guest_step(struct nic_guest *g)
 		nic_start(g);
 		g->rebinds = false;
 	}
+	nic_disk_step(&g->disk, g->at);
 	if (g->at->n_queues == 0)
 		return;
 	nic_look(g);
@@ -290,6 +294,11 @@ void nic_guest_step(struct nic_guest *g)
 bool nic_guest_done(struct nic_guest *g)
 {
 	return !g->n_wanted && !g->open && !g->resets && !g->rebinds && g->booted && !g->asked;
+}
+
+bool nic_guest_stored_all(struct nic_guest *g)
+{
+	return !g->disk.asked;
 }
 
 bool nic_guest_sent_all(struct nic_guest *g)

@@ -8,6 +8,7 @@
 
 #include "tests/fake/net_guest.h"
 #include "tests/fault/nic_commands.h"
+#include "tests/fault/nic_disk.h"
 #include "tests/fault/nic_net.h"
 
 #define NIC_DRIVER_OK 0xfu
@@ -16,6 +17,7 @@ struct nic_guest {
 	struct nic_net *net;
 	uint64_t features; /* that the driver knows */
 	uint64_t random;
+	struct nic_disk disk;
 
 	/* Of whoever runs the guest, and of anyone while its VMs stand still. */
 	struct net_guest *at; /* the VM in which it ran last */
@@ -52,8 +54,10 @@ void nic_guest_leave(struct nic_guest *g);
 /* Runs the guest for a moment. */
 void nic_guest_step(struct nic_guest *g);
 
-/* Whether it has done what it was told to, and its packets have all been seen. Any thread. */
+/* Whether it has done what it was told to, its packets have all been seen, and its writes are answered. Any
+ * thread. */
 bool nic_guest_done(struct nic_guest *g);
 bool nic_guest_sent_all(struct nic_guest *g);
+bool nic_guest_stored_all(struct nic_guest *g);
 
 #endif

@@ -33,8 +33,28 @@ static void *nic_vcpu_run(void *arg)
 	return NULL;
 }
 
-void nic_host_init(struct nic_host *h, struct nic_guest *guest, const struct net_config *config,
-		   uint64_t seed)
+static void nic_host_open_disk(struct nic_host *h, enum nic_role role)
+{
+	const struct blk_setup setup = { .path = h->guest->disk.path, .arriving = role == NIC_DESTINATION };
+	struct error err = { 0 };
+	int ret = blk_create(&h->disk, h->vm, &h->net.bus, &setup, &err);
+
+	assert(ret == 0);
+	(void)ret;
+}
+
+/* Gives its lock up. */
+static void nic_host_close_disk(struct nic_host *h)
+{
+	bool ended = !h->disk || blk_destroy(h->disk, UINT64_MAX);
+
+	assert(ended);
+	(void)ended;
+	h->disk = NULL;
+}
+
+void nic_host_init(struct nic_host *h, enum nic_role role, struct nic_guest *guest,
+		   const struct net_config *config, uint64_t seed)
 {
 	struct error err = { 0 };
 	int ret;
@@ -45,6 +65,7 @@ void nic_host_init(struct nic_host *h, struct nic_guest *guest, const struct net
 	net_guest_init_on(&h->net, &h->device->vdpa, config);
 	h->net.size = 64;
 	h->vm = h->net.vm;
+	nic_host_open_disk(h, role);
 	h->vm->n_vcpus = 1;
 	h->vm->vcpus = calloc(1, sizeof(*h->vm->vcpus));
 	h->vm->boot = &h->boot;
@@ -68,6 +89,7 @@ void nic_host_exit(struct nic_host *h)
 	reset_exit(&h->reset);
 	loop_exit(&h->vm->loop);
 	boot_files_close(&h->boot);
+	nic_host_close_disk(h);
 	free((void *)h->net.host->written);
 	free(h->vm->vcpus);
 	gate_exit(&h->vm->gate);
@@ -107,6 +129,9 @@ static void *nic_destination_run(void *arg)
 		ret = nic_take(h, &d);
 	arrivals_close(&arrivals, "");
 	arrivals_exit(&arrivals);
+	/* A process ends then, and its lock with it. */
+	if (ret < 0)
+		nic_host_close_disk(h);
 	h->result = ret;
 	return NULL;
 }

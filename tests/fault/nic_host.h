@@ -14,6 +14,7 @@ struct nic_host {
 	struct net_guest net;
 	struct vm *vm; /* of it */
 	struct nic_device *device;
+	struct blk *disk; /* NULL once it is gone, as with a process */
 	struct nic_guest *guest;
 	struct reset reset;
 	struct boot_files boot;
@@ -27,9 +28,10 @@ struct nic_host {
 	struct error err;
 };
 
-/* Builds the host; its guest stands still. @mode of its NIC. */
-void nic_host_init(struct nic_host *h, struct nic_guest *guest, const struct net_config *config,
-		   uint64_t seed);
+/* Builds the host of a guest that stands still, in it or, for a destination, still elsewhere. */
+enum nic_role { NIC_SOURCE, NIC_DESTINATION };
+void nic_host_init(struct nic_host *h, enum nic_role role, struct nic_guest *guest,
+		   const struct net_config *config, uint64_t seed);
 void nic_host_exit(struct nic_host *h);
 
 /* Takes a migration that comes over @fd, until @cancel_fd; nic_host_join() waits for its end. */

@@ -121,6 +121,26 @@ static void nic_check_device(struct nic_migration *m, struct nic_host *here)
 	gate_resume(&here->vm->gate);
 }
 
+static void nic_check_disk(struct nic_migration *m)
+{
+	struct nic_disk *d = &m->guest.disk;
+	uint32_t number;
+	int sector;
+
+	d->quiet = true;
+	if (!nic_wait(&m->guest, nic_guest_stored_all)) {
+		nic_is_wrong(m, "a write to the disk is not answered");
+		return;
+	}
+	sector = nic_disk_diff(d, &number);
+	if (sector >= 0)
+		nic_is_wrong(m, "sector %d of the disk has write %u, the guest knows of %u", sector, number,
+			     d->acknowledged[sector]);
+	if (d->wrong)
+		nic_is_wrong(m, "%s", d->wrong);
+	d->quiet = false;
+}
+
 static bool nic_has_started(struct nic_guest *g)
 {
 	return nic_guest_done(g) && !g->dead;
@@ -182,6 +202,7 @@ static void nic_check(struct nic_migration *m, struct nic_host *here)
 		nic_check_packets(m, here);
 	if (!m->result->wrong[0])
 		nic_check_device(m, here);
+	nic_check_disk(m);
 	if (g->wrong)
 		nic_is_wrong(m, "%s", g->wrong);
 	g->quiet = false;
@@ -197,7 +218,7 @@ static void nic_retry(struct nic_migration *m)
 	ret = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair);
 	assert(ret == 0);
 	(void)ret;
-	nic_host_init(&m->second, &m->guest, &m->config, m->random);
+	nic_host_init(&m->second, NIC_DESTINATION, &m->guest, &m->config, m->random);
 	nic_host_receive(&m->second, pair[1], -1);
 	if (nic_host_migrate(&m->source, pair[0], -1, &err) != SOURCE_MOVED)
 		nic_is_wrong(m, "the retry does not move the guest: %s", err.text);

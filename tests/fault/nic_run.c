@@ -50,7 +50,8 @@ static bool nic_begin(struct nic_migration *m)
 	m->guest.family = NIC_N_FAMILIES;
 	m->guest.no_filters = !nic_filters(m->kind);
 	m->guest.n_wanted = (unsigned int)nic_draw(m, 12);
-	nic_host_init(&m->source, &m->guest, &m->config, m->random);
+	nic_disk_init(&m->guest.disk);
+	nic_host_init(&m->source, NIC_SOURCE, &m->guest, &m->config, m->random);
 	gate_resume(&m->source.vm->gate);
 	if (!nic_wait(&m->guest, nic_guest_done) || m->guest.dead)
 		return false;
@@ -181,7 +182,7 @@ static enum source_result nic_move(struct nic_migration *m, struct error *err)
 	nic_pair(between);
 	nic_pair(destination);
 	nic_plan_line(m);
-	nic_host_init(&m->destination, &m->guest, &m->config, m->random);
+	nic_host_init(&m->destination, NIC_DESTINATION, &m->guest, &m->config, m->random);
 	nic_prepare(m);
 	nic_host_receive(&m->destination, destination[1], m->leave_fd);
 	link_start(&m->far, between[1], destination[0]);
@@ -197,6 +198,7 @@ static void nic_end(struct nic_migration *m)
 	nic_host_exit(&m->destination);
 	if (m->second.vm)
 		nic_host_exit(&m->second);
+	nic_disk_exit(&m->guest.disk);
 	nic_net_exit(&m->net);
 	close(m->cancel_fd);
 	close(m->leave_fd);
@@ -214,6 +216,7 @@ static void nic_tell(struct nic_migration *m)
 	r->n_sent = m->net.seen[0] + m->net.seen[1];
 	r->n_ok = m->guest.n_ok;
 	r->n_refused = m->guest.n_refused;
+	r->n_stored = m->guest.disk.n_written;
 }
 
 void nic_run(const struct nic_kind *kind, uint64_t seed, struct nic_result *result)

@@ -42,7 +42,7 @@ struct nic_result {
 	_Atomic bool ended;
 	enum nic_outcome outcome;
 	bool reached; /* the instant */
-	unsigned int n_twice, n_left, n_sent, n_got, n_ok, n_refused, n_rebinds;
+	unsigned int n_twice, n_left, n_sent, n_got, n_stored, n_ok, n_refused, n_rebinds;
 	int line; /* enum link_fault */
 	int at;   /* enum stream_type */
 	char wrong[ERROR_TEXT_MAX];
