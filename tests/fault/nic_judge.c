@@ -146,12 +146,15 @@ static bool nic_has_started(struct nic_guest *g)
 	return nic_guest_done(g) && !g->dead;
 }
 
-/* A guest whose device has failed it begins anew on one that is well. */
+/* A guest whose device has failed it begins anew on one that is well; always on one that was gone, for none
+ * comes back as it was. */
 static void nic_recover(struct nic_migration *m, struct nic_host *here)
 {
+	bool was_gone = m->kind->act == NIC_ACT_GONE_HERE || m->kind->act == NIC_ACT_GONE_THERE;
+
 	m->guest.quiet = true;
 	poll(NULL, 0, 100);
-	if (!nic_has_started(&m->guest) || !nic_guest_sent_all(&m->guest)) {
+	if (was_gone || !nic_has_started(&m->guest) || !nic_guest_sent_all(&m->guest)) {
 		m->result->n_rebinds++;
 		m->guest.rebinds = true;
 		if (!nic_wait(&m->guest, nic_has_started))
