@@ -486,6 +486,7 @@ static void a_device_that_cannot_be_reset_keeps_its_memory_until_it_is_closed(vo
 	struct net_guest *g = build_guest(&fake_vdpa_default, &v);
 
 	assert_int_equal(net_guest_start(g, ALL), DRIVER_OK);
+	net_guest_settle(g);
 	fake_vdpa_lock(v);
 	v->faults.gone = true;
 	fake_vdpa_unlock(v);
