@@ -3,6 +3,7 @@
 
 import pytest
 
+import checks
 import guest
 
 # Seconds by which a guest's clock may be off. L1 measures the rate of its TSC, and on a busy machine mistakes it by some percent.
@@ -86,11 +87,16 @@ def test_devices_move_and_are_there_after_a_reset(vm):
 
 
 def test_a_vcpu_runs_on_the_cpu_that_it_was_given(lab):
-    process = lab.spawn("exec ferry run --name pinned --kernel /images/vmlinuz --serial none --mem 64M --cpus 2,pin=1+0")
+    process = lab.spawn("exec ferry run --name pinned --kernel /images/vmlinuz --serial none --mem 128M --cpus 2,pin=1+0")
     with process.changed:
         process.changed.wait_for(lambda: process.pid, 30)
-    places = f"for t in /proc/{process.pid}/task/*; do echo $(cat $t/comm) $(sed -n 's/^Cpus_allowed_list:\\t*//p' $t/status); done"
-    lab.run(f"until [ \"$({places} | grep vcpu | sort)\" = \"$(printf 'vcpu0 1\\nvcpu1 0')\" ]; do usleep 20000; done")
+    places = f"for t in /proc/{process.pid}/task/*; do echo $(cat $t/comm) $(grep Cpus_allowed_list $t/status); done | grep vcpu | sort"
+
+    def placed():
+        return [line.split() for line in lab.run(places, expect=None).splitlines()]
+    wanted = [["vcpu0", "Cpus_allowed_list:", "1"], ["vcpu1", "Cpus_allowed_list:", "0"]]
+    assert checks.eventually(lab, lambda: placed() == wanted or not process.running()), placed()
+    assert process.running(), process.output()
     process.stop()
 
 
