@@ -24,6 +24,7 @@
 
 #include "devices/blk/driver.h"
 #include "devices/blk/transfer.h"
+#include "devices/virtio/pci_ring.h"
 #include "devices/virtio/pci_state.h"
 
 /* Deadline for a request, with vCPUs running: longer than a disk tries to read a bad sector. */
@@ -315,20 +316,10 @@ struct blk_arrival {
 
 static int blk_read_ring(struct blk *blk, struct blk_arrival *a, struct state_node *node)
 {
-	struct state_node ring;
-
 	if (blk_ring_find(&blk->ring, a->virtio.accepted, &a->virtio.queues[0], &a->vring, node->err) < 0)
 		return -EINVAL;
 	a->has_ring = true;
-	if (state_child(&ring, node, "ring") < 0 || vring_load(&a->vring, &ring) < 0 ||
-	    state_finish(&ring) < 0)
-		return -EINVAL;
-	if (a->vring.n_in_flight > 0) {
-		error_add(node->err, "%s: %u requests are in flight where none can be", blk->name,
-			  a->vring.n_in_flight);
-		return -EINVAL;
-	}
-	return 0;
+	return virtio_pci_load_ring(&a->vring, node, blk->name);
 }
 
 static int blk_read_arrival(struct blk *blk, struct blk_arrival *a, struct state_node *node)

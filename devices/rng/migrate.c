@@ -8,6 +8,7 @@
 #include <errno.h>
 
 #include "devices/rng/driver.h"
+#include "devices/virtio/pci_ring.h"
 #include "devices/virtio/pci_state.h"
 
 static void rng_describe(struct device *dev, struct state_writer *w)
@@ -74,20 +75,10 @@ struct rng_arrival {
 
 static int rng_read_ring(struct rng *rng, struct rng_arrival *a, struct state_node *node)
 {
-	struct state_node ring;
-
 	if (rng_queue_find(&rng->queue, a->virtio.accepted, &a->virtio.queues[0], &a->vring, node->err) < 0)
 		return -EINVAL;
 	a->has_ring = true;
-	if (state_child(&ring, node, "ring") < 0 || vring_load(&a->vring, &ring) < 0 ||
-	    state_finish(&ring) < 0)
-		return -EINVAL;
-	if (a->vring.n_in_flight > 0) {
-		error_add(node->err, "%s: %u requests are in flight where none can be", rng->device.name,
-			  a->vring.n_in_flight);
-		return -EINVAL;
-	}
-	return 0;
+	return virtio_pci_load_ring(&a->vring, node, rng->device.name);
 }
 
 static int rng_read_arrival(struct rng *rng, struct rng_arrival *a, struct state_node *node)

@@ -14,4 +14,10 @@ int __must_check virtio_pci_find_ring(struct vring *vr, struct memory *mem, unsi
 				      const struct virtio_pci_place *place, uint64_t features,
 				      struct error *err);
 
+/*
+ * Loads the state of @vr, found as above, from @node's "ring": of a device called @name that answers before
+ * it is saved, so that nothing is in flight. -EINVAL, with the reason, and vring_exit() is still due.
+ */
+int __must_check virtio_pci_load_ring(struct vring *vr, struct state_node *node, const char *name);
+
 #endif
