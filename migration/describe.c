@@ -2,9 +2,7 @@
 /* What a VM is, for a client of the control socket. */
 #include "migration/describe.h"
 
-#include <assert.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -19,36 +17,17 @@
 _Static_assert(CONFIG_MAX_NETS *DESCRIBE_NIC_MAX + CONFIG_MAX_DISKS * DESCRIBE_DISK_MAX + 1024 <= KIB(16),
 	       "all devices fit");
 
-/* An object while it is written. */
-struct describe_text {
-	char *buf;
-	size_t size, len;
-};
-
-static void __attribute__((format(printf, 2, 3))) describe_put(struct describe_text *t, const char *fmt, ...)
-{
-	va_list args;
-	int n;
-
-	va_start(args, fmt);
-	n = vsnprintf(t->buf + t->len, t->size - t->len, fmt, args);
-	va_end(args);
-	/* The bounds of all parts together are less than the buffer. */
-	assert(n >= 0 && (size_t)n < t->size - t->len);
-	t->len += (size_t)n;
-}
-
-static void describe_put_string(struct describe_text *t, const char *name, const char *value)
+static void describe_put_string(struct json_text *t, const char *name, const char *value)
 {
 	char quoted[DESCRIBE_QUOTED_MAX];
 
 	if (!value)
 		return;
 	json_quote(value, quoted, sizeof(quoted));
-	describe_put(t, ",\"%s\":%s", name, quoted);
+	json_put(t, ",\"%s\":%s", name, quoted);
 }
 
-static void describe_nic(struct describe_text *t, const struct net_config *net, unsigned int i)
+static void describe_nic(struct json_text *t, const struct net_config *net, unsigned int i)
 {
 	static const char *const modes[] = {
 		[NET_AUTO] = "auto",
@@ -56,44 +35,44 @@ static void describe_nic(struct describe_text *t, const struct net_config *net, 
 		[NET_PASSTHROUGH] = "passthrough",
 	};
 
-	describe_put(t, "%s{\"name\":\"net%u\",\"mode\":\"%s\"", i > 0 ? "," : "", i, modes[net->mode]);
+	json_put(t, "%s{\"name\":\"net%u\",\"mode\":\"%s\"", i > 0 ? "," : "", i, modes[net->mode]);
 	describe_put_string(t, "vdpa", net->vdpa);
 	describe_put_string(t, "tap", net->tap);
 	describe_put_string(t, "bridge", net->bridge);
 	describe_put_string(t, "hub", net->hub);
 	if (net->mac_set)
-		describe_put(t, ",\"mac\":\"%02x:%02x:%02x:%02x:%02x:%02x\"", net->mac[0], net->mac[1],
-			     net->mac[2], net->mac[3], net->mac[4], net->mac[5]);
-	describe_put(t, "}");
+		json_put(t, ",\"mac\":\"%02x:%02x:%02x:%02x:%02x:%02x\"", net->mac[0], net->mac[1],
+			 net->mac[2], net->mac[3], net->mac[4], net->mac[5]);
+	json_put(t, "}");
 }
 
-static void describe_disk(struct describe_text *t, const struct disk_config *disk, unsigned int i)
+static void describe_disk(struct json_text *t, const struct disk_config *disk, unsigned int i)
 {
-	describe_put(t, "%s{\"name\":\"disk%u\",\"readOnly\":%s", i > 0 ? "," : "", i,
-		     disk->read_only ? "true" : "false");
+	json_put(t, "%s{\"name\":\"disk%u\",\"readOnly\":%s", i > 0 ? "," : "", i,
+		 disk->read_only ? "true" : "false");
 	describe_put_string(t, "path", disk->path);
-	describe_put(t, "}");
+	json_put(t, "}");
 }
 
 void describe_vm(const struct vm_config *config, const struct vm *vm, const char *state, char *text,
 		 size_t size)
 {
-	struct describe_text t = { .buf = text, .size = size };
+	struct json_text t = { .buf = text, .size = size };
 	uint64_t mem = vm ? vm->memory.size : config->mem;
 	unsigned int cpus = vm ? vm->n_vcpus : config->cpus;
 
-	describe_put(&t, "{\"pid\":%d,\"version\":\"" FERRY_VERSION "\",\"role\":\"%s\",\"state\":\"%s\"",
-		     (int)getpid(), config->receives ? "receive" : "run", state);
+	json_put(&t, "{\"pid\":%d,\"version\":\"" FERRY_VERSION "\",\"role\":\"%s\",\"state\":\"%s\"",
+		 (int)getpid(), config->receives ? "receive" : "run", state);
 	describe_put_string(&t, "name", config->name);
 	if (mem)
-		describe_put(&t, ",\"memory\":%" PRIu64, mem);
+		json_put(&t, ",\"memory\":%" PRIu64, mem);
 	if (cpus)
-		describe_put(&t, ",\"cpus\":%u", cpus);
-	describe_put(&t, ",\"nics\":[");
+		json_put(&t, ",\"cpus\":%u", cpus);
+	json_put(&t, ",\"nics\":[");
 	for (unsigned int i = 0; i < config->n_nets; i++)
 		describe_nic(&t, &config->nets[i], i);
-	describe_put(&t, "],\"disks\":[");
+	json_put(&t, "],\"disks\":[");
 	for (unsigned int i = 0; i < config->n_disks; i++)
 		describe_disk(&t, &config->disks[i], i);
-	describe_put(&t, "]}");
+	json_put(&t, "]}");
 }

@@ -2,10 +2,8 @@
 /* A migration's report as JSON. */
 #include "migration/report.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <time.h>
 
@@ -94,37 +92,18 @@ struct report_round *report_add_round(struct report *r, const struct report_roun
 	return &r->rounds[r->n_rounds++];
 }
 
-/* An object while it is written. */
-struct report_text {
-	char *buf;
-	size_t size, len;
-};
-
-static void __attribute__((format(printf, 2, 3))) report_put(struct report_text *t, const char *fmt, ...)
-{
-	va_list args;
-	int n;
-
-	va_start(args, fmt);
-	n = vsnprintf(t->buf + t->len, t->size - t->len, fmt, args);
-	va_end(args);
-	/* The bounds of all parts together are less than the buffer. */
-	assert(n >= 0 && (size_t)n < t->size - t->len);
-	t->len += (size_t)n;
-}
-
-static void report_put_string(struct report_text *t, const char *name, const char *value)
+static void report_put_string(struct json_text *t, const char *name, const char *value)
 {
 	char quoted[REPORT_QUOTED_MAX];
 
 	if (!value || !value[0])
 		return;
 	json_quote(value, quoted, sizeof(quoted));
-	report_put(t, ",\"%s\":%s", name, quoted);
+	json_put(t, ",\"%s\":%s", name, quoted);
 }
 
 /* Writes a time of day (RFC 3339). */
-static void report_put_time(struct report_text *t, const char *name, uint64_t ns)
+static void report_put_time(struct json_text *t, const char *name, uint64_t ns)
 {
 	time_t seconds = (time_t)(ns / 1000000000u);
 	char text[32];
@@ -133,7 +112,7 @@ static void report_put_time(struct report_text *t, const char *name, uint64_t ns
 	if (ns == 0 || !gmtime_r(&seconds, &tm))
 		return;
 	strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
-	report_put(t, ",\"%s\":\"%s.%03uZ\"", name, text, (unsigned int)(ns / 1000000u % 1000u));
+	json_put(t, ",\"%s\":\"%s.%03uZ\"", name, text, (unsigned int)(ns / 1000000u % 1000u));
 }
 
 static uint64_t report_rate(uint64_t bytes, uint64_t ns)
@@ -141,18 +120,18 @@ static uint64_t report_rate(uint64_t bytes, uint64_t ns)
 	return ns ? (uint64_t)((double)bytes / (double)ns * 1e9) : 0;
 }
 
-static void report_put_round(struct report_text *t, const struct report_round *r)
+static void report_put_round(struct json_text *t, const struct report_round *r)
 {
-	report_put(t, "{\"rounds\":%u,\"startNs\":%" PRIu64 ",\"ns\":%" PRIu64, r->n, r->start_ns, r->ns);
-	report_put(t, ",\"bytes\":%" PRIu64, r->bytes);
-	report_put(t, ",\"pages\":%" PRIu64 ",\"zeroPages\":%" PRIu64, r->pages, r->zero_pages);
-	report_put(t, ",\"bytesPerSecond\":%" PRIu64, report_rate(r->bytes, r->ns));
-	report_put(t, ",\"dirtyBytes\":%" PRIu64 ",\"dirtyBytesPerSecond\":%" PRIu64, r->written_bytes,
-		   report_rate(r->written_bytes, r->written_ns));
-	report_put(t, ",\"throttlePercent\":%u}", r->throttle);
+	json_put(t, "{\"rounds\":%u,\"startNs\":%" PRIu64 ",\"ns\":%" PRIu64, r->n, r->start_ns, r->ns);
+	json_put(t, ",\"bytes\":%" PRIu64, r->bytes);
+	json_put(t, ",\"pages\":%" PRIu64 ",\"zeroPages\":%" PRIu64, r->pages, r->zero_pages);
+	json_put(t, ",\"bytesPerSecond\":%" PRIu64, report_rate(r->bytes, r->ns));
+	json_put(t, ",\"dirtyBytes\":%" PRIu64 ",\"dirtyBytesPerSecond\":%" PRIu64, r->written_bytes,
+		 report_rate(r->written_bytes, r->written_ns));
+	json_put(t, ",\"throttlePercent\":%u}", r->throttle);
 }
 
-static void report_put_numbers(struct report_text *t, const struct report *r)
+static void report_put_numbers(struct json_text *t, const struct report *r)
 {
 	const struct {
 		const char *name;
@@ -174,16 +153,16 @@ static void report_put_numbers(struct report_text *t, const struct report *r)
 	};
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(numbers); i++)
-		report_put(t, ",\"%s\":%" PRIu64, numbers[i].name, numbers[i].v);
+		json_put(t, ",\"%s\":%" PRIu64, numbers[i].name, numbers[i].v);
 	for (unsigned int i = 0; i < REPORT_N_PARTS; i++)
-		report_put(t, ",\"%sNs\":%" PRIu64, report_part_names[i], r->parts_ns[i]);
+		json_put(t, ",\"%sNs\":%" PRIu64, report_part_names[i], r->parts_ns[i]);
 }
 
-static void report_put_rest(struct report_text *t, const struct report *r)
+static void report_put_rest(struct json_text *t, const struct report *r)
 {
 	report_put_string(t, "side", r->side == REPORT_SOURCE ? "source" : "destination");
 	report_put_string(t, "ferryVersion", FERRY_VERSION);
-	report_put(t, ",\"streamVersion\":%u", r->stream_version);
+	json_put(t, ",\"streamVersion\":%u", r->stream_version);
 	report_put_time(t, "started", r->started);
 	report_put_time(t, "ended", r->ended);
 	report_put_string(t, "to", r->to);
@@ -191,32 +170,31 @@ static void report_put_rest(struct report_text *t, const struct report *r)
 	report_put_string(t, "cause", report_cause_names[r->cause]);
 	report_put_string(t, "stoppedBecause", r->stopped_because);
 	if (r->stop_ns > 0)
-		report_put(t,
-			   ",\"stopNs\":%" PRIu64 ",\"stopRemainingBytes\":%" PRIu64
-			   ",\"stopExpectedNs\":%" PRIu64,
-			   r->stop_ns, r->stop_remaining_bytes, r->stop_expected_ns);
-	report_put(t, ",\"stages\":{");
+		json_put(t,
+			 ",\"stopNs\":%" PRIu64 ",\"stopRemainingBytes\":%" PRIu64
+			 ",\"stopExpectedNs\":%" PRIu64,
+			 r->stop_ns, r->stop_remaining_bytes, r->stop_expected_ns);
+	json_put(t, ",\"stages\":{");
 	for (unsigned int i = 0; i < r->n_stages; i++)
-		report_put(t, "%s\"%s\":%" PRIu64, i > 0 ? "," : "", r->stages[i].name,
-			   r->stages[i].start_ns);
-	report_put(t, "},\"rounds\":[");
+		json_put(t, "%s\"%s\":%" PRIu64, i > 0 ? "," : "", r->stages[i].name, r->stages[i].start_ns);
+	json_put(t, "},\"rounds\":[");
 	for (unsigned int i = 0; i < r->n_rounds; i++) {
-		report_put(t, "%s", i > 0 ? "," : "");
+		json_put(t, "%s", i > 0 ? "," : "");
 		report_put_round(t, &r->rounds[i]);
 	}
-	report_put(t, "]");
+	json_put(t, "]");
 }
 
 unsigned int report_json(const struct report *r, enum report_detail detail, char buf[REPORT_JSON_MAX])
 {
-	struct report_text t = { .buf = buf, .size = REPORT_JSON_MAX };
+	struct json_text t = { .buf = buf, .size = REPORT_JSON_MAX };
 
-	report_put(&t, "{\"state\":\"%s\"", report_state_names[r->state]);
+	json_put(&t, "{\"state\":\"%s\"", report_state_names[r->state]);
 	report_put_string(&t, "stage", r->stage);
 	report_put_string(&t, "stalled", r->stalled);
 	report_put_numbers(&t, r);
 	if (detail == REPORT_ALL)
 		report_put_rest(&t, r);
-	report_put(&t, "}");
+	json_put(&t, "}");
 	return (unsigned int)t.len;
 }

@@ -2,6 +2,7 @@
 /* JSON by jsmn, made strict; and text as a JSON string. */
 #include <assert.h>
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -302,6 +303,18 @@ int json_object_item(const char *object, const char *name, unsigned int index, c
 	if (!json_parse(&json, object, strlen(object)))
 		return -EINVAL;
 	return json_item(&json, json.tokens, name, index, buf, size);
+}
+
+void json_put(struct json_text *t, const char *fmt, ...)
+{
+	va_list args;
+	int n;
+
+	va_start(args, fmt);
+	n = vsnprintf(t->buf + t->len, t->size - t->len, fmt, args);
+	va_end(args);
+	assert(n >= 0 && (size_t)n < t->size - t->len);
+	t->len += (size_t)n;
 }
 
 void json_quote(const char *text, char *buf, size_t size)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Reading JSON objects of hostile origin, and writing strings. Any thread. */
+/* Reading JSON objects of hostile origin, and writing values. Any thread. */
 #ifndef FERRY_VMM_CONTROL_JSON_H
 #define FERRY_VMM_CONTROL_JSON_H
 
@@ -54,6 +54,15 @@ int json_item(const struct json *json, const jsmntok_t *object, const char *name
 bool json_object_string(const char *object, const char *name, char *buf, size_t size);
 bool json_object_number(const char *object, const char *name, uint64_t *v);
 int json_object_item(const char *object, const char *name, unsigned int index, char *buf, size_t size);
+
+/* A value while it is written into a buffer that is large enough for all of it, which the caller sees to. */
+struct json_text {
+	char *buf;
+	size_t size, len;
+};
+
+/* Appends; asserts that there is room. */
+void json_put(struct json_text *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Text as a JSON string with its quotes, at least 3 bytes; cut if it does not fit. */
 void json_quote(const char *text, char *buf, size_t size);
