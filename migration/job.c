@@ -153,6 +153,18 @@ static int job_refuse(const struct job *job, struct error *err)
 	return 0;
 }
 
+/* The same for what needs a guest that runs. */
+static int job_refuse_unless_runs(const struct job *job, struct error *err)
+{
+	int ret = job_refuse(job, err);
+
+	if (ret == 0 && job->paused) {
+		error_add(err, "the guest is paused: \"ferry resume\" first");
+		ret = -EBUSY;
+	}
+	return ret;
+}
+
 /* Makes what a migration needs: all of it, or nothing. */
 static int job_prepare(struct job *job, const struct source_config *config)
 {
@@ -203,11 +215,7 @@ int job_start(struct job *job, const struct source_config *config, struct job_fo
 	int ret;
 
 	pthread_mutex_lock(&job->lock);
-	ret = job_refuse(job, err);
-	if (ret == 0 && job->paused) {
-		error_add(err, "the guest is paused: \"ferry resume\" first");
-		ret = -EBUSY;
-	}
+	ret = job_refuse_unless_runs(job, err);
 	/* A thread that has published its end takes no lock any more. */
 	if (ret == 0 && job->joinable)
 		job_join(job);
@@ -363,11 +371,7 @@ int job_reset(struct job *job, struct error *err)
 	int ret;
 
 	pthread_mutex_lock(&job->lock);
-	ret = job_refuse(job, err);
-	if (ret == 0 && job->paused) {
-		error_add(err, "the guest is paused: \"ferry resume\" first");
-		ret = -EBUSY;
-	}
+	ret = job_refuse_unless_runs(job, err);
 	if (ret == 0)
 		gate_reset(&job->vm->gate);
 	pthread_mutex_unlock(&job->lock);
