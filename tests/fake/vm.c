@@ -235,3 +235,18 @@ unsigned int fake_config_capability(struct fake_vm *f, unsigned int slot, uint8_
 	}
 	return 0;
 }
+
+uint64_t fake_virtio_structure(struct fake_vm *f, unsigned int slot, uint8_t type)
+{
+	unsigned int cap = fake_config_capability(f, slot, PCI_CAP_ID_VNDR, 0);
+
+	while (cap && fake_config_read(f, slot, cap + 3, 1) != type) {
+		unsigned int next = fake_config_read(f, slot, cap + 1, 1);
+
+		cap = next ? fake_config_capability(f, slot, PCI_CAP_ID_VNDR, next) : 0;
+	}
+	if (!cap)
+		return 0;
+	return (fake_config_read(f, slot, PCI_BASE_ADDRESS_0, 4) & PCI_BASE_ADDRESS_MEM_MASK) +
+	       fake_config_read(f, slot, cap + 8, 4);
+}

@@ -55,5 +55,8 @@ void fake_config_write(struct fake_vm *f, unsigned int slot, unsigned int reg, u
 		       uint32_t value);
 /* Returns the place of the first capability @id at or behind @from (0: the first), 0 if there is none. */
 unsigned int fake_config_capability(struct fake_vm *f, unsigned int slot, uint8_t id, unsigned int from);
+/* Returns the gpa of a virtio device's structure @type (VIRTIO_PCI_CAP_*, virtio 1.2, section 4.1.4), 0 if
+ * there is none. */
+uint64_t fake_virtio_structure(struct fake_vm *f, unsigned int slot, uint8_t type);
 
 #endif

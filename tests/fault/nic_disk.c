@@ -4,7 +4,6 @@
 #include "tests/fault/nic_disk.h"
 
 #include <assert.h>
-#include <linux/pci_regs.h>
 #include <linux/virtio_blk.h>
 #include <stdio.h>
 #include <sys/mman.h>
@@ -50,26 +49,6 @@ static void nic_disk_wrong(struct nic_disk *d, const char *why)
 
 /* The driver's start */
 
-static void nic_disk_find(struct nic_disk *d, struct net_guest *here)
-{
-	struct fake_vm *f = here->host;
-	uint32_t bar = fake_config_read(f, NIC_DISK_SLOT, PCI_BASE_ADDRESS_0, 4) & ~0xfu;
-	unsigned int cap = fake_config_capability(f, NIC_DISK_SLOT, PCI_CAP_ID_VNDR, 0);
-
-	while (cap) {
-		uint32_t type = fake_config_read(f, NIC_DISK_SLOT, cap + 3, 1);
-		uint64_t at = bar + (uint64_t)fake_config_read(f, NIC_DISK_SLOT, cap + 8, 4);
-
-		if (type == VIRTIO_PCI_CAP_COMMON_CFG)
-			d->common = at;
-		else if (type == VIRTIO_PCI_CAP_NOTIFY_CFG)
-			d->notify = at;
-		cap = fake_config_read(f, NIC_DISK_SLOT, cap + 1, 1);
-		cap = cap ? fake_config_capability(f, NIC_DISK_SLOT, PCI_CAP_ID_VNDR, cap) : 0;
-	}
-	assert(d->common && d->notify);
-}
-
 static void nic_disk_put(struct nic_disk *d, struct net_guest *here, unsigned int reg, uint64_t value,
 			 unsigned int len)
 {
@@ -101,7 +80,9 @@ void nic_disk_start(struct nic_disk *d, struct net_guest *here)
 	if (d->asked)
 		d->forgotten[sector] = d->newest;
 	d->asked = false;
-	nic_disk_find(d, here);
+	d->common = fake_virtio_structure(here->host, NIC_DISK_SLOT, VIRTIO_PCI_CAP_COMMON_CFG);
+	d->notify = fake_virtio_structure(here->host, NIC_DISK_SLOT, VIRTIO_PCI_CAP_NOTIFY_CFG);
+	assert(d->common && d->notify);
 	nic_disk_put(d, here, VIRTIO_PCI_COMMON_STATUS, 0, 1);
 	nic_disk_put(d, here, VIRTIO_PCI_COMMON_STATUS, driver, 1);
 	/* VIRTIO_F_VERSION_1 alone. */

@@ -52,26 +52,9 @@ void reg_write(struct disk_guest *g, uint64_t addr, uint64_t value, unsigned int
 
 static void find_registers(struct disk_guest *g)
 {
-	uint64_t bar = fake_config_read(g->host, 1, PCI_BASE_ADDRESS_0, 4) & PCI_BASE_ADDRESS_MEM_MASK;
-	unsigned int cap = fake_config_read(g->host, 1, PCI_CAPABILITY_LIST, 1);
-
-	for (; cap; cap = fake_config_read(g->host, 1, cap + 1, 1)) {
-		uint64_t at = bar + fake_config_read(g->host, 1, cap + 8, 4);
-
-		if (fake_config_read(g->host, 1, cap, 1) != PCI_CAP_ID_VNDR)
-			continue;
-		switch (fake_config_read(g->host, 1, cap + 3, 1)) {
-		case VIRTIO_PCI_CAP_COMMON_CFG:
-			g->common = at;
-			break;
-		case VIRTIO_PCI_CAP_DEVICE_CFG:
-			g->config = at;
-			break;
-		case VIRTIO_PCI_CAP_NOTIFY_CFG:
-			g->notify = at;
-			break;
-		}
-	}
+	g->common = fake_virtio_structure(g->host, 1, VIRTIO_PCI_CAP_COMMON_CFG);
+	g->config = fake_virtio_structure(g->host, 1, VIRTIO_PCI_CAP_DEVICE_CFG);
+	g->notify = fake_virtio_structure(g->host, 1, VIRTIO_PCI_CAP_NOTIFY_CFG);
 	assert_true(g->common && g->config && g->notify);
 }
 

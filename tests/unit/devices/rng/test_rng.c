@@ -9,7 +9,6 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <libfdt.h>
-#include <linux/pci_regs.h>
 #include <poll.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
@@ -66,23 +65,10 @@ static void reg_write(struct rng_guest *g, unsigned int reg, uint64_t value, uns
 
 static void find_registers(struct rng_guest *g)
 {
-	uint64_t bar = fake_config_read(g->host, 1, PCI_BASE_ADDRESS_0, 4) & PCI_BASE_ADDRESS_MEM_MASK;
-	unsigned int cap = fake_config_capability(g->host, 1, PCI_CAP_ID_VNDR, 0);
-
-	for (; cap; cap = fake_config_capability(g->host, 1, PCI_CAP_ID_VNDR,
-						 fake_config_read(g->host, 1, cap + 1, 1))) {
-		uint64_t at = bar + fake_config_read(g->host, 1, cap + 8, 4);
-		uint32_t type = fake_config_read(g->host, 1, cap + 3, 1);
-
-		if (type == VIRTIO_PCI_CAP_COMMON_CFG)
-			g->common = at;
-		else if (type == VIRTIO_PCI_CAP_NOTIFY_CFG)
-			g->notify = at;
-		assert_int_not_equal(type, VIRTIO_PCI_CAP_DEVICE_CFG);
-		if (fake_config_read(g->host, 1, cap + 1, 1) == 0)
-			break;
-	}
+	g->common = fake_virtio_structure(g->host, 1, VIRTIO_PCI_CAP_COMMON_CFG);
+	g->notify = fake_virtio_structure(g->host, 1, VIRTIO_PCI_CAP_NOTIFY_CFG);
 	assert_true(g->common && g->notify);
+	assert_int_equal(fake_virtio_structure(g->host, 1, VIRTIO_PCI_CAP_DEVICE_CFG), 0);
 }
 
 static void guest_init(struct rng_guest *g)
