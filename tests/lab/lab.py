@@ -148,6 +148,10 @@ class Process:
                     raise
             # One that has ended already does without.
 
+    def type(self, text):
+        """Writes to its standard input, which stays open."""
+        self._frame(STDIN, text.encode())
+
     def output(self):
         """What it has written so far, standard output first."""
         with self.changed:
