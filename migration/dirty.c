@@ -46,7 +46,7 @@ static int dirty_mark_existing(struct dirty *d)
 	uint64_t start, end = 0;
 	int ret;
 
-	while ((ret = memory_next_data(&d->vm->memory, end, &start, &end)) == 1)
+	while ((ret = memory_next_data(&d->vm->memory, end, UINT64_MAX, &start, &end)) == 1)
 		dirty_fill(d, start >> PAGE_SHIFT, align_up(end, PAGE_SIZE) >> PAGE_SHIFT, true);
 	return ret;
 }

@@ -143,7 +143,7 @@ static int ram_clear(struct memory *m, uint64_t gpa, uint8_t *hva, uint64_t len,
 	offset = r->offset + (gpa - r->gpa);
 	end = offset + len;
 	while (offset < end) {
-		int ret = memory_next_data(m, offset, &start, &offset);
+		int ret = memory_next_data(m, offset, end, &start, &offset);
 
 		if (ret < 0) {
 			error_add(err, "cannot find the holes of guest memory: %s", strerror(-ret));

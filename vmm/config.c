@@ -62,6 +62,20 @@ static int config_mem(struct vm_config *config, char *value, struct error *err)
 	return comma ? config_node(config, comma, err) : 0;
 }
 
+static int config_hugepages(struct vm_config *config, char *value, struct error *err)
+{
+	static const char *const names[] = { "2M", "1G" };
+	static const uint64_t sizes[] = { MIB(2), GIB(1) };
+	int size = config_parse_word(value, names, ARRAY_SIZE(names));
+
+	if (size < 0) {
+		error_add(err, "--hugepages \"%s\": 2M or 1G are possible", value);
+		return size;
+	}
+	config->page_size = sizes[size];
+	return 0;
+}
+
 static int config_cpus(struct vm_config *config, char *value, struct error *err)
 {
 	int ret = config_cpus_parse(&config->vcpus, value, err);
@@ -302,6 +316,7 @@ static const struct {
 	[OPTION_INITRD] = CONFIG_TEXT(initrd),
 	[OPTION_CMDLINE] = CONFIG_TEXT(cmdline),
 	[OPTION_MEM] = CONFIG_PARSED(config_mem),
+	[OPTION_HUGEPAGES] = CONFIG_PARSED(config_hugepages),
 	[OPTION_CPUS] = CONFIG_PARSED(config_cpus),
 	[OPTION_CPU] = CONFIG_PARSED(config_cpu),
 	[OPTION_NET] = CONFIG_PARSED(config_net),
@@ -390,6 +405,7 @@ static int config_parse(struct vm_config *config, enum command_id command, int a
 	*config = (struct vm_config){ .receives = command == COMMAND_RECEIVE,
 				      .runtime_dir = CONFIG_RUNTIME_DIR,
 				      .node = -1,
+				      .page_size = PAGE_SIZE,
 				      .cmdline = "",
 				      .peer_uid = geteuid(),
 				      .log_level = LOG_INFO,
@@ -404,6 +420,15 @@ static int config_parse(struct vm_config *config, enum command_id command, int a
 	return ret < 0 ? ret : option_need(command, given, err);
 }
 
+static int config_check_pages(const struct vm_config *config, struct error *err)
+{
+	if (config->mem % config->page_size == 0)
+		return 0;
+	error_add(err, "--hugepages: memory of %llu MiB is no whole number of pages of %llu MiB",
+		  (unsigned long long)(config->mem >> 20), (unsigned long long)(config->page_size >> 20));
+	return -EINVAL;
+}
+
 int config_parse_run(struct vm_config *config, int argc, char **argv, struct error *err)
 {
 	int ret = config_parse(config, COMMAND_RUN, argc, argv, err);
@@ -412,7 +437,7 @@ int config_parse_run(struct vm_config *config, int argc, char **argv, struct err
 		config->mem = CONFIG_DEFAULT_MEM;
 	if (config->cpus == 0)
 		config->cpus = 1;
-	return ret;
+	return ret < 0 ? ret : config_check_pages(config, err);
 }
 
 int config_parse_receive(struct vm_config *config, int argc, char **argv, struct error *err)
@@ -431,7 +456,7 @@ int config_parse_receive(struct vm_config *config, int argc, char **argv, struct
 		error_add(err, "--tls and --peer are for --from tls:HOST:PORT");
 		return -EINVAL;
 	}
-	return ret;
+	return ret < 0 ? ret : config_check_pages(config, err);
 }
 
 void config_release(struct vm_config *config)

@@ -61,6 +61,8 @@ struct vm_config {
 	/* Bytes and number; 0, of "receive" alone: not given, so that it takes the source's. */
 	uint64_t mem;
 	int node; /* of the host's, that memory comes from; -1: any */
+	/* What memory comes in: PAGE_SIZE, or the size of huge pages. */
+	uint64_t page_size;
 	unsigned int cpus;
 	struct cpus_config vcpus; /* as --cpus says; @pinned false where it is not given */
 	/* Of "run": a file, or a level's name (vmm/x86/cpu_baseline.h); NULL: all that the host has. */

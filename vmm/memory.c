@@ -13,11 +13,20 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "vmm/huge_pages.h"
 #include "vmm/shortage.h"
 
 /* A flag since Linux 6.3; not every libc has it yet. */
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 8u
+#endif
+/* Not in every libc either. */
+#ifndef MFD_HUGE_SHIFT
+#define MFD_HUGE_SHIFT 26
+#endif
+/* Of madvise(), since Linux 5.14. */
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
 #endif
 
 /* Sets the length of a memfd. RLIMIT_FSIZE counts for a memfd, too, though whoever set it meant files on
@@ -38,15 +47,19 @@ static int memory_set_size(int fd, uint64_t len)
 	return setrlimit(RLIMIT_FSIZE, &limit) < 0 ? -errno : ret;
 }
 
-int memory_create_file(const char *name, uint64_t len)
+/* As memory_create_file(), with further flags of memfd_create(). */
+static int memory_create(const char *name, uint64_t len, unsigned int flags)
 {
-	int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL), ret;
+	int fd, ret;
+
+	flags |= MFD_CLOEXEC | MFD_ALLOW_SEALING;
+	fd = memfd_create(name, flags | MFD_NOEXEC_SEAL);
 
 	/*
 	 * EINVAL can mean that the kernel does not know MFD_NOEXEC_SEAL: the answer without that flag counts.
 	 */
 	if (fd < 0 && errno == EINVAL)
-		fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+		fd = memfd_create(name, flags);
 	if (fd < 0)
 		return -errno;
 	/* The seals keep the file's length: an access behind the end of a shorter file is a SIGBUS. */
@@ -57,6 +70,16 @@ int memory_create_file(const char *name, uint64_t len)
 		return fd;
 	close(fd);
 	return ret;
+}
+
+int memory_create_file(const char *name, uint64_t len)
+{
+	return memory_create(name, len, 0);
+}
+
+static bool memory_is_huge(const struct memory *m)
+{
+	return m->page_size > PAGE_SIZE;
 }
 
 void memory_hide(const struct memory *m, void *hva, uint64_t len)
@@ -100,29 +123,31 @@ int memory_check_node(unsigned int node, struct error *err)
 	return ret < 0 ? memory_refuse_node(node, ret, err) : 0;
 }
 
-/* Maps the region at a multiple of HUGE_PAGE_SIZE, as its place in the guest and in the memfd is: all three
- * must agree for huge pages. */
+/* Maps the region at a multiple of the size of huge pages, as its place in the guest and in the memfd is: all
+ * three must agree for them. */
 static int memory_map_region(struct memory *m, struct memory_region *r)
 {
+	const uint64_t align = max_u64(m->page_size, HUGE_PAGE_SIZE);
+	/* The kernel keeps huge pages for a mapping that does not say that it needs none kept: one that has
+	 * none when it is touched ends the process. */
+	const int flags = MAP_SHARED | MAP_FIXED | (memory_is_huge(m) ? 0 : MAP_NORESERVE);
 	uint64_t head, len = r->len;
 	uint8_t *reserved, *hva;
 
-	reserved = mmap(NULL, len + HUGE_PAGE_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-			-1, 0);
+	reserved = mmap(NULL, len + align, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (reserved == MAP_FAILED)
 		return -errno;
-	head = -(uintptr_t)reserved % HUGE_PAGE_SIZE;
-	hva = mmap(reserved + head, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE | MAP_FIXED,
-		   m->fd, (off_t)r->offset);
+	head = -(uintptr_t)reserved % align;
+	hva = mmap(reserved + head, len, PROT_READ | PROT_WRITE, flags, m->fd, (off_t)r->offset);
 	if (hva == MAP_FAILED) {
 		int ret = -errno;
 
-		munmap(reserved, len + HUGE_PAGE_SIZE);
+		munmap(reserved, len + align);
 		return ret;
 	}
 	if (head > 0)
 		munmap(reserved, head);
-	munmap(hva + len, HUGE_PAGE_SIZE - head);
+	munmap(hva + len, align - head);
 	memory_hide(m, hva, len);
 	r->hva = hva;
 	return 0;
@@ -137,7 +162,7 @@ void memory_frame(struct memory *m, uint64_t size)
 {
 	uint64_t low = min_u64(size, MEMORY_LOW_MAX);
 
-	*m = (struct memory){ .fd = -1, .size = size, .node = -1 };
+	*m = (struct memory){ .fd = -1, .size = size, .node = -1, .page_size = PAGE_SIZE };
 	memory_add_region(m, 0, 0, low);
 	if (size > low)
 		memory_add_region(m, MEMORY_HIGH_BASE, low, size - low);
@@ -155,11 +180,34 @@ static void memory_empty(struct memory *m)
 	m->fd = -1;
 }
 
-int memory_fill(struct memory *m, struct error *err)
+/* Has all memory come from its node. The kernel keeps huge pages without looking at nodes: so they are taken
+ * now, where their lack is an error that can be told. */
+static int memory_bind_all(struct memory *m)
 {
 	int ret = 0;
 
-	m->fd = memory_create_file("ferry-ram", m->size);
+	for (unsigned int i = 0; ret == 0 && i < m->n_regions; i++) {
+		const struct memory_region *r = &m->regions[i];
+
+		ret = memory_bind(r->hva, r->len, (unsigned int)m->node);
+		if (ret == 0 && memory_is_huge(m) && madvise(r->hva, r->len, MADV_POPULATE_WRITE) < 0)
+			ret = -ENOMEM;
+	}
+	return ret;
+}
+
+int memory_fill(struct memory *m, struct error *err)
+{
+	unsigned int flags = 0;
+	int ret = 0;
+
+	if (memory_is_huge(m)) {
+		ret = huge_pages_check(HUGE_PAGES_SYS, m->size, m->page_size, m->node, err);
+		if (ret < 0)
+			return ret;
+		flags = MFD_HUGETLB | (unsigned int)__builtin_ctzll(m->page_size) << MFD_HUGE_SHIFT;
+	}
+	m->fd = memory_create("ferry-ram", m->size, flags);
 	if (m->fd < 0) {
 		error_add(err, "cannot create %llu bytes of guest memory: %s%s", (unsigned long long)m->size,
 			  strerror(-m->fd), shortage_advice(m->fd));
@@ -173,8 +221,8 @@ int memory_fill(struct memory *m, struct error *err)
 		memory_empty(m);
 		return ret;
 	}
-	for (unsigned int i = 0; ret == 0 && m->node >= 0 && i < m->n_regions; i++)
-		ret = memory_bind(m->regions[i].hva, m->regions[i].len, (unsigned int)m->node);
+	if (m->node >= 0)
+		ret = memory_bind_all(m);
 	if (ret < 0) {
 		memory_empty(m);
 		return memory_refuse_node((unsigned int)m->node, ret, err);
@@ -265,12 +313,55 @@ void memory_mark_dirty(struct memory *m, uint64_t gpa, uint64_t len)
 					 memory_order_release);
 }
 
-int memory_next_data(const struct memory *m, uint64_t at, uint64_t *start, uint64_t *end)
+/* Finds out whether there is a huge page at @at of the memfd: 1, 0 or -errno. */
+static int memory_has_page(const struct memory *m, uint64_t at)
 {
-	off_t data = lseek(m->fd, (off_t)at, SEEK_DATA), hole;
+	const struct memory_region *r = m->regions;
+	uint8_t there;
 
+	while (at - r->offset >= r->len)
+		r++;
+	return mincore(r->hva + (at - r->offset), PAGE_SIZE, &there) < 0 ? -errno : there & 1;
+}
+
+/*
+ * To hugetlbfs a file is all data. But a huge page is not swapped out, so it is in the page tables of whoever
+ * has touched it: those of this process, unless others have mappings of their own.
+ */
+static int memory_next_huge(const struct memory *m, uint64_t at, uint64_t limit, uint64_t *start,
+			    uint64_t *end)
+{
+	int ret = 0;
+
+	limit = min_u64(limit, m->size);
+	if (m->mapped_elsewhere || m->n_regions == 0) {
+		*start = at;
+		*end = m->size;
+		return at < limit;
+	}
+	while (at < limit && (ret = memory_has_page(m, at)) == 0)
+		at = align_up(at + 1, m->page_size);
+	*start = at;
+	while (at < limit && ret == 1) {
+		at = align_up(at + 1, m->page_size);
+		*end = at;
+		if (at < limit)
+			ret = memory_has_page(m, at);
+	}
+	return ret < 0 ? ret : *start < limit;
+}
+
+int memory_next_data(const struct memory *m, uint64_t at, uint64_t limit, uint64_t *start, uint64_t *end)
+{
+	off_t data, hole;
+
+	if (memory_is_huge(m))
+		return memory_next_huge(m, at, limit, start, end);
+	data = lseek(m->fd, (off_t)at, SEEK_DATA);
 	if (data < 0)
 		return errno == ENXIO ? 0 : -errno;
+	if ((uint64_t)data >= limit)
+		return 0;
 	hole = lseek(m->fd, data, SEEK_HOLE);
 	if (hole < 0)
 		return -errno;
@@ -289,12 +380,12 @@ static int memory_clear_step(struct memory *m, const struct memory_region *r, ui
 	uint64_t start = 0, end = at;
 	int ret;
 
-	if (how == MEMORY_DROP)
+	if (how == MEMORY_DROP && !memory_is_huge(m))
 		return fallocate(m->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)at, (off_t)len) < 0
 			       ? -errno
 			       : 0;
 	/* Holes stay holes. */
-	while ((ret = memory_next_data(m, end, &start, &end)) == 1 && start < at + len) {
+	while ((ret = memory_next_data(m, end, at + len, &start, &end)) == 1) {
 		end = min_u64(end, at + len);
 		memset(r->hva + (start - r->offset), 0, end - start);
 		if (end == at + len)

@@ -35,6 +35,12 @@ struct memory {
 	/* The node of the host's that all memory comes from, below MEMORY_MAX_NODES; -1: any. Set as @dumped
 	 * is. */
 	int node;
+	/* What memory comes in: PAGE_SIZE, or the size of a huge page of the host's, of which as many are
+	 * kept for this memory as it needs. Set as @dumped is. */
+	uint64_t page_size;
+	/* Others have their own mappings of this memory, such as a device of the host's, through which they
+	 * write. Set as @dumped is; counts with huge pages. */
+	bool mapped_elsewhere;
 
 	/* Bit n is set if Ferry or a device has written page n of the memfd. Any thread sets bits, one thread
 	 * takes them. */
@@ -103,14 +109,16 @@ int __must_check memory_log_start(struct memory *m);
 void memory_log_stop(struct memory *m);
 
 /*
- * Finds the next part of the memfd at or after @at that exists, in memory or in swap; the rest are holes,
- * which were never written and read as zeros. 1 with [*start, *end), offsets in the memfd; 0 if there is
- * none; or -errno.
+ * Finds the next part of the memfd at or after @at, and below @limit, that exists, in memory or in swap; the
+ * rest are holes, which were never written and read as zeros. 1 with [*start, *end), offsets in the memfd, of
+ * which the end may be above @limit; 0 if there is none; or -errno. With huge pages a hole is a whole one.
  */
-int __must_check memory_next_data(const struct memory *m, uint64_t at, uint64_t *start, uint64_t *end);
+int __must_check memory_next_data(const struct memory *m, uint64_t at, uint64_t limit, uint64_t *start,
+				  uint64_t *end);
 
 /* How memory is emptied: given back to the host, or overwritten where it is, because a device of the host's
- * holds its pages and would go on with those that it knows. */
+ * holds its pages and would go on with those that it knows. Huge pages are overwritten in any case: another
+ * process could take those that are given back. */
 enum memory_clear { MEMORY_DROP, MEMORY_OVERWRITE };
 
 /*

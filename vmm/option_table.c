@@ -66,6 +66,10 @@ const struct option_row option_table[] = {
 	  NULL, IN(RECEIVE), 0, 0 },
 	{ OPTION_MEM, "mem", "SIZE", "the guest's memory, with a unit K, M, G or T (default 512M)", NULL,
 	  IN(DOCTOR), 0, 0 },
+	{ OPTION_HUGEPAGES, "hugepages", "2M|1G",
+	  "memory in huge pages of this size, which the host keeps in a pool and the guest has from the "
+	  "start",
+	  "2M 1G", IN_BOTH, 0, 0 },
 	{ OPTION_CPUS, "cpus", "N[,pin=CPUS]",
 	  "number of vCPUs, 1 to 64 (default 1), and the host's CPU of each, such as 2-5 or 2+4", NULL,
 	  IN(RUN), 0, 0 },

@@ -131,7 +131,7 @@ void vm_prefault_present(struct vm *vm, uint64_t max)
 		const struct memory_region *r = &m->regions[i];
 		uint64_t start, at = r->offset, end = r->offset + r->len;
 
-		while (max > 0 && at < end && memory_next_data(m, at, &start, &at) == 1 && start < end) {
+		while (max > 0 && at < end && memory_next_data(m, at, end, &start, &at) == 1) {
 			uint64_t len = min_u64(min_u64(at, end) - start, max);
 
 			vm_prefault(vm, r->gpa + (start - r->offset), len);

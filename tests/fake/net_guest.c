@@ -460,7 +460,7 @@ static void copy_memory(struct memory *to, const struct memory *from)
 {
 	uint64_t start, at = 0;
 
-	while (memory_next_data(from, at, &start, &at) == 1)
+	while (memory_next_data(from, at, UINT64_MAX, &start, &at) == 1)
 		memcpy(to->regions[0].hva + start, from->regions[0].hva + start, at - start);
 }
 

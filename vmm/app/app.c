@@ -104,6 +104,9 @@ static int app_make_vm(struct app *app, struct error *err)
 		app->vm.vcpus[i].host_cpu = app->config.vcpus.pins[i];
 	app->vm.memory.dumped = app->config.core == CORE_GUEST;
 	app->vm.memory.node = app->config.node;
+	app->vm.memory.page_size = app->config.page_size;
+	/* VDUSE's devices are processes. */
+	app->vm.memory.mapped_elsewhere = app_memory_use(&app->config) == LIMITS_PINNED;
 	app->vm.stop_fd = app->guard.stop_fd;
 	app->vm.boot = &app->boot;
 	app->vm.events = &app->events;

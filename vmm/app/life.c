@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "vmm/app/work.h"
+#include "vmm/huge_pages.h"
 #include "vmm/shortage.h"
 
 static void app_destroy(struct app *app)
@@ -76,6 +77,8 @@ int app_main(struct app *app, int (*const *steps)(struct app *app, struct error 
 	/* A core file is readable by whoever can read where it is written. */
 	if (app->config.core == CORE_NONE && prctl(PR_SET_DUMPABLE, 0) < 0)
 		log_warn("core files cannot be switched off: %s", strerror(errno));
+	if (app->config.core == CORE_GUEST && app->config.page_size > PAGE_SIZE && huge_pages_dump() < 0)
+		log_warn("a core file will be without guest memory in huge pages: see core(5)");
 	status = app_live(app, steps);
 	app_destroy(app);
 	signo = guard_exit(&app->guard);

@@ -9,6 +9,7 @@
 #include "migration/compare.h"
 #include "migration/incoming.h"
 #include "vmm/app/work.h"
+#include "vmm/huge_pages.h"
 
 /* Warns of a limit that is too low now: a device does not say whether it pins memory until it is given some,
  * which is when a source comes. */
@@ -23,6 +24,11 @@ static void app_foresee_memlock(const struct vm_config *config)
 		log_warn("%s", err.text);
 }
 
+static int app_check_huge(const struct app *app, uint64_t mem, struct error *err)
+{
+	return huge_pages_check(HUGE_PAGES_SYS, mem, app->config.page_size, app->config.node, err);
+}
+
 /* Looks for what a guest that comes will need, before it is waited for: else its source would be the one to
  * find out that it is not to be had. */
 static int app_foresee(struct app *app, struct error *err)
@@ -35,6 +41,8 @@ static int app_foresee(struct app *app, struct error *err)
 		ret = limits_check_cpus(app->config.vcpus.pins, app->config.vcpus.n, err);
 	if (ret == 0 && app->config.node >= 0)
 		ret = memory_check_node((unsigned int)app->config.node, err);
+	if (ret == 0 && app->config.page_size > PAGE_SIZE)
+		ret = app_check_huge(app, max_u64(app->config.mem, app->config.page_size), err);
 	if (ret < 0)
 		return ret;
 	app_foresee_memlock(&app->config);
@@ -53,6 +61,8 @@ static int app_check_size(struct app *app, struct error *err)
 	if (config->mem && config->mem != app->mem)
 		error_add(err, "the guest has %llu MiB of memory, --mem says %llu MiB",
 			  (unsigned long long)(app->mem >> 20), (unsigned long long)(config->mem >> 20));
+	else if (config->page_size > PAGE_SIZE)
+		app_check_huge(app, app->mem, err);
 	else if (!config->mem)
 		limits_check_memory(&host, app->mem, use, err);
 	/* A device says whether it pins memory when it is given some, which is too late for who only asks. */

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <sys/resource.h>
 
+#include "vmm/huge_pages.h"
 #include "vmm/limits.h"
 #include "vmm/shortage.h"
 
@@ -103,6 +104,26 @@ static void host_memory_check_huge(struct host_report *r, const struct host_look
 				"the kernel has room for them");
 }
 
+/* The pools that --hugepages takes memory from. */
+static void host_memory_check_pool(struct host_report *r, const struct host_look *look)
+{
+	static const uint64_t sizes[] = { MIB(2), GIB(1) };
+	char text[128] = "";
+	size_t n = 0;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(sizes); i++) {
+		struct huge_pages pool;
+
+		if (huge_pages_get(&pool, look->sys, sizes[i], -1) == 0)
+			n += (size_t)snprintf(text + n, sizeof(text) - n,
+					      "%s%" PRIu64 " huge pages of %" PRIu64
+					      " MiB are free of %" PRIu64,
+					      n ? ", " : "", pool.free, sizes[i] >> 20, pool.all);
+	}
+	host_report_add(r, HOST_INFO, "hugetlb", "", "for --hugepages %s",
+			n ? text : "the kernel has no huge pages");
+}
+
 static void host_memory_check_descriptors(struct host_report *r, const struct host_look *look)
 {
 	unsigned int n = HOST_DESCRIPTORS;
@@ -125,5 +146,6 @@ void host_memory_check(struct host_report *r, const struct host_look *look)
 	host_memory_check_size(r, look);
 	host_memory_check_lock(r, look);
 	host_memory_check_huge(r, look);
+	host_memory_check_pool(r, look);
 	host_memory_check_descriptors(r, look);
 }

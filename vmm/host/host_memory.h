@@ -6,7 +6,7 @@
 #include "vmm/host/host_look.h"
 
 /*
- * Adds "memory", "memlock", "huge-pages" and "descriptors"; sets the memory among the facts. After
+ * Adds "memory", "memlock", "huge-pages", "hugetlb" and "descriptors"; sets the memory among the facts. After
  * host_nics_check(), whose NICs tell what a guest needs. Raises this process's own limits, as "run" does.
  */
 void host_memory_check(struct host_report *r, const struct host_look *look);

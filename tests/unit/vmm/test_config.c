@@ -113,6 +113,7 @@ static void what_is_not_said_has_a_default(void **state)
 	assert_int_equal(l.config.mem, 0);
 	assert_int_equal(l.config.cpus, 0);
 	assert_int_equal(l.config.node, -1);
+	assert_int_equal(l.config.page_size, PAGE_SIZE);
 	assert_int_equal(l.config.serial, SERIAL_NONE);
 	assert_int_equal(parse(&l, "receive --name a"), 0);
 	assert_null(l.config.from_path);
@@ -128,6 +129,12 @@ static void what_is_not_said_has_a_default(void **state)
 	assert_int_equal(l.config.node, 3);
 	assert_int_equal(l.config.mem, GIB(1));
 	assert_int_equal(l.config.cpus, 2);
+
+	assert_int_equal(parse(&l, "run --name a --kernel k --hugepages 2M"), 0);
+	assert_int_equal(l.config.page_size, MIB(2));
+	/* The source says how much. */
+	assert_int_equal(parse(&l, "receive --name a --hugepages=1G"), 0);
+	assert_int_equal(l.config.page_size, GIB(1));
 }
 
 static void a_wrong_line_is_refused_with_what_would_be_right(void **state)
@@ -175,6 +182,10 @@ static void a_wrong_line_is_refused_with_what_would_be_right(void **state)
 		{ "run --mem 1G,node=a", "node=N" },
 		{ "run --mem 1G,nodes=0", "node=N" },
 		{ "run --mem ,node=0", "512M" },
+		{ "run --hugepages 4K", "2M or 1G are possible" },
+		{ "run --name a --kernel k --hugepages 1G", "512 MiB is no whole number of pages of 1024" },
+		{ "run --name a --kernel k --mem 17M --hugepages 2M", "17 MiB is no whole number" },
+		{ "receive --name a --mem 33M --hugepages 2M", "33 MiB is no whole number" },
 		{ "run --cpus 0", "1 to 64" },
 		{ "run --cpus 65", "1 to 64" },
 		{ "run --cpus two", "1 to 64" },

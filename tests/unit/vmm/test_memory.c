@@ -80,18 +80,18 @@ static void only_what_was_written_is_data(void **state)
 	struct memory m;
 
 	init(&m, MIB(16));
-	assert_int_equal(memory_next_data(&m, 0, &start, &end), 0);
+	assert_int_equal(memory_next_data(&m, 0, UINT64_MAX, &start, &end), 0);
 	assert_int_equal(memory_write(&m, MIB(4) + 1, "ab", 2), 0);
 	assert_int_equal(memory_write(&m, MIB(16) - 1, "c", 1), 0);
-	assert_int_equal(memory_next_data(&m, 0, &start, &end), 1);
+	assert_int_equal(memory_next_data(&m, 0, UINT64_MAX, &start, &end), 1);
 	assert_int_equal(start, MIB(4));
 	assert_int_equal(end, MIB(4) + PAGE_SIZE);
-	assert_int_equal(memory_next_data(&m, end, &start, &end), 1);
+	assert_int_equal(memory_next_data(&m, end, UINT64_MAX, &start, &end), 1);
 	assert_int_equal(start, MIB(16) - PAGE_SIZE);
 	assert_int_equal(end, MIB(16));
-	assert_int_equal(memory_next_data(&m, end, &start, &end), 0);
+	assert_int_equal(memory_next_data(&m, end, UINT64_MAX, &start, &end), 0);
 	memory_exit(&m);
-	assert_int_equal(memory_next_data(&m, 0, &start, &end), -EBADF);
+	assert_int_equal(memory_next_data(&m, 0, UINT64_MAX, &start, &end), -EBADF);
 }
 
 /* However it is emptied, and across the hole below 4 GiB. Memory that is overwritten stays there: a device
@@ -109,7 +109,7 @@ static void memory_that_is_emptied_reads_as_zero(void **state)
 		for (unsigned int i = 0; i < ARRAY_SIZE(gpas); i++)
 			assert_int_equal(memory_write(&m, gpas[i], "x", 1), 0);
 		assert_int_equal(memory_clear(&m, (enum memory_clear)how, -1, &err), 0);
-		assert_int_equal(memory_next_data(&m, 0, &start, &end), how == MEMORY_OVERWRITE);
+		assert_int_equal(memory_next_data(&m, 0, UINT64_MAX, &start, &end), how == MEMORY_OVERWRITE);
 		for (unsigned int i = 0; i < ARRAY_SIZE(gpas); i++)
 			assert_int_equal(*(uint8_t *)memory_at(&m, gpas[i], 1), 0);
 		memory_exit(&m);

@@ -82,6 +82,21 @@ static void huge_pages_that_are_denied_are_warned_of(void **state)
 	assert_check(&rig->report, "huge-pages", HOST_OK, "2 MiB");
 }
 
+static void pools_of_huge_pages_are_said(void **state)
+{
+	struct host_rig *rig = *state;
+
+	look(rig, GIB(1), 0);
+	assert_check(&rig->report, "hugetlb", HOST_INFO, "the kernel has no huge pages");
+	host_write(rig, "sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages", "100\n");
+	host_write(rig, "sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", "90\n");
+	host_write(rig, "sys/kernel/mm/hugepages/hugepages-2048kB/resv_hugepages", "20\n");
+	host_write(rig, "sys/kernel/mm/hugepages/hugepages-1048576kB/nr_hugepages", "0\n");
+	host_write(rig, "sys/kernel/mm/hugepages/hugepages-1048576kB/free_hugepages", "0\n");
+	look(rig, GIB(1), 0);
+	assert_check(&rig->report, "hugetlb", HOST_INFO, "70 huge pages of 2 MiB are free of 100, 0 huge");
+}
+
 static void descriptors_count_those_of_the_nics(void **state)
 {
 	struct host_rig *rig = *state;
@@ -106,6 +121,7 @@ int main(void)
 		TEST(a_guest_between_what_is_available_and_all_fails_with_a_vdpa_nic_alone),
 		TEST(a_limit_of_locked_memory_fails_where_a_device_pins_it),
 		TEST(huge_pages_that_are_denied_are_warned_of),
+		TEST(pools_of_huge_pages_are_said),
 		TEST(descriptors_count_those_of_the_nics),
 	};
 
