@@ -32,7 +32,7 @@ static void entrance_came(void *opaque, int fd)
 	struct error err = { 0 };
 
 	if (arrivals_push(&e->arrivals, fd, clock_now(), NULL, &err) < 0)
-		log_limited(&e->limit, LOG_WARN, "a connection to unix:%s was turned away: %s",
+		log_limited(&e->limit, LOG_WARN, "a connection to %s was turned away: %s",
 			    e->door.config.path, err.text);
 }
 

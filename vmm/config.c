@@ -127,10 +127,14 @@ static int config_from(struct vm_config *config, char *value, struct error *err)
 		config->from_tls = value + 4;
 		return tls_address_parse(&address, config->from_tls, err);
 	}
+	if (descriptor_is(value)) {
+		config->from_path = value;
+		return 0;
+	}
 	if (strncmp(value, "unix:", 5) != 0 || !value[5] || strlen(value + 5) >= sizeof(sun.sun_path)) {
 		error_add(err,
 			  "--from \"%s\": tls:HOST:PORT is possible, or unix:PATH with a path of at most %zu "
-			  "characters",
+			  "characters, or fd:N",
 			  value, sizeof(sun.sun_path) - 1);
 		return -EINVAL;
 	}
@@ -312,6 +316,7 @@ static const struct {
 	[OPTION_TLS] = CONFIG_TEXT(tls_dir),
 	[OPTION_PEER] = CONFIG_TEXT(tls_peer),
 	[OPTION_PEER_UID] = CONFIG_PARSED(config_peer_uid),
+	[OPTION_KVM] = CONFIG_TEXT(kvm),
 	[OPTION_KERNEL] = CONFIG_TEXT(kernel),
 	[OPTION_INITRD] = CONFIG_TEXT(initrd),
 	[OPTION_CMDLINE] = CONFIG_TEXT(cmdline),
@@ -393,17 +398,41 @@ static int config_take_file(struct vm_config *config, enum command_id command, c
 	return ret;
 }
 
+/* Finds the descriptors in the place of files. */
+static int config_claim(struct vm_config *config, struct error *err)
+{
+	struct descriptors *d = &config->descriptors;
+	int ret = descriptors_claim_text(d, "--kvm", &config->kvm, DESCRIPTOR_READ_WRITE, err);
+
+	if (ret == 0)
+		ret = descriptors_claim_text(d, "--kernel", &config->kernel, DESCRIPTOR_READ, err);
+	if (ret == 0)
+		ret = descriptors_claim_text(d, "--initrd", &config->initrd, DESCRIPTOR_READ, err);
+	if (ret == 0)
+		ret = descriptors_claim_text(d, "--from", &config->from_path, DESCRIPTOR_LISTEN, err);
+	for (unsigned int i = 0; ret == 0 && i < config->n_nets; i++)
+		ret = config_net_claim(&config->nets[i], d, err);
+	for (unsigned int i = 0; ret == 0 && i < config->n_disks; i++) {
+		struct disk_config *disk = &config->disks[i];
+
+		ret = descriptors_claim_text(d, "--disk", &disk->path,
+					     disk->read_only ? DESCRIPTOR_READ : DESCRIPTOR_READ_WRITE, err);
+	}
+	return ret;
+}
+
 static int config_parse(struct vm_config *config, enum command_id command, int argc, char **argv,
 			struct error *err)
 {
 	struct option_line line;
 	struct option_item item;
 	const char *path = NULL;
-	uint64_t given;
+	uint64_t given = 0;
 	int ret;
 
 	*config = (struct vm_config){ .receives = command == COMMAND_RECEIVE,
 				      .runtime_dir = CONFIG_RUNTIME_DIR,
+				      .kvm = CONFIG_KVM,
 				      .node = -1,
 				      .page_size = PAGE_SIZE,
 				      .cmdline = "",
@@ -411,12 +440,16 @@ static int config_parse(struct vm_config *config, enum command_id command, int a
 				      .log_level = LOG_INFO,
 				      .clock_skew_ns = CONFIG_CLOCK_SKEW * UINT64_C(1000000000),
 				      .stop_s = CONFIG_STOP_TIMEOUT };
+	ret = descriptors_init(&config->descriptors, err);
 	option_begin(&line, command, argc, argv);
-	ret = config_look(line, &given, &path, err);
+	if (ret == 0)
+		ret = config_look(line, &given, &path, err);
 	if (ret == 0 && path)
 		ret = config_take_file(config, command, path, &given, err);
 	while (ret == 0 && (ret = option_next(&line, &item, err)) == 1)
 		ret = config_take(config, &item, err);
+	if (ret == 0)
+		ret = config_claim(config, err);
 	return ret < 0 ? ret : option_need(command, given, err);
 }
 
@@ -461,6 +494,7 @@ int config_parse_receive(struct vm_config *config, int argc, char **argv, struct
 
 void config_release(struct vm_config *config)
 {
+	descriptors_release(&config->descriptors);
 	free(config->text);
 	config->text = NULL;
 }

@@ -10,6 +10,7 @@
 #include "vmm/config_device.h"
 #include "vmm/config_net.h"
 #include "vmm/config_serial.h"
+#include "vmm/descriptor.h"
 #include "vmm/option_table.h"
 
 /* Bounds of a VM, to which the command line and a source's HELLO are held alike. */
@@ -34,8 +35,11 @@ enum core_kind { CORE_NONE, CORE_FERRY, CORE_GUEST };
 /* What becomes of a guest that asks for a reset: it boots again in place, or the process ends. */
 enum on_reset { RESET_RESTARTS, RESET_ENDS };
 
+/* The file of KVM, where --kvm does not say another. */
+#define CONFIG_KVM "/dev/kvm"
+
 struct disk_config {
-	const char *path; /* raw file or block device */
+	const char *path; /* raw file or block device, or fd:N */
 	bool read_only;
 };
 
@@ -43,10 +47,11 @@ struct vm_config {
 	bool receives; /* a guest comes: "ferry receive" */
 	const char *name;
 	const char *runtime_dir;
-	/* Of "run"; @initrd may be NULL, @cmdline is "" by default. */
-	const char *kernel, *initrd, *cmdline;
-	/* Of "receive": the path of a unix socket, NULL for none, and who beside us and root may connect to
-	 * it; how far the source's clock may be off, UINT64_MAX for any. */
+	/* Paths, or fd:N as of vmm/descriptor.h. @initrd may be NULL, @cmdline is "" by default; but for @kvm
+	 * they are of "run". */
+	const char *kvm, *kernel, *initrd, *cmdline;
+	/* Of "receive": the path of a unix socket, or fd:N of one that listens; NULL for none; and who beside
+	 * us and root may connect to it; how far the source's clock may be off, UINT64_MAX for any. */
 	const char *from_path;
 	uid_t peer_uid;
 	/* Of "receive": HOST:PORT to listen at for sources that come over TLS, the folder of certificates and
@@ -76,6 +81,8 @@ struct vm_config {
 	struct disk_config disks[CONFIG_MAX_DISKS];
 	/* Of "run": a set of enum config_device. */
 	unsigned int devices;
+	/* Those that the options name. */
+	struct descriptors descriptors;
 	/* The text of --config, allocated, or NULL: strings point into it. */
 	char *text;
 };
@@ -83,7 +90,8 @@ struct vm_config {
 #define CONFIG_RUNTIME_DIR OPTION_RUNTIME_DIR_DEFAULT
 
 /*
- * Parses the arguments of a subcommand, whose name is argv[0], and the file that --config names. An option of
+ * Parses the arguments of a subcommand, whose name is argv[0], and the file that --config names, before this
+ * process opens anything else, see vmm/descriptor.h. An option of
  * the command line stands in the place of all that the file says of that option. Strings point into @argv,
  * which is changed, and into memory that config_release() frees, after failure too. A wrong option, value or
  * combination is -EINVAL with the reason and what would be right in @err; -errno if the file cannot be read.

@@ -11,6 +11,9 @@
 /* Bytes for the name of a NIC's own socket in a hub's folder, whose path has a bound. */
 #define CONFIG_HUB_ROOM 32u
 
+/* Characters of a descriptor's name, as systemd bounds them. */
+#define CONFIG_MAX_FD_NAME 255u
+
 static int config_net_vdpa(struct net_config *net, const char *value, struct error *err)
 {
 	net->vdpa = value;
@@ -43,9 +46,22 @@ static int config_net_percent(const char *name, struct error *err)
 	return -EINVAL;
 }
 
+/* Counts the descriptors of "fd:N:N...". */
+static int config_net_tap_fds(struct net_config *net, const char *value, struct error *err)
+{
+	for (const char *p = value; p; p = strchr(p + 1, ':'))
+		net->n_tap_fds += *p == ':';
+	if (net->n_tap_fds <= CONFIG_MAX_QUEUES)
+		return 0;
+	error_add(err, "--net: tap=%s: 1 to %u descriptors are possible", value, CONFIG_MAX_QUEUES);
+	return -EINVAL;
+}
+
 static int config_net_tap(struct net_config *net, const char *value, struct error *err)
 {
 	net->tap = value;
+	if (descriptor_is(value))
+		return config_net_tap_fds(net, value, err);
 	if (strchr(value, '%') && !config_ifname_is_pattern(value))
 		return config_net_percent(value, err);
 	return config_net_ifname(value, err);
@@ -257,6 +273,11 @@ static int config_net_check(const struct net_config *net, uint32_t seen, struct 
 		error_add(err, "--net soft: tap=NAME or hub=FOLDER is needed");
 		return -EINVAL;
 	}
+	if (net->n_tap_fds && net->n_queues != net->n_tap_fds) {
+		error_add(err, "--net soft: tap=%s has a descriptor for each of %u queues, not of %u",
+			  net->tap, net->n_tap_fds, net->n_queues);
+		return -EINVAL;
+	}
 	if (net->bridge && !net->tap) {
 		error_add(err, "--net soft: bridge=NAME is for tap=NAME");
 		return -EINVAL;
@@ -279,10 +300,33 @@ int config_net_parse(struct net_config *net, enum net_origin origin, char *text,
 	if (ret < 0)
 		return ret;
 	if (net->soft && net->n_queues == 0)
-		net->n_queues = 1;
+		net->n_queues = net->n_tap_fds ? net->n_tap_fds : 1;
 	if (net->soft && net->ring_size == 0)
 		net->ring_size = CONFIG_DEFAULT_RING;
 	return config_net_check(net, seen, err);
+}
+
+int config_net_claim(struct net_config *net, struct descriptors *d, struct error *err)
+{
+	int ret = descriptors_claim_text(d, "--net vdpa", &net->vdpa, DESCRIPTOR_READ_WRITE, err);
+	const char *p = net->n_tap_fds ? strchr(net->tap, ':') : NULL;
+
+	for (unsigned int i = 0; ret == 0 && p && i < net->n_tap_fds; i++) {
+		char name[CONFIG_MAX_FD_NAME + 1];
+		size_t len = strcspn(++p, ":");
+
+		if (len > CONFIG_MAX_FD_NAME) {
+			error_add(err, "--net tap: a descriptor's name has at most %u characters",
+				  CONFIG_MAX_FD_NAME);
+			return -EINVAL;
+		}
+		memcpy(name, p, len);
+		name[len] = '\0';
+		net->tap_fds[i] = descriptors_claim(d, "--net tap", name, DESCRIPTOR_READ_WRITE, err);
+		ret = net->tap_fds[i] < 0 ? -EINVAL : 0;
+		p += len;
+	}
+	return ret;
 }
 
 static bool config_same(const char *a, const char *b)

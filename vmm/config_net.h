@@ -3,6 +3,7 @@
 #ifndef FERRY_VMM_CONFIG_NET_H
 #define FERRY_VMM_CONFIG_NET_H
 
+#include "vmm/descriptor.h"
 #include "vmm/log.h"
 #include "vmm/mac.h"
 
@@ -19,7 +20,7 @@ enum net_mode { NET_AUTO, NET_SHADOW, NET_PASSTHROUGH };
 /* A NIC's backend: a vhost-vdpa device, or Ferry's own in software on a TAP interface or a hub. Strings point
  * into the command line. */
 struct net_config {
-	const char *vdpa; /* path of a node; NULL with @soft */
+	const char *vdpa; /* path of a node, or fd:N; NULL with @soft */
 	enum net_mode mode;
 	/* The guest is not offered packed rings, nor rings whose buffers come back in order. */
 	bool split_only, any_order;
@@ -27,7 +28,10 @@ struct net_config {
 	bool packed_wanted, in_order_wanted;
 	bool shared_switch; /* with the host that a guest comes from */
 	bool soft;          /* Ferry's own device, as follows */
-	const char *tap;    /* name of an interface; NULL with @hub */
+	const char *tap;    /* name of an interface, or fd:N:N...; NULL with @hub */
+	/* Of a TAP interface that somebody else has opened: a descriptor for each pair. */
+	unsigned int n_tap_fds;
+	int tap_fds[CONFIG_MAX_QUEUES];
 	const char *bridge; /* NULL: none */
 	const char *hub;    /* path of a folder */
 	bool mac_set;
@@ -44,6 +48,9 @@ enum net_origin { NET_BOOTS, NET_ARRIVES };
  * would be right. */
 int __must_check config_net_parse(struct net_config *net, enum net_origin origin, char *text,
 				  struct error *err);
+
+/* Finds the descriptors that the NIC is to have in the place of files. 0 or -EINVAL with the reason. */
+int __must_check config_net_claim(struct net_config *net, struct descriptors *d, struct error *err);
 
 /* Whether two NICs have one device, which serves one. */
 bool config_net_same_device(const struct net_config *a, const struct net_config *b);

@@ -14,7 +14,7 @@
 int cpu_command_host(struct cpuid_offer *offer, struct error *err)
 {
 	struct vm vm;
-	int ret = vm_frame(&vm, CONFIG_MIN_MEM, 1, err);
+	int ret = vm_frame(&vm, CONFIG_KVM, CONFIG_MIN_MEM, 1, err);
 
 	if (ret == 0)
 		vm_get_cpu(&vm, offer);

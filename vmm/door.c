@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "vmm/control/socket.h"
+#include "vmm/descriptor.h"
 #include "vmm/shortage.h"
 
 /* Clients that the kernel keeps while the process is busy with one, which takes it microseconds. */
@@ -389,12 +390,27 @@ static void door_readable(struct loop_source *src, uint32_t events)
 		close(fd);
 }
 
+/* Takes a listener that this process was started with, whose file is not ours. */
+static int door_take_listener(const char *path, int *listener, struct error *err)
+{
+	int flags;
+
+	*listener = descriptor_take(path, 0);
+	flags = fcntl(*listener, F_GETFL);
+	if (flags >= 0 && fcntl(*listener, F_SETFL, flags | O_NONBLOCK) == 0)
+		return 0;
+	error_add(err, "cannot listen on %s: %s", path, strerror(errno));
+	return -errno;
+}
+
 /* Makes the listener. Credentials that clients see are those of the time of listen(): ours. */
 static int door_listen(struct door *door, int *listener, struct error *err)
 {
 	const char *path = door->config.path;
 	int ret;
 
+	if (descriptor_is(path))
+		return door_take_listener(path, listener, err);
 	*listener = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (*listener < 0) {
 		error_add(err, "cannot create a socket for unix:%s: %s%s", path, strerror(errno),
@@ -439,7 +455,7 @@ int door_open(struct door *door, const struct door_config *config, struct error 
 		ret = control_send_with(door->fd, (const char *)&order, sizeof(order), listener,
 					DOOR_PASS_MS);
 		if (ret < 0)
-			error_add(err, "the process that takes connections to unix:%s is not there: %s",
+			error_add(err, "the process that takes connections to %s is not there: %s",
 				  config->path, strerror(-ret));
 	}
 	if (listener >= 0)

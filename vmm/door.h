@@ -20,7 +20,8 @@
 #include "vmm/socket_file.h"
 
 struct door_config {
-	/* Path of the unix socket, for users whose id is our own, 0, or @peer_uid. The caller's, it stays. */
+	/* Path of the unix socket, or fd:N of one that listens (descriptor.h), for users whose id is our own,
+	 * 0, or @peer_uid. The caller's, it stays. */
 	const char *path;
 	uid_t peer_uid; /* our own, where nobody else is allowed */
 	/* Removes the socket's file when the process is ended by force. */

@@ -9,6 +9,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "vmm/descriptor.h"
 #include "vmm/shortage.h"
 
 static const struct kvm_cap kvm_caps[] = {
@@ -39,11 +40,11 @@ static const struct {
 	{ EMFILE, "raise \"ulimit -n\"" },
 };
 
-static int kvm_open_device(struct kvm *kvm, struct error *err)
+static int kvm_open_device(struct kvm *kvm, const char *device, struct error *err)
 {
 	int version;
 
-	kvm->fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	kvm->fd = descriptor_open(device, O_RDWR | O_CLOEXEC);
 	if (kvm->fd < 0) {
 		int ret = -errno;
 		const char *help = NULL;
@@ -52,14 +53,16 @@ static int kvm_open_device(struct kvm *kvm, struct error *err)
 			if (kvm_open_help[i].error == -ret)
 				help = kvm_open_help[i].help;
 		}
-		error_add(err, "cannot open /dev/kvm: %s%s%s", strerror(-ret), help ? ": " : "",
+		error_add(err, "cannot open %s: %s%s%s", device, strerror(-ret), help ? ": " : "",
 			  help ? help : "");
 		return ret;
 	}
 	version = ioctl(kvm->fd, KVM_GET_API_VERSION, 0);
 	if (version != KVM_API_VERSION) {
-		error_add(err, "/dev/kvm speaks version %d of KVM's interface, Ferry version %d", version,
-			  KVM_API_VERSION);
+		error_add(err,
+			  "%s speaks version %d of KVM's interface (-1: it is not KVM's file), Ferry version "
+			  "%d",
+			  device, version, KVM_API_VERSION);
 		return -ENOTSUP;
 	}
 	return 0;
@@ -78,21 +81,21 @@ int kvm_check_caps(const struct kvm *kvm, const struct kvm_cap *caps, unsigned i
 	return ret;
 }
 
-/* Opens /dev/kvm, which must have what Ferry needs on every processor. */
-static int kvm_open_checked(struct kvm *kvm, struct error *err)
+/* Opens @device, which must have what Ferry needs on every processor. */
+static int kvm_open_checked(struct kvm *kvm, const char *device, struct error *err)
 {
-	int ret = kvm_open_device(kvm, err);
+	int ret = kvm_open_device(kvm, device, err);
 
 	return ret < 0 ? ret : kvm_check_caps(kvm, kvm_caps, ARRAY_SIZE(kvm_caps), err);
 }
 
-int kvm_check_host(struct error *err)
+int kvm_check_host(const char *device, struct error *err)
 {
 	struct kvm kvm;
 	int ret;
 
 	kvm_init(&kvm, NULL);
-	ret = kvm_open_checked(&kvm, err);
+	ret = kvm_open_checked(&kvm, device, err);
 	kvm_exit(&kvm);
 	return ret;
 }
@@ -113,11 +116,11 @@ void kvm_exit(struct kvm *kvm)
 	pthread_mutex_destroy(&kvm->lock);
 }
 
-int kvm_open(struct kvm *kvm, unsigned int cpus, struct error *err)
+int kvm_open(struct kvm *kvm, const char *device, unsigned int cpus, struct error *err)
 {
 	int max, ret;
 
-	ret = kvm_open_checked(kvm, err);
+	ret = kvm_open_checked(kvm, device, err);
 	if (ret < 0)
 		return ret;
 	max = ioctl(kvm->fd, KVM_CHECK_EXTENSION, KVM_CAP_MAX_VCPUS);

@@ -41,18 +41,19 @@ struct kvm_cap {
 	const char *name;
 };
 
-/* Checks whether a VM can be had on this host: KVM is there, and has what Ferry needs on every processor.
- * Keeps nothing open. -errno, with every capability that is missing in @err. */
-int __must_check kvm_check_host(struct error *err);
+/* Checks whether a VM can be had on this host: KVM is there, at @device (/dev/kvm, or fd:N, see
+ * descriptor.h), and has what Ferry needs on every processor. Keeps nothing open. -errno, with every
+ * capability that is missing in @err. */
+int __must_check kvm_check_host(const char *device, struct error *err);
 
 /* Prepares @kvm; nothing is open yet. kvm_exit() is to be called from here on, whatever fails. @memory must
  * outlive it. */
 void kvm_init(struct kvm *kvm, struct memory *memory);
 void kvm_exit(struct kvm *kvm);
 
-/* Opens /dev/kvm and creates a VM that has no memory yet and can have @cpus vCPUs. -errno with one clear
- * message about what the host's set-up lacks. */
-int __must_check kvm_open(struct kvm *kvm, unsigned int cpus, struct error *err);
+/* Opens @device, as above, and creates a VM that has no memory yet and can have @cpus vCPUs. -errno with one
+ * clear message about what the host's set-up lacks. */
+int __must_check kvm_open(struct kvm *kvm, const char *device, unsigned int cpus, struct error *err);
 
 /* Checks that all of @caps are there: -ENOTSUP where one is not, with every one that is missing in @err. Once
  * /dev/kvm is open. */

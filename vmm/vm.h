@@ -68,7 +68,7 @@ void vm_destroy(struct vm *vm);
  * makes the other vCPUs, as vm_accept() has made the first; meanwhile another thread may write memory, and
  * call vm_prefault(). Where one fails vm_destroy() is still to be called.
  */
-int __must_check vm_frame(struct vm *vm, uint64_t mem, unsigned int cpus, struct error *err);
+int __must_check vm_frame(struct vm *vm, const char *kvm, uint64_t mem, unsigned int cpus, struct error *err);
 int __must_check vm_fill(struct vm *vm, struct error *err);
 int __must_check vm_equip(struct vm *vm, struct error *err);
 

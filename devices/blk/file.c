@@ -14,6 +14,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "vmm/descriptor.h"
+
 static int blk_file_fail(const struct blk_file *f, const char *what, int ret, struct error *err)
 {
 	error_add(err, "cannot %s the disk %s: %s", what, f->path, strerror(-ret));
@@ -134,7 +136,7 @@ int blk_file_open(struct blk_file *f, const char *path, bool read_only, struct e
 	int ret = 0, flags = (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK;
 
 	*f = (struct blk_file){ .path = path, .read_only = read_only };
-	f->fd = open(path, flags);
+	f->fd = descriptor_open(path, flags);
 	if (f->fd < 0) {
 		ret = -errno;
 		if (ret == -EISDIR) {
@@ -162,10 +164,12 @@ int blk_file_open(struct blk_file *f, const char *path, bool read_only, struct e
 
 void blk_file_close(struct blk_file *f)
 {
+	/* A descriptor that Ferry was started with is one of several for the open file, which has the lock.
+	 */
+	blk_file_unlock(f);
 	if (f->fd >= 0)
 		close(f->fd);
 	f->fd = -1;
-	f->locked = false;
 	free(f->bounce);
 	f->bounce = NULL;
 	if (f->zeroes)

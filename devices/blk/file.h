@@ -45,8 +45,9 @@ static inline uint64_t blk_file_sectors(const struct blk_file *f)
 }
 
 /*
- * Opens @path, which must outlive @f. Refuses what is neither a raw file nor a block device, an odd length,
- * and a device that this host has mounted or uses otherwise. 0 or -errno; then nothing is left open.
+ * Opens @path, or what it stands for as of vmm/descriptor.h, which must outlive @f. Refuses what is neither a
+ * raw file nor a block device, an odd length, and a device that this host has mounted or uses otherwise. 0 or
+ * -errno; then nothing is left open.
  */
 int __must_check blk_file_open(struct blk_file *f, const char *path, bool read_only, struct error *err);
 /* Gives up the lock, too. A second call does nothing. */

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "devices/vdpa/vhost_map.h"
+#include "vmm/descriptor.h"
 
 /* The header follows virtio.h, because both define the flags of rings. */
 #include <linux/vhost.h>
@@ -343,7 +344,7 @@ static int vhost_open_node(struct vhost *vhost, struct error *err)
 	};
 	int error;
 
-	vhost->map.fd = open(vhost->path, O_RDWR | O_CLOEXEC);
+	vhost->map.fd = descriptor_take(vhost->path, O_RDWR | O_CLOEXEC);
 	if (vhost->map.fd >= 0)
 		return 0;
 	error = errno;

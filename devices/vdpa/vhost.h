@@ -6,9 +6,9 @@
 #include "devices/vdpa/vdpa.h"
 
 /*
- * Opens the node @path, resets the device behind it, and takes ownership of it. A device that is not a NIC,
- * in use, not accessible, or whose driver lacks what Ferry needs is refused with -errno and what to do about
- * it. Closed with ops->close().
+ * Opens the node @path, or has fd:N (vmm/descriptor.h) for it, resets the device behind it, and takes
+ * ownership of it. A device that is not a NIC, in use, not accessible, or whose driver lacks what Ferry needs
+ * is refused with -errno and what to do about it. Closed with ops->close().
  */
 int __must_check vhost_open(struct vdpa **vdpa, const char *path, struct error *err);
 

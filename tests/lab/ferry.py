@@ -36,8 +36,12 @@ class Host:
         if verb == "receive" and not lab.name:
             options = f"--from {self.address} {options}"
         net = f"--net {','.join(filter(None, [lab.net(node), net]))}" if node else ""
-        self.process = lab.spawn(f"mkdir {own} && exec ferry {verb} --name vm --runtime-dir {self.directory} "
-                                 f"--serial unix:{self.serial} --core ferry --stop-timeout 0 --on-reset {on_reset} {net} {options}")
+        self.process = lab.spawn(self.script(own, f"ferry {verb} --name vm --runtime-dir {self.directory} --serial unix:{self.serial} "
+                                                  f"--core ferry --stop-timeout 0 --on-reset {on_reset} {net} {options}"))
+
+    def script(self, own, command):
+        """What starts Ferry, which has a folder of its own."""
+        return f"mkdir {own} && exec {command}"
 
     def pid(self):
         with self.process.changed:
@@ -63,6 +67,10 @@ class Vm:
     """@node is a NIC that lab.net() knows, @net what follows it in --net, such as "packed=on", wherever the guest goes. A reset that
     nobody expects ends Ferry, unless @on_reset is "restart"."""
 
+    make_host = Host
+    # In front of a client's command.
+    client = ""
+
     def __init__(self, lab, node="vp0", kernel="vmlinux", mem="256M", cpus=2, cmdline="", address=GUEST_ADDRESS, options="", net="",
                  initrd="/images/l2.cpio", on_reset="exit"):
         self.address = address
@@ -72,8 +80,8 @@ class Vm:
         self.guest = guest.Guest(lab)
         self.hosts = []
         words = f"console=ttyS0 quiet iomem=relaxed lab.agent {cmdline} " + (f"lab.address={address}/24" if node and address else "")
-        self.host = Host(lab, "run", node, net, f"--kernel /images/{kernel} --initrd {initrd} --cmdline {shlex.quote(words)} "
-                                                f"--mem {mem} --cpus {cpus} {options}", on_reset)
+        self.host = self.make_host(lab, "run", node, net, f"--kernel /images/{kernel} --initrd {initrd} --cmdline {shlex.quote(words)} "
+                                                          f"--mem {mem} --cpus {cpus} {options}", on_reset)
         self.hosts.append(self.host)
 
     def boot(self):
@@ -116,14 +124,14 @@ class Vm:
 
     def receive(self, node, options="", net=None, to=None):
         """Starts a destination, on the host @to or else on this one, and returns it when it waits for a source."""
-        host = Host(to or self.lab, "receive", node, self.net if net is None else net, options, self.on_reset)
+        host = self.make_host(to or self.lab, "receive", node, self.net if net is None else net, options, self.on_reset)
         self.hosts.append(host)
         host.process.wait_for("ready for a source")
         return host
 
     def start_send(self, address, options=""):
         """Starts "ferry migrate"."""
-        return self.lab.spawn(f"exec ferry migrate vm --runtime-dir {self.host.directory} --to {address} {options}")
+        return self.lab.spawn(f"exec {self.client} ferry migrate vm --runtime-dir {self.host.directory} --to {address} {options}")
 
     def send(self, address, options="", timeout=120):
         """Runs "ferry migrate" to its end, whatever that is."""

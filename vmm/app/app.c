@@ -98,7 +98,7 @@ static int app_make_vm(struct app *app, struct error *err)
 	int ret;
 
 	app->has_vm = true;
-	ret = vm_frame(&app->vm, app->mem, app->cpus, err);
+	ret = vm_frame(&app->vm, app->config.kvm, app->mem, app->cpus, err);
 	/* A guest with another number of vCPUs is refused when all is compared. */
 	for (unsigned int i = 0; ret == 0 && app->config.vcpus.pinned && i < app->vm.n_vcpus; i++)
 		app->vm.vcpus[i].host_cpu = app->config.vcpus.pins[i];

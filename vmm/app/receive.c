@@ -33,7 +33,7 @@ static int app_check_huge(const struct app *app, uint64_t mem, struct error *err
  * find out that it is not to be had. */
 static int app_foresee(struct app *app, struct error *err)
 {
-	int ret = kvm_check_host(err);
+	int ret = kvm_check_host(app->config.kvm, err);
 
 	if (ret < 0)
 		return ret;
@@ -106,7 +106,7 @@ static int app_let_in(struct app *app, struct error *err)
 	if (ret < 0)
 		return ret;
 	log_info("ready for a source, by \"ferry connect %s\"%s%s", config->name,
-		 config->from_path  ? " or at unix:"
+		 config->from_path  ? descriptor_is(config->from_path) ? " or at " : " or at unix:"
 		 : config->from_tls ? " or at tls:"
 				    : "",
 		 config->from_path  ? config->from_path

@@ -47,8 +47,10 @@ static int doctor_take_net(struct doctor_options *o, char *value, struct error *
 	}
 	if (config_net_parse(net, NET_BOOTS, value, err) < 0)
 		return -EINVAL;
-	if (!net->vdpa) {
-		error_add(err, "--net: a NIC in software needs no look: give vdpa=PATH");
+	if (!net->vdpa || descriptor_is(net->vdpa)) {
+		error_add(err, "--net: %s: give vdpa=PATH",
+			  net->vdpa ? "a look at a device is by its node"
+				    : "a NIC in software needs no look");
 		return -EINVAL;
 	}
 	o->wish.n_nets++;

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "vmm/descriptor.h"
 #include "vmm/memory.h"
 #include "vmm/shortage.h"
 
@@ -18,7 +19,7 @@ static int boot_open(struct boot_file *f, const char *what, const char *path, st
 
 	*f = (struct boot_file){ .what = what, .path = path };
 	/* O_NONBLOCK: a FIFO would else keep Ferry waiting for a writer before it can be refused. */
-	f->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	f->fd = descriptor_take(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (f->fd < 0) {
 		error_add(err, "cannot open the %s \"%s\": %s%s", what, path, strerror(errno),
 			  shortage_advice(-errno));

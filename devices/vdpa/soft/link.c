@@ -120,6 +120,8 @@ static void link_parse_tun(struct soft_link *link, const struct rtattr *attr)
 	for (const struct rtattr *a = RTA_DATA(attr); RTA_OK(a, len); a = RTA_NEXT(a, len)) {
 		if (a->rta_type == IFLA_TUN_NUM_QUEUES || a->rta_type == IFLA_TUN_NUM_DISABLED_QUEUES)
 			link->tap_queues += attr_u32(a);
+		else if (a->rta_type == IFLA_TUN_PI && RTA_PAYLOAD(a) > 0)
+			link->tap_pi = *(const uint8_t *)RTA_DATA(a);
 	}
 }
 

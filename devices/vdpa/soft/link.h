@@ -23,6 +23,7 @@ struct soft_link {
 	uint64_t address; /* a number, as of soft_mac_key() */
 	/* How many queues of a TAP of several queues are open, in whichever process. */
 	uint32_t tap_queues;
+	bool tap_pi; /* its packets have a struct tun_pi in front */
 };
 
 /* Opens a socket for the functions below, which the caller closes with close(). Returns it, or -errno. */

@@ -18,6 +18,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "devices/vdpa/soft/packet.h"
+#include "devices/vdpa/soft/tap_queue.h"
 #include "vmm/shortage.h"
 
 /* Debian 12's uapi headers lack these. */
@@ -228,6 +230,20 @@ static enum soft_port_state tap_state(struct soft_port *port)
 
 /* Opening and closing it */
 
+/*
+ * Whether @link may be the interface behind the descriptor: another network namespace can have one of the
+ * same name, but hardly of the same address. The kernel looks where the descriptor was opened, and says
+ * nothing of an interface that has been moved from there.
+ */
+static bool tap_may_be(const struct soft_tap *tap, const struct soft_link *link)
+{
+	struct ifreq ifr = { 0 };
+
+	return strcmp(link->kind, "tun") == 0 &&
+	       (tap_ioctl(tap->port.sources[0].event.fd, SIOCGIFHWADDR, &ifr) < 0 ||
+		soft_mac_key((const uint8_t *)ifr.ifr_hwaddr.sa_data) == link->address);
+}
+
 /* Finds the interface behind the descriptor. It may get another name at any time, so the name is compared
  * before and after. */
 static int tap_identify(const struct soft_tap *tap, struct soft_link *link)
@@ -243,8 +259,8 @@ static int tap_identify(const struct soft_tap *tap, struct soft_link *link)
 			ret = soft_link_find(fd, before.ifr_name, link);
 		if (ret == 0)
 			ret = tap_ioctl(tap->port.sources[0].event.fd, TUNGETIFF, &after);
-		if (ret == -ENODEV || (ret == 0 && (strcmp(before.ifr_name, after.ifr_name) != 0 ||
-						    strcmp(link->kind, "tun") != 0)))
+		if (ret == -ENODEV ||
+		    (ret == 0 && (strcmp(before.ifr_name, after.ifr_name) != 0 || !tap_may_be(tap, link))))
 			ret = -EAGAIN;
 	}
 	if (fd >= 0)
@@ -380,6 +396,27 @@ static int tap_attach_new(struct soft_tap *tap, int fd, unsigned int n_queues)
 	return ret;
 }
 
+/* Takes a queue that somebody else has opened. */
+static int tap_take_queue(struct soft_tap *tap, const struct net_config *config, struct error *err)
+{
+	unsigned int i = tap->port.n_sources;
+	struct soft_tap_queue queue;
+	int ret;
+
+	tap->port.sources[tap->port.n_sources++].event.fd = config->tap_fds[i];
+	ret = soft_tap_queue_look(&queue, config, i, err);
+	if (ret < 0)
+		return ret;
+	tap->attached[i] = queue.attached;
+	if ((i > 0 && strcmp(tap->name, queue.name) != 0) || tap_attach(tap, i, true) < 0) {
+		error_add(err, "tap=%s: descriptor %d cannot be a queue of %s", config->tap,
+			  config->tap_fds[i], tap->name);
+		return -EINVAL;
+	}
+	strcpy(tap->name, queue.name);
+	return 0;
+}
+
 static int tap_open_queue(struct soft_tap *tap, const struct net_config *config, struct error *err)
 {
 	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK), ret;
@@ -408,12 +445,18 @@ static int tap_take(struct soft_tap *tap, const struct soft_link *link, struct e
 {
 	int fd = tap->port.sources[0].event.fd, header = SOFT_PORT_HEADER, ret;
 
-	if (tap->port.n_sources > 1 && link->tap_queues != tap->port.n_sources) {
+	if (link->tap_queues > 0 && link->tap_queues != tap->port.n_sources) {
 		error_add(err, "cannot have the TAP interface %s alone: %s", link->name,
 			  link->tap_queues > tap->port.n_sources
 				  ? "another process, or another NIC, has queues of it"
 				  : "it was given another name meanwhile (start again)");
 		return -EBUSY;
+	}
+	if (link->tap_pi) {
+		error_add(err,
+			  "%s has packets with a header that Ferry does not read: open it with IFF_NO_PI",
+			  link->name);
+		return -EINVAL;
 	}
 	ret = tap_ioctl(fd, TUNGETVNETHDRSZ, &tap->header_before);
 	if (ret == 0)
@@ -429,12 +472,14 @@ static int tap_take(struct soft_tap *tap, const struct soft_link *link, struct e
 /* Makes the interface a port of its bridge and brings it up, as far as that is not so already. */
 static int tap_connect(struct soft_tap *tap, const struct net_config *config, struct error *err)
 {
+	const char *elsewhere = config->n_tap_fds ? "it is in another network namespace than Ferry"
+						  : "its name changes all the time";
 	struct soft_link link;
 	int ret = tap_identify(tap, &link);
 
 	if (ret < 0) {
 		error_add(err, "cannot look at the TAP interface %s: %s%s", tap->name,
-			  ret == -EAGAIN ? "its name changes all the time" : strerror(-ret),
+			  ret == -EAGAIN ? elsewhere : strerror(-ret),
 			  ret == -EAGAIN ? "" : shortage_advice(ret));
 		return ret;
 	}
@@ -518,7 +563,7 @@ int soft_tap_open(struct soft_port **port, const struct net_config *config, stru
 	/* The name's length was checked with the rest of the option. */
 	snprintf(tap->name, sizeof(tap->name), "%s", config->tap);
 	for (unsigned int i = 0; i < config->n_queues && ret == 0; i++)
-		ret = tap_open_queue(tap, config, err);
+		ret = config->n_tap_fds ? tap_take_queue(tap, config, err) : tap_open_queue(tap, config, err);
 	/* The watch begins before the interface is looked at, so that no change is missed. */
 	if (ret == 0)
 		ret = tap_watch_link(tap, err);

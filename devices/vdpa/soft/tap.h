@@ -7,8 +7,9 @@
 #include "vmm/log.h"
 
 /*
- * Opens the interface config->tap with config->n_queues queues, makes it if there is none, and makes it a
- * port of config->bridge if that is not NULL. Returns 0, or -errno with what can be done about it in @err;
+ * Opens the interface config->tap with config->n_queues queues, and makes it if there is none; or takes
+ * config->tap_fds, which are its queues, and the port's from here on. Makes it a port of config->bridge if
+ * that is not NULL. Returns 0, or -errno with what can be done about it in @err;
  * then the host is as it was.
  */
 int __must_check soft_tap_open(struct soft_port **port, const struct net_config *config, struct error *err);

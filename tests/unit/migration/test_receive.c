@@ -43,12 +43,12 @@ static void say(char letter)
 
 /* In the place of the program's own. */
 
-int kvm_check_host(struct error *err)
+int kvm_check_host(const char *device, struct error *err)
 {
 	return 0;
 }
 
-int vm_frame(struct vm *vm, uint64_t mem, unsigned int cpus, struct error *err)
+int vm_frame(struct vm *vm, const char *kvm, uint64_t mem, unsigned int cpus, struct error *err)
 {
 	say('f');
 	*vm = (struct vm){ .stop_fd = -1 };

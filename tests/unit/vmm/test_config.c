@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -274,6 +275,44 @@ static void messages_up_to_info_are_written_unless_told_otherwise(void **state)
 	assert_int_equal(l.config.log_level, LOG_ERROR);
 }
 
+static void descriptors_stand_in_the_place_of_files(void **state)
+{
+	struct line l;
+
+	for (int fd = 100; fd <= 105; fd++) {
+		int made = open("/dev/zero", O_RDWR);
+
+		assert_int_equal(dup2(made, fd), fd);
+		close(made);
+	}
+	assert_int_equal(parse(&l,
+			       "run --name a --kvm fd:100 --kernel fd:101 --initrd fd:102 --net vdpa=fd:103 "
+			       "--disk fd:104 --disk fd:105,ro"),
+			 0);
+	assert_string_equal(l.config.kvm, "fd:100");
+	assert_string_equal(l.config.kernel, "fd:101");
+	assert_string_equal(l.config.initrd, "fd:102");
+	assert_string_equal(l.config.nets[0].vdpa, "fd:103");
+	assert_string_equal(l.config.disks[0].path, "fd:104");
+	assert_string_equal(l.config.disks[1].path, "fd:105");
+	config_release(&l.config);
+	assert_int_equal(parse(&l, "receive --name a --net vdpa=fd:103 --disk fd:103"), -EINVAL);
+	assert_non_null(strstr(l.err.text, "--disk: descriptor 103 is given twice"));
+	config_release(&l.config);
+	assert_int_equal(parse(&l, "receive --name a --from fd:100"), -EINVAL);
+	assert_non_null(
+		strstr(l.err.text, "--from: descriptor 100 is not a unix stream socket that listens"));
+	config_release(&l.config);
+	assert_int_equal(parse(&l, "receive --name a --kvm fd:nic0"), -EINVAL);
+	assert_non_null(strstr(l.err.text, "--kvm: fd:nic0: the number of a descriptor is needed"));
+	config_release(&l.config);
+	for (int fd = 100; fd <= 105; fd++)
+		close(fd);
+	assert_int_equal(parse(&l, "run --name a --kernel fd:100"), -EINVAL);
+	assert_non_null(strstr(l.err.text, "--kernel: descriptor 100 is not open"));
+	config_release(&l.config);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -283,6 +322,7 @@ int main(void)
 		cmocka_unit_test(a_reset_restarts_unless_it_is_to_end),
 		cmocka_unit_test(clock_skew_and_core_files_have_defaults),
 		cmocka_unit_test(messages_up_to_info_are_written_unless_told_otherwise),
+		cmocka_unit_test(descriptors_stand_in_the_place_of_files),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,7 +6,9 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "vmm/config_net.h"
 
@@ -86,6 +88,9 @@ static void what_is_wrong_is_refused_with_what_would_be_right(void **state)
 		{ NET_BOOTS, "soft,tap=", "\"tap\" needs a value" },
 		{ NET_BOOTS, "soft,tap=a/b", "not the name of an interface" },
 		{ NET_BOOTS, "soft,tap=a:b", "not the name of an interface" },
+		{ NET_BOOTS, "soft,tap=fd:5:6,queues=3", "a descriptor for each of 2 queues, not of 3" },
+		{ NET_BOOTS, "soft,tap=fd:1:2:3:4:5:6:7:8:9:10:11:12:13:14:15:16:17",
+		  "1 to 16 descriptors are possible" },
 		{ NET_BOOTS, "soft,tap=a\tb", "not the name of an interface" },
 		{ NET_BOOTS, "soft,tap=a\177", "not the name of an interface" },
 		{ NET_BOOTS, "soft,tap=.", "not the name of an interface" },
@@ -128,6 +133,43 @@ static void what_is_wrong_is_refused_with_what_would_be_right(void **state)
 	}
 }
 
+static void a_tap_of_descriptors_has_a_queue_of_each(void **state)
+{
+	struct descriptors d = { 0 };
+	struct net_config net;
+	struct error err;
+
+	assert_int_equal(dup2(STDIN_FILENO, 100), 100);
+	assert_int_equal(parse(&net, NET_BOOTS, "queues=2,soft,tap=fd:100:101", &err), 0);
+	assert_int_equal(net.n_queues, 2);
+	assert_int_equal(config_net_claim(&net, &d, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "--net tap: descriptor 10"));
+	close(100);
+	for (int fd = 100; fd <= 101; fd++) {
+		int made = open("/dev/zero", O_RDWR);
+
+		assert_int_equal(dup2(made, fd), fd);
+		close(made);
+	}
+	d = (struct descriptors){ 0 };
+	assert_int_equal(parse(&net, NET_BOOTS, "soft,tap=fd:100:101", &err), 0);
+	assert_int_equal(net.n_queues, 2);
+	assert_int_equal(config_net_claim(&net, &d, &err), 0);
+	assert_int_equal(net.tap_fds[0], 100);
+	assert_int_equal(net.tap_fds[1], 101);
+	/* A device by its node has none to find. */
+	assert_int_equal(parse(&net, NET_BOOTS, "vdpa=/a", &err), 0);
+	assert_int_equal(config_net_claim(&net, &d, &err), 0);
+	assert_int_equal(parse(&net, NET_BOOTS, "vdpa=fd:101", &err), 0);
+	assert_int_equal(config_net_claim(&net, &d, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "--net vdpa: descriptor 101 is given twice"));
+	assert_int_equal(parse(&net, NET_BOOTS, "soft,tap=fd:100:", &err), 0);
+	d = (struct descriptors){ 0 };
+	assert_int_equal(config_net_claim(&net, &d, &err), -EINVAL);
+	close(100);
+	close(101);
+}
+
 static void two_nics_of_one_device_are_told(void **state)
 {
 	const struct net_config a = { .vdpa = "/a" }, b = { .vdpa = "/b" },
@@ -150,6 +192,7 @@ int main(void)
 		cmocka_unit_test(every_key_sets_what_it_names),
 		cmocka_unit_test(what_is_not_said_is_as_the_guest_needs_it),
 		cmocka_unit_test(what_is_wrong_is_refused_with_what_would_be_right),
+		cmocka_unit_test(a_tap_of_descriptors_has_a_queue_of_each),
 		cmocka_unit_test(two_nics_of_one_device_are_told),
 	};
 

@@ -13,11 +13,15 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -41,7 +45,7 @@ static bool kernel_stalls, no_kvm, guest_is_deaf;
 /* These take the place of the program's own: no KVM, and a kernel's file that may be on a mount that has
  * stalled. */
 
-int kvm_check_host(struct error *err)
+int kvm_check_host(const char *device, struct error *err)
 {
 	if (no_kvm) {
 		error_add(err, "no KVM here");
@@ -50,7 +54,7 @@ int kvm_check_host(struct error *err)
 	return 0;
 }
 
-int vm_frame(struct vm *vm, uint64_t mem, unsigned int cpus, struct error *err)
+int vm_frame(struct vm *vm, const char *kvm, uint64_t mem, unsigned int cpus, struct error *err)
 {
 	*vm = (struct vm){ .stop_fd = -1 };
 	vm->devices_tail = &vm->devices;
@@ -416,6 +420,107 @@ static void a_receive_says_at_once_what_cannot_be_had(void **state)
 	assert_fails_at_once(start_receive());
 }
 
+/* Somebody with no rights, who is in no group. */
+#define NOBODY 65534
+
+static void give(int fd, int number)
+{
+	assert_int_equal(dup2(fd, number), number);
+	close(fd);
+}
+
+/* Opens a TAP interface of a network of its own. False: there is none to be had. */
+static bool give_tap(int number)
+{
+	struct ifreq ifr = { .ifr_name = "given0", .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
+	int fd, up;
+
+	/* The interface is made in the network in which its file was opened. */
+	if (unshare(CLONE_NEWNET) < 0)
+		return false;
+	fd = open("/dev/net/tun", O_RDWR);
+	if (fd < 0 || ioctl(fd, TUNSETIFF, &ifr) < 0)
+		return false;
+	give(fd, number);
+	up = socket(AF_INET, SOCK_DGRAM, 0);
+	ifr.ifr_flags = IFF_UP;
+	assert_int_equal(ioctl(up, SIOCSIFFLAGS, &ifr), 0);
+	close(up);
+	return true;
+}
+
+/* Is a launcher with rights: opens what only root may, gives up every right, and becomes Ferry. */
+static void launch(const char *disk, int listener)
+{
+	/* Parsing changes it. */
+	char net[] = "soft,tap=fd:102";
+	char *argv[] = { "ferry", "receive", "--name", "web1",   "--runtime-dir", runtime, "--serial",
+			 "none",  "--from",  "fd:103", "--disk", "fd:101",        "--net", net };
+	int argc = ARRAY_SIZE(argv);
+
+	give(open(disk, O_RDWR), 101);
+	give(listener, 103);
+	if (!give_tap(102))
+		argc -= 2;
+	if (setgroups(0, NULL) < 0 || setgid(NOBODY) < 0 || setuid(NOBODY) < 0 || setuid(0) == 0 ||
+	    open(disk, O_RDONLY) >= 0 || open("/dev/net/tun", O_RDWR) >= 0)
+		_exit(97);
+	_exit(ferry_main(argc, argv));
+}
+
+static int listen_at(const char *path)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	strcpy(addr.sun_path, path);
+	assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	assert_int_equal(listen(fd, 1), 0);
+	return fd;
+}
+
+static void a_receive_needs_no_rights_to_what_it_is_given(void **state)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), listener, status;
+	char disk[80], answer[256];
+	struct stat st;
+	pid_t pid;
+
+	if (geteuid() != 0)
+		skip();
+	snprintf(disk, sizeof(disk), "%s/disk", dir);
+	close(open(disk, O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+	assert_int_equal(truncate(disk, 1 << 20), 0);
+	assert_int_equal(chmod(dir, 0755), 0);
+	assert_int_equal(chown(runtime, NOBODY, NOBODY), 0);
+	listener = listen_at(source);
+	pid = fork();
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		launch(disk, listener);
+	}
+	close(listener);
+	strcpy(addr.sun_path, source);
+	assert_int_equal(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	/* No source says that, so it is sent away: somebody has listened. */
+	assert_int_equal(send(fd, "nonsense", 8, MSG_NOSIGNAL), 8);
+	shutdown(fd, SHUT_WR);
+	while (recv(fd, answer, sizeof(answer), 0) > 0)
+		;
+	close(fd);
+	assert_int_equal(stat(control, &st), 0);
+	assert_int_equal(st.st_uid, NOBODY);
+	assert_lives_on(pid);
+	assert_int_equal(kill(pid, SIGTERM), 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
+	assert_int_equal(access(control, F_OK), -1);
+	/* The listener's file is the launcher's. */
+	assert_int_equal(unlink(source), 0);
+	unlink(disk);
+}
+
 #define START_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -431,6 +536,7 @@ int main(void)
 		START_TEST(a_call_before_there_is_a_guest_is_answered),
 		START_TEST(a_receive_whose_door_is_killed_ends_with_an_error),
 		START_TEST(a_receive_says_at_once_what_cannot_be_had),
+		START_TEST(a_receive_needs_no_rights_to_what_it_is_given),
 	};
 
 	/* nohup and the like ignore SIGHUP for all that they start, and Ferry keeps to that. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The file behind a disk: what can be one, and who may have it. */
+#include <fcntl.h>
 #include <sys/stat.h>
 
 #include "tests/unit/devices/blk/blk_fixture.h"
@@ -66,12 +67,32 @@ static void what_cannot_be_a_disk_is_refused_with_the_reason(void **state)
 	assert_not_opened(path, WRITTEN, "has 513 bytes, which is not a multiple of 512");
 }
 
+static void a_passed_descriptor_serves_one_guest_after_the_other(void **state)
+{
+	struct disk_guest g;
+	char text[16];
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+
+	snprintf(text, sizeof(text), "fd:%d", fd);
+	for (unsigned int i = 0; i < 2; i++) {
+		disk_guest_init(&g, text, WRITTEN);
+		assert_not_opened(path, WRITTEN, "is locked by another process that uses it");
+		disk_guest_exit(&g);
+		/* The descriptor is open still, without the guest's lock. */
+		disk_guest_init(&g, path, WRITTEN);
+		disk_guest_exit(&g);
+	}
+	close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_disk_has_one_writer_or_any_number_of_readers, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(what_cannot_be_a_disk_is_refused_with_the_reason, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(a_passed_descriptor_serves_one_guest_after_the_other, setup,
 						teardown),
 	};
 
