@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/sendfile.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -293,6 +294,23 @@ int memory_write(struct memory *m, uint64_t gpa, const void *src, uint64_t len)
 	memcpy(dst, src, len);
 	memory_mark_dirty(m, gpa, len);
 	return 0;
+}
+
+int64_t memory_take_file(struct memory *m, uint64_t gpa, int fd, uint64_t offset, uint64_t len)
+{
+	const struct memory_region *r = memory_find(m, gpa, len);
+	off_t from = (off_t)offset;
+	int64_t copied = 0;
+	ssize_t n = 1;
+
+	if (!r || !r->hva)
+		return -EFAULT;
+	/* hugetlbfs has no such call, nor has every file. */
+	if (lseek(m->fd, (off_t)(r->offset + (gpa - r->gpa)), SEEK_SET) < 0)
+		return 0;
+	for (; n > 0 && (uint64_t)copied<len; copied += n> 0 ? n : 0)
+		n = sendfile(m->fd, fd, &from, len - (uint64_t)copied);
+	return copied;
 }
 
 void memory_mark_dirty(struct memory *m, uint64_t gpa, uint64_t len)

@@ -96,6 +96,14 @@ int __must_check memory_read(const struct memory *m, uint64_t gpa, void *dst, ui
 int __must_check memory_write(struct memory *m, uint64_t gpa, const void *src, uint64_t len);
 
 /*
+ * Copies up to @len bytes of a file at @offset to @gpa, which need not be touched for that: the kernel takes
+ * pages for them and fills these, without a fault for each. Returns how many it has copied, be it none: the
+ * caller reads the rest through memory_at(). -EFAULT as memory_read(). Before the guest runs, while no log is
+ * on, and not beside memory_next_data(): one thread.
+ */
+int64_t __must_check memory_take_file(struct memory *m, uint64_t gpa, int fd, uint64_t offset, uint64_t len);
+
+/*
  * Notes that [gpa, gpa + len) was written by Ferry or by a device; to be called after the write. The range
  * must have passed memory_at(), @len may be 0. Costs one load while nothing is logged. Any thread.
  */

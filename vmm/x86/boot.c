@@ -95,16 +95,21 @@ static int boot_place(const struct memory *m, const struct boot_kernel *k, struc
 static int boot_copy(struct memory *m, const struct boot_file *f, const struct boot_segment *s,
 		     struct error *err)
 {
-	void *hva;
+	uint64_t copied;
+	int64_t ret;
 
 	if (s->len == 0)
 		return 0;
-	hva = memory_at(m, s->gpa, s->len);
-	if (!hva) {
+	ret = memory_take_file(m, s->gpa, f->fd, s->offset, s->len);
+	if (ret < 0) {
 		error_add(err, "the %s \"%s\" does not fit into guest memory", f->what, f->path);
 		return -EFAULT;
 	}
-	return boot_read(f, s->offset, hva, s->len, err);
+	copied = (uint64_t)ret;
+	if (copied == s->len)
+		return 0;
+	return boot_read(f, s->offset + copied, memory_at(m, s->gpa + copied, s->len - copied),
+			 s->len - copied, err);
 }
 
 /* The selectors are those of the 64-bit protocol: 0x10 code, 0x18 data; 0x08 is code for the 32-bit entry. */

@@ -132,6 +132,39 @@ static void emptying_memory_ends_when_the_process_is_to_end(void **state)
 	memory_exit(&m);
 }
 
+static void a_file_goes_into_memory_as_far_as_it_goes(void **state)
+{
+	const uint64_t len = 2 * PAGE_SIZE + 3, to = MEMORY_HIGH_BASE + PAGE_SIZE + 1;
+	int file = memfd_create("file", MFD_CLOEXEC), fds[2];
+	uint64_t start, end;
+	struct memory m;
+
+	assert_int_equal(pwrite(file, "begin", 5, 10), 5);
+	assert_int_equal(pwrite(file, "end", 3, (off_t)len - 3), 3);
+	init(&m, MEMORY_LOW_MAX + MIB(4));
+	assert_int_equal(memory_take_file(&m, to, file, 10, len - 10), len - 10);
+	assert_memory_equal(memory_at(&m, to, 5), "begin", 5);
+	assert_memory_equal(memory_at(&m, to + len - 13, 3), "end", 3);
+	/* Nothing beside it is there. */
+	assert_int_equal(memory_next_data(&m, 0, UINT64_MAX, &start, &end), 1);
+	assert_int_equal(start, MEMORY_LOW_MAX + PAGE_SIZE);
+	assert_int_equal(end, MEMORY_LOW_MAX + 3 * PAGE_SIZE);
+	/* The file is shorter than that, or none that can be copied so. */
+	assert_int_equal(memory_take_file(&m, 0, file, 10, MIB(1)), len - 10);
+	assert_int_equal(memory_take_file(&m, 0, file, len, 1), 0);
+	assert_int_equal(pipe(fds), 0);
+	assert_int_equal(memory_take_file(&m, 0, fds[1], 0, 1), 0);
+	assert_int_equal(memory_take_file(&m, 0, -1, 0, 1), 0);
+	/* There is no such memory. */
+	assert_int_equal(memory_take_file(&m, MEMORY_LOW_MAX - 1, file, 0, 2), -EFAULT);
+	assert_int_equal(memory_take_file(&m, MEMORY_HIGH_BASE + MIB(4), file, 0, 1), -EFAULT);
+	assert_int_equal(memory_take_file(&m, 0, file, 0, UINT64_MAX), -EFAULT);
+	close(fds[0]);
+	close(fds[1]);
+	close(file);
+	memory_exit(&m);
+}
+
 /* A VDUSE process may try this, because the kernel gives it the file behind what it maps. */
 static void nobody_cuts_guest_memory_short(void **state)
 {
@@ -479,6 +512,7 @@ int main(void)
 		cmocka_unit_test(only_what_was_written_is_data),
 		cmocka_unit_test(memory_that_is_emptied_reads_as_zero),
 		cmocka_unit_test(emptying_memory_ends_when_the_process_is_to_end),
+		cmocka_unit_test(a_file_goes_into_memory_as_far_as_it_goes),
 		cmocka_unit_test(nobody_cuts_guest_memory_short),
 		cmocka_unit_test(core_files_are_without_guest_memory),
 		cmocka_unit_test(a_frame_has_no_memory),

@@ -8,8 +8,10 @@
 
 #include <elf.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -319,6 +321,25 @@ static void files_stay_the_same_whatever_their_names_stand_for(void **state)
 	assert_false(boot_files_known(&files));
 }
 
+/* As on a host that limits the length of files, or with guest memory that no file can be sent to. */
+static void files_that_the_kernel_does_not_copy_are_read(void **state)
+{
+	struct fixture *f = *state;
+	struct rlimit limit, low;
+
+	make_bzimage(f);
+	put_file(f->initrd, "initrd", 6);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+	low = (struct rlimit){ MIB(1), limit.rlim_max };
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &low), 0);
+	assert_int_equal(load(f, true, NULL), 0);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	signal(SIGXFSZ, SIG_DFL);
+	assert_int_equal(*(uint8_t *)memory_at(&f->m, MIB(16), 1), 0xa5);
+	assert_memory_equal(memory_at(&f->m, MIB(64) - PAGE_SIZE, 6), "initrd", 6);
+}
+
 static void an_initrd_without_room_is_refused_with_how_much_is_needed(void **state)
 {
 	struct fixture *f = *state;
@@ -525,6 +546,7 @@ int main(void)
 		T(what_is_no_kernel_is_named_and_refused),
 		T(a_file_that_cannot_be_read_is_refused),
 		T(files_stay_the_same_whatever_their_names_stand_for),
+		T(files_that_the_kernel_does_not_copy_are_read),
 		T(an_initrd_without_room_is_refused_with_how_much_is_needed),
 		T(a_command_line_beyond_the_kernels_length_is_refused),
 		T(an_elf_kernel_is_placed_by_its_program_headers),
