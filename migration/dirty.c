@@ -1,44 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The bitmap of pages to send: filled from the memfd's extents and the two logs, emptied run by run. */
+/* The set of pages to send: filled from the memfd's extents and the two logs, emptied run by run. */
 #include "migration/dirty.h"
 
 #include <errno.h>
-#include <stdlib.h>
-
-static uint64_t dirty_bits_from(uint64_t bit)
-{
-	return ~(uint64_t)0 << (bit % 64);
-}
-
-/* Sets or clears [first, end), a word at a time. */
-static void dirty_fill(struct dirty *d, uint64_t first, uint64_t end, bool set)
-{
-	while (first < end) {
-		uint64_t stop = min_u64(end, (first | 63) + 1);
-		uint64_t mask = dirty_bits_from(first);
-
-		if (stop % 64 != 0)
-			mask &= ~dirty_bits_from(stop);
-		if (set)
-			d->bitmap[first / 64] |= mask;
-		else
-			d->bitmap[first / 64] &= ~mask;
-		first = stop;
-	}
-}
-
-/* Finds the first page at or after @page, below @end, whose bit is @set; @end if there is none. */
-static uint64_t dirty_find(const struct dirty *d, uint64_t page, uint64_t end, bool set)
-{
-	while (page < end) {
-		uint64_t word = (set ? d->bitmap[page / 64] : ~d->bitmap[page / 64]) & dirty_bits_from(page);
-
-		if (word)
-			return min_u64(end, (page & ~(uint64_t)63) + (uint64_t)__builtin_ctzll(word));
-		page = (page | 63) + 1;
-	}
-	return end;
-}
 
 /* Marks the pages that exist: the rest are holes, which are zero at the destination as well. */
 static int dirty_mark_existing(struct dirty *d)
@@ -47,7 +11,7 @@ static int dirty_mark_existing(struct dirty *d)
 	int ret;
 
 	while ((ret = memory_next_data(&d->vm->memory, end, UINT64_MAX, &start, &end)) == 1)
-		dirty_fill(d, start >> PAGE_SHIFT, align_up(end, PAGE_SIZE) >> PAGE_SHIFT, true);
+		page_set_add(&d->pages, start >> PAGE_SHIFT, align_up(end, PAGE_SIZE) >> PAGE_SHIFT);
 	return ret;
 }
 
@@ -55,16 +19,16 @@ int dirty_start(struct dirty *d, struct vm *vm, struct error *err)
 {
 	int ret;
 
-	*d = (struct dirty){ .vm = vm, .n_words = memory_bitmap_words(&vm->memory) };
-	d->bitmap = calloc(d->n_words, sizeof(*d->bitmap));
-	if (!d->bitmap) {
+	*d = (struct dirty){ .vm = vm };
+	ret = page_set_init(&d->pages, memory_pages(&vm->memory));
+	if (ret < 0) {
 		error_add(err, "out of memory for a bitmap of guest memory");
-		return -ENOMEM;
+		return ret;
 	}
 	ret = kvm_log_start(&vm->kvm);
 	if (ret < 0) {
 		error_add(err, "cannot start KVM's dirty log: %s", strerror(-ret));
-		goto free_bitmap;
+		goto free_pages;
 	}
 	ret = memory_log_start(&vm->memory);
 	if (ret < 0) {
@@ -83,15 +47,14 @@ stop_log:
 	memory_log_stop(&vm->memory);
 stop_kvm_log:
 	kvm_log_stop(&vm->kvm);
-free_bitmap:
-	free(d->bitmap);
-	d->bitmap = NULL;
+free_pages:
+	page_set_exit(&d->pages);
 	return ret;
 }
 
 void dirty_stop(struct dirty *d)
 {
-	if (!d->bitmap)
+	if (!d->pages.words)
 		return;
 	memory_log_stop(&d->vm->memory);
 	kvm_log_stop(&d->vm->kvm);
@@ -100,29 +63,24 @@ void dirty_stop(struct dirty *d)
 
 void dirty_forget(struct dirty *d)
 {
-	free(d->bitmap);
-	d->bitmap = NULL;
+	page_set_exit(&d->pages);
 }
 
 int dirty_sync(struct dirty *d, struct error *err)
 {
-	int ret = kvm_log_take(&d->vm->kvm, d->bitmap);
+	int ret = kvm_log_take(&d->vm->kvm, &d->pages);
 
 	if (ret < 0) {
 		error_add(err, "cannot read KVM's dirty log: %s", strerror(-ret));
 		return ret;
 	}
-	memory_log_take(&d->vm->memory, d->bitmap);
+	memory_log_take(&d->vm->memory, &d->pages);
 	return 0;
 }
 
 uint64_t dirty_bytes(const struct dirty *d)
 {
-	uint64_t n = 0;
-
-	for (uint64_t i = 0; i < d->n_words; i++)
-		n += (uint64_t)__builtin_popcountll(d->bitmap[i]);
-	return n << PAGE_SHIFT;
+	return d->pages.n_pages << PAGE_SHIFT;
 }
 
 const struct memory_region *dirty_region(const struct dirty *d, uint64_t page)
@@ -138,7 +96,7 @@ const struct memory_region *dirty_region(const struct dirty *d, uint64_t page)
 bool dirty_next_run(struct dirty *d, uint64_t *page, uint64_t *n_pages, uint64_t max_pages)
 {
 	uint64_t n = memory_pages(&d->vm->memory);
-	uint64_t first = dirty_find(d, *page, n, true);
+	uint64_t first = page_set_next(&d->pages, *page, n);
 	const struct memory_region *r;
 	uint64_t end;
 
@@ -146,8 +104,8 @@ bool dirty_next_run(struct dirty *d, uint64_t *page, uint64_t *n_pages, uint64_t
 		return false;
 	r = dirty_region(d, first);
 	end = min_u64(first + max_pages, (r->offset + r->len) >> PAGE_SHIFT);
-	end = dirty_find(d, first, end, false);
-	dirty_fill(d, first, end, false);
+	end = page_set_next_gap(&d->pages, first, end);
+	page_set_remove(&d->pages, first, end);
 	*page = first;
 	*n_pages = end - first;
 	return true;

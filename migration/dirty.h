@@ -8,8 +8,7 @@
 
 struct dirty {
 	struct vm *vm;
-	uint64_t *bitmap; /* page n of the memfd, see memory.h */
-	uint64_t n_words;
+	struct page_set pages; /* of the memfd */
 };
 
 /* Switches both logs on, with every page that exists (no hole of the memfd) marked. dirty_stop() switches off

@@ -270,23 +270,7 @@ void kvm_log_stop(struct kvm *kvm)
 	kvm->dirty_bitmap = NULL;
 }
 
-/* ORs @n_words of @src into @dst from bit @first on. */
-static void kvm_or_bits(uint64_t *dst, uint64_t first, const uint64_t *src, uint64_t n_words)
-{
-	unsigned int shift = first % 64;
-
-	dst += first / 64;
-	for (uint64_t i = 0; i < n_words; i++) {
-		if (!src[i])
-			continue;
-		dst[i] |= src[i] << shift;
-		/* Bits beyond the slot are zero, so this stays within @dst. */
-		if (shift > 0 && src[i] >> (64 - shift))
-			dst[i + 1] |= src[i] >> (64 - shift);
-	}
-}
-
-int kvm_log_take(struct kvm *kvm, uint64_t *bitmap)
+int kvm_log_take(struct kvm *kvm, struct page_set *pages)
 {
 	for (unsigned int i = 0; i < kvm->memory->n_regions; i++) {
 		const struct memory_region *r = &kvm->memory->regions[i];
@@ -294,8 +278,9 @@ int kvm_log_take(struct kvm *kvm, uint64_t *bitmap)
 
 		if (ioctl(kvm->vm_fd, KVM_GET_DIRTY_LOG, &log) < 0)
 			return -errno;
-		kvm_or_bits(bitmap, r->offset >> PAGE_SHIFT, kvm->dirty_bitmap,
-			    ((r->len >> PAGE_SHIFT) + 63) / 64);
+		/* KVM leaves the bits beyond the slot's end at zero. */
+		page_set_add_bits(pages, r->offset >> PAGE_SHIFT, kvm->dirty_bitmap,
+				  ((r->len >> PAGE_SHIFT) + 63) / 64);
 	}
 	return 0;
 }

@@ -81,13 +81,12 @@ int __must_check kvm_map_page(struct kvm *kvm, uint64_t gpa, void *hva);
 void kvm_unmap_page(struct kvm *kvm, uint64_t gpa);
 
 /*
- * KVM's log of the pages that vCPUs write, off at first. kvm_log_take() ORs what was written since the last
- * call into
- * @bitmap (memory_bitmap_words() words, see memory.h). 0 or -errno. One thread.
+ * KVM's log of the pages that vCPUs write, off at first. kvm_log_take() adds what was written since the last
+ * call to @pages, a set of memory_pages() pages. 0 or -errno. One thread.
  */
 int __must_check kvm_log_start(struct kvm *kvm);
 void kvm_log_stop(struct kvm *kvm);
-int __must_check kvm_log_take(struct kvm *kvm, uint64_t *bitmap);
+int __must_check kvm_log_take(struct kvm *kvm, struct page_set *pages);
 
 /* Adds "@what failed: " and the reason to @err, after an ioctl() whose errno is still there.
  * Returns -errno. */

@@ -247,7 +247,8 @@ void memory_exit(struct memory *m)
 	memory_empty(m);
 	m->n_regions = 0;
 	free((void *)m->dirty);
-	m->dirty = NULL;
+	free((void *)m->dirty_words);
+	m->dirty = m->dirty_words = NULL;
 }
 
 uint64_t memory_end(const struct memory *m)
@@ -308,9 +309,22 @@ int64_t memory_take_file(struct memory *m, uint64_t gpa, int fd, uint64_t offset
 	/* hugetlbfs has no such call, nor has every file. */
 	if (lseek(m->fd, (off_t)(r->offset + (gpa - r->gpa)), SEEK_SET) < 0)
 		return 0;
-	for (; n > 0 && (uint64_t)copied<len; copied += n> 0 ? n : 0)
+	while (n > 0 && (uint64_t)copied < len) {
 		n = sendfile(m->fd, fd, &from, len - (uint64_t)copied);
+		copied += n > 0 ? n : 0;
+	}
 	return copied;
+}
+
+/* Whoever marks a page first marks its word, too. One that comes later leaves that to the first, so the log's
+ * reader may find both in its next look; in the last one nobody is at it any more. */
+static void memory_mark_page(struct memory *m, uint64_t page)
+{
+	uint64_t word = page / 64, bit = (uint64_t)1 << (page % 64);
+
+	if (!(atomic_fetch_or_explicit(&m->dirty[word], bit, memory_order_acq_rel) & bit))
+		atomic_fetch_or_explicit(&m->dirty_words[word / 64], (uint64_t)1 << (word % 64),
+					 memory_order_release);
 }
 
 void memory_mark_dirty(struct memory *m, uint64_t gpa, uint64_t len)
@@ -327,8 +341,7 @@ void memory_mark_dirty(struct memory *m, uint64_t gpa, uint64_t len)
 	first = (r->offset + (gpa - r->gpa)) >> PAGE_SHIFT;
 	last = (r->offset + (gpa - r->gpa) + len - 1) >> PAGE_SHIFT;
 	for (uint64_t page = first; page <= last; page++)
-		atomic_fetch_or_explicit(&m->dirty[page / 64], (uint64_t)1 << (page % 64),
-					 memory_order_release);
+		memory_mark_page(m, page);
 }
 
 /* Finds out whether there is a huge page at @at of the memfd: 1, 0 or -errno. */
@@ -439,21 +452,22 @@ uint64_t memory_pages(const struct memory *m)
 	return m->size >> PAGE_SHIFT;
 }
 
-uint64_t memory_bitmap_words(const struct memory *m)
-{
-	return (memory_pages(m) + 63) / 64;
-}
-
 int memory_log_start(struct memory *m)
 {
-	/* The bitmap is kept until memory_exit(): a writer that saw the log on may still be marking when it
+	uint64_t n_words = (memory_pages(m) + 63) / 64, n_summary = (n_words + 63) / 64;
+
+	/* The bitmaps are kept until memory_exit(): a writer that saw the log on may still be marking when it
 	 * is switched off. */
 	if (!m->dirty)
-		m->dirty = calloc(memory_bitmap_words(m), sizeof(*m->dirty));
-	if (!m->dirty)
+		m->dirty = calloc(n_words, sizeof(*m->dirty));
+	if (!m->dirty_words)
+		m->dirty_words = calloc(n_summary, sizeof(*m->dirty_words));
+	if (!m->dirty || !m->dirty_words)
 		return -ENOMEM;
-	for (uint64_t i = 0; i < memory_bitmap_words(m); i++)
+	for (uint64_t i = 0; i < n_words; i++)
 		atomic_store_explicit(&m->dirty[i], 0, memory_order_relaxed);
+	for (uint64_t i = 0; i < n_summary; i++)
+		atomic_store_explicit(&m->dirty_words[i], 0, memory_order_relaxed);
 	atomic_store_explicit(&m->logging, true, memory_order_release);
 	/* The fence pairs with the one in memory_mark_dirty(). */
 	atomic_thread_fence(memory_order_seq_cst);
@@ -465,10 +479,20 @@ void memory_log_stop(struct memory *m)
 	atomic_store_explicit(&m->logging, false, memory_order_release);
 }
 
-void memory_log_take(struct memory *m, uint64_t *bitmap)
+void memory_log_take(struct memory *m, struct page_set *pages)
 {
-	for (uint64_t i = 0; i < memory_bitmap_words(m); i++) {
-		if (atomic_load_explicit(&m->dirty[i], memory_order_relaxed))
-			bitmap[i] |= atomic_exchange_explicit(&m->dirty[i], 0, memory_order_acq_rel);
+	uint64_t n_summary = ((memory_pages(m) + 63) / 64 + 63) / 64;
+
+	for (uint64_t i = 0; i < n_summary; i++) {
+		uint64_t words = 0;
+
+		if (atomic_load_explicit(&m->dirty_words[i], memory_order_relaxed))
+			words = atomic_exchange_explicit(&m->dirty_words[i], 0, memory_order_acq_rel);
+		for (; words; words &= words - 1) {
+			uint64_t word = i * 64 + (uint64_t)__builtin_ctzll(words);
+
+			page_set_add_word(pages, word,
+					  atomic_exchange_explicit(&m->dirty[word], 0, memory_order_acq_rel));
+		}
 	}
 }

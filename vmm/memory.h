@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "vmm/log.h"
+#include "vmm/page_set.h"
 
 /* How many regions there can be: guest RAM has one or two; what a device in software reaches can be more. */
 #define MEMORY_MAX_REGIONS 4u
@@ -44,7 +45,7 @@ struct memory {
 
 	/* Bit n is set if Ferry or a device has written page n of the memfd. Any thread sets bits, one thread
 	 * takes them. */
-	_Atomic uint64_t *dirty;
+	_Atomic uint64_t *dirty, *dirty_words;
 	_Atomic bool logging;
 };
 
@@ -136,12 +137,11 @@ enum memory_clear { MEMORY_DROP, MEMORY_OVERWRITE };
  */
 int __must_check memory_clear(struct memory *m, enum memory_clear how, int stop_fd, struct error *err);
 
-/* Return the number of pages, that is of bits in a bitmap of all RAM, and of its 64-bit words. */
+/* Returns the number of pages of all RAM, as they follow one another in the memfd. */
 uint64_t memory_pages(const struct memory *m);
-uint64_t memory_bitmap_words(const struct memory *m);
 
-/* ORs the log into @bitmap (memory_bitmap_words() words) and empties the log. The same thread as
+/* Adds what is in the log to @pages, a set of memory_pages() pages, and empties the log. The same thread as
  * memory_log_start(). */
-void memory_log_take(struct memory *m, uint64_t *bitmap);
+void memory_log_take(struct memory *m, struct page_set *pages);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* A VM without KVM: see the header. */
 #define _GNU_SOURCE
+#include "tests/fake/log.h"
 #include "tests/fake/vm_migration.h"
 
 #include <assert.h>
@@ -221,7 +222,7 @@ int fake_guest_try_init(struct fake_guest *g, uint64_t mem, unsigned int cpus, s
 	ret = memory_init(&g->vm.memory, mem, err);
 	if (ret < 0)
 		return ret;
-	g->kvm_log = calloc(memory_bitmap_words(&g->vm.memory), sizeof(*g->kvm_log));
+	g->kvm_log = calloc(fake_log_words(&g->vm.memory), sizeof(*g->kvm_log));
 	if (!g->kvm_log) {
 		error_add(err, "out of memory for the dirty log");
 		memory_exit(&g->vm.memory);
@@ -408,7 +409,7 @@ void kvm_log_stop(struct kvm *kvm)
 	guest_of_kvm(kvm)->kvm_logging = false;
 }
 
-int kvm_log_take(struct kvm *kvm, uint64_t *bitmap)
+int kvm_log_take(struct kvm *kvm, struct page_set *pages)
 {
 	struct fake_guest *g = guest_of_kvm(kvm);
 	unsigned int percent = fake_throttle(g);
@@ -420,8 +421,8 @@ int kvm_log_take(struct kvm *kvm, uint64_t *bitmap)
 		for (unsigned int i = 0; i < g->dirty_per_sync; i++)
 			fake_guest_write(g, i, ++g->n_writes);
 	}
-	for (uint64_t i = 0; i < memory_bitmap_words(&g->vm.memory); i++)
-		bitmap[i] |= atomic_exchange(&g->kvm_log[i], 0);
+	for (uint64_t i = 0; i < fake_log_words(&g->vm.memory); i++)
+		page_set_add_word(pages, i, atomic_exchange(&g->kvm_log[i], 0));
 	return 0;
 }
 

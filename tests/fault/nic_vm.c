@@ -3,6 +3,7 @@
  * A VM without KVM that migrates and resets: what vmm/vm.c, vmm/kvm.c and vmm/x86 do for the two, beside
  * tests/fake/vm.c, which does it for devices. The guest has no registers, and boots from nothing.
  */
+#include "tests/fake/log.h"
 #include "tests/fault/nic_vm.h"
 
 #include <assert.h>
@@ -33,7 +34,7 @@ int kvm_log_start(struct kvm *kvm)
 	struct fake_vm *f = nic_vm_of_kvm(kvm);
 
 	if (!f->written)
-		f->written = calloc(memory_bitmap_words(&f->vm.memory), sizeof(*f->written));
+		f->written = calloc(fake_log_words(&f->vm.memory), sizeof(*f->written));
 	assert(f->written && !f->logging);
 	f->logging = true;
 	return 0;
@@ -44,16 +45,16 @@ void kvm_log_stop(struct kvm *kvm)
 	struct fake_vm *f = nic_vm_of_kvm(kvm);
 
 	f->logging = false;
-	for (uint64_t i = 0; f->written && i < memory_bitmap_words(&f->vm.memory); i++)
+	for (uint64_t i = 0; f->written && i < fake_log_words(&f->vm.memory); i++)
 		f->written[i] = 0;
 }
 
-int kvm_log_take(struct kvm *kvm, uint64_t *bitmap)
+int kvm_log_take(struct kvm *kvm, struct page_set *pages)
 {
 	struct fake_vm *f = nic_vm_of_kvm(kvm);
 
-	for (uint64_t i = 0; i < memory_bitmap_words(&f->vm.memory); i++)
-		bitmap[i] |= atomic_exchange(&f->written[i], 0);
+	for (uint64_t i = 0; i < fake_log_words(&f->vm.memory); i++)
+		page_set_add_word(pages, i, atomic_exchange(&f->written[i], 0));
 	return 0;
 }
 

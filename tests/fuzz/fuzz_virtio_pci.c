@@ -14,6 +14,7 @@
 #include "devices/net/migrate.h"
 #include "devices/vdpa/soft/soft.h"
 #include "devices/virtio/pci_status.h"
+#include "tests/fake/log.h"
 #include "tests/fake/net_phase.h"
 #include "tests/fuzz/loop.h"
 #include "tests/fuzz/port.h"
@@ -148,7 +149,7 @@ static void check_log(struct rig *r)
 	bool in_flight[N_PAGES] = { 0 };
 
 	driver_find_in_flight(r->host, in_flight);
-	memory_log_take(&r->host->fake->vm.memory, log);
+	fake_log_take(&r->host->fake->vm.memory, log);
 	for (uint64_t page = 0; page < N_PAGES; page++) {
 		uint8_t *now = driver_memory(r) + page * PAGE_SIZE, *was = r->shadow + page * PAGE_SIZE;
 

@@ -26,7 +26,7 @@ static uint64_t existing(const struct memory *m)
 
 static bool marked(const struct dirty *d, uint64_t page)
 {
-	return d->bitmap[page / 64] >> page % 64 & 1;
+	return d->pages.words[page / 64] >> page % 64 & 1;
 }
 
 static void every_page_that_exists_is_marked_at_the_start(void **state)
@@ -131,7 +131,7 @@ static void runs_cover_what_is_marked_once(void **state)
 			/* From a few pages to almost all, in stretches of some length. */
 			model[i] = i > 0 && v % 16 > round % 16 ? model[i - 1] : v >> 32 & 1;
 			if (model[i])
-				d.bitmap[i / 64] |= (uint64_t)1 << i % 64;
+				page_set_add(&d.pages, i, i + 1);
 		}
 		check_runs(&d, model, n, maxima[round % ARRAY_SIZE(maxima)]);
 	}

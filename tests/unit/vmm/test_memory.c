@@ -357,11 +357,11 @@ static void guest_memory_is_in_the_file_at_the_regions_offset(void **state)
 static void the_log_has_every_page_that_was_marked_once(void **state)
 {
 	const uint64_t first_high = MEMORY_LOW_MAX / PAGE_SIZE;
-	uint64_t *bitmap, n_set = 0;
+	struct page_set pages;
 	struct memory m;
 
 	init(&m, MEMORY_LOW_MAX + 3 * PAGE_SIZE);
-	bitmap = calloc(memory_bitmap_words(&m), sizeof(*bitmap));
+	assert_int_equal(page_set_init(&pages, memory_pages(&m)), 0);
 	memory_mark_dirty(&m, 0, PAGE_SIZE); /* off: costs nothing, leaves nothing */
 	assert_null(m.dirty);
 	assert_int_equal(memory_log_start(&m), 0);
@@ -369,29 +369,26 @@ static void the_log_has_every_page_that_was_marked_once(void **state)
 	memory_mark_dirty(&m, 63 * PAGE_SIZE + 4095, 2); /* two pages, two words */
 	memory_mark_dirty(&m, 70 * PAGE_SIZE, PAGE_SIZE);
 	memory_mark_dirty(&m, GIB(4) + 2 * PAGE_SIZE, 1);
-	bitmap[0] = 1; /* stays: it ORs */
-	memory_log_take(&m, bitmap);
-	assert_int_equal(bitmap[0], (uint64_t)1 << 63 | 1);
-	assert_int_equal(bitmap[1], 1 | 1 << 6);
-	assert_int_equal(bitmap[(first_high + 2) / 64], (uint64_t)1 << (first_high + 2) % 64);
-	for (uint64_t i = 0; i < memory_bitmap_words(&m); i++)
-		n_set += (uint64_t)__builtin_popcountll(bitmap[i]);
-	assert_int_equal(n_set, 5);
+	page_set_add(&pages, 0, 1); /* stays: what is in the log is added */
+	memory_log_take(&m, &pages);
+	assert_int_equal(pages.words[0], (uint64_t)1 << 63 | 1);
+	assert_int_equal(pages.words[1], 1 | 1 << 6);
+	assert_int_equal(pages.words[(first_high + 2) / 64], (uint64_t)1 << (first_high + 2) % 64);
+	assert_int_equal(pages.n_pages, 5);
 
-	memset(bitmap, 0, memory_bitmap_words(&m) * sizeof(*bitmap));
-	memory_log_take(&m, bitmap);
-	for (uint64_t i = 0; i < memory_bitmap_words(&m); i++)
-		assert_int_equal(bitmap[i], 0);
+	page_set_remove(&pages, 0, memory_pages(&m));
+	memory_log_take(&m, &pages);
+	assert_int_equal(pages.n_pages, 0);
 
 	/* A new log begins empty. */
 	memory_mark_dirty(&m, 0, 1);
 	memory_log_stop(&m);
 	memory_mark_dirty(&m, PAGE_SIZE, 1);
 	assert_int_equal(memory_log_start(&m), 0);
-	memory_log_take(&m, bitmap);
-	assert_int_equal(bitmap[0], 0);
+	memory_log_take(&m, &pages);
+	assert_int_equal(pages.n_pages, 0);
 	memory_log_stop(&m);
-	free(bitmap);
+	page_set_exit(&pages);
 	memory_exit(&m);
 }
 
@@ -420,21 +417,22 @@ static void a_copy_by_the_log_is_complete_while_others_write(void **state)
 	uint32_t copy[N_WRITERS] = { 0 };
 	struct writer writers[N_WRITERS];
 	pthread_t threads[N_WRITERS];
+	struct page_set pages;
 	struct memory m;
 	bool ended = false;
 
 	init(&m, MIB(16));
+	assert_int_equal(page_set_init(&pages, memory_pages(&m)), 0);
 	assert_int_equal(memory_log_start(&m), 0);
 	for (unsigned int i = 0; i < N_WRITERS; i++) {
 		writers[i] = (struct writer){ .m = &m, .gpa = i * PAGE_SIZE };
 		assert_int_equal(pthread_create(&threads[i], NULL, writer_thread, &writers[i]), 0);
 	}
 	for (;;) {
-		uint64_t bitmap[MIB(16) / PAGE_SIZE / 64] = { 0 };
-
-		memory_log_take(&m, bitmap);
+		page_set_remove(&pages, 0, N_WRITERS);
+		memory_log_take(&m, &pages);
 		for (unsigned int i = 0; i < N_WRITERS; i++) {
-			if (bitmap[0] >> i & 1)
+			if (pages.words[0] >> i & 1)
 				copy[i] = __atomic_load_n((uint32_t *)memory_at(&m, i * PAGE_SIZE, 4),
 							  __ATOMIC_RELAXED);
 		}
@@ -446,6 +444,7 @@ static void a_copy_by_the_log_is_complete_while_others_write(void **state)
 	}
 	for (unsigned int i = 0; i < N_WRITERS; i++)
 		assert_int_equal(copy[i], N_ROUNDS);
+	page_set_exit(&pages);
 	memory_exit(&m);
 }
 

@@ -286,8 +286,8 @@ static void the_dirty_log_has_what_the_guest_wrote_once(void **state)
 	const uint64_t pdpt[] = { LAYOUT_PAGE_TABLE + 0x2000 + 3, LAYOUT_PAGE_TABLE + 0x3000 + 3 };
 	const uint64_t pd0[] = { 0x83, MIB(2) + 0x83 }, pd1[] = { DIRTY_HIGH + 0x83 };
 	struct fixture *f = make_sized(code, sizeof(code), size, 1, true);
-	uint64_t *bitmap = calloc(memory_bitmap_words(&f->vm.memory), 8);
 	struct memory *m = &f->vm.memory;
+	struct page_set pages;
 
 	assert_int_equal(memory_write(m, LAYOUT_PAGE_TABLE, pml4, sizeof(pml4)), 0);
 	assert_int_equal(memory_write(m, LAYOUT_PAGE_TABLE + 0x1000, pdpt, sizeof(pdpt)), 0);
@@ -302,22 +302,20 @@ static void the_dirty_log_has_what_the_guest_wrote_once(void **state)
 		wait_for(&f->probe.written);
 		wait_for(&f->probe.written);
 		gate_pause(&f->vm.gate);
-		memset(bitmap, 0, memory_bitmap_words(m) * 8);
-		bitmap[0] = 1;
-		assert_int_equal(kvm_log_take(&f->vm.kvm, bitmap), 0);
-		assert_int_equal(bitmap[0] & 1, 1);
-		assert_true(bitmap[0x205 / 64] >> 0x205 % 64 & 1);
-		assert_true(bitmap[(high + 3) / 64] >> (high + 3) % 64 & 1);
-		assert_false(bitmap[0x206 / 64] >> 0x206 % 64 & 1);
-		assert_false(bitmap[(high + 4) / 64] >> (high + 4) % 64 & 1);
-		memset(bitmap, 0, memory_bitmap_words(m) * 8);
-		assert_int_equal(kvm_log_take(&f->vm.kvm, bitmap), 0);
-		for (uint64_t i = 0; i < memory_bitmap_words(m); i++)
-			assert_int_equal(bitmap[i], 0);
+		assert_int_equal(page_set_init(&pages, memory_pages(m)), 0);
+		page_set_add(&pages, 0, 1);
+		assert_int_equal(kvm_log_take(&f->vm.kvm, &pages), 0);
+		assert_int_equal(page_set_next(&pages, 0, high), 0);
+		assert_int_equal(page_set_next_gap(&pages, 0x205, high), 0x206);
+		assert_int_equal(page_set_next_gap(&pages, high + 3, high + 5), high + 4);
+		page_set_exit(&pages);
+		assert_int_equal(page_set_init(&pages, memory_pages(m)), 0);
+		assert_int_equal(kvm_log_take(&f->vm.kvm, &pages), 0);
+		assert_int_equal(pages.n_pages, 0);
+		page_set_exit(&pages);
 		kvm_log_stop(&f->vm.kvm);
 		gate_resume(&f->vm.gate);
 	}
-	free(bitmap);
 	destroy(f);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The disk as a guest's driver sees it: every request, right and wrong, on a file of the host. */
 #define _GNU_SOURCE
+#include "tests/fake/log.h"
 #include "tests/unit/devices/blk/blk_fixture.h"
 
 #include <sys/syscall.h>
@@ -398,11 +399,11 @@ static void pages_that_a_request_fills_are_marked_dirty(void **state)
 {
 	struct disk_guest *g = *state;
 	struct memory *m = &g->host->vm.memory;
-	uint64_t *bitmap = calloc(memory_bitmap_words(m), sizeof(*bitmap));
+	uint64_t *bitmap = calloc(fake_log_words(m), sizeof(*bitmap));
 
 	assert_int_equal(memory_log_start(m), 0);
 	assert_int_equal(request(g, VIRTIO_BLK_T_IN, 0, 4096 + 512, 8192), VIRTIO_BLK_S_OK);
-	memory_log_take(m, bitmap);
+	fake_log_take(m, bitmap);
 	for (uint64_t page = DATA >> PAGE_SHIFT; page < (DATA + 0x10000) >> PAGE_SHIFT; page++) {
 		bool touched = page >= (DATA >> PAGE_SHIFT) + 1 && page <= (DATA >> PAGE_SHIFT) + 3;
 

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 
 #include "tests/fake/descriptors.h"
+#include "tests/fake/log.h"
 
 static void a_driver_brings_the_device_up(void **state)
 {
@@ -174,7 +175,7 @@ static bool page_dirty(struct net_guest *g, uint64_t gpa)
 {
 	uint64_t bitmap[NET_GUEST_MEM / PAGE_SIZE / 64] = { 0 };
 
-	memory_log_take(&g->vm->memory, bitmap);
+	fake_log_take(&g->vm->memory, bitmap);
 	return bitmap[gpa / PAGE_SIZE / 64] >> gpa / PAGE_SIZE % 64 & 1;
 }
 

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "devices/virtio/vring_chain.h"
+#include "tests/fake/log.h"
 
 #define RAM    (2 * PAGE_SIZE)
 #define N_READ 3u
@@ -116,14 +117,14 @@ static void only_a_write_marks_pages_and_only_its_own(void **state)
 
 	assert_int_equal(memory_log_start(&f->mem), 0);
 	assert_int_equal(vring_chain_read(&f->mem, &f->chain, 0, data, READ_LEN), READ_LEN);
-	memory_log_take(&f->mem, &bitmap);
+	fake_log_take(&f->mem, &bitmap);
 	assert_int_equal(bitmap, 0);
 	assert_int_equal(vring_chain_write(&f->mem, &f->chain, 0, data, WRITE_LEN - 2), WRITE_LEN - 2);
-	memory_log_take(&f->mem, &bitmap);
+	fake_log_take(&f->mem, &bitmap);
 	assert_int_equal(bitmap, 1);
 	bitmap = 0;
 	assert_int_equal(vring_chain_write(&f->mem, &f->chain, WRITE_LEN - 2, data, 2), 2);
-	memory_log_take(&f->mem, &bitmap);
+	fake_log_take(&f->mem, &bitmap);
 	assert_int_equal(bitmap, 2);
 	memory_log_stop(&f->mem);
 }

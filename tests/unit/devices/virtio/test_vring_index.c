@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Indexes, order, events and dirty marks of the device side of a ring. */
+#include "tests/fake/log.h"
 #include "tests/unit/devices/virtio/vring_fixture.h"
 
 /* A ring full to the last descriptor, given back in an order of its own. */
@@ -214,11 +215,11 @@ static void a_kick_comes_where_it_was_asked_for(void **state)
 
 static bool page_dirty(struct fixture *f, uint64_t gpa)
 {
-	uint64_t *bitmap = calloc(memory_bitmap_words(&f->mem), sizeof(*bitmap));
+	uint64_t *bitmap = calloc(fake_log_words(&f->mem), sizeof(*bitmap));
 	uint64_t page = gpa >> PAGE_SHIFT;
 	bool dirty;
 
-	memory_log_take(&f->mem, bitmap);
+	fake_log_take(&f->mem, bitmap);
 	dirty = bitmap[page / 64] >> (page % 64) & 1;
 	free(bitmap);
 	return dirty;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* A packed ring, and in-order completion: what a driver does, legal or not, as the device side takes it. */
+#include "tests/fake/log.h"
 #include "tests/unit/devices/virtio/vring_fixture.h"
 
 #define RING_END (DESC + 16 * SIZE)
@@ -342,11 +343,11 @@ static void flags_that_do_not_exist_lose_no_interrupt(void **state)
 /* Whether both pages were written since the last time. */
 static bool dirty(struct fixture *f, uint64_t gpa, uint64_t other)
 {
-	uint64_t *bitmap = calloc(memory_bitmap_words(&f->mem), sizeof(*bitmap));
+	uint64_t *bitmap = calloc(fake_log_words(&f->mem), sizeof(*bitmap));
 	uint64_t page = gpa >> PAGE_SHIFT, other_page = other >> PAGE_SHIFT;
 	bool is;
 
-	memory_log_take(&f->mem, bitmap);
+	fake_log_take(&f->mem, bitmap);
 	is = bitmap[page / 64] >> (page % 64) & bitmap[other_page / 64] >> (other_page % 64) & 1;
 	free(bitmap);
 	return is;
