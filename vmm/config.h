@@ -81,7 +81,7 @@ struct vm_config {
 	struct disk_config disks[CONFIG_MAX_DISKS];
 	/* Of "run": a set of enum config_device. */
 	unsigned int devices;
-	/* Those that the options name. */
+	/* Descriptors that the options name. */
 	struct descriptors descriptors;
 	/* The text of --config, allocated, or NULL: strings point into it. */
 	char *text;

@@ -38,7 +38,7 @@ static int descriptor_number(const char *text)
 	return atoi(text);
 }
 
-/* What a service manager passes. */
+/* Descriptors that a service manager passes. */
 
 static int descriptors_mark(const struct descriptors *d, struct error *err)
 {
@@ -59,7 +59,7 @@ static int descriptors_read(struct descriptors *d, const char *pid, const char *
 {
 	int n;
 
-	/* They are for another process: one that started this one, and left its environment as it was. */
+	/* Another process is meant: one that started this one, and left its environment as it was. */
 	if (!pid || !fds || descriptor_number(pid) != getpid())
 		return 0;
 	n = descriptor_number(fds);
@@ -136,7 +136,7 @@ static int descriptors_find(const struct descriptors *d, const char *option, con
 	return -EINVAL;
 }
 
-/* What the command line names. */
+/* Descriptors that the command line names. */
 
 static int descriptor_check_listener(int fd)
 {

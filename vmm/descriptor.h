@@ -13,14 +13,14 @@
 
 struct error;
 
-/* What the command line can name: NICs of several queues, and disks, with room. */
+/* As many as a command line names for NICs of several queues, disks and files, with room. */
 #define DESCRIPTORS_MAX 160u
 
 /* The most that a service manager may pass, and the most characters that their names have together. */
 #define DESCRIPTORS_MAX_PASSED 256u
 #define DESCRIPTORS_MAX_NAMES  8192u
 
-/* What a descriptor must be open for. */
+/* A use that a descriptor must be open for. */
 enum descriptor_use {
 	DESCRIPTOR_READ,
 	DESCRIPTOR_READ_WRITE,
@@ -28,10 +28,10 @@ enum descriptor_use {
 };
 
 struct descriptors {
-	/* Those with a name: from the number 3 on, with their names in @names, ':' between. Allocated. */
+	/* Passed ones have numbers from 3 on, and their names are in @names, ':' between. Allocated. */
 	unsigned int n_passed;
 	char *names;
-	/* Those that the command line has named so far. */
+	/* The command line has named these so far. */
 	unsigned int n_claimed;
 	struct {
 		int fd;

@@ -69,30 +69,49 @@ ssize_t writev(int fd, const struct iovec *iov, int n)
 	return next(fd, iov, n);
 }
 
+static const struct net_config tap_config = { .soft = true,
+					      .tap = "ferry0",
+					      .mac_set = true,
+					      .mac = SOFT_RIG_MAC,
+					      .n_queues = N_PAIRS,
+					      .ring_size = CONFIG_DEFAULT_RING };
+
 /* The rig of a hub, with a device on a TAP in the place of its own. */
-static int setup(void **state)
+static struct soft_rig *setup_on(const struct net_config *config)
 {
-	static const struct net_config config = { .soft = true,
-						  .tap = "ferry0",
-						  .mac_set = true,
-						  .mac = SOFT_RIG_MAC,
-						  .n_queues = N_PAIRS,
-						  .ring_size = CONFIG_DEFAULT_RING };
 	struct soft_rig *r;
 	struct vdpa_region region;
 	struct error err = { 0 };
 
-	*state = NULL;
-	if (!host_enter())
-		return 0;
 	r = calloc(1, sizeof(*r));
 	soft_rig_init(r, N_PAIRS);
 	r->vdpa->ops->close(r->vdpa);
-	if (soft_vdpa_open(&r->vdpa, &config, &err) < 0)
+	if (soft_vdpa_open(&r->vdpa, config, &err) < 0)
 		fail_msg("%s", err.text);
 	region = (struct vdpa_region){ 0, r->mem.size, r->mem.regions[0].hva, 0 };
 	assert_int_equal(r->vdpa->ops->map(r->vdpa, &region, 1, &err), 0);
-	*state = r;
+	return r;
+}
+
+static int setup(void **state)
+{
+	*state = host_enter() ? setup_on(&tap_config) : NULL;
+	return 0;
+}
+
+/* The same, of queues that somebody else has opened. */
+static int setup_passed(void **state)
+{
+	struct net_config config = tap_config;
+
+	*state = NULL;
+	if (!host_enter())
+		return 0;
+	for (unsigned int i = 0; i < N_PAIRS; i++)
+		config.tap_fds[i] = host_open_tap(config.tap, IFF_VNET_HDR | IFF_MULTI_QUEUE);
+	config.tap = "fd:5:6";
+	config.n_tap_fds = N_PAIRS;
+	*state = setup_on(&config);
 	return 0;
 }
 
@@ -589,6 +608,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_packets_go_both_ways_on_every_pair, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_packets_go_both_ways_on_every_pair, setup_passed,
+						teardown),
 		cmocka_unit_test_setup_teardown(test_offloads_of_the_interface_follow_the_guests, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_the_guests_link_follows_the_interface, setup, teardown),

@@ -104,7 +104,7 @@ static void queues_that_cannot_serve_are_refused(void **state)
 		assert_true(soft_vdpa_open(&vdpa, &config, &err) < 0);
 		if (!strstr(err.text, t[i].why) || !strstr(err.text, "tap=fd:5:6: descriptor "))
 			fail_msg("%u: \"%s\" does not say \"%s\"", i, err.text, t[i].why);
-		/* Those that were looked at were taken. */
+		/* The device closes each that it has looked at. */
 		if (fcntl(other, F_GETFD) >= 0)
 			close(other);
 	}
