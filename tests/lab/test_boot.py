@@ -106,6 +106,43 @@ def test_a_reboot_in_place(fresh):
     assert ended(vm) == 0
 
 
+# The first event of the power button, as its driver gives it to user space: the key, pressed. Both are modules of the kernel's.
+BUTTON = ("modprobe button && modprobe evdev && [ \"$(cat /sys/class/input/input0/name)\" = 'Power Button' ] && "
+          "({{ dd if=/dev/input/event0 of=/tmp/pressed bs=24 count=1; {then}; }} > /dev/null 2>&1 &) && "
+          "until ls -l /proc/[0-9]*/fd 2> /dev/null | grep -q /dev/input/event0; do usleep 20000; done")
+KEY_POWER_PRESSED = "1 0 116 0 1 0 0 0"
+
+
+def stop(vm, options):
+    """What "ferry stop" ends with, and what it says."""
+    process = vm.lab.spawn(f"exec ferry stop vm --runtime-dir {vm.host.directory} {options}")
+    return process.wait(120), process.output()
+
+
+def test_a_guest_answers_its_power_button(fresh):
+    """It hears "ferry stop" press the button, here as after a move, and powers off; one that hears it and goes on is left alone."""
+    vm = fresh(cpus=1)
+    vm.sh(BUTTON.format(then="true"))
+    status, said = stop(vm, "--timeout 2")
+    assert status == 1 and "has not ended in the time" in said, said
+    assert vm.sh("until [ -s /tmp/pressed ]; do usleep 20000; done; tail -c 8 /tmp/pressed | hexdump -v -e '8/1 \"%u \"'").strip() == \
+        KEY_POWER_PRESSED
+    checks.pings(vm)
+    vm.migrate()
+    vm.sh(BUTTON.format(then="poweroff -f"))
+    status, said = stop(vm, "--timeout 60")
+    assert status == 0, said
+    assert ended(vm) == 0
+
+
+def test_the_power_of_a_guest_is_cut_by_force(fresh):
+    """Its system, which has no driver for the button, is not asked."""
+    vm = fresh(node=None, cpus=1, mem="128M")
+    status, said = stop(vm, "--force")
+    assert status == 0, said
+    assert ended(vm) == 128 + 15
+
+
 @pytest.mark.parametrize("way", ["k", "t", "p"])
 def test_a_reboot_by_other_ways_than_acpi_is_a_reset(fresh, way):
     """The keyboard controller, a triple fault, and PCI's reset control register."""
