@@ -22,10 +22,15 @@
  * A migration that fails there, at any of them, ends with release.
  *
  * The guest's reset is apart from both: reset(), for each device, while no migration is under way.
+ *
+ * Who only asks what a device is and does, by tell() and measure(), may do so on any thread, also while
+ *another operation is under way, until devices are freed.
  */
 #ifndef FERRY_VMM_DEVICE_H
 #define FERRY_VMM_DEVICE_H
 
+#include "vmm/facts.h"
+#include "vmm/metrics.h"
 #include "vmm/state.h"
 
 struct device;
@@ -127,6 +132,18 @@ struct device_ops {
 	 * vCPUs are stopped, and no migration is under way; on the main thread.
 	 */
 	int (*reset)(struct device *dev, uint64_t until_ns);
+
+	/*
+	 * Says what the device is and does now: the first in words, as members of the object that @f has open
+	 * (ferry-control(7) documents them), the other in numbers. What is too long for one answer is told in
+	 * parts: *@from is 0 for the first one, and becomes what the next is to be asked with, 0 at the end.
+	 * A device that stands still is waited for until @until_ns (now_ns()) at most: -ETIMEDOUT with the
+	 * reason.
+	 */
+	int (*tell)(struct device *dev, struct facts *f, unsigned int *from, uint64_t until_ns,
+		    struct error *err);
+	int (*measure)(struct device *dev, struct metrics *m, unsigned int *from, uint64_t until_ns,
+		       struct error *err);
 };
 
 struct device {

@@ -17,21 +17,26 @@ void net_ctrl_rearm(struct net_ctrl *ctrl)
 		net_ctrl_arm(ctrl, ctrl->patience.call);
 }
 
-/* Gives the guest's chain back, with as much of the answer as it has room for. */
-static void net_ctrl_answer(struct net_ctrl *ctrl, const uint8_t *reply, uint32_t len)
+/* Counts how the guest's command has ended, and gives its chain back, with as much of the answer as it has
+ * room for. */
+static void net_ctrl_answer(struct net_ctrl *ctrl, enum net_ctrl_outcome outcome, const uint8_t *reply,
+			    uint32_t len)
 {
 	const struct vring_chain *chain = &ctrl->chain;
 	struct net_queue *q = ctrl->queue;
 	uint32_t done = vring_chain_write(ctrl->path->memory, chain, 0, reply, len);
 
+	ctrl->outcomes[outcome]++;
 	vring_push(&q->vring, chain->head, done);
 	if (vring_publish(&q->vring))
 		virtio_pci_notify_queue(ctrl->path->virtio, q->guest_index);
 }
 
-static void net_ctrl_answer_ack(struct net_ctrl *ctrl, uint8_t ack)
+static void net_ctrl_answer_ack(struct net_ctrl *ctrl, enum net_ctrl_outcome outcome)
 {
-	net_ctrl_answer(ctrl, &ack, 1);
+	const uint8_t ack = outcome == NET_CTRL_DONE ? VIRTIO_NET_OK : VIRTIO_NET_ERR;
+
+	net_ctrl_answer(ctrl, outcome, &ack, 1);
 }
 
 /* Sends the guest's command to the device; the guest is answered at once if there is no place for it. */
@@ -41,7 +46,7 @@ static void net_ctrl_forward(struct net_ctrl *ctrl, uint32_t reply_len)
 
 	ctrl->busy = net_ctrl_post(ctrl, ctrl->cmd, ctrl->cmd_len, place, 0) == 0;
 	if (!ctrl->busy) {
-		net_ctrl_answer_ack(ctrl, VIRTIO_NET_ERR);
+		net_ctrl_answer_ack(ctrl, NET_CTRL_REFUSED_HERE);
 		return;
 	}
 	net_ctrl_arm(ctrl, ctrl->patience.call);
@@ -77,14 +82,14 @@ static void net_ctrl_announce_ack(struct net_ctrl *ctrl)
 		ctrl->changes++;
 		net_ctrl_show_status(ctrl);
 		if (!ctrl->space->device_announcing) {
-			net_ctrl_answer_ack(ctrl, VIRTIO_NET_OK);
+			net_ctrl_answer_ack(ctrl, NET_CTRL_DONE);
 			return;
 		}
 	}
 	if (ctrl->space->device_announcing)
 		net_ctrl_forward(ctrl, 1);
 	else
-		net_ctrl_answer_ack(ctrl, VIRTIO_NET_ERR);
+		net_ctrl_answer_ack(ctrl, NET_CTRL_REFUSED_HERE);
 }
 
 static enum cvq_verdict net_ctrl_judge(struct net_ctrl *ctrl, const struct vring_chain *chain,
@@ -116,7 +121,7 @@ static void net_ctrl_command(struct net_ctrl *ctrl, const struct vring_chain *ch
 	case CVQ_REFUSE:
 		log_limited(&ctrl->log_limit, LOG_INFO, "%s: the guest's control command was refused: %s",
 			    ctrl->nic, err.text);
-		net_ctrl_answer_ack(ctrl, VIRTIO_NET_ERR);
+		net_ctrl_answer_ack(ctrl, NET_CTRL_REFUSED_HERE);
 		break;
 	case CVQ_ANNOUNCE_ACK:
 		net_ctrl_announce_ack(ctrl);
@@ -127,7 +132,7 @@ static void net_ctrl_command(struct net_ctrl *ctrl, const struct vring_chain *ch
 		if (reply_len > 0)
 			net_ctrl_forward(ctrl, reply_len);
 		else
-			net_ctrl_answer_ack(ctrl, VIRTIO_NET_ERR);
+			net_ctrl_answer_ack(ctrl, NET_CTRL_REFUSED_HERE);
 		break;
 	}
 }
@@ -207,7 +212,8 @@ static void net_ctrl_pass_answer(struct net_ctrl *ctrl, uint32_t used_len)
 	ctrl->changes += types != ctrl->stats.types;
 	if (len == 1)
 		net_ctrl_log_refused(ctrl);
-	net_ctrl_answer(ctrl, ctrl->reply, len);
+	net_ctrl_answer(ctrl, ctrl->reply[0] == VIRTIO_NET_OK ? NET_CTRL_DONE : NET_CTRL_REFUSED, ctrl->reply,
+			len);
 }
 
 /* Records or logs what the device says to the guest's command, and answers the guest. */
@@ -219,10 +225,10 @@ static void net_ctrl_finish(struct net_ctrl *ctrl, const struct svq_used *used)
 		net_ctrl_pass_answer(ctrl, used->len);
 	} else if (ack == VIRTIO_NET_OK) {
 		net_ctrl_accepted(ctrl);
-		net_ctrl_answer_ack(ctrl, VIRTIO_NET_OK);
+		net_ctrl_answer_ack(ctrl, NET_CTRL_DONE);
 	} else {
 		net_ctrl_log_refused(ctrl);
-		net_ctrl_answer_ack(ctrl, VIRTIO_NET_ERR);
+		net_ctrl_answer_ack(ctrl, NET_CTRL_REFUSED);
 	}
 }
 

@@ -42,6 +42,14 @@ struct net_patience {
 
 extern const struct net_patience net_patience;
 
+/* How a control command of the guest's has ended. */
+enum net_ctrl_outcome {
+	NET_CTRL_DONE,
+	NET_CTRL_REFUSED_HERE, /* the device never saw it */
+	NET_CTRL_REFUSED,      /* by the device */
+	NET_CTRL_N_OUTCOMES,
+};
+
 struct net_ctrl {
 	struct net_path *path;
 	struct net_queue *queue; /* NULL while the driver has none */
@@ -79,6 +87,7 @@ struct net_ctrl {
 	uint64_t device_stats;
 	/* Counts changes of the record and of statistics' types, for those who tell others of them. */
 	uint64_t changes;
+	uint64_t outcomes[NET_CTRL_N_OUTCOMES];
 	struct log_limit log_limit;
 	struct log_limit replay_limit; /* for each start of the device */
 };

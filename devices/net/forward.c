@@ -18,12 +18,17 @@
 /* Gives a chain to the device: 0, -ENOSPC when the shadow ring has no room now. */
 static int net_queue_submit(struct net_queue *q, const struct vring_chain *chain)
 {
+	int ret;
+
 	if (chain->n_read + chain->n_write == 0) {
 		vring_push(&q->vring, chain->head, 0);
 		return 0;
 	}
-	return svq_add(&q->svq, chain->segs, chain->n_read, chain->n_write,
-		       net_token(NET_OWNER_GUEST, chain->head));
+	ret = svq_add(&q->svq, chain->segs, chain->n_read, chain->n_write,
+		      net_token(NET_OWNER_GUEST, chain->head));
+	if (ret == 0)
+		q->counts.bytes += chain->read_len;
+	return ret;
 }
 
 /* Gives held chains to the device, but for as many as scratch buffers may still need: 0, -ENOSPC, -EINVAL. */
@@ -122,6 +127,8 @@ static inline void net_guest_used(struct net_queue *q, const struct svq_used *us
 {
 	uint16_t head = (uint16_t)used->token;
 
+	q->counts.buffers++;
+	q->counts.bytes += used->len;
 	for (uint16_t i = 0; i < used->n_written; i++)
 		memory_mark_dirty(q->path->memory, used->written[i].addr, used->written[i].len);
 	if (net_scratch_passes(q))

@@ -18,6 +18,7 @@
 #include "devices/net/mac.h"
 #include "devices/net/serve.h"
 #include "devices/net/stats.h"
+#include "devices/net/tell.h"
 #include "devices/virtio/pci.h"
 #include "devices/virtio/pci_state.h"
 
@@ -437,4 +438,6 @@ const struct device_ops net_device_ops = {
 	.resume = net_resume,
 	.release = net_release,
 	.reset = net_power_on,
+	.tell = net_tell,
+	.measure = net_measure,
 };

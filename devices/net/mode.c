@@ -3,6 +3,7 @@
 #include "devices/net/mode.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 #include "devices/net/ctrl.h"
 #include "devices/net/forward.h"
@@ -274,6 +275,7 @@ static void net_stay(struct net *net, const char *why)
 	log_limited(&net->log_limit, LOG_WARN, "%s: %s: stays on shadow rings: %s", net->name,
 		    net->backend.vdpa->name, why);
 	net->pins |= NET_PIN_DRIVER;
+	snprintf(net->stays, sizeof(net->stays), "%s", why);
 	if (net_move_by_reset(net, NET_RINGS_SHADOW, &err) < 0) {
 		net_path_fail(&net->path, "cannot go back to shadow rings: %s", err.text);
 		return;

@@ -16,6 +16,7 @@
 #include "devices/net/passthrough.h"
 #include "devices/net/scratch.h"
 #include "devices/net/survey.h"
+#include "devices/net/view.h"
 #include "devices/virtio/pci.h"
 #include "vmm/shortage.h"
 #include "vmm/state.h"
@@ -100,6 +101,7 @@ static struct vdpa *net_free(struct net *net)
 
 	net_events_exit(net);
 	net_window_exit(&net->path.window);
+	net_views_exit(net);
 	loop_exit(&net->loop);
 	net_space_exit(&net->space);
 	free(net);
@@ -118,6 +120,7 @@ static int net_choose_mode(struct net *net, const struct net_config *config, str
 	}
 	if (why) {
 		net->pins = NET_PIN_DEVICE;
+		net->obstacle = why;
 		log_limited(&vdpa->log_limit, LOG_INFO, "%s: %s: shadow rings: %s", net->name, vdpa->name,
 			    why);
 		return 0;
@@ -154,7 +157,9 @@ static struct net *net_alloc(struct vm *vm, struct vdpa *vdpa, unsigned int inde
 	snprintf(net->name, sizeof(net->name), "net%u", index);
 	net->device = (struct device){ .ops = &net_device_ops, .name = net->name };
 	net_space_init(&net->space);
+	pthread_mutex_init(&net->left_lock, NULL);
 	if (loop_init(&net->loop) < 0) {
+		pthread_mutex_destroy(&net->left_lock);
 		net_space_exit(&net->space);
 		free(net);
 		return NULL;

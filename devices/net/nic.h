@@ -29,6 +29,12 @@ enum net_pin {
 	NET_PIN_DRIVER = 4,
 };
 
+/* A call of the NIC's thread that nobody waits for any more, and that the loop may have still: view.h. */
+struct net_left_call {
+	struct loop_call call;
+	struct net_left_call *next;
+};
+
 struct net {
 	struct virtio_pci virtio;
 	struct device device;
@@ -51,6 +57,9 @@ struct net {
 	/* Passthrough is forbidden while one of enum net_pin is among @pins. The timer tries to go over to
 	 * it, again after @pass_wait_ms and ever more rarely. */
 	unsigned int pins;
+	/* In words, for who asks: the reason of NET_PIN_DEVICE, which stays, and that of NET_PIN_DRIVER. */
+	const char *obstacle;
+	char stays[128];
 	unsigned int pass_wait_ms;
 	struct loop_timer pass_timer;
 
@@ -72,6 +81,9 @@ struct net {
 	/* Counts changes of what warm_save tells, beside those of the control plane. */
 	uint64_t changes;
 	uint64_t warm_saved; /* net_changes() at the last warm_save */
+
+	pthread_mutex_t left_lock;
+	struct net_left_call *left;
 
 	struct log_limit log_limit;
 	/* The reason of a stop has a limit of its own, so that what the guest did before cannot hide it. */

@@ -38,6 +38,16 @@ struct net_scratch {
 	uint32_t to_drop;
 };
 
+/* What has passed a queue while Ferry serves it, since the NIC was made: 0 for what it did in passthrough. */
+struct net_counts {
+	uint64_t buffers;    /* of the guest's that the device has used */
+	uint64_t bytes;      /* in them, with their headers */
+	uint64_t kicks;      /* from the guest, those that came together as one */
+	uint64_t interrupts; /* to the guest */
+	/* The same two at the shadow ring. */
+	uint64_t device_kicks, device_calls;
+};
+
 struct net_queue {
 	struct net_path *path;
 	struct net_queue *siblings; /* all data queues: [path->n_data] */
@@ -61,6 +71,7 @@ struct net_queue {
 	uint16_t *held;
 	uint32_t n_held;
 	struct net_scratch scratch;
+	struct net_counts counts;
 	uint32_t announced; /* frames of announce.h's that the device has, a bit for each of their places */
 };
 
@@ -72,8 +83,10 @@ static inline bool net_is_rx(const struct net_queue *q)
 /* Kicks the device. Does nothing before the device is at DRIVER_OK. */
 static inline void net_queue_kick_device(struct net_queue *q)
 {
-	if (q->path->live)
-		loop_signal(q->device_kick);
+	if (!q->path->live)
+		return;
+	q->counts.device_kicks++;
+	loop_signal(q->device_kick);
 }
 
 /*
@@ -88,8 +101,10 @@ void net_queue_publish(struct net_queue *q);
 /* Shows the guest what was given back to its ring, with an interrupt if it wants one. */
 static inline void net_queue_publish_used(struct net_queue *q)
 {
-	if (vring_publish(&q->vring))
-		virtio_pci_notify_queue(q->path->virtio, q->guest_index);
+	if (!vring_publish(&q->vring))
+		return;
+	q->counts.interrupts++;
+	virtio_pci_notify_queue(q->path->virtio, q->guest_index);
 }
 
 /* A ring of the guest's that nothing serves yet; @held is NULL where the driver has not enabled it. */

@@ -166,18 +166,28 @@ bool cvq_check_context(const struct cvq_limits *limits, uint8_t *p, uint32_t *le
  * and HDRLEN is not in the specification's list, but Linux sets it. */
 static const struct {
 	uint8_t bit, feature;
+	const char *name;
 } cvq_offloads[] = {
-	{ VIRTIO_NET_F_GUEST_CSUM, VIRTIO_NET_F_GUEST_CSUM },
-	{ VIRTIO_NET_F_GUEST_TSO4, VIRTIO_NET_F_GUEST_TSO4 },
-	{ VIRTIO_NET_F_GUEST_TSO6, VIRTIO_NET_F_GUEST_TSO6 },
-	{ VIRTIO_NET_F_GUEST_ECN, VIRTIO_NET_F_GUEST_ECN },
-	{ VIRTIO_NET_F_GUEST_UFO, VIRTIO_NET_F_GUEST_UFO },
-	{ 46, VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO },
-	{ 47, VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO_CSUM },
-	{ VIRTIO_NET_F_GUEST_USO4, VIRTIO_NET_F_GUEST_USO4 },
-	{ VIRTIO_NET_F_GUEST_USO6, VIRTIO_NET_F_GUEST_USO6 },
-	{ VIRTIO_NET_F_GUEST_HDRLEN, VIRTIO_NET_F_GUEST_HDRLEN },
+	{ VIRTIO_NET_F_GUEST_CSUM, VIRTIO_NET_F_GUEST_CSUM, "checksums" },
+	{ VIRTIO_NET_F_GUEST_TSO4, VIRTIO_NET_F_GUEST_TSO4, "TSO of IPv4" },
+	{ VIRTIO_NET_F_GUEST_TSO6, VIRTIO_NET_F_GUEST_TSO6, "TSO of IPv6" },
+	{ VIRTIO_NET_F_GUEST_ECN, VIRTIO_NET_F_GUEST_ECN, "TSO with ECN" },
+	{ VIRTIO_NET_F_GUEST_UFO, VIRTIO_NET_F_GUEST_UFO, "UFO" },
+	{ 46, VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO, "GSO in UDP tunnels" },
+	{ 47, VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO_CSUM, "checksums of UDP tunnels" },
+	{ VIRTIO_NET_F_GUEST_USO4, VIRTIO_NET_F_GUEST_USO4, "USO of IPv4" },
+	{ VIRTIO_NET_F_GUEST_USO6, VIRTIO_NET_F_GUEST_USO6, "USO of IPv6" },
+	{ VIRTIO_NET_F_GUEST_HDRLEN, VIRTIO_NET_F_GUEST_HDRLEN, "header lengths" },
 };
+
+const char *cvq_offload_name(unsigned int bit)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(cvq_offloads); i++) {
+		if (cvq_offloads[i].bit == bit)
+			return cvq_offloads[i].name;
+	}
+	return NULL;
+}
 
 bool cvq_check_offloads(const struct cvq_limits *limits, uint8_t *p, uint32_t *len, struct error *err)
 {

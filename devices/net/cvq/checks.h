@@ -41,4 +41,7 @@ cvq_check_fn cvq_check_offloads;
 cvq_check_fn cvq_check_tunnel;
 cvq_check_fn cvq_check_coal_queue;
 
+/* Returns in words what a bit of GUEST_OFFLOADS_SET's number stands for, NULL if it is none. */
+const char *cvq_offload_name(unsigned int bit);
+
 #endif

@@ -19,56 +19,68 @@ static const struct cvq_reply cvq_context_reply = { .len = 2 };
 
 const struct cvq_row cvq_rows[] = {
 	{ VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_PROMISC, VIRTIO_NET_F_CTRL_RX, "RX_PROMISC", CVQ_FORWARD, 1,
-	  1, CVQ_NUMBER,
-	  .slot = { .keep = CVQ_KEEP_MODE, .turn = CVQ_WITH_FILTERS, .property = "rx-modes" } },
+	  1, CVQ_NUMBER, .slot = { .keep = CVQ_KEEP_MODE, .turn = CVQ_WITH_FILTERS, .property = "rx-modes" },
+	  .told_as = "promiscuous", .words = cvq_words_mode },
 	{ VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_ALLMULTI, VIRTIO_NET_F_CTRL_RX, "RX_ALLMULTI", CVQ_FORWARD,
-	  1, 1, CVQ_NUMBER, .slot = { .keep = CVQ_KEEP_MODE, .turn = CVQ_WITH_FILTERS } },
+	  1, 1, CVQ_NUMBER, .slot = { .keep = CVQ_KEEP_MODE, .turn = CVQ_WITH_FILTERS },
+	  .told_as = "allMulticast", .words = cvq_words_mode },
 	{ VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_ALLUNI, VIRTIO_NET_F_CTRL_RX_EXTRA, "RX_ALLUNI", CVQ_FORWARD,
-	  1, 1, CVQ_NUMBER, .slot = { .keep = CVQ_KEEP_MODE, .turn = CVQ_WITH_FILTERS } },
+	  1, 1, CVQ_NUMBER, .slot = { .keep = CVQ_KEEP_MODE, .turn = CVQ_WITH_FILTERS },
+	  .told_as = "allUnicast", .words = cvq_words_mode },
 	{ VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_NOMULTI, VIRTIO_NET_F_CTRL_RX_EXTRA, "RX_NOMULTI",
-	  CVQ_FORWARD, 1, 1, CVQ_NUMBER, .slot = { .keep = CVQ_KEEP_MODE, .turn = CVQ_WITH_FILTERS } },
+	  CVQ_FORWARD, 1, 1, CVQ_NUMBER, .slot = { .keep = CVQ_KEEP_MODE, .turn = CVQ_WITH_FILTERS },
+	  .told_as = "noMulticast", .words = cvq_words_mode },
 	{ VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_NOUNI, VIRTIO_NET_F_CTRL_RX_EXTRA, "RX_NOUNI", CVQ_FORWARD,
-	  1, 1, CVQ_NUMBER, .slot = { .keep = CVQ_KEEP_MODE, .turn = CVQ_WITH_FILTERS } },
+	  1, 1, CVQ_NUMBER, .slot = { .keep = CVQ_KEEP_MODE, .turn = CVQ_WITH_FILTERS },
+	  .told_as = "noUnicast", .words = cvq_words_mode },
 	{ VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_NOBCAST, VIRTIO_NET_F_CTRL_RX_EXTRA, "RX_NOBCAST",
-	  CVQ_FORWARD, 1, 1, CVQ_NUMBER, .slot = { .keep = CVQ_KEEP_MODE, .turn = CVQ_WITH_FILTERS } },
+	  CVQ_FORWARD, 1, 1, CVQ_NUMBER, .slot = { .keep = CVQ_KEEP_MODE, .turn = CVQ_WITH_FILTERS },
+	  .told_as = "noBroadcast", .words = cvq_words_mode },
 	/* The specification's text names CTRL_RX here, but every driver and device goes by CTRL_MAC_ADDR. */
 	{ VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_ADDR_SET, VIRTIO_NET_F_CTRL_MAC_ADDR, "MAC_ADDR_SET",
 	  CVQ_FORWARD, 6, 6, CVQ_MAC, .check = cvq_check_mac,
-	  .slot = { .keep = CVQ_KEEP_VALUE, .turn = CVQ_BEFORE_FILTERS, .property = "mac" } },
+	  .slot = { .keep = CVQ_KEEP_VALUE, .turn = CVQ_BEFORE_FILTERS, .property = "mac" },
+	  .told_as = "macAddress", .words = cvq_words_mac },
 	{ VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_TABLE_SET, VIRTIO_NET_F_CTRL_RX, "MAC_TABLE_SET",
 	  CVQ_FORWARD, 8, CVQ_MAX_COMMAND - 2, CVQ_NAME_ONLY, .check = cvq_check_mac_table,
-	  .slot = { .keep = CVQ_KEEP_MACS, .property = "mac" } },
+	  .slot = { .keep = CVQ_KEEP_MACS, .property = "mac" }, .told_as = "macTable",
+	  .words = cvq_words_macs },
 	{ VIRTIO_NET_CTRL_VLAN, VIRTIO_NET_CTRL_VLAN_ADD, VIRTIO_NET_F_CTRL_VLAN, "VLAN_ADD", CVQ_FORWARD, 2,
-	  2, CVQ_NUMBER, .check = cvq_check_vlan, .slot = { .keep = CVQ_KEEP_VLANS, .property = "vlans" } },
+	  2, CVQ_NUMBER, .check = cvq_check_vlan, .slot = { .keep = CVQ_KEEP_VLANS, .property = "vlans" },
+	  .told_as = "vlans", .words = cvq_words_vlans },
 	{ VIRTIO_NET_CTRL_VLAN, VIRTIO_NET_CTRL_VLAN_DEL, VIRTIO_NET_F_CTRL_VLAN, "VLAN_DEL", CVQ_FORWARD, 2,
 	  2, CVQ_NUMBER, .check = cvq_check_vlan, .slot = { .keep = CVQ_KEEP_VLANS } },
 	{ VIRTIO_NET_CTRL_ANNOUNCE, VIRTIO_NET_CTRL_ANNOUNCE_ACK, VIRTIO_NET_F_GUEST_ANNOUNCE, "ANNOUNCE_ACK",
 	  CVQ_ANNOUNCE_ACK, 0, 0, CVQ_NAME_ONLY, .check = NULL },
 	{ VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, VIRTIO_NET_F_MQ, "MQ_VQ_PAIRS_SET",
 	  CVQ_FORWARD, 2, 2, CVQ_NUMBER, .check = cvq_check_pairs,
-	  .slot = { .keep = CVQ_KEEP_MQ, .property = "vq-pairs" } },
+	  .slot = { .keep = CVQ_KEEP_MQ, .property = "vq-pairs" }, .told_as = "queuePairs",
+	  .words = cvq_words_pairs },
 	{ VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_RSS_CONFIG, VIRTIO_NET_F_RSS, "MQ_RSS_CONFIG", CVQ_FORWARD,
 	  VIRTIO_RSS_MIN, CVQ_MAX_MQ_COMMAND - 2, CVQ_NAME_ONLY, .check = cvq_check_rss,
-	  .slot = { .keep = CVQ_KEEP_MQ, .property = "rss" } },
+	  .slot = { .keep = CVQ_KEEP_MQ, .property = "rss" }, .told_as = "rss", .words = cvq_words_rss },
 	{ VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_HASH_CONFIG, VIRTIO_NET_F_HASH_REPORT, "MQ_HASH_CONFIG",
 	  CVQ_FORWARD, VIRTIO_HASH_KEY, VIRTIO_HASH_KEY + CVQ_MAX_RSS_KEY, CVQ_NAME_ONLY,
-	  .check = cvq_check_hash_config, .slot = { .keep = CVQ_KEEP_MQ, .property = "hash" } },
+	  .check = cvq_check_hash_config, .slot = { .keep = CVQ_KEEP_MQ, .property = "hash" },
+	  .told_as = "hash", .words = cvq_words_hash },
 	{ VIRTIO_NET_CTRL_GUEST_OFFLOADS, VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET,
 	  VIRTIO_NET_F_CTRL_GUEST_OFFLOADS, "GUEST_OFFLOADS_SET", CVQ_FORWARD, 8, 8, CVQ_BITS,
 	  .check = cvq_check_offloads,
-	  .slot = { .keep = CVQ_KEEP_VALUE, .turn = CVQ_BEFORE_FILTERS, .property = "offloads" } },
+	  .slot = { .keep = CVQ_KEEP_VALUE, .turn = CVQ_BEFORE_FILTERS, .property = "offloads" },
+	  .told_as = "guestOffloads", .words = cvq_words_offloads },
 	{ VIRTIO_NET_CTRL_HASH_TUNNEL, VIRTIO_NET_CTRL_HASH_TUNNEL_SET, VIRTIO_NET_F_HASH_TUNNEL,
 	  "HASH_TUNNEL_SET", CVQ_FORWARD, 4, 4, CVQ_BITS, .check = cvq_check_tunnel,
 	  .slot = { .keep = CVQ_KEEP_VALUE,
 		    .turn = CVQ_AFTER_STEERING,
 		    .zero_default = true,
-		    .property = "hash-tunnel" } },
+		    .property = "hash-tunnel" },
+	  .told_as = "hashTunnel", .words = cvq_words_tunnel },
 	{ VIRTIO_NET_CTRL_RSS_CTX, VIRTIO_NET_CTRL_RSS_CTX_CAP_GET, VIRTIO_NET_F_RSS_CONTEXT,
 	  "RSS_CTX_CAP_GET", CVQ_PASS, 0, 0, CVQ_NAME_ONLY, .reply = &cvq_context_reply },
 	{ VIRTIO_NET_CTRL_RSS_CTX, VIRTIO_NET_CTRL_RSS_CTX_ADD, VIRTIO_NET_F_RSS_CONTEXT, "RSS_CTX_ADD",
 	  CVQ_FORWARD, CVQ_CONTEXT_CONFIG + VIRTIO_RSS_MIN, CVQ_CONTEXT_CONFIG + CVQ_MAX_MQ_COMMAND - 2,
-	  CVQ_ID, .check = cvq_check_context,
-	  .slot = { .keep = CVQ_KEEP_CONTEXT, .property = "rss-context" } },
+	  CVQ_ID, .check = cvq_check_context, .slot = { .keep = CVQ_KEEP_CONTEXT, .property = "rss-context" },
+	  .told_as = "rssContexts", .words = cvq_words_contexts },
 	{ VIRTIO_NET_CTRL_RSS_CTX, VIRTIO_NET_CTRL_RSS_CTX_MOD, VIRTIO_NET_F_RSS_CONTEXT, "RSS_CTX_MOD",
 	  CVQ_FORWARD, CVQ_CONTEXT_CONFIG + VIRTIO_RSS_MIN, CVQ_CONTEXT_CONFIG + CVQ_MAX_MQ_COMMAND - 2,
 	  CVQ_ID, .check = cvq_check_context, .slot = { .keep = CVQ_KEEP_CONTEXT } },
@@ -79,16 +91,19 @@ const struct cvq_row cvq_rows[] = {
 	  .slot = { .keep = CVQ_KEEP_COAL,
 		    .turn = CVQ_LAST,
 		    .zero_default = true,
-		    .property = "coalescing-tx" } },
+		    .property = "coalescing-tx" },
+	  .told_as = "coalescingTx", .words = cvq_words_coal },
 	{ VIRTIO_NET_CTRL_NOTF_COAL, VIRTIO_NET_CTRL_NOTF_COAL_RX_SET, VIRTIO_NET_F_NOTF_COAL,
 	  "NOTF_COAL_RX_SET", CVQ_FORWARD, 8, 8, CVQ_COAL,
 	  .slot = { .keep = CVQ_KEEP_COAL,
 		    .turn = CVQ_LAST,
 		    .zero_default = true,
-		    .property = "coalescing-rx" } },
+		    .property = "coalescing-rx" },
+	  .told_as = "coalescingRx", .words = cvq_words_coal },
 	{ VIRTIO_NET_CTRL_NOTF_COAL, VIRTIO_NET_CTRL_NOTF_COAL_VQ_SET, VIRTIO_NET_F_VQ_NOTF_COAL,
 	  "NOTF_COAL_VQ_SET", CVQ_FORWARD, 12, 12, CVQ_COAL_QUEUE, .check = cvq_check_coal_queue,
-	  .slot = { .keep = CVQ_KEEP_COAL_QUEUE, .property = "coalescing-queues" } },
+	  .slot = { .keep = CVQ_KEEP_COAL_QUEUE, .property = "coalescing-queues" },
+	  .told_as = "coalescingQueues", .words = cvq_words_coal_queues },
 	{ VIRTIO_NET_CTRL_NOTF_COAL, VIRTIO_NET_CTRL_NOTF_COAL_VQ_GET, VIRTIO_NET_F_VQ_NOTF_COAL,
 	  "NOTF_COAL_VQ_GET", CVQ_PASS, 4, 4, CVQ_QUEUE, .check = cvq_check_coal_queue,
 	  .reply = &cvq_coal_reply },
@@ -180,6 +195,19 @@ void cvq_remember(struct cvq_store *store, const uint8_t *cmd, uint32_t len)
 
 	assert(row);
 	cvq_keep(store, &row->slot, cmd, len);
+}
+
+void cvq_tell(const struct cvq_store *store, struct facts *f)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(cvq_rows); i++) {
+		const struct cvq_row *row = &cvq_rows[i];
+
+		if (!row->words)
+			continue;
+		facts_list(f, row->told_as);
+		row->words(store, row->class, row->command, f);
+		facts_list_end(f);
+	}
 }
 
 /* @p has at least row->min bytes, which is all that is looked at. */

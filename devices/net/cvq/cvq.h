@@ -13,6 +13,7 @@
 #define FERRY_DEVICES_NET_CVQ_CVQ_H
 
 #include "devices/net/cvq/stats.h"
+#include "devices/net/cvq/words.h"
 
 enum cvq_verdict {
 	/* The guest gets VIRTIO_NET_ERR, and the device never sees the command. */
@@ -48,6 +49,10 @@ struct cvq_row {
 	cvq_check_fn *check;           /* of a payload of such a length */
 	const struct cvq_reply *reply; /* of what is passed through */
 	struct cvq_slot slot;
+	/* What is recorded, in words, and what that is called: cvq_tell(). NULL: another row's words say it,
+	 * or nothing is recorded. */
+	const char *told_as;
+	cvq_words_fn *words;
 };
 
 /* One row for each command. Saved state has its properties in the rows' order. */
@@ -83,6 +88,9 @@ uint64_t cvq_features(void);
 
 /* The longest text of cvq_describe(), with its end. */
 #define CVQ_NAME_MAX 64u
+
+/* Tells the whole record in words: a list for each row that has some, in the rows' order. */
+void cvq_tell(const struct cvq_store *store, struct facts *f);
 
 /* Describes a command for messages: by its name ("VLAN_ADD") and, where that is short, its argument
  * ("VLAN_ADD 100"). Any bytes have a description. */

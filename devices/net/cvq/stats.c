@@ -15,6 +15,9 @@
 #define STATS_SIZE    6u
 #define STATS_COUNTER 8u
 
+/* Counters of the longest type. */
+#define STATS_MAX_TYPE 6u
+
 /* Rows of struct cvq_stats. */
 #define STATS_CTRL_ROW CVQ_MAX_QUEUES
 
@@ -25,18 +28,44 @@ static const struct cvq_stats_type {
 	uint8_t kind;
 	uint8_t first, n; /* counters */
 	uint64_t any_of;  /* features; 0: none is needed */
+	const char *names[STATS_MAX_TYPE];
 } cvq_stats_table[] = {
-	{ 32, STATS_CTRL, 0, 2, 0 },
-	{ 0, STATS_RX, 0, 6, 0 },
-	{ 1, STATS_RX, 6, 4, VIRTIO_BIT(VIRTIO_NET_F_GUEST_CSUM) },
-	{ 2, STATS_RX, 10, 4, VIRTIO_BIT(VIRTIO_NET_F_GUEST_TSO4) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_TSO6) },
-	{ 3, STATS_RX, 14, 2, 0 },
-	{ 16, STATS_TX, 0, 6, 0 },
-	{ 17, STATS_TX, 6, 2, VIRTIO_BIT(VIRTIO_NET_F_CSUM) },
-	{ 18, STATS_TX, 8, 6,
+	{ 32, STATS_CTRL, 0, 2, 0, { "commands", "commandsOk" } },
+	{ 0,
+	  STATS_RX,
+	  0,
+	  6,
+	  0,
+	  { "rxNotifications", "rxPackets", "rxBytes", "rxInterrupts", "rxDrops", "rxDropOverruns" } },
+	{ 1,
+	  STATS_RX,
+	  6,
+	  4,
+	  VIRTIO_BIT(VIRTIO_NET_F_GUEST_CSUM),
+	  { "rxCsumValid", "rxNeedsCsum", "rxCsumNone", "rxCsumBad" } },
+	{ 2,
+	  STATS_RX,
+	  10,
+	  4,
+	  VIRTIO_BIT(VIRTIO_NET_F_GUEST_TSO4) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_TSO6),
+	  { "rxGsoPackets", "rxGsoBytes", "rxGsoPacketsCoalesced", "rxGsoBytesCoalesced" } },
+	{ 3, STATS_RX, 14, 2, 0, { "rxRatelimitPackets", "rxRatelimitBytes" } },
+	{ 16,
+	  STATS_TX,
+	  0,
+	  6,
+	  0,
+	  { "txNotifications", "txPackets", "txBytes", "txInterrupts", "txDrops", "txDropMalformed" } },
+	{ 17, STATS_TX, 6, 2, VIRTIO_BIT(VIRTIO_NET_F_CSUM), { "txCsumNone", "txNeedsCsum" } },
+	{ 18,
+	  STATS_TX,
+	  8,
+	  6,
 	  VIRTIO_BIT(VIRTIO_NET_F_HOST_TSO4) | VIRTIO_BIT(VIRTIO_NET_F_HOST_TSO6) |
-		  VIRTIO_BIT(VIRTIO_NET_F_HOST_USO) },
-	{ 19, STATS_TX, 14, 2, 0 },
+		  VIRTIO_BIT(VIRTIO_NET_F_HOST_USO),
+	  { "txGsoPackets", "txGsoBytes", "txGsoSegments", "txGsoSegmentsBytes", "txGsoPacketsNoseg",
+	    "txGsoBytesNoseg" } },
+	{ 19, STATS_TX, 14, 2, 0, { "txRatelimitPackets", "txRatelimitBytes" } },
 };
 
 /* Types that a kind of queue has with the negotiated features. */
@@ -235,6 +264,35 @@ static uint32_t cvq_stats_n_rows(const struct cvq_limits *limits)
 static unsigned int cvq_stats_row(const struct cvq_limits *limits, uint32_t i)
 {
 	return i == 2u * limits->max_pairs ? STATS_CTRL_ROW : i;
+}
+
+/* The sum over all queues. */
+static uint64_t cvq_stats_sum(const struct cvq_stats *stats, const struct cvq_limits *limits,
+			      const struct cvq_stats_type *t, unsigned int column)
+{
+	uint64_t sum = 0;
+
+	if (t->kind == STATS_CTRL)
+		return stats->shown[STATS_CTRL_ROW][column];
+	for (unsigned int i = 0; i < 2u * limits->max_pairs; i++) {
+		if (cvq_kind_of(i) == (enum cvq_kind)t->kind)
+			sum += stats->shown[i][column];
+	}
+	return sum;
+}
+
+void cvq_stats_tell(const struct cvq_stats *stats, const struct cvq_limits *limits, struct facts *f)
+{
+	if (stats->types == 0)
+		return;
+	facts_object(f, "deviceStatistics");
+	for (unsigned int i = 0; i < ARRAY_SIZE(cvq_stats_table); i++) {
+		const struct cvq_stats_type *t = &cvq_stats_table[i];
+
+		for (unsigned int k = 0; k < t->n && virtio_has(stats->types, t->type); k++)
+			facts_number(f, t->names[k], cvq_stats_sum(stats, limits, t, t->first + k));
+	}
+	facts_object_end(f);
 }
 
 void cvq_stats_save(const struct cvq_stats *stats, const struct cvq_limits *limits, struct state_writer *w)

@@ -5,6 +5,7 @@
 #define FERRY_DEVICES_NET_CVQ_STATS_H
 
 #include "devices/net/cvq/checks.h"
+#include "vmm/facts.h"
 #include "vmm/state.h"
 
 /* The most queues in a STATS_GET; a longer one is refused, for the answer's room needs a bound. */
@@ -50,6 +51,10 @@ bool __must_check cvq_stats_rebase(struct cvq_stats *stats, const struct cvq_lim
 void cvq_stats_save(const struct cvq_stats *stats, const struct cvq_limits *limits, struct state_writer *w);
 int __must_check cvq_stats_load(struct cvq_stats *stats, const struct cvq_limits *limits,
 				struct state_node *node);
+
+/* Tells what was shown, each counter as a sum over the queues, as an object "deviceStatistics"; nothing where
+ * the guest has not asked. */
+void cvq_stats_tell(const struct cvq_stats *stats, const struct cvq_limits *limits, struct facts *f);
 
 /* The answer to a command that is passed through. */
 struct cvq_reply {

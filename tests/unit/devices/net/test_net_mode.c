@@ -53,6 +53,26 @@ static void packets_pass_by_and_commands_are_served(void **state)
 	assert_works(p, &p->a, GUEST_MAC);
 }
 
+/* What Ferry does not see it does not count. */
+static void what_passes_by_is_not_counted(void **state)
+{
+	struct pair *p = *state;
+	struct device *dev = &p->a.net->device;
+	char told[16384];
+	struct error err = { 0 };
+	unsigned int from = 0;
+	struct facts f;
+
+	start(&p->a);
+	assert_works(p, &p->a, GUEST_MAC);
+	facts_begin(&f, told, sizeof(told));
+	assert_int_equal(dev->ops->tell(dev, &f, &from, end_of(1000), &err), 0);
+	facts_end(&f);
+	assert_non_null(strstr(told, "\"mode\":\"passthrough\",\"linkUp\""));
+	assert_non_null(strstr(told, "{\"name\":\"rx0\",\"entries\":"));
+	assert_null(strstr(told, "\"buffers\""));
+}
+
 struct switcher {
 	struct net_guest *g;
 	_Atomic bool stop;
@@ -447,6 +467,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(no_packet_is_lost_by_a_switch_under_traffic, build, demolish),
 		cmocka_unit_test_setup_teardown(a_given_up_migration_gives_the_rings_back_at_once, build,
 						demolish),
+		cmocka_unit_test_setup_teardown(what_passes_by_is_not_counted, build, demolish),
 		cmocka_unit_test_setup_teardown(a_guest_in_passthrough_moves, build, demolish),
 		cmocka_unit_test_setup_teardown(a_guest_that_announces_itself_is_back_in_passthrough_sooner,
 						build, demolish),

@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What a NIC tells of itself, in words and numbers, while it works and while it does not. */
+#include "tests/unit/devices/net/net_fixture.h"
+
+#include <sys/eventfd.h>
+
+/* What was told last, as an object. */
+static char told[20480];
+static char measured[14336];
+
+static int tell_part(struct net_guest *g, unsigned int *from, uint64_t until_ns, struct error *err)
+{
+	struct device *dev = device_of(g);
+	struct facts f;
+	int ret;
+
+	facts_begin(&f, told, sizeof(told));
+	ret = dev->ops->tell(dev, &f, from, until_ns, err);
+	if (ret < 0)
+		return ret;
+	facts_end(&f);
+	assert_false(f.cut);
+	return 0;
+}
+
+static void tell(struct net_guest *g)
+{
+	struct json *json = malloc(sizeof(*json));
+	struct error err = { 0 };
+	unsigned int from = 0;
+
+	net_guest_settle(g);
+	assert_int_equal(tell_part(g, &from, end_of(1000), &err), 0);
+	assert_int_equal(from, 0);
+	assert_true(json_parse(json, told, strlen(told)));
+	free(json);
+}
+
+static void assert_told(const char *words)
+{
+	if (!strstr(told, words))
+		fail_msg("%s is not in %s", words, told);
+}
+
+static void measure(struct net_guest *g, unsigned int *from)
+{
+	struct device *dev = device_of(g);
+	struct error err = { 0 };
+	struct metrics m;
+
+	net_guest_settle(g);
+	metrics_begin(&m, "web1", measured, sizeof(measured));
+	assert_int_equal(dev->ops->measure(dev, &m, from, end_of(1000), &err), 0);
+}
+
+static void assert_measured(const char *line)
+{
+	if (!strstr(measured, line))
+		fail_msg("%s is not in %s", line, measured);
+}
+
+static void a_nic_tells_how_it_is(void **state)
+{
+	struct fixture *f = *state;
+
+	tell(f->a);
+	assert_told("{\"vdpa\":\"");
+	assert_told("\"mode\":\"off\"");
+	assert_told("\"linkUp\":true,\"mac\":\"52:54:00:00:00:01\",\"mtu\":1500,\"queuePairs\":2,");
+	assert_null(strstr(told, "\"features\""));
+	assert_null(strstr(told, "\"queues\""));
+	start_a(f, ALL & ~BIT(VIRTIO_NET_F_CTRL_VLAN));
+	tell(f->a);
+	assert_told("\"mode\":\"shadow\",\"why\":\"");
+	assert_told("\"features\":[\"CSUM\",");
+	/* Each has a name. */
+	assert_null(strstr(told, "\"0x"));
+	assert_told("\"notAccepted\":[\"CTRL_VLAN\"");
+	assert_told("\"guestRings\":\"packed\",\"deviceRings\":\"split\"");
+	assert_told("{\"name\":\"rx0\",\"entries\":64,\"deviceEntries\":64,\"buffers\":0,");
+	assert_told("{\"name\":\"tx1\",");
+	/* Its commands are counted as such. */
+	assert_told("{\"name\":\"ctrl\",\"entries\":64,\"deviceEntries\":64}");
+	fake_vdpa_set_config_status(f->va, 0);
+	tell(f->a);
+	assert_told("\"linkUp\":false");
+}
+
+static void a_nic_that_has_stopped_tells_why(void **state)
+{
+	struct fixture *f = *state;
+
+	start_a(f, ALL);
+	fake_vdpa_needs_reset(f->va);
+	tell(f->a);
+	assert_told("\"mode\":\"stopped\",\"why\":\"the device needs a reset\"");
+}
+
+static void a_nic_tells_what_its_guest_has_set(void **state)
+{
+	struct fixture *f = *state;
+
+	start_a(f, ALL);
+	assert_command(f->a, VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_PROMISC, "\1", 1);
+	assert_command(f->a, VIRTIO_NET_CTRL_VLAN, VIRTIO_NET_CTRL_VLAN_ADD, "\7\0", 2);
+	assert_int_equal(net_guest_command(f->a, VIRTIO_NET_CTRL_VLAN, VIRTIO_NET_CTRL_VLAN_ADD, "\0\20", 2),
+			 VIRTIO_NET_ERR);
+	f->va->faults.refuse_class = VIRTIO_NET_CTRL_MAC;
+	assert_int_equal(
+		net_guest_command(f->a, VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_ADDR_SET, "\2\0\0\0\0\7", 6),
+		VIRTIO_NET_ERR);
+	tell(f->a);
+	/* The device begins with an address, which is recorded, too. */
+	assert_told("\"control\":{\"promiscuous\":[\"on\"],\"macAddress\":[\"52:54:00:00:00:01\"],"
+		    "\"vlans\":[\"7\"]}");
+	assert_told("\"commands\":{\"done\":2,\"refused\":1,\"refusedByDevice\":1}");
+	net_guest_reset(f->a);
+	tell(f->a);
+	assert_told("\"control\":{}");
+}
+
+static void what_goes_through_shadow_rings_is_counted(void **state)
+{
+	struct fixture *f = *state;
+	unsigned int from = 0;
+
+	start_a(f, ALL);
+	exchange(f->a, f->va, 0, 1);
+	exchange(f->a, f->va, 0, 2);
+	tell(f->a);
+	assert_told("{\"name\":\"rx0\",\"entries\":64,\"deviceEntries\":64,\"buffers\":2,\"bytes\":");
+	assert_told("{\"name\":\"tx0\",\"entries\":64,\"deviceEntries\":64,\"buffers\":2,\"bytes\":");
+	assert_true(f->a->net->queues[0].counts.bytes > 2 * f->a->net->path.header_len);
+	assert_true(f->a->net->queues[1].counts.bytes > 2 * f->a->net->path.header_len);
+	assert_true(f->a->net->queues[1].counts.kicks > 0 && f->a->net->queues[1].counts.device_kicks > 0);
+	assert_true(f->a->net->queues[0].counts.interrupts > 0 &&
+		    f->a->net->queues[0].counts.device_calls > 0);
+	measure(f->a, &from);
+	assert_int_equal(from, 0);
+	assert_measured("# HELP ferry_nic_link_up Whether the NIC's link is up.\n"
+			"# TYPE ferry_nic_link_up gauge\n"
+			"ferry_nic_link_up{vm=\"web1\",nic=\"net0\"} 1\n");
+	assert_measured("ferry_nic_mode{vm=\"web1\",nic=\"net0\",mode=\"shadow\"} 1\n");
+	assert_measured("# TYPE ferry_nic_buffers_total counter\n"
+			"ferry_nic_buffers_total{vm=\"web1\",nic=\"net0\",queue=\"rx0\"} 2\n"
+			"ferry_nic_buffers_total{vm=\"web1\",nic=\"net0\",queue=\"tx0\"} 2\n");
+	assert_measured("ferry_nic_control_commands_total{vm=\"web1\",nic=\"net0\",outcome=\"refused\"} 0\n");
+}
+
+/* Whoever asks names the part: nothing is behind the last queue, however far. */
+static void parts_end_with_the_last_queue(void **state)
+{
+	static const unsigned int far[] = { 5, 6, 255, UINT32_MAX };
+	struct fixture *f = *state;
+	struct error err = { 0 };
+	unsigned int from = 3;
+
+	start_a(f, ALL);
+	assert_int_equal(tell_part(f->a, &from, end_of(1000), &err), 0);
+	assert_int_equal(from, 0);
+	assert_int_equal(strncmp(told, "{\"queues\":[{\"name\":\"tx1\"", 24), 0);
+	for (unsigned int i = 0; i < ARRAY_SIZE(far); i++) {
+		from = far[i];
+		assert_int_equal(tell_part(f->a, &from, end_of(1000), &err), 0);
+		assert_int_equal(from, 0);
+		assert_string_equal(told, "{}");
+		from = far[i];
+		measure(f->a, &from);
+		assert_int_equal(from, 0);
+		assert_string_equal(measured, "");
+	}
+}
+
+/* Keeps the NIC's thread until the eventfd is signalled, as a device may. */
+static int stand_still(void *arg)
+{
+	uint64_t count;
+
+	return read(*(int *)arg, &count, sizeof(count)) == sizeof(count) ? 0 : -EIO;
+}
+
+static void a_nic_that_stands_still_keeps_nobody(void **state)
+{
+	struct fixture *f = *state;
+	struct loop_call call;
+	int fd = eventfd(0, EFD_CLOEXEC);
+
+	start_a(f, ALL);
+	loop_post(&f->a->net->loop, &call, stand_still, &fd);
+	/* More often than it keeps what was asked. */
+	for (unsigned int i = 0; i < 8; i++) {
+		struct error err = { 0 };
+		unsigned int from = 0;
+
+		assert_int_equal(tell_part(f->a, &from, end_of(5), &err), -ETIMEDOUT);
+		assert_non_null(strstr(err.text, "net0: its thread does not answer"));
+	}
+	loop_signal(fd);
+	assert_int_equal(loop_wait(&f->a->net->loop, &call), 0);
+	tell(f->a);
+	assert_told("\"mode\":\"shadow\"");
+	assert_null(f->a->net->left);
+	close(fd);
+}
+
+/* Nobody waits for it any more, and the NIC goes: the sanitizer sees what would be left. */
+static void a_question_that_was_left_goes_with_the_nic(void **state)
+{
+	struct fixture *f = *state;
+	struct error err = { 0 };
+	struct loop_call call;
+	unsigned int from = 0;
+	int fd = eventfd(0, EFD_CLOEXEC);
+
+	loop_post(&f->a->net->loop, &call, stand_still, &fd);
+	assert_int_equal(tell_part(f->a, &from, end_of(5), &err), -ETIMEDOUT);
+	loop_signal(fd);
+	assert_int_equal(loop_wait(&f->a->net->loop, &call), 0);
+	close(fd);
+}
+
+static void a_migration_is_the_reason_for_shadow_rings(void **state)
+{
+	struct fixture *f = *state;
+
+	start_a(f, ALL);
+	f->a->net->pins = 0;
+	track(f->a, true);
+	tell(f->a);
+	assert_told("\"why\":\"a migration has to know which memory is written\"");
+	track(f->a, false);
+	f->a->net->pins = NET_PIN_DEVICE;
+}
+
+#define TELL_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TELL_TEST(a_nic_tells_how_it_is),
+		TELL_TEST(a_nic_that_has_stopped_tells_why),
+		TELL_TEST(a_nic_tells_what_its_guest_has_set),
+		TELL_TEST(what_goes_through_shadow_rings_is_counted),
+		TELL_TEST(parts_end_with_the_last_queue),
+		TELL_TEST(a_nic_that_stands_still_keeps_nobody),
+		TELL_TEST(a_question_that_was_left_goes_with_the_nic),
+		TELL_TEST(a_migration_is_the_reason_for_shadow_rings),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
