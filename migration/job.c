@@ -70,9 +70,25 @@ static void job_publish(struct job *job, const struct report *report)
 		f->report = *report;
 		loop_signal(f->fd);
 	}
-	if (report->state != REPORT_RUNNING)
+	if (report->state != REPORT_RUNNING) {
 		job->followers = NULL;
+		job->n_ended[report->state]++;
+		job->last_downtime_ns = report->downtime_ns;
+	}
 	pthread_mutex_unlock(&job->lock);
+}
+
+struct job_counts job_count(struct job *job)
+{
+	struct job_counts counts;
+
+	pthread_mutex_lock(&job->lock);
+	counts.running = job->report.state == REPORT_RUNNING;
+	memcpy(counts.ended, job->n_ended, sizeof(counts.ended));
+	counts.last_downtime_ns = job->last_downtime_ns;
+	counts.sent_bytes = job->report.sent_bytes;
+	pthread_mutex_unlock(&job->lock);
+	return counts;
 }
 
 static void job_progress(void *opaque, const struct report *report)

@@ -34,6 +34,8 @@ struct job {
 	bool joinable; /* @thread has been started, and not been joined */
 	uint64_t id;   /* of the current or the last migration, from 1 */
 	struct report report;
+	unsigned int n_ended[REPORT_N_STATES];
+	uint64_t last_downtime_ns; /* of the last one that has ended */
 	struct job_follower *followers;
 	pthread_t thread;
 	/* Eventfds of the current migration. */
@@ -101,6 +103,15 @@ int __must_check job_resume(struct job *job, enum job_resume from, struct error 
 /* Resets the guest as its own reset does. Returns 0, or as job_pause() does, also for a guest that is paused.
  */
 int __must_check job_reset(struct job *job, struct error *err);
+
+/* Migrations in numbers: @ended by their outcome; @sent_bytes by the one that runs, or the last. */
+struct job_counts {
+	unsigned int ended[REPORT_N_STATES];
+	bool running;
+	uint64_t last_downtime_ns, sent_bytes;
+};
+
+struct job_counts job_count(struct job *job);
 
 /* How the guest is, in a word: "running", "paused", "migrating", "moved" or "unknown". */
 const char *job_guest_state(struct job *job);

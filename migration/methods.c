@@ -14,6 +14,7 @@
 #include "migration/channel.h"
 #include "migration/check.h"
 #include "migration/describe.h"
+#include "migration/inspect.h"
 #include "vmm/config_text.h"
 #include "vmm/control/interface.h"
 #include "vmm/control/server.h"
@@ -482,6 +483,62 @@ static void methods_describe_vm(struct control_call *call, void *opaque)
 	control_reply(call, text);
 }
 
+/* Answers where @ret says that there is no answer: what is asked for by @parameter is not there, or a device
+ * stands still. */
+static void methods_fail_inspect(struct control_call *call, int ret, const char *parameter,
+				 const struct error *err)
+{
+	if (ret == -ENOENT)
+		control_fail_parameter(call, parameter);
+	else
+		control_fail(call, CLIENT_ERROR_BUSY, err->text);
+}
+
+static void methods_describe_nic(struct control_call *call, void *opaque)
+{
+	struct methods *m = opaque;
+	char text[METHODS_REPLY_MAX], nic[32];
+	const bool named = control_has(call, "nic");
+	struct error err = { 0 };
+	uint64_t queue = 0;
+	int ret;
+
+	if (!methods_wait(m, call) || !methods_number(call, "queue", 0, CLIENT_QUEUE_MAX, &queue))
+		return;
+	if (named && !control_get_string(call, "nic", nic, sizeof(nic))) {
+		control_fail_parameter(call, "nic");
+		return;
+	}
+	ret = inspect_nic(m->vm, named ? nic : NULL, (unsigned int)queue, text, sizeof(text), &err);
+	if (ret == 0)
+		control_reply(call, text);
+	else
+		methods_fail_inspect(call, ret, "nic", &err);
+}
+
+static void methods_metrics(struct control_call *call, void *opaque)
+{
+	struct methods *m = opaque;
+	const struct inspect_vm in = {
+		.config = m->config,
+		.vm = m->guest == METHODS_HERE ? m->vm : NULL,
+		.job = &m->job,
+		.state = methods_guest_state(m),
+	};
+	char text[METHODS_REPLY_MAX];
+	struct error err = { 0 };
+	uint64_t from = 0;
+	int ret;
+
+	if (!methods_number(call, "from", 0, UINT32_MAX, &from))
+		return;
+	ret = inspect_metrics(&in, (unsigned int)from, text, sizeof(text), &err);
+	if (ret == 0)
+		control_reply(call, text);
+	else
+		methods_fail_inspect(call, ret, "from", &err);
+}
+
 static void methods_connect(struct control_call *call, void *opaque)
 {
 	struct methods *m = opaque;
@@ -496,6 +553,9 @@ static const char *const methods_limits[] = { "downtimeMs", "bandwidth", "stalle
 static const char *const methods_move[] = { "to",        "downtimeMs", "bandwidth", "stalled",
 					    "timeoutMs", "detach",     NULL };
 
+static const char *const methods_nic[] = { "nic", "queue", NULL };
+static const char *const methods_part[] = { "from", NULL };
+
 static const struct control_method methods_all[] = {
 	{ .name = "Connect", .fn = methods_connect },
 	{ .name = "Migrate", .fn = methods_migrate, .parameters = methods_move },
@@ -505,6 +565,8 @@ static const struct control_method methods_all[] = {
 	{ .name = "CancelMigration", .fn = methods_cancel },
 	{ .name = "Resume", .fn = methods_resume },
 	{ .name = "Describe", .fn = methods_describe_vm },
+	{ .name = "DescribeNic", .fn = methods_describe_nic, .parameters = methods_nic },
+	{ .name = "Metrics", .fn = methods_metrics, .parameters = methods_part },
 };
 
 static const char methods_description[] =

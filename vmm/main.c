@@ -10,6 +10,7 @@
 #include "vmm/control/connect.h"
 #include "vmm/control/job_commands.h"
 #include "vmm/control/machine_commands.h"
+#include "vmm/control/nic_commands.h"
 #include "vmm/cpu_command.h"
 #include "vmm/guard.h"
 
@@ -74,6 +75,8 @@ int main(int argc, char **argv)
 			[COMMAND_RESUME] = client_resume,
 			[COMMAND_STOP] = client_stop,
 			[COMMAND_RESET] = client_reset,
+			[COMMAND_NIC] = client_nic,
+			[COMMAND_METRICS] = client_metrics,
 			[COMMAND_STATUS] = client_status,
 			[COMMAND_CANCEL] = client_cancel,
 			[COMMAND_TUNE] = client_tune,

@@ -5,7 +5,7 @@
 #define IN(command) COMMAND_BIT(COMMAND_##command)
 #define IN_BOTH     (IN(RUN) | IN(RECEIVE))
 /* Commands that speak to a VM's control socket. */
-#define IN_MACHINES (IN(LIST) | IN(PAUSE) | IN(RESUME) | IN(STOP) | IN(RESET))
+#define IN_MACHINES (IN(LIST) | IN(NIC) | IN(METRICS) | IN(PAUSE) | IN(RESUME) | IN(STOP) | IN(RESET))
 #define IN_CLIENTS  (IN(CONNECT) | IN(MIGRATE) | IN(STATUS) | IN(CANCEL) | IN(TUNE) | IN_MACHINES)
 
 /* In the order of the help. */
@@ -116,7 +116,7 @@ const struct option_row option_table[] = {
 	  "rng rtc vmclock", IN(RUN), 0, OPTION_REPEATS },
 	{ OPTION_FOLLOW, "follow", NULL, "stay until it has ended", NULL, IN(STATUS), 0, 0 },
 	{ OPTION_JSON, "json", NULL, "print what the VM says as it is, an object a line", NULL,
-	  IN(STATUS) | IN(LIST), 0, 0 },
+	  IN(STATUS) | IN(LIST) | IN(NIC), 0, 0 },
 	{ OPTION_JSON, "json", NULL, "print one object, as the manual describes it", NULL, IN(DOCTOR), 0, 0 },
 	{ OPTION_DOWNTIME, "downtime", "MS", "how long the guest may stand still, 1 to 60000 (default 300)",
 	  NULL, IN(MIGRATE), 0, 0 },
@@ -273,6 +273,22 @@ const struct command_row command_table[N_COMMANDS] = {
 			    "Exit codes: 0 it is reset; 1 it is not, as during a migration, or there is no "
 			    "such "
 			    "VM; 2 wrong usage." },
+	[COMMAND_NIC] = { "nic", "NAME", OPTION_WORDS_VM, "say how a guest's NICs are, and what it has set",
+			  "Says of each NIC of the guest NAME how it is: the mode that it runs in and why, "
+			  "link, "
+			  "features, queues with their counters, and in words all that the guest has set "
+			  "over the "
+			  "control queue.",
+			  "Exit codes: 0 it has been said; 1 it has not: there is no such VM, its guest is "
+			  "not here "
+			  "yet, or a NIC does not answer; 2 wrong usage." },
+	[COMMAND_METRICS] = { "metrics", "NAME...", OPTION_WORDS_VM, "print numbers of VMs for Prometheus",
+			      "Prints numbers of each VM NAME in the text format of Prometheus: the guest's "
+			      "state "
+			      "and size, migrations by their outcome, and counters of the NICs' queues.",
+			      "Exit codes: 0 those of all VMs; 1 some VM did not answer, and those of the "
+			      "others are "
+			      "printed; 2 wrong usage." },
 	[COMMAND_STATUS] = { "status", "NAME", OPTION_WORDS_VM,
 			     "say how far a migration is, or how it has ended",
 			     "Says how far the migration of the guest NAME is, or how the last one has "

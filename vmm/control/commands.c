@@ -51,6 +51,21 @@ int client_call(struct control_client *c, const struct client_options *o, const 
 	return ret;
 }
 
+/* Time for a VM to answer a call that it answers at once. */
+#define CLIENT_ANSWER_MS 3000
+
+int client_ask(struct control_client *c, const char *method, const char *parameters, const char **object,
+	       struct error *err)
+{
+	int ret = control_send(c, method, parameters, CONTROL_RESULT, -1, err);
+
+	if (ret == 0)
+		ret = control_receive_until(c, end_of(CLIENT_ANSWER_MS), object, err);
+	if (ret == -EAGAIN)
+		error_add(err, "the VM does not answer");
+	return ret;
+}
+
 void client_print_json(const char *object)
 {
 	const char *end = object + strlen(object);

@@ -26,6 +26,10 @@ void client_print_json(const char *object);
 int __must_check client_call(struct control_client *c, const struct client_options *o, const char *method,
 			     const char *parameters, struct error *err);
 
+/* Sends a call that is answered at once, and waits for that, for a bounded time. As control_receive(). */
+int __must_check client_ask(struct control_client *c, const char *method, const char *parameters,
+			    const char **object, struct error *err);
+
 /* The whole of @command, which calls @method of one VM and has nothing to print. Returns the exit code. */
 int client_do(enum command_id command, const char *method, int argc, char **argv);
 

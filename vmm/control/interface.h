@@ -16,6 +16,9 @@
 #define CLIENT_BANDWIDTH_MAX  (UINT64_C(1) << 40)
 #define CLIENT_TIMEOUT_MAX_MS 604800000u
 
+/* The highest number of a queue that can be asked for: no NIC has as many. */
+#define CLIENT_QUEUE_MAX 65535u
+
 /*
  * Ferry's own interface, vmm/control/ferry.varlink. Varlink's names begin with a domain of whoever defines
  * them; "alt" is the one top level that DNS never has (RFC 9476), so this name is nobody's.

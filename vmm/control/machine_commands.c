@@ -19,9 +19,6 @@
 #include "vmm/control/json.h"
 #include "vmm/text.h"
 
-/* Time for one of many VMs to say how it is, and for one to take a call that it answers at once. */
-#define CLIENT_ANSWER_MS 3000
-
 /* Time that a guest is given to shut down, where --timeout does not say another: as long as a service manager
  * gives a service. */
 #define CLIENT_STOP_S 90u
@@ -30,18 +27,6 @@
 #define CLIENT_END_MS 20000
 
 #define CLIENT_SOCKET_SUFFIX ".sock"
-
-/* Sends a call that is answered at once, and waits for that. */
-static int client_ask(struct control_client *c, const char *method, const char **object, struct error *err)
-{
-	int ret = control_send(c, method, "{}", CONTROL_RESULT, -1, err);
-
-	if (ret == 0)
-		ret = control_receive_until(c, end_of(CLIENT_ANSWER_MS), object, err);
-	if (ret == -EAGAIN)
-		error_add(err, "the VM does not answer");
-	return ret;
-}
 
 /* Prints a VM's line of the list. */
 static void client_print_vm(const char *name, const char *object)
@@ -72,7 +57,7 @@ static bool client_list_vm(const struct client_options *o, const char *name)
 	if (ret == -ECONNREFUSED || ret == -ENOENT)
 		return true;
 	if (ret == 0) {
-		ret = client_ask(&c, CLIENT_METHOD("Describe"), &object, &err);
+		ret = client_ask(&c, CLIENT_METHOD("Describe"), "{}", &object, &err);
 		if (ret == 0 && client_has(o, OPTION_JSON))
 			client_print_json(object);
 		else if (ret == 0)
@@ -177,7 +162,8 @@ static int client_do_stop(const struct client_options *o, struct error *err)
 		return ret;
 	/* Before the call: its answer says that it was the VM's. */
 	process_fd = client_open_process(&c);
-	ret = client_ask(&c, force ? MACHINE_METHOD("Terminate") : MACHINE_METHOD("PowerOff"), &object, err);
+	ret = client_ask(&c, force ? MACHINE_METHOD("Terminate") : MACHINE_METHOD("PowerOff"), "{}", &object,
+			 err);
 	if (ret == 0)
 		ret = client_await_end(&c, process_fd, now_ns() + given_ns, err);
 	if (process_fd >= 0)

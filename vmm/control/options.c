@@ -136,20 +136,30 @@ static int (*const client_options[N_OPTIONS])(struct client_options *o, const ch
 
 _Static_assert(CLIENT_DOWNTIME_MS == 300 && CLIENT_DOWNTIME_MAX_MS == 60000, "as the help says");
 
-static int client_take_name(struct client_options *o, const char *name, struct error *err)
+static int client_take_name(struct client_options *o, enum command_id command, const char *name,
+			    struct error *err)
 {
-	if (o->name) {
-		error_add(err, "one VM at a time");
+	/* The usage shows it. */
+	const unsigned int max = strstr(command_table[command].operands, "...") ? CLIENT_MAX_NAMES : 1;
+
+	if (o->n_names == max) {
+		error_add(err, max == 1 ? "one VM at a time" : "too many VMs at a time");
 		return -EINVAL;
 	}
-	o->name = name;
+	if (!config_name_valid(name)) {
+		error_add(err, "\"%s\" cannot be the name of a VM", name);
+		return -EINVAL;
+	}
+	o->names[o->n_names++] = name;
+	o->name = o->names[0];
 	return 0;
 }
 
-static int client_take(struct client_options *o, const struct option_item *item, struct error *err)
+static int client_take(struct client_options *o, enum command_id command, const struct option_item *item,
+		       struct error *err)
 {
 	if (!item->row)
-		return client_take_name(o, item->value, err);
+		return client_take_name(o, command, item->value, err);
 	if (!item->row->value)
 		return 0;
 	assert(client_options[item->row->id] && "an option of a client needs a row here");
@@ -166,7 +176,7 @@ int client_parse(struct client_options *o, enum command_id command, int argc, ch
 				      .transport.peer_uid = TRANSPORT_ANY_UID };
 	option_begin(&line, command, argc, argv);
 	while ((ret = option_next(&line, &item, err)) == 1) {
-		if (client_take(o, &item, err) < 0)
+		if (client_take(o, command, &item, err) < 0)
 			return -EINVAL;
 	}
 	if (ret < 0 || option_need(command, line.given, err) < 0)
@@ -176,10 +186,6 @@ int client_parse(struct client_options *o, enum command_id command, int argc, ch
 		return 0;
 	if (!o->name) {
 		error_add(err, "the name of the VM is missing");
-		return -EINVAL;
-	}
-	if (!config_name_valid(o->name)) {
-		error_add(err, "\"%s\" cannot be the name of a VM", o->name);
 		return -EINVAL;
 	}
 	o->transport.name = o->name;

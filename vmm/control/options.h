@@ -6,9 +6,14 @@
 #include "vmm/control/transport.h"
 #include "vmm/option_table.h"
 
+/* VMs that one command can name. */
+#define CLIENT_MAX_NAMES 256u
+
 /* Texts are the arguments themselves. */
 struct client_options {
-	const char *name;
+	const char *name; /* the first one's, of a command that takes several */
+	unsigned int n_names;
+	const char *names[CLIENT_MAX_NAMES];
 	const char *runtime_dir;
 	const char *report; /* a file; NULL: none */
 	uint64_t given;     /* options, as a set of OPTION_BIT() */
@@ -19,8 +24,8 @@ struct client_options {
 	struct transport_options transport;
 };
 
-/* Reads the arguments of a subcommand, which begin with its own name: one VM's name, if it has operands, and
- * its options. Returns 0, or -EINVAL with what is wrong. */
+/* Reads the arguments of a subcommand, which begin with its own name: one VM's name, if it has operands, or
+ * several, if these end in dots, and its options. Returns 0, or -EINVAL with what is wrong. */
 int __must_check client_parse(struct client_options *o, enum command_id command, int argc, char **argv,
 			      struct error *err);
 

@@ -174,7 +174,7 @@ static void what_is_asked_wrong_is_refused_by_name(void **state)
 		{ client_status, { "status", "web1", "--report" }, "--report needs a value: --report FILE" },
 		{ client_cancel,
 		  { "cancel", "web1", "--json" },
-		  "--json is for \"ferry doctor\", \"ferry list\", \"ferry status\"" },
+		  "--json is for \"ferry doctor\", \"ferry list\", \"ferry nic\", \"ferry status\"" },
 		{ client_cancel, { "cancel", "web1", "--json=1" }, "--json is for" },
 		{ client_status, { "status", "web1", "--json=1" }, "--json has no value" },
 		{ client_status, { "status", "web1", "--folow" }, "did you mean --follow?" },
