@@ -189,49 +189,6 @@ static int config_stop_timeout(struct vm_config *config, char *value, struct err
 	return 0;
 }
 
-static int config_core(struct vm_config *config, char *value, struct error *err)
-{
-	static const char *const names[] = {
-		[CORE_NONE] = "none", [CORE_FERRY] = "ferry", [CORE_GUEST] = "guest"
-	};
-	int core = config_parse_word(value, names, ARRAY_SIZE(names));
-
-	if (core < 0) {
-		error_add(err, "--core \"%s\": none, ferry or guest are possible", value);
-		return core;
-	}
-	config->core = (enum core_kind)core;
-	return 0;
-}
-
-static int config_on_reset(struct vm_config *config, char *value, struct error *err)
-{
-	static const char *const names[] = { [RESET_RESTARTS] = "restart", [RESET_ENDS] = "exit" };
-	int on_reset = config_parse_word(value, names, ARRAY_SIZE(names));
-
-	if (on_reset < 0) {
-		error_add(err, "--on-reset \"%s\": restart or exit are possible", value);
-		return on_reset;
-	}
-	config->on_reset = (enum on_reset)on_reset;
-	return 0;
-}
-
-static int config_log_level(struct vm_config *config, char *value, struct error *err)
-{
-	static const char *const names[] = {
-		[LOG_ERROR] = "error", [LOG_WARN] = "warn", [LOG_INFO] = "info", [LOG_DEBUG] = "debug"
-	};
-	int level = config_parse_word(value, names, ARRAY_SIZE(names));
-
-	if (level < 0) {
-		error_add(err, "--log-level \"%s\": error, warn, info or debug are possible", value);
-		return level;
-	}
-	config->log_level = (enum log_level)level;
-	return 0;
-}
-
 static int config_net(struct vm_config *config, char *value, struct error *err)
 {
 	struct net_config *net = &config->nets[config->n_nets];
@@ -301,6 +258,10 @@ static int config_config(struct vm_config *config, char *value, struct error *er
 	{                                                                                                    \
 		.text = offsetof(struct vm_config, member)                                                   \
 	}
+#define CONFIG_WORD(member)                                                                                  \
+	{                                                                                                    \
+		.word = offsetof(struct vm_config, member)                                                   \
+	}
 #define CONFIG_PARSED(fn)                                                                                    \
 	{                                                                                                    \
 		.parse = (fn)                                                                                \
@@ -309,6 +270,8 @@ static int config_config(struct vm_config *config, char *value, struct error *er
 static const struct {
 	int (*parse)(struct vm_config *config, char *value, struct error *err);
 	size_t text;
+	/* Of an enum, whose values are the row's words in their order. */
+	size_t word;
 } config_options[N_OPTIONS] = {
 	[OPTION_CONFIG] = CONFIG_PARSED(config_config),
 	[OPTION_NAME] = CONFIG_PARSED(config_name),
@@ -329,11 +292,12 @@ static const struct {
 	[OPTION_DEVICE] = CONFIG_PARSED(config_device),
 	[OPTION_REPORT] = CONFIG_TEXT(report),
 	[OPTION_CLOCK_SKEW] = CONFIG_PARSED(config_clock_skew),
-	[OPTION_ON_RESET] = CONFIG_PARSED(config_on_reset),
+	[OPTION_ON_RESET] = CONFIG_WORD(on_reset),
 	[OPTION_STOP_TIMEOUT] = CONFIG_PARSED(config_stop_timeout),
-	[OPTION_CORE] = CONFIG_PARSED(config_core),
+	[OPTION_CORE] = CONFIG_WORD(core),
+	[OPTION_REGISTER] = CONFIG_WORD(registers),
 	[OPTION_SERIAL] = CONFIG_PARSED(config_serial),
-	[OPTION_LOG_LEVEL] = CONFIG_PARSED(config_log_level),
+	[OPTION_LOG_LEVEL] = CONFIG_WORD(log_level),
 	[OPTION_RUNTIME_DIR] = CONFIG_TEXT(runtime_dir),
 };
 
@@ -347,6 +311,13 @@ static int config_take(struct vm_config *config, const struct option_item *item,
 
 	if (config_options[id].parse)
 		return config_options[id].parse(config, item->value, err);
+	if (config_options[id].word) {
+		int word = option_find_word(item->row, item->value, err);
+
+		if (word >= 0)
+			*(int *)((char *)config + config_options[id].word) = word;
+		return word < 0 ? word : 0;
+	}
 	assert(config_options[id].text && "an option of run or receive needs a row here");
 	*(const char **)((char *)config + config_options[id].text) = item->value;
 	return 0;

@@ -32,6 +32,9 @@
 /* How much of this process may get into a core file: nothing, its own memory, or the guest's as well. */
 enum core_kind { CORE_NONE, CORE_FERRY, CORE_GUEST };
 
+/* Whether systemd-machined is told of the VM: where it can be, in any case, or not. */
+enum config_register { REGISTER_AUTO, REGISTER_YES, REGISTER_NO };
+
 /* What becomes of a guest that asks for a reset: it boots again in place, or the process ends. */
 enum on_reset { RESET_RESTARTS, RESET_ENDS };
 
@@ -62,6 +65,7 @@ struct vm_config {
 	enum on_reset on_reset;
 	unsigned int stop_s; /* for the guest to shut down after SIGTERM; 0: it is not asked */
 	enum core_kind core;
+	enum config_register registers;
 	enum log_level log_level; /* messages above it are dropped */
 	/* Bytes and number; 0, of "receive" alone: not given, so that it takes the source's. */
 	uint64_t mem;

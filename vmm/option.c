@@ -230,3 +230,33 @@ void option_help(FILE *out, enum command_id command)
 		option_wrap(out, about->after, 0);
 	}
 }
+
+/* The word after @word in a list with blanks between, NULL if that is the last. */
+static const char *option_next_word(const char *word)
+{
+	const char *blank = strchr(word, ' ');
+
+	return blank ? blank + 1 : NULL;
+}
+
+int option_find_word(const struct option_row *row, const char *value, struct error *err)
+{
+	char list[ERROR_TEXT_MAX] = "";
+	size_t len = strlen(value);
+	int n = 0;
+
+	for (const char *word = row->words, *next; word; word = next, n++) {
+		size_t used = strlen(list), word_len = strcspn(word, " ");
+
+		next = option_next_word(word);
+		if (word_len == len && memcmp(word, value, len) == 0)
+			return n;
+		snprintf(list + used, sizeof(list) - used, "%s%.*s",
+			 n == 0 ? ""
+			 : next ? ", "
+				: " or ",
+			 (int)word_len, word);
+	}
+	error_add(err, "--%s \"%s\": %s are possible", row->name, value, list);
+	return -EINVAL;
+}

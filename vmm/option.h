@@ -53,4 +53,7 @@ const struct command_row *option_command(const char *name, struct error *err);
 /* Prints the help of a command. */
 void option_help(FILE *out, enum command_id command);
 
+/* Returns which of the words that @row has @value is, from 0 on; or -EINVAL, with those that it has. */
+int __must_check option_find_word(const struct option_row *row, const char *value, struct error *err);
+
 #endif

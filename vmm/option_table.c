@@ -169,6 +169,10 @@ const struct option_row option_table[] = {
 	{ OPTION_CORE, "core", "WHAT",
 	  "what a crash may leave in a core file: none (the default), ferry, or guest: its memory, too",
 	  "none ferry guest", IN_BOTH, 0, 0 },
+	{ OPTION_REGISTER, "register", "WHETHER",
+	  "whether systemd-machined is told of the VM, for machinectl: auto (the default; where it runs, and "
+	  "takes it), yes (or the start fails) or no",
+	  "auto yes no", IN_BOTH, 0, 0 },
 	{ OPTION_SERIAL, "serial", "TO",
 	  "stdio (the default; on a terminal Ctrl-A x ends the VM), unix:PATH, file:PATH[,max=SIZE], pty or "
 	  "none",

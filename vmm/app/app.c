@@ -3,8 +3,11 @@
 #include "vmm/app/app.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 #include "migration/destination.h"
+#include "vmm/control/machined.h"
+#include "vmm/control/socket.h"
 #include "vmm/notify.h"
 #include "vmm/power.h"
 #include "vmm/shortage.h"
@@ -60,6 +63,33 @@ int app_listen(struct app *app, struct error *err)
 		ret = methods_init(&app->methods, &app->entrance, err);
 	app->methods.config = &app->config;
 	return ret < 0 ? ret : control_create(&app->control, &config, err);
+}
+
+int app_register(struct app *app, struct error *err)
+{
+	const struct vm_config *config = &app->config;
+	struct sockaddr_un addr;
+	struct error reason = { 0 };
+	char *folder;
+	int ret;
+
+	if (config->registers == REGISTER_NO)
+		return 0;
+	folder = realpath(config->runtime_dir, NULL);
+	/* The socket is in it already. */
+	ret = folder ? control_address(&addr, folder, config->name, &reason) : -errno;
+	free(folder);
+	if (ret == 0)
+		ret = machined_register(MACHINED_SOCKET, config->name, addr.sun_path, &reason);
+	if (ret == 0)
+		return 0;
+	if (config->registers == REGISTER_YES) {
+		error_add(err, "--register yes: %s", reason.text[0] ? reason.text : strerror(-ret));
+		return ret;
+	}
+	if (ret != -ENOENT)
+		log_info("machinectl will not know of the VM: %s", reason.text);
+	return 0;
 }
 
 int app_open_backends(struct app *app, struct error *err)

@@ -73,6 +73,8 @@ void app_say_ready(void);
 
 /* Steps, in the order in which they can be taken; app->mem and app->cpus are known from app_frame() on. */
 int __must_check app_listen(struct app *app, struct error *err);
+/* Has systemd-machined know of the VM, as --register says. */
+int __must_check app_register(struct app *app, struct error *err);
 int __must_check app_open_backends(struct app *app, struct error *err);
 int __must_check app_check_descriptors(struct app *app, struct error *err);
 /* The part of the machine that costs the same for every size. */

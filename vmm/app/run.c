@@ -29,6 +29,7 @@ static int app_go(struct app *app, struct error *err)
 int (*const app_run_steps[])(struct app *app, struct error *err) = {
 	/* The name is this process's from here on, and whoever calls it is answered. */
 	app_listen,
+	app_register,
 	/* The host gives devices and descriptors. */
 	app_open_backends,
 	app_check_descriptors,
