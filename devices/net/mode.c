@@ -275,7 +275,7 @@ static void net_stay(struct net *net, const char *why)
 	log_limited(&net->log_limit, LOG_WARN, "%s: %s: stays on shadow rings: %s", net->name,
 		    net->backend.vdpa->name, why);
 	net->pins |= NET_PIN_DRIVER;
-	snprintf(net->stays, sizeof(net->stays), "%s", why);
+	snprintf(net->stays, sizeof(net->stays), "%.*s", (int)sizeof(net->stays) - 1, why);
 	if (net_move_by_reset(net, NET_RINGS_SHADOW, &err) < 0) {
 		net_path_fail(&net->path, "cannot go back to shadow rings: %s", err.text);
 		return;

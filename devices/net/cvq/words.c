@@ -130,8 +130,8 @@ void cvq_words_pairs(const struct cvq_store *store, uint8_t class, uint8_t comma
 
 static const char *cvq_hash_type(unsigned int bit)
 {
-	static const char *const names[] = { "IPv4",  "TCPv4", "UDPv4",  "IPv6",  "TCPv6",
-					     "UDPv6", "IP_EX", "TCP_EX", "UDP_EX" };
+	static const char names[][8] = { "IPv4",  "TCPv4", "UDPv4",  "IPv6",  "TCPv6",
+					 "UDPv6", "IP_EX", "TCP_EX", "UDP_EX" };
 
 	return bit < ARRAY_SIZE(names) ? names[bit] : NULL;
 }
@@ -215,9 +215,9 @@ void cvq_words_offloads(const struct cvq_store *store, uint8_t class, uint8_t co
 
 static const char *cvq_tunnel_type(unsigned int bit)
 {
-	static const char *const names[] = { "GRE (RFC 2784)", "GRE (RFC 2890)", "GRE (RFC 7676)",
-					     "GRE in UDP",     "VXLAN",          "VXLAN-GPE",
-					     "GENEVE",         "IPIP",           "NVGRE" };
+	static const char names[][16] = { "GRE (RFC 2784)", "GRE (RFC 2890)", "GRE (RFC 7676)",
+					  "GRE in UDP",     "VXLAN",          "VXLAN-GPE",
+					  "GENEVE",         "IPIP",           "NVGRE" };
 
 	return bit < ARRAY_SIZE(names) ? names[bit] : NULL;
 }

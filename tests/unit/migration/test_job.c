@@ -32,6 +32,7 @@ struct rig {
 
 static void rig_init(struct rig *r)
 {
+	static const struct vm_config vm_config = { .name = "web1" };
 	const struct control_config config = { .runtime_dir = places.dir,
 					       .name = "web1",
 					       .offers = &r->offer,
@@ -47,6 +48,7 @@ static void rig_init(struct rig *r)
 	r->s.guest.vm.stop_fd = eventfd(1, EFD_CLOEXEC);
 	assert_int_equal(guard_init(&r->guard, &r->err), 0);
 	assert_int_equal(methods_init(&r->methods, NULL, &r->err), 0);
+	r->methods.config = &vm_config;
 	methods_set_guest(&r->methods, METHODS_HERE, &r->s.guest.vm);
 	assert_int_equal(control_create(&r->control, &config, &r->err), 0);
 }
@@ -258,6 +260,10 @@ static void a_second_client_cancels(void **state)
 	begin(&r, &first, "{\"to\":\"ssh:b\"," SLOW "}");
 	assert_int_equal(ask(&r, "alt.ferry.CancelMigration", "{}"), 0);
 	assert_non_null(strstr(r.reply, "{\"cancelled\":true,\"state\":\"failed\",\"reason\":\"memory: "));
+	assert_int_equal(ask(&r, "alt.ferry.Metrics", "{}"), 0);
+	assert_non_null(strstr(r.reply, "outcome=\\\"failed\\\"} 1\\u000a"));
+	assert_non_null(strstr(r.reply, "outcome=\\\"moved\\\"} 0\\u000a"));
+	assert_null(strstr(r.reply, "\"next\""));
 	do {
 		ret = control_receive(&first, &r.reply, &r.err);
 	} while (ret == 1);
@@ -384,6 +390,19 @@ static void a_wrong_parameter_is_refused_by_its_name(void **state)
 		{ "alt.ferry.MigrationStatus", "{\"name\":\"downtimeMs\"}", "\"name\"" },
 		{ "alt.ferry.CancelMigration", "{\"\":{\"a\":[1]}}", "\"\"" },
 		{ "alt.ferry.Resume", "{\"really\":true}", "\"really\"" },
+		/* The fake guest has no NIC. */
+		{ "alt.ferry.DescribeNic", "{}", "\"nic\"" },
+		{ "alt.ferry.DescribeNic", "{\"nic\":\"../net0\"}", "\"nic\"" },
+		{ "alt.ferry.DescribeNic", "{\"nic\":\"a name that is longer than any NIC has one\"}",
+		  "\"nic\"" },
+		{ "alt.ferry.DescribeNic", "{\"nic\":7}", "\"nic\"" },
+		{ "alt.ferry.DescribeNic", "{\"queue\":65536}", "\"queue\"" },
+		{ "alt.ferry.DescribeNic", "{\"queue\":\"rx0\"}", "\"queue\"" },
+		{ "alt.ferry.Metrics", "{\"from\":1}", "\"from\"" },
+		{ "alt.ferry.Metrics", "{\"from\":65536}", "\"from\"" },
+		{ "alt.ferry.Metrics", "{\"from\":4294967296}", "\"from\"" },
+		{ "alt.ferry.Metrics", "{\"from\":-1}", "\"from\"" },
+		{ "alt.ferry.Metrics", "{\"next\":0}", "\"next\"" },
 	};
 	static const char *const migrate[][2] = {
 		{ "{\"timeoutMs\":0}", "\"timeoutMs\"" },   { "{\"timeoutMs\":604800001}", "\"timeoutMs\"" },

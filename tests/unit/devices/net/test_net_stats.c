@@ -46,6 +46,36 @@ static void count(struct fake_vdpa *v, unsigned int queue, uint64_t n)
 	fake_vdpa_unlock(v);
 }
 
+/* Ferry asks the device nothing for it. */
+static void what_the_guest_has_read_is_told(void **state)
+{
+	struct fixture *f = *state;
+	char told[20480];
+	struct error err = { 0 };
+	unsigned int from = 0, n;
+	struct facts facts;
+
+	start_a(f, ALL);
+	count(f->va, 0, 5);
+	count(f->va, 2, 2);
+	for (unsigned int pass = 0; pass < 2; pass++) {
+		facts_begin(&facts, told, sizeof(told));
+		n = commands(f->va);
+		assert_int_equal(
+			device_of(f->a)->ops->tell(device_of(f->a), &facts, &from, end_of(1000), &err), 0);
+		assert_int_equal(commands(f->va), n);
+		facts_end(&facts);
+		if (pass == 1)
+			break;
+		assert_null(strstr(told, "deviceStatistics"));
+		assert_int_equal(counter(f->a, 0), 5);
+		assert_int_equal(counter(f->a, 2), 2);
+	}
+	assert_non_null(strstr(told,
+			       "\"deviceStatistics\":{\"rxNotifications\":7,\"rxPackets\":7,\"rxBytes\":7,"
+			       "\"rxInterrupts\":7,\"rxDrops\":7,\"rxDropOverruns\":7}"));
+}
+
 static void a_guest_reads_what_the_device_counts(void **state)
 {
 	struct fixture *f = *state;
@@ -353,6 +383,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(a_guest_reads_what_the_device_counts),
+		TEST(what_the_guest_has_read_is_told),
 		TEST(a_wrong_request_for_statistics_never_reaches_the_device),
 		TEST(statistics_that_make_no_sense_never_reach_the_guest),
 		TEST(with_one_pair_the_control_queue_is_the_third),

@@ -2,6 +2,8 @@
 /* What a NIC tells of itself, in words and numbers, while it works and while it does not. */
 #include "tests/unit/devices/net/net_fixture.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <sys/eventfd.h>
 
 /* What was told last, as an object. */
@@ -219,6 +221,45 @@ static void a_question_that_was_left_goes_with_the_nic(void **state)
 	close(fd);
 }
 
+struct asker {
+	struct net_guest *g;
+	_Atomic bool stop;
+	unsigned int n;
+};
+
+static void *ask_again(void *arg)
+{
+	struct asker *asker = arg;
+
+	while (!asker->stop) {
+		struct error err = { 0 };
+		unsigned int from = 0;
+
+		if (tell_part(asker->g, &from, end_of(1000), &err) < 0)
+			abort();
+		asker->n++;
+	}
+	return NULL;
+}
+
+static void who_asks_disturbs_no_packet(void **state)
+{
+	struct fixture *f = *state;
+	struct asker asker = { .g = f->a };
+	pthread_t thread;
+
+	start_a(f, ALL);
+	assert_int_equal(pthread_create(&thread, NULL, ask_again, &asker), 0);
+	for (unsigned int i = 0; i < 20; i++) {
+		exchange(f->a, f->va, 0, (uint8_t)i);
+		assert_command(f->a, VIRTIO_NET_CTRL_VLAN, VIRTIO_NET_CTRL_VLAN_ADD, "\7\0", 2);
+		track(f->a, i % 2 == 0);
+	}
+	asker.stop = true;
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_true(asker.n > 0);
+}
+
 static void a_migration_is_the_reason_for_shadow_rings(void **state)
 {
 	struct fixture *f = *state;
@@ -244,6 +285,7 @@ int main(void)
 		TELL_TEST(parts_end_with_the_last_queue),
 		TELL_TEST(a_nic_that_stands_still_keeps_nobody),
 		TELL_TEST(a_question_that_was_left_goes_with_the_nic),
+		TELL_TEST(who_asks_disturbs_no_packet),
 		TELL_TEST(a_migration_is_the_reason_for_shadow_rings),
 	};
 
