@@ -242,6 +242,29 @@ static void *ask_again(void *arg)
 	return NULL;
 }
 
+/* As exchange(), which counts on a thread that nobody else asks: so each step is looked for until it is done.
+ */
+static void exchange_at_last(struct fixture *f, uint8_t mark)
+{
+	uint8_t out[200], in[1600];
+	unsigned int n = 0;
+	int len;
+
+	memset(out, mark, sizeof(out));
+	assert_true(fake_vdpa_receive(f->va, 0, out, sizeof(out)));
+	while ((len = net_guest_received(f->a, 0, in, sizeof(in))) < 0 && n++ < 1000)
+		net_guest_settle(f->a);
+	assert_int_equal(len, sizeof(out));
+	assert_memory_equal(in, out, sizeof(out));
+	assert_true(net_guest_send(f->a, 0, out, sizeof(out)));
+	assert_int_equal(sent(f->va, 0, in, sizeof(in)), sizeof(out));
+	assert_memory_equal(in, out, sizeof(out));
+	while (net_guest_reap(f->a, 0) == 0) {
+		assert_true(n++ < 1000);
+		net_guest_settle(f->a);
+	}
+}
+
 static void who_asks_disturbs_no_packet(void **state)
 {
 	struct fixture *f = *state;
@@ -250,8 +273,8 @@ static void who_asks_disturbs_no_packet(void **state)
 
 	start_a(f, ALL);
 	assert_int_equal(pthread_create(&thread, NULL, ask_again, &asker), 0);
-	for (unsigned int i = 0; i < 20; i++) {
-		exchange(f->a, f->va, 0, (uint8_t)i);
+	for (uint8_t i = 0; i < 8; i++) {
+		exchange_at_last(f, i);
 		assert_command(f->a, VIRTIO_NET_CTRL_VLAN, VIRTIO_NET_CTRL_VLAN_ADD, "\7\0", 2);
 		track(f->a, i % 2 == 0);
 	}
