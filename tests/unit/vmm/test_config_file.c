@@ -203,7 +203,10 @@ static void each_option_of_the_table_has_a_meaning(void **state)
 			char text[256];
 			int ret;
 
-			snprintf(text, sizeof(text), "%s%s%s %s\n", row->id == OPTION_NAME ? "" : "name a\n",
+			/* A whole number of pages, of whatever size. */
+			snprintf(text, sizeof(text), "%s%s%s%s %s\n",
+				 row->id == OPTION_NAME ? "" : "name a\n",
+				 row->id == OPTION_MEM ? "" : "mem 1G\n",
 				 run && row->id != OPTION_KERNEL ? "kernel /k\n" : "", row->name, word);
 			ret = parse_file(r, run ? "run" : "receive", text);
 			if (whole && ret < 0)
