@@ -10,7 +10,7 @@
 #include "vmm/mac.h"
 
 /* Queues that one answer has room for: beside all that the rest can be, and as lines of numbers. */
-#define NET_TELL_QUEUES    24u
+#define NET_TELL_QUEUES    16u
 #define NET_MEASURE_QUEUES 10u
 
 #define NET_QUEUE_NAME_MAX 8u

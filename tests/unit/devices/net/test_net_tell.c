@@ -221,6 +221,85 @@ static void a_question_that_was_left_goes_with_the_nic(void **state)
 	close(fd);
 }
 
+/* On the NIC's thread: a guest that has set all that it can, and counters that are about to wrap. */
+static int fill_to_the_brim(void *arg)
+{
+	struct net *net = arg;
+	struct cvq_store *store = &net->ctrl.store;
+
+	for (unsigned int i = 0; i < CVQ_N_RX_MODES; i++)
+		store->values[VIRTIO_NET_CTRL_RX][i].set = true;
+	store->mac_table_set = true;
+	store->n_unicast = store->n_multicast = CVQ_MAX_MACS / 2;
+	memset(store->vlans, 0x55, sizeof(store->vlans));
+	for (unsigned int i = 0; i < CVQ_MAX_QUEUES; i++) {
+		store->coal_queue[i].set = true;
+		memset(store->coal_queue[i].bytes, 0xff, sizeof(store->coal_queue[i].bytes));
+	}
+	for (unsigned int i = 0; i <= CVQ_MAX_CONTEXTS; i++) {
+		uint8_t *p = i > 0 ? store->contexts[i - 1].data : store->mq[1].data;
+
+		/* Every kind of hash, a table of 512 times queue 127, and a key of 255 bytes. */
+		memset(p, 0xff, 4);
+		put_le16(p + 4, 511);
+		put_le16(p + 6, 127);
+		for (unsigned int k = 0; k < 513; k++)
+			put_le16(p + 8 + 2 * k, 127);
+		p[8 + 2 * 513] = 255;
+		if (i > 0)
+			store->contexts[i - 1].len = 8 + 2 * 513 + 1 + 255;
+	}
+	store->mq[1].sequence = 1;
+	store->mq[1].len = 8 + 2 * 513 + 1 + 255;
+	net->ctrl.stats.types = UINT64_MAX;
+	memset(net->ctrl.stats.shown, 0x7f, sizeof(net->ctrl.stats.shown));
+	for (unsigned int i = 0; i < 4; i++)
+		memset(&net->queues[i].counts, 0xff, sizeof(net->queues[i].counts));
+	return 0;
+}
+
+/* With as many queues as one part has, though this device has fewer. */
+static void a_full_nic_fits_one_reply(void **state)
+{
+	const size_t queues_of_a_part = 16, reply = 20480 - 256;
+	struct fixture *f = *state;
+	struct json *json = malloc(sizeof(*json));
+	const char *queues, *next;
+
+	start_a(f, ALL);
+	assert_int_equal(loop_call(&f->a->net->loop, fill_to_the_brim, f->a->net), 0);
+	tell(f->a);
+	queues = strstr(told, "{\"name\":\"rx0\"");
+	next = strstr(told, ",{\"name\":\"tx0\"");
+	assert_non_null(queues);
+	assert_non_null(next);
+	/* "entries" can have three digits more. */
+	assert_in_range(strlen(told) + queues_of_a_part * (size_t)(next - queues + 16), 1, reply);
+	assert_true(json_parse(json, told, strlen(told)));
+	assert_in_range((size_t)json->n + queues_of_a_part * 19, 1, JSON_MAX_TOKENS);
+	assert_non_null(strstr(told, "\"rssContexts\":[\"1: hashed: IPv4 "));
+	free(json);
+}
+
+/* The same of numbers, of a VM with the longest name that one can have: four queues of the ten of a part. */
+static void numbers_that_wrap_fit_one_reply(void **state)
+{
+	char name[65] = "";
+	struct fixture *f = *state;
+	struct device *dev = device_of(f->a);
+	struct error err = { 0 };
+	struct metrics m;
+	unsigned int from = 0;
+
+	memset(name, 'n', sizeof(name) - 1);
+	start_a(f, ALL);
+	assert_int_equal(loop_call(&f->a->net->loop, fill_to_the_brim, f->a->net), 0);
+	metrics_begin(&m, name, measured, sizeof(measured));
+	assert_int_equal(dev->ops->measure(dev, &m, &from, end_of(1000), &err), 0);
+	assert_measured("queue=\"tx1\"} 18446744073709551615\n");
+	assert_in_range(strlen(measured) + 6 * 6 * 150, 1, sizeof(measured) - 1);
+}
+
 struct asker {
 	struct net_guest *g;
 	_Atomic bool stop;
@@ -308,6 +387,8 @@ int main(void)
 		TELL_TEST(parts_end_with_the_last_queue),
 		TELL_TEST(a_nic_that_stands_still_keeps_nobody),
 		TELL_TEST(a_question_that_was_left_goes_with_the_nic),
+		TELL_TEST(a_full_nic_fits_one_reply),
+		TELL_TEST(numbers_that_wrap_fit_one_reply),
 		TELL_TEST(who_asks_disturbs_no_packet),
 		TELL_TEST(a_migration_is_the_reason_for_shadow_rings),
 	};
