@@ -5,123 +5,17 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #include "migration/channel.h"
 #include "migration/check.h"
-#include "migration/describe.h"
-#include "migration/inspect.h"
+#include "migration/methods_tell.h"
 #include "vmm/config_text.h"
 #include "vmm/control/interface.h"
-#include "vmm/control/server.h"
-#include "vmm/loop.h"
-#include "vmm/shortage.h"
 
-/* Time for which a call waits for a guest that is about to run: whoever has started it, or moved it here, may
- * be faster than the last steps of that. */
-#define METHODS_HERE_MS 2000
-
-/* Calls at a time that wait for others: all places for calls but some, which those that are answered at once
- * have among themselves. A cancel is one, and the one migration that runs stays in one. */
-#define METHODS_MAX_STAYING (CONTROL_MAX_CALLS - 3)
-
-/* A reply that has a report in it, and what is said of it beside. */
-#define METHODS_REPLY_MAX  (CONTROL_MESSAGE_MAX - 256)
-#define METHODS_QUOTED_MAX 2048u
 _Static_assert(REPORT_JSON_MAX + METHODS_QUOTED_MAX + 512 <= METHODS_REPLY_MAX,
 	       "a reply has room for a report");
-
-int methods_init(struct methods *m, struct entrance *entrance, struct error *err)
-{
-	*m = (struct methods){ .here_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .entrance = entrance };
-	if (m->here_fd < 0) {
-		error_add(err, "cannot create an eventfd: %s%s", strerror(errno), shortage_advice(-errno));
-		return -errno;
-	}
-	job_init(&m->job);
-	return 0;
-}
-
-void methods_exit(struct methods *m)
-{
-	if (m->here_fd < 0)
-		return;
-	job_stop(&m->job);
-	job_exit(&m->job);
-	close(m->here_fd);
-	m->here_fd = -1;
-}
-
-void methods_set_guest(struct methods *m, enum methods_guest guest, struct vm *vm)
-{
-	m->vm = m->job.vm = vm;
-	/* Pairs with methods_wait()'s read: who sees METHODS_HERE sees the VM. */
-	m->guest = guest;
-	if (guest == METHODS_HERE)
-		loop_signal(m->here_fd);
-}
-
-bool methods_wait(struct methods *m, struct control_call *call)
-{
-	static const char *const reasons[METHODS_N_GUESTS] = {
-		[METHODS_STARTS] = "the guest has not started yet: try again in a moment",
-		[METHODS_AWAITED] = "there is no guest here yet: \"ferry receive\" waits for a source",
-		[METHODS_ARRIVES] = "the guest is not here yet: it is being received",
-	};
-	struct pollfd fds[] = { { .fd = m->here_fd, .events = POLLIN },
-				{ .fd = control_call_fd(call), .events = POLLIN } };
-	enum methods_guest guest = m->guest;
-
-	if (guest != METHODS_HERE && guest != METHODS_AWAITED) {
-		poll(fds, ARRAY_SIZE(fds), METHODS_HERE_MS);
-		guest = m->guest;
-	}
-	if (guest == METHODS_HERE)
-		return true;
-	control_fail(call, CLIENT_ERROR_NOT_RUNNING, reasons[guest]);
-	return false;
-}
-
-bool methods_stay(struct methods *m, struct control_call *call)
-{
-	if (atomic_fetch_add(&m->n_staying, 1) < METHODS_MAX_STAYING)
-		return true;
-	atomic_fetch_sub(&m->n_staying, 1);
-	control_fail(call, CLIENT_ERROR_BUSY,
-		     "as many clients as may wait here do so already: try again when one of them has ended");
-	return false;
-}
-
-void methods_stayed(struct methods *m)
-{
-	atomic_fetch_sub(&m->n_staying, 1);
-}
-
-/* Answers that a parameter is wrong, by its name. Returns false. */
-static bool methods_invalid(struct control_call *call, const char *name)
-{
-	control_fail_parameter(call, name);
-	return false;
-}
-
-/* Reads a number of @min to @max; leaves *@v as it is where there is none. False if the call has been
- * answered, with what is wrong. */
-static bool methods_number(struct control_call *call, const char *name, uint64_t min, uint64_t max,
-			   uint64_t *v)
-{
-	uint64_t n = 0;
-
-	if (!control_has(call, name))
-		return true;
-	if (!control_get_number(call, name, &n) || n < min || n > max)
-		return methods_invalid(call, name);
-	*v = n;
-	return true;
-}
 
 /* Reads what may also be changed while a migration runs. */
 static bool methods_read_limits(struct control_call *call, uint64_t *downtime_ns, uint64_t *bandwidth,
@@ -458,85 +352,6 @@ static void methods_resume(struct control_call *call, void *opaque)
 		log_info("the guest goes on here, on the operator's word");
 		control_reply(call, "{}");
 	}
-}
-
-const char *methods_guest_state(struct methods *m)
-{
-	static const char *const states[METHODS_N_GUESTS] = {
-		[METHODS_STARTS] = "starting",
-		[METHODS_AWAITED] = "waiting",
-		[METHODS_ARRIVES] = "arriving",
-	};
-	enum methods_guest guest = m->guest;
-
-	return guest == METHODS_HERE ? job_guest_state(&m->job) : states[guest];
-}
-
-static void methods_describe_vm(struct control_call *call, void *opaque)
-{
-	struct methods *m = opaque;
-	const char *state = methods_guest_state(m);
-	char text[METHODS_REPLY_MAX];
-
-	/* Its size is known once it is here. */
-	describe_vm(m->config, m->guest == METHODS_HERE ? m->vm : NULL, state, text, sizeof(text));
-	control_reply(call, text);
-}
-
-/* Answers where @ret says that there is no answer: what is asked for by @parameter is not there, or a device
- * stands still. */
-static void methods_fail_inspect(struct control_call *call, int ret, const char *parameter,
-				 const struct error *err)
-{
-	if (ret == -ENOENT)
-		control_fail_parameter(call, parameter);
-	else
-		control_fail(call, CLIENT_ERROR_BUSY, err->text);
-}
-
-static void methods_describe_nic(struct control_call *call, void *opaque)
-{
-	struct methods *m = opaque;
-	char text[METHODS_REPLY_MAX], nic[32];
-	const bool named = control_has(call, "nic");
-	struct error err = { 0 };
-	uint64_t queue = 0;
-	int ret;
-
-	if (!methods_wait(m, call) || !methods_number(call, "queue", 0, CLIENT_QUEUE_MAX, &queue))
-		return;
-	if (named && !control_get_string(call, "nic", nic, sizeof(nic))) {
-		control_fail_parameter(call, "nic");
-		return;
-	}
-	ret = inspect_nic(m->vm, named ? nic : NULL, (unsigned int)queue, text, sizeof(text), &err);
-	if (ret == 0)
-		control_reply(call, text);
-	else
-		methods_fail_inspect(call, ret, "nic", &err);
-}
-
-static void methods_metrics(struct control_call *call, void *opaque)
-{
-	struct methods *m = opaque;
-	const struct inspect_vm in = {
-		.config = m->config,
-		.vm = m->guest == METHODS_HERE ? m->vm : NULL,
-		.job = &m->job,
-		.state = methods_guest_state(m),
-	};
-	char text[METHODS_REPLY_MAX];
-	struct error err = { 0 };
-	uint64_t from = 0;
-	int ret;
-
-	if (!methods_number(call, "from", 0, UINT32_MAX, &from))
-		return;
-	ret = inspect_metrics(&in, (unsigned int)from, text, sizeof(text), &err);
-	if (ret == 0)
-		control_reply(call, text);
-	else
-		methods_fail_inspect(call, ret, "from", &err);
 }
 
 static void methods_connect(struct control_call *call, void *opaque)

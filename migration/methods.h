@@ -1,53 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The methods that clients of a VM's control socket can call: to bring a source, to migrate the guest, to
- * watch, change or call off the migration, and to resume the guest. */
+ * watch, change or call off the migration, to resume the guest, and to ask how it and its devices are. */
 #ifndef FERRY_MIGRATION_METHODS_H
 #define FERRY_MIGRATION_METHODS_H
 
-#include "migration/entrance.h"
-#include "migration/job.h"
-#include "vmm/config.h"
+#include "migration/methods_guest.h"
 #include "vmm/control/service.h"
-
-/* What there is of a guest, in a process whose control socket is there from its start. */
-enum methods_guest {
-	METHODS_STARTS,  /* it is about to boot */
-	METHODS_AWAITED, /* a source is waited for */
-	METHODS_ARRIVES, /* a source has come */
-	METHODS_HERE,
-	METHODS_N_GUESTS,
-};
-
-/* What the methods work on, from before control_create() to after control_destroy(). Any thread. */
-struct methods {
-	_Atomic(enum methods_guest) guest;
-	struct vm *vm; /* once the guest is METHODS_HERE */
-	int here_fd;   /* an eventfd: it is */
-	struct entrance *entrance;
-	_Atomic unsigned int n_staying; /* calls that wait for what others do */
-	/* What the process was started with, for who asks. Set before the calls begin. */
-	const struct vm_config *config;
-	struct job job;
-};
-
-/* Begins with a guest that METHODS_STARTS; @entrance outlives the calls. methods_exit() undoes it, and ends a
- * migration that runs: calls have ended by then. Of one whose @here_fd is -1 it does nothing. */
-int __must_check methods_init(struct methods *m, struct entrance *entrance, struct error *err);
-void methods_exit(struct methods *m);
-
-/*
- * For other interfaces that work on the same guest. The first waits for a guest that a call needs: false if
- * there is none yet, and the call has been answered. The second begins a wait for what others do, which may
- * be long, and methods_stayed() ends it: false where too many wait already, and the call has been answered.
- * The last says in a word how the guest is.
- */
-bool methods_wait(struct methods *m, struct control_call *call);
-bool methods_stay(struct methods *m, struct control_call *call);
-void methods_stayed(struct methods *m);
-const char *methods_guest_state(struct methods *m);
-
-/* Tells what has become of the guest; @vm is there when it is METHODS_HERE, and outlives the calls. */
-void methods_set_guest(struct methods *m, enum methods_guest guest, struct vm *vm);
 
 /* Ferry's own interface, vmm/control/ferry.varlink. What its methods work on is a struct methods. */
 extern const struct control_interface methods_interface;
