@@ -354,6 +354,31 @@ static void methods_resume(struct control_call *call, void *opaque)
 	}
 }
 
+static void methods_console(struct control_call *call, void *opaque)
+{
+	struct methods *m = opaque;
+	struct error err = { 0 };
+	struct device *dev;
+	int ret;
+
+	if (!methods_wait(m, call))
+		return;
+	for (dev = m->vm->devices; dev && !dev->ops->attach;)
+		dev = dev->next;
+	if (!dev) {
+		control_fail(call, CLIENT_ERROR_NOT_RUNNING, "this VM has no serial line");
+		return;
+	}
+	ret = dev->ops->attach(dev, call->passed_fd, &err);
+	if (ret < 0) {
+		control_fail(call, ret == -EBUSY ? CLIENT_ERROR_BUSY : CLIENT_ERROR_CONNECTION, err.text);
+		return;
+	}
+	/* The device owns it by now. */
+	control_take_fd(call);
+	control_reply(call, "{}");
+}
+
 static void methods_connect(struct control_call *call, void *opaque)
 {
 	struct methods *m = opaque;
@@ -381,6 +406,7 @@ static const struct control_method methods_all[] = {
 	{ .name = "Resume", .fn = methods_resume },
 	{ .name = "Describe", .fn = methods_describe_vm },
 	{ .name = "DescribeNic", .fn = methods_describe_nic, .parameters = methods_nic },
+	{ .name = "Console", .fn = methods_console },
 	{ .name = "Metrics", .fn = methods_metrics, .parameters = methods_part },
 };
 

@@ -24,7 +24,7 @@
  * The guest's reset is apart from both: reset(), for each device, while no migration is under way.
  *
  * Who only asks what a device is and does, by tell() and measure(), may do so on any thread, also while
- *another operation is under way, until devices are freed.
+ * another operation is under way, until devices are freed.
  */
 #ifndef FERRY_VMM_DEVICE_H
 #define FERRY_VMM_DEVICE_H
@@ -144,6 +144,14 @@ struct device_ops {
 		    struct error *err);
 	int (*measure)(struct device *dev, struct metrics *m, unsigned int *from, uint64_t until_ns,
 		       struct error *err);
+
+	/*
+	 * Takes @fd, a connected unix stream socket, as a console: what the guest says goes out there, and
+	 * what comes in is typed for the guest, until its other end is closed. -EINVAL: it is no such socket,
+	 * and -EBUSY: there are as many as there can be; with the reason, and then @fd stays the caller's.
+	 * Waits for nobody. On any thread, until devices are freed.
+	 */
+	int (*attach)(struct device *dev, int fd, struct error *err);
 };
 
 struct device {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The subcommands: start here. "run" and "receive" are lists of steps in vmm/app/. */
+#include "vmm/app/console.h"
 #include "vmm/app/doctor.h"
 #include "vmm/app/life.h"
 #include "vmm/app/receive.h"
@@ -8,6 +9,7 @@
 #include "vmm/config.h"
 #include "vmm/control/commands.h"
 #include "vmm/control/connect.h"
+#include "vmm/control/event_commands.h"
 #include "vmm/control/job_commands.h"
 #include "vmm/control/machine_commands.h"
 #include "vmm/control/nic_commands.h"
@@ -75,6 +77,8 @@ int main(int argc, char **argv)
 			[COMMAND_RESUME] = client_resume,
 			[COMMAND_STOP] = client_stop,
 			[COMMAND_RESET] = client_reset,
+			[COMMAND_CONSOLE] = console_run,
+			[COMMAND_EVENTS] = client_events,
 			[COMMAND_NIC] = client_nic,
 			[COMMAND_METRICS] = client_metrics,
 			[COMMAND_STATUS] = client_status,

@@ -5,8 +5,10 @@
 #define IN(command) COMMAND_BIT(COMMAND_##command)
 #define IN_BOTH     (IN(RUN) | IN(RECEIVE))
 /* Commands that speak to a VM's control socket. */
-#define IN_MACHINES (IN(LIST) | IN(NIC) | IN(METRICS) | IN(PAUSE) | IN(RESUME) | IN(STOP) | IN(RESET))
-#define IN_CLIENTS  (IN(CONNECT) | IN(MIGRATE) | IN(STATUS) | IN(CANCEL) | IN(TUNE) | IN_MACHINES)
+#define IN_MACHINES                                                                                          \
+	(IN(LIST) | IN(NIC) | IN(METRICS) | IN(PAUSE) | IN(RESUME) | IN(STOP) | IN(RESET) | IN(CONSOLE) |    \
+	 IN(EVENTS))
+#define IN_CLIENTS (IN(CONNECT) | IN(MIGRATE) | IN(STATUS) | IN(CANCEL) | IN(TUNE) | IN_MACHINES)
 
 /* In the order of the help. */
 const struct option_row option_table[] = {
@@ -116,7 +118,7 @@ const struct option_row option_table[] = {
 	  "rng rtc vmclock", IN(RUN), 0, OPTION_REPEATS },
 	{ OPTION_FOLLOW, "follow", NULL, "stay until it has ended", NULL, IN(STATUS), 0, 0 },
 	{ OPTION_JSON, "json", NULL, "print what the VM says as it is, an object a line", NULL,
-	  IN(STATUS) | IN(LIST) | IN(NIC), 0, 0 },
+	  IN(STATUS) | IN(LIST) | IN(NIC) | IN(EVENTS), 0, 0 },
 	{ OPTION_JSON, "json", NULL, "print one object, as the manual describes it", NULL, IN(DOCTOR), 0, 0 },
 	{ OPTION_DOWNTIME, "downtime", "MS", "how long the guest may stand still, 1 to 60000 (default 300)",
 	  NULL, IN(MIGRATE), 0, 0 },
@@ -277,6 +279,22 @@ const struct command_row command_table[N_COMMANDS] = {
 			    "Exit codes: 0 it is reset; 1 it is not, as during a migration, or there is no "
 			    "such "
 			    "VM; 2 wrong usage." },
+	[COMMAND_CONSOLE] = { "console", "NAME", OPTION_WORDS_VM, "be at a guest's serial line",
+			      "Shows what the guest NAME says on its serial line, the last 4 KiB first, and "
+			      "types "
+			      "there what is typed here. Ctrl-] three times within a second leaves it.",
+			      "Exit codes: 0 left, or the VM has ended; 1 it has no such console: there is "
+			      "no such "
+			      "VM or guest, or eight others are there; 2 wrong usage." },
+	[COMMAND_EVENTS] = { "events", "NAME...", OPTION_WORDS_VM,
+			     "say what happens to guests, as it happens",
+			     "Says what happens to each guest NAME, a line each: the time, the VM, the "
+			     "event.",
+			     "Events are READY (it is listened), STOP, RESUME, RESET, POWERDOWN (its power "
+			     "button is "
+			     "pressed), MIGRATION (one has begun or ended) and SHUTDOWN. Exit codes: 0 all "
+			     "VMs have "
+			     "ended; 1 some VM could not be asked; 2 wrong usage." },
 	[COMMAND_NIC] = { "nic", "NAME", OPTION_WORDS_VM, "say how a guest's NICs are, and what it has set",
 			  "Says of each NIC of the guest NAME how it is: the mode that it runs in and why, "
 			  "link, "

@@ -21,6 +21,12 @@ static void serial_host_feed(struct serial_host *h)
 		serial_host_retry(h);
 }
 
+static void serial_host_serve_consoles(struct serial_host *h)
+{
+	if (serial_consoles_serve(&h->consoles) < 0)
+		serial_host_retry(h);
+}
+
 static void serial_host_read(struct serial_host *h)
 {
 	int ret = serial_input_read(&h->input);
@@ -88,6 +94,7 @@ static void serial_host_woken(struct loop_source *src, uint32_t events)
 	if (serial_input_due(&h->input))
 		serial_host_read(h);
 	serial_host_feed(h);
+	serial_host_serve_consoles(h);
 }
 
 static void serial_host_accept(struct loop_source *src, uint32_t events)
@@ -115,6 +122,7 @@ static void serial_host_tried_again(struct loop_timer *timer)
 
 	serial_host_flush(h);
 	serial_host_feed(h);
+	serial_host_serve_consoles(h);
 	if (h->listener.src.fd < 0 || h->input.end.src.fd >= 0)
 		return;
 	if (serial_listener_watch(&h->listener) < 0)
@@ -147,6 +155,7 @@ static void serial_host_init(struct serial_host *h, struct uart *uart, struct vm
 	serial_end_init(&h->input.end, loop, serial_host_input_ready);
 	serial_end_init(&h->writer.end, loop, serial_host_output_ready);
 	serial_listener_init(&h->listener, loop, serial_host_accept);
+	serial_consoles_init(&h->consoles, loop, uart);
 	h->wake = (struct loop_source){ .fd = uart->wake_fd, .fn = serial_host_woken };
 }
 
@@ -255,6 +264,7 @@ static void serial_host_drain(struct serial_host *h)
 
 void serial_host_close(struct serial_host *h)
 {
+	serial_consoles_close(&h->consoles);
 	serial_host_drain(h);
 	terminal_close(&h->terminal);
 	serial_end_close(&h->input.end);

@@ -4,6 +4,7 @@
 #ifndef FERRY_DEVICES_SERIAL_HOST_H
 #define FERRY_DEVICES_SERIAL_HOST_H
 
+#include "devices/serial/console.h"
 #include "devices/serial/input.h"
 #include "devices/serial/listener.h"
 #include "devices/serial/pty.h"
@@ -21,8 +22,9 @@ struct serial_host {
 	struct serial_listener listener;
 	struct terminal terminal;
 	struct serial_pty pty;
-	struct loop_source wake; /* the UART's eventfd */
-	struct loop_timer retry; /* descriptors or memory were short */
+	struct serial_consoles consoles; /* beside all of these */
+	struct loop_source wake;         /* the UART's eventfd */
+	struct loop_timer retry;         /* descriptors or memory were short */
 	/* The guest gets the terminal once the loop runs. */
 	bool terminal_due;
 	struct log_limit stdin_limit;

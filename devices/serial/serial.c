@@ -46,12 +46,18 @@ static int serial_reset(struct device *dev, uint64_t until_ns)
 	return 0;
 }
 
+static int serial_attach(struct device *dev, int fd, struct error *err)
+{
+	return serial_consoles_attach(&container_of(dev, struct serial, dev)->host.consoles, fd, err);
+}
+
 static const struct device_ops serial_device_ops = {
 	.pause = serial_pause,
 	.save = serial_save,
 	.load = serial_load,
 	.resume = serial_resume,
 	.reset = serial_reset,
+	.attach = serial_attach,
 };
 
 int serial_create(struct serial **serial, struct vm *vm, const struct vm_config *config, struct error *err)

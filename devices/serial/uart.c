@@ -89,8 +89,9 @@ static void uart_push_out(struct uart *u, uint8_t v)
 		u->out_head++;
 		u->n_dropped++;
 	}
-	if (u->out_tail == u->out_head)
+	if (u->out_tail == u->out_head || u->out_copied)
 		loop_signal(u->wake_fd);
+	u->out_copied = false;
 	u->out[u->out_tail++ % UART_OUT_MAX] = v;
 }
 
@@ -222,24 +223,57 @@ unsigned int uart_hand_in(struct uart *u, const uint8_t *data, unsigned int len,
 		n = (unsigned int)min_u64(len, UART_RX_MAX - u->n_rx);
 		uart_push_rx(u, data, n);
 	}
-	u->rx_wanted = n < len || (more && u->n_rx > 0);
+	/* Not taken back: somebody else may have bytes left. */
+	if (n < len || (more && u->n_rx > 0))
+		u->rx_wanted = true;
 	if (n > 0)
 		uart_update(u);
 	pthread_mutex_unlock(&u->lock);
 	return n;
 }
 
+/* Copies what is from the place @at on. Under the lock. */
+static size_t uart_copy(const struct uart *u, uint64_t at, uint8_t *data, size_t size)
+{
+	uint64_t len = min_u64(u->out_tail - at, size);
+
+	for (uint64_t i = 0; i < len; i++)
+		data[i] = u->out[(at + i) % UART_OUT_MAX];
+	return len;
+}
+
 size_t uart_peek_output(struct uart *u, uint8_t *data, size_t size, uint64_t *at)
 {
-	uint64_t len;
+	size_t len;
 
 	pthread_mutex_lock(&u->lock);
 	*at = u->out_head;
-	len = min_u64(u->out_tail - *at, size);
-	for (uint64_t i = 0; i < len; i++)
-		data[i] = u->out[(*at + i) % UART_OUT_MAX];
+	len = uart_copy(u, *at, data, size);
 	pthread_mutex_unlock(&u->lock);
 	return len;
+}
+
+size_t uart_copy_output(struct uart *u, uint64_t *at, uint8_t *data, size_t size)
+{
+	size_t len;
+
+	pthread_mutex_lock(&u->lock);
+	if (u->out_tail - *at > UART_OUT_MAX)
+		*at = u->out_tail - UART_OUT_MAX;
+	len = uart_copy(u, *at, data, size);
+	u->out_copied |= *at + len == u->out_tail;
+	pthread_mutex_unlock(&u->lock);
+	return len;
+}
+
+uint64_t uart_recent_output(struct uart *u, size_t len)
+{
+	uint64_t at;
+
+	pthread_mutex_lock(&u->lock);
+	at = u->out_tail - min_u64(u->out_tail, len);
+	pthread_mutex_unlock(&u->lock);
+	return at;
 }
 
 void uart_take_output(struct uart *u, uint64_t end)

@@ -43,6 +43,7 @@ struct uart {
 	uint8_t rx[UART_RX_MAX];
 	/* Places in @out, free-running. */
 	uint64_t out_head, out_tail;
+	bool out_copied; /* @wake_fd is due at the next byte, for who copies */
 	uint64_t n_dropped;
 	uint8_t out[UART_OUT_MAX];
 };
@@ -66,6 +67,14 @@ unsigned int uart_hand_in(struct uart *u, const uint8_t *data, unsigned int len,
 size_t uart_peek_output(struct uart *u, uint8_t *data, size_t size, uint64_t *at);
 void uart_take_output(struct uart *u, uint64_t end);
 bool uart_has_output(struct uart *u);
+/*
+ * Copies up to @size bytes of the guest's output from the place *@at on, and returns how many, whether
+ * anybody has taken them or not: the last UART_OUT_MAX are kept. Where it has dropped what was at *@at, that
+ * becomes the oldest place that it has. wake_fd is signalled when there is more. uart_recent_output() returns
+ * the place of the last @len bytes.
+ */
+size_t uart_copy_output(struct uart *u, uint64_t *at, uint8_t *data, size_t size);
+uint64_t uart_recent_output(struct uart *u, size_t len);
 /* Returns how many bytes of output were dropped since the last call, because nobody took them. */
 uint64_t uart_take_dropped(struct uart *u);
 

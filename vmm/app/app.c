@@ -18,7 +18,7 @@ _Static_assert(CONFIG_MAX_NODES == MEMORY_MAX_NODES, "what is parsed can be aske
 
 /* File descriptors that the VM, the kernel, the serial port, clients of the control socket and a migration
  * open or pass, beside vCPUs and devices. */
-#define APP_DESCRIPTORS (39u + 2 * CONTROL_MAX_CLIENTS + CONTROL_MAX_CALLS)
+#define APP_DESCRIPTORS (47u + 2 * CONTROL_MAX_CLIENTS + CONTROL_MAX_CALLS)
 
 void app_init(struct app *app)
 {

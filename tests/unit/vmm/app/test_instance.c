@@ -117,6 +117,70 @@ static void assert_state(struct rig *r, const char *running, const char *state)
 	assert_string_equal(text, state);
 }
 
+static int attached_fd, attach_result;
+
+static int attach(struct device *dev, int fd, struct error *err)
+{
+	if (attach_result < 0)
+		error_add(err, "not this one");
+	else
+		attached_fd = fd;
+	return attach_result;
+}
+
+/* Calls for a console, with @fd; returns as ask(). */
+static int ask_console(struct rig *r, int fd)
+{
+	int ret;
+
+	r->err = (struct error){ 0 };
+	assert_int_equal(control_connect(&r->client, places.dir, "web1", &r->err), 0);
+	assert_int_equal(
+		control_send(&r->client, CLIENT_METHOD("Console"), "{}", CONTROL_RESULT, fd, &r->err), 0);
+	ret = control_receive(&r->client, &r->reply, &r->err);
+	control_disconnect(&r->client);
+	return ret;
+}
+
+static void a_console_goes_to_the_device_that_takes_one(void **state)
+{
+	static const struct device_ops ops = { .attach = attach };
+	struct device serial = { .ops = &ops, .name = "serial" };
+	struct rig r;
+	struct device **end = &r.s.guest.vm.devices;
+	char byte;
+	int fds[2];
+
+	rig_init(&r);
+	while (*end)
+		end = &(*end)->next;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	assert_int_equal(ask_console(&r, fds[1]), -EREMOTEIO);
+	assert_string_equal(r.client.error, CLIENT_ERROR_NOT_RUNNING);
+	*end = &serial;
+	attach_result = -EBUSY;
+	assert_int_equal(ask_console(&r, fds[1]), -EREMOTEIO);
+	assert_string_equal(r.client.error, CLIENT_ERROR_BUSY);
+	attach_result = -EINVAL;
+	assert_int_equal(ask_console(&r, -1), -EREMOTEIO);
+	assert_string_equal(r.client.error, CLIENT_ERROR_CONNECTION);
+	attach_result = 0;
+	assert_int_equal(ask_console(&r, fds[1]), 0);
+	/* It outlives the call, and nobody else has it: none of those that were refused, either. */
+	assert_int_equal(write(attached_fd, "x", 1), 1);
+	assert_int_equal(read(fds[0], &byte, 1), 1);
+	close(fds[1]);
+	close(attached_fd);
+	assert_int_equal(read(fds[0], &byte, 1), 0);
+	close(fds[0]);
+	*end = NULL;
+	methods_set_guest(&r.methods, METHODS_AWAITED, NULL);
+	assert_int_equal(ask_console(&r, -1), -EREMOTEIO);
+	assert_string_equal(r.client.error, CLIENT_ERROR_NOT_RUNNING);
+	methods_set_guest(&r.methods, METHODS_HERE, &r.s.guest.vm);
+	rig_exit(&r);
+}
+
 static void a_guest_is_paused_and_goes_on(void **state)
 {
 	struct rig r;
@@ -390,6 +454,7 @@ static void a_description_always_fits(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_console_goes_to_the_device_that_takes_one),
 		cmocka_unit_test(a_guest_is_paused_and_goes_on),
 		cmocka_unit_test(a_pause_and_a_migration_keep_out_of_each_others_way),
 		cmocka_unit_test(a_paused_guests_reset_waits),
