@@ -48,6 +48,8 @@ void methods_describe_nic(struct control_call *call, void *opaque)
 	ret = inspect_nic(m->vm, named ? nic : NULL, (unsigned int)queue, text, sizeof(text), &err);
 	if (ret == 0)
 		control_reply(call, text);
+	else if (ret == -ENOENT && !named)
+		control_fail(call, CLIENT_ERROR_NO_NIC, "the guest has no NIC");
 	else
 		methods_fail_inspect(call, ret, "nic", &err);
 }

@@ -54,6 +54,8 @@
 #define CLIENT_ERROR_FAILED CLIENT_METHOD("MigrationFailed")
 /* A migration has ended so that only the operator can know where the guest is; here it is paused. */
 #define CLIENT_ERROR_UNKNOWN CLIENT_METHOD("OutcomeUnknown")
+/* The guest has none of what the call is about: a NIC. */
+#define CLIENT_ERROR_NO_NIC CLIENT_METHOD("NoNic")
 /* No migration is under way. */
 #define CLIENT_ERROR_NONE CLIENT_METHOD("NoMigration")
 /* The guest runs: there is nothing to resume. */

@@ -369,6 +369,17 @@ static void a_time_that_is_up_is_said(void **state)
 	rig_exit(&r);
 }
 
+static void a_guest_without_a_nic_has_none_to_describe(void **state)
+{
+	struct rig r;
+
+	rig_init(&r);
+	assert_int_equal(ask(&r, "alt.ferry.DescribeNic", "{}"), -EREMOTEIO);
+	assert_string_equal(r.client.error, CLIENT_ERROR_NO_NIC);
+	assert_string_equal(r.err.text, "the guest has no NIC");
+	rig_exit(&r);
+}
+
 static void a_wrong_parameter_is_refused_by_its_name(void **state)
 {
 	static const struct {
@@ -390,8 +401,6 @@ static void a_wrong_parameter_is_refused_by_its_name(void **state)
 		{ "alt.ferry.MigrationStatus", "{\"name\":\"downtimeMs\"}", "\"name\"" },
 		{ "alt.ferry.CancelMigration", "{\"\":{\"a\":[1]}}", "\"\"" },
 		{ "alt.ferry.Resume", "{\"really\":true}", "\"really\"" },
-		/* The fake guest has no NIC. */
-		{ "alt.ferry.DescribeNic", "{}", "\"nic\"" },
 		{ "alt.ferry.DescribeNic", "{\"nic\":\"../net0\"}", "\"nic\"" },
 		{ "alt.ferry.DescribeNic", "{\"nic\":\"a name that is longer than any NIC has one\"}",
 		  "\"nic\"" },
@@ -452,6 +461,7 @@ int main(void)
 		cmocka_unit_test(one_migration_at_a_time_and_a_retry_works),
 		cmocka_unit_test(the_processs_end_ends_a_detached_migration),
 		cmocka_unit_test(a_time_that_is_up_is_said),
+		cmocka_unit_test(a_guest_without_a_nic_has_none_to_describe),
 		cmocka_unit_test(a_wrong_parameter_is_refused_by_its_name),
 	};
 
