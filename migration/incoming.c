@@ -85,6 +85,10 @@ static int incoming_ram(struct incoming *in, const struct stream_frame *frame, s
 		in->pass_bytes = in->d->stream.bytes_received;
 	}
 	in->phase = INCOMING_PASS;
+	/* Nearly all of the first pass goes into pages that are not there yet. The bounds of a frame are
+	 * those of its length; a range that is no guest memory is not touched, and refused next. */
+	if (in->round == 0 && frame->type == STREAM_RAM)
+		memory_populate(&in->vm->memory, frame->arg, frame->len);
 	ret = ram_receive(&in->d->stream, frame, &in->vm->memory, &in->pass_left, err);
 	/* Pages that come again are there already, and the last pass is downtime. */
 	if (ret == 0 && in->round == 0 && frame->type == STREAM_RAM)

@@ -24,10 +24,10 @@ static void huge_pages_folder(char path[HUGE_PAGES_PATH_MAX], const char *sys, u
 		 page_size >> 10);
 }
 
-/* Returns the number in a file of @folder, or -errno. */
-static int64_t huge_pages_read(const char *folder, const char *name)
+/* Reads the beginning of a file of @folder. 0 or -errno. */
+static int huge_pages_get_text(const char *folder, const char *name, char *text, size_t size)
 {
-	char path[HUGE_PAGES_PATH_MAX + 32], text[24] = "";
+	char path[HUGE_PAGES_PATH_MAX + 32];
 	ssize_t n;
 	int fd;
 
@@ -35,12 +35,22 @@ static int64_t huge_pages_read(const char *folder, const char *name)
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	n = read(fd, text, sizeof(text) - 1);
+	n = read(fd, text, size - 1);
 	if (n < 0)
 		n = -errno;
 	close(fd);
+	text[n < 0 ? 0 : n] = '\0';
+	return n < 0 ? (int)n : 0;
+}
+
+/* Returns the number in a file of @folder, or -errno. */
+static int64_t huge_pages_read(const char *folder, const char *name)
+{
+	char text[24];
+	int ret = huge_pages_get_text(folder, name, text, sizeof(text));
+
 	/* The kernel's numbers of pages are far below. */
-	return n < 0 ? n : (int64_t)(strtoull(text, NULL, 10) & INT32_MAX);
+	return ret < 0 ? ret : (int64_t)(strtoull(text, NULL, 10) & INT32_MAX);
 }
 
 int huge_pages_get(struct huge_pages *pool, const char *sys, uint64_t page_size, int node)
@@ -94,6 +104,16 @@ int huge_pages_check(const char *sys, uint64_t size, uint64_t page_size, int nod
 		  " > %s/nr_hugepages",
 		  needed, mib, pool.free, needed - pool.free, pool.all + needed - pool.free, folder);
 	return -ENOMEM;
+}
+
+bool huge_pages_transparent(const char *sys)
+{
+	char path[HUGE_PAGES_PATH_MAX], text[128];
+
+	snprintf(path, sizeof(path), "%s/kernel/mm/transparent_hugepage", sys);
+	if (huge_pages_get_text(path, "shmem_enabled", text, sizeof(text)) < 0)
+		return false;
+	return !strstr(text, "[never]") && !strstr(text, "[deny]");
 }
 
 int huge_pages_dump(void)

@@ -22,6 +22,9 @@ int __must_check huge_pages_get(struct huge_pages *pool, const char *sys, uint64
  * of them, -ENOMEM where some are missing, or -errno; with how many, and what makes them, in @err. */
 int huge_pages_check(const char *sys, uint64_t size, uint64_t page_size, int node, struct error *err);
 
+/* Whether the kernel gives huge pages to shared memory that asks for them, outside of these pools. */
+bool huge_pages_transparent(const char *sys);
+
 /* Has core files of this process have huge pages, too, which the kernel leaves out by default. 0 or -errno.
  */
 int __must_check huge_pages_dump(void);

@@ -30,6 +30,9 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
+/* Fewer pages are had more cheaply by a fault each. */
+#define MEMORY_POPULATE_MIN (4 * PAGE_SIZE)
+
 /* Sets the length of a memfd. RLIMIT_FSIZE counts for a memfd, too, though whoever set it meant files on
  * disk: so the limit is raised for as long as the call takes, where that is allowed. */
 static int memory_set_size(int fd, uint64_t len)
@@ -295,6 +298,23 @@ int memory_write(struct memory *m, uint64_t gpa, const void *src, uint64_t len)
 	memcpy(dst, src, len);
 	memory_mark_dirty(m, gpa, len);
 	return 0;
+}
+
+void memory_want_huge(struct memory *m)
+{
+	/* A kernel without them does not know the call. */
+	for (unsigned int i = 0; i < m->n_regions; i++)
+		madvise(m->regions[i].hva, m->regions[i].len, MADV_HUGEPAGE);
+}
+
+void memory_populate(const struct memory *m, uint64_t gpa, uint64_t len)
+{
+	void *hva = memory_at(m, gpa, len);
+
+	/* A kernel before 5.14 does not know the call, and a host may have no memory to give: the write says.
+	 */
+	if (hva && len >= MEMORY_POPULATE_MIN)
+		madvise(hva, len, MADV_POPULATE_WRITE);
 }
 
 int64_t memory_take_file(struct memory *m, uint64_t gpa, int fd, uint64_t offset, uint64_t len)

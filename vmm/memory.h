@@ -96,6 +96,14 @@ void *memory_at(const struct memory *m, uint64_t gpa, uint64_t len);
 int __must_check memory_read(const struct memory *m, uint64_t gpa, void *dst, uint64_t len);
 int __must_check memory_write(struct memory *m, uint64_t gpa, const void *src, uint64_t len);
 
+/* Asks for transparent huge pages, which the host may give or not: huge_pages_transparent(). */
+void memory_want_huge(struct memory *m);
+
+/* Has the host give the pages of [gpa, gpa + len) now, of which each is about to be written: one call in the
+ * place of a fault for each. A hint: what it does not do happens on the first write. Any range; any thread.
+ */
+void memory_populate(const struct memory *m, uint64_t gpa, uint64_t len);
+
 /*
  * Copies up to @len bytes of a file at @offset to @gpa, which need not be touched for that: the kernel takes
  * pages for them and fills these, without a fault for each. Returns how many it has copied, be it none: the

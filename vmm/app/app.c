@@ -8,6 +8,7 @@
 #include "migration/destination.h"
 #include "vmm/control/machined.h"
 #include "vmm/control/socket.h"
+#include "vmm/huge_pages.h"
 #include "vmm/notify.h"
 #include "vmm/power.h"
 #include "vmm/shortage.h"
@@ -123,6 +124,18 @@ int app_check_descriptors(struct app *app, struct error *err)
 		APP_DESCRIPTORS + app->config.cpus + machine_descriptors(&app->machine), err);
 }
 
+/* Memory of a guest with a vDPA device is moved into huge pages, whether the host gives them or not. */
+int app_foresee_pages(struct app *app, struct error *err)
+{
+	if (app->config.page_size == PAGE_SIZE && app_memory_use(&app->config) == LIMITS_LAZY &&
+	    !huge_pages_transparent(HUGE_PAGES_SYS))
+		log_info("the host gives no huge pages to the guest's memory, which costs time as it comes "
+			 "into use: "
+			 "write advise to /sys/kernel/mm/transparent_hugepage/shmem_enabled, or see "
+			 "--hugepages");
+	return 0;
+}
+
 static int app_make_vm(struct app *app, struct error *err)
 {
 	int ret;
@@ -233,7 +246,11 @@ int app_frame(struct app *app, struct error *err)
 
 int app_fill(struct app *app, struct error *err)
 {
-	return vm_fill(&app->vm, err);
+	int ret = vm_fill(&app->vm, err);
+
+	if (ret == 0)
+		memory_want_huge(&app->vm.memory);
+	return ret;
 }
 
 /* The rest of the machine, once there is memory: KVM's tables for that, and vCPUs. Their threads come before

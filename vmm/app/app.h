@@ -77,6 +77,8 @@ int __must_check app_listen(struct app *app, struct error *err);
 int __must_check app_register(struct app *app, struct error *err);
 int __must_check app_open_backends(struct app *app, struct error *err);
 int __must_check app_check_descriptors(struct app *app, struct error *err);
+/* Says what the guest lacks where the host gives it no huge pages. */
+int __must_check app_foresee_pages(struct app *app, struct error *err);
 /* The part of the machine that costs the same for every size. */
 int __must_check app_frame(struct app *app, struct error *err);
 int __must_check app_fill(struct app *app, struct error *err);

@@ -33,6 +33,7 @@ int (*const app_run_steps[])(struct app *app, struct error *err) = {
 	/* The host gives devices and descriptors. */
 	app_open_backends,
 	app_check_descriptors,
+	app_foresee_pages,
 	/* The machine. */
 	app_frame,
 	app_fill,

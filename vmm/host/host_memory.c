@@ -99,7 +99,12 @@ static void host_memory_check_huge(struct host_report *r, const struct host_look
 			"the kernel gives no huge pages to shared memory: setting up a guest's memory "
 			"takes longer");
 	else
-		host_report_add(r, HOST_OK, "huge-pages", "",
+		host_report_add(r, HOST_OK, "huge-pages",
+				huge_pages_transparent(look->sys)
+					? ""
+					: "for other guests, too: write \"advise\" to "
+					  "/sys/kernel/mm/transparent_hugepage/shmem_enabled, or see "
+					  "--hugepages",
 				"memory for vDPA devices is moved into transparent huge pages (2 MiB) where "
 				"the kernel has room for them");
 }

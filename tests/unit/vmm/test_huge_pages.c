@@ -150,6 +150,62 @@ static void what_a_file_should_not_say_is_bounded(void **state)
 	assert_in_range(pool.free, 0, INT32_MAX);
 }
 
+static void shared_memory_has_huge_pages_where_the_kernel_is_asked_to_give_them(void **state)
+{
+	static const char folder[] = "kernel/mm/transparent_hugepage";
+	static const struct {
+		const char *text;
+		bool given;
+	} t[] = {
+		{ "always within_size [advise] never deny force\n", true },
+		{ "[always] within_size advise never deny force\n", true },
+		{ "always [within_size] advise never deny force\n", true },
+		{ "always within_size advise [never] deny force\n", false },
+		{ "always within_size advise never [deny] force\n", false },
+	};
+	struct rig *rig = *state;
+
+	assert_false(huge_pages_transparent(rig->sys));
+	for (unsigned int i = 0; i < ARRAY_SIZE(t); i++) {
+		put(rig, folder, "shmem_enabled", t[i].text);
+		assert_int_equal(huge_pages_transparent(rig->sys), t[i].given);
+	}
+}
+
+/* Counts mappings of @m that the kernel has marked to want huge pages. */
+static unsigned int count_wanting(const struct memory *m)
+{
+	FILE *f = fopen("/proc/self/smaps", "re");
+	unsigned long start = 0, first, end;
+	unsigned int n = 0;
+	char line[512];
+
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%lx-%lx ", &first, &end) == 2)
+			start = first;
+		for (unsigned int i = 0; i < m->n_regions; i++)
+			n += start == (uintptr_t)m->regions[i].hva && strncmp(line, "VmFlags:", 8) == 0 &&
+			     strstr(line, " hg");
+	}
+	fclose(f);
+	return n;
+}
+
+static void guest_memory_asks_for_huge_pages_when_it_is_told_to(void **state)
+{
+	struct error err = { 0 };
+	struct memory m;
+
+	if (access("/sys/kernel/mm/transparent_hugepage/enabled", F_OK) < 0)
+		skip();
+	assert_int_equal(memory_init(&m, MEMORY_LOW_MAX + MIB(2), &err), 0);
+	assert_int_equal(count_wanting(&m), 0);
+	memory_want_huge(&m);
+	assert_int_equal(count_wanting(&m), 2);
+	memory_exit(&m);
+}
+
 static int fill(struct memory *m, uint64_t mem, int node, struct error *err)
 {
 	*err = (struct error){ 0 };
@@ -297,6 +353,8 @@ int main(void)
 		TEST(pages_that_are_missing_are_counted_and_made_by_what_is_said),
 		TEST(a_node_has_a_pool_of_its_own),
 		TEST(what_a_file_should_not_say_is_bounded),
+		TEST(shared_memory_has_huge_pages_where_the_kernel_is_asked_to_give_them),
+		cmocka_unit_test(guest_memory_asks_for_huge_pages_when_it_is_told_to),
 		TEST(memory_that_the_pool_lacks_is_refused_before_anything_is_made),
 		TEST(all_pages_are_kept_from_the_start_and_given_back),
 		TEST(a_hole_is_a_whole_huge_page),

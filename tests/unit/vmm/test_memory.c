@@ -132,6 +132,28 @@ static void emptying_memory_ends_when_the_process_is_to_end(void **state)
 	memory_exit(&m);
 }
 
+static void pages_that_are_about_to_be_written_are_there_and_no_others(void **state)
+{
+	uint64_t start, end;
+	struct memory m;
+
+	init(&m, MEMORY_LOW_MAX + MIB(4));
+	/* Few come by themselves, and what is no memory stays alone. */
+	memory_populate(&m, 0, PAGE_SIZE);
+	memory_populate(&m, MEMORY_LOW_MAX - MIB(1), MIB(2));
+	memory_populate(&m, UINT64_MAX - PAGE_SIZE, MIB(1));
+	assert_int_equal(memory_next_data(&m, 0, UINT64_MAX, &start, &end), 0);
+	memory_populate(&m, MEMORY_HIGH_BASE + MIB(1), MIB(1));
+	/* Kernels before 5.14 have no such call. */
+	if (madvise(m.regions[0].hva, PAGE_SIZE, 23) == 0) {
+		assert_int_equal(memory_next_data(&m, MIB(1), UINT64_MAX, &start, &end), 1);
+		assert_int_equal(start, MEMORY_LOW_MAX + MIB(1));
+		assert_int_equal(end, MEMORY_LOW_MAX + MIB(2));
+	}
+	assert_int_equal(*(uint8_t *)memory_at(&m, MEMORY_HIGH_BASE + MIB(1), 1), 0);
+	memory_exit(&m);
+}
+
 static void a_file_goes_into_memory_as_far_as_it_goes(void **state)
 {
 	const uint64_t len = 2 * PAGE_SIZE + 3, to = MEMORY_HIGH_BASE + PAGE_SIZE + 1;
@@ -511,6 +533,7 @@ int main(void)
 		cmocka_unit_test(only_what_was_written_is_data),
 		cmocka_unit_test(memory_that_is_emptied_reads_as_zero),
 		cmocka_unit_test(emptying_memory_ends_when_the_process_is_to_end),
+		cmocka_unit_test(pages_that_are_about_to_be_written_are_there_and_no_others),
 		cmocka_unit_test(a_file_goes_into_memory_as_far_as_it_goes),
 		cmocka_unit_test(nobody_cuts_guest_memory_short),
 		cmocka_unit_test(core_files_are_without_guest_memory),

@@ -80,6 +80,11 @@ static void huge_pages_that_are_denied_are_warned_of(void **state)
 	host_write(rig, file, "always within_size advise [never] deny force\n");
 	look(rig, GIB(1), 0);
 	assert_check(&rig->report, "huge-pages", HOST_OK, "2 MiB");
+	assert_non_null(
+		strstr(host_report_find(&rig->report, "huge-pages")->advice, "for other guests, too"));
+	host_write(rig, file, "always within_size [advise] never deny force\n");
+	look(rig, GIB(1), 0);
+	assert_string_equal(host_report_find(&rig->report, "huge-pages")->advice, "");
 }
 
 static void pools_of_huge_pages_are_said(void **state)
