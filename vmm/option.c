@@ -206,6 +206,12 @@ void option_help(FILE *out, enum command_id command)
 		fputc('\n', out);
 		option_wrap(out, about->about, 0);
 	}
+	if (about->operands && strstr(about->operands, "NAME..."))
+		option_wrap(
+			out,
+			"A NAME can be a pattern, such as 'web*': all VMs of the runtime directory that it "
+			"stands for, at least one.",
+			0);
 	for (unsigned int i = 0; i < option_table_n; i++) {
 		const struct option_row *row = &option_table[i];
 		unsigned int len;

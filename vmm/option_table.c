@@ -242,7 +242,7 @@ const struct command_row command_table[N_COMMANDS] = {
 			     "missing, and what to do. Changes nothing.",
 			     "Exit codes: 0 a guest could run here, and with --peer move there; 1 it could "
 			     "not; 2 wrong usage." },
-	[COMMAND_LIST] = { "list", NULL, NULL, "list the VMs of this host, and how they are",
+	[COMMAND_LIST] = { "list", "[NAME...]", OPTION_WORDS_VM, "list the VMs of this host, and how they are",
 			   "Lists the VMs of this host that are yours, or all of them for root: the name, "
 			   "how "
 			   "the guest is, its vCPUs and memory, and the process.",
@@ -251,14 +251,14 @@ const struct command_row command_table[N_COMMANDS] = {
 			   "migrating, moved, or unknown: paused after a migration that may have moved it. "
 			   "Exit "
 			   "codes: 0 all have been listed, be it none; 1 some could not be; 2 wrong usage." },
-	[COMMAND_PAUSE] = { "pause", "NAME", OPTION_WORDS_VM, "have a guest stand still",
+	[COMMAND_PAUSE] = { "pause", "NAME...", OPTION_WORDS_VM, "have a guest stand still",
 			    "Has the guest NAME stand still, until \"ferry resume\". Its disks complete what "
 			    "they have been asked for, and its NICs receive for as long as it has given them "
 			    "buffers.",
 			    "Exit codes: 0 it stands still; 1 it does not, as during a migration, or there "
 			    "is no "
 			    "such VM; 2 wrong usage." },
-	[COMMAND_RESUME] = { "resume", "NAME", OPTION_WORDS_VM,
+	[COMMAND_RESUME] = { "resume", "NAME...", OPTION_WORDS_VM,
 			     "let a guest go on that is paused, or whose migration ended with unknown "
 			     "outcome",
 			     "Lets the guest NAME go on: after \"ferry pause\", or here after a migration "
@@ -268,12 +268,12 @@ const struct command_row command_table[N_COMMANDS] = {
 			     "Exit codes: 0 it goes on; 1 it was not paused, cannot go on here, or there is "
 			     "no "
 			     "such VM; 2 wrong usage." },
-	[COMMAND_STOP] = { "stop", "NAME", OPTION_WORDS_VM,
+	[COMMAND_STOP] = { "stop", "NAME...", OPTION_WORDS_VM,
 			   "press a guest's power button, and wait until it has shut down",
 			   "Presses the power button of the guest NAME, and waits until its Ferry has ended.",
 			   "Exit codes: 0 it has ended; 1 it has not, or there is no such VM; 2 wrong "
 			   "usage." },
-	[COMMAND_RESET] = { "reset", "NAME", OPTION_WORDS_VM, "reset a guest, which boots again in place",
+	[COMMAND_RESET] = { "reset", "NAME...", OPTION_WORDS_VM, "reset a guest, which boots again in place",
 			    "Resets the guest NAME, as its reset button would: what it has not written is "
 			    "lost.",
 			    "Exit codes: 0 it is reset; 1 it is not, as during a migration, or there is no "
@@ -311,7 +311,7 @@ const struct command_row command_table[N_COMMANDS] = {
 			      "Exit codes: 0 those of all VMs; 1 some VM did not answer, and those of the "
 			      "others are "
 			      "printed; 2 wrong usage." },
-	[COMMAND_STATUS] = { "status", "NAME", OPTION_WORDS_VM,
+	[COMMAND_STATUS] = { "status", "NAME...", OPTION_WORDS_VM,
 			     "say how far a migration is, or how it has ended",
 			     "Says how far the migration of the guest NAME is, or how the last one has "
 			     "ended.",

@@ -387,22 +387,46 @@ int client_migrate(int argc, char **argv)
 	return client_do_migrate(&m, &err);
 }
 
+int client_several(struct client_options *o, enum command_id command, int argc, char **argv)
+{
+	struct error err = { 0 };
+
+	if (client_parse(o, command, argc, argv, &err) < 0)
+		return client_usage(command_table[command].name, &err);
+	return client_find_names(o, &err) < 0 ? client_failed(&err) : 0;
+}
+
+int client_failed_of(const struct client_options *o, const char *name, const struct error *err)
+{
+	if (o->n_names == 1)
+		return client_failed(err);
+	log_error("%s: %s", name, err->text);
+	return 1;
+}
+
 int client_do(enum command_id command, const char *method, int argc, char **argv)
 {
 	struct client_options o;
-	struct control_client c;
-	struct error err = { 0 };
-	const char *object;
-	int ret;
+	int status = client_several(&o, command, argc, argv);
 
-	if (client_parse(&o, command, argc, argv, &err) < 0)
-		return client_usage(command_table[command].name, &err);
-	ret = client_call(&c, &o, method, "{}", &err);
-	if (ret == 0) {
-		ret = control_receive(&c, &object, &err);
-		control_disconnect(&c);
+	if (status)
+		return status;
+	for (unsigned int i = 0; i < o.n_names; i++) {
+		struct control_client c;
+		struct error err = { 0 };
+		const char *object;
+		int ret;
+
+		o.name = o.names[i];
+		ret = client_call(&c, &o, method, "{}", &err);
+		if (ret == 0) {
+			ret = control_receive(&c, &object, &err);
+			control_disconnect(&c);
+		}
+		if (ret < 0)
+			status = client_failed_of(&o, o.name, &err);
 	}
-	return ret < 0 ? client_failed(&err) : 0;
+	return status;
 }
 
 int client_resume(int argc, char **argv)

@@ -30,7 +30,14 @@ int __must_check client_call(struct control_client *c, const struct client_optio
 int __must_check client_ask(struct control_client *c, const char *method, const char *parameters,
 			    const char **object, struct error *err);
 
-/* The whole of @command, which calls @method of one VM and has nothing to print. Returns the exit code. */
+/* Reads the arguments of @command for several VMs, and finds those that it is for. Returns 0, or an exit
+ * code; the reason has been said. */
+int client_several(struct client_options *o, enum command_id command, int argc, char **argv);
+
+/* Does as client_failed(), with the VM's name where there are several. */
+int client_failed_of(const struct client_options *o, const char *name, const struct error *err);
+
+/* The whole of @command, which calls @method of VMs and has nothing to print. Returns the exit code. */
 int client_do(enum command_id command, const char *method, int argc, char **argv);
 
 /* Arguments begin with the subcommand's name. Return exit codes. */

@@ -120,10 +120,10 @@ int client_events(int argc, char **argv)
 	struct error err = { 0 };
 	struct client_options o;
 	struct events_vm *vms;
-	int status = 0, heard;
+	int status = client_several(&o, COMMAND_EVENTS, argc, argv), heard;
 
-	if (client_parse(&o, COMMAND_EVENTS, argc, argv, &err) < 0)
-		return client_usage("events", &err);
+	if (status)
+		return status;
 	vms = calloc(o.n_names, sizeof(*vms));
 	if (!vms) {
 		error_add(&err, "out of memory");

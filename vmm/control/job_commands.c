@@ -56,11 +56,16 @@ static int client_follow_status(struct control_client *c, const struct client_op
 		ret = follow_replies(&f, c, &object, err);
 	}
 	if (ret < 0)
-		return client_failed(err);
+		return client_failed_of(o, o->name, err);
 	if (!follow_object(object, "report", report, sizeof(report)))
 		strcpy(report, "{}");
+	if (o->n_names > 1 && client_has(o, OPTION_JSON))
+		printf("{\"name\":\"%s\",", o->name);
+	else if (o->n_names > 1)
+		printf("%s: ", o->name);
+	/* A status has members. */
 	if (client_has(o, OPTION_JSON))
-		client_print_json(object);
+		client_print_json(object + (o->n_names > 1));
 	else
 		client_print_status(object, report);
 	if (o->report && strcmp(report, "{}") == 0) {
@@ -72,19 +77,36 @@ static int client_follow_status(struct control_client *c, const struct client_op
 	return client_printed(0);
 }
 
+/* Says how the VM o->name is. Returns the exit code. */
+static int client_status_of(const struct client_options *o)
+{
+	struct error err = { 0 };
+	struct control_client c;
+	int status;
+
+	if (client_call(&c, o, CLIENT_METHOD("MigrationStatus"), "{}", &err) < 0)
+		return client_failed_of(o, o->name, &err);
+	status = client_follow_status(&c, o, &err);
+	control_disconnect(&c);
+	return status;
+}
+
 int client_status(int argc, char **argv)
 {
 	struct error err = { 0 };
 	struct client_options o;
-	struct control_client c;
-	int status;
+	int status = client_several(&o, COMMAND_STATUS, argc, argv);
 
-	if (client_parse(&o, COMMAND_STATUS, argc, argv, &err) < 0)
+	if (status)
+		return status;
+	if (o.n_names > 1 && (client_has(&o, OPTION_FOLLOW) || o.report)) {
+		error_add(&err, "--follow and --report are for one VM at a time");
 		return client_usage("status", &err);
-	if (client_call(&c, &o, CLIENT_METHOD("MigrationStatus"), "{}", &err) < 0)
-		return client_failed(&err);
-	status = client_follow_status(&c, &o, &err);
-	control_disconnect(&c);
+	}
+	for (unsigned int i = 0; i < o.n_names; i++) {
+		o.name = o.names[i];
+		status = (int)max_u64((uint64_t)status, (uint64_t)client_status_of(&o));
+	}
 	return status;
 }
 

@@ -3,7 +3,6 @@
 #define _GNU_SOURCE
 #include "vmm/control/machine_commands.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -13,10 +12,10 @@
 #include <unistd.h>
 
 #include "vmm/config.h"
-#include "vmm/config_text.h"
 #include "vmm/control/commands.h"
 #include "vmm/control/interface.h"
 #include "vmm/control/json.h"
+#include "vmm/control/names.h"
 #include "vmm/text.h"
 
 /* Time that a guest is given to shut down, where --timeout does not say another: as long as a service manager
@@ -25,8 +24,6 @@
 
 /* Time for a process to end, once it has been told to: longer than the guard lets it take. */
 #define CLIENT_END_MS 20000
-
-#define CLIENT_SOCKET_SUFFIX ".sock"
 
 /* Prints a VM's line of the list. */
 static void client_print_vm(const char *name, const char *object)
@@ -45,8 +42,8 @@ static void client_print_vm(const char *name, const char *object)
 	printf("%-24s %-10s %5s %10s %8s\n", name, state, cpus, memory, pid);
 }
 
-/* Lists the VM @name. Returns whether it is listed, or is none. */
-static bool client_list_vm(const struct client_options *o, const char *name)
+/* Lists the VM @name. Returns 1, 0 if there is none, or -errno if it could not be asked. */
+static int client_list_vm(const struct client_options *o, const char *name)
 {
 	struct error err = { 0 };
 	struct control_client c;
@@ -55,7 +52,7 @@ static bool client_list_vm(const struct client_options *o, const char *name)
 
 	/* The socket of a process that was killed, or that has just ended. */
 	if (ret == -ECONNREFUSED || ret == -ENOENT)
-		return true;
+		return 0;
 	if (ret == 0) {
 		ret = client_ask(&c, CLIENT_METHOD("Describe"), "{}", &object, &err);
 		if (ret == 0 && client_has(o, OPTION_JSON))
@@ -66,41 +63,46 @@ static bool client_list_vm(const struct client_options *o, const char *name)
 	}
 	if (ret < 0)
 		log_warn("%s: %s", name, err.text);
-	return ret == 0;
+	return ret < 0 ? ret : 1;
 }
 
-/* Cuts the suffix of a control socket off @file. False if it is none. */
-static bool client_socket_name(char *file)
-{
-	size_t len = strlen(file), suffix = strlen(CLIENT_SOCKET_SUFFIX);
+/* A list that is being printed. */
+struct client_list {
+	const struct client_options *o;
+	int status;
+	bool found[CLIENT_MAX_NAMES]; /* of what was asked for */
+};
 
-	if (len <= suffix || strcmp(file + len - suffix, CLIENT_SOCKET_SUFFIX) != 0)
-		return false;
-	file[len - suffix] = '\0';
-	return config_name_valid(file);
+static void client_list_name(const char *name, void *opaque)
+{
+	struct client_list *l = opaque;
+	bool wanted = l->o->n_names == 0;
+	int ret;
+
+	for (unsigned int i = 0; i < l->o->n_names; i++)
+		wanted |= names_match(l->o->names[i], name);
+	ret = wanted ? client_list_vm(l->o, name) : 0;
+	if (ret < 0)
+		l->status = 1;
+	for (unsigned int i = 0; ret != 0 && i < l->o->n_names; i++)
+		l->found[i] |= names_match(l->o->names[i], name);
 }
 
 static int client_list_all(const struct client_options *o, struct error *err)
 {
-	struct dirent **files = NULL;
-	int n = scandir(o->runtime_dir, &files, NULL, alphasort), status = 0;
+	struct client_list l = { .o = o };
 
-	/* No Ferry has ever run there. */
-	if (n < 0 && errno == ENOENT)
-		n = 0;
-	if (n < 0) {
-		error_add(err, "cannot read %s: %s", o->runtime_dir, strerror(errno));
-		return client_failed(err);
-	}
 	if (!client_has(o, OPTION_JSON))
 		printf("%-24s %-10s %5s %10s %8s\n", "NAME", "STATE", "VCPUS", "MEMORY", "PID");
-	for (int i = 0; i < n; i++) {
-		if (client_socket_name(files[i]->d_name) && !client_list_vm(o, files[i]->d_name))
-			status = 1;
-		free(files[i]);
+	if (names_each(o->runtime_dir, client_list_name, &l, err) < 0)
+		return client_failed(err);
+	for (unsigned int i = 0; i < o->n_names; i++) {
+		if (l.found[i])
+			continue;
+		log_error("no VM in %s is called as in \"%s\"", o->runtime_dir, o->names[i]);
+		l.status = 1;
 	}
-	free(files);
-	return client_printed(status);
+	return client_printed(l.status);
 }
 
 int client_list(int argc, char **argv)
@@ -134,12 +136,40 @@ static int client_open_process(const struct control_client *c)
 	return (int)syscall(SYS_pidfd_open, peer.pid, 0);
 }
 
+/* A VM that is to end. */
+struct client_ending {
+	int process_fd; /* -1: it is not known */
+	int fd;         /* the connection to it; -1: it will not end */
+};
+
+/* Tells the VM o->name to end. */
+static int client_begin_stop(const struct client_options *o, struct client_ending *e, struct error *err)
+{
+	const char *method =
+		client_has(o, OPTION_FORCE) ? MACHINE_METHOD("Terminate") : MACHINE_METHOD("PowerOff");
+	struct control_client c;
+	const char *object;
+	int ret = control_connect(&c, o->runtime_dir, o->name, err);
+
+	*e = (struct client_ending){ .process_fd = -1, .fd = -1 };
+	if (ret < 0)
+		return ret;
+	/* Before the call: its answer says that it was the VM's. */
+	e->process_fd = client_open_process(&c);
+	ret = client_ask(&c, method, "{}", &object, err);
+	if (ret == 0) {
+		e->fd = c.fd;
+		c.fd = -1;
+	}
+	control_disconnect(&c);
+	return ret;
+}
+
 /* Waits for the end of the VM: of its process, which has disks and NICs to its end, or else of the connection
  * to it. Returns 0, or -ETIMEDOUT. */
-static int client_await_end(const struct control_client *c, int process_fd, uint64_t end_ns,
-			    struct error *err)
+static int client_await_end(const struct client_ending *e, uint64_t end_ns, struct error *err)
 {
-	struct pollfd p = { .fd = process_fd < 0 ? c->fd : process_fd, .events = POLLIN };
+	struct pollfd p = { .fd = e->process_fd < 0 ? e->fd : e->process_fd, .events = POLLIN };
 
 	do {
 		if (poll(&p, 1, ms_until(end_ns)) > 0)
@@ -149,35 +179,35 @@ static int client_await_end(const struct control_client *c, int process_fd, uint
 	return -ETIMEDOUT;
 }
 
-static int client_do_stop(const struct client_options *o, struct error *err)
-{
-	const bool force = client_has(o, OPTION_FORCE);
-	uint64_t given_s = client_has(o, OPTION_TIMEOUT) ? o->timeout_s : CLIENT_STOP_S;
-	uint64_t given_ns = force ? CLIENT_END_MS * UINT64_C(1000000) : given_s * UINT64_C(1000000000);
-	struct control_client c;
-	const char *object;
-	int ret = control_connect(&c, o->runtime_dir, o->name, err), process_fd;
-
-	if (ret < 0)
-		return ret;
-	/* Before the call: its answer says that it was the VM's. */
-	process_fd = client_open_process(&c);
-	ret = client_ask(&c, force ? MACHINE_METHOD("Terminate") : MACHINE_METHOD("PowerOff"), "{}", &object,
-			 err);
-	if (ret == 0)
-		ret = client_await_end(&c, process_fd, now_ns() + given_ns, err);
-	if (process_fd >= 0)
-		close(process_fd);
-	control_disconnect(&c);
-	return ret;
-}
-
+/* All are told before one is waited for, and have the same time. */
 int client_stop(int argc, char **argv)
 {
-	struct error err = { 0 };
+	struct client_ending vms[CLIENT_MAX_NAMES];
 	struct client_options o;
+	int status = client_several(&o, COMMAND_STOP, argc, argv);
+	uint64_t given_ms = CLIENT_END_MS, end_ns;
 
-	if (client_parse(&o, COMMAND_STOP, argc, argv, &err) < 0)
-		return client_usage("stop", &err);
-	return client_do_stop(&o, &err) < 0 ? client_failed(&err) : 0;
+	if (status)
+		return status;
+	for (unsigned int i = 0; i < o.n_names; i++) {
+		struct error err = { 0 };
+
+		o.name = o.names[i];
+		if (client_begin_stop(&o, &vms[i], &err) < 0)
+			status = client_failed_of(&o, o.name, &err);
+	}
+	if (!client_has(&o, OPTION_FORCE))
+		given_ms = (client_has(&o, OPTION_TIMEOUT) ? o.timeout_s : CLIENT_STOP_S) * UINT64_C(1000);
+	end_ns = now_ns() + given_ms * UINT64_C(1000000);
+	for (unsigned int i = 0; i < o.n_names; i++) {
+		struct error err = { 0 };
+
+		if (vms[i].fd >= 0 && client_await_end(&vms[i], end_ns, &err) < 0)
+			status = client_failed_of(&o, o.names[i], &err);
+		if (vms[i].process_fd >= 0)
+			close(vms[i].process_fd);
+		if (vms[i].fd >= 0)
+			close(vms[i].fd);
+	}
+	return status;
 }

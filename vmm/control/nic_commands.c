@@ -327,12 +327,11 @@ static void client_print_metrics(const struct client_texts *all)
 int client_metrics(int argc, char **argv)
 {
 	struct client_texts all = { .n = 0 };
-	struct error usage = { 0 };
 	struct client_options o;
-	int status = 0;
+	int status = client_several(&o, COMMAND_METRICS, argc, argv);
 
-	if (client_parse(&o, COMMAND_METRICS, argc, argv, &usage) < 0)
-		return client_usage("metrics", &usage);
+	if (status)
+		return status;
 	for (unsigned int i = 0; i < o.n_names; i++) {
 		struct control_client c;
 		struct error err = { 0 };

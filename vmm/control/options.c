@@ -11,6 +11,7 @@
 #include "vmm/config.h"
 #include "vmm/config_text.h"
 #include "vmm/control/interface.h"
+#include "vmm/control/names.h"
 #include "vmm/option.h"
 
 static int client_parse_number(const char *text, unsigned int max, unsigned int *v)
@@ -140,13 +141,14 @@ static int client_take_name(struct client_options *o, enum command_id command, c
 			    struct error *err)
 {
 	/* The usage shows it. */
-	const unsigned int max = strstr(command_table[command].operands, "...") ? CLIENT_MAX_NAMES : 1;
+	const bool several = strstr(command_table[command].operands, "...");
+	const unsigned int max = several ? CLIENT_MAX_NAMES : 1;
 
 	if (o->n_names == max) {
 		error_add(err, max == 1 ? "one VM at a time" : "too many VMs at a time");
 		return -EINVAL;
 	}
-	if (!config_name_valid(name)) {
+	if (!config_name_valid(name) && !(several && names_is_pattern(name))) {
 		error_add(err, "\"%s\" cannot be the name of a VM", name);
 		return -EINVAL;
 	}
@@ -184,12 +186,79 @@ int client_parse(struct client_options *o, enum command_id command, int argc, ch
 	o->given = line.given;
 	if (!command_table[command].operands)
 		return 0;
-	if (!o->name) {
+	/* The usage has those in brackets that can be left out. */
+	if (!o->name && command_table[command].operands[0] != '[') {
 		error_add(err, "the name of the VM is missing");
 		return -EINVAL;
 	}
 	o->transport.name = o->name;
 	o->transport.detached = client_has(o, OPTION_DETACH);
+	return 0;
+}
+
+_Static_assert(CLIENT_NAME_MAX == 64 + 1, "as config_name_valid() has it");
+
+/* What the names become. */
+struct client_search {
+	struct client_options *o;
+	const char *pattern;
+	unsigned int n_found; /* of @pattern */
+	unsigned int n;
+	const char *names[CLIENT_MAX_NAMES];
+	struct error *err; /* is set where there are too many */
+};
+
+static void client_add_name(struct client_search *s, const char *name)
+{
+	for (unsigned int i = 0; i < s->n; i++) {
+		if (strcmp(s->names[i], name) == 0)
+			return;
+	}
+	if (s->n < CLIENT_MAX_NAMES)
+		s->names[s->n++] = name;
+	else if (!s->err->text[0])
+		error_add(s->err, "more than %u VMs at a time", CLIENT_MAX_NAMES);
+}
+
+static void client_try_name(const char *name, void *opaque)
+{
+	struct client_search *s = opaque;
+	const unsigned int n = s->n;
+
+	if (!names_match(s->pattern, name) || !names_is_running(s->o->runtime_dir, name))
+		return;
+	s->n_found++;
+	client_add_name(s, name);
+	if (s->n > n) {
+		snprintf(s->o->found[n], CLIENT_NAME_MAX, "%s", name);
+		s->names[n] = s->o->found[n];
+	}
+}
+
+int client_find_names(struct client_options *o, struct error *err)
+{
+	struct client_search s = { .o = o, .err = err };
+
+	for (unsigned int i = 0; i < o->n_names; i++) {
+		int ret = 0;
+
+		s.pattern = o->names[i];
+		s.n_found = 0;
+		if (!names_is_pattern(s.pattern)) {
+			client_add_name(&s, s.pattern);
+			continue;
+		}
+		ret = names_each(o->runtime_dir, client_try_name, &s, err);
+		if (ret == 0 && s.n_found == 0) {
+			error_add(err, "no VM in %s is called as in \"%s\"", o->runtime_dir, s.pattern);
+			ret = -ENOENT;
+		}
+		if (ret < 0 || err->text[0])
+			return ret < 0 ? ret : -E2BIG;
+	}
+	memcpy(o->names, s.names, sizeof(s.names));
+	o->n_names = s.n;
+	o->name = o->names[0];
 	return 0;
 }
 

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "vmm/control/commands.h"
+#include "vmm/control/job_commands.h"
 #include "vmm/control/machine_commands.h"
 
 #define HEAD "NAME                     STATE      VCPUS     MEMORY      PID\n"
@@ -92,7 +93,7 @@ static void what_is_no_vm_is_not_listed(void **state)
 	assert_int_equal(run(client_list, (char *[]){ "list", "--runtime-dir", "/dev/null", NULL }, said,
 			     sizeof(said)),
 			 1);
-	assert_int_equal(run(client_list, (char *[]){ "list", "web1", NULL }, said, sizeof(said)),
+	assert_int_equal(run(client_list, (char *[]){ "list", "we/b*", NULL }, said, sizeof(said)),
 			 CLIENT_EXIT_USAGE);
 }
 
@@ -207,10 +208,159 @@ static void a_vm_that_is_stopped_has_ended_with_all_it_had(void **state)
 	assert_true(stop_child(true));
 }
 
+/* Two VMs in one folder, and what is left there of a third. */
+struct pair {
+	struct server one, two;
+	char other[80], dead[80];
+};
+
+static void pair_start(struct pair *p, const char *first, const char *second)
+{
+	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	start(&p->one, first, strlen(first) + 1);
+	start(&p->two, second, strlen(second) + 1);
+	snprintf(p->other, sizeof(p->other), "%s/web2.sock", p->one.dir);
+	snprintf(p->dead, sizeof(p->dead), "%s/web3.sock", p->one.dir);
+	assert_int_equal(rename(p->two.path, p->other), 0);
+	strcpy(sun.sun_path, p->dead);
+	assert_int_equal(bind(fd, (struct sockaddr *)&sun, sizeof(sun)), 0);
+	close(fd);
+}
+
+static void pair_stop(struct pair *p)
+{
+	remove(p->other);
+	remove(p->dead);
+	stop(&p->two);
+	stop(&p->one);
+}
+
+static void a_pattern_stands_for_all_vms_that_run(void **state)
+{
+	static const char done[] = "{\"parameters\":{}}";
+	struct pair p;
+	char said[4096];
+
+	pair_start(&p, done, done);
+	/* None of them twice. */
+	assert_int_equal(run(client_pause,
+			     (char *[]){ "pause", "web[12]", "web2", "*", "--runtime-dir", p.one.dir, NULL },
+			     said, sizeof(said)),
+			 0);
+	pair_stop(&p);
+	assert_string_equal(said, "");
+	assert_non_null(strstr(p.one.call, "Pause"));
+	assert_non_null(strstr(p.two.call, "Pause"));
+}
+
+static void the_worst_of_several_is_the_exit_code(void **state)
+{
+	static const char busy[] =
+		"{\"error\":\"alt.ferry.Busy\",\"parameters\":{\"reason\":\"a migration\"}}";
+	struct pair p;
+	char said[4096];
+
+	pair_start(&p, busy, "{\"parameters\":{}}");
+	assert_int_equal(run(client_reset, (char *[]){ "reset", "web*", "--runtime-dir", p.one.dir, NULL },
+			     said, sizeof(said)),
+			 1);
+	pair_stop(&p);
+	assert_string_equal(said, "ferry: web1: a migration\n");
+	assert_non_null(strstr(p.two.call, "Reboot"));
+}
+
+static void the_status_of_several_says_whose_it_is(void **state)
+{
+	static const char none[] = "{\"parameters\":{\"state\":\"none\"}}";
+	static const struct {
+		char *option;
+		const char *said;
+	} cases[] = {
+		{ NULL, "web1: no migration\nweb2: no migration\n" },
+		{ "--json",
+		  "{\"name\":\"web1\",\"state\":\"none\"}\n{\"name\":\"web2\",\"state\":\"none\"}\n" },
+	};
+	char said[4096];
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct pair p;
+
+		pair_start(&p, none, none);
+		assert_int_equal(
+			run(client_status,
+			    (char *[]){ "status", "web*", "--runtime-dir", p.one.dir, cases[i].option, NULL },
+			    said, sizeof(said)),
+			0);
+		pair_stop(&p);
+		assert_string_equal(said, cases[i].said);
+	}
+}
+
+/* The second has heard of it before the first has been waited for. */
+static void several_are_stopped_at_once(void **state)
+{
+	static const char done[] = "{\"parameters\":{}}";
+	struct pair p;
+	char said[4096];
+
+	pair_start(&p, done, done);
+	assert_int_equal(run(client_stop,
+			     (char *[]){ "stop", "web?", "--timeout", "1", "--runtime-dir", p.one.dir, NULL },
+			     said, sizeof(said)),
+			 1);
+	pair_stop(&p);
+	assert_string_equal(said, "ferry: web1: the VM has not ended in the time that it was given\n"
+				  "ferry: web2: the VM has not ended in the time that it was given\n");
+	assert_non_null(strstr(p.two.call, "PowerOff"));
+}
+
+static void a_pattern_that_stands_for_none_is_an_error(void **state)
+{
+	char dir[] = "/tmp/ferry-none.XXXXXX", said[4096];
+	static int (*const commands[])(int argc, char **argv) = { client_pause, client_stop, client_list };
+
+	assert_non_null(mkdtemp(dir));
+	for (unsigned int i = 0; i < ARRAY_SIZE(commands); i++) {
+		assert_int_equal(run(commands[i], (char *[]){ "it", "web*", "--runtime-dir", dir, NULL },
+				     said, sizeof(said)),
+				 1);
+		assert_non_null(strstr(said, "is called as in \"web*\""));
+	}
+	rmdir(dir);
+	assert_int_equal(run(client_pause, (char *[]){ "pause", "a/*", NULL }, said, sizeof(said)),
+			 CLIENT_EXIT_USAGE);
+}
+
+static void a_list_can_be_of_some(void **state)
+{
+	static const char answer[] = "{\"parameters\":{\"state\":\"running\"}}";
+	struct pair p;
+	char said[4096];
+
+	pair_start(&p, answer, answer);
+	assert_int_equal(run(client_list,
+			     (char *[]){ "list", "*1", "web2", "web3", "--runtime-dir", p.one.dir, NULL },
+			     said, sizeof(said)),
+			 1);
+	pair_stop(&p);
+	assert_non_null(strstr(said, "\nweb1 "));
+	assert_non_null(strstr(said, "\nweb2 "));
+	assert_null(strstr(said, "\nweb3 "));
+	assert_non_null(strstr(said, "is called as in \"web3\""));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_list_says_how_each_vm_is),
+		cmocka_unit_test(a_pattern_stands_for_all_vms_that_run),
+		cmocka_unit_test(the_worst_of_several_is_the_exit_code),
+		cmocka_unit_test(the_status_of_several_says_whose_it_is),
+		cmocka_unit_test(several_are_stopped_at_once),
+		cmocka_unit_test(a_pattern_that_stands_for_none_is_an_error),
+		cmocka_unit_test(a_list_can_be_of_some),
 		cmocka_unit_test(a_list_for_programs_is_what_each_vm_says),
 		cmocka_unit_test(what_is_no_vm_is_not_listed),
 		cmocka_unit_test(what_the_vm_does_is_the_exit_code),

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Names of VMs: see the header. */
+#define _GNU_SOURCE
+#include "vmm/control/names.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fnmatch.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "vmm/config_text.h"
+#include "vmm/control/socket.h"
+#include "vmm/stream_socket.h"
+
+#define NAMES_SUFFIX ".sock"
+
+/* For a process to take a connection. One that is too busy runs all the same. */
+#define NAMES_CONNECT_MS 100
+
+bool names_is_pattern(const char *text)
+{
+	return strpbrk(text, "*?[") && !strchr(text, '/');
+}
+
+bool names_match(const char *pattern, const char *name)
+{
+	return fnmatch(pattern, name, 0) == 0;
+}
+
+/* Cuts the suffix of a control socket off @file. False if it is none. */
+static bool names_of_socket(char *file)
+{
+	size_t len = strlen(file), suffix = strlen(NAMES_SUFFIX);
+
+	if (len <= suffix || strcmp(file + len - suffix, NAMES_SUFFIX) != 0)
+		return false;
+	file[len - suffix] = '\0';
+	return config_name_valid(file);
+}
+
+int names_each(const char *folder, void (*fn)(const char *name, void *opaque), void *opaque,
+	       struct error *err)
+{
+	struct dirent **files = NULL;
+	int n = scandir(folder, &files, NULL, alphasort);
+
+	/* No Ferry has ever run there. */
+	if (n < 0 && errno == ENOENT)
+		return 0;
+	if (n < 0) {
+		error_add(err, "cannot read %s: %s", folder, strerror(errno));
+		return -errno;
+	}
+	for (int i = 0; i < n; i++) {
+		if (names_of_socket(files[i]->d_name))
+			fn(files[i]->d_name, opaque);
+		free(files[i]);
+	}
+	free(files);
+	return 0;
+}
+
+bool names_is_running(const char *folder, const char *name)
+{
+	struct sockaddr_un addr;
+	struct error err = { 0 };
+	int ret = control_address(&addr, folder, name, &err);
+
+	if (ret == 0)
+		ret = stream_socket_connect(&addr, NAMES_CONNECT_MS);
+	if (ret >= 0)
+		close(ret);
+	return ret != -ECONNREFUSED && ret != -ENOENT;
+}
