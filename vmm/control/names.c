@@ -50,7 +50,7 @@ static const char *names_match_one(const char *pattern, char c)
 	return *pattern == c || *pattern == '?' ? pattern + 1 : NULL;
 }
 
-/* The C library's fnmatch() knows all of the world's letters, and is larger than the rest of this file by 18
+/* The C library's fnmatch(3) knows all of the world's letters, and is larger than the rest of this file by 18
  * KiB; names are plain. */
 bool names_match(const char *pattern, const char *name)
 {
