@@ -121,6 +121,8 @@ static bool output_step(struct output *o, bool failing)
 	n = output_write(o, chunk, len);
 	pthread_mutex_lock(&o->lock);
 	o->head += n < 0 ? len : (size_t)n;
+	/* For output_flush(). */
+	pthread_cond_broadcast(&o->changed);
 	if (n < 0)
 		output_tell(o, NULL, (int)-n);
 	else if (failing)

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "vmm/log.h"
+#include "vmm/output.h"
 #include "vmm/text.h"
 
 /* Opens a file in a process without some of the three: it must not get the place for messages. */
@@ -455,6 +456,50 @@ static void a_reason_that_is_too_long_is_cut(void **state)
 	assert_string_equal(two.text + strlen(two.text) - 15, "...; and 1 more");
 }
 
+static void output_none(void *opaque)
+{
+}
+
+static void output_failed(void *opaque, int error)
+{
+	fail();
+}
+
+static void a_flush_waits_until_all_is_written_and_no_longer(void **state)
+{
+	static const struct output_events events = { .failed = output_failed,
+						     .mended = output_none,
+						     .room = output_none };
+	static const char some[4096];
+	struct output *output;
+	int fds[2];
+	pid_t pid;
+
+	assert_int_equal(pipe(fds), 0);
+	assert_int_equal(output_open(&output, fds[1], &events, NULL), 0);
+	/* The writer waits for a pipe that is full. */
+	for (struct pollfd p = { .fd = fds[1], .events = POLLOUT }; poll(&p, 1, 0) == 1;)
+		output_put(output, some, sizeof(some), OUTPUT_PART);
+	output_put(output, some, sizeof(some), OUTPUT_PART);
+	pid = fork();
+	if (pid == 0) {
+		char buf[4096];
+
+		close(fds[1]);
+		while (read(fds[0], buf, sizeof(buf)) > 0)
+			;
+		_exit(0);
+	}
+	/* It waits in vain, and is ended, where nothing tells it. */
+	alarm(60);
+	output_flush(output, INT32_MAX);
+	alarm(0);
+	output_close(output, OUTPUT_LAST_MS);
+	close(fds[0]);
+	close(fds[1]);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
@@ -475,6 +520,7 @@ int main(void)
 		T(a_strangers_text_forges_no_line),
 		T(a_long_message_is_cut_to_text),
 		T(a_limit_holds_for_all_who_share_it),
+		cmocka_unit_test(a_flush_waits_until_all_is_written_and_no_longer),
 	};
 
 	return cmocka_run_group_tests_name("log", tests, NULL, NULL);
