@@ -3,6 +3,7 @@
 #include "vmm/app/console.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
@@ -34,7 +35,8 @@ struct console {
 	struct output *output;
 	struct loop_source room; /* an eventfd: there is room in @output */
 	struct loop_source signals;
-	int signo; /* that ends this; 0: none */
+	int signo;  /* that ends this; 0: none */
+	bool ended; /* the VM has, or its guest has moved */
 	_Atomic int write_error;
 	unsigned int n_escapes;
 	uint64_t escapes_end_ns;
@@ -73,7 +75,7 @@ static void console_read(struct console *c)
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n <= 0) {
-		/* A terminal that is raw says 0 where nothing was typed; its end is SIGHUP. */
+		/* A terminal that is raw says 0 where nothing was typed. */
 		c->eof = !is_tty;
 		return;
 	}
@@ -111,6 +113,7 @@ static void console_receive(struct console *c)
 			return;
 		if (n <= 0) {
 			log_info("the console has ended: the VM has, or its guest has moved");
+			c->ended = true;
 			loop_stop(&c->loop);
 			return;
 		}
@@ -151,6 +154,12 @@ static void console_typed(struct loop_source *src, uint32_t events)
 	struct console *c = container_of(src, struct console, input.src);
 
 	console_read(c);
+	if (c->terminal.fd >= 0 && (events & (EPOLLHUP | EPOLLERR))) {
+		/* It has gone. The kernel says so to processes whose controlling terminal it was, and to
+		 * others does not. */
+		c->signo = SIGHUP;
+		loop_stop(&c->loop);
+	}
 	console_pass(c);
 }
 
@@ -203,13 +212,17 @@ static void console_write_mended(void *opaque)
 {
 }
 
+/* Those that are not ignored, as a shell's background jobs have some. */
 static void console_ending_signals(sigset_t *set)
 {
+	static const int signals[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
+	struct sigaction now;
+
 	sigemptyset(set);
-	sigaddset(set, SIGINT);
-	sigaddset(set, SIGTERM);
-	sigaddset(set, SIGHUP);
-	sigaddset(set, SIGQUIT);
+	for (unsigned int i = 0; i < ARRAY_SIZE(signals); i++) {
+		if (sigaction(signals[i], NULL, &now) == 0 && now.sa_handler != SIG_IGN)
+			sigaddset(set, signals[i]);
+	}
 }
 
 static int console_open(struct console *c, struct error *err)
@@ -296,13 +309,28 @@ static void console_close(struct console *c)
 	sigprocmask(SIG_UNBLOCK, &set, NULL);
 }
 
+/* Waits for who reads the VM's last words, without end: signals end the process meanwhile. A terminal is
+ * given back first; where it shows the words, too, console_close() is to wait, for a moment. */
+static void console_await_reader(struct console *c)
+{
+	sigset_t set;
+
+	if (c->terminal.fd >= 0 && isatty(STDOUT_FILENO))
+		return;
+	terminal_close(&c->terminal);
+	console_ending_signals(&set);
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
+	output_flush(c->output, INT_MAX);
+}
+
 /* Returns -errno, or 0 when the operator has left or the VM has ended. */
 static int console_stay(struct console *c, const struct client_options *o, struct error *err)
 {
-	int ret = console_open(c, err);
+	/* First, while every signal still ends the process. */
+	int ret = console_attach(c, o, err);
 
 	if (ret == 0)
-		ret = console_attach(c, o, err);
+		ret = console_open(c, err);
 	if (ret < 0)
 		return ret;
 	if (c->terminal.fd >= 0)
@@ -310,6 +338,8 @@ static int console_stay(struct console *c, const struct client_options *o, struc
 	terminal_take(&c->terminal);
 	console_pass(c);
 	ret = loop_run(&c->loop);
+	if (ret == 0 && c->ended && c->signo == 0)
+		console_await_reader(c);
 	if (ret == 0 && c->write_error) {
 		ret = -c->write_error;
 		error_add(err, "cannot write to stdout: %s", strerror(c->write_error));

@@ -19,9 +19,11 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <termios.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "vmm/app/console.h"
+#include "vmm/output.h"
 #include "vmm/util.h"
 
 struct fixture {
@@ -32,6 +34,8 @@ struct fixture {
 	pid_t pid;
 	int console; /* the VM's end */
 };
+
+#define TAKEN "{\"parameters\":{}}"
 
 static int setup(void **state)
 {
@@ -157,7 +161,7 @@ static bool is_raw(struct fixture *f)
 static void begin_on_terminal(struct fixture *f)
 {
 	begin(f, f->slave, f->slave);
-	answer(f, "{\"parameters\":{}}");
+	answer(f, TAKEN);
 	say(f, "hello from the guest\r\n");
 	await(f->master, "hello from the guest");
 	while (!is_raw(f))
@@ -235,6 +239,83 @@ static void while_it_is_stopped_the_terminal_is_as_before(void **state)
 	assert_restored(f);
 }
 
+static void a_crash_gives_the_terminal_back(void **state)
+{
+	struct fixture *f = *state;
+
+	begin_on_terminal(f);
+	kill(f->pid, SIGABRT);
+	assert_int_equal(WTERMSIG(end(f)), SIGABRT);
+	assert_restored(f);
+}
+
+static void the_way_out_is_heard_where_the_vm_takes_nothing(void **state)
+{
+	struct fixture *f = *state;
+	char keys[1024];
+
+	begin_on_terminal(f);
+	memset(keys, 'k', sizeof(keys));
+	/* More than the socket and the client hold. */
+	for (unsigned int i = 0; i < 1024; i++)
+		assert_true(write(f->master, keys, sizeof(keys)) > 0);
+	type(f, "\x1d\x1d\x1d");
+	assert_int_equal(end(f), 0);
+	assert_restored(f);
+}
+
+static void signals_that_are_ignored_stay_so(void **state)
+{
+	struct fixture *f = *state;
+
+	signal(SIGINT, SIG_IGN);
+	begin_on_terminal(f);
+	signal(SIGINT, SIG_DFL);
+	kill(f->pid, SIGINT);
+	type(f, "still here");
+	assert_typed(f, "still here");
+	kill(f->pid, SIGTERM);
+	assert_int_equal(WTERMSIG(end(f)), SIGTERM);
+	assert_restored(f);
+}
+
+/* Nobody tells a process of that by a signal whose controlling terminal is another. */
+static void a_terminal_that_goes_is_the_end(void **state)
+{
+	struct fixture *f = *state;
+	int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC), slave, status;
+
+	assert_int_equal(grantpt(master), 0);
+	assert_int_equal(unlockpt(master), 0);
+	slave = open(ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC);
+	begin(f, slave, slave);
+	close(slave);
+	answer(f, TAKEN);
+	say(f, "login: ");
+	await(master, "login: ");
+	close(master);
+	status = end(f);
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(WTERMSIG(status), SIGHUP);
+}
+
+static void a_vm_that_does_not_answer_keeps_no_signal_waiting(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t before_ns = now_ns();
+	int fd;
+
+	begin(f, f->slave, f->slave);
+	fd = accept4(f->listener, NULL, NULL, SOCK_CLOEXEC);
+	assert_true(fd >= 0);
+	kill(f->pid, SIGTERM);
+	assert_int_equal(WTERMSIG(end(f)), SIGTERM);
+	/* It waits 5 s for an answer. */
+	assert_true(now_ns() - before_ns < 4000000000u);
+	assert_restored(f);
+	close(fd);
+}
+
 static void the_end_of_the_vm_is_the_end(void **state)
 {
 	struct fixture *f = *state;
@@ -276,7 +357,7 @@ static void without_a_terminal_it_is_a_pipe(void **state)
 	begin(f, in[0], out[1]);
 	close(in[0]);
 	close(out[1]);
-	answer(f, "{\"parameters\":{}}");
+	answer(f, TAKEN);
 	assert_int_equal(write(in[1], "\x1d\x1d\x1d", 3), 3);
 	assert_typed(f, "\x1d\x1d\x1d");
 	/* The end of what is typed is not the end of what is said. */
@@ -303,6 +384,127 @@ static void without_a_terminal_it_is_a_pipe(void **state)
 	free(said);
 }
 
+static uint64_t cpu_ns(pid_t pid)
+{
+	struct timespec ts;
+	clockid_t clock;
+
+	assert_int_equal(clock_getcpuclockid(pid, &clock), 0);
+	assert_int_equal(clock_gettime(clock, &ts), 0);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+/* Lets the time pass in which a client would give up. No event tells that it has not; it does nothing. */
+static void let_it_wait(struct fixture *f)
+{
+	uint64_t before_ns;
+
+	poll(NULL, 0, 100);
+	before_ns = cpu_ns(f->pid);
+	poll(NULL, 0, OUTPUT_LAST_MS + 200);
+	assert_true(cpu_ns(f->pid) - before_ns < 20000000);
+}
+
+/* Starts one on pipes, has all be full, and returns how much that was. */
+static size_t fill(struct fixture *f, int *in, int *out)
+{
+	int ins[2], outs[2];
+	char said[1000];
+	size_t n = 0;
+
+	memset(said, '.', sizeof(said));
+	assert_int_equal(pipe2(ins, O_CLOEXEC), 0);
+	assert_int_equal(pipe2(outs, O_CLOEXEC), 0);
+	begin(f, ins[0], outs[1]);
+	close(ins[0]);
+	close(outs[1]);
+	*in = ins[1];
+	*out = outs[0];
+	answer(f, TAKEN);
+	for (struct pollfd p = { .fd = f->console, .events = POLLOUT }; poll(&p, 1, 200) == 1;) {
+		ssize_t put = send(f->console, said, sizeof(said), MSG_DONTWAIT | MSG_NOSIGNAL);
+
+		assert_true(put > 0);
+		n += (size_t)put;
+	}
+	return n;
+}
+
+static void the_last_words_wait_for_their_reader(void **state)
+{
+	struct fixture *f = *state;
+	char said[4096];
+	size_t n_said, n = 0;
+	ssize_t got;
+	int in, out;
+
+	n_said = fill(f, &in, &out);
+	let_it_wait(f);
+	close(f->console);
+	f->console = -1;
+	let_it_wait(f);
+	assert_int_equal(write(in, "typed in vain", 13), 13);
+	/* All but what is still in the pipe and the client's memory. */
+	while (n < n_said - 100000 && (got = read(out, said, sizeof(said))) > 0)
+		n += (size_t)got;
+	let_it_wait(f);
+	while ((got = read(out, said, sizeof(said))) > 0)
+		n += (size_t)got;
+	assert_int_equal(n, n_said);
+	assert_int_equal(end(f), 0);
+	close(in);
+	close(out);
+}
+
+static void a_signal_ends_that_wait(void **state)
+{
+	struct fixture *f = *state;
+	int in, out;
+	char said[4096];
+	size_t n_said = fill(f, &in, &out), n = 0;
+
+	close(f->console);
+	f->console = -1;
+	while (n < n_said - 100000)
+		n += (size_t)read(out, said, sizeof(said));
+	let_it_wait(f);
+	kill(f->pid, SIGTERM);
+	assert_int_equal(WTERMSIG(end(f)), SIGTERM);
+	close(in);
+	close(out);
+}
+
+static void a_file_is_typed_as_a_whole(void **state)
+{
+	enum { LEN = 300000 };
+	struct fixture *f = *state;
+	uint8_t *sent = malloc(LEN), *got = malloc(LEN);
+	FILE *file = tmpfile();
+
+	for (unsigned int i = 0; i < LEN; i++)
+		sent[i] = (uint8_t)(i * 7 + i / 251);
+	assert_int_equal(fwrite(sent, 1, LEN, file), LEN);
+	rewind(file);
+	begin(f, fileno(file), f->slave);
+	fclose(file);
+	answer(f, TAKEN);
+	for (size_t at = 0; at < LEN;) {
+		ssize_t n = read(f->console, got + at, LEN - at);
+
+		assert_true(n > 0);
+		at += (size_t)n;
+	}
+	assert_memory_equal(sent, got, LEN);
+	let_it_wait(f);
+	say(f, "done");
+	await(f->master, "done");
+	close(f->console);
+	f->console = -1;
+	assert_int_equal(end(f), 0);
+	free(sent);
+	free(got);
+}
+
 /* Its reader has gone: nobody is there to be told what the guest says. */
 static void an_end_of_stdout_is_an_error(void **state)
 {
@@ -313,7 +515,7 @@ static void an_end_of_stdout_is_an_error(void **state)
 	begin(f, null, out[1]);
 	close(out[0]);
 	close(out[1]);
-	answer(f, "{\"parameters\":{}}");
+	answer(f, TAKEN);
 	say(f, "anybody?\n");
 	assert_int_equal(WEXITSTATUS(end(f)), 1);
 	close(null);
@@ -321,18 +523,25 @@ static void an_end_of_stdout_is_an_error(void **state)
 
 int main(void)
 {
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(every_key_is_the_guests_until_the_third_escape, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(a_signal_ends_it_and_the_terminal_is_as_before, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(while_it_is_stopped_the_terminal_is_as_before, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(the_end_of_the_vm_is_the_end, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_vm_that_refuses_leaves_the_terminal_alone, setup, teardown),
-		cmocka_unit_test_setup_teardown(without_a_terminal_it_is_a_pipe, setup, teardown),
-		cmocka_unit_test_setup_teardown(an_end_of_stdout_is_an_error, setup, teardown),
+		TEST(every_key_is_the_guests_until_the_third_escape),
+		TEST(a_signal_ends_it_and_the_terminal_is_as_before),
+		TEST(while_it_is_stopped_the_terminal_is_as_before),
+		TEST(a_crash_gives_the_terminal_back),
+		TEST(the_way_out_is_heard_where_the_vm_takes_nothing),
+		TEST(signals_that_are_ignored_stay_so),
+		TEST(a_terminal_that_goes_is_the_end),
+		TEST(a_vm_that_does_not_answer_keeps_no_signal_waiting),
+		TEST(the_end_of_the_vm_is_the_end),
+		TEST(a_vm_that_refuses_leaves_the_terminal_alone),
+		TEST(without_a_terminal_it_is_a_pipe),
+		TEST(the_last_words_wait_for_their_reader),
+		TEST(a_signal_ends_that_wait),
+		TEST(a_file_is_typed_as_a_whole),
+		TEST(an_end_of_stdout_is_an_error),
 	};
+#undef TEST
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
