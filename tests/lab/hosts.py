@@ -11,8 +11,6 @@ import time
 import lab
 
 NAMES, ADDRESSES = ("hosta", "hostb"), ("10.79.0.1", "10.79.0.2")
-# Enough for a guest and for the file system in memory; QEMU adds up to a GiB of translated code.
-MEMORY = "1536M"
 NICS = (lab.Nic("vp0"), lab.Nic("vp1"))
 HOST_KEY, USER_KEY = "/etc/ssh/ssh_host_ed25519_key", "/root/.ssh/id_ed25519"
 # In L1, the interface to the other host; keys are made by each host for itself, and only public ones leave it.
@@ -51,6 +49,8 @@ class Pair:
     """Two hosts, @a and @b, which know each other as hosta and hostb. Use as a context manager or call close()."""
 
     bridge = "br1"
+    # Enough for a guest and for the file system in memory; QEMU adds up to a GiB of translated code.
+    memory = "1536M"
 
     def __init__(self, logs=(None, None), **options):
         self.hosts = []
@@ -59,7 +59,7 @@ class Pair:
         try:
             self.namespace.bridge(self.bridge)
             with concurrent.futures.ThreadPoolExecutor() as pool:
-                booting = [pool.submit(lab.Lab, NICS, (), MEMORY, log=log, number=n, namespace=self.namespace, cable=self.bridge,
+                booting = [pool.submit(lab.Lab, NICS, (), self.memory, log=log, number=n, namespace=self.namespace, cable=self.bridge,
                                        **options) for n, log in enumerate(logs)]
             self.hosts = [host.result() for host in booting if not host.exception()]
             # What went wrong with one of them is raised here, with the other in the list.
