@@ -135,6 +135,28 @@ def test_a_guest_answers_its_power_button(fresh):
     assert ended(vm) == 0
 
 
+def test_consoles_beside_the_guests_serial_socket(fresh):
+    """What is typed at one is answered at all of them; they end with the guest's move, of which a listener hears."""
+    vm = fresh(cpus=1)
+    there = f"--runtime-dir {vm.host.directory}"
+    events = vm.lab.spawn(f"exec ferry events 'v*' {there}")
+    events.wait_for("READY")
+    consoles = [vm.lab.spawn(f"exec ferry console vm {there}") for _ in range(2)]
+    for console in consoles:
+        console.wait_for(guest.READY)
+    command = "echo typed at a console"
+    consoles[0].type(f"\n@7777 {guest.FOREVER} {len(command)}\n{command}")
+    for console in consoles:
+        console.wait_for("@7777} 0")
+        assert "typed at a console" in console.output()
+    vm.guest.wait_for("@7777} 0")
+    vm.migrate()
+    for console in consoles:
+        assert console.wait(60) == 0 and "its guest has moved" in console.output(), console.output()
+    assert events.wait(60) == 0
+    assert [line.split()[2] for line in events.output().splitlines()] == ["READY", "MIGRATION", "MIGRATION", "SHUTDOWN"], events.output()
+
+
 def test_the_power_of_a_guest_is_cut_by_force(fresh):
     """Its system, which has no driver for the button, is not asked."""
     vm = fresh(node=None, cpus=1, mem="128M")
