@@ -242,7 +242,8 @@ const struct command_row command_table[N_COMMANDS] = {
 			     "missing, and what to do. Changes nothing.",
 			     "Exit codes: 0 a guest could run here, and with --peer move there; 1 it could "
 			     "not; 2 wrong usage." },
-	[COMMAND_LIST] = { "list", "[NAME...]", OPTION_WORDS_VM, "list the VMs of this host, and how they are",
+	[COMMAND_LIST] = { "list", "[NAME...]", OPTION_WORDS_VM,
+			   "list the VMs of this host, and how they are",
 			   "Lists the VMs of this host that are yours, or all of them for root: the name, "
 			   "how "
 			   "the guest is, its vCPUs and memory, and the process.",
