@@ -85,6 +85,7 @@ class Labs:
 
     def __init__(self):
         self.lab = self.pair = None
+        self.options = {}
         self.vms = {}
         self.stuck = []
         # Several processes run the tests, each with hosts of its own, where pytest-xdist is told so.
@@ -94,10 +95,11 @@ class Labs:
         """The hosts that there are."""
         return ([self.lab] if self.lab else []) + (self.pair.hosts if self.pair else [])
 
-    def get(self):
-        if not self.lab:
+    def get(self, **options):
+        """The one host, made anew where it is not to be as it is now."""
+        if not self.lab or self.options != options:
             self.drop()
-            self.lab = lab_module.Lab(log=next(self.logs))
+            self.lab, self.options = lab_module.Lab(log=next(self.logs), **options), options
         return self.lab
 
     def get_pair(self):

@@ -205,16 +205,18 @@ def network():
 class Lab:
     """One L1 host with its NICs on a bridge in a namespace. Use as a context manager or call close().
 
-    One of a pair (hosts.py) has a namespace that is the pair's, and a NIC on its bridge @cable.
+    One of a pair (hosts.py) has a namespace that is the pair's, and a NIC on its bridge @cable. With a @system, a disk that "debian"
+    has made, systemd is the first process. What is written to it is lost with the host.
     """
 
     bridge_address = "10.77.0.1"
     l1_address = "10.78.0.2"
 
     def __init__(self, nics=NICS, sims=SIMS, memory="7G", memlock="unlimited", shares=None, log=None, number=0, namespace=None,
-                 cable=None):
+                 cable=None, system=None):
         self.nics = {nic.name: nic for nic in nics}
         self.number, self.cable = number, cable
+        self.system = system
         self.l1_address = f"10.78.{number}.2"
         # What other hosts know it as, with the folder where "ferry connect" looks for its VMs.
         self.name = self.runtime_dir = None
@@ -258,6 +260,8 @@ class Lab:
     def _start(self, nics, memory, memlock, shares):
         append = ("console=ttyS0 quiet panic=-1 intel_iommu=on iommu=pt nokaslr mitigations=off tsc=reliable no_timer_check "
                   f"lab.net=0000:00:{MANAGEMENT} lab.address={self.l1_address}/24 lab.memlock={memlock} lab.shares={','.join(shares)}")
+        if self.system:
+            append += " lab.root=/dev/vda net.ifnames=0"
         command = l0_qemu() + [
                    "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
                    "-accel", "tcg,thread=multi,tb-size=1024", "-cpu", "max,+svm,+npt", "-smp", "2", "-m", memory, "-M", "q35",
@@ -268,6 +272,9 @@ class Lab:
                    *self._link("m", MANAGEMENT, MANAGEMENT_MAC), *self._link("u", UPLINK, UPLINK_MAC)]
         if self.cable:
             command += self._link("c", CABLE, CABLE_MAC)
+        if self.system:
+            command += ["-drive", f"id=system,if=none,format=raw,snapshot=on,file={self.system}",
+                        "-device", "virtio-blk-pci,drive=system,bus=pcie.0,addr=8,disable-legacy=on"]
         for name, path in shares.items():
             command += ["-virtfs", f"local,path={path},mount_tag={name},security_model=none,multidevs=remap"]
         for i, nic in enumerate(nics):
