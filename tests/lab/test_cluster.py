@@ -101,6 +101,26 @@ def test_a_node_that_leaves_the_cluster_sends_its_guests_away_first(guests):
     cluster.join(node)
 
 
+def test_a_guest_that_the_other_node_refuses_stays_where_it_runs(guests):
+    cluster, guest = guests[0].cluster, guests[0]
+    node = cluster.where(guest.name)
+    other = cluster.other(node)
+    right = other.run(f"cat {guest.config}")
+    # A NIC that is not there.
+    other.run(f"sed -i 's|^net .*|net vdpa=/dev/vhost-vdpa-99|' {guest.config}")
+    with under_traffic(guests[:1], f"{other.name} refuses"):
+        node.run(f"crm_resource --resource {guest.name} --move --node {other.name}")
+        cluster.settle()
+        assert cluster.where(guest.name) is node
+    other.run(f"cat > {guest.config}", stdin=right.encode())
+    with under_traffic(guests[:1], f"{other.name} takes it"):
+        node.run(f"crm_resource --resource {guest.name} --cleanup")
+        cluster.settle()
+        assert cluster.where(guest.name) is other
+    node.run(f"crm_resource --resource {guest.name} --clear")
+    cluster.settle()
+
+
 def test_guests_of_a_host_that_has_died_start_elsewhere_after_fencing(guests, labs):
     cluster = guests[0].cluster
     node = cluster.where(guests[0].name)
