@@ -484,10 +484,12 @@ int memory_log_start(struct memory *m)
 		m->dirty_words = calloc(n_summary, sizeof(*m->dirty_words));
 	if (!m->dirty || !m->dirty_words)
 		return -ENOMEM;
-	for (uint64_t i = 0; i < n_words; i++)
-		atomic_store_explicit(&m->dirty[i], 0, memory_order_relaxed);
+	/* Words last: a writer that finds its page's bit clear marks the word after this has cleared that
+	 * mark. The release pairs with memory_mark_page(). */
 	for (uint64_t i = 0; i < n_summary; i++)
 		atomic_store_explicit(&m->dirty_words[i], 0, memory_order_relaxed);
+	for (uint64_t i = 0; i < n_words; i++)
+		atomic_store_explicit(&m->dirty[i], 0, memory_order_release);
 	atomic_store_explicit(&m->logging, true, memory_order_release);
 	/* The fence pairs with the one in memory_mark_dirty(). */
 	atomic_thread_fence(memory_order_seq_cst);

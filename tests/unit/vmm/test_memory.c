@@ -11,6 +11,7 @@
 #include <inttypes.h>
 #include <linux/mempolicy.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -470,6 +471,54 @@ static void a_copy_by_the_log_is_complete_while_others_write(void **state)
 	memory_exit(&m);
 }
 
+struct marker {
+	struct memory *m;
+	_Atomic uint64_t n_marks;
+	_Atomic bool end;
+};
+
+static void *marker_thread(void *arg)
+{
+	struct marker *marker = arg;
+
+	while (!atomic_load(&marker->end)) {
+		memory_mark_dirty(marker->m, 0, 1);
+		atomic_fetch_add(&marker->n_marks, 1);
+	}
+	return NULL;
+}
+
+/* Also one that begins while somebody marks a page for the log before. */
+static void a_new_log_misses_no_page(void **state)
+{
+	struct marker marker = { 0 };
+	struct page_set pages;
+	pthread_t thread;
+	struct memory m;
+
+	init(&m, MIB(16));
+	marker.m = &m;
+	assert_int_equal(page_set_init(&pages, memory_pages(&m)), 0);
+	assert_int_equal(pthread_create(&thread, NULL, marker_thread, &marker), 0);
+	for (unsigned int round = 0; round < 2000; round++) {
+		uint64_t n;
+
+		assert_int_equal(memory_log_start(&m), 0);
+		n = atomic_load(&marker.n_marks);
+		/* Of two more the second has begun since. */
+		while (atomic_load(&marker.n_marks) < n + 2)
+			sched_yield();
+		memory_log_take(&m, &pages);
+		assert_int_equal(page_set_next(&pages, 0, 1), 0);
+		page_set_remove(&pages, 0, 1);
+		memory_log_stop(&m);
+	}
+	atomic_store(&marker.end, true);
+	pthread_join(thread, NULL);
+	page_set_exit(&pages);
+	memory_exit(&m);
+}
+
 /* Every host that knows nodes has a node 0. */
 static void memory_comes_from_the_node_that_was_asked_for(void **state)
 {
@@ -530,6 +579,7 @@ int main(void)
 		cmocka_unit_test(guest_memory_is_in_the_file_at_the_regions_offset),
 		cmocka_unit_test(the_log_has_every_page_that_was_marked_once),
 		cmocka_unit_test(a_copy_by_the_log_is_complete_while_others_write),
+		cmocka_unit_test(a_new_log_misses_no_page),
 		cmocka_unit_test(only_what_was_written_is_data),
 		cmocka_unit_test(memory_that_is_emptied_reads_as_zero),
 		cmocka_unit_test(emptying_memory_ends_when_the_process_is_to_end),
