@@ -165,7 +165,8 @@ def pytest_terminal_summary(terminalreporter, config):
 
 
 # The files that take longest, so that they begin first: several processes end at about the same time then.
-LONGEST = ("test_cluster.py", "test_migrate_state.py", "test_hosts.py", "test_soft.py", "test_migrate_traffic.py", "test_boot.py")
+LONGEST = ("test_debian.py", "test_cluster.py", "test_migrate_state.py", "test_hosts.py", "test_soft.py", "test_migrate_traffic.py",
+           "test_boot.py")
 
 
 def pytest_collection_modifyitems(config, items):

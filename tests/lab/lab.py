@@ -206,17 +206,18 @@ class Lab:
     """One L1 host with its NICs on a bridge in a namespace. Use as a context manager or call close().
 
     One of a pair (hosts.py) has a namespace that is the pair's, and a NIC on its bridge @cable. With a @system, a disk that "debian"
-    has made, systemd is the first process. What is written to it is lost with the host.
+    has made, systemd is the first process. @disks come after it: the first is vda where there is no @system. What is written to any of
+    these is lost with the host.
     """
 
     bridge_address = "10.77.0.1"
     l1_address = "10.78.0.2"
 
     def __init__(self, nics=NICS, sims=SIMS, memory="7G", memlock="unlimited", shares=None, log=None, number=0, namespace=None,
-                 cable=None, system=None):
+                 cable=None, system=None, disks=()):
         self.nics = {nic.name: nic for nic in nics}
         self.number, self.cable = number, cable
-        self.system = system
+        self.system, self.disks = system, ([system] if system else []) + list(disks)
         self.l1_address = f"10.78.{number}.2"
         # What other hosts know it as, with the folder where "ferry connect" looks for its VMs.
         self.name = self.runtime_dir = None
@@ -272,9 +273,9 @@ class Lab:
                    *self._link("m", MANAGEMENT, MANAGEMENT_MAC), *self._link("u", UPLINK, UPLINK_MAC)]
         if self.cable:
             command += self._link("c", CABLE, CABLE_MAC)
-        if self.system:
-            command += ["-drive", f"id=system,if=none,format=raw,snapshot=on,file={self.system}",
-                        "-device", "virtio-blk-pci,drive=system,bus=pcie.0,addr=8,disable-legacy=on"]
+        for i, disk in enumerate(self.disks):
+            command += ["-drive", f"id=disk{i},if=none,format=raw,snapshot=on,file={disk}",
+                        "-device", f"virtio-blk-pci,drive=disk{i},bus=pcie.0,addr={8 + i},disable-legacy=on"]
         for name, path in shares.items():
             command += ["-virtfs", f"local,path={path},mount_tag={name},security_model=none,multidevs=remap"]
         for i, nic in enumerate(nics):
