@@ -135,6 +135,7 @@ def test_a_guest_answers_its_power_button(fresh):
     assert ended(vm) == 0
 
 
+@pytest.mark.long
 def test_consoles_beside_the_guests_serial_socket(fresh):
     """What is typed at one is answered at all of them; they end with the guest's move, of which a listener hears."""
     vm = fresh(cpus=1)
