@@ -212,17 +212,11 @@ static void console_write_mended(void *opaque)
 {
 }
 
-/* Those that are not ignored, as a shell's background jobs have some. */
 static void console_ending_signals(sigset_t *set)
 {
 	static const int signals[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
-	struct sigaction now;
 
-	sigemptyset(set);
-	for (unsigned int i = 0; i < ARRAY_SIZE(signals); i++) {
-		if (sigaction(signals[i], NULL, &now) == 0 && now.sa_handler != SIG_IGN)
-			sigaddset(set, signals[i]);
-	}
+	control_find_signals(set, signals, ARRAY_SIZE(signals));
 }
 
 static int console_open(struct console *c, struct error *err)

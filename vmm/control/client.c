@@ -84,17 +84,22 @@ int control_send(struct control_client *c, const char *method, const char *param
 	return 0;
 }
 
-/* Those of SIGINT, SIGTERM and SIGHUP that are not ignored, as nohup and shells without jobs have them. */
-static void control_signals(sigset_t *set)
+void control_find_signals(sigset_t *set, const int *signals, unsigned int n)
 {
-	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
 	struct sigaction now;
 
 	sigemptyset(set);
-	for (unsigned int i = 0; i < ARRAY_SIZE(signals); i++) {
+	for (unsigned int i = 0; i < n; i++) {
 		if (sigaction(signals[i], NULL, &now) == 0 && now.sa_handler != SIG_IGN)
 			sigaddset(set, signals[i]);
 	}
+}
+
+static void control_signals(sigset_t *set)
+{
+	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
+
+	control_find_signals(set, signals, ARRAY_SIZE(signals));
 }
 
 int control_cancel_by_signal(struct control_client *c, struct error *err)

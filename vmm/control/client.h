@@ -4,6 +4,8 @@
 #ifndef FERRY_VMM_CONTROL_CLIENT_H
 #define FERRY_VMM_CONTROL_CLIENT_H
 
+#include <signal.h>
+
 #include "vmm/control/socket.h"
 
 struct control_client {
@@ -37,6 +39,10 @@ int __must_check control_receive(struct control_client *c, const char **paramete
 int __must_check control_receive_until(struct control_client *c, uint64_t until_ns, const char **parameters,
 				       struct error *err);
 void control_disconnect(struct control_client *c);
+
+/* Fills @set with those of the @n signals that are not ignored, as nohup and shells without jobs have some.
+ * Any thread. */
+void control_find_signals(sigset_t *set, const int *signals, unsigned int n);
 
 /*
  * Has the first of SIGINT, SIGTERM and SIGHUP (where it is not ignored) hang up in the client's direction,
