@@ -77,15 +77,18 @@ int app_register(struct app *app, struct error *err)
 	if (config->registers == REGISTER_NO)
 		return 0;
 	folder = realpath(config->runtime_dir, NULL);
-	/* The socket is in it already. */
-	ret = folder ? control_address(&addr, folder, config->name, &reason) : -errno;
+	ret = folder ? 0 : -errno;
+	if (ret < 0)
+		error_add(&reason, "cannot find where %s is: %s", config->runtime_dir, strerror(-ret));
+	else
+		ret = control_address(&addr, folder, config->name, &reason);
 	free(folder);
 	if (ret == 0)
 		ret = machined_register(MACHINED_SOCKET, config->name, addr.sun_path, &reason);
 	if (ret == 0)
 		return 0;
 	if (config->registers == REGISTER_YES) {
-		error_add(err, "--register yes: %s", reason.text[0] ? reason.text : strerror(-ret));
+		error_add(err, "--register yes: %s", reason.text);
 		return ret;
 	}
 	if (ret != -ENOENT)
