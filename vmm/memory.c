@@ -472,9 +472,20 @@ uint64_t memory_pages(const struct memory *m)
 	return m->size >> PAGE_SHIFT;
 }
 
+/* Words of the log: of a bit a page, and of a bit for each of these. */
+static uint64_t memory_log_words(const struct memory *m)
+{
+	return (memory_pages(m) + 63) / 64;
+}
+
+static uint64_t memory_log_summary(const struct memory *m)
+{
+	return (memory_log_words(m) + 63) / 64;
+}
+
 int memory_log_start(struct memory *m)
 {
-	uint64_t n_words = (memory_pages(m) + 63) / 64, n_summary = (n_words + 63) / 64;
+	uint64_t n_words = memory_log_words(m), n_summary = memory_log_summary(m);
 
 	/* The bitmaps are kept until memory_exit(): a writer that saw the log on may still be marking when it
 	 * is switched off. */
@@ -503,7 +514,7 @@ void memory_log_stop(struct memory *m)
 
 void memory_log_take(struct memory *m, struct page_set *pages)
 {
-	uint64_t n_summary = ((memory_pages(m) + 63) / 64 + 63) / 64;
+	uint64_t n_summary = memory_log_summary(m);
 
 	for (uint64_t i = 0; i < n_summary; i++) {
 		uint64_t words = 0;
