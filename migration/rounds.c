@@ -8,8 +8,9 @@
 
 /* A pass of less than this takes mostly the round trip's time, and says little about the link. */
 #define ROUNDS_BANDWIDTH_SAMPLE MIB(4)
-/* So little that another round would not shorten the downtime by anything to be noticed. */
-#define ROUNDS_SMALL_REST KIB(32)
+/* Less than another round could shorten the downtime by, that anybody would notice. So a rest that takes no
+ * longer is small, and one that takes no longer than that beyond the least seen is near it. */
+#define ROUNDS_LITTLE_NS UINT64_C(1000000)
 /*
  * A guest that writes in bursts leaves ten times as much in one round as in the next. Within the downtime
  * limit this many rounds are looked at, then the first that leaves about the least seen is the last. One that
@@ -113,47 +114,63 @@ static int rounds_sync_timeout_ms(const struct rounds *r)
 	return OUTGOING_RUNNING_TIMEOUT_MS + (r->bandwidth == 0 ? (int)gib * ROUNDS_PIN_MS_PER_GIB : 0);
 }
 
-/*
- * A round while the guest runs. What is still in the buffers of a slow link or a slow destination when the
- * guest stops would be part of the downtime, and unknown to the estimate of it: so none is.
- */
-static int rounds_live(struct rounds *r, struct error *err)
+/* Takes the destination's answer to SYNC, if it owes one. */
+static int rounds_take_sync(struct rounds *r, struct error *err)
 {
-	uint64_t round_ns = now_ns(), start_ns, waited_ns = 0, ns;
-	int ret = rounds_send(r, err);
+	uint64_t waited_ns = 0, ns;
+	int ret;
 
-	start_ns = now_ns();
-	if (ret == 0)
-		ret = stream_send(&r->out->stream, STREAM_SYNC, 0, NULL, 0, err);
-	if (ret == 0)
-		ret = stream_expect_arg(&r->out->stream, STREAM_SYNC_OK, &waited_ns,
-					rounds_sync_timeout_ms(r), err);
-	if (ret < 0)
-		return ret;
+	if (r->asked_ns == 0)
+		return 0;
+	ret = stream_expect_arg(&r->out->stream, STREAM_SYNC_OK, &waited_ns, rounds_sync_timeout_ms(r), err);
 	/* The destination's work beside the memory has nothing to do with the link. */
-	ns = now_ns() - start_ns;
+	ns = now_ns() - r->asked_ns;
 	r->pass.wire_ns += ns - min_u64(ns, waited_ns);
-	if (r->pass.wire_bytes >= ROUNDS_BANDWIDTH_SAMPLE || r->bandwidth == 0) {
-		uint64_t sample = rounds_pass_bandwidth(r);
-
-		r->bandwidth = r->bandwidth ? (r->bandwidth + sample) / 2 : sample;
-	}
-	r->out->report->bytes_per_second = r->bandwidth;
-	rounds_record(r, round_ns);
-	return 0;
+	r->asked_ns = 0;
+	return ret;
 }
 
-int rounds_first_memory(struct rounds *r, struct error *err)
+/* Takes all answers that the destination owes, in the order of the questions. */
+static int rounds_take_answers(struct rounds *r, struct error *err)
 {
-	int ret = dirty_start(&r->dirty, r->out->vm, err);
+	int ret = rounds_take_sync(r, err);
 
-	return ret < 0 ? ret : rounds_live(r, err);
+	r->warm_asked_bytes = 0;
+	for (; ret == 0 && r->n_warm_asked > 0; r->n_warm_asked--) {
+		ret = stream_expect(&r->out->stream, STREAM_WARM_OK, NULL, 0, OUTGOING_RUNNING_TIMEOUT_MS,
+				    err);
+		if (ret == 0)
+			r->out->report->n_warm++;
+	}
+	return ret;
 }
 
-/* Sends @dev's state ahead. Returns 1 if it was taken, 0 if there was nothing new, or -errno. */
+/*
+ * Bytes of WARM that may be on their way behind a question without an answer. A socket takes so much at once;
+ * and who has to wait until it takes more hears a destination's answer as its refusal.
+ */
+#define ROUNDS_ASKED_MAX KIB(32)
+
+/* Sends @tree, of @len bytes, ahead. The answer is owed. */
+static int rounds_send_warm(struct rounds *r, const void *tree, uint32_t len, struct error *err)
+{
+	int ret = 0;
+
+	if (r->warm_asked_bytes + len > ROUNDS_ASKED_MAX)
+		ret = rounds_take_answers(r, err);
+	if (ret == 0)
+		ret = stream_send(&r->out->stream, STREAM_WARM, 0, tree, len, err);
+	r->warm_asked_bytes += len;
+	r->n_warm_asked++;
+	return ret;
+}
+
+/* Sends @dev's state ahead. Returns 1 if there was anything new, 0 if not, or -errno. */
 static int rounds_warm_device(struct rounds *r, struct device *dev, bool first, struct error *err)
 {
 	struct state_writer w;
+	uint32_t len;
+	void *tree;
 	int ret = state_open_writer(&w), changed = 1;
 
 	if (ret == 0) {
@@ -162,25 +179,19 @@ static int rounds_warm_device(struct rounds *r, struct device *dev, bool first, 
 		changed = dev->ops->warm_save(dev, &w, first);
 		state_end(&w);
 	}
-	if (changed == 0) {
-		uint32_t len;
-		void *tree;
-
-		if (state_close(&w, &tree, &len) == 0)
-			free(tree);
-		return 0;
-	}
-	ret = outgoing_send_tree(r->out, STREAM_WARM, 0, &w, err);
-	if (ret == 0)
-		ret = stream_expect(&r->out->stream, STREAM_WARM_OK, NULL, 0, OUTGOING_RUNNING_TIMEOUT_MS,
-				    err);
-	if (ret < 0)
+	ret = state_close(&w, &tree, &len);
+	if (ret < 0) {
+		error_add(err, "%s: cannot write the tree of WARM: %s", dev->name, strerror(-ret));
 		return ret;
-	r->out->report->n_warm++;
-	return 1;
+	}
+	if (changed > 0)
+		ret = rounds_send_warm(r, tree, len, err);
+	free(tree);
+	return ret < 0 ? ret : changed;
 }
 
-/* Sends ahead what is new of all devices' state. Returns 1 if anything was, 0 if not, or -errno. */
+/* Sends ahead what is new of all devices' state, of which the answers are owed. Returns 1 if anything was, 0
+ * if not, or -errno. */
 static int rounds_warm(struct rounds *r, bool first, struct error *err)
 {
 	int sent = 0;
@@ -195,11 +206,75 @@ static int rounds_warm(struct rounds *r, bool first, struct error *err)
 	return sent;
 }
 
+/* Asks whether all of the round is in its place. */
+static int rounds_ask_sync(struct rounds *r, struct error *err)
+{
+	r->asked_ns = now_ns();
+	return stream_send(&r->out->stream, STREAM_SYNC, 0, NULL, 0, err);
+}
+
+/* Takes what the round has shown of the link, and puts it into the report. */
+static void rounds_measure(struct rounds *r, uint64_t start_ns)
+{
+	if (r->pass.wire_bytes >= ROUNDS_BANDWIDTH_SAMPLE || r->bandwidth == 0) {
+		uint64_t sample = rounds_pass_bandwidth(r);
+
+		r->bandwidth = r->bandwidth ? (r->bandwidth + sample) / 2 : sample;
+	}
+	r->out->report->bytes_per_second = r->bandwidth;
+	rounds_record(r, start_ns);
+}
+
+/* Ends a round that was begun at @start_ns, once all of it is in its place. */
+static int rounds_end(struct rounds *r, uint64_t start_ns, struct error *err)
+{
+	int ret = rounds_take_sync(r, err);
+
+	if (ret < 0)
+		return ret;
+	rounds_measure(r, start_ns);
+	return rounds_take_answers(r, err);
+}
+
+int rounds_first_memory(struct rounds *r, struct error *err)
+{
+	uint64_t start_ns;
+	int ret = dirty_start(&r->dirty, r->out->vm, err);
+
+	if (ret < 0)
+		return ret;
+	start_ns = now_ns();
+	ret = rounds_send(r, err);
+	if (ret == 0)
+		ret = rounds_ask_sync(r, err);
+	return ret < 0 ? ret : rounds_end(r, start_ns, err);
+}
+
 int rounds_first_devices(struct rounds *r, struct error *err)
 {
 	int ret = rounds_warm(r, true, err);
 
-	return ret < 0 ? ret : 0;
+	return ret < 0 ? ret : rounds_take_answers(r, err);
+}
+
+/*
+ * A round while the guest runs. What is still in the buffers of a slow link or a slow destination when the
+ * guest stops would be part of the downtime, and unknown to the estimate of it: so none is. What is new of
+ * the devices' state goes along, so that both need one answer's time together. Returns 1 if anything was, 0
+ * if not, or -errno.
+ */
+static int rounds_live(struct rounds *r, struct error *err)
+{
+	uint64_t start_ns = now_ns();
+	int ret = rounds_send(r, err), warm = 0;
+
+	if (ret == 0)
+		ret = rounds_ask_sync(r, err);
+	if (ret == 0)
+		ret = warm = rounds_warm(r, false, err);
+	if (ret >= 0)
+		ret = rounds_end(r, start_ns, err);
+	return ret < 0 ? ret : warm;
 }
 
 static int rounds_throttle(struct rounds *r, struct error *err)
@@ -259,28 +334,28 @@ uint64_t rounds_expected_ns(const struct rounds *r)
 	return (uint64_t)((double)r->out->report->remaining_bytes / (double)r->bandwidth * 1e9);
 }
 
-/* Whether what is left, which fits the limit, is about as little as it gets. Another round costs one answer
- * of the destination's, while the guest runs; each page that it spares the last one costs the guest. */
-static bool rounds_at_low(struct rounds *r, uint64_t remaining)
+bool rounds_low_reached(struct rounds_low *low, uint64_t remaining_ns)
 {
-	uint64_t least = r->least_fitting;
+	uint64_t least_ns = low->least_ns;
 
-	r->least_fitting = min_u64(least, remaining);
-	if (remaining <= ROUNDS_SMALL_REST)
+	low->least_ns = min_u64(least_ns, remaining_ns);
+	if (remaining_ns <= ROUNDS_LITTLE_NS)
 		return true;
-	if (remaining <= least / 2 || ++r->n_fitting < ROUNDS_LOW_MIN)
+	if (remaining_ns <= least_ns / 2 || ++low->n_rounds < ROUNDS_LOW_MIN)
 		return false;
-	return remaining <= least + least / 8 || r->n_fitting >= ROUNDS_LOW_MAX;
+	/* On a slow link each page takes longer than little. */
+	return remaining_ns <= least_ns + max_u64(ROUNDS_LITTLE_NS, least_ns / 8) ||
+	       low->n_rounds >= ROUNDS_LOW_MAX;
 }
 
 /* Decides when the guest stops, here alone. Returns 1 for now, 0 for after another round at the earliest, or
  * -errno. */
 static int rounds_decide(struct rounds *r, bool warm_pending, struct error *err)
 {
-	uint64_t remaining = r->out->report->remaining_bytes;
+	uint64_t remaining = r->out->report->remaining_bytes, expected_ns = rounds_expected_ns(r);
 
-	if (rounds_expected_ns(r) <= r->out->config->downtime_limit_ns) {
-		if (!rounds_at_low(r, remaining))
+	if (expected_ns <= r->out->config->downtime_limit_ns) {
+		if (!rounds_low_reached(&r->low, expected_ns))
 			return 0;
 		if (!warm_pending)
 			return rounds_stop_now(r, "what is left fits the downtime limit");
@@ -314,25 +389,40 @@ static int rounds_ask(struct rounds *r, struct error *err)
 	return now_ns() - start_ns <= ROUNDS_PROMPT_NS || ++r->n_slow_rounds > ROUNDS_SLOW_MAX;
 }
 
+/* What the guest has done by the end of a round, in which devices' state went along if @warm is 1. Returns 1
+ * if it is to stop now, 0 after another round, or -errno. */
+static int rounds_judge(struct rounds *r, int warm, struct error *err)
+{
+	/* What came up meanwhile is one more answer's time, and mostly there is nothing. */
+	int more = rounds_warm(r, false, err);
+	int ret = more < 0 ? more : rounds_take_answers(r, err);
+
+	if (ret == 0)
+		ret = rounds_look(r, err);
+	if (ret < 0)
+		return ret;
+	r->out->report->remaining_bytes = dirty_bytes(&r->dirty);
+	ret = outgoing_check(r->out, err);
+	if (ret == 0)
+		ret = rounds_decide(r, warm > 0 || more > 0, err);
+	return ret > 0 ? rounds_ask(r, err) : ret;
+}
+
 int rounds_repeat(struct rounds *r, struct error *err)
 {
-	r->least_remaining = r->least_fitting = UINT64_MAX;
-	for (;;) {
-		int warm = rounds_warm(r, false, err);
-		int ret = warm < 0 ? warm : rounds_look(r, err);
+	int warm = 0;
 
-		if (ret < 0)
-			return ret;
-		r->out->report->remaining_bytes = dirty_bytes(&r->dirty);
-		outgoing_progress(r->out);
-		ret = outgoing_check(r->out, err);
-		if (ret == 0)
-			ret = rounds_decide(r, warm > 0, err);
-		if (ret > 0)
-			ret = rounds_ask(r, err);
+	r->least_remaining = UINT64_MAX;
+	r->low = ROUNDS_LOW_NONE;
+	for (;;) {
+		int ret = rounds_judge(r, warm, err);
+
 		if (ret != 0)
 			return ret < 0 ? ret : 0;
-		ret = rounds_live(r, err);
+		/* Told here alone: who is told takes time, in which the guest writes what a stop would have
+		 * to send. */
+		outgoing_progress(r->out);
+		ret = warm = rounds_live(r, err);
 		if (ret < 0)
 			return ret;
 	}

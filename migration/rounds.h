@@ -11,6 +11,14 @@
 #include "migration/outgoing.h"
 #include "migration/ram.h"
 
+/* The least that was left, of the rounds within the downtime limit, as the time that sending it takes; and
+ * those rounds that did not halve it. Before the first of them: ROUNDS_LOW_NONE. */
+struct rounds_low {
+	uint64_t least_ns;
+	unsigned int n_rounds;
+};
+#define ROUNDS_LOW_NONE ((struct rounds_low){ .least_ns = UINT64_MAX })
+
 /* Zeroed but for @out, before the first round. */
 struct rounds {
 	struct outgoing *out;
@@ -24,10 +32,12 @@ struct rounds {
 	/* The least that was left after a round, and the rounds since then. */
 	uint64_t least_remaining;
 	unsigned int n_stalled;
-	/* The least that was left, of the rounds within the downtime limit, and those that did
-	 * not halve it. */
-	uint64_t least_fitting;
-	unsigned int n_fitting;
+	struct rounds_low low;
+	/* Answers that the destination owes: to SYNC, sent at @asked_ns or 0, and to WARM, of so many bytes.
+	 */
+	uint64_t asked_ns;
+	unsigned int n_warm_asked;
+	uint64_t warm_asked_bytes;
 	/* Rounds that a device put off the stop: with new state, or by not answering at once. */
 	unsigned int n_warm_rounds, n_slow_rounds;
 	unsigned int throttle_step;
@@ -46,6 +56,13 @@ int __must_check rounds_first_devices(struct rounds *r, struct error *err);
 /* Sends what changes, again and again until the guest is to stop. Keeps its vCPUs back where the operator
  * wants that of a guest that is too busy. */
 int __must_check rounds_repeat(struct rounds *r, struct error *err);
+
+/*
+ * Notes a round that leaves what takes @remaining_ns to send, which fits the downtime limit. Returns whether
+ * that is about as little as it gets: another round costs one answer of the destination's, while the guest
+ * runs; each page that it spares the last one costs the guest.
+ */
+bool rounds_low_reached(struct rounds_low *low, uint64_t remaining_ns);
 
 /* How long sending the rest takes, as far as can be known; UINT64_MAX: it cannot. */
 uint64_t rounds_expected_ns(const struct rounds *r);

@@ -10,8 +10,10 @@
  *	[BOOT ...]                        ->
  *	RAM, ZERO ... ROUND, SYNC         ->
  *	                                  <-       SYNC_OK
- *	WARM {tree} ... ROUND, SYNC ...   ->
+ *	WARM {tree} ...                   ->
  *	                                  <-       WARM_OK, or REFUSED
+ *	RAM ... ROUND, SYNC, WARM ...     ->
+ *	                                  <-       SYNC_OK, WARM_OK ...
  *	[guest stopped]
  *	RAM, ZERO ... ROUND, STATE {tree} ->
  *	                                  <-       PREPARED, or REFUSED

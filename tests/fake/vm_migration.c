@@ -54,6 +54,12 @@ static int fake_warm_save(struct device *dev, struct state_writer *w, bool first
 		f->warm++;
 	}
 	state_put_u64(w, "warm", f->warm);
+	if (f->warm_len > 0) {
+		uint8_t *more = calloc(1, f->warm_len);
+
+		state_put_blob(w, "more", more, f->warm_len);
+		free(more);
+	}
 	return 1;
 }
 
@@ -61,7 +67,12 @@ static int fake_warm_load(struct device *dev, struct state_node *node)
 {
 	struct fake_device *f = fake_device(dev);
 
+	const uint8_t *more;
+	uint32_t len;
+
 	if (state_get_u64(node, "warm", 0, UINT64_MAX, &f->warm) < 0)
+		return -EINVAL;
+	if (state_has(node, "more") && state_get_blob(node, "more", 1, STATE_MAX, &more, &len) < 0)
 		return -EINVAL;
 	f->n_warm_loads++;
 	return fake_refuse(dev, node, f->refuse_warm);

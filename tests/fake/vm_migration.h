@@ -12,6 +12,8 @@ struct fake_device {
 	uint64_t warm;   /* Goes ahead. */
 	/* How often warm_save() still finds something new. */
 	unsigned int changes;
+	/* Bytes that warm_save() writes beside it. */
+	uint32_t warm_len;
 	uint64_t state;
 	const char *refuse_accept, *refuse_track, *refuse_warm, *refuse_load;
 	/* track() has been called, and untrack() has not. */
