@@ -6,7 +6,7 @@
 
 #include "vmm/option_table.h"
 
-#define COMPLETION_VM_GLOB OPTION_RUNTIME_DIR_DEFAULT "/*.sock"
+#define COMPLETION_VM_GLOB OPTION_RUNTIME_DIR_DEFAULT "/*/control"
 
 /* Whether a row is the one by which a command knows its option: the first with the name. */
 static bool completion_is_first(const struct option_row *row, enum command_id command)
@@ -73,8 +73,8 @@ static void completion_bash(FILE *out)
 	      "_ferry_vms() {\n"
 	      "\tlocal path\n"
 	      "\tfor path in " COMPLETION_VM_GLOB "; do\n"
-	      "\t\tpath=${path##*/}\n"
-	      "\t\t[ \"$path\" = '*.sock' ] || printf '%s\\n' \"${path%.sock}\"\n"
+	      "\t\tpath=${path%/control}\n"
+	      "\t\t[ \"${path##*/}\" = '*' ] || printf '%s\\n' \"${path##*/}\"\n"
 	      "\tdone\n"
 	      "}\n\n"
 	      "_ferry() {\n"
@@ -187,7 +187,7 @@ static void completion_zsh(FILE *out)
 	      "# Completions of ferry for zsh, written by \"ferry completion zsh\".\n"
 	      "_ferry_vms() {\n"
 	      "\tlocal -a vms\n"
-	      "\tvms=(" COMPLETION_VM_GLOB "(N:t:r))\n"
+	      "\tvms=(" COMPLETION_VM_GLOB "(N:h:t))\n"
 	      "\tcompadd -a vms\n"
 	      "}\n\n"
 	      "_ferry_commands() {\n"
@@ -272,7 +272,7 @@ static void completion_fish(FILE *out)
 	fputs("# Completions of ferry for fish, written by \"ferry completion fish\".\n"
 	      "function __ferry_vms\n"
 	      "\tfor path in " COMPLETION_VM_GLOB "\n"
-	      "\t\tbasename $path .sock\n"
+	      "\t\tbasename (dirname $path)\n"
 	      "\tend\n"
 	      "end\n\n"
 	      "function __ferry_commands\n"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The directory of control sockets: whose it may be, and its lock. */
+/* The directory of the VMs' folders: whose it and they may be, and its lock. */
 #define _GNU_SOURCE
 #include "vmm/runtime_dir.h"
 
@@ -52,18 +52,20 @@ static int runtime_dir_check(int fd, const char *path, struct error *err)
 	return 0;
 }
 
-int runtime_dir_open(const char *path, int *fd, struct error *err)
+/* Opens @name in the directory @at with @flags, or makes it; @path is for messages. */
+static int runtime_dir_open_at(int at, const char *name, const char *path, int flags, int *fd,
+			       struct error *err)
 {
 	int ret;
 
-	if (mkdir(path, 0700) < 0 && errno != EEXIST) {
+	if (mkdirat(at, name, 0700) < 0 && errno != EEXIST) {
 		error_add(err,
 			  "cannot create the runtime directory %s: %s; create it, or choose another with "
 			  "--runtime-dir",
 			  path, strerror(errno));
 		return -errno;
 	}
-	*fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	*fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | flags);
 	if (*fd < 0) {
 		error_add(err, "cannot open the runtime directory %s: %s; choose another with --runtime-dir",
 			  path, strerror(errno));
@@ -75,6 +77,16 @@ int runtime_dir_open(const char *path, int *fd, struct error *err)
 		*fd = -1;
 	}
 	return ret;
+}
+
+int runtime_dir_open(const char *path, int *fd, struct error *err)
+{
+	return runtime_dir_open_at(AT_FDCWD, path, path, 0, fd, err);
+}
+
+int runtime_dir_enter(int dir_fd, const char *name, const char *path, int *fd, struct error *err)
+{
+	return runtime_dir_open_at(dir_fd, name, path, O_NOFOLLOW, fd, err);
 }
 
 /* Tries to take the lock. 0: this process has it. -EAGAIN: somebody else has it, or whoever had it has

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The directory of control sockets: whose it may be, and its lock. */
+/* The directory of the VMs' folders: whose it and they may be, and its lock. */
 #ifndef FERRY_VMM_RUNTIME_DIR_H
 #define FERRY_VMM_RUNTIME_DIR_H
 
@@ -10,6 +10,15 @@
  * somebody else but root and Ferry's own user can put, replace or remove files is refused.
  */
 int __must_check runtime_dir_open(const char *path, int *fd, struct error *err);
+
+/*
+ * Opens the folder @name of a VM in the directory @dir_fd, and makes it with mode 0700 where there is
+ * nothing;
+ * @path is where it is, for messages. A folder that a dead process has left is taken as it is; what is no
+ * folder, a symbolic link to one, and a folder that runtime_dir_open() would refuse are refused.
+ */
+int __must_check runtime_dir_enter(int dir_fd, const char *name, const char *path, int *fd,
+				   struct error *err);
 
 /*
  * Makes sure that of this user's processes only one at a time looks for a dead one's socket in the directory

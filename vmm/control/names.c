@@ -13,8 +13,6 @@
 #include "vmm/control/socket.h"
 #include "vmm/stream_socket.h"
 
-#define NAMES_SUFFIX ".sock"
-
 /* For a process to take a connection. One that is too busy runs all the same. */
 #define NAMES_CONNECT_MS 100
 
@@ -72,15 +70,10 @@ bool names_match(const char *pattern, const char *name)
 	return pattern[strspn(pattern, "*")] == '\0';
 }
 
-/* Cuts the suffix of a control socket off @file. False if it is none. */
-static bool names_of_socket(char *file)
+/* Tells what may be the folder of a VM. A file system need not say what is a folder. */
+static bool names_is_folder(const struct dirent *file)
 {
-	size_t len = strlen(file), suffix = strlen(NAMES_SUFFIX);
-
-	if (len <= suffix || strcmp(file + len - suffix, NAMES_SUFFIX) != 0)
-		return false;
-	file[len - suffix] = '\0';
-	return config_name_valid(file);
+	return (file->d_type == DT_DIR || file->d_type == DT_UNKNOWN) && config_name_valid(file->d_name);
 }
 
 int names_each(const char *folder, void (*fn)(const char *name, void *opaque), void *opaque,
@@ -97,7 +90,7 @@ int names_each(const char *folder, void (*fn)(const char *name, void *opaque), v
 		return -errno;
 	}
 	for (int i = 0; i < n; i++) {
-		if (names_of_socket(files[i]->d_name))
+		if (names_is_folder(files[i]))
 			fn(files[i]->d_name, opaque);
 		free(files[i]);
 	}
@@ -115,5 +108,5 @@ bool names_is_running(const char *folder, const char *name)
 		ret = stream_socket_connect(&addr, NAMES_CONNECT_MS);
 	if (ret >= 0)
 		close(ret);
-	return ret != -ECONNREFUSED && ret != -ENOENT;
+	return ret != -ECONNREFUSED && ret != -ENOENT && ret != -ENOTDIR;
 }

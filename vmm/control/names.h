@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Names of the VMs whose control sockets are in a folder, and patterns for them, as shells have them. */
+/* Names of the VMs whose folders are in a directory, and patterns for them, as shells have them. */
 #ifndef FERRY_VMM_CONTROL_NAMES_H
 #define FERRY_VMM_CONTROL_NAMES_H
 

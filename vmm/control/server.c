@@ -15,6 +15,9 @@
 #include "vmm/shortage.h"
 #include "vmm/socket_file.h"
 
+/* Attempts to bind in the VM's folder, which others of the name that end in this moment may remove. */
+#define CONTROL_BIND_TRIES 8u
+
 /* Time between attempts to take a client while the process is short of descriptors or memory. */
 #define CONTROL_RETRY_NS UINT64_C(100000000)
 
@@ -24,8 +27,11 @@ struct control {
 	/* Fires when the listener is to be watched again. */
 	struct loop_timer retry;
 	int dir_fd;
+	/* The folder @name in @dir_fd, -1 before it is there. */
+	int folder_fd;
+	const char *name;
 	struct socket_file file;
-	struct guard_undo undo; /* removes @file */
+	struct guard_undo undo; /* control_remove_file() */
 	struct log_limit limit;
 	struct control_service service;
 	struct control_places places;
@@ -68,30 +74,66 @@ static void control_listen_again(struct loop_timer *timer)
 		loop_timer_arm(timer, now_ns() + CONTROL_RETRY_NS);
 }
 
-static void control_remove_file(struct guard_undo *undo)
+/* Removes the socket, and the folder unless something else is in it: also a successor's socket is. */
+static void control_remove(struct control *control)
 {
-	socket_file_remove(&container_of(undo, struct control, undo)->file);
+	socket_file_remove(&control->file);
+	if (control->folder_fd >= 0)
+		unlinkat(control->dir_fd, control->name, AT_REMOVEDIR);
 }
 
+static void control_remove_file(struct guard_undo *undo)
+{
+	control_remove(container_of(undo, struct control, undo));
+}
+
+/* Makes the VM's folder, and the socket in it. */
 static int control_bind(struct control *control, const struct control_config *config,
 			const struct sockaddr_un *addr, struct error *err)
 {
-	int lock_fd, ret;
+	char path[sizeof(addr->sun_path)];
+	int ret;
 
-	ret = runtime_dir_lock(control->dir_fd, config->runtime_dir, config->guard->stop_fd, &lock_fd, err);
+	strcpy(path, addr->sun_path);
+	*strrchr(path, '/') = '\0';
+	ret = runtime_dir_enter(control->dir_fd, control->name, path, &control->folder_fd, err);
 	if (ret < 0)
 		return ret;
-	ret = socket_file_bind(&control->file, control->listener.fd, control->dir_fd, addr->sun_path, 0600);
+	ret = socket_file_bind(&control->file, control->listener.fd, control->folder_fd, addr->sun_path,
+			       0600);
 	if (ret == 0) {
 		guard_add(config->guard, &control->undo);
 		ret = listen(control->listener.fd, CONTROL_MAX_CLIENTS) < 0 ? -errno : 0;
 	}
-	runtime_dir_unlock(control->dir_fd, lock_fd);
 	if (ret == -EADDRINUSE)
 		error_add(err, "a VM named %s is running already (socket %s)", config->name, addr->sun_path);
 	else if (ret < 0)
 		error_add(err, "cannot listen on the control socket %s: %s", addr->sun_path,
 			  socket_file_error(ret));
+	return ret;
+}
+
+/* Binds while no other process does. */
+static int control_bind_alone(struct control *control, const struct control_config *config,
+			      const struct sockaddr_un *addr, struct error *err)
+{
+	struct error reason = { 0 };
+	int lock_fd, ret;
+
+	ret = runtime_dir_lock(control->dir_fd, config->runtime_dir, config->guard->stop_fd, &lock_fd, err);
+	if (ret < 0)
+		return ret;
+	ret = -ENOENT;
+	for (unsigned int i = 0; i < CONTROL_BIND_TRIES && ret == -ENOENT; i++) {
+		if (control->folder_fd >= 0)
+			close(control->folder_fd);
+		control->folder_fd = -1;
+		reason = (struct error){ 0 };
+		ret = control_bind(control, config, addr, &reason);
+	}
+	if (ret < 0)
+		error_add(err, "%s", reason.text);
+	runtime_dir_unlock(control->dir_fd, lock_fd);
 	return ret;
 }
 
@@ -111,7 +153,7 @@ static int control_open(struct control *control, const struct control_config *co
 			  shortage_advice(-errno));
 		return -errno;
 	}
-	ret = control_bind(control, config, &addr, err);
+	ret = control_bind_alone(control, config, &addr, err);
 	if (ret < 0)
 		return ret;
 	ret = loop_timer_open(&control->retry, &control->loop, control_listen_again);
@@ -131,10 +173,10 @@ static int control_open(struct control *control, const struct control_config *co
 /* Frees @control, whose loop nobody runs any more, or yet. */
 static void control_free(struct control *control)
 {
-	const int fds[] = { control->listener.fd, control->dir_fd };
+	const int fds[] = { control->listener.fd, control->folder_fd, control->dir_fd };
 
 	/* The file goes before the listener, for while we listen nobody takes it for a dead process's. */
-	socket_file_remove(&control->file);
+	control_remove(control);
 	guard_del(&control->undo);
 	for (unsigned int i = 0; i < ARRAY_SIZE(fds); i++) {
 		if (fds[i] >= 0)
@@ -160,7 +202,8 @@ int control_create(struct control **out, const struct control_config *config, st
 	control->service = (struct control_service){ config->offers, config->n_offers };
 	control->listener = (struct loop_source){ .fd = -1, .fn = control_accepted };
 	control->undo.fn = control_remove_file;
-	control->dir_fd = -1;
+	control->dir_fd = control->folder_fd = -1;
+	control->name = config->name;
 	ret = control_open(control, config, err);
 	if (ret < 0) {
 		control_free(control);
@@ -185,7 +228,7 @@ void control_destroy(struct control *control)
 {
 	loop_call(&control->loop, control_stop, control);
 	/* A client that comes now finds nobody who listens; the file goes before the calls are waited for. */
-	socket_file_remove(&control->file);
+	control_remove(control);
 	places_join(&control->places);
 	loop_join(&control->loop);
 	control_free(control);

@@ -155,15 +155,15 @@ int control_recv_bytes(int fd, char *buf, size_t size, uint64_t deadline_ns)
 
 int control_address(struct sockaddr_un *addr, const char *runtime_dir, const char *name, struct error *err)
 {
-	int len = snprintf(addr->sun_path, sizeof(addr->sun_path), "%s/%s.sock", runtime_dir, name);
+	int len = snprintf(addr->sun_path, sizeof(addr->sun_path), "%s/%s/control", runtime_dir, name);
 
 	addr->sun_family = AF_UNIX;
 	if (len < 0 || (size_t)len >= sizeof(addr->sun_path)) {
-		error_add(
-			err,
-			"the control socket's path %s/%s.sock has %d bytes, the kernel allows %zu: choose a "
-			"shorter --runtime-dir or --name",
-			runtime_dir, name, len, sizeof(addr->sun_path) - 1);
+		error_add(err,
+			  "the control socket's path %s/%s/control has %d bytes, the kernel allows %zu: "
+			  "choose a "
+			  "shorter --runtime-dir or --name",
+			  runtime_dir, name, len, sizeof(addr->sun_path) - 1);
 		return -ENAMETOOLONG;
 	}
 	return 0;

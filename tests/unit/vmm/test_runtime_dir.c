@@ -99,6 +99,30 @@ static void another_users_directory_is_refused(void **state)
 	assert_refused("belongs to the user with id 65534");
 }
 
+static void a_vms_folder_is_made_once_and_is_no_link(void **state)
+{
+	struct error err = { 0 };
+	struct stat st, named;
+	int fd, folder_fd;
+
+	assert_int_equal(runtime_dir_open(dir, &fd, &err), 0);
+	for (unsigned int i = 0; i < 2; i++) {
+		assert_int_equal(runtime_dir_enter(fd, "web1", "the folder", &folder_fd, &err), 0);
+		assert_int_equal(fstat(folder_fd, &st), 0);
+		assert_int_equal(st.st_mode, S_IFDIR | 0700);
+		assert_int_equal(fstatat(fd, "web1", &named, 0), 0);
+		assert_int_equal(st.st_ino, named.st_ino);
+		close(folder_fd);
+	}
+	assert_int_equal(symlinkat("web1", fd, "web2"), 0);
+	assert_int_equal(runtime_dir_enter(fd, "web2", "the folder", &folder_fd, &err), -ENOTDIR);
+	assert_int_equal(folder_fd, -1);
+	assert_non_null(strstr(err.text, "the folder: Not a directory"));
+	assert_int_equal(unlinkat(fd, "web2", 0), 0);
+	assert_int_equal(unlinkat(fd, "web1", AT_REMOVEDIR), 0);
+	close(fd);
+}
+
 /* Any user who can read the directory can lock it, which must not matter. */
 static void a_lock_on_the_directory_itself_is_not_waited_for(void **state)
 {
@@ -173,6 +197,7 @@ int main(void)
 		DIR_TEST(one_that_is_made_is_its_owners_alone),
 		DIR_TEST(one_that_others_can_write_to_is_refused),
 		DIR_TEST(another_users_directory_is_refused),
+		DIR_TEST(a_vms_folder_is_made_once_and_is_no_link),
 		DIR_TEST(a_lock_on_the_directory_itself_is_not_waited_for),
 		DIR_TEST(the_lock_is_waited_for_with_an_end_and_a_cancel),
 		DIR_TEST(a_lock_that_was_removed_is_taken_anew),

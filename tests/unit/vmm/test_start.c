@@ -119,7 +119,7 @@ static int setup(void **state)
 	assert_non_null(mkdtemp(dir));
 	snprintf(fifo, sizeof(fifo), "%s/fifo", dir);
 	snprintf(runtime, sizeof(runtime), "%s/run", dir);
-	snprintf(control, sizeof(control), "%s/web1.sock", runtime);
+	snprintf(control, sizeof(control), "%s/web1/control", runtime);
 	snprintf(serial, sizeof(serial), "%s/serial", dir);
 	snprintf(source, sizeof(source), "%s/source", dir);
 	snprintf(source_address, sizeof(source_address), "unix:%s", source);

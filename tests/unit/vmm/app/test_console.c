@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <termios.h>
@@ -50,7 +51,9 @@ static int setup(void **state)
 	alarm(60);
 	strcpy(f->dir, "/tmp/ferry-console.XXXXXX");
 	assert_non_null(mkdtemp(f->dir));
-	snprintf(f->path, sizeof(f->path), "%s/web1.sock", f->dir);
+	snprintf(f->path, sizeof(f->path), "%s/web1", f->dir);
+	assert_int_equal(mkdir(f->path, 0700), 0);
+	strcat(f->path, "/control");
 	strcpy(sun.sun_path, f->path);
 	f->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	assert_int_equal(bind(f->listener, (struct sockaddr *)&sun, sizeof(sun)), 0);
@@ -75,6 +78,8 @@ static int teardown(void **state)
 	if (f->console >= 0)
 		close(f->console);
 	unlink(f->path);
+	*strrchr(f->path, '/') = '\0';
+	rmdir(f->path);
 	rmdir(f->dir);
 	free(f);
 	alarm(0);

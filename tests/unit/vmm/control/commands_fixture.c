@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -41,7 +42,9 @@ void start(struct server *s, const char *answer, size_t len)
 
 	*s = (struct server){ .dir = "/tmp/ferry-client.XXXXXX", .answer = answer, .len = len };
 	assert_non_null(mkdtemp(s->dir));
-	snprintf(s->path, sizeof(s->path), "%s/web1.sock", s->dir);
+	snprintf(s->folder, sizeof(s->folder), "%s/web1", s->dir);
+	assert_int_equal(mkdir(s->folder, 0700), 0);
+	snprintf(s->path, sizeof(s->path), "%s/control", s->folder);
 	strcpy(sun.sun_path, s->path);
 	s->fd = socket(AF_UNIX, SOCK_STREAM, 0);
 	assert_int_equal(bind(s->fd, (struct sockaddr *)&sun, sizeof(sun)), 0);
@@ -54,6 +57,7 @@ void stop(struct server *s)
 	pthread_join(s->thread, NULL);
 	close(s->fd);
 	unlink(s->path);
+	rmdir(s->folder);
 	rmdir(s->dir);
 }
 

@@ -12,7 +12,7 @@
 #include <pthread.h>
 
 struct server {
-	char dir[32], path[64];
+	char dir[32], folder[48], path[64];
 	int fd;
 	const char *answer;
 	size_t len;

@@ -113,7 +113,6 @@ int create_in(struct fixture *f, const char *dir, const char *name, struct contr
 		.runtime_dir = dir, .name = name, .offers = &f->offer, .n_offers = 1, .guard = &f->guard
 	};
 
-	f->offer = (struct control_offer){ &interface, f };
 	*err = (struct error){ 0 };
 	return control_create(control, &config, err);
 }
@@ -132,7 +131,8 @@ int setup(void **state)
 	strcpy(f->dir, "/tmp/ferry-test-XXXXXX");
 	assert_non_null(mkdtemp(f->dir));
 	strcat(f->dir, "/run");
-	snprintf(f->path, sizeof(f->path), "%s/web1.sock", f->dir);
+	snprintf(f->path, sizeof(f->path), "%s/web1/control", f->dir);
+	f->offer = (struct control_offer){ &interface, f };
 	f->flooded_fd = eventfd(0, EFD_CLOEXEC);
 	assert_int_equal(create(f, "web1", &f->control, &err), 0);
 	*state = f;

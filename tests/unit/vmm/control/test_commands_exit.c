@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -36,7 +37,7 @@ static int listen_as_vm(void)
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/vm.sock", dir);
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/vm/control", dir);
 	unlink(addr.sun_path);
 	assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
 	assert_int_equal(listen(fd, 1), 0);
@@ -128,15 +129,22 @@ static void a_migrations_exit_code_does_not_hang_on_stdout(void **state)
 
 static int setup(void **state)
 {
-	return mkdtemp(dir) ? 0 : -1;
+	char path[64];
+
+	if (!mkdtemp(dir))
+		return -1;
+	snprintf(path, sizeof(path), "%s/vm", dir);
+	return mkdir(path, 0700);
 }
 
 static int teardown(void **state)
 {
 	char path[64];
 
-	snprintf(path, sizeof(path), "%s/vm.sock", dir);
+	snprintf(path, sizeof(path), "%s/vm/control", dir);
 	unlink(path);
+	*strrchr(path, '/') = '\0';
+	rmdir(path);
 	return rmdir(dir);
 }
 

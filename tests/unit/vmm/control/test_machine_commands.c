@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -63,14 +64,19 @@ static void a_list_for_programs_is_what_each_vm_says(void **state)
 	assert_string_equal(said, "{\"name\":\"web1\",\"nics\":[]}\n");
 }
 
-/* A socket that nobody listens at any more, one that is no VM's, and what else may lie there. */
+/* A socket that nobody listens at any more, folders that are no VM's, and what else may lie there. */
 static void what_is_no_vm_is_not_listed(void **state)
 {
 	char dir[] = "/tmp/ferry-list.XXXXXX", said[4096];
-	static const char *const names[] = { "web2.sock", ".lock", ".sock", "a b.sock", "web3" };
+	static const char *const names[] = { "web2/control", ".lock", "web3.sock", "a b/control", "web3" };
+	static const char *const folders[] = { "web2", "a b", "web4" };
 	char path[80];
 
 	assert_non_null(mkdtemp(dir));
+	for (unsigned int i = 0; i < ARRAY_SIZE(folders); i++) {
+		snprintf(path, sizeof(path), "%s/%s", dir, folders[i]);
+		assert_int_equal(mkdir(path, 0700), 0);
+	}
 	for (unsigned int i = 0; i < ARRAY_SIZE(names); i++) {
 		struct sockaddr_un sun = { .sun_family = AF_UNIX };
 		int fd = socket(AF_UNIX, SOCK_STREAM, 0);
@@ -85,6 +91,10 @@ static void what_is_no_vm_is_not_listed(void **state)
 	for (unsigned int i = 0; i < ARRAY_SIZE(names); i++) {
 		snprintf(path, sizeof(path), "%s/%s", dir, names[i]);
 		unlink(path);
+	}
+	for (unsigned int i = 0; i < ARRAY_SIZE(folders); i++) {
+		snprintf(path, sizeof(path), "%s/%s", dir, folders[i]);
+		assert_int_equal(rmdir(path), 0);
 	}
 	rmdir(dir);
 	/* Nor is there one where no Ferry has ever run. */
@@ -208,6 +218,16 @@ static void a_vm_that_is_stopped_has_ended_with_all_it_had(void **state)
 	assert_true(stop_child(true));
 }
 
+/* Removes the folder @path with the socket in it. */
+static void remove_folder(const char *path)
+{
+	char socket[128];
+
+	snprintf(socket, sizeof(socket), "%s/control", path);
+	remove(socket);
+	remove(path);
+}
+
 /* Two VMs in one folder, and what is left there of a third. */
 struct pair {
 	struct server one, two;
@@ -221,18 +241,19 @@ static void pair_start(struct pair *p, const char *first, const char *second)
 
 	start(&p->one, first, strlen(first) + 1);
 	start(&p->two, second, strlen(second) + 1);
-	snprintf(p->other, sizeof(p->other), "%s/web2.sock", p->one.dir);
-	snprintf(p->dead, sizeof(p->dead), "%s/web3.sock", p->one.dir);
-	assert_int_equal(rename(p->two.path, p->other), 0);
-	strcpy(sun.sun_path, p->dead);
+	snprintf(p->other, sizeof(p->other), "%s/web2", p->one.dir);
+	snprintf(p->dead, sizeof(p->dead), "%s/web3", p->one.dir);
+	assert_int_equal(rename(p->two.folder, p->other), 0);
+	assert_int_equal(mkdir(p->dead, 0700), 0);
+	snprintf(sun.sun_path, sizeof(sun.sun_path), "%s/control", p->dead);
 	assert_int_equal(bind(fd, (struct sockaddr *)&sun, sizeof(sun)), 0);
 	close(fd);
 }
 
 static void pair_stop(struct pair *p)
 {
-	remove(p->other);
-	remove(p->dead);
+	remove_folder(p->other);
+	remove_folder(p->dead);
 	stop(&p->two);
 	stop(&p->one);
 }

@@ -84,7 +84,7 @@ static int registered(struct machined *m, const char *const *answers, struct err
 
 	m->answers = answers;
 	assert_int_equal(pthread_create(&m->thread, NULL, machined_thread, m), 0);
-	ret = machined_register(m->path, "web1", "/run/ferry/web1.sock", err);
+	ret = machined_register(m->path, "web1", "/run/ferry/web1/control", err);
 	pthread_join(m->thread, NULL);
 	return ret;
 }
@@ -118,7 +118,7 @@ static void a_machine_is_registered_with_its_control_socket(void **state)
 	assert_true(json_string(&json, parameters, "name", text, sizeof(text)));
 	assert_string_equal(text, "web1");
 	assert_true(json_string(&json, parameters, "controlAddress", text, sizeof(text)));
-	assert_string_equal(text, "/run/ferry/web1.sock");
+	assert_string_equal(text, "/run/ferry/web1/control");
 	assert_true(json_string(&json, parameters, "class", text, sizeof(text)));
 	assert_string_equal(text, "vm");
 	assert_true(json_string(&json, parameters, "id", text, sizeof(text)));
@@ -173,7 +173,7 @@ static void without_machined_there_is_no_socket(void **state)
 	struct error err = { 0 };
 
 	unlink(m->path);
-	assert_int_equal(machined_register(m->path, "web1", "/run/ferry/web1.sock", &err), -ENOENT);
+	assert_int_equal(machined_register(m->path, "web1", "/run/ferry/web1/control", &err), -ENOENT);
 	assert_non_null(strstr(err.text, "cannot reach systemd-machined"));
 }
 

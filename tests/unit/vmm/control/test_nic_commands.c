@@ -115,14 +115,16 @@ static void several_vms_are_one_text(void **state)
 	char other[80];
 
 	start(&one, answers[0], strlen(answers[0]) + 1);
-	/* The other VM's socket is in the same folder, under its own name. */
+	/* The other VM's folder is in the same directory, under its own name. */
 	start(&two, answers[1], strlen(answers[1]) + 1);
-	snprintf(other, sizeof(other), "%s/web2.sock", one.dir);
-	assert_int_equal(rename(two.path, other), 0);
+	snprintf(other, sizeof(other), "%s/web2", one.dir);
+	assert_int_equal(rename(two.folder, other), 0);
 	assert_int_equal(run(client_metrics,
 			     (char *[]){ "metrics", "web1", "web2", "--runtime-dir", one.dir, NULL }, said,
 			     sizeof(said)),
 			 0);
+	remove(strcat(other, "/control"));
+	*strrchr(other, '/') = '\0';
 	remove(other);
 	stop(&two);
 	stop(&one);

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -13,6 +14,9 @@
 #include <unistd.h>
 
 #include "vmm/control/json.h"
+
+/* Starts of one VM by each of two threads. */
+#define N_ROUNDS 200u
 
 static void a_call_reaches_its_method_and_its_reply_the_client(void **state)
 {
@@ -111,6 +115,9 @@ static void one_name_is_one_vm(void **state)
 	assert_int_equal(control_connect(&c, f->dir, "web2", &err), -ENOENT);
 	assert_non_null(strstr(err.text, "no VM named web2 is running (no socket "));
 	assert_int_equal(create(f, "web1", &second, &err), -EADDRINUSE);
+	snprintf(path, sizeof(path), "%s/web1", f->dir);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0700);
 	snprintf(path, sizeof(path), "a VM named web1 is running already (socket %s)", f->path);
 	assert_string_equal(err.text, path);
 	/* A dead process left this socket. */
@@ -123,7 +130,9 @@ static void one_name_is_one_vm(void **state)
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 
-	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/web2.sock", f->dir);
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/web2", f->dir);
+	assert_int_equal(mkdir(addr.sun_path, 0700), 0);
+	strcat(addr.sun_path, "/control");
 	assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
 	close(fd);
 	err = (struct error){ 0 };
@@ -134,12 +143,17 @@ static void one_name_is_one_vm(void **state)
 	control_disconnect(&c);
 	control_destroy(second);
 	assert_int_equal(access(addr.sun_path, F_OK), -1);
+	*strrchr(addr.sun_path, '/') = '\0';
+	assert_int_equal(mkdir(addr.sun_path, 0700), 0);
+	strcat(addr.sun_path, "/control");
 	/* A file is nobody's socket, and stays. */
 	fd = open(addr.sun_path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
 	close(fd);
 	assert_int_equal(create(f, "web2", &second, &err), -EEXIST);
 	assert_non_null(strstr(err.text, "is not a socket"));
 	assert_int_equal(unlink(addr.sun_path), 0);
+	*strrchr(addr.sun_path, '/') = '\0';
+	assert_int_equal(rmdir(addr.sun_path), 0);
 	/* Directories that cannot be. */
 	snprintf(dir, sizeof(dir), "%s/none/run", f->dir);
 	assert_int_equal(create_in(f, dir, "x", &second, &err), -ENOENT);
@@ -150,6 +164,89 @@ static void one_name_is_one_vm(void **state)
 	assert_int_equal(create_in(f, dir, "x", &second, &err), -ENAMETOOLONG);
 	assert_non_null(strstr(err.text, "the kernel allows 107"));
 	assert_int_equal(control_connect(&c, dir, "x", &err), -ENAMETOOLONG);
+}
+
+static void what_is_no_folder_of_ours_is_nobodys_place(void **state)
+{
+	struct fixture *f = *state;
+	struct control *second;
+	struct error err = { 0 };
+	char path[128], real[128];
+
+	snprintf(path, sizeof(path), "%s/web2", f->dir);
+	snprintf(real, sizeof(real), "%s/real", f->dir);
+	close(open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+	assert_int_equal(create(f, "web2", &second, &err), -ENOTDIR);
+	assert_non_null(strstr(err.text, "/web2: Not a directory"));
+	assert_int_equal(unlink(path), 0);
+	/* Neither is one by another name. */
+	assert_int_equal(mkdir(real, 0700), 0);
+	assert_int_equal(symlink(real, path), 0);
+	assert_int_equal(create(f, "web2", &second, &err), -ENOTDIR);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(rename(real, path), 0);
+	assert_int_equal(chmod(path, 0770), 0);
+	assert_int_equal(create(f, "web2", &second, &err), -EPERM);
+	assert_non_null(strstr(err.text, "others can write to"));
+	assert_int_equal(chmod(path, 0700), 0);
+	if (geteuid() == 0) {
+		assert_int_equal(chown(path, 65534, 65534), 0);
+		assert_int_equal(create(f, "web2", &second, &err), -EPERM);
+		assert_non_null(strstr(err.text, "belongs to the user with id 65534"));
+	}
+	assert_int_equal(rmdir(path), 0);
+}
+
+static void what_else_is_in_a_vms_folder_stays(void **state)
+{
+	struct fixture *f = *state;
+	struct control *second;
+	struct error err = { 0 };
+	char path[128];
+
+	assert_int_equal(create(f, "web2", &second, &err), 0);
+	snprintf(path, sizeof(path), "%s/web2/log", f->dir);
+	close(open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+	control_destroy(second);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(create(f, "web2", &second, &err), 0);
+	control_destroy(second);
+	*strrchr(path, '/') = '\0';
+	assert_int_equal(access(path, F_OK), -1);
+}
+
+/* Starts and ends a VM's server again and again. Returns NULL, or the error. */
+static void *come_and_go(void *arg)
+{
+	struct fixture *f = arg;
+	struct control *control;
+	struct error err = { 0 };
+
+	for (unsigned int i = 0; i < N_ROUNDS;) {
+		int ret = create(f, "web2", &control, &err);
+
+		if (ret < 0 && ret != -EADDRINUSE)
+			return strdup(err.text);
+		if (ret < 0)
+			continue;
+		control_destroy(control);
+		i++;
+	}
+	return NULL;
+}
+
+static void one_that_starts_while_another_of_its_name_ends_starts(void **state)
+{
+	pthread_t threads[2];
+	void *why;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(threads); i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, come_and_go, *state), 0);
+	for (unsigned int i = 0; i < ARRAY_SIZE(threads); i++) {
+		assert_int_equal(pthread_join(threads[i], &why), 0);
+		if (why)
+			fail_msg("%s", (char *)why);
+	}
 }
 
 static void a_malformed_call_is_refused(void **state)
@@ -384,6 +481,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(progress_is_for_clients_that_ask_for_it, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_failure_comes_back_with_its_reason, setup, teardown),
 		cmocka_unit_test_setup_teardown(one_name_is_one_vm, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_is_no_folder_of_ours_is_nobodys_place, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_else_is_in_a_vms_folder_stays, setup, teardown),
+		cmocka_unit_test_setup_teardown(one_that_starts_while_another_of_its_name_ends_starts, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(a_malformed_call_is_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_call_too_long_or_too_deep_is_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_client_that_hangs_up_leaves_nothing_behind, setup,

@@ -198,6 +198,9 @@ static int as_nobody(struct fixture *f, int (*fn)(struct fixture *f))
 	*strrchr(f->dir, '/') = '\0';
 	chmod(f->dir, 0711);
 	f->dir[strlen(f->dir)] = '/';
+	*strrchr(f->path, '/') = '\0';
+	chmod(f->path, 0711);
+	f->path[strlen(f->path)] = '/';
 	chmod(f->path, 0666);
 	pid = fork();
 	if (pid == 0)
@@ -261,7 +264,10 @@ static void nothing_is_said_to_another_users_socket(void **state)
 		skip();
 	*strrchr(f->dir, '/') = '\0';
 	chmod(f->dir, 0777);
-	snprintf(path, sizeof(path), "%s/web2.sock", f->dir);
+	snprintf(path, sizeof(path), "%s/web2", f->dir);
+	assert_int_equal(mkdir(path, 0700), 0);
+	assert_int_equal(chmod(path, 0777), 0);
+	strcat(path, "/control");
 	assert_int_equal(pipe2(ready, O_CLOEXEC), 0);
 	pid = fork();
 	if (pid == 0)
@@ -273,6 +279,8 @@ static void nothing_is_said_to_another_users_socket(void **state)
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 	unlink(path);
+	*strrchr(path, '/') = '\0';
+	rmdir(path);
 	f->dir[strlen(f->dir)] = '/';
 	close(ready[0]);
 	close(ready[1]);
@@ -292,6 +300,9 @@ static void a_socket_put_in_our_place_is_not_removed(void **state)
 	assert_int_equal(access(f->path, F_OK), 0);
 	close(other);
 	unlink(f->path);
+	strcpy(addr.sun_path, f->path);
+	*strrchr(addr.sun_path, '/') = '\0';
+	assert_int_equal(rmdir(addr.sun_path), 0);
 }
 
 static void a_wait_for_the_runtime_directory_ends_with_the_signal(void **state)
