@@ -30,9 +30,17 @@ static void loop_woken(struct loop_source *src, uint32_t events)
 
 	/* The calls that the counter announces are under the lock. */
 	loop_take(src->fd);
+	loop->wanted = false;
 	pthread_mutex_lock(&loop->lock);
 	loop_run_calls(loop);
 	pthread_mutex_unlock(&loop->lock);
+}
+
+/* Has the loop's thread see to what has been put under the lock, whether it sleeps or not. */
+static void loop_want(struct loop *loop)
+{
+	loop->wanted = true;
+	loop_signal(loop->wake.fd);
 }
 
 int loop_init(struct loop *loop)
@@ -98,7 +106,8 @@ int loop_run(struct loop *loop)
 	stop = loop->stop;
 	pthread_mutex_unlock(&loop->lock);
 	while (!stop) {
-		int n = epoll_wait(loop->epoll_fd, loop->pending, LOOP_EVENTS, -1);
+		bool awake = loop->idler && loop->idler->fn(loop->idler);
+		int n = epoll_wait(loop->epoll_fd, loop->pending, LOOP_EVENTS, awake ? 0 : -1);
 
 		if (n < 0 && errno != EINTR) {
 			ret = -errno;
@@ -206,7 +215,7 @@ void loop_stop(struct loop *loop)
 	pthread_mutex_lock(&loop->lock);
 	loop->stop = true;
 	pthread_mutex_unlock(&loop->lock);
-	loop_signal(loop->wake.fd);
+	loop_want(loop);
 }
 
 void loop_post(struct loop *loop, struct loop_call *call, int (*fn)(void *arg), void *arg)
@@ -225,7 +234,7 @@ void loop_post(struct loop *loop, struct loop_call *call, int (*fn)(void *arg), 
 		;
 	*tail = call;
 	pthread_mutex_unlock(&loop->lock);
-	loop_signal(loop->wake.fd);
+	loop_want(loop);
 }
 
 bool loop_wait_until(struct loop *loop, struct loop_call *call, uint64_t until_ns)

@@ -4,6 +4,7 @@
 #define FERRY_VMM_LOOP_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -47,6 +48,18 @@ struct loop_call {
 	struct loop_call *next;
 };
 
+struct loop;
+
+/* What a loop's thread does before it sleeps. Owned by the caller, it outlives the loop. */
+struct loop_idler {
+	/*
+	 * Returns whether the loop is to see to what waits by now, and come back, rather than sleep. Called
+	 * on the loop's thread after each round, and may take its time while loop_is_wanted() is false: other
+	 * events wait.
+	 */
+	bool (*fn)(struct loop_idler *idler);
+};
+
 struct loop {
 	int epoll_fd;
 	struct loop_source wake; /* eventfd, for calls and the end */
@@ -56,6 +69,8 @@ struct loop {
 	bool stop;
 	bool running; /* @thread runs the loop, or is about to */
 	pthread_t thread;
+	_Atomic bool wanted;      /* by a call or the end, until the loop sees to it */
+	struct loop_idler *idler; /* NULL: the thread sleeps; set before it runs */
 
 	/* Events of the current round, so that loop_del() can take back what has not been delivered yet. */
 	int n_pending;
@@ -84,6 +99,12 @@ void loop_join(struct loop *loop);
 /* Waits as loop_join() does, until @until_ns at most. Returns false if the thread is still in what it does,
  * where it may use all that it could use before. */
 bool loop_join_until(struct loop *loop, uint64_t until_ns);
+
+/* Whether a call waits for the loop's thread, or its end, so that an idler is to return. Any thread. */
+static inline bool loop_is_wanted(const struct loop *loop)
+{
+	return atomic_load_explicit(&loop->wanted, memory_order_relaxed);
+}
 
 /* Runs on the caller's thread until loop_stop(). Returns 0, or -errno if epoll failed. */
 int __must_check loop_run(struct loop *loop);

@@ -345,6 +345,68 @@ static void waiting_for_the_last_calls_has_an_end(void **state)
 		close(fds[i]);
 }
 
+struct watch {
+	struct loop_idler idler;
+	struct loop loop;
+	unsigned int n_looks;
+	_Atomic unsigned int n_wanted;
+	_Atomic bool busy;
+};
+
+/* Looks until a call wants the loop, as long as it has not been told to sleep. */
+static bool watch_idle(struct loop_idler *idler)
+{
+	struct watch *w = container_of(idler, struct watch, idler);
+
+	while (w->busy && !loop_is_wanted(&w->loop))
+		w->n_looks++;
+	w->n_wanted += loop_is_wanted(&w->loop);
+	return w->busy;
+}
+
+static int watch_end(void *arg)
+{
+	struct watch *w = arg;
+
+	w->busy = false;
+	return 7;
+}
+
+static int watch_nothing(void *arg)
+{
+	return 3;
+}
+
+static void a_call_gets_a_thread_that_looks_in_the_place_of_sleeping(void **state)
+{
+	struct watch w = { .idler = { .fn = watch_idle } };
+
+	w.busy = true;
+	assert_int_equal(loop_init(&w.loop), 0);
+	w.loop.idler = &w.idler;
+	assert_int_equal(loop_start(&w.loop, "watch"), 0);
+	for (unsigned int i = 0; i < 100; i++)
+		assert_int_equal(loop_call(&w.loop, watch_nothing, NULL), 3);
+	assert_true(w.n_wanted > 0);
+	assert_int_equal(loop_call(&w.loop, watch_end, &w), 7);
+	/* And one that sleeps then. */
+	assert_int_equal(loop_call(&w.loop, watch_nothing, NULL), 3);
+	loop_join(&w.loop);
+	loop_exit(&w.loop);
+}
+
+static void the_end_of_a_loop_gets_a_thread_that_looks(void **state)
+{
+	struct watch w = { .idler = { .fn = watch_idle } };
+
+	w.busy = true;
+	assert_int_equal(loop_init(&w.loop), 0);
+	w.loop.idler = &w.idler;
+	assert_int_equal(loop_start(&w.loop, "watch"), 0);
+	loop_join(&w.loop);
+	loop_exit(&w.loop);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -359,6 +421,8 @@ int main(void)
 		cmocka_unit_test(calls_that_meet_the_loops_end_are_answered),
 		cmocka_unit_test(waiting_for_a_thread_that_is_stuck_has_an_end),
 		cmocka_unit_test(waiting_for_the_last_calls_has_an_end),
+		cmocka_unit_test(a_call_gets_a_thread_that_looks_in_the_place_of_sleeping),
+		cmocka_unit_test(the_end_of_a_loop_gets_a_thread_that_looks),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
