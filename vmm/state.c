@@ -352,19 +352,27 @@ static bool state_is_optional(const struct state_node *node, const char *name)
 	return false;
 }
 
-/* Nodes are found by the whole name: fdt_subnode_offset() would take "cpu@1" for "cpu". */
-static int state_find_child(const struct state_node *node, const char *name)
+static int state_seek_child(const struct state_node *node, int child, const char *name)
 {
-	int child;
-
-	fdt_for_each_subnode(child, node->fdt, node->offset)
-	{
+	while (child >= 0) {
 		const char *found = fdt_get_name(node->fdt, child, NULL);
 
 		if (found && strcmp(found, name) == 0)
 			return child;
+		child = fdt_next_subnode(node->fdt, child);
 	}
 	return -1;
+}
+
+/* Nodes are found by the whole name: fdt_subnode_offset() would take "cpu@1" for "cpu". A search from the
+ * first child for each of many would take longer than all the rest, while a guest stands still. */
+static int state_find_child(const struct state_node *node, const char *name)
+{
+	int child = -1;
+
+	if (node->last_child > 0)
+		child = state_seek_child(node, fdt_next_subnode(node->fdt, node->last_child), name);
+	return child >= 0 ? child : state_seek_child(node, fdt_first_subnode(node->fdt, node->offset), name);
 }
 
 static const uint8_t *state_find_prop(const struct state_node *node, const char *name, uint32_t *len)
@@ -385,6 +393,7 @@ int state_child(struct state_node *child, struct state_node *parent, const char 
 		return -ENOENT;
 	}
 	parent->n_children += !state_is_optional(parent, name);
+	parent->last_child = offset;
 	*child = state_node_at(parent->fdt, offset, parent->err);
 	return 0;
 }

@@ -73,6 +73,8 @@ struct state_node {
 	unsigned int n_props;
 	/* The number of children opened so far that are not optional; each is opened once. */
 	unsigned int n_children;
+	/* The child opened last: the next is mostly the one behind it. 0: none. */
+	int last_child;
 };
 
 /* Checks @fdt (untrusted, @len bytes, aligned to 8) as a whole and opens its root. */

@@ -12,6 +12,7 @@ import time
 import traceback
 
 import forward
+import growth
 import modes
 import programs
 import replay
@@ -24,7 +25,8 @@ TRACING = "/sys/kernel/debug/tracing"
 EVENT = re.compile(r"-(\d+) +\[\d+\].*? (\d+\.\d+): (kvm_\w+):")
 LOST_AFTER = 12
 PROGRAMS = ("svq", "soft")
-PARTS = PROGRAMS + ("boot", "forward", "replay", "modes", "move")
+NO_LAB = PROGRAMS + ("growth",)
+PARTS = NO_LAB + ("boot", "forward", "replay", "modes", "move")
 GAP = "ping gap at the switchover, ms"
 
 
@@ -38,9 +40,10 @@ class Figures:
     def __init__(self):
         self.values, self.notes = {}, []
 
-    def add(self, row, column, value):
+    def add(self, row, column, value, quiet=False):
         self.values.setdefault(row, {}).setdefault(column, []).append(value)
-        say(f"   {row}, {column}: {value}")
+        if not quiet:
+            say(f"   {row}, {column}: {value}")
 
     def median(self, row, column):
         numbers = [v for v in self.values.get(row, {}).get(column, []) if not isinstance(v, str)]
@@ -317,8 +320,10 @@ def main():
     parser.add_argument("--qemu-vlans", type=int, default=64, help="VLANs of QEMU's last guest; 0: no such guest")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS,
                         help="what to measure (all): svq: packets through shadow rings between fakes, and soft: replay of everything to Ferry's "
-                             "own device, both without a lab; boot: start and memory; forward: packets through shadow rings on vdpa_sim_net; "
-                             "replay: control commands to vp_vdpa; modes: the switch to shadow rings and back on vdpa_sim_net; move: migration")
+                             "own device, both without a lab; growth: migrations as a guest grows, without one, too; boot: start and memory; "
+                             "forward: packets through shadow rings on vdpa_sim_net; replay: control commands to vp_vdpa; modes: the switch "
+                             "to shadow rings and back on vdpa_sim_net; move: migration")
+    parser.add_argument("--plot", metavar="FILE", help="with growth: a picture of it, as SVG")
     parser.add_argument("--beside", metavar="BUILD", help="with svq and soft: another build of these programs, measured in turns with this one")
     options = parser.parse_args()
     repetitions = 2 if options.quick else options.repetitions
@@ -327,9 +332,11 @@ def main():
     size(figures)
     try:
         programs.measure(figures, options.only, repetitions if set(options.only) & set(PROGRAMS) else 0, options.beside, say)
-        if set(options.only) <= set(PROGRAMS):
+        if "growth" in options.only:
+            growth.measure(figures, max(7, repetitions), options.plot, say)
+        if set(options.only) <= set(NO_LAB):
             return
-        nics = vmm.NICS if set(options.only) - {"svq", "soft", "forward", "modes"} else ()
+        nics = vmm.NICS if set(options.only) - {*NO_LAB, "forward", "modes"} else ()
         with Lab(nics=nics, sims=modes.SIMS, memory="4G", log=BUILD / "bench-l1.log") as lab:
             say(f"== lab up in {lab.boot_seconds:.0f} s")
             qemu = vmm.install(lab)

@@ -105,7 +105,7 @@ void net_guest_init_on(struct net_guest *g, struct vdpa *vdpa, const struct net_
 
 void net_guest_exit(struct net_guest *g)
 {
-	for (unsigned int i = 0; i < FAKE_VDPA_MAX_VQS; i++)
+	for (unsigned int i = 0; i < NET_GUEST_VQS; i++)
 		fake_driver_exit(&g->queues[i]);
 	net_destroy(g->net);
 	pci_bus_exit(&g->bus);
@@ -130,7 +130,7 @@ void net_guest_reset(struct net_guest *g)
 {
 	net_guest_write(g, g->common + VIRTIO_PCI_COMMON_STATUS, 0, 1);
 	assert(net_guest_status(g) == 0);
-	for (unsigned int i = 0; i < FAKE_VDPA_MAX_VQS; i++)
+	for (unsigned int i = 0; i < NET_GUEST_VQS; i++)
 		fake_driver_exit(&g->queues[i]);
 	g->n_queues = 0;
 }
@@ -480,7 +480,7 @@ void net_guest_copy_driver(struct net_guest *to, struct net_guest *from)
 	to->n_queues = from->n_queues;
 	memcpy(to->n_buffers, from->n_buffers, sizeof(to->n_buffers));
 	memcpy(to->buffer_of, from->buffer_of, sizeof(to->buffer_of));
-	for (unsigned int i = 0; i < FAKE_VDPA_MAX_VQS; i++) {
+	for (unsigned int i = 0; i < NET_GUEST_VQS; i++) {
 		fake_driver_exit(&to->queues[i]);
 		if (from->queues[i].mem)
 			fake_driver_copy(&to->queues[i], &from->queues[i], &to->vm->memory);

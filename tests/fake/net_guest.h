@@ -15,6 +15,8 @@
 
 #define NET_GUEST_MEM    MIB(16)
 #define NET_GUEST_BUFFER 2048u /* bytes of a buffer */
+#define NET_GUEST_PAIRS  4u
+#define NET_GUEST_VQS    (2 * NET_GUEST_PAIRS + 1)
 
 struct net_guest {
 	struct fake_vm *host;
@@ -27,17 +29,17 @@ struct net_guest {
 	uint32_t notify_multiplier;
 	uint64_t features;
 	unsigned int n_queues; /* that the driver has set up, the control queue the last if there is one */
-	struct fake_driver queues[FAKE_VDPA_MAX_VQS];
+	struct fake_driver queues[NET_GUEST_VQS];
 	unsigned int skipped; /* a queue that the driver does not set up, if not 0 */
 	uint16_t size; /* of rings that the driver asks for; 0: the most there can be; the functions for
 			  packets take rings of 256 */
-	unsigned int n_buffers[FAKE_VDPA_MAX_VQS];  /* given out, round and round */
-	uint64_t buffer_of[FAKE_VDPA_MAX_VQS][256]; /* by head */
+	unsigned int n_buffers[NET_GUEST_VQS];  /* given out, round and round */
+	uint64_t buffer_of[NET_GUEST_VQS][256]; /* by head */
 };
 
 /* Builds VM and NIC around @vdpa. */
 void net_guest_init(struct net_guest *g, struct fake_vdpa *vdpa, const struct net_config *config);
-/* On any device with up to FAKE_VDPA_MAX_PAIRS, which is the NIC's then. */
+/* On any device with up to NET_GUEST_PAIRS, which is the NIC's then. */
 void net_guest_init_on(struct net_guest *g, struct vdpa *vdpa, const struct net_config *config);
 void net_guest_exit(struct net_guest *g);
 

@@ -16,7 +16,7 @@
 #include "tests/fake/device.h"
 #include "tests/fake/model_nic.h"
 
-#define FAKE_VDPA_MAX_PAIRS 4u
+#define FAKE_VDPA_MAX_PAIRS 64u
 #define FAKE_VDPA_MAX_VQS   (2 * FAKE_VDPA_MAX_PAIRS + 1)
 #define FAKE_VDPA_REGIONS   4u
 #define FAKE_VDPA_CONFIG    28u

@@ -540,6 +540,30 @@ static void what_a_node_calls_optional_may_be_skipped(void **state)
 	}
 }
 
+static void children_are_found_in_any_order(void **state)
+{
+	static const unsigned int orders[][N_CPUS] = { { 0, 1, 2 }, { 2, 1, 0 }, { 1, 2, 0 }, { 2, 0, 1 } };
+	struct error err = { 0 };
+	struct state_node root;
+	uint32_t len;
+	void *fdt;
+
+	write_sample(&fdt, &len);
+	for (unsigned int i = 0; i < ARRAY_SIZE(orders); i++) {
+		struct state_node child;
+
+		assert_int_equal(state_open(&root, fdt, len, &err), 0);
+		for (unsigned int k = 0; k < N_CPUS; k++)
+			assert_int_equal(read_cpu(&root, orders[i][k]), 0);
+		assert_int_equal(read_net(&root), 0);
+		assert_string_equal(err.text, "");
+		assert_true(state_has_child(&root, "cpu@0"));
+		assert_int_equal(state_child(&child, &root, "cpu@1"), -ENOENT);
+		err = (struct error){ 0 };
+	}
+	free(fdt);
+}
+
 static void a_note_is_beside_the_tree(void **state)
 {
 	struct error err = { 0 };
@@ -575,6 +599,7 @@ int main(void)
 		cmocka_unit_test(a_tree_against_the_format_is_refused),
 		cmocka_unit_test(nodes_properties_and_depth_are_bounded),
 		cmocka_unit_test(what_a_node_calls_optional_may_be_skipped),
+		cmocka_unit_test(children_are_found_in_any_order),
 		cmocka_unit_test(a_note_is_beside_the_tree),
 	};
 
