@@ -24,7 +24,7 @@ from test_migrate_state import ALLMULTI, HASH, MAC, OFFLOADS, PROMISC, RSS, mult
 TRACING = "/sys/kernel/debug/tracing"
 EVENT = re.compile(r"-(\d+) +\[\d+\].*? (\d+\.\d+): (kvm_\w+):")
 LOST_AFTER = 12
-PROGRAMS = ("svq", "soft")
+PROGRAMS = ("svq", "soft", "stream")
 NO_LAB = PROGRAMS + ("growth",)
 PARTS = NO_LAB + ("boot", "forward", "replay", "modes", "move")
 GAP = "ping gap at the switchover, ms"
@@ -290,6 +290,12 @@ def verdicts(figures):
         ("time a command, of Debian 13's QEMU", figures.median(many, "q35, Debian 13"), figures.median(many, "ferry"), 0.333),
         ("time a command, of QEMU's", figures.median(replayed, "q35"), figures.median(replayed, "ferry"), 0.333),
     ]
+    there, scattered = "memory that is there, against a plain loop, %", "scattered pages, against as many in one piece, %"
+    for family in "unix", "tcp":
+        targets += [
+            (f"0.9 of a plain loop to ours, {family}", 90, figures.median(f"{family}, {there}", programs.SHIPPED), 1),
+            (f"0.6 of one piece to scattered pages, {family}", 60, figures.median(f"{family}, {scattered}", programs.SHIPPED), 1),
+        ]
     return [{"target": name, "ratio": round(value / base, 3) if value is not None and base else None, "limit": limit}
             for name, value, base, limit in targets]
 
@@ -319,12 +325,14 @@ def main():
     parser.add_argument("--vlans", type=int, default=4094, help="VLANs of Ferry's guests with everything set; 0: no such guests")
     parser.add_argument("--qemu-vlans", type=int, default=64, help="VLANs of QEMU's last guest; 0: no such guest")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS,
-                        help="what to measure (all): svq: packets through shadow rings between fakes, and soft: replay of everything to Ferry's "
-                             "own device, both without a lab; growth: migrations as a guest grows, without one, too; boot: start and memory; "
+                        help="what to measure (all): svq: packets through shadow rings between fakes, soft: replay of everything to Ferry's "
+                             "own device, stream: memory on its way beside a plain loop, and growth: migrations as a guest grows, all without a "
+                             "lab; boot: start and memory; "
                              "forward: packets through shadow rings on vdpa_sim_net; replay: control commands to vp_vdpa; modes: the switch "
                              "to shadow rings and back on vdpa_sim_net; move: migration")
     parser.add_argument("--plot", metavar="FILE", help="with growth: a picture of it, as SVG")
-    parser.add_argument("--beside", metavar="BUILD", help="with svq and soft: another build of these programs, measured in turns with this one")
+    parser.add_argument("--beside", metavar="BUILD",
+                        help="with svq, soft and stream: another build of these programs, measured in turns with this one")
     options = parser.parse_args()
     repetitions = 2 if options.quick else options.repetitions
     figures = Figures()

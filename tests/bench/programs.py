@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Programs that need no lab: the data path between fakes (svq.c), and a replay to Ferry's own device (replay.c). As Ferry is shipped, as
-an optimised glibc build and, if asked for, as another build has them: in turns."""
+"""Programs that need no lab: the data path between fakes (svq.c), a replay to Ferry's own device (replay.c), and memory on its way to another
+process (stream.c). As Ferry is shipped, as an optimised glibc build and, if asked for, as another build has them: in turns."""
 
 import os
 import pathlib
@@ -12,6 +12,8 @@ from lab import BUILD
 RELEASE = pathlib.Path(os.environ.get("FERRY_RELEASE", f"{BUILD}-release"))
 SVQ = re.compile(r"^(.+): ([0-9.]+) Mpackets/s, ([0-9.]+) ns a packet in Ferry$", re.MULTILINE)
 REPLAY = re.compile(r"^(.+): (\d+) commands in ([0-9.]+) ms, (\d+) a second$", re.MULTILINE)
+STREAM = re.compile(r"^(.+): ([0-9.]+) of ([0-9.]+) GB/s, ([0-9.]+)(?:; CPU ([0-9.]+), ([0-9.]+))?$", re.MULTILINE)
+MACHINE = re.compile(r"^machine: ([0-9.]+) us a page fault, ([0-9.]+) us a system call$", re.MULTILINE)
 SHIPPED, GLIBC, BESIDE = "as shipped", "glibc, -O3", "beside"
 
 
@@ -37,3 +39,17 @@ def measure(figures, parts, repetitions, beside, say):
                 for case, _, ms, rate in REPLAY.findall(run(build, "replay")):
                     figures.add(f"replay to {case}: ms", column, float(ms))
                     figures.add(f"replay to {case}: commands a second", column, int(rate))
+            if "stream" in parts:
+                stream(figures, column, run(build, "stream"))
+
+
+def stream(figures, column, output):
+    for fault, call in MACHINE.findall(output):
+        figures.add("this machine: a page fault, us", column, float(fault))
+        figures.add("this machine: a system call, us", column, float(call))
+    for row, ours, base, ratio, source, destination in STREAM.findall(output):
+        figures.add(f"{row}, %", column, round(100 * float(ratio)))
+        figures.add(f"{row}: GB/s", column, float(ours))
+        if source:
+            figures.add(f"{row}: CPU of the source, %", column, round(100 * float(source)))
+            figures.add(f"{row}: CPU of the destination, %", column, round(100 * float(destination)))
