@@ -24,7 +24,7 @@ static int compare_device(struct vm *vm, struct state_node *node, uint64_t *seen
 		return 1;
 	}
 	if (*seen >> index & 1) {
-		error_add(node->err, "%s: twice in the source's description", name);
+		error_add(node->err, "%s: the source describes this device twice", name);
 		return -EINVAL;
 	}
 	*seen |= (uint64_t)1 << index;

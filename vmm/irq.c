@@ -32,7 +32,7 @@ int irq_table_init(struct irq_table *table, struct kvm *kvm, struct error *err)
 	table->routing =
 		calloc(1, sizeof(*table->routing) + IRQ_MAX_ROUTES * sizeof(table->routing->entries[0]));
 	if (!table->routing) {
-		error_add(err, "cannot allocate interrupt routes");
+		error_add(err, "out of memory for interrupt routes");
 		return -ENOMEM;
 	}
 	for (unsigned int gsi = 0; gsi < IRQ_IOAPIC_PINS; gsi++) {

@@ -423,12 +423,14 @@ int state_get_blob(struct state_node *node, const char *name, uint32_t min, uint
 		   const uint8_t **data, uint32_t *len)
 {
 	const uint8_t *value = state_find_prop(node, name, len);
+	int ret;
 
 	if (!value)
 		return state_refuse(node, "no property", name);
 	if (*len < min || *len > max) {
+		ret = state_refuse(node, "wrong length of property", name);
 		error_add(node->err, "it has %u bytes, allowed are %u to %u", *len, min, max);
-		return state_refuse(node, "wrong length of property", name);
+		return ret;
 	}
 	*data = value;
 	node->n_props += !state_is_optional(node, name);
@@ -449,10 +451,13 @@ int state_get_bytes(struct state_node *node, const char *name, void *dst, uint32
 static int state_check_range(const struct state_node *node, const char *name, uint64_t min, uint64_t max,
 			     uint64_t v)
 {
+	int ret;
+
 	if (v >= min && v <= max)
 		return 0;
+	ret = state_refuse(node, "value out of range in property", name);
 	error_add(node->err, "it is %" PRIu64 ", allowed are %" PRIu64 " to %" PRIu64, v, min, max);
-	return state_refuse(node, "value out of range in property", name);
+	return ret;
 }
 
 int state_get_u32(struct state_node *node, const char *name, uint32_t min, uint32_t max, uint32_t *v)
@@ -501,7 +506,7 @@ int state_get_string(struct state_node *node, const char *name, uint32_t max, co
 int state_finish(struct state_node *node)
 {
 	unsigned int n_props = 0, n_children = 0;
-	int offset;
+	int offset, ret;
 
 	fdt_for_each_property_offset(offset, node->fdt, node->offset)
 	{
@@ -518,7 +523,8 @@ int state_finish(struct state_node *node)
 	}
 	if (n_props == node->n_props && n_children == node->n_children)
 		return 0;
+	ret = state_refuse(node, "more in it than this Ferry knows", NULL);
 	error_add(node->err, "%u of its %u properties and %u of its %u children are known", node->n_props,
 		  n_props, node->n_children, n_children);
-	return state_refuse(node, "more in it than this Ferry knows", NULL);
+	return ret;
 }

@@ -22,7 +22,7 @@ static int vm_init_vcpus(struct vm *vm, unsigned int cpus, struct error *err)
 {
 	vm->vcpus = calloc(cpus, sizeof(*vm->vcpus));
 	if (!vm->vcpus) {
-		error_add(err, "cannot allocate %u vCPUs", cpus);
+		error_add(err, "out of memory for %u vCPUs", cpus);
 		return -ENOMEM;
 	}
 	vm->n_vcpus = cpus;

@@ -45,8 +45,9 @@ static int net_read_stats_types(struct net *net, struct net_warm *warm, const st
 		return -EINVAL;
 	if (types & ~cvq_stats_types(limits) ||
 	    (types && !virtio_has(warm->features, VIRTIO_NET_F_DEVICE_STATS))) {
-		error_add(node->err, "%s: statistics of types 0x%llx with features 0x%llx", net->name,
-			  (unsigned long long)types, (unsigned long long)warm->features);
+		error_add(node->err,
+			  "%s: the guest cannot have statistics of types 0x%llx with features 0x%llx",
+			  net->name, (unsigned long long)types, (unsigned long long)warm->features);
 		return -EINVAL;
 	}
 	warm->stats_types = types;
@@ -99,13 +100,15 @@ static int net_check_status(struct net *net, const struct net_arrival *a, struct
 	if (!a->warm.active) {
 		/* A driver that had to reset its device still has to. */
 		if ((status & VIRTIO_CONFIG_S_DRIVER_OK) && !(status & VIRTIO_CONFIG_S_NEEDS_RESET)) {
-			error_add(err, "%s: status 0x%x of a driver without a device", net->name, status);
+			error_add(err, "%s: the driver has status 0x%x, and its device was never started",
+				  net->name, status);
 			return -EINVAL;
 		}
 		return 0;
 	}
 	if (a->announcing && !virtio_has(a->warm.features, VIRTIO_NET_F_GUEST_ANNOUNCE)) {
-		error_add(err, "%s: announcing without VIRTIO_NET_F_GUEST_ANNOUNCE", net->name);
+		error_add(err, "%s: the guest is to announce itself, and has no VIRTIO_NET_F_GUEST_ANNOUNCE",
+			  net->name);
 		return -EINVAL;
 	}
 	if (!(status & VIRTIO_CONFIG_S_DRIVER_OK) || a->virtio.accepted != a->warm.features) {
@@ -274,7 +277,7 @@ int net_arrive_warm(struct net *net, struct state_node *node)
 	int ret;
 
 	if (!warm) {
-		error_add(node->err, "%s: no memory for its state", net->name);
+		error_add(node->err, "%s: out of memory for its state", net->name);
 		return -ENOMEM;
 	}
 	net_ctrl_limit(&net->ctrl, net->ctrl.patience.warm);
@@ -293,7 +296,7 @@ int net_arrive(struct net *net, struct state_node *node)
 	int ret;
 
 	if (!a) {
-		error_add(node->err, "%s: no memory for its state", net->name);
+		error_add(node->err, "%s: out of memory for its state", net->name);
 		return -ENOMEM;
 	}
 	net_ctrl_limit(&net->ctrl, net->ctrl.patience.load);

@@ -100,7 +100,7 @@ static enum cvq_verdict net_ctrl_judge(struct net_ctrl *ctrl, const struct vring
 		return CVQ_REFUSE;
 	}
 	if (chain->n_write == 0) {
-		error_add(err, "it has nowhere for an answer");
+		error_add(err, "the command has no buffer for an answer");
 		return CVQ_REFUSE;
 	}
 	return cvq_check(&ctrl->limits, ctrl->cmd, &ctrl->cmd_len, err);

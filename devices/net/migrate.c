@@ -71,7 +71,7 @@ static int net_read_description(const struct net *net, struct net_description *d
 	d->n_queues = len / 2;
 	if (len % 2 != 0 ||
 	    d->n_queues != 2 * d->n_pairs + (virtio_has(d->offered, VIRTIO_NET_F_CTRL_VQ) ? 1u : 0u)) {
-		error_add(node->err, "%u queue pairs with %u bytes of queue sizes", d->n_pairs, len);
+		error_add(node->err, "%u queue pairs have %u bytes of queue sizes", d->n_pairs, len);
 		return -EINVAL;
 	}
 	if (net_mac_check(net->name, "provisioned MAC address", d->mac, d->offered, node->err) < 0 ||

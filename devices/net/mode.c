@@ -248,7 +248,7 @@ static int net_return_suspended(struct net *net, struct error *err)
 		return -EIO;
 	if (!net_is_idle_enough(net)) {
 		net_unsuspend(net);
-		error_add(err, "what is in flight is not in order");
+		error_add(err, "the buffers in flight are not in order");
 		return -EAGAIN;
 	}
 	for (unsigned int i = 0; i < net->path.n_data; i++)

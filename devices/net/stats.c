@@ -75,7 +75,7 @@ int net_stats_rebase(struct net_ctrl *ctrl, uint64_t end_ns, struct error *err)
 		return 0;
 	ret = net_ctrl_ask(ctrl, cmd, len, end_ns, &reply_len, err);
 	if (ret == 0 && !cvq_stats_rebase(&ctrl->stats, &ctrl->limits, cmd, len, ctrl->reply, reply_len)) {
-		error_add(err, "its answer to STATS_GET makes no sense");
+		error_add(err, "the device's answer to STATS_GET makes no sense");
 		ret = -EIO;
 	}
 	return ret;

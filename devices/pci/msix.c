@@ -247,7 +247,7 @@ int pci_msix_init(struct pci_function *fn, unsigned int n, unsigned int bar, uin
 	       !(pba_offset & 7));
 	fn->vectors = calloc(n, sizeof(*fn->vectors));
 	if (!fn->vectors) {
-		error_add(err, "no memory for %u interrupt vectors", n);
+		error_add(err, "out of memory for %u interrupt vectors", n);
 		return -ENOMEM;
 	}
 	put_le16(cap + PCI_MSIX_FLAGS, (uint16_t)(n - 1));

@@ -66,7 +66,7 @@ int serial_create(struct serial **serial, struct vm *vm, const struct vm_config 
 	int ret;
 
 	if (!s) {
-		error_add(err, "cannot set up the serial port: out of memory");
+		error_add(err, "out of memory for the serial port");
 		return -ENOMEM;
 	}
 	s->dev = (struct device){ .ops = &serial_device_ops, .name = "serial" };

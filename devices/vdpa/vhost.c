@@ -492,7 +492,7 @@ static int vhost_read_sizes(struct vhost *vhost, struct error *err)
 		return ret;
 	vhost->sizes = calloc(vdpa->n_vqs, sizeof(*vhost->sizes));
 	if (!vhost->sizes) {
-		error_add(err, "no memory for %u queues", vdpa->n_vqs);
+		error_add(err, "out of memory for %u queues", vdpa->n_vqs);
 		return -ENOMEM;
 	}
 	ret = vhost_set_status(vdpa, status, err);
@@ -515,7 +515,7 @@ int vhost_open(struct vdpa **out, const char *path, struct error *err)
 	int ret;
 
 	if (!vhost) {
-		error_add(err, "no memory for %s", path);
+		error_add(err, "out of memory for %s", path);
 		return -ENOMEM;
 	}
 	strcpy(vhost->path, path);

@@ -201,7 +201,7 @@ static int add_queue(struct virtio_pci *v, unsigned int index, uint16_t max_size
 	int ret;
 
 	if (fd < 0) {
-		error_add(err, "cannot make an eventfd for queue %u: %s%s", index, strerror(errno),
+		error_add(err, "cannot create an eventfd for queue %u: %s%s", index, strerror(errno),
 			  shortage_advice(-errno));
 		return -errno;
 	}
@@ -223,7 +223,7 @@ static int add_queues(struct virtio_pci *v, unsigned int n, const uint16_t *max_
 
 	v->queues = calloc(n, sizeof(*v->queues));
 	if (!v->queues) {
-		error_add(err, "no memory for %u virtqueues", n);
+		error_add(err, "out of memory for %u virtqueues", n);
 		return -ENOMEM;
 	}
 	for (unsigned int i = 0; i < n && ret == 0; i++)

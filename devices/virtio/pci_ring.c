@@ -16,7 +16,7 @@ int virtio_pci_find_ring(struct vring *vr, struct memory *mem, unsigned int inde
 	setup.used = place->device;
 	ret = vring_init(vr, mem, &setup);
 	if (ret == -ENOMEM) {
-		error_add(err, "queue %u: out of memory", index);
+		error_add(err, "out of memory for queue %u", index);
 		return ret;
 	}
 	if (ret < 0) {

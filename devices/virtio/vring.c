@@ -191,7 +191,7 @@ static int vring_load_done(struct vring *vr, struct state_node *node)
 	if (ret < 0)
 		return ret;
 	if (len % VRING_DONE_BYTES != 0) {
-		error_add(node->err, "%u bytes of completions", len);
+		error_add(node->err, "the list of completions has %u bytes", len);
 		return -EINVAL;
 	}
 	for (uint32_t i = 0; i < len; i += VRING_DONE_BYTES) {

@@ -102,7 +102,7 @@ int cpu_model_create(struct cpu_model **out, const struct kvm *kvm, unsigned int
 	int len = ioctl(kvm->vm_fd, KVM_CHECK_EXTENSION, KVM_CAP_XSAVE2), ret;
 
 	if (!model) {
-		error_add(err, "cannot allocate the CPU model");
+		error_add(err, "out of memory for the CPU model");
 		return -ENOMEM;
 	}
 	model->kvm = kvm;

@@ -139,11 +139,11 @@ static bool cvq_allows(const struct cvq_row *row, const struct cvq_limits *limit
 	uint32_t payload = *len - 2;
 
 	if (!cvq_has(limits, row->feature)) {
-		error_add(err, "%s without feature bit %u", row->name, row->feature);
+		error_add(err, "%s needs feature bit %u", row->name, row->feature);
 		return false;
 	}
 	if (payload < row->min || payload > row->max) {
-		error_add(err, "%s of %u bytes, allowed are %u to %u", row->name, payload, row->min,
+		error_add(err, "%s has %u bytes, allowed are %u to %u", row->name, payload, row->min,
 			  row->max);
 		return false;
 	}

@@ -365,7 +365,7 @@ int cvq_load(struct cvq_store *store, const struct cvq_limits *limits, struct st
 	int ret = 0;
 
 	if (!l) {
-		error_add(node->err, "no memory for the control queue's state");
+		error_add(node->err, "out of memory for the control queue's state");
 		return -ENOMEM;
 	}
 	l->limits = limits;

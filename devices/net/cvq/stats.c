@@ -84,7 +84,7 @@ bool cvq_check_stats(const struct cvq_limits *limits, uint8_t *p, uint32_t *len,
 	unsigned int ctrl = 2u * limits->max_pairs;
 
 	if (*len % STATS_ITEM != 0) {
-		error_add(err, "STATS_GET of %u bytes, not a multiple of %u", *len, STATS_ITEM);
+		error_add(err, "STATS_GET has %u bytes, not a multiple of %u", *len, STATS_ITEM);
 		return false;
 	}
 	for (uint32_t i = 0; i < *len; i += STATS_ITEM) {

@@ -227,7 +227,7 @@ int soft_hub_open(struct soft_port **port, const struct net_config *config, stru
 	int ret;
 
 	if (!hub) {
-		error_add(err, "no memory for the hub %s", config->hub);
+		error_add(err, "out of memory for the hub %s", config->hub);
 		return -ENOMEM;
 	}
 	hub->port = (struct soft_port){

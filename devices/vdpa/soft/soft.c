@@ -98,7 +98,7 @@ int soft_vdpa_open(struct vdpa **out, const struct net_config *config, struct er
 	int ret;
 
 	if (!soft) {
-		error_add(err, "no memory for a NIC in software");
+		error_add(err, "out of memory for a NIC in software");
 		return -ENOMEM;
 	}
 	snprintf(soft->name, sizeof(soft->name), "soft:%s", config->tap ? config->tap : config->hub);

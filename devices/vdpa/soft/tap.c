@@ -551,7 +551,7 @@ int soft_tap_open(struct soft_port **port, const struct net_config *config, stru
 	int ret = 0;
 
 	if (!tap) {
-		error_add(err, "no memory for %s", config->tap);
+		error_add(err, "out of memory for %s", config->tap);
 		return -ENOMEM;
 	}
 	tap->port.ops = &tap_ops;

@@ -161,8 +161,8 @@ static void other_devices_are_refused(void **state)
 		const char *why;
 	} cases[] = {
 		{ { "dev0", "dev1" }, 2, NULL },
-		{ { "dev0", "dev0", "dev1" }, 3, "dev0: twice" },
-		{ { "dev0", "dev1", "dev1" }, 3, "dev1: twice" },
+		{ { "dev0", "dev0", "dev1" }, 3, "dev0: the source describes this device twice" },
+		{ { "dev0", "dev1", "dev1" }, 3, "dev1: the source describes this device twice" },
 		{ { "dev0", "dev1" }, 3, "no child 'device@2'" },
 		{ { "dev0", "dev1", "dev2" }, 2, "more in it than" },
 		{ { "dev0", "dev1" }, 65, "count" },

@@ -265,7 +265,7 @@ static void a_destination_must_count_what_the_guest_knows_of(void **state)
 	net_guest_copy(f->b, f->a);
 	f->vb->nic.stats_fault = MODEL_STATS_SHORT;
 	assert_refused(f->b, net_device_ops.load, write_tree(f->a, net_device_ops.save),
-		       "its answer to STATS_GET makes no sense");
+		       "the device's answer to STATS_GET makes no sense");
 	f->vb->nic.stats_fault = MODEL_STATS_GOOD;
 	f->vb->faults.refuse_class = 8;
 	assert_refused(f->b, net_device_ops.load, write_tree(f->a, net_device_ops.save),

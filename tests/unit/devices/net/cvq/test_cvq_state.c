@@ -229,9 +229,9 @@ static void each_value_of_a_record_has_bounds(void **state)
 		{ { "vq-pairs", 2, "\11\0" }, -EINVAL, "MQ_VQ_PAIRS_SET: 9 queue pairs, this device has 8" },
 		{ { "vq-pairs", 2, "\0\0" }, -EINVAL, "MQ_VQ_PAIRS_SET: 0" },
 		{ { "vq-pairs", 0, "" }, -EINVAL, "vq-pairs" },
-		{ { "vq-pairs", 3, "\1\0\0" }, -EINVAL, "MQ_VQ_PAIRS_SET of 3 bytes" },
+		{ { "vq-pairs", 3, "\1\0\0" }, -EINVAL, "MQ_VQ_PAIRS_SET has 3 bytes" },
 		{ { "rss", 14, "\1\0\0\0\0\0\0\0\1\0\2\0\2k" }, -EINVAL, "MQ_RSS_CONFIG" },
-		{ { "rss", 1, "\1" }, -EINVAL, "MQ_RSS_CONFIG of 1 bytes" },
+		{ { "rss", 1, "\1" }, -EINVAL, "MQ_RSS_CONFIG has 1 bytes" },
 		{ { "rss", 15, "\1\0\0\0\0\0\10\0\11\0\0\0\2kk" },
 		  -EINVAL,
 		  "receive queue 9, this device has 8; MQ_RSS_CONFIG: 0 transmit queues" },
@@ -332,7 +332,7 @@ static void a_device_that_can_do_less_refuses_with_every_reason(void **state)
 		l.features_high = 0;
 		err = (struct error){ 0 };
 		assert_int_equal(load_changed(i ? &tunnels : NULL, NULL, &l, &err), -EINVAL);
-		assert_non_null(strstr(err.text, "RSS_CTX_ADD without feature bit 64"));
+		assert_non_null(strstr(err.text, "RSS_CTX_ADD needs feature bit 64"));
 		assert_int_equal(!strstr(err.text, "GUEST_OFFLOADS_SET: 0x400000000000"), !i);
 		err = (struct error){ 0 };
 	}
