@@ -66,8 +66,10 @@ static void baseline_put_word(char text[CPU_BASELINE_TEXT_MAX], const struct cpu
 	snprintf(place, sizeof(place), "0x%x.%u %s", word->function, word->index, cpuid_reg_names[word->reg]);
 	baseline_put(text, "features ", place);
 	for (unsigned int bit = 0; bit < 32; bit++) {
-		if (bits >> bit & 1 && word->names[bit])
-			baseline_put(text, " ", word->names[bit]);
+		const char *name = cpuid_word_name(word, bit);
+
+		if (bits >> bit & 1 && name)
+			baseline_put(text, " ", name);
 	}
 	baseline_put(text, "\n", "");
 }
@@ -134,8 +136,8 @@ static int baseline_find_word(char *leaf, const char *reg)
 
 static int baseline_parse_features(struct cpuid_offer *offer, char **save, struct error *err)
 {
-	unsigned int n_words, bit;
-	const struct cpuid_word *words = cpuid_get_words(&n_words);
+	unsigned int n;
+	const struct cpuid_feature *features = cpuid_get_table(&n);
 	char *leaf = strtok_r(NULL, " \t", save), *reg = strtok_r(NULL, " \t", save), *name;
 	int i = baseline_find_word(leaf, reg);
 
@@ -146,15 +148,15 @@ static int baseline_parse_features(struct cpuid_offer *offer, char **save, struc
 		return -EINVAL;
 	}
 	while ((name = strtok_r(NULL, " \t", save))) {
-		for (bit = 0; bit < 32; bit++) {
-			if (words[i].names[bit] && strcmp(words[i].names[bit], name) == 0)
-				break;
-		}
-		if (bit == 32) {
+		const struct cpuid_feature *f = features;
+
+		while (f < features + n && (f->word != i || strcmp(f->name, name) != 0))
+			f++;
+		if (f == features + n) {
 			error_add(err, "\"%s\" is no CPU feature that this Ferry knows there", name);
 			return -EINVAL;
 		}
-		offer->words[i] |= 1u << bit;
+		offer->words[i] |= 1u << f->bit;
 	}
 	return 0;
 }
@@ -258,7 +260,7 @@ static int baseline_check_needed(const struct cpuid_offer *offer, const char *na
 
 	for (unsigned int i = 0; ret == 0 && i < 32 * n_words; i++) {
 		if ((needed.words[i / 32] & ~offer->words[i / 32]) >> i % 32 & 1)
-			cpuid_names_add(&missing, words[i / 32].names[i % 32]);
+			cpuid_names_add(&missing, cpuid_word_name(&words[i / 32], i % 32));
 	}
 	if (missing.n > 0) {
 		error_add(err, "%s lacks CPU features without which no guest starts: %s", name, missing.text);

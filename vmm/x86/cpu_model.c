@@ -25,7 +25,7 @@ _Static_assert(CPU_MAX_VCPUS >= CONFIG_MAX_CPUS, "room for each vCPU's TSC offse
  */
 static const struct cpu_msr {
 	uint32_t index;
-	const char *name;
+	char name[28];
 	/* KVM has it only for a guest with one of these features; NULL: for every guest. */
 	const char *features;
 } cpu_msrs[] = {

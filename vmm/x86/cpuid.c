@@ -223,12 +223,12 @@ static int cpuid_compare_word(const struct cpuid_word *word, uint32_t want, uint
 	int ret = 0;
 
 	for (unsigned int bit = 0; bit < 32; bit++) {
+		const char *name = cpuid_word_name(word, bit);
 		char number[8];
 
 		snprintf(number, sizeof(number), "%u", bit);
 		if (missing >> bit & 1)
-			cpuid_names_add(word->names[bit] ? &named : &bits,
-					word->names[bit] ? word->names[bit] : number);
+			cpuid_names_add(name ? &named : &bits, name ? name : number);
 	}
 	if (named.n > 0) {
 		error_add(err, "CPU feature%s %s %s missing on this host", named.n > 1 ? "s" : "", named.text,
@@ -402,17 +402,15 @@ int cpuid_restrict(struct cpuid *cpuid, const struct cpuid_offer *offer, struct 
 bool cpuid_has_any(const struct cpuid *cpuid, const char *names)
 {
 	struct cpuid_offer have;
-	unsigned int n_words;
-	const struct cpuid_word *words = cpuid_get_words(&n_words);
+	unsigned int n;
+	const struct cpuid_feature *features = cpuid_get_table(&n);
 
 	cpuid_get_features(cpuid, &have);
 	for (size_t len; *names; names += len + (names[len] == ' ')) {
 		len = strcspn(names, " ");
-		for (unsigned int i = 0; i < 32 * n_words; i++) {
-			const char *name = words[i / 32].names[i % 32];
-
-			if (name && have.words[i / 32] >> i % 32 & 1 && strlen(name) == len &&
-			    memcmp(name, names, len) == 0)
+		for (const struct cpuid_feature *f = features; f < features + n; f++) {
+			if (have.words[f->word] >> f->bit & 1 && strlen(f->name) == len &&
+			    memcmp(f->name, names, len) == 0)
 				return true;
 		}
 	}

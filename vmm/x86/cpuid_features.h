@@ -19,11 +19,17 @@ struct cpuid_leaf {
 	uint8_t pass;
 };
 
-/* A register whose bits are features, with the names of those that are carried. */
+/* A register whose bits are features. */
 struct cpuid_word {
 	uint32_t function, index;
 	enum cpuid_reg reg;
-	const char *names[32];
+};
+
+/* A feature: bit @bit of word @word of cpuid_get_words(). Its name is no pointer, for each costs the program
+ * a relocation of three times its length. */
+struct cpuid_feature {
+	uint8_t word, bit;
+	char name[20];
 };
 
 /* Those bits of @word that are set where something is lacking: a guest may have them on any host, and is to
@@ -44,10 +50,17 @@ const struct cpuid_leaf *cpuid_find_leaf(uint32_t function, uint32_t index);
 /* Returns the table of words, and their number in *@n. */
 const struct cpuid_word *cpuid_get_words(unsigned int *n);
 
+/* Returns the table of features, word by word, and their number in *@n. */
+const struct cpuid_feature *cpuid_get_table(unsigned int *n);
+
 /* The names of enum cpuid_reg. */
 extern const char *const cpuid_reg_names[4];
 
-/* The bits of @word that have a name. */
+/* The bits of @word, an entry of cpuid_get_words(), that are carried: those that have a name. */
 uint32_t cpuid_word_mask(const struct cpuid_word *word);
+
+/* The name of the feature that is bit @bit of @word, an entry of cpuid_get_words(): constant; NULL if it is
+ * not carried. */
+const char *cpuid_word_name(const struct cpuid_word *word, unsigned int bit);
 
 #endif
