@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "vmm/tls/address.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -101,6 +102,15 @@ static int tls_connect_one(const struct addrinfo *to, int timeout_ms)
 	return fd;
 }
 
+static const char *tls_address_text(char text[INET6_ADDRSTRLEN], const struct addrinfo *to)
+{
+	const struct sockaddr_in6 *six = (const void *)to->ai_addr;
+	const struct sockaddr_in *four = (const void *)to->ai_addr;
+	const void *address = to->ai_family == AF_INET6 ? (const void *)&six->sin6_addr : &four->sin_addr;
+
+	return inet_ntop(to->ai_family, address, text, INET6_ADDRSTRLEN);
+}
+
 int tls_address_connect(const struct tls_address *a, int timeout_ms, struct error *err)
 {
 	const uint64_t end_ns = end_of(timeout_ms);
@@ -114,13 +124,12 @@ int tls_address_connect(const struct tls_address *a, int timeout_ms, struct erro
 	for (const struct addrinfo *to = list; to; to = to->ai_next)
 		n_left++;
 	for (const struct addrinfo *to = list; to; to = to->ai_next) {
-		char text[NI_MAXHOST] = "?";
+		char text[INET6_ADDRSTRLEN];
 
 		ret = tls_connect_one(to, ms_until(end_ns) / n_left--);
 		if (ret >= 0)
 			break;
-		getnameinfo(to->ai_addr, to->ai_addrlen, text, sizeof(text), NULL, 0, NI_NUMERICHOST);
-		error_add(&reasons, "%s: %s", text, strerror(-ret));
+		error_add(&reasons, "%s: %s", tls_address_text(text, to), strerror(-ret));
 	}
 	freeaddrinfo(list);
 	if (ret < 0)
