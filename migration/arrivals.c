@@ -204,7 +204,7 @@ static void arrivals_hear(struct arrivals_connection *c)
 	n = c->heard ? channel_hear(c->fd, c->heard + c->n_heard, STREAM_BUFFER - c->n_heard) : -ENOMEM;
 	if (n > 0)
 		c->n_heard += (uint32_t)n;
-	c->arrived = clock_now();
+	c->arrived = realtime_ns();
 	c->first = n < 0 ? STREAM_FIRST_OTHER : stream_look(c->heard, c->n_heard);
 }
 

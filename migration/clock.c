@@ -4,15 +4,6 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <time.h>
-
-uint64_t clock_now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
 
 struct clock_skew clock_compare(uint64_t theirs, uint64_t from, uint64_t to)
 {

@@ -16,9 +16,6 @@ struct clock_skew {
 	bool ahead; /* the peer's clock is */
 };
 
-/* Returns this host's time of day, nanoseconds since 1970. */
-uint64_t clock_now(void);
-
 /* Returns the least difference there can be to a peer whose clock was @theirs at some moment between @from
  * and @to of ours: the message was on its way for a part of that. */
 struct clock_skew clock_compare(uint64_t theirs, uint64_t from, uint64_t to);

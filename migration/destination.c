@@ -194,7 +194,7 @@ static int destination_take(struct destination *d, const struct destination_conf
 				   .report = { .side = REPORT_DESTINATION,
 					       .state = REPORT_RUNNING,
 					       .stage = "hello",
-					       .started = clock_now() } };
+					       .started = realtime_ns() } };
 	ret = channel_adopt(&d->channel, taken.fd, config->cancel_fd, err);
 	if (ret == 0)
 		ret = destination_meet(d, &taken, err);
@@ -212,7 +212,7 @@ void destination_report_end(struct destination *d, const struct error *reason)
 
 	r->state = reason->text[0] ? REPORT_FAILED : REPORT_MOVED;
 	snprintf(r->reason, sizeof(r->reason), "%s", reason->text);
-	r->ended = clock_now();
+	r->ended = realtime_ns();
 	r->elapsed_ns = now_ns() - d->start_ns;
 	r->total_bytes = d->mem;
 	r->sent_bytes = d->stream.bytes_received;

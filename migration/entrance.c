@@ -31,7 +31,7 @@ static void entrance_came(void *opaque, int fd)
 	struct entrance *e = opaque;
 	struct error err = { 0 };
 
-	if (arrivals_push(&e->arrivals, fd, clock_now(), NULL, &err) < 0)
+	if (arrivals_push(&e->arrivals, fd, realtime_ns(), NULL, &err) < 0)
 		log_limited(&e->limit, LOG_WARN, "a connection to %s was turned away: %s",
 			    e->door.config.path, err.text);
 }
@@ -41,7 +41,7 @@ static void entrance_came_over_tls(void *opaque, int fd, const char *peer)
 	struct entrance *e = opaque;
 	struct error err = { 0 };
 
-	if (arrivals_push(&e->arrivals, fd, clock_now(), NULL, &err) < 0)
+	if (arrivals_push(&e->arrivals, fd, realtime_ns(), NULL, &err) < 0)
 		log_limited(&e->limit, LOG_WARN, "a connection of %s to tls:%s was turned away: %s", peer,
 			    e->tls_door.config.place, err.text);
 }
@@ -119,7 +119,7 @@ void entrance_connect(struct entrance *e, struct control_call *call)
 		close(fd);
 		control_fail(call, CLIENT_ERROR_BUSY, err.text);
 	} else {
-		ret = arrivals_push(&e->arrivals, fd, clock_now() - ENTRANCE_WAY_NS, &end, &err);
+		ret = arrivals_push(&e->arrivals, fd, realtime_ns() - ENTRANCE_WAY_NS, &end, &err);
 		if (ret < 0)
 			control_fail(call, ret == -EBUSY ? CLIENT_ERROR_BUSY : CLIENT_ERROR_CONNECTION,
 				     err.text);

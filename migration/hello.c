@@ -33,7 +33,7 @@ int hello_describe(struct hello *h, struct vm *vm, enum hello_purpose purpose, s
 	struct state_writer w;
 	int ret = state_open_writer(&w);
 
-	*h = (struct hello){ .clock = clock_now(), .oldest = STREAM_OLDEST };
+	*h = (struct hello){ .clock = realtime_ns(), .oldest = STREAM_OLDEST };
 	/* A failure sticks, and comes back when the tree is closed. */
 	if (ret == 0) {
 		state_put_u64(&w, "clock", h->clock);
@@ -70,7 +70,7 @@ static int hello_send(struct hello *h, struct stream *s, int timeout_ms, struct 
 		ret = stream_drain(s, timeout_ms, err);
 	if (ret < 0)
 		return ret;
-	h->clock = clock_now();
+	h->clock = realtime_ns();
 	state_set_u64(h->tree, "clock", h->clock);
 	return stream_writev(s, &tree, 1, err);
 }

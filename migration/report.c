@@ -5,9 +5,9 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <time.h>
 
 #include "vmm/control/json.h"
+#include "vmm/text.h"
 
 /* The entry that is the sum of all rounds between the first ones and the latest. */
 #define REPORT_SUM (REPORT_MAX_ROUNDS / 2)
@@ -105,14 +105,12 @@ static void report_put_string(struct json_text *t, const char *name, const char 
 /* Writes a time of day (RFC 3339). */
 static void report_put_time(struct json_text *t, const char *name, uint64_t ns)
 {
-	time_t seconds = (time_t)(ns / 1000000000u);
-	char text[32];
-	struct tm tm;
+	char text[TEXT_TIME_MAX];
 
-	if (ns == 0 || !gmtime_r(&seconds, &tm))
+	if (ns == 0)
 		return;
-	strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
-	json_put(t, ",\"%s\":\"%s.%03uZ\"", name, text, (unsigned int)(ns / 1000000u % 1000u));
+	text_time(text, ns);
+	json_put(t, ",\"%s\":\"%s\"", name, text);
 }
 
 static uint64_t report_rate(uint64_t bytes, uint64_t ns)

@@ -83,7 +83,7 @@ static int source_adopt(struct source *s, struct error *err)
  * when the destination was asked. */
 static void source_check_clock(uint64_t clock, uint64_t from)
 {
-	struct clock_skew skew = clock_compare(clock, from, clock_now());
+	struct clock_skew skew = clock_compare(clock, from, realtime_ns());
 	char text[CLOCK_TEXT_MAX];
 
 	if (clock != 0 && skew.ns > CLOCK_NOTICED_NS)
@@ -371,7 +371,7 @@ static void source_report_begin(struct source *s)
 
 	*r = (struct report){ .state = REPORT_RUNNING,
 			      .total_bytes = s->out.vm->memory.size,
-			      .started = clock_now() };
+			      .started = realtime_ns() };
 	snprintf(r->to, sizeof(r->to), "%s", s->out.config->to ? s->out.config->to : "");
 }
 
@@ -383,7 +383,7 @@ static void source_report_end(struct source *s, enum source_result result, int r
 	struct report *r = s->out.report;
 
 	r->elapsed_ns = now_ns() - s->out.start_ns;
-	r->ended = clock_now();
+	r->ended = realtime_ns();
 	snprintf(r->reason, sizeof(r->reason), "%s", err->text);
 	r->cause = report_cause_of(ret);
 	r->state = states[result];

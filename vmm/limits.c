@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/sysinfo.h>
 
@@ -21,8 +22,10 @@ static uint64_t limits_read_kib(const char *path, const char *key)
 	if (!file)
 		return 0;
 	while (fgets(line, sizeof(line), file)) {
-		if (strncmp(line, key, len) == 0 && sscanf(line + len, ": %" SCNu64, &kib) == 1)
+		if (strncmp(line, key, len) == 0 && line[len] == ':') {
+			kib = strtoull(line + len + 1, NULL, 10);
 			break;
+		}
 	}
 	fclose(file);
 	return kib << 10;

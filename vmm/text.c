@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* UTF-8, and what of it is plain text. */
+#define _GNU_SOURCE
 #include "vmm/text.h"
+
+#include <stdio.h>
+#include <time.h>
 
 /* Characters that are not shown, though they are well-formed. */
 static const struct {
@@ -59,4 +63,14 @@ void text_clean(char *text, size_t len)
 			text[i] = '?';
 		text += n ? n : 1;
 	}
+}
+
+void text_time(char text[TEXT_TIME_MAX], uint64_t ns)
+{
+	time_t seconds = (time_t)(ns / 1000000000u);
+	struct tm tm;
+
+	gmtime_r(&seconds, &tm);
+	snprintf(text, TEXT_TIME_MAX, "%04d-%02d-%02dT%02d:%02d:%02d.%03uZ", tm.tm_year + 1900, tm.tm_mon + 1,
+		 tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, (unsigned int)(ns / 1000000u % 1000u));
 }

@@ -29,4 +29,12 @@ unsigned int text_plain_len(const char *s, const char *end);
  */
 void text_clean(char *text, size_t len);
 
+/* More than the text has: room for whatever numbers the fields of a struct tm could hold. */
+#define TEXT_TIME_MAX 80u
+
+/*
+ * Writes @ns, nanoseconds since 1970, as a time of day in UTC with its milliseconds (RFC 3339, section 5.6).
+ */
+void text_time(char text[TEXT_TIME_MAX], uint64_t ns);
+
 #endif

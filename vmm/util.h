@@ -92,6 +92,15 @@ static inline uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
+/* Returns CLOCK_REALTIME, the host's time of day, in nanoseconds since 1970. */
+static inline uint64_t realtime_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
 /* Returns the time (now_ns()) at which @timeout_ms from now are over; UINT64_MAX for -1, which
  * means never. */
 static inline uint64_t end_of(int timeout_ms)

@@ -13,6 +13,7 @@
 #include <linux/fs.h>
 #include <linux/stat.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -24,15 +25,15 @@
 /* Reads a file of sysfs that holds one number: 0 if it cannot be read. */
 static uint64_t blk_read_number(const char *path)
 {
-	uint64_t number = 0;
 	FILE *file = fopen(path, "re");
+	char line[24] = "";
 
 	if (!file)
 		return 0;
-	if (fscanf(file, "%" SCNu64, &number) != 1)
-		number = 0;
+	if (!fgets(line, sizeof(line), file))
+		line[0] = '\0';
 	fclose(file);
-	return number;
+	return strtoull(line, NULL, 10);
 }
 
 /* Reads the unit of a discard from sysfs, for no ioctl() tells it. A partition has what its disk has. */

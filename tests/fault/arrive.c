@@ -111,7 +111,7 @@ static int arrive_let_in(struct arrive *a, int fd, struct error *err)
 		return arrive_open_tls(a, err);
 	default:
 		a->first.fd = eventfd(0, EFD_CLOEXEC);
-		return arrivals_push(&a->entrance.arrivals, fd, clock_now(), &a->first, err);
+		return arrivals_push(&a->entrance.arrivals, fd, realtime_ns(), &a->first, err);
 	}
 }
 

@@ -122,7 +122,7 @@ static void *nic_destination_run(void *arg)
 
 	assert(ret == 0);
 	arrivals_open(&arrivals);
-	ret = arrivals_push(&arrivals, h->fd, clock_now(), NULL, &h->err);
+	ret = arrivals_push(&arrivals, h->fd, realtime_ns(), NULL, &h->err);
 	if (ret == 0)
 		ret = destination_accept(&d, &config, &h->err);
 	if (ret == 0)

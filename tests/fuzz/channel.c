@@ -37,7 +37,7 @@ int arrivals_take(struct arrivals *a, int cancel_fd, struct arrivals_connection 
 		return -ECANCELED;
 	}
 	taken = true;
-	*taken_one = (struct arrivals_connection){ .fd = 0, .arrived = clock_now() };
+	*taken_one = (struct arrivals_connection){ .fd = 0, .arrived = realtime_ns() };
 	return 0;
 }
 

@@ -6,7 +6,6 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "vmm/control/commands.h"
 #include "vmm/control/follow.h"
@@ -20,26 +19,12 @@ struct events_vm {
 	struct control_client c;
 };
 
-#define EVENTS_TIME_MAX 32u
-
-static void events_time(char text[EVENTS_TIME_MAX])
-{
-	struct timespec now;
-	struct tm tm;
-	size_t n;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	gmtime_r(&now.tv_sec, &tm);
-	n = strftime(text, EVENTS_TIME_MAX, "%Y-%m-%dT%H:%M:%S", &tm);
-	snprintf(text + n, EVENTS_TIME_MAX - n, ".%03ldZ", now.tv_nsec / 1000000);
-}
-
 /* Prints an event that the VM tells as @object: {"event": ..., "data": ...}. */
 static void events_print(const struct client_options *o, const char *name, const char *object)
 {
-	char when[EVENTS_TIME_MAX], event[64] = "?", data[CONTROL_MESSAGE_MAX] = "";
+	char when[TEXT_TIME_MAX], event[64] = "?", data[CONTROL_MESSAGE_MAX] = "";
 
-	events_time(when);
+	text_time(when, realtime_ns());
 	if (client_has(o, OPTION_JSON)) {
 		printf("{\"time\":\"%s\",\"name\":\"%s\"%s", when, name, object[1] == '}' ? "" : ",");
 		client_print_json(object + 1);

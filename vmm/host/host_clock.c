@@ -40,11 +40,9 @@ static void host_clock_check_source(struct host_report *r, const struct host_loo
 void host_clock_check(struct host_report *r, const struct host_look *look)
 {
 	struct timex t = { .modes = 0 };
-	struct timespec now;
 	int ret = adjtimex(&t);
 
 	host_clock_judge(r, ret < 0 ? -errno : ret, &t);
 	host_clock_check_source(r, look);
-	clock_gettime(CLOCK_REALTIME, &now);
-	r->facts.clock_us = (uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000u;
+	r->facts.clock_us = realtime_ns() / 1000u;
 }

@@ -12,14 +12,6 @@
 /* For a login over a slow line, and for a look at devices, each of which takes some milliseconds. */
 #define HOST_PEER_MS 60000
 
-static uint64_t host_peer_now_us(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000u;
-}
-
 /* Reads to the end. Returns the length, or -errno. */
 static ssize_t host_peer_read(int fd, char *text, size_t size)
 {
@@ -73,12 +65,12 @@ int host_peer_ask(struct host_report *r, struct host_moments *moments, const cha
 		error_add(err, "out of memory for the report of %s", host);
 		return -ENOMEM;
 	}
-	moments->from_us = host_peer_now_us();
+	moments->from_us = realtime_ns() / 1000u;
 	ret = transport_run_at(&t, host, words, options, err);
 	if (ret < 0)
 		goto free_text;
 	len = host_peer_read(t.fd, text, HOST_TEXT_MAX);
-	moments->to_us = host_peer_now_us();
+	moments->to_us = realtime_ns() / 1000u;
 	/* A host on which something is missing ends its command with an error, too. */
 	transport_close(&t, &end);
 	if (len <= 0) {

@@ -50,12 +50,8 @@ int cpu_clock_save(const struct cpu_model *model, struct state_writer *w, struct
 	if (ioctl(model->kvm->vm_fd, KVM_GET_CLOCK, &clock) < 0)
 		return kvm_failed(err, "KVM_GET_CLOCK");
 	/* KVM tells the time of day only where its clock is the host's TSC. */
-	if (!(clock.flags & KVM_CLOCK_REALTIME)) {
-		struct timespec ts;
-
-		clock_gettime(CLOCK_REALTIME, &ts);
-		clock.realtime = (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-	}
+	if (!(clock.flags & KVM_CLOCK_REALTIME))
+		clock.realtime = realtime_ns();
 	state_put_u64(w, "clock", clock.clock);
 	state_put_u64(w, "realtime", clock.realtime);
 	state_put_u64(w, "host-tsc",

@@ -85,7 +85,7 @@ static void *listener_run(void *arg)
 			return NULL;
 		fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC);
 		assert_true(fd >= 0);
-		if (arrivals_push(&l->arrivals, fd, clock_now(), NULL, &err) < 0)
+		if (arrivals_push(&l->arrivals, fd, realtime_ns(), NULL, &err) < 0)
 			log_debug("%s", err.text);
 	}
 }

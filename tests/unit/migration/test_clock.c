@@ -49,11 +49,11 @@ static void a_difference_is_said_in_seconds(void **state)
 
 static void the_time_of_day_fits_a_stream(void **state)
 {
-	uint64_t now = clock_now();
+	uint64_t now = realtime_ns();
 
 	/* Of this century's 20 years before the test was written at least, and not after what is sent. */
 	assert_in_range(now, UINT64_C(1600000000) * 1000000000u, INT64_MAX);
-	assert_in_range(clock_now(), now, INT64_MAX);
+	assert_in_range(realtime_ns(), now, INT64_MAX);
 }
 
 int main(void)

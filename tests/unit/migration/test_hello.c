@@ -119,7 +119,7 @@ static void versions_are_agreed_on_or_named(void **state)
 		struct state_writer w;
 		struct feeder f;
 
-		write_hello(&w, clock_now());
+		write_hello(&w, realtime_ns());
 		state_put_note(&w, cases[i].note);
 		assert_false(feed_hello(&w, cases[i].oldest, &f));
 		if (cases[i].why) {
@@ -274,7 +274,7 @@ static void clocks_that_differ_are_logged_or_refused(void **state)
 		struct state_writer w;
 		struct feeder f;
 
-		write_hello(&w, clock_now() + (uint64_t)cases[i].ahead);
+		write_hello(&w, realtime_ns() + (uint64_t)cases[i].ahead);
 		capture_begin(&log);
 		assert_false(feed_hello_to(&a, &w, STREAM_OLDEST, &f));
 		capture_end(&log);
@@ -308,7 +308,7 @@ static void assert_all_told(struct arrival *a, const char *cpus, struct feeder *
 {
 	struct state_writer w;
 
-	write_hello(&w, clock_now() - SECONDS(3600));
+	write_hello(&w, realtime_ns() - SECONDS(3600));
 	assert_false(feed_hello_to(a, &w, STREAM_OLDEST, f));
 	assert_int_equal(get_le32(f->answers), STREAM_REFUSED);
 	assert_answer(f, "the guest has 4194304 MiB of memory", 0);
@@ -355,7 +355,7 @@ static void a_reason_of_the_host_is_told(void **state)
 	struct state_writer w;
 	struct feeder f;
 
-	write_hello(&w, clock_now());
+	write_hello(&w, realtime_ns());
 	assert_false(feed_hello_to(&a, &w, STREAM_OLDEST, &f));
 	assert_int_equal(get_le32(f.answers), STREAM_REFUSED);
 	assert_answer(&f, "64 vCPUs are too many", 0);
@@ -424,7 +424,7 @@ static void time_in_the_queue_is_no_difference_of_clocks(void **state)
 	connect_to(&stranger);
 	/* The stranger does not go on, and is listened to for longer than clocks may differ by. */
 	say(&stranger, garbage, 1);
-	write_hello(&w, clock_now());
+	write_hello(&w, realtime_ns());
 	len = put_hello(hello, &w, STREAM_OLDEST);
 	connect_to(&source);
 	say(&source, hello, len);

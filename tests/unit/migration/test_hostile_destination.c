@@ -147,7 +147,7 @@ static void the_source_logs_that_clocks_differ(void **state)
 		script_frame(&script, STREAM_READY, 0, "");
 		/* And then no: else the source would wait for its answers. */
 		script_frame(&script, STREAM_REFUSED, 4, "busy");
-		put_le64(script.bytes + 8, clock_now() + (uint64_t)cases[i].ahead);
+		put_le64(script.bytes + 8, realtime_ns() + (uint64_t)cases[i].ahead);
 		capture_begin(&log);
 		script_against_source(&script, &s);
 		capture_end(&log);

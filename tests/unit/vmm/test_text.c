@@ -85,9 +85,32 @@ static void a_nul_in_the_middle_hides_nothing(void **state)
 	assert_memory_equal(text, "a??b", 4);
 }
 
+static void a_time_of_day_is_written_as_rfc_3339_has_it(void **state)
+{
+	static const struct {
+		uint64_t seconds, ms;
+		const char *text;
+	} cases[] = {
+		{ 0, 0, "1970-01-01T00:00:00.000Z" },
+		{ 951782399, 7, "2000-02-28T23:59:59.007Z" },
+		{ 951782400, 999, "2000-02-29T00:00:00.999Z" },
+		{ 4102444800, 120, "2100-01-01T00:00:00.120Z" },
+		/* The last that 64 bits of nanoseconds have. */
+		{ UINT64_MAX / 1000000000u, 709, "2554-07-21T23:34:33.709Z" },
+	};
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++) {
+		char text[TEXT_TIME_MAX];
+
+		text_time(text, cases[i].seconds * 1000000000u + cases[i].ms * 1000000u);
+		assert_string_equal(text, cases[i].text);
+	}
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_time_of_day_is_written_as_rfc_3339_has_it),
 		cmocka_unit_test(what_a_terminal_obeys_becomes_question_marks),
 		cmocka_unit_test(nothing_that_is_left_is_a_control_character),
 		cmocka_unit_test(a_nul_in_the_middle_hides_nothing),
