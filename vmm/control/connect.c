@@ -67,6 +67,13 @@ static ssize_t connect_write_some(int fd, const char *bytes, size_t len)
 	return n < 0 && errno == ENOTSOCK ? write(fd, bytes, min_u64(len, PIPE_BUF)) : n;
 }
 
+/* Nobody takes what is left, nor what comes. */
+static void connect_drop(struct connect_way *way)
+{
+	way->len = 0;
+	way->to_ended = true;
+}
+
 static void connect_write(struct connect_way *way)
 {
 	ssize_t n = connect_write_some(way->to, way->buf + way->start, way->len);
@@ -75,9 +82,7 @@ static void connect_write(struct connect_way *way)
 		way->start += (size_t)n;
 		way->len -= (size_t)n;
 	} else if (errno != EAGAIN && errno != EINTR) {
-		/* Nobody takes what is left, nor what comes. */
-		way->len = 0;
-		way->to_ended = true;
+		connect_drop(way);
 	}
 }
 
@@ -137,6 +142,9 @@ static int connect_step(struct connect_pump *p, struct error *err)
 		{ .fd = p->answered ? -1 : p->vm->fd, .events = POLLIN },
 	};
 
+	/* Whoever reads stdout may go while there is nothing to write. */
+	if (fds[3].fd < 0)
+		fds[3] = (struct pollfd){ .fd = p->out.to };
 	if (poll(fds, ARRAY_SIZE(fds), ms_until(p->deadline_ns)) < 0 && errno != EINTR)
 		return -errno;
 	if (now_ns() >= p->deadline_ns)
@@ -147,8 +155,10 @@ static int connect_step(struct connect_pump *p, struct error *err)
 		connect_write(&p->in);
 	if (fds[2].revents)
 		connect_read(&p->out);
-	if (fds[3].revents)
+	if (fds[3].revents & POLLOUT)
 		connect_write(&p->out);
+	else if (fds[3].revents)
+		connect_drop(&p->out);
 	if (fds[4].revents)
 		connect_take_answer(p, err);
 	connect_pass_ends(p);

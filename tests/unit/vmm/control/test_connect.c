@@ -310,6 +310,28 @@ static void a_reader_that_goes_ends_the_connection(void **state)
 	close(c.in);
 }
 
+static void serve_in_silence(struct fixture *f, int fd)
+{
+	char byte;
+
+	assert_true(read(fd, &byte, 1) <= 0);
+}
+
+static void a_reader_that_goes_while_the_vm_says_nothing_is_noticed(void **state)
+{
+	struct fixture *f = *state;
+	struct connection c;
+	char said[256];
+
+	f->serve = serve_in_silence;
+	f->refusal = "the peer has closed the connection";
+	c = start(f, "web1");
+	close(c.out);
+	assert_int_equal(end(&c, said, sizeof(said)), 1);
+	assert_string_equal(said, "ferry: the peer has closed the connection\n");
+	close(c.in);
+}
+
 static void serve_much(struct fixture *f, int fd)
 {
 	write_all(fd, 100000);
@@ -351,6 +373,7 @@ int main(void)
 		CONNECT_TEST(a_socket_goes_to_the_vm_itself),
 		CONNECT_TEST(where_no_vm_is_that_is_said),
 		CONNECT_TEST(a_reader_that_goes_ends_the_connection),
+		CONNECT_TEST(a_reader_that_goes_while_the_vm_says_nothing_is_noticed),
 		CONNECT_TEST(nobody_is_waited_for_without_end),
 	};
 
