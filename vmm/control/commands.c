@@ -80,6 +80,14 @@ void client_print_json(const char *object)
 	fflush(stdout);
 }
 
+void client_print_behind(const char *object)
+{
+	object += 1 + strspn(object + 1, " \t\r\n");
+	if (*object != '}')
+		putchar(',');
+	client_print_json(object);
+}
+
 /* As much of a destination's place as is sent, for messages, in bytes. */
 #define CLIENT_TEXT_MAX 1024u
 

@@ -22,6 +22,9 @@ int client_printed(int status);
 /* Prints a reply as it is, without what would command a terminal. */
 void client_print_json(const char *object);
 
+/* Prints the members of @object, which begins with a brace, behind others, and its end. */
+void client_print_behind(const char *object);
+
 /* Connects to the VM and sends a call, for many replies with --follow. */
 int __must_check client_call(struct control_client *c, const struct client_options *o, const char *method,
 			     const char *parameters, struct error *err);

@@ -26,8 +26,8 @@ static void events_print(const struct client_options *o, const char *name, const
 
 	text_time(when, realtime_ns());
 	if (client_has(o, OPTION_JSON)) {
-		printf("{\"time\":\"%s\",\"name\":\"%s\"%s", when, name, object[1] == '}' ? "" : ",");
-		client_print_json(object + 1);
+		printf("{\"time\":\"%s\",\"name\":\"%s\"", when, name);
+		client_print_behind(object);
 		return;
 	}
 	json_object_string(object, "event", event, sizeof(event));

@@ -40,6 +40,21 @@ static void client_print_status(const char *reply, const char *report)
 		follow_summary(stdout, report);
 }
 
+/* Says the last reply, and whose it is where several VMs are asked. */
+static void client_print_last(const struct client_options *o, const char *reply, const char *report)
+{
+	const bool json = client_has(o, OPTION_JSON);
+
+	if (o->n_names > 1)
+		printf(json ? "{\"name\":\"%s\"" : "%s: ", o->name);
+	if (!json)
+		client_print_status(reply, report);
+	else if (o->n_names > 1)
+		client_print_behind(reply);
+	else
+		client_print_json(reply);
+}
+
 /* Follows the replies to MigrationStatus to the last, and says what it says. Returns the exit code. */
 static int client_follow_status(struct control_client *c, const struct client_options *o, struct error *err)
 {
@@ -59,15 +74,7 @@ static int client_follow_status(struct control_client *c, const struct client_op
 		return client_failed_of(o, o->name, err);
 	if (!follow_object(object, "report", report, sizeof(report)))
 		strcpy(report, "{}");
-	if (o->n_names > 1 && client_has(o, OPTION_JSON))
-		printf("{\"name\":\"%s\",", o->name);
-	else if (o->n_names > 1)
-		printf("%s: ", o->name);
-	/* A status has members. */
-	if (client_has(o, OPTION_JSON))
-		client_print_json(object + (o->n_names > 1));
-	else
-		client_print_status(object, report);
+	client_print_last(o, object, report);
 	if (o->report && strcmp(report, "{}") == 0) {
 		error_add(err, "there is no report to write: no migration");
 		return client_failed(err);
