@@ -40,6 +40,20 @@ struct soft_answer {
 	uint32_t len;
 };
 
+/* A port is given a packet in this many pieces at most, header included. More are rare, and are copied into
+ * one. */
+#define SOFT_MAX_IOV 64u
+
+/* Packets of one queue that are sent by one call, and their pieces. */
+struct soft_batch {
+	unsigned int n, n_iov;
+	struct soft_out out[SOFT_BATCH];
+	struct virtio_net_hdr_v1 hdr[SOFT_BATCH];
+	uint16_t heads[SOFT_BATCH];
+	uint32_t lens[SOFT_BATCH];
+	struct iovec iov[2 * SOFT_MAX_IOV];
+};
+
 struct soft {
 	struct vdpa vdpa;
 	char name[64];
@@ -75,11 +89,12 @@ struct soft {
 	struct loop_timer answer_timer; /* for faults.delay_ms */
 
 	/* The buffers hold one packet, one command with its reply, and one packet's chains. */
-	uint8_t packet[SOFT_PACKET_MAX];
+	uint8_t packet[8 + SOFT_PACKET_MAX];
 	uint8_t command[SOFT_MAX_COMMAND];
 	uint8_t reply[SOFT_MAX_REPLY];
 	uint16_t heads[CONFIG_MAX_RING];
 	uint32_t lens[CONFIG_MAX_RING];
+	struct soft_batch batch;
 	struct log_limit log_limit;
 };
 

@@ -3,6 +3,7 @@
  * A hub without a process of its own, as the port of the vDPA NIC in software: a folder in which every port
  * is a datagram socket, and each packet goes to all others. For tests: no privileges are needed.
  */
+#define _GNU_SOURCE
 #include "devices/vdpa/soft/hub.h"
 
 #include <dirent.h>
@@ -14,7 +15,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "vmm/socket_file.h"
@@ -25,17 +25,31 @@
 #define HUB_MTU       1500u
 
 /* A socket has its name before it can be reached, but not for so long. */
-#define HUB_NEW_SECONDS 1
+#define HUB_NEW_NS UINT64_C(1000000000)
+
+struct hub_peer {
+	struct sockaddr_un address;
+	dev_t dev;
+	ino_t ino;
+	uint64_t refused_ns; /* when it refused a packet for the first time; 0: never */
+};
 
 struct soft_hub {
+	/* @port.link is readable when ports came or went. */
 	struct soft_port port;
-	int inotify;  /* readable: ports came or went */
 	bool changed; /* the folder was, since it was read */
 	struct sockaddr_un self;
 	struct socket_file file; /* the socket of @self */
 	char folder[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
 	unsigned int n_peers;
-	struct sockaddr_un peers[HUB_MAX_PEERS];
+	struct hub_peer peers[HUB_MAX_PEERS];
+
+	struct mmsghdr out[SOFT_BATCH];
+	/* The packets that have been read lie in @held, from @next on. */
+	struct mmsghdr in[SOFT_BATCH];
+	struct iovec in_iov[SOFT_BATCH];
+	unsigned int next;
+	uint8_t held[SOFT_BATCH][SOFT_PACKET_MAX];
 };
 
 /* Nothing stands between guests, so each may send packets that any of them takes; the others drop them. */
@@ -46,18 +60,22 @@ struct soft_hub {
 	 VIRTIO_BIT(VIRTIO_NET_F_HOST_TSO6) | VIRTIO_BIT(VIRTIO_NET_F_HOST_ECN))
 
 /* Sets @peer to the entry @name of the folder. Returns whether that is a port, and not our own. */
-static bool hub_is_peer(const struct soft_hub *hub, const char *name, struct sockaddr_un *peer)
+static bool hub_is_peer(const struct soft_hub *hub, const char *name, struct hub_peer *peer)
 {
+	struct sockaddr_un *address = &peer->address;
 	struct stat st;
 	int len;
 
 	if (strncmp(name, HUB_NAME, strlen(HUB_NAME)) != 0)
 		return false;
-	*peer = (struct sockaddr_un){ .sun_family = AF_UNIX };
-	len = snprintf(peer->sun_path, sizeof(peer->sun_path), "%s/%s", hub->folder, name);
-	return len > 0 && (size_t)len < sizeof(peer->sun_path) &&
-	       strcmp(peer->sun_path, hub->self.sun_path) != 0 && lstat(peer->sun_path, &st) == 0 &&
-	       S_ISSOCK(st.st_mode);
+	*peer = (struct hub_peer){ .address.sun_family = AF_UNIX };
+	len = snprintf(address->sun_path, sizeof(address->sun_path), "%s/%s", hub->folder, name);
+	if (len <= 0 || (size_t)len >= sizeof(address->sun_path) ||
+	    strcmp(address->sun_path, hub->self.sun_path) == 0 || lstat(address->sun_path, &st) < 0)
+		return false;
+	peer->dev = st.st_dev;
+	peer->ino = st.st_ino;
+	return S_ISSOCK(st.st_mode);
 }
 
 /* Finds the other ports. If the folder cannot be read, the known ones stay and the folder is read again
@@ -76,48 +94,107 @@ static void hub_look(struct soft_hub *hub)
 	closedir(dir);
 }
 
-/* Deletes a socket that nobody has, because its owner was killed. A port that has just come looks the same
- * for a moment, so it is given some time. */
-static void hub_refused(const struct sockaddr_un *peer)
-{
-	struct stat st;
-
-	if (lstat(peer->sun_path, &st) == 0 && S_ISSOCK(st.st_mode) &&
-	    time(NULL) > st.st_ctime + HUB_NEW_SECONDS)
-		unlink(peer->sun_path);
-}
-
-static int hub_send(struct soft_port *port, unsigned int pair, const struct iovec *iov, unsigned int n)
+/* The port is up, whoever comes and goes. */
+static enum soft_port_state hub_state(struct soft_port *port)
 {
 	struct soft_hub *hub = container_of(port, struct soft_hub, port);
-	struct msghdr msg = { .msg_iov = (struct iovec *)iov,
-			      .msg_iovlen = n,
-			      .msg_namelen = sizeof(struct sockaddr_un) };
 	char events[1024];
 
-	while (read(hub->inotify, events, sizeof(events)) > 0)
+	while (read(port->link.fd, events, sizeof(events)) > 0)
 		hub->changed = true;
 	if (hub->changed)
 		hub_look(hub);
-	for (unsigned int i = 0; i < hub->n_peers; i++) {
-		msg.msg_name = &hub->peers[i];
-		/* A peer that does not read loses packets, as on any network. */
-		if (sendmsg(port->sources[0].event.fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 &&
-		    errno == ECONNREFUSED)
-			hub_refused(&hub->peers[i]);
+	return SOFT_PORT_UP;
+}
+
+/* Deletes a socket that nobody has, because its owner was killed. A port that has just come looks the same
+ * for a moment, so it is given some time. */
+static void hub_refused(struct hub_peer *peer)
+{
+	const char *path = peer->address.sun_path;
+	uint64_t now = now_ns();
+	struct stat st;
+
+	if (peer->refused_ns == 0)
+		peer->refused_ns = now;
+	if (now - peer->refused_ns > HUB_NEW_NS && lstat(path, &st) == 0 && st.st_dev == peer->dev &&
+	    st.st_ino == peer->ino)
+		unlink(path);
+}
+
+/* A peer that does not read loses packets, as on any network. */
+static void hub_send_to(struct soft_hub *hub, struct hub_peer *peer, unsigned int n)
+{
+	unsigned int done = 0;
+
+	for (unsigned int i = 0; i < n; i++)
+		hub->out[i].msg_hdr.msg_name = &peer->address;
+	while (done < n) {
+		int sent = sendmmsg(hub->port.sources[0].event.fd, hub->out + done, n - done,
+				    MSG_DONTWAIT | MSG_NOSIGNAL);
+
+		if (sent < 0 && errno == ECONNREFUSED) {
+			hub_refused(peer);
+			return;
+		}
+		done += sent > 0 ? (unsigned int)sent : 1;
 	}
+	peer->refused_ns = 0;
+}
+
+static int hub_send(struct soft_port *port, unsigned int pair, struct soft_out *packets, unsigned int n)
+{
+	struct soft_hub *hub = container_of(port, struct soft_hub, port);
+
+	if (hub->changed)
+		hub_look(hub);
+	for (unsigned int i = 0; i < n; i++) {
+		hub->out[i].msg_hdr.msg_iov = (struct iovec *)packets[i].iov;
+		hub->out[i].msg_hdr.msg_iovlen = packets[i].n_iov;
+		packets[i].sent = true;
+	}
+	for (unsigned int i = 0; i < hub->n_peers; i++)
+		hub_send_to(hub, &hub->peers[i], n);
 	return 0;
 }
 
-static int hub_receive(struct soft_port *port, unsigned int source, void *buf, uint32_t size)
+/* Reads as many packets as there are and fit. Returns their number, or -errno. */
+static int hub_fetch(struct soft_hub *hub)
 {
-	ssize_t n = recv(port->sources[0].event.fd, buf, size, MSG_DONTWAIT | MSG_TRUNC);
+	struct soft_source *source = &hub->port.sources[0];
+	int n = recvmmsg(source->event.fd, hub->in, SOFT_BATCH, MSG_DONTWAIT | MSG_TRUNC, NULL);
 
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+	hub->next = 0;
+	source->n_held = (unsigned int)n;
+	source->taken_all = n < (int)SOFT_BATCH;
+	return n;
+}
+
+static int hub_receive(struct soft_port *port, unsigned int source, const struct iovec *iov, unsigned int n)
+{
+	struct soft_hub *hub = container_of(port, struct soft_hub, port);
+	int ret = port->sources[0].n_held ? 1 : hub_fetch(hub);
+	uint32_t len, done = 0;
+	const uint8_t *packet;
+
+	if (ret <= 0)
+		return ret;
+	port->sources[0].n_held--;
+	packet = hub->held[hub->next];
+	len = hub->in[hub->next++].msg_len;
 	/* A datagram can be empty, or longer than any packet. The answer 1 is too short for a packet, so it
 	 * is dropped. */
-	return n == 0 || n > size ? 1 : (int)n;
+	if (len == 0 || len > SOFT_PACKET_MAX)
+		return 1;
+	for (unsigned int i = 0; i < n && done < len; i++) {
+		uint32_t part = (uint32_t)min_u64(iov[i].iov_len, len - done);
+
+		memcpy(iov[i].iov_base, packet + done, part);
+		done += part;
+	}
+	return (int)done;
 }
 
 static int hub_set_offloads(struct soft_port *port, uint64_t offloads)
@@ -143,8 +220,8 @@ static void hub_close(struct soft_port *port)
 	socket_file_remove(&hub->file);
 	if (port->sources[0].event.fd >= 0)
 		close(port->sources[0].event.fd);
-	if (hub->inotify >= 0)
-		close(hub->inotify);
+	if (port->link.fd >= 0)
+		close(port->link.fd);
 	free(hub);
 }
 
@@ -153,6 +230,7 @@ static const struct soft_port_ops hub_ops = {
 	.send = hub_send,
 	.set_offloads = hub_set_offloads,
 	.set_pairs = hub_set_pairs,
+	.state = hub_state,
 	.close = hub_close,
 };
 
@@ -196,8 +274,9 @@ static int hub_join(struct soft_hub *hub, const struct net_config *config, struc
 		error_add(err, "cannot make the hub's folder %s: %s", hub->folder, strerror(errno));
 		return -errno;
 	}
-	hub->inotify = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-	if (hub->inotify < 0 || inotify_add_watch(hub->inotify, hub->folder, IN_CREATE | IN_DELETE) < 0) {
+	hub->port.link.fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+	if (hub->port.link.fd < 0 ||
+	    inotify_add_watch(hub->port.link.fd, hub->folder, IN_CREATE | IN_DELETE) < 0) {
 		error_add(err, "cannot watch the hub's folder %s: %s%s", hub->folder, strerror(errno),
 			  errno == EMFILE ? " (raise \"ulimit -n\", or fs.inotify.max_user_instances)" : "");
 		return -errno;
@@ -233,13 +312,20 @@ int soft_hub_open(struct soft_port **port, const struct net_config *config, stru
 	hub->port = (struct soft_port){
 		.ops = &hub_ops,
 		.n_sources = 1,
+		.batch = SOFT_BATCH,
 		.features = HUB_OFFLOADS,
 		.mtu = HUB_MTU,
 		.mtu_advice = "a hub has no other: the NIC here has to be one of tap= or vdpa=",
 	};
-	hub->port.sources[0].event.fd = hub->port.link.fd = hub->port.raised.fd = hub->inotify = -1;
+	hub->port.sources[0].event.fd = hub->port.link.fd = hub->port.raised.fd = -1;
 	hub->port.name = hub->folder;
 	hub->self.sun_family = AF_UNIX;
+	for (unsigned int i = 0; i < SOFT_BATCH; i++) {
+		hub->out[i].msg_hdr.msg_namelen = sizeof(struct sockaddr_un);
+		hub->in_iov[i] = (struct iovec){ hub->held[i], SOFT_PACKET_MAX };
+		hub->in[i].msg_hdr.msg_iov = &hub->in_iov[i];
+		hub->in[i].msg_hdr.msg_iovlen = 1;
+	}
 	ret = hub_join(hub, config, err);
 	if (ret < 0) {
 		hub_close(&hub->port);

@@ -31,6 +31,34 @@ static void soft_look(struct soft *soft)
 		soft_set_status_bits(soft, 0, VIRTIO_NET_S_LINK_UP);
 }
 
+/* Takes what a source has. */
+static void soft_receive(struct soft *soft, struct soft_source *from, uint32_t events)
+{
+	int ret = soft_rx(soft, from);
+
+	/* A fault that reading does not show would wake the thread again at once. */
+	if (ret < 0 || ((events & (EPOLLERR | EPOLLHUP)) && from->watched)) {
+		soft_port_rest(from);
+		soft_look(soft);
+	}
+	for (unsigned int i = 0; i < soft->n_pairs; i++) {
+		const struct soft_queue *q = &soft->queues[virtio_net_rx(i)];
+
+		if (soft_serves(soft, q) && q->vring.broken)
+			soft_break(soft, q->index, q->vring.broken);
+	}
+}
+
+/* Goes on with reception: with what the port holds at once, since no descriptor tells of it. */
+static void soft_listen(struct soft *soft)
+{
+	soft_watch(soft);
+	for (unsigned int i = 0; i < soft->port->n_sources; i++) {
+		if (soft->port->sources[i].n_held)
+			soft_receive(soft, &soft->port->sources[i], 0);
+	}
+}
+
 static void soft_serve(struct soft *soft, struct soft_queue *q)
 {
 	int ret = 0;
@@ -43,7 +71,7 @@ static void soft_serve(struct soft *soft, struct soft_queue *q)
 		ret = soft_tx(soft, q);
 	} else {
 		vring_disable_kicks(&q->vring);
-		soft_watch(soft);
+		soft_listen(soft);
 	}
 	if (q->vring.broken)
 		soft_break(soft, q->index, q->vring.broken);
@@ -72,20 +100,8 @@ static void soft_kicked(struct loop_source *src, uint32_t events)
 static void soft_source_readable(struct loop_source *src, uint32_t events)
 {
 	struct soft_source *from = container_of(src, struct soft_source, event);
-	struct soft *soft = from->port->owner;
-	int ret = soft_rx(soft, from);
 
-	/* A fault that reading does not show would wake the thread again at once. */
-	if (ret < 0 || ((events & (EPOLLERR | EPOLLHUP)) && from->watched)) {
-		soft_port_rest(from);
-		soft_look(soft);
-	}
-	for (unsigned int i = 0; i < soft->n_pairs; i++) {
-		const struct soft_queue *q = &soft->queues[virtio_net_rx(i)];
-
-		if (soft_serves(soft, q) && q->vring.broken)
-			soft_break(soft, q->index, q->vring.broken);
-	}
+	soft_receive(from->port->owner, from, events);
 }
 
 static void soft_link_changed(struct loop_source *src, uint32_t events)

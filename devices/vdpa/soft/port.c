@@ -63,19 +63,20 @@ enum soft_port_state soft_port_look(struct soft_port *port)
 
 void soft_port_drain(struct soft_port *port, void *buf)
 {
+	const struct iovec iov = { buf, SOFT_PACKET_MAX };
 	unsigned int n = PORT_MAX_HELD;
 	int ret;
 
 	if (port->gone)
 		return;
 	do {
-		ret = port->ops->receive(port, 0, buf, SOFT_PACKET_MAX);
+		ret = port->ops->receive(port, 0, &iov, 1);
 	} while (--n > 0 && ret != 0 && ret != -ENODEV && ret != -ENETDOWN);
 }
 
-int soft_port_send(struct soft_port *port, unsigned int pair, const struct iovec *iov, unsigned int n)
+int soft_port_send(struct soft_port *port, unsigned int pair, struct soft_out *packets, unsigned int n)
 {
-	return port->gone ? -ENODEV : port->ops->send(port, pair, iov, n);
+	return port->gone ? -ENODEV : port->ops->send(port, pair, packets, n);
 }
 
 int soft_port_set_offloads(struct soft_port *port, uint64_t offloads)

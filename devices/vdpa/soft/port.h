@@ -24,12 +24,26 @@
 /* A port that is gone stays gone: a new interface of its name is another one. */
 enum soft_port_state { SOFT_PORT_DOWN, SOFT_PORT_UP, SOFT_PORT_GONE };
 
+/* So many packets at most are sent by one call. */
+#define SOFT_BATCH 16u
+
 /* A descriptor that is readable when it has a packet, or a fault. */
 struct soft_source {
 	/* The port sets the descriptor, the device sets the function. */
 	struct loop_source event;
+	/* The port has read so many packets ahead, of which the descriptor knows no more. */
+	unsigned int n_held;
+	/* These were all that there were. What comes later makes the descriptor readable again. */
+	bool taken_all;
 	struct soft_port *port; /* set by the device, as @watched */
 	bool watched;
+};
+
+/* A packet to be sent. */
+struct soft_out {
+	const struct iovec *iov;
+	unsigned int n_iov;
+	bool sent; /* set by the port; false: it is lost */
 };
 
 struct soft_port {
@@ -42,7 +56,8 @@ struct soft_port {
 	struct loop_source link;
 	/* The descriptor becomes writable when the port may have come up; -1: never. */
 	struct loop_source raised;
-	uint64_t features; /* offloads, a set of VIRTIO_NET_F_* */
+	unsigned int batch; /* send() takes so many packets with profit, 1 to SOFT_BATCH */
+	uint64_t features;  /* offloads, a set of VIRTIO_NET_F_* */
 	uint16_t mtu;
 	const char *mtu_advice; /* for messages: how to get another */
 	struct guard_undo undo; /* .fn NULL: the host was not changed */
@@ -61,10 +76,12 @@ struct soft_port {
  * tells these two apart.
  */
 struct soft_port_ops {
-	/* Reads the next packet of a source. Returns its length, 0 if there is none, or -errno. */
-	int (*receive)(struct soft_port *port, unsigned int source, void *buf, uint32_t size);
-	/* Sends one packet of a pair. Returns 0 or -errno. */
-	int (*send)(struct soft_port *port, unsigned int pair, const struct iovec *iov, unsigned int n);
+	/* Reads the next packet of a source into pieces that hold SOFT_PACKET_MAX bytes. Returns its length,
+	 * 0 if there is none, or -errno. */
+	int (*receive)(struct soft_port *port, unsigned int source, const struct iovec *iov, unsigned int n);
+	/* Sends @n packets of a pair, SOFT_BATCH at most, in their order, and notes for each whether it is
+	 * sent. Returns 0, or the last packet's error that was lost. */
+	int (*send)(struct soft_port *port, unsigned int pair, struct soft_out *packets, unsigned int n);
 	/* Sets what the guest takes from now on: @offloads is a set of VIRTIO_NET_F_GUEST_*, @n_pairs is how
 	 * many pairs are served. Returns 0, or -errno with all as before. */
 	int (*set_offloads)(struct soft_port *port, uint64_t offloads);
@@ -91,7 +108,7 @@ void soft_port_drain(struct soft_port *port, void *buf);
 
 /* The functions call the operations. When the port is gone, sending fails with -ENODEV, and settings succeed
  * because they are of no account. */
-int __must_check soft_port_send(struct soft_port *port, unsigned int pair, const struct iovec *iov,
+int __must_check soft_port_send(struct soft_port *port, unsigned int pair, struct soft_out *packets,
 				unsigned int n);
 int __must_check soft_port_set_offloads(struct soft_port *port, uint64_t offloads);
 int __must_check soft_port_set_pairs(struct soft_port *port, unsigned int n_pairs);

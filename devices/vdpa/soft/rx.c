@@ -156,10 +156,11 @@ static bool soft_has_room(struct soft *soft, unsigned int source, bool (*look)(s
 static int soft_rx_burst(struct soft *soft, struct soft_source *from, uint32_t *used)
 {
 	unsigned int source = (unsigned int)(from - soft->port->sources), n_failed = 0;
-	uint8_t *buf = soft->packet + sizeof(struct virtio_net_hdr_v1_hash) - SOFT_PORT_HEADER;
-	uint32_t size = (uint32_t)(sizeof(soft->packet) - (size_t)(buf - soft->packet));
+	const struct iovec iov = { soft->packet + sizeof(struct virtio_net_hdr_v1_hash) - SOFT_PORT_HEADER,
+				   SOFT_PACKET_MAX };
 
-	for (unsigned int n = 0; n < SOFT_BURST; n++) {
+	/* Nothing tells of packets that the port holds, so the burst ends with the last of them. */
+	for (unsigned int n = 0; n < SOFT_BURST || from->n_held; n++) {
 		struct soft_queue *q = NULL;
 		bool room = soft_has_room(soft, source, vring_has_avail) ||
 			    soft_has_room(soft, source, vring_enable_kicks);
@@ -174,13 +175,15 @@ static int soft_rx_burst(struct soft *soft, struct soft_source *from, uint32_t *
 			soft_port_unwatch(from);
 			return 0;
 		}
-		len = soft->port->ops->receive(soft->port, source, buf, size);
+		len = soft->port->ops->receive(soft->port, source, &iov, 1);
 		if (len == 0 || len == -ENODEV || len == -ENETDOWN)
 			return len;
 		if (len > 0 && room)
 			q = soft_rx_packet(soft, source, (uint32_t)len);
 		if (q)
 			used[q->index / 2]++;
+		if (len > 0 && from->taken_all && !from->n_held)
+			return 0;
 		if (len > 0)
 			continue;
 		soft->queues[virtio_net_rx(source)].counters[SOFT_DROPS]++;

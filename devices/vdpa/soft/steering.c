@@ -100,11 +100,8 @@ static unsigned int soft_bucket(const uint8_t *frame, uint32_t len)
 
 void soft_steering_learn(struct soft_steering *s, unsigned int pair, const uint8_t *frame, uint32_t len)
 {
-	unsigned int bucket;
+	unsigned int bucket = soft_bucket(frame, len);
 
-	if (s->n_rx < 2 || s->by_source)
-		return;
-	bucket = soft_bucket(frame, len);
 	if (bucket < SOFT_FLOWS)
 		s->flows[bucket] = (uint8_t)pair;
 }
@@ -116,7 +113,7 @@ unsigned int soft_steering_pair(const struct soft_steering *s, unsigned int sour
 
 	if (s->rss)
 		return hash.report ? s->table[hash.value & s->mask] : s->unclassified;
-	if (!s->by_source && s->n_rx > 1) {
+	if (soft_steering_learns(s)) {
 		unsigned int bucket = soft_bucket(frame, len);
 
 		pair = bucket < SOFT_FLOWS ? s->flows[bucket] : 0;

@@ -44,6 +44,12 @@ struct soft_hash soft_steering_hash(const struct soft_steering *s, const uint8_t
 /* Returns the pair whose receive queue gets a packet that came from @source. */
 unsigned int soft_steering_pair(const struct soft_steering *s, unsigned int source, const uint8_t *frame,
 				uint32_t len, struct soft_hash hash);
+/* Whether it matters on which pair the guest sends a flow. */
+static inline bool soft_steering_learns(const struct soft_steering *s)
+{
+	return s->n_rx > 1 && !s->by_source;
+}
+
 /* Notes that the guest has sent a packet on @pair, so that its flow's answers go there. */
 void soft_steering_learn(struct soft_steering *s, unsigned int pair, const uint8_t *frame, uint32_t len);
 

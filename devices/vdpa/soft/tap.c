@@ -132,9 +132,12 @@ static int tap_set_pairs(struct soft_port *port, unsigned int n_pairs)
 	return ret;
 }
 
-static int tap_receive(struct soft_port *port, unsigned int source, void *buf, uint32_t size)
+static int tap_receive(struct soft_port *port, unsigned int source, const struct iovec *iov,
+		       unsigned int n_iov)
 {
-	ssize_t n = read(port->sources[source].event.fd, buf, size);
+	int fd = port->sources[source].event.fd;
+	/* A single piece is cheaper without a list. */
+	ssize_t n = n_iov == 1 ? read(fd, iov->iov_base, iov->iov_len) : readv(fd, iov, (int)n_iov);
 
 	if (n >= 0)
 		return (int)n;
@@ -143,13 +146,27 @@ static int tap_receive(struct soft_port *port, unsigned int source, void *buf, u
 	return errno == EBADFD ? -ENODEV : -errno;
 }
 
-static int tap_send(struct soft_port *port, unsigned int pair, const struct iovec *iov, unsigned int n)
+static int tap_send_one(int fd, struct soft_out *packet)
 {
-	if (writev(port->sources[pair].event.fd, iov, (int)n) >= 0)
+	packet->sent = writev(fd, packet->iov, (int)packet->n_iov) >= 0;
+	if (packet->sent)
 		return 0;
 	if (errno == EBADFD)
 		return -ENODEV;
 	return errno == EIO ? -ENETDOWN : -errno;
+}
+
+static int tap_send(struct soft_port *port, unsigned int pair, struct soft_out *packets, unsigned int n)
+{
+	int ret = 0;
+
+	for (unsigned int i = 0; i < n; i++) {
+		int one = tap_send_one(port->sources[pair].event.fd, &packets[i]);
+
+		if (one < 0)
+			ret = one;
+	}
+	return ret;
 }
 
 /* Changes that the host makes to the interface */
@@ -555,6 +572,8 @@ int soft_tap_open(struct soft_port **port, const struct net_config *config, stru
 		return -ENOMEM;
 	}
 	tap->port.ops = &tap_ops;
+	/* A TAP has no call for several packets, so none is to wait for another. */
+	tap->port.batch = 1;
 	tap->port.name = tap->opened;
 	tap->port.mtu_advice =
 		"give the TAP interface, or with bridge= its bridge, that MTU: \"ip link set NAME mtu ...\"";

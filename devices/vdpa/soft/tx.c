@@ -4,10 +4,6 @@
 
 #include <errno.h>
 
-/* A port is given a packet in this many pieces at most, header included. More are rare, and are copied into
- * one. */
-#define TX_MAX_IOV 64u
-
 /* Steering looks at this much of a frame: Ethernet, VLAN tags, IPv6 with an extension header or two, and
  * ports. */
 #define TX_PEEK 128u
@@ -69,38 +65,81 @@ static bool soft_chain_ok(const struct soft *soft, const struct soft_queue *q,
 	       soft_header_ok(soft, hdr);
 }
 
+/* Sends the packets of the batch and gives their chains back. Returns as the port's send(). */
+static int soft_flush(struct soft *soft, struct soft_queue *q)
+{
+	struct soft_batch *b = &soft->batch;
+	int ret = b->n ? soft_port_send(soft->port, q->index / 2, b->out, b->n) : 0;
+
+	for (unsigned int i = 0; i < b->n; i++) {
+		if (b->out[i].sent)
+			soft_count_tx(q, &b->hdr[i], b->lens[i]);
+		else
+			q->counters[SOFT_DROPS]++;
+		vring_push(&q->vring, b->heads[i], 0);
+	}
+	b->n = b->n_iov = 0;
+	return ret;
+}
+
+static void soft_learn(struct soft *soft, const struct soft_queue *q, const struct vring_chain *chain)
+{
+	uint8_t frame[TX_PEEK];
+	uint32_t peeked = vring_chain_read(q->vring.mem, chain, soft->header_len, frame, sizeof(frame));
+
+	soft_steering_learn(&soft->steering, q->index / 2, frame, peeked);
+}
+
+/* Adds a packet to the batch. Returns false if the batch has no room for another. */
+static bool soft_add(struct soft *soft, struct soft_queue *q, const struct vring_chain *chain,
+		     const struct virtio_net_hdr_v1 *hdr)
+{
+	struct soft_batch *b = &soft->batch;
+	struct iovec *iov = b->iov + b->n_iov;
+	unsigned int n = soft_gather(q, chain, soft->header_len, iov + 1, SOFT_MAX_IOV - 1);
+	bool room = n > 0;
+
+	b->lens[b->n] = chain->read_len - soft->header_len;
+	if (n == 0) {
+		/* The packet has too many pieces for one call, so it is copied to where one packet finds
+		 * room. */
+		iov[1].iov_base = soft->packet;
+		iov[1].iov_len =
+			vring_chain_read(q->vring.mem, chain, soft->header_len, soft->packet, b->lens[b->n]);
+		n = 1;
+	}
+	b->hdr[b->n] = *hdr;
+	b->hdr[b->n].num_buffers = 0;
+	iov[0] = (struct iovec){ &b->hdr[b->n], sizeof(*hdr) };
+	b->heads[b->n] = chain->head;
+	b->out[b->n++] = (struct soft_out){ .iov = iov, .n_iov = n + 1 };
+	b->n_iov += n + 1;
+	return room && b->n < soft->port->batch && b->n_iov + SOFT_MAX_IOV <= ARRAY_SIZE(b->iov);
+}
+
+/* Has the packet of a chain sent, at once or with those that follow. Returns as the port's send(). */
 static int soft_send(struct soft *soft, struct soft_queue *q, const struct vring_chain *chain)
 {
 	struct virtio_net_hdr_v1 hdr;
-	struct iovec iov[TX_MAX_IOV];
-	uint8_t frame[TX_PEEK];
-	uint32_t len, peeked;
-	unsigned int n;
 	int ret;
 
 	if (!soft_chain_ok(soft, q, chain, &hdr)) {
+		/* Chains are given back in their order. */
+		ret = soft_flush(soft, q);
 		q->counters[SOFT_DROPS]++;
 		q->counters[SOFT_TX_MALFORMED]++;
-		return 0;
+		vring_push(&q->vring, chain->head, 0);
+		return ret;
 	}
-	len = chain->read_len - soft->header_len;
-	peeked = vring_chain_read(q->vring.mem, chain, soft->header_len, frame, sizeof(frame));
-	soft_steering_learn(&soft->steering, q->index / 2, frame, peeked);
-	hdr.num_buffers = 0;
-	iov[0] = (struct iovec){ &hdr, sizeof(hdr) };
-	n = soft_gather(q, chain, soft->header_len, iov + 1, TX_MAX_IOV - 1);
-	if (n == 0) {
-		/* The packet has too many pieces for one call, so it is copied. */
-		iov[1].iov_base = soft->packet;
-		iov[1].iov_len = vring_chain_read(q->vring.mem, chain, soft->header_len, soft->packet, len);
-		n = 1;
-	}
-	ret = soft_port_send(soft->port, q->index / 2, iov, n + 1);
-	if (ret == 0)
-		soft_count_tx(q, &hdr, len);
-	else
-		q->counters[SOFT_DROPS]++;
-	return ret == -ENETDOWN || ret == -ENODEV ? ret : 0;
+	if (soft_steering_learns(&soft->steering))
+		soft_learn(soft, q, chain);
+	return soft_add(soft, q, chain, &hdr) ? 0 : soft_flush(soft, q);
+}
+
+/* Whether an error of a packet says more than that this packet is lost. */
+static bool soft_is_down(int ret)
+{
+	return ret == -ENETDOWN || ret == -ENODEV;
 }
 
 int soft_tx(struct soft *soft, struct soft_queue *q)
@@ -113,15 +152,18 @@ int soft_tx(struct soft *soft, struct soft_queue *q)
 	if (q->index / 2 >= soft->steering.n_tx)
 		return 0;
 	do {
+		int sent;
+
 		vring_disable_kicks(&q->vring);
 		while (n < SOFT_BURST && (ret = vring_pop(&q->vring, &chain)) == 1) {
-			int sent = soft_send(soft, q, &chain);
-
-			if (sent < 0)
+			sent = soft_send(soft, q, &chain);
+			if (soft_is_down(sent))
 				port = sent;
-			vring_push(&q->vring, chain.head, 0);
 			n++;
 		}
+		sent = soft_flush(soft, q);
+		if (soft_is_down(sent))
+			port = sent;
 		if (n == SOFT_BURST) {
 			soft_queue_again(q);
 			break;

@@ -190,6 +190,65 @@ static void test_a_packet_that_finds_no_buffer_waits_for_one(void **state)
 	assert_memory_equal(in, frame, len);
 }
 
+/* The device reads several at once, and has only one buffer for them. */
+static void test_packets_that_were_read_ahead_wait_for_buffers(void **state)
+{
+	struct soft_rig *r = *state;
+	uint8_t frame[256], in[256];
+	uint32_t len = 0;
+
+	soft_rig_start(r, PLAIN);
+	/* The device has had buffers, and has none. */
+	assert_true(gets(r, own));
+	for (uint8_t i = 0; i < 8; i++) {
+		len = make_frame(frame, own, i);
+		soft_net_send(&r->net, NULL, frame, len);
+	}
+	soft_settle(r);
+	for (uint8_t i = 0; i < 8; i++) {
+		len = make_frame(frame, own, i);
+		assert_int_equal(soft_rig_received(r, 0, NULL, in, sizeof(in)), -1);
+		soft_rig_post(r, 0, 1, 1024);
+		soft_settle(r);
+		assert_int_equal(soft_rig_received(r, 0, NULL, in, sizeof(in)), len);
+		assert_memory_equal(in, frame, len);
+	}
+}
+
+/* What goes out by one call keeps its order, a malformed packet in the middle included. */
+static void test_packets_sent_at_once_keep_their_order(void **state)
+{
+	struct soft_rig *r = *state;
+	uint8_t frame[256], in[256];
+	uint32_t len;
+
+	soft_rig_start(r, PLAIN);
+	for (unsigned int round = 0; round < 20; round++) {
+		for (uint8_t i = 0; i < 8; i++) {
+			struct virtio_seg seg = { 0x800000 + 0x1000u * i, 0 };
+
+			len = make_frame(frame, other, i);
+			seg.len = i == 3 ? 5 : 12 + len;
+			assert_int_equal(memory_write(&r->mem, seg.addr, "\0\0\0\0\0\0\0\0\0\0\0", 12), 0);
+			assert_int_equal(memory_write(&r->mem, seg.addr + 12, frame, len), 0);
+			assert_true(fake_driver_add(&r->queues[1], &seg, 1, 0) >= 0);
+		}
+		fake_driver_publish(&r->queues[1]);
+		soft_rig_kick(r, 1);
+		for (uint8_t i = 0; i < 8; i++) {
+			len = make_frame(frame, other, i);
+			if (i == 3)
+				continue;
+			assert_int_equal(soft_net_receive(&r->net, NULL, in, sizeof(in), 2000), len);
+			assert_memory_equal(in, frame, len);
+		}
+		soft_settle(r);
+		assert_int_equal(soft_rig_reap(r, 0), 8);
+	}
+	assert_int_equal(soft_rig_counter(r, 1, SOFT_PACKETS), 140);
+	assert_int_equal(soft_rig_counter(r, 1, SOFT_TX_MALFORMED), 20);
+}
+
 static void assert_broken(struct soft_rig *r)
 {
 	struct error err = { 0 };
@@ -477,6 +536,9 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(test_a_packet_that_finds_no_buffer_waits_for_one, setup,
 						teardown),
+		cmocka_unit_test_setup_teardown(test_packets_that_were_read_ahead_wait_for_buffers, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_packets_sent_at_once_keep_their_order, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_broken_ring_stops_the_device_until_a_reset, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_malformed_packets_are_dropped_and_counted, setup,

@@ -19,15 +19,15 @@ static struct {
 	_Atomic unsigned int n_receive, n_state;
 } port;
 
-static int fake_receive(struct soft_port *p, unsigned int source, void *buf, uint32_t size)
+static int fake_receive(struct soft_port *p, unsigned int source, const struct iovec *iov, unsigned int n)
 {
 	port.n_receive++;
-	return port.receive ? port.receive : port.real->receive(p, source, buf, size);
+	return port.receive ? port.receive : port.real->receive(p, source, iov, n);
 }
 
-static int fake_send(struct soft_port *p, unsigned int pair, const struct iovec *iov, unsigned int n)
+static int fake_send(struct soft_port *p, unsigned int pair, struct soft_out *packets, unsigned int n)
 {
-	return port.send ? port.send : port.real->send(p, pair, iov, n);
+	return port.send ? port.send : port.real->send(p, pair, packets, n);
 }
 
 static int fake_set_offloads(struct soft_port *p, uint64_t offloads)
@@ -43,6 +43,7 @@ static int fake_set_pairs(struct soft_port *p, unsigned int n_pairs)
 static enum soft_port_state fake_state(struct soft_port *p)
 {
 	port.n_state++;
+	port.real->state(p);
 	return port.state;
 }
 

@@ -124,16 +124,21 @@ static int teardown(void **state)
 }
 
 /* The host's end of the interface. */
-static int packet_socket_on(const char *name)
+static int packet_socket_for(const char *name, uint16_t type)
 {
 	struct sockaddr_ll addr = { .sll_family = AF_PACKET,
-				    .sll_protocol = htons(TYPE),
+				    .sll_protocol = htons(type),
 				    .sll_ifindex = (int)if_nametoindex(name) };
-	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(TYPE));
+	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(type));
 
 	assert_true(fd >= 0 && addr.sll_ifindex > 0);
 	assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
 	return fd;
+}
+
+static int packet_socket_on(const char *name)
+{
+	return packet_socket_for(name, TYPE);
 }
 
 static int packet_socket(void)
@@ -233,6 +238,119 @@ static void test_offloads_of_the_interface_follow_the_guests(void **state)
 	assert_int_equal(soft_rig_command(r, VIRTIO_NET_CTRL_GUEST_OFFLOADS, 0, mask, 8, NULL, NULL),
 			 VIRTIO_NET_OK);
 	assert_int_equal(host_checksums(fd), 1);
+	close(fd);
+}
+
+/* Segments of 40,000 bytes that are to be cut into pieces of 1,400 further on, if at all. */
+static const struct gso {
+	uint8_t type, protocol, header, csum_offset;
+} gsos[] = {
+	{ VIRTIO_NET_HDR_GSO_TCPV4, 6, 20, 16 },
+	{ 5 /* VIRTIO_NET_HDR_GSO_UDP_L4 */, 17, 8, 6 },
+};
+
+#define GSO_BYTES 40000u
+
+/* Writes a packet of that kind: its length. */
+static uint32_t make_gso(const struct gso *gso, struct virtio_net_hdr_v1 *hdr, uint8_t *frame)
+{
+	static const uint8_t own[6] = SOFT_RIG_MAC;
+	uint32_t len = 34u + gso->header + GSO_BYTES;
+	uint8_t *ip = frame + 14, *l4 = ip + 20;
+
+	*hdr = (struct virtio_net_hdr_v1){ .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+					   .gso_type = gso->type,
+					   .hdr_len = 34u + gso->header,
+					   .gso_size = 1400,
+					   .csum_start = 34,
+					   .csum_offset = gso->csum_offset };
+	for (uint32_t i = 0; i < len; i++)
+		frame[i] = (uint8_t)(i >> 8 ^ i);
+	memset(frame, 0, 34u + gso->header);
+	memcpy(frame, own, 6);
+	memcpy(frame + 12, (uint8_t[]){ 8, 0, 0x45, 0, (uint8_t)((len - 14) >> 8), (uint8_t)(len - 14) }, 6);
+	ip[8] = 64;
+	ip[9] = gso->protocol;
+	memcpy(ip + 12, (uint8_t[]){ 10, 0, 0, 1, 10, 0, 0, 2 }, 8);
+	if (gso->protocol == 17)
+		memcpy(l4 + 4, (uint8_t[]){ (uint8_t)((GSO_BYTES + 8) >> 8), (uint8_t)(GSO_BYTES + 8) }, 2);
+	else
+		l4[12] = 0x50;
+	return len;
+}
+
+static void assert_gso(const struct virtio_net_hdr_v1 *hdr, const struct virtio_net_hdr_v1 *expected)
+{
+	assert_int_equal(hdr->gso_type, expected->gso_type);
+	assert_int_equal(hdr->gso_size, expected->gso_size);
+	assert_int_equal(hdr->flags, expected->flags);
+	assert_int_equal(hdr->csum_start, expected->csum_start);
+	assert_int_equal(hdr->csum_offset, expected->csum_offset);
+}
+
+/* A packet from the guest, as the host sees it: a header of 10 bytes and the frame. */
+static void gso_leaves(struct soft_rig *r, int fd, const struct gso *gso)
+{
+	static uint8_t frame[65536], in[10 + 65536];
+	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+	struct virtio_net_hdr_v1_hash out = { 0 };
+	struct virtio_net_hdr_v1 seen = { 0 };
+	uint32_t len = make_gso(gso, &out.hdr, frame), header = soft_rig_header(r);
+	struct virtio_seg seg = { 0x800000, header + len };
+
+	assert_int_equal(memory_write(&r->mem, 0x800000, &out, header), 0);
+	assert_int_equal(memory_write(&r->mem, 0x800000 + header, frame, len), 0);
+	assert_true(fake_driver_add(&r->queues[1], &seg, 1, 0) >= 0);
+	fake_driver_publish(&r->queues[1]);
+	soft_rig_kick(r, 1);
+	assert_int_equal(poll(&pfd, 1, FAKE_PATIENCE_MS), 1);
+	assert_int_equal(recv(fd, in, sizeof(in), 0), 10 + len);
+	memcpy(&seen, in, 10);
+	assert_gso(&seen, &out.hdr);
+	assert_memory_equal(in + 10, frame, len);
+}
+
+/* A packet from the host, as the guest sees it, which the buffers of @buffer bytes are merged for. */
+static void gso_arrives(struct soft_rig *r, int fd, const struct gso *gso, uint32_t buffer)
+{
+	static uint8_t out[10 + 65536], in[65536];
+	struct virtio_net_hdr_v1_hash seen = { 0 };
+	struct virtio_net_hdr_v1 hdr;
+	uint32_t len = make_gso(gso, &hdr, out + 10);
+	int got = -1;
+
+	memcpy(out, &hdr, 10);
+	soft_rig_post(r, 0, (len + 20) / buffer + 1, buffer);
+	assert_int_equal(send(fd, out, 10 + len, 0), 10 + len);
+	for (unsigned int tries = 0; tries < 100 && got != (int)len; tries++) {
+		soft_settle(r);
+		got = soft_rig_received(r, 0, &seen, in, sizeof(in));
+	}
+	assert_int_equal(got, len);
+	assert_gso(&seen.hdr, &hdr);
+	assert_memory_equal(in, out + 10, len);
+}
+
+static void test_segments_go_through_whole(void **state)
+{
+	struct soft_rig *r = *state;
+	int fd, on = 1;
+
+	if (!r)
+		skip();
+	soft_rig_start(r, UINT64_MAX);
+	fd = packet_socket_for("ferry0", ETH_P_IP);
+	assert_int_equal(setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &on, sizeof(on)), 0);
+	for (unsigned int i = 0; i < ARRAY_SIZE(gsos); i++) {
+		/* Kernels before 6.2 lack segments of UDP. */
+		if (gsos[i].type == 5 && !virtio_has(r->vdpa->features, VIRTIO_NET_F_HOST_USO))
+			continue;
+		gso_leaves(r, fd, &gsos[i]);
+		for (unsigned int k = 0; k < 3; k++)
+			gso_arrives(r, fd, &gsos[i], 2048);
+		gso_arrives(r, fd, &gsos[i], 0x4000);
+		gso_arrives(r, fd, &gsos[i], 1024);
+	}
 	close(fd);
 }
 
@@ -612,6 +730,7 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(test_offloads_of_the_interface_follow_the_guests, setup,
 						teardown),
+		cmocka_unit_test_setup_teardown(test_segments_go_through_whole, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_the_guests_link_follows_the_interface, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_the_advice_on_the_mtu_is_about_the_tap, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_renamed_interface_keeps_its_link, setup, teardown),
