@@ -16,6 +16,7 @@ import growth
 import modes
 import programs
 import replay
+import traffic
 import vmm
 from lab import BUILD, CommandFailed, Lab, LabStuck
 from netns import Pinger
@@ -24,9 +25,9 @@ from test_migrate_state import ALLMULTI, HASH, MAC, OFFLOADS, PROMISC, RSS, mult
 TRACING = "/sys/kernel/debug/tracing"
 EVENT = re.compile(r"-(\d+) +\[\d+\].*? (\d+\.\d+): (kvm_\w+):")
 LOST_AFTER = 12
-PROGRAMS = ("svq", "soft", "stream")
+PROGRAMS = ("svq", "soft", "nic", "stream")
 NO_LAB = PROGRAMS + ("growth",)
-PARTS = NO_LAB + ("boot", "forward", "replay", "modes", "move")
+PARTS = NO_LAB + ("boot", "forward", "traffic", "replay", "modes", "move")
 GAP = "ping gap at the switchover, ms"
 
 
@@ -326,13 +327,13 @@ def main():
     parser.add_argument("--qemu-vlans", type=int, default=64, help="VLANs of QEMU's last guest; 0: no such guest")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS,
                         help="what to measure (all): svq: packets through shadow rings between fakes, soft: replay of everything to Ferry's "
-                             "own device, stream: memory on its way beside a plain loop, and growth: migrations as a guest grows, all without a "
-                             "lab; boot: start and memory; "
-                             "forward: packets through shadow rings on vdpa_sim_net; replay: control commands to vp_vdpa; modes: the switch "
-                             "to shadow rings and back on vdpa_sim_net; move: migration")
+                             "own device, nic: packets through that device, stream: memory on its way beside a plain loop, and growth: migrations "
+                             "as a guest grows, all without a lab; boot: start and memory; forward: packets through shadow rings on "
+                             "vdpa_sim_net; traffic: iperf3 and packets through Ferry's own device on a TAP, beside QEMU's NIC and vhost-net; "
+                             "replay: control commands to vp_vdpa; modes: the switch to shadow rings and back on vdpa_sim_net; move: migration")
     parser.add_argument("--plot", metavar="FILE", help="with growth: a picture of it, as SVG")
     parser.add_argument("--beside", metavar="BUILD",
-                        help="with svq, soft and stream: another build of these programs, measured in turns with this one")
+                        help="with svq, soft, nic and stream: another build of these programs, measured in turns with this one")
     options = parser.parse_args()
     repetitions = 2 if options.quick else options.repetitions
     figures = Figures()
@@ -354,6 +355,8 @@ def main():
                 boots(lab, figures, repetitions)
             if "forward" in options.only:
                 forward.forwards(lab, figures, repetitions, attempt, say)
+            if "traffic" in options.only:
+                traffic.traffic(lab, figures, repetitions, attempt, say)
             if "replay" in options.only and options.vlans:
                 replay.replays(lab, figures, repetitions, options.vlans, attempt, say)
             if "modes" in options.only:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Programs that need no lab: the data path between fakes (svq.c), a replay to Ferry's own device (replay.c), and memory on its way to another
-process (stream.c). As Ferry is shipped, as an optimised glibc build and, if asked for, as another build has them: in turns."""
+"""Programs that need no lab: the data path between fakes (svq.c), a replay to Ferry's own device (replay.c), packets through that device
+(nic.c), and memory on its way to another process (stream.c). As Ferry is shipped, as an optimised glibc build and, if asked for, as another build has them: in turns."""
 
 import os
 import pathlib
@@ -12,6 +12,7 @@ from lab import BUILD
 RELEASE = pathlib.Path(os.environ.get("FERRY_RELEASE", f"{BUILD}-release"))
 SVQ = re.compile(r"^(.+): ([0-9.]+) Mpackets/s, ([0-9.]+) ns a packet in Ferry$", re.MULTILINE)
 REPLAY = re.compile(r"^(.+): (\d+) commands in ([0-9.]+) ms, (\d+) a second$", re.MULTILINE)
+NIC = re.compile(r"^(.+): ([0-9.]+) ns a packet$", re.MULTILINE)
 STREAM = re.compile(r"^(.+): ([0-9.]+) of ([0-9.]+) GB/s, ([0-9.]+)(?:; CPU ([0-9.]+), ([0-9.]+))?$", re.MULTILINE)
 MACHINE = re.compile(r"^machine: ([0-9.]+) us a page fault, ([0-9.]+) us a system call$", re.MULTILINE)
 SHIPPED, GLIBC, BESIDE = "as shipped", "glibc, -O3", "beside"
@@ -39,6 +40,9 @@ def measure(figures, parts, repetitions, beside, say):
                 for case, _, ms, rate in REPLAY.findall(run(build, "replay")):
                     figures.add(f"replay to {case}: ms", column, float(ms))
                     figures.add(f"replay to {case}: commands a second", column, int(rate))
+            if "nic" in parts:
+                for case, ns in NIC.findall(run(build, "nic")):
+                    figures.add(f"NIC in software, {case}: ns a packet", column, float(ns))
             if "stream" in parts:
                 stream(figures, column, run(build, "stream"))
 
