@@ -35,7 +35,7 @@ struct incoming {
 	uint64_t pass_ns; /* when the pass's first frame came, 0: it has not */
 	/* Of all that has come, when it did. */
 	uint64_t pass_bytes;
-	uint64_t pass_left; /* bytes that it may still bring */
+	struct ram_arrival ram; /* what it may still bring */
 	struct boot_arrival boot;
 	unsigned int n_frames[STREAM_N_TYPES];
 	/* Bit n: the n-th device has got its warm state. */
@@ -89,7 +89,7 @@ static int incoming_ram(struct incoming *in, const struct stream_frame *frame, s
 	 * those of its length; a range that is no guest memory is not touched, and refused next. */
 	if (in->round == 0 && frame->type == STREAM_RAM)
 		memory_populate(&in->vm->memory, frame->arg, frame->len);
-	ret = ram_receive(&in->d->stream, frame, &in->vm->memory, &in->pass_left, err);
+	ret = ram_receive(&in->d->stream, frame, &in->vm->memory, &in->ram, err);
 	/* Pages that come again are there already, and the last pass is downtime. */
 	if (ret == 0 && in->round == 0 && frame->type == STREAM_RAM)
 		vm_prefault(in->vm, frame->arg, frame->len);
@@ -103,7 +103,7 @@ static void incoming_record(struct incoming *in)
 					    .start_ns = in->pass_ns - in->d->start_ns,
 					    .ns = now_ns() - in->pass_ns,
 					    .bytes = in->d->stream.bytes_received - in->pass_bytes,
-					    .pages = (in->vm->memory.size - in->pass_left) >> PAGE_SHIFT };
+					    .pages = (in->vm->memory.size - in->ram.left) >> PAGE_SHIFT };
 
 	report_add_round(&in->d->report, &round);
 	in->d->report.round++;
@@ -128,7 +128,7 @@ static int incoming_round(struct incoming *in, const struct stream_frame *frame,
 	if (in->pass_ns)
 		incoming_record(in);
 	in->pass_ns = 0;
-	in->pass_left = in->vm->memory.size;
+	in->ram.left = in->vm->memory.size;
 	if (in->round++ == 0 && in->vm->boot)
 		boot_arrive(&in->boot, in->vm->boot);
 	in->phase = INCOMING_BETWEEN;
@@ -324,7 +324,7 @@ int incoming_run(struct destination *d, struct vm *vm, const struct incoming_wor
 			       .vm = vm,
 			       .work = work,
 			       .phase = INCOMING_PASS,
-			       .pass_left = vm->memory.size,
+			       .ram.left = vm->memory.size,
 			       .boot.files = BOOT_FILES_NONE };
 	struct error reason = { 0 };
 	int ret = 0;

@@ -28,12 +28,17 @@ struct ram_pass {
 /* Sends everything that is marked, once. */
 int __must_check ram_send(struct ram_pass *pass, struct error *err);
 
-/*
- * Takes one RAM or ZERO frame whose header has been received straight into guest memory. Addresses and
- * lengths are checked. @left: bytes that may still come before the round ends, because a round brings each
- * page once.
- */
+/* Memory as it comes, zeroed but for @left. */
+struct ram_arrival {
+	/* Bytes that may still come before the round ends, because a round brings each page once. */
+	uint64_t left;
+	/* A part of the memfd that is there, found by the latest frame of zeros. What is there stays. */
+	uint64_t there_start, there_end;
+};
+
+/* Takes one RAM or ZERO frame whose header has been received straight into guest memory. Addresses and
+ * lengths are checked. */
 int __must_check ram_receive(struct stream *s, const struct stream_frame *frame, struct memory *m,
-			     uint64_t *left, struct error *err);
+			     struct ram_arrival *a, struct error *err);
 
 #endif

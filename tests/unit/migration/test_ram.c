@@ -35,14 +35,14 @@ struct fixture {
 	uint64_t n_sent; /* bytes that sent() was told of */
 	unsigned int n_ticks;
 	int tick_ret;
-	uint64_t left; /* of the round */
+	struct ram_arrival arrival;
 };
 
 static void setup(struct fixture *f, uint64_t mem)
 {
 	int fds[2];
 
-	*f = (struct fixture){ .left = mem };
+	*f = (struct fixture){ .arrival.left = mem };
 	fake_guest_init(&f->src, mem, 1);
 	fake_guest_init(&f->dst, mem, 1);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
@@ -71,14 +71,14 @@ static void *receive(void *arg)
 	for (;;) {
 		f->ret = stream_receive(&f->in, &frame, 10000, &f->in_err);
 		if (f->ret == 0 && frame.type == STREAM_ROUND)
-			f->left = f->dst.vm.memory.size;
+			f->arrival.left = f->dst.vm.memory.size;
 		if (f->ret < 0 || frame.type == STREAM_ROUND)
 			return NULL;
 		f->n_frames++;
 		f->n_zero_frames += frame.type == STREAM_ZERO;
 		if (frame.len > f->max_len)
 			f->max_len = frame.len;
-		f->ret = ram_receive(&f->in, &frame, &f->dst.vm.memory, &f->left, &f->in_err);
+		f->ret = ram_receive(&f->in, &frame, &f->dst.vm.memory, &f->arrival, &f->in_err);
 		if (f->ret < 0)
 			return NULL;
 	}
@@ -280,7 +280,7 @@ static void a_frame_outside_of_memory_is_refused(void **state)
 		if (frames[i].type == STREAM_ZERO)
 			put_le64(payload, frames[i].zero_len);
 		assert_int_equal(channel_writev(&f.channels[0], &iov, 1, 1000, NULL), 0);
-		ret = ram_receive(&f.in, &frame, &f.dst.vm.memory, &f.left, &f.err);
+		ret = ram_receive(&f.in, &frame, &f.dst.vm.memory, &f.arrival, &f.err);
 		if (ret != (frames[i].good ? 0 : -EPROTO))
 			fail_msg("frame %u: %d %s", i, ret, f.err.text);
 		if (!frames[i].good)
@@ -305,10 +305,40 @@ static void a_round_brings_no_more_than_all_memory(void **state)
 		put_le64(payload, i == 1 ? MIB(16) - 8192 : 0);
 		assert_int_equal(channel_writev(&f.channels[0], &iov, 1, 1000, NULL), 0);
 		assert_int_equal(
-			ram_receive(&f.in, i == 1 ? &zero : &frame, &f.dst.vm.memory, &f.left, &f.err),
+			ram_receive(&f.in, i == 1 ? &zero : &frame, &f.dst.vm.memory, &f.arrival, &f.err),
 			i == 2 ? -EPROTO : 0);
 	}
 	assert_non_null(strstr(f.err.text, "more than all of guest memory"));
+	teardown(&f);
+}
+
+/* One frame of zeros after another, over memory that is there in parts, one of which comes meanwhile: all of
+ * it is empty then, and holes are still holes. */
+static void zeros_find_what_is_there_among_holes(void **state)
+{
+	static const uint64_t there[] = { 1, 2, 3, 6, 8 };
+	struct stream_frame frame = { .type = STREAM_ZERO, .len = 8 };
+	struct stat before, after;
+	struct fixture f;
+
+	setup(&f, MIB(16));
+	for (unsigned int i = 0; i < ARRAY_SIZE(there); i++)
+		fake_guest_write(&f.dst, there[i], 1);
+	for (uint64_t page = 0; page < 12; page += 2) {
+		uint8_t payload[8];
+		struct iovec iov = { payload, sizeof(payload) };
+
+		if (page == 4)
+			fake_guest_write(&f.dst, 5, 2);
+		assert_int_equal(fstat(f.dst.vm.memory.fd, &before), 0);
+		put_le64(payload, 2 * PAGE_SIZE);
+		frame.arg = page << PAGE_SHIFT;
+		assert_int_equal(channel_writev(&f.channels[0], &iov, 1, 1000, NULL), 0);
+		assert_int_equal(ram_receive(&f.in, &frame, &f.dst.vm.memory, &f.arrival, &f.err), 0);
+		assert_int_equal(fstat(f.dst.vm.memory.fd, &after), 0);
+		assert_int_equal(after.st_blocks, before.st_blocks);
+	}
+	assert_true(fake_guest_same_memory(&f.src, &f.dst));
 	teardown(&f);
 }
 
@@ -335,7 +365,7 @@ static void a_pass_ends_with_its_peer_and_its_operator(void **state)
 
 	assert_int_equal(write(f.channels[0].fd, &byte, 1), 1);
 	channel_close(&f.channels[0]);
-	assert_int_equal(ram_receive(&f.in, &frame, &f.dst.vm.memory, &f.left, &f.err), -EPIPE);
+	assert_int_equal(ram_receive(&f.in, &frame, &f.dst.vm.memory, &f.arrival, &f.err), -EPIPE);
 	close(cancel_fd);
 	teardown(&f);
 }
@@ -349,6 +379,7 @@ int main(void)
 		cmocka_unit_test(memory_above_the_pci_hole_arrives),
 		cmocka_unit_test(a_frame_outside_of_memory_is_refused),
 		cmocka_unit_test(a_round_brings_no_more_than_all_memory),
+		cmocka_unit_test(zeros_find_what_is_there_among_holes),
 		cmocka_unit_test(a_pass_ends_with_its_peer_and_its_operator),
 	};
 
