@@ -21,14 +21,19 @@
 /* Between two looks whether bytes have been taken: little beside the way to another host. */
 #define CHANNEL_DRAIN_STEP_MS 5
 
+/* The longest wait within a call that takes bytes, before the operator and the deadline are looked at. */
+#define CHANNEL_WAIT_US 100000
+
 /* A failure does not matter: the socket is only slower without these options. */
 static void channel_tune(int fd, int family)
 {
 	const struct linger none = { 0 };
+	const struct timeval wait = { .tv_usec = CHANNEL_WAIT_US };
 	const int one = 1, size = CHANNEL_UNIX_BUFFER;
 
 	/* Whoever made the socket may have close() wait for the peer; the guest may stand still then. */
 	setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
 	if (family == AF_UNIX)
 		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
 	else
@@ -181,6 +186,35 @@ ssize_t channel_readv(struct channel *c, struct iovec *iov, int n, int timeout_m
 		if (got == 0)
 			return -EPIPE;
 		ret = channel_wait(c, POLLIN, timeout_ms);
+		if (ret < 0)
+			return ret;
+	}
+}
+
+int channel_read(struct channel *c, void *dst, size_t len, int timeout_ms)
+{
+	uint64_t end_ns = end_of(timeout_ms);
+	uint8_t *at = dst;
+
+	for (;;) {
+		/* The kernel waits for the rest by itself, for as long as channel_tune() has told it. */
+		ssize_t got = recv(c->fd, at, len, MSG_WAITALL);
+		int ret;
+
+		if (got == 0)
+			return -EPIPE;
+		if (got < 0 && errno != EAGAIN && errno != EINTR)
+			return channel_errno();
+		if (got > 0) {
+			at += got;
+			len -= (size_t)got;
+		}
+		if (len == 0)
+			return 0;
+		ret = channel_wait(c, POLLIN, ms_until(end_ns));
+		/* A peer that sends a byte now and then is none to wait for. */
+		if (ret >= 0 && now_ns() >= end_ns)
+			ret = -ETIMEDOUT;
 		if (ret < 0)
 			return ret;
 	}

@@ -49,6 +49,13 @@ int __must_check channel_writev(struct channel *c, struct iovec *iov, int n, int
  * channel_writev(). */
 ssize_t __must_check channel_readv(struct channel *c, struct iovec *iov, int n, int timeout_ms);
 
+/*
+ * Takes @len bytes, in fewer calls than channel_readv() where they are many. 0, or the errors of
+ * channel_writev(), of which -ETIMEDOUT and -ECANCELED may come a tenth of a second late; how many bytes were
+ * taken before is not told.
+ */
+int __must_check channel_read(struct channel *c, void *dst, size_t len, int timeout_ms);
+
 /* Takes the bytes that there are of the connection @fd, which no channel has yet, without waiting. Returns
  * their number, 0 where there are none now, or -EPIPE where none will come. */
 ssize_t __must_check channel_hear(int fd, void *buf, size_t size);

@@ -10,6 +10,9 @@
 #include "vmm/state.h"
 #include "vmm/text.h"
 
+/* What is read ahead is copied once more, which from this length on takes longer than a call of its own. */
+#define STREAM_LONG 16384u
+
 /* Limit for the peer's last words, which are there already or are not coming. */
 #define STREAM_REFUSAL_TIMEOUT_MS 1000
 
@@ -90,17 +93,25 @@ void stream_header_put(struct stream_header *h, enum stream_type type, uint32_t 
 	put_le64(&h->arg, arg);
 }
 
-static int stream_take(struct stream *s, void *dst, uint32_t len, int timeout_ms)
+/* Takes what is in the buffer of @len bytes to @dst. Returns how many. */
+static uint32_t stream_take_buffered(struct stream *s, void *dst, uint32_t len)
 {
 	uint32_t n = (uint32_t)min_u64(len, s->n_buffered);
+
+	if (n > 0)
+		memcpy(dst, s->buffer + s->buffer_start, n);
+	s->buffer_start += n;
+	s->n_buffered -= n;
+	return n;
+}
+
+static int stream_take(struct stream *s, void *dst, uint32_t len, int timeout_ms)
+{
+	uint32_t n = stream_take_buffered(s, dst, len);
 	uint64_t end_ns = end_of(timeout_ms);
 	uint8_t *at = dst;
 
-	if (n > 0)
-		memcpy(at, s->buffer + s->buffer_start, n);
-	s->buffer_start += n;
-	s->n_buffered -= n;
-	while (n < len) {
+	while (n < len && !s->direct) {
 		struct iovec iov[] = {
 			{ .iov_base = at + n, .iov_len = len - n },
 			{ .iov_base = s->buffer, .iov_len = STREAM_BUFFER },
@@ -114,6 +125,12 @@ static int stream_take(struct stream *s, void *dst, uint32_t len, int timeout_ms
 		n += direct;
 		s->buffer_start = 0;
 		s->n_buffered = (uint32_t)got - direct;
+	}
+	if (n < len) {
+		int ret = channel_read(s->channel, at + n, len - n, ms_until(end_ns));
+
+		if (ret < 0)
+			return ret;
 	}
 	s->bytes_received += len;
 	return 0;
@@ -240,6 +257,7 @@ int stream_receive(struct stream *s, struct stream_frame *frame, int timeout_ms,
 			  stream_types[type].min_len, stream_types[type].max_len);
 		return -EPROTO;
 	}
+	s->direct = frame->len >= STREAM_LONG;
 	return 0;
 }
 

@@ -121,6 +121,8 @@ struct stream {
 	/* Bytes that were read ahead, and not yet asked for. */
 	uint8_t *buffer;
 	uint32_t buffer_start, n_buffered;
+	/* The latest frame was long, as the next is then: nothing is read ahead. */
+	bool direct;
 };
 
 struct stream_frame {
@@ -129,9 +131,9 @@ struct stream_frame {
 	uint64_t arg;
 };
 
-/* Bytes that are read ahead of the frame in hand, so that small frames share a system call. Long payloads
- * still go straight to their place, apart from what of them was read ahead. */
-#define STREAM_BUFFER 65536u
+/* Bytes that are read ahead of the frame in hand, so that small frames share a system call. Long payloads go
+ * straight to their place, apart from what was read ahead of the first of them. */
+#define STREAM_BUFFER 262144u
 
 /* @channel stays the caller's. A zeroed stream may be passed to stream_exit(). */
 int __must_check stream_init(struct stream *s, struct channel *channel, int timeout_ms, struct error *err);

@@ -93,6 +93,22 @@ ssize_t channel_readv(struct channel *c, struct iovec *iov, int n, int timeout_m
 	return total;
 }
 
+int channel_read(struct channel *c, void *dst, size_t len, int timeout_ms)
+{
+	uint8_t *at = dst;
+
+	while (len > 0) {
+		struct iovec iov = { .iov_base = at, .iov_len = len };
+		ssize_t got = channel_readv(c, &iov, 1, timeout_ms);
+
+		if (got < 0)
+			return (int)got;
+		at += got;
+		len -= (size_t)got;
+	}
+	return 0;
+}
+
 int channel_drain(struct channel *c, int timeout_ms)
 {
 	return 0;

@@ -315,6 +315,70 @@ static void *read_slowly(void *arg)
 	return NULL;
 }
 
+/* Says a byte now and then, until the other side has gone. */
+static void *talk_slowly(void *arg)
+{
+	const struct timespec pause = { .tv_nsec = 2000000 };
+	struct iovec iov;
+	uint8_t byte = 0;
+
+	do {
+		iov = (struct iovec){ &byte, 1 };
+		nanosleep(&pause, NULL);
+	} while (channel_writev(arg, &iov, 1, -1, NULL) == 0);
+	return NULL;
+}
+
+/* How a read of much more than comes ends: with its time, and with the operator. */
+static void a_peer_that_says_little_is_not_listened_to_for_long(void **state)
+{
+	static uint8_t buf[1 << 20];
+	struct channel a, b;
+	pthread_t thread;
+	uint64_t start_ns;
+
+	connected_pair(&a, &b);
+	pthread_create(&thread, NULL, talk_slowly, &b);
+	start_ns = now_ns();
+	assert_int_equal(channel_read(&a, buf, sizeof(buf), 150), -ETIMEDOUT);
+	a.deadline_ns = now_ns() + 150000000;
+	assert_int_equal(channel_read(&a, buf, sizeof(buf), -1), -ETIMEDOUT);
+	a.deadline_ns = 0;
+	a.cancel_fd = eventfd(1, EFD_CLOEXEC);
+	assert_int_equal(channel_read(&a, buf, sizeof(buf), -1), -ECANCELED);
+	assert_in_range(now_ns() - start_ns, 300000000, 30000000000);
+	close(a.cancel_fd);
+	channel_close(&a);
+	pthread_join(thread, NULL);
+	channel_close(&b);
+}
+
+static void a_piece_is_read_as_a_whole_or_not_at_all(void **state)
+{
+	static uint8_t out[1 << 16], in[1 << 16];
+	struct channel a, b;
+	struct iovec iov;
+
+	connected_pair(&a, &b);
+	for (unsigned int i = 0; i < sizeof(out); i++)
+		out[i] = (uint8_t)(i % 251);
+	/* Whoever has made the socket may have it never wait. */
+	for (unsigned int i = 0; i < 2; i++) {
+		assert_int_equal(fcntl(a.fd, F_SETFL, i == 0 ? 0 : O_NONBLOCK), 0);
+		memset(in, 0, sizeof(in));
+		iov = (struct iovec){ out, sizeof(out) };
+		assert_int_equal(channel_writev(&b, &iov, 1, 10000, NULL), 0);
+		assert_int_equal(channel_read(&a, in, sizeof(in), 10000), 0);
+		assert_memory_equal(in, out, sizeof(out));
+		assert_int_equal(channel_read(&a, in, sizeof(in), 1), -ETIMEDOUT);
+	}
+	iov = (struct iovec){ out, 100 };
+	assert_int_equal(channel_writev(&b, &iov, 1, 10000, NULL), 0);
+	channel_close(&b);
+	assert_int_equal(channel_read(&a, in, sizeof(in), -1), -EPIPE);
+	channel_close(&a);
+}
+
 /* A peer that is just quick enough not to be called silent holds nobody up for longer than was said. */
 static void a_peer_that_is_slow_holds_nobody_up(void **state)
 {
@@ -366,6 +430,8 @@ int main(void)
 		cmocka_unit_test(a_connection_that_was_refused_is_not_adopted),
 		cmocka_unit_test(a_socket_is_adopted_with_its_flags),
 		cmocka_unit_test(a_socket_that_lingers_is_closed_at_once),
+		cmocka_unit_test(a_peer_that_says_little_is_not_listened_to_for_long),
+		cmocka_unit_test(a_piece_is_read_as_a_whole_or_not_at_all),
 		cmocka_unit_test(a_peer_that_is_slow_holds_nobody_up),
 		cmocka_unit_test(the_last_bytes_reach_a_peer_that_is_hung_up_on),
 	};
