@@ -112,7 +112,7 @@ static void incoming_record(struct incoming *in)
 static int incoming_boot(struct incoming *in, const struct stream_frame *frame, struct error *err)
 {
 	if (in->round > 0 || in->pass_ns > 0) {
-		error_add(err, "BOOT frame behind memory");
+		error_add(err, "a BOOT frame comes behind memory");
 		return -EPROTO;
 	}
 	return boot_receive(&in->boot, &in->d->stream, frame, in->vm->memory.size, err);

@@ -212,7 +212,7 @@ static int source_state(struct source *s, struct error *err)
 		if (state_close(&w, &tree, &len) == 0)
 			free(tree);
 		if (!err->text[0])
-			error_add(err, "cannot save: %s", strerror(-ret));
+			error_add(err, "cannot save the guest's state: %s", strerror(-ret));
 		return ret;
 	}
 	ret = outgoing_send_tree(&s->out, STREAM_STATE, 0, &w, err);

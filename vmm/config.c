@@ -355,7 +355,7 @@ static int config_take_file(struct vm_config *config, enum command_id command, c
 		if (replaced & OPTION_BIT(item.row->id))
 			continue;
 		if ((*given & OPTION_BIT(item.row->id)) && !(item.row->flags & OPTION_REPEATS)) {
-			error_add(&reason, "%s is there twice", item.row->name);
+			error_add(&reason, "%s is given twice", item.row->name);
 			ret = -EINVAL;
 		} else {
 			ret = config_take(config, &item, &reason);

@@ -83,7 +83,7 @@ static _Noreturn void guard_force(struct guard *guard)
 		timer_settime(timer, 0, &after, NULL);
 	for (struct guard_undo *undo = guard->undos; undo; undo = undo->next)
 		undo->fn(undo);
-	log_warn("ended by force: what was being done did not come to an end in time");
+	log_warn("Ferry is ended by force: what was being done did not come to an end in time");
 	log_flush();
 	guard_die(guard->signal);
 	/* The process is the first of a container, which no signal's default action ends. */

@@ -141,7 +141,7 @@ static void *loop_thread(void *arg)
 	int ret = loop_run(loop);
 
 	if (ret < 0)
-		log_error("epoll_wait failed: %s", strerror(-ret));
+		log_error("cannot wait for events: %s", strerror(-ret));
 	return NULL;
 }
 

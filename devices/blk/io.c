@@ -341,7 +341,7 @@ int blk_io_do(struct blk_io *io, const struct vring_chain *chain, uint64_t *done
 
 	*len = 0;
 	if (chain->n_write == 0) {
-		log_limited(&io->log_limit, LOG_WARN, "%s: a request without room for its status",
+		log_limited(&io->log_limit, LOG_WARN, "%s: a request has no room for its status",
 			    io->thread->disk);
 		return 0;
 	}

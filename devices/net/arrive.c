@@ -254,7 +254,7 @@ static int net_apply_arrival(struct net *net, struct net_arrival *a, struct erro
 		net_step(net, NET_STEP_ARRIVE);
 	} else if (a->virtio.status & VIRTIO_CONFIG_S_DRIVER_OK) {
 		/* A driver that has been asked for a reset at the source, and has not made it yet. */
-		net_path_fail(&net->path, "stopped before the guest came here");
+		net_path_fail(&net->path, "the NIC had stopped before the guest came here");
 		net_step(net, NET_STEP_BREAK);
 	}
 	return 0;

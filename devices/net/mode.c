@@ -39,8 +39,8 @@ void net_pass_go(struct net *net)
 
 		/* Kicks go through KVM and an eventfd where there is no doorbell, which is no error. */
 		if (ret < 0 && ret != -ENOTSUP)
-			log_limited(&net->log_limit, LOG_WARN, "%s: queue %u without a doorbell: %s",
-				    net->name, q->guest_index, err.text);
+			log_limited(&net->log_limit, LOG_WARN, "%s: queue %u has no doorbell: %s", net->name,
+				    q->guest_index, err.text);
 		loop_signal(q->kick.fd);
 	}
 }

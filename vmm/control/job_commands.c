@@ -190,7 +190,7 @@ static int client_parse_report(const char **path, int argc, char **argv, struct 
 	option_begin(&line, COMMAND_REPORT, argc, argv);
 	while ((ret = option_next(&line, &item, err)) == 1) {
 		if (*path) {
-			error_add(err, "one file at a time");
+			error_add(err, "the command draws one file at a time");
 			return -EINVAL;
 		}
 		*path = item.value;

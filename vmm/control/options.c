@@ -145,7 +145,7 @@ static int client_take_name(struct client_options *o, enum command_id command, c
 	const unsigned int max = several ? CLIENT_MAX_NAMES : 1;
 
 	if (o->n_names == max) {
-		error_add(err, max == 1 ? "one VM at a time" : "too many VMs at a time");
+		error_add(err, "the command takes %u VM%s at a time", max, max == 1 ? "" : "s");
 		return -EINVAL;
 	}
 	if (!config_name_valid(name) && !(several && names_is_pattern(name))) {
@@ -217,7 +217,7 @@ static void client_add_name(struct client_search *s, const char *name)
 	if (s->n < CLIENT_MAX_NAMES)
 		s->names[s->n++] = name;
 	else if (!s->err->text[0])
-		error_add(s->err, "more than %u VMs at a time", CLIENT_MAX_NAMES);
+		error_add(s->err, "the command takes %u VM%s at a time", CLIENT_MAX_NAMES, "s");
 }
 
 static void client_try_name(const char *name, void *opaque)

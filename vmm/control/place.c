@@ -218,7 +218,7 @@ static void place_readable(struct loop_source *src, uint32_t events)
 		if (call->len == sizeof(call->message))
 			place_refuse(place, CLIENT_ERROR_CALL, "the call is too long");
 	} else if (places_count(place->places, CLIENT_RUNNING) == CONTROL_MAX_CALLS) {
-		place_refuse(place, CLIENT_ERROR_BUSY, "no room for another call");
+		place_refuse(place, CLIENT_ERROR_BUSY, "the VM has no room for another call");
 	} else if (place_start_call(place) < 0) {
 		place_refuse(place, CLIENT_ERROR_BUSY,
 			     "the VM is short of descriptors or threads for another call");

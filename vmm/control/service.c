@@ -169,7 +169,7 @@ void control_dispatch(struct control_call *call, const struct control_service *s
 	if (!json_parse(json, call->message, strlen(call->message)) ||
 	    !json_string(json, json->tokens, "method", method, sizeof(method))) {
 		/* Nobody knows what else this client means. */
-		control_fail(call, CLIENT_ERROR_CALL, "not a JSON object with a method");
+		control_fail(call, CLIENT_ERROR_CALL, "the call is not a JSON object with a method");
 		call->last = true;
 		return;
 	}

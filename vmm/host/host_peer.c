@@ -45,7 +45,7 @@ static void host_peer_failed(const char *host, ssize_t len, const struct error *
 	else if (len == -EMSGSIZE)
 		error_add(err, "%s says more than a report can have", host);
 	else if (len < 0)
-		error_add(err, "cannot hear %s: %s", host, strerror((int)-len));
+		error_add(err, "cannot read the answer of %s: %s", host, strerror((int)-len));
 	else
 		error_add(err, "%s has no report: %s (with 2 its Ferry may be one without \"ferry doctor\")",
 			  host, end->text[0] ? end->text : "the command has ended without one");

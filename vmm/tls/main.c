@@ -70,7 +70,7 @@ static int tls_helper_init(struct tls_helper *h)
 	if (psa_crypto_init() == PSA_SUCCESS)
 		ret = tls_identity_init(&h->identity, h->options.dir, err);
 	else
-		error_add(err, "there is no randomness for keys");
+		error_add(err, "no random bytes for keys");
 	/* Two processes with one generator's state would make the same keys: each begins its own. */
 	mbedtls_psa_crypto_free();
 	if (ret < 0)
@@ -85,7 +85,7 @@ static int tls_helper_prepare(struct tls_helper *h)
 	struct error *err = &h->result.reason;
 
 	if (psa_crypto_init() != PSA_SUCCESS) {
-		error_add(err, "there is no randomness for keys");
+		error_add(err, "no random bytes for keys");
 		return -EIO;
 	}
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, h->pair) < 0) {

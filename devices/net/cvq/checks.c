@@ -48,7 +48,7 @@ bool cvq_check_vlan(const struct cvq_limits *limits, uint8_t *p, uint32_t *len, 
 {
 	/* 802.1Q reserves 4095; the device says whether it takes that one. */
 	if (get_le16(p) >= CVQ_N_VLANS) {
-		error_add(err, "VLAN %u, the last is %u", get_le16(p), CVQ_N_VLANS - 1);
+		error_add(err, "there is no VLAN %u, the last is %u", get_le16(p), CVQ_N_VLANS - 1);
 		return false;
 	}
 	return true;

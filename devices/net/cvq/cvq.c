@@ -158,7 +158,7 @@ enum cvq_verdict cvq_check(const struct cvq_limits *limits, uint8_t *cmd, uint32
 	const struct cvq_row *row = cvq_find(cmd, *len);
 
 	if (!row)
-		error_add(err, "no such command (%u bytes)", *len);
+		error_add(err, "there is no such command (%u bytes)", *len);
 	return row && cvq_allows(row, limits, cmd, len, err) ? row->verdict : CVQ_REFUSE;
 }
 

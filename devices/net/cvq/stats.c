@@ -92,7 +92,7 @@ bool cvq_check_stats(const struct cvq_limits *limits, uint8_t *p, uint32_t *len,
 		uint64_t types = get_le64(p + i + STATS_TYPES);
 
 		if (!cvq_stats_has_queue(limits, index, ctrl)) {
-			error_add(err, "STATS_GET: queue %u, the last is %u", index, ctrl);
+			error_add(err, "STATS_GET: there is no queue %u, the last is %u", index, ctrl);
 			return false;
 		}
 		if (types & ~cvq_stats_types_of(limits, cvq_stats_kind_of(index, ctrl))) {

@@ -145,7 +145,7 @@ static void a_wrong_line_is_refused_by_its_number(void **state)
 		{ "mem=4G\n", ":1: \"mem=4G\": a line is an option's name without dashes" },
 		{ "#\n#\nmem\n", ":3: --mem needs a value: --mem SIZE" },
 		{ "mem   \n", ":1: --mem needs a value" },
-		{ "mem 1G\nmem 2G\n", ":2: mem is there twice" },
+		{ "mem 1G\nmem 2G\n", ":2: mem is given twice" },
 		{ "config /other\n", ":1: config is for the command line" },
 		{ "to ssh:h\n", ":1: --to is for \"ferry migrate\"" },
 		{ "disk /a\ndisk /a\n", ":2: --disk: /a is given twice" },

@@ -172,7 +172,7 @@ static void what_is_asked_wrong_is_refused_by_name(void **state)
 		{ client_status, { "status" }, "the name of the VM is missing" },
 		{ client_status, { "status", "a", "b", "--follow" }, "are for one VM at a time" },
 		{ client_status, { "status", "a", "b", "--report", "c" }, "are for one VM at a time" },
-		{ client_cancel, { "cancel", "a", "b" }, "one VM at a time" },
+		{ client_cancel, { "cancel", "a", "b" }, "takes 1 VM at a time" },
 		{ client_status, { "status", "web1", "--report" }, "--report needs a value: --report FILE" },
 		{ client_cancel,
 		  { "cancel", "web1", "--json" },

@@ -94,7 +94,7 @@ static void calls_that_run_do_not_give_way(void **state)
 	raw_say(idle[ARRAY_SIZE(idle) - 1], echo, sizeof(echo));
 	assert_answered(idle[ARRAY_SIZE(idle) - 1],
 			"{\"error\":\"alt.ferry.Busy\",\"parameters\":{\"reason\":"
-			"\"no room for another call\"}}");
+			"\"the VM has no room for another call\"}}");
 	assert_int_equal(atomic_load(&f->n_running), CONTROL_MAX_CALLS);
 	for (unsigned int i = 0; i < ARRAY_SIZE(c); i++) {
 		shutdown(c[i].fd, SHUT_WR);
