@@ -76,15 +76,20 @@ static int incoming_wait_for_work(struct incoming *in, struct error *err)
 	return ret < 0 ? ret : incoming_end_work(in, err);
 }
 
-static int incoming_ram(struct incoming *in, const struct stream_frame *frame, struct error *err)
+static void incoming_begin_pass(struct incoming *in)
 {
-	int ret;
-
 	if (in->pass_ns == 0) {
 		in->pass_ns = now_ns();
 		in->pass_bytes = in->d->stream.bytes_received;
 	}
 	in->phase = INCOMING_PASS;
+}
+
+static int incoming_ram(struct incoming *in, const struct stream_frame *frame, struct error *err)
+{
+	int ret;
+
+	incoming_begin_pass(in);
 	/* Nearly all of the first pass goes into pages that are not there yet. The bounds of a frame are
 	 * those of its length; a range that is no guest memory is not touched, and refused next. */
 	if (in->round == 0 && frame->type == STREAM_RAM)
@@ -93,6 +98,23 @@ static int incoming_ram(struct incoming *in, const struct stream_frame *frame, s
 	/* Pages that come again are there already, and the last pass is downtime. */
 	if (ret == 0 && in->round == 0 && frame->type == STREAM_RAM)
 		vm_prefault(in->vm, frame->arg, frame->len);
+	return ret;
+}
+
+/* Memory whose length is in the payload, and which is not longer than a piece of RAM. */
+static int incoming_lz4(struct incoming *in, const struct stream_frame *frame, struct error *err)
+{
+	const uint8_t *block = in->d->tree;
+	int ret = stream_read(&in->d->stream, in->d->tree, frame->len, err);
+
+	if (ret < 0)
+		return ret;
+	incoming_begin_pass(in);
+	if (in->round == 0)
+		memory_populate(&in->vm->memory, frame->arg, min_u64(get_le32(block), LZ4_BLOCK));
+	ret = ram_unpack(frame, block, &in->vm->memory, &in->ram, err);
+	if (ret == 0 && in->round == 0)
+		vm_prefault(in->vm, frame->arg, get_le32(block));
 	return ret;
 }
 
@@ -286,6 +308,7 @@ static const struct incoming_handler {
 } incoming_handlers[STREAM_N_TYPES] = {
 	[STREAM_RAM] = { INCOMING_PASS | INCOMING_BETWEEN, 0, "memory", incoming_ram },
 	[STREAM_ZERO] = { INCOMING_PASS | INCOMING_BETWEEN, 0, "memory", incoming_ram },
+	[STREAM_LZ4] = { INCOMING_PASS | INCOMING_BETWEEN, 0, "memory", incoming_lz4 },
 	[STREAM_ROUND] = { INCOMING_PASS | INCOMING_BETWEEN, INCOMING_MAX_ROUNDS, NULL, incoming_round },
 	[STREAM_SYNC] = { INCOMING_BETWEEN, INCOMING_MAX_ROUNDS, NULL, incoming_sync },
 	[STREAM_WARM] = { INCOMING_BETWEEN, INCOMING_MAX_WARM, "devices", incoming_warm },

@@ -17,13 +17,25 @@
 _Static_assert(REPORT_JSON_MAX + METHODS_QUOTED_MAX + 512 <= METHODS_REPLY_MAX,
 	       "a reply has room for a report");
 
+/* Reads one of @n words, as its number; leaves *@v as it is where there is none. False if the call has been
+ * answered, with what is wrong. */
+static bool methods_word(struct control_call *call, const char *name, const char *const *words,
+			 unsigned int n, int *v)
+{
+	char word[16];
+
+	if (!control_has(call, name))
+		return true;
+	*v = control_get_string(call, name, word, sizeof(word)) ? config_parse_word(word, words, n) : -1;
+	return *v >= 0 || methods_invalid(call, name);
+}
+
 /* Reads what may also be changed while a migration runs. */
 static bool methods_read_limits(struct control_call *call, uint64_t *downtime_ns, uint64_t *bandwidth,
 				enum source_stalled *policy)
 {
 	uint64_t downtime_ms = *downtime_ns / 1000000, rate = 0;
-	char word[16];
-	int v;
+	int v = *policy;
 
 	if (!methods_number(call, "downtimeMs", 1, CLIENT_DOWNTIME_MAX_MS, &downtime_ms))
 		return false;
@@ -35,13 +47,8 @@ static bool methods_read_limits(struct control_call *call, uint64_t *downtime_ns
 			return false;
 	}
 	*bandwidth = rate;
-	if (!control_has(call, "stalled"))
-		return true;
-	v = control_get_string(call, "stalled", word, sizeof(word))
-		    ? config_parse_word(word, source_stalled_names, SOURCE_N_STALLED)
-		    : -1;
-	if (v < 0)
-		return methods_invalid(call, "stalled");
+	if (!methods_word(call, "stalled", source_stalled_names, SOURCE_N_STALLED, &v))
+		return false;
 	*policy = (enum source_stalled)v;
 	return true;
 }
@@ -71,12 +78,14 @@ static bool methods_read(struct control_call *call, struct source_config *config
 {
 	uint64_t downtime_ns = CLIENT_DOWNTIME_MS * UINT64_C(1000000), bandwidth = 0, timeout_ms = 0;
 	enum source_stalled stalled = SOURCE_THROTTLE;
+	int compress = SOURCE_COMPRESS_AUTO;
 
 	strcpy(to, "another host");
 	if (control_has(call, "to") && !control_get_string(call, "to", to, JOB_TO_MAX))
 		return methods_invalid(call, "to");
 	config->to = to;
 	if (!methods_read_limits(call, &downtime_ns, &bandwidth, &stalled) ||
+	    !methods_word(call, "compress", source_compress_names, SOURCE_N_COMPRESS, &compress) ||
 	    !methods_number(call, "timeoutMs", 1, CLIENT_TIMEOUT_MAX_MS, &timeout_ms))
 		return false;
 	if (control_has(call, "detach") && !control_get_bool(call, "detach", detach))
@@ -84,6 +93,7 @@ static bool methods_read(struct control_call *call, struct source_config *config
 	config->downtime_limit_ns = downtime_ns;
 	config->bandwidth = bandwidth;
 	config->stalled = stalled;
+	config->compress = (enum source_compress)compress;
 	config->timeout_ns = timeout_ms * 1000000;
 	config->fd = call->passed_fd;
 	return methods_check_connection(call);
@@ -390,8 +400,8 @@ static void methods_connect(struct control_call *call, void *opaque)
 }
 
 static const char *const methods_limits[] = { "downtimeMs", "bandwidth", "stalled", NULL };
-static const char *const methods_move[] = { "to",        "downtimeMs", "bandwidth", "stalled",
-					    "timeoutMs", "detach",     NULL };
+static const char *const methods_move[] = { "to",       "downtimeMs", "bandwidth", "stalled",
+					    "compress", "timeoutMs",  "detach",    NULL };
 
 static const char *const methods_nic[] = { "nic", "queue", NULL };
 static const char *const methods_part[] = { "from", NULL };

@@ -24,6 +24,12 @@ const char *const source_stalled_names[SOURCE_N_STALLED] = {
 	[SOURCE_CANCEL] = "cancel",
 };
 
+const char *const source_compress_names[SOURCE_N_COMPRESS] = {
+	[SOURCE_COMPRESS_AUTO] = "auto",
+	[SOURCE_COMPRESS_ON] = "on",
+	[SOURCE_COMPRESS_OFF] = "off",
+};
+
 void outgoing_progress(struct outgoing *o)
 {
 	o->report->elapsed_ns = now_ns() - o->start_ns;

@@ -6,7 +6,7 @@
 #ifndef FERRY_MIGRATION_OUTGOING_H
 #define FERRY_MIGRATION_OUTGOING_H
 
-#include "migration/source_config.h"
+#include "migration/compress.h"
 #include "migration/stream.h"
 #include "vmm/vm.h"
 
@@ -20,6 +20,7 @@ struct outgoing {
 	struct report *report;
 	struct channel channel;
 	struct stream stream;
+	struct compress compress;
 	uint64_t start_ns;
 	/* When the operator's time is up, see now_ns(); UINT64_MAX: never. */
 	uint64_t end_ns;

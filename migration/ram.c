@@ -26,6 +26,7 @@ struct ram_batch {
 	unsigned int n_iov;
 	uint64_t bytes; /* of guest memory, with zeros */
 	uint64_t zero_bytes;
+	uint64_t spared_bytes; /* on the wire, by compression */
 	struct ram_wire wire[RAM_BATCH_FRAMES];
 	struct iovec iov[2 * RAM_BATCH_FRAMES];
 };
@@ -54,7 +55,7 @@ static bool ram_page_is_zero(const uint8_t *page)
 static int ram_flush(struct ram_batch *b, struct error *err)
 {
 	struct ram_pass *pass = b->pass;
-	uint64_t sent = pass->stream->bytes_sent, start_ns, end_ns;
+	uint64_t sent = pass->stream->bytes_sent, wire_ns = pass->wire_ns, start_ns, end_ns, full;
 	int ret;
 
 	if (b->n_frames == 0)
@@ -68,38 +69,81 @@ static int ram_flush(struct ram_batch *b, struct error *err)
 		return ret;
 	end_ns = now_ns();
 	sent = pass->stream->bytes_sent - sent;
-	pass->wire_ns += end_ns - start_ns;
+	pass->wire_ns += end_ns - start_ns + pass->compress->spent_ns;
 	pass->wire_bytes += sent;
+	pass->plain_bytes += sent + b->spared_bytes;
 	pass->bytes += b->bytes;
 	pass->zero_bytes += b->zero_bytes;
 	pass->report->sent_bytes += sent;
 	pass->report->zero_bytes += b->zero_bytes;
+	pass->report->compressed_bytes = pass->compress->bytes;
 	pass->report->remaining_bytes -= b->bytes;
+	full = b->bytes - b->zero_bytes;
 	b->n_frames = b->n_iov = 0;
-	b->bytes = b->zero_bytes = 0;
+	b->bytes = b->zero_bytes = b->spared_bytes = 0;
 	if (end_ns - b->tick_ns >= RAM_TICK_NS) {
 		b->tick_ns = end_ns;
 		ret = pass->tick(pass->opaque, err);
 	}
-	return ret < 0 ? ret : pass->sent(pass->opaque, sent, err);
+	if (ret == 0)
+		ret = pass->sent(pass->opaque, sent, err);
+	compress_sent(pass->compress, full, pass->wire_ns - wire_ns);
+	return ret;
 }
 
-static int ram_add(struct ram_batch *b, uint64_t gpa, uint8_t *hva, uint64_t len, bool zero,
-		   struct error *err)
+/* Sends what there is, if it is enough. */
+static int ram_added(struct ram_batch *b, uint64_t len, struct error *err)
+{
+	uint64_t enough = b->pass->compress->on ? COMPRESS_BATCH : RAM_BATCH_BYTES;
+
+	b->bytes += len;
+	return b->n_frames == RAM_BATCH_FRAMES || b->bytes >= enough ? ram_flush(b, err) : 0;
+}
+
+static int ram_add_zeros(struct ram_batch *b, uint64_t gpa, uint64_t len, struct error *err)
 {
 	struct ram_wire *wire = &b->wire[b->n_frames++];
 
-	stream_header_put(&wire->header, zero ? STREAM_ZERO : STREAM_RAM,
-			  zero ? (uint32_t)sizeof(wire->zero_len) : (uint32_t)len, gpa);
+	stream_header_put(&wire->header, STREAM_ZERO, sizeof(wire->zero_len), gpa);
 	put_le64(&wire->zero_len, len);
-	b->iov[b->n_iov++] =
-		(struct iovec){ .iov_base = wire, .iov_len = zero ? sizeof(*wire) : sizeof(wire->header) };
-	if (!zero)
-		b->iov[b->n_iov++] = (struct iovec){ .iov_base = hva, .iov_len = len };
-	else
-		b->zero_bytes += len;
-	b->bytes += len;
-	return b->n_frames == RAM_BATCH_FRAMES || b->bytes >= RAM_BATCH_BYTES ? ram_flush(b, err) : 0;
+	b->iov[b->n_iov++] = (struct iovec){ .iov_base = wire, .iov_len = sizeof(*wire) };
+	b->zero_bytes += len;
+	return ram_added(b, len, err);
+}
+
+/* Adds a frame of @len bytes of memory, with the @n at @payload in it. */
+static int ram_add_frame(struct ram_batch *b, enum stream_type type, uint64_t gpa, uint64_t len,
+			 struct iovec payload, struct error *err)
+{
+	struct ram_wire *wire = &b->wire[b->n_frames++];
+
+	stream_header_put(&wire->header, type, (uint32_t)payload.iov_len, gpa);
+	b->iov[b->n_iov++] = (struct iovec){ .iov_base = wire, .iov_len = sizeof(wire->header) };
+	b->iov[b->n_iov++] = payload;
+	return ram_added(b, len, err);
+}
+
+/* Adds memory that is not zero, in blocks while that is worth while. */
+static int ram_add(struct ram_batch *b, uint64_t gpa, uint8_t *hva, uint64_t len, struct error *err)
+{
+	int ret = 0;
+
+	for (uint64_t at = 0, n; ret == 0 && at < len; at += n) {
+		struct iovec payload;
+		uint8_t *block;
+
+		n = b->pass->compress->on ? min_u64(len - at, LZ4_BLOCK) : len - at;
+		payload.iov_len = compress_block(b->pass->compress, hva + at, n, &block);
+		if (payload.iov_len > 0) {
+			payload.iov_base = block;
+			b->spared_bytes += n - payload.iov_len;
+			ret = ram_add_frame(b, STREAM_LZ4, gpa + at, n, payload, err);
+		} else {
+			payload = (struct iovec){ hva + at, n };
+			ret = ram_add_frame(b, STREAM_RAM, gpa + at, n, payload, err);
+		}
+	}
+	return ret;
 }
 
 /* Cuts a run into pieces that are zero and pieces that are not. */
@@ -118,7 +162,8 @@ static int ram_add_run(struct ram_batch *b, uint64_t page, uint64_t n_pages, str
 			__builtin_prefetch(r->hva + offset + len + RAM_AHEAD);
 			len += PAGE_SIZE;
 		}
-		ret = ram_add(b, r->gpa + offset, r->hva + offset, len, zero, err);
+		ret = zero ? ram_add_zeros(b, r->gpa + offset, len, err)
+			   : ram_add(b, r->gpa + offset, r->hva + offset, len, err);
 		offset += len;
 	}
 	return ret;
@@ -140,7 +185,7 @@ int ram_send(struct ram_pass *pass, struct error *err)
 	bool more;
 	int ret = 0;
 
-	pass->wire_bytes = pass->wire_ns = pass->bytes = pass->zero_bytes = 0;
+	pass->wire_bytes = pass->plain_bytes = pass->wire_ns = pass->bytes = pass->zero_bytes = 0;
 	pass->report->remaining_bytes = dirty_bytes(pass->dirty);
 	more = dirty_next_run(pass->dirty, &page, &n_pages, max);
 	while (ret == 0 && more) {
@@ -204,6 +249,26 @@ static int ram_clear(struct ram_arrival *a, struct memory *m, uint64_t gpa, uint
 	return 0;
 }
 
+/* Returns where @len bytes that a frame brings belong, and counts them; NULL with the reason. */
+static uint8_t *ram_place(const struct stream_frame *frame, uint64_t len, struct memory *m,
+			  struct ram_arrival *a, struct error *err)
+{
+	uint8_t *hva = (frame->arg | len) % PAGE_SIZE == 0 ? memory_at(m, frame->arg, len) : NULL;
+
+	if (!hva) {
+		error_add(err,
+			  "%s frame for %" PRIu64 " bytes at 0x%" PRIx64 ": not whole pages of guest memory",
+			  stream_type_name(frame->type), len, frame->arg);
+		return NULL;
+	}
+	if (len > a->left) {
+		error_add(err, "a round brings more than all of guest memory");
+		return NULL;
+	}
+	a->left -= len;
+	return hva;
+}
+
 int ram_receive(struct stream *s, const struct stream_frame *frame, struct memory *m, struct ram_arrival *a,
 		struct error *err)
 {
@@ -218,19 +283,30 @@ int ram_receive(struct stream *s, const struct stream_frame *frame, struct memor
 			return ret;
 		len = get_le64(wire_len);
 	}
-	hva = (frame->arg | len) % PAGE_SIZE == 0 ? memory_at(m, frame->arg, len) : NULL;
-	if (!hva) {
-		error_add(err,
-			  "%s frame for %" PRIu64 " bytes at 0x%" PRIx64 ": not whole pages of guest memory",
-			  stream_type_name(frame->type), len, frame->arg);
+	hva = ram_place(frame, len, m, a, err);
+	if (!hva)
 		return -EPROTO;
-	}
-	if (len > a->left) {
-		error_add(err, "a round brings more than all of guest memory");
-		return -EPROTO;
-	}
-	a->left -= len;
 	if (frame->type == STREAM_ZERO)
 		return ram_clear(a, m, frame->arg, hva, len, err);
 	return stream_read(s, hva, (uint32_t)len, err);
+}
+
+int ram_unpack(const struct stream_frame *frame, const uint8_t *block, struct memory *m,
+	       struct ram_arrival *a, struct error *err)
+{
+	uint32_t len = get_le32(block);
+	uint8_t *hva;
+
+	if (len > LZ4_BLOCK) {
+		error_add(err, "LZ4 frame for %u bytes of memory, allowed are %u", len, LZ4_BLOCK);
+		return -EPROTO;
+	}
+	hva = ram_place(frame, len, m, a, err);
+	if (!hva)
+		return -EPROTO;
+	if (lz4_decompress(hva, len, block + STREAM_LZ4_HEAD, frame->len - STREAM_LZ4_HEAD) < 0) {
+		error_add(err, "LZ4 frame at 0x%" PRIx64 ": not %u bytes of memory", frame->arg, len);
+		return -EPROTO;
+	}
+	return 0;
 }

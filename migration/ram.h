@@ -3,6 +3,7 @@
 #ifndef FERRY_MIGRATION_RAM_H
 #define FERRY_MIGRATION_RAM_H
 
+#include "migration/compress.h"
 #include "migration/dirty.h"
 #include "migration/report.h"
 #include "migration/stream.h"
@@ -10,6 +11,7 @@
 struct ram_pass {
 	struct stream *stream;
 	struct dirty *dirty;
+	struct compress *compress;
 	/* A pass keeps sent_bytes, zero_bytes and remaining_bytes up to date. */
 	struct report *report;
 	/* Called about twice a second, and after each piece of memory, with the bytes that it was on the
@@ -17,9 +19,9 @@ struct ram_pass {
 	int (*tick)(void *opaque, struct error *err);
 	int (*sent)(void *opaque, uint64_t bytes, struct error *err);
 	void *opaque;
-	/* Bytes of this pass that went over the wire, and the time that this took, which sent() adds to where
-	 * it waits. */
-	uint64_t wire_bytes;
+	/* Bytes of this pass that went over the wire, those that would have without compression, and the time
+	 * that all of it took, which sent() adds to where it waits. */
+	uint64_t wire_bytes, plain_bytes;
 	uint64_t wire_ns;
 	/* Bytes of guest memory, and those of them that are zero. */
 	uint64_t bytes, zero_bytes;
@@ -40,5 +42,9 @@ struct ram_arrival {
  * lengths are checked. */
 int __must_check ram_receive(struct stream *s, const struct stream_frame *frame, struct memory *m,
 			     struct ram_arrival *a, struct error *err);
+
+/* The same for an LZ4 frame, whose payload, as long as the frame says, has been received to @block. */
+int __must_check ram_unpack(const struct stream_frame *frame, const uint8_t *block, struct memory *m,
+			    struct ram_arrival *a, struct error *err);
 
 #endif

@@ -140,6 +140,7 @@ static void report_put_numbers(struct json_text *t, const struct report *r)
 		{ "remainingBytes", r->remaining_bytes },
 		{ "sentBytes", r->sent_bytes },
 		{ "zeroBytes", r->zero_bytes },
+		{ "compressedBytes", r->compressed_bytes },
 		{ "bytesPerSecond", r->bytes_per_second },
 		{ "throttlePercent", r->throttle },
 		{ "warmStates", r->n_warm },

@@ -94,6 +94,7 @@ struct report {
 	/* By the source: of memory, and of what the guest boots from, over the wire; of a destination all
 	 * that came. */
 	uint64_t sent_bytes, zero_bytes;
+	uint64_t compressed_bytes; /* of memory, which went as fewer */
 	uint64_t bytes_per_second;
 	unsigned int throttle; /* percent */
 	unsigned int n_warm;   /* times that device state went ahead */

@@ -31,10 +31,11 @@
 
 static const unsigned int rounds_throttle_steps[] = { 20, 40, 60, 80, 90, 95, 99 };
 
-/* Returns the pass's bandwidth so far, bytes a second. */
+/* Returns the pass's bandwidth so far, bytes a second of what there is to send: what is left has not been
+ * compressed. */
 static uint64_t rounds_pass_bandwidth(const struct rounds *r)
 {
-	return r->pass.wire_ns ? (uint64_t)((double)r->pass.wire_bytes / (double)r->pass.wire_ns * 1e9) : 0;
+	return r->pass.wire_ns ? (uint64_t)((double)r->pass.plain_bytes / (double)r->pass.wire_ns * 1e9) : 0;
 }
 
 static int rounds_tick(void *opaque, struct error *err)
@@ -89,6 +90,7 @@ static int rounds_send(struct rounds *r, struct error *err)
 
 	r->pass = (struct ram_pass){ .stream = &r->out->stream,
 				     .dirty = &r->dirty,
+				     .compress = &r->out->compress,
 				     .report = r->out->report,
 				     .tick = rounds_tick,
 				     .sent = rounds_sent,

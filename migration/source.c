@@ -104,6 +104,9 @@ static int source_hello(struct source *s, struct error *err)
 	if (ret < 0)
 		return ret;
 	s->out.report->stream_version = s->out.stream.version;
+	compress_init(&s->out.compress, s->out.config->compress, s->out.stream.takes & STREAM_TAKES_LZ4);
+	if (s->out.config->compress == SOURCE_COMPRESS_ON && !s->out.compress.on)
+		log_warn("the destination's Ferry is too old for compressed memory: it goes as it is");
 	source_check_clock(clock, hello.clock);
 	return 0;
 }
@@ -418,6 +421,7 @@ enum source_result source_migrate(struct vm *vm, const struct source_config *con
 	/* First of all, because the destination may wait for the end before it lets go of what the guest
 	 * needs here. */
 	stream_exit(&s.out.stream);
+	compress_exit(&s.out.compress);
 	channel_close(&s.out.channel);
 	if (s.called_off_fd >= 0)
 		close(s.called_off_fd);

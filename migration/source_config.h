@@ -12,9 +12,14 @@
  * and stands still for longer than was asked for; or it stays. */
 enum source_stalled { SOURCE_THROTTLE, SOURCE_STOP, SOURCE_CANCEL };
 
+/* When memory is compressed: where the connection is slower than that, always, or never. */
+enum source_compress { SOURCE_COMPRESS_AUTO, SOURCE_COMPRESS_ON, SOURCE_COMPRESS_OFF };
+
 /* Names of the policies. */
-#define SOURCE_N_STALLED 3u
+#define SOURCE_N_STALLED  3u
+#define SOURCE_N_COMPRESS 3u
 extern const char *const source_stalled_names[SOURCE_N_STALLED];
+extern const char *const source_compress_names[SOURCE_N_COMPRESS];
 
 struct source_config {
 	/* The connection to the destination, see channel_adopt(). source_migrate() owns it. */
@@ -28,6 +33,7 @@ struct source_config {
 	_Atomic enum source_stalled stalled;
 	/* An eventfd that tells of such a change, for a wait that the bandwidth demands; -1: none comes. */
 	int changed_fd;
+	enum source_compress compress;
 	/* From the beginning to COMMIT; what takes longer is given up. 0: no limit. */
 	uint64_t timeout_ns;
 	/* Called at each stage, each round, and about twice a second between; not while the guest stands

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "migration/lz4.h"
 #include "vmm/state.h"
 #include "vmm/text.h"
 
@@ -35,6 +36,7 @@ static const struct {
 	[STREAM_COMMIT] = { "COMMIT", 0, 0 },
 	[STREAM_RUNNING] = { "RUNNING", sizeof(struct stream_timings), sizeof(struct stream_timings) },
 	[STREAM_BOOT] = { "BOOT", 1, STREAM_RAM_MAX },
+	[STREAM_LZ4] = { "LZ4", STREAM_LZ4_HEAD + 1, STREAM_LZ4_HEAD + LZ4_BLOCK },
 };
 
 const char *stream_type_name(enum stream_type type)
@@ -351,11 +353,12 @@ int stream_agree(struct stream *s, uint64_t oldest, uint64_t newest, struct erro
 
 int stream_send_ready(struct stream *s, uint64_t clock, struct error *err)
 {
-	uint8_t version[4];
+	uint8_t payload[8];
 
-	put_le32(version, s->version);
+	put_le32(payload, s->version);
+	put_le32(payload + 4, STREAM_TAKES_LZ4);
 	/* The payload would be a fault in version 1. */
-	return stream_send(s, STREAM_READY, clock, version, s->version > 1 ? sizeof(version) : 0, err);
+	return stream_send(s, STREAM_READY, clock, payload, s->version > 1 ? sizeof(payload) : 0, err);
 }
 
 int stream_expect_ready(struct stream *s, uint32_t oldest, uint64_t *clock, int timeout_ms, struct error *err)
@@ -377,5 +380,6 @@ int stream_expect_ready(struct stream *s, uint32_t oldest, uint64_t *clock, int 
 	}
 	*clock = frame.arg;
 	s->version = version;
+	s->takes = frame.len >= 8 ? get_le32(payload + 4) : 0;
 	return 0;
 }

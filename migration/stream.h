@@ -45,7 +45,8 @@ enum stream_type {
 	 * out; there is none in version 1. */
 	STREAM_HELLO = 1,
 	/* arg: the destination's time of day when the HELLO had come; 0: it does not say. Payload: le32, the
-	 * version that is spoken from here on, and what later versions add; nothing means version 1. */
+	 * version that is spoken from here on; le32, what else the destination takes, which may be left out;
+	 * and what later versions add. Nothing means version 1. */
 	STREAM_READY,
 	/* Payload: reasons as text, up to ERROR_TEXT_MAX bytes. */
 	STREAM_REFUSED,
@@ -74,6 +75,11 @@ enum stream_type {
 	 * BYTES, all of the kernel's and behind them the initrd's, up to STREAM_RAM_MAX in a frame.
 	 */
 	STREAM_BOOT,
+	/*
+	 * arg: gpa. Payload: le32, bytes of guest memory, whole pages, up to LZ4_BLOCK (lz4.h); and a block
+	 * that holds them. For a destination that has said STREAM_TAKES_LZ4.
+	 */
+	STREAM_LZ4,
 	STREAM_N_TYPES,
 };
 
@@ -91,6 +97,12 @@ _Static_assert(sizeof(struct stream_boot) == 16, "wire format");
 /* Bytes of a frame's payload that is guest memory: much against a header, little against
  * a socket's buffer. */
 #define STREAM_RAM_MAX (1u << 20)
+
+/* What a destination takes: bits. */
+#define STREAM_TAKES_LZ4 1u
+
+/* Bytes of an LZ4 frame's payload before the block. */
+#define STREAM_LZ4_HEAD 4u
 
 /* Bytes of a READY's payload: room for what later versions say in it. */
 #define STREAM_READY_MAX 64u
@@ -117,6 +129,7 @@ struct stream {
 	int timeout_ms;
 	/* The version that both ends have agreed on; 0 before READY. */
 	uint32_t version;
+	uint32_t takes; /* the peer, a destination: bits STREAM_TAKES_*; 0 before READY */
 	uint64_t bytes_sent, bytes_received;
 	/* Bytes that were read ahead, and not yet asked for. */
 	uint8_t *buffer;

@@ -135,6 +135,9 @@ const struct option_row option_table[] = {
 	  "for a guest that writes memory faster than it can be sent: throttle it (the default), stop it and "
 	  "go over the downtime, or cancel the migration",
 	  "throttle stop cancel", IN(MIGRATE), 0, 0 },
+	{ OPTION_COMPRESS, "compress", "WHEN",
+	  "compress memory: auto, where the connection is slower than that (the default), on or off",
+	  "auto on off", IN(MIGRATE), 0, 0 },
 	{ OPTION_STALLED, "stalled", "POLICY", "for a guest that is too busy: throttle, stop or cancel",
 	  "throttle stop cancel", IN(TUNE), 0, 0 },
 	{ OPTION_TIMEOUT, "timeout", "SECONDS",

@@ -317,11 +317,15 @@ static void ferry_send(struct rig *rig, const struct order *order, struct fake_g
 	struct channel channel;
 	struct stream stream;
 	struct dirty dirty;
+	struct compress compress = { .mode = SOURCE_COMPRESS_OFF };
 	struct report report = { 0 };
 	struct error err = { 0 };
-	struct ram_pass p = {
-		.stream = &stream, .dirty = &dirty, .report = &report, .tick = nothing, .sent = nothing_sent
-	};
+	struct ram_pass p = { .stream = &stream,
+			      .dirty = &dirty,
+			      .compress = &compress,
+			      .report = &report,
+			      .tick = nothing,
+			      .sent = nothing_sent };
 	uint64_t clock;
 
 	check(channel_adopt(&channel, rig_order(rig, order), -1, &err), &err);

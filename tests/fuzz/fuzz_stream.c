@@ -128,6 +128,30 @@ static void put_ram(struct rig *r, struct input *in)
 	put_frame(r, STREAM_RAM, page * PAGE_SIZE, pages, (uint32_t)(n * PAGE_SIZE));
 }
 
+/* Pages of one value, compressed, as they should be or with a byte that is another. */
+static void put_lz4(struct rig *r, struct input *in)
+{
+	static uint8_t pages[16 * 4096], payload[STREAM_LZ4_HEAD + 1024];
+	static struct lz4_table table;
+	uint8_t page = input_u8(in) % N_PAGES, n = input_u8(in) % 16 + 1u, v = input_u8(in),
+		how = input_u8(in);
+	uint32_t len;
+
+	if (page + n > N_PAGES)
+		n = (uint8_t)(N_PAGES - page);
+	memset(pages, v, n * PAGE_SIZE);
+	memset(r->fill + page, v, n);
+	put_le32(payload, (uint32_t)(n * PAGE_SIZE));
+	len = lz4_compress(&table, payload + STREAM_LZ4_HEAD, 1024, pages, (uint32_t)(n * PAGE_SIZE));
+	assert(len > 0);
+	len += STREAM_LZ4_HEAD;
+	if (how >= 0xf0) {
+		payload[input_u16(in) % len] = input_u8(in);
+		r->spoiled = true;
+	}
+	put_frame(r, STREAM_LZ4, page * PAGE_SIZE, payload, len);
+}
+
 static void put_zero(struct rig *r, struct input *in)
 {
 	uint8_t page = input_u8(in) % N_PAGES, how = input_u8(in), n = how % 8 + 1u;
@@ -184,7 +208,10 @@ static bool put_next(struct rig *r, struct input *in)
 	case 0:
 	case 1:
 	case 2:
-		put_ram(r, in);
+		if (op / 16 < 8)
+			put_ram(r, in);
+		else
+			put_lz4(r, in);
 		break;
 	case 3:
 	case 4:

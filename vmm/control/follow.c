@@ -63,6 +63,8 @@ static void follow_line(const char *report, char line[FOLLOW_LINE_MAX])
 		      follow_mib(follow_number(report, "remainingBytes")),
 		      follow_mib(follow_number(report, "bytesPerSecond")));
 	throttle = follow_number(report, "throttlePercent");
+	if (follow_number(report, "compressedBytes") > 0)
+		n += snprintf(line + n, FOLLOW_LINE_MAX - (size_t)n, "  compressed");
 	if (throttle > 0)
 		snprintf(line + n, FOLLOW_LINE_MAX - (size_t)n, "  throttled %llu %%",
 			 (unsigned long long)throttle);

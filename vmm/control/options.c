@@ -65,6 +65,17 @@ static int client_take_stalled(struct client_options *o, const char *value, stru
 	return -EINVAL;
 }
 
+static int client_take_compress(struct client_options *o, const char *value, struct error *err)
+{
+	static const char *const words[] = { "auto", "on", "off" };
+
+	o->compress = value;
+	if (config_parse_word(value, words, ARRAY_SIZE(words)) >= 0)
+		return 0;
+	error_add(err, "--compress takes auto, on or off, not \"%s\"", value);
+	return -EINVAL;
+}
+
 static int client_take_timeout(struct client_options *o, const char *value, struct error *err)
 {
 	if (client_parse_number(value, CLIENT_TIMEOUT_MAX_MS / 1000, &o->timeout_s) == 0)
@@ -126,6 +137,7 @@ static int (*const client_options[N_OPTIONS])(struct client_options *o, const ch
 	[OPTION_DOWNTIME] = client_take_downtime,
 	[OPTION_BANDWIDTH] = client_take_bandwidth,
 	[OPTION_STALLED] = client_take_stalled,
+	[OPTION_COMPRESS] = client_take_compress,
 	[OPTION_TIMEOUT] = client_take_timeout,
 	[OPTION_REPORT] = client_take_report,
 	[OPTION_TO] = client_take_to,
@@ -272,7 +284,9 @@ void client_limits_json(const struct client_options *o, char text[CLIENT_LIMITS_
 	if (client_has(o, OPTION_BANDWIDTH))
 		n += snprintf(text + n, CLIENT_LIMITS_MAX - (size_t)n, ",\"bandwidth\":%" PRIu64,
 			      o->bandwidth);
-	/* One of three words. */
+	/* One of three words each. */
 	if (client_has(o, OPTION_STALLED))
-		snprintf(text + n, CLIENT_LIMITS_MAX - (size_t)n, ",\"stalled\":\"%s\"", o->stalled);
+		n += snprintf(text + n, CLIENT_LIMITS_MAX - (size_t)n, ",\"stalled\":\"%s\"", o->stalled);
+	if (client_has(o, OPTION_COMPRESS))
+		snprintf(text + n, CLIENT_LIMITS_MAX - (size_t)n, ",\"compress\":\"%s\"", o->compress);
 }

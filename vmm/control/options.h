@@ -22,7 +22,7 @@ struct client_options {
 	uint64_t given;     /* options, as a set of OPTION_BIT() */
 	unsigned int downtime_ms, timeout_s;
 	uint64_t bandwidth; /* bytes a second; 0: no limit */
-	const char *stalled;
+	const char *stalled, *compress;
 	const char *to;
 	struct transport_options transport;
 };

@@ -104,10 +104,10 @@ static void versions_are_agreed_on_or_named(void **state)
 	} cases[] = {
 		{ 1, 0, 0, 0, NULL },
 		{ 1, 1, 0, 0, NULL },
-		{ 1, 2, 4, 2, NULL },
-		{ 1, UINT32_MAX, 4, 2, NULL },
-		{ 2, 0, 4, 2, NULL },
-		{ 2, 3, 4, 2, NULL },
+		{ 1, 2, 8, 2, NULL },
+		{ 1, UINT32_MAX, 8, 2, NULL },
+		{ 2, 0, 8, 2, NULL },
+		{ 2, 3, 8, 2, NULL },
 		{ 0, 1, 0, 0, NULL },
 		{ 0, 0, 0, 0, "version 0 of the migration protocol, this Ferry versions 1 to 2" },
 		{ 3, 0, 0, 0, "version 3 of the migration protocol, this Ferry versions 1 to 2" },
@@ -130,6 +130,8 @@ static void versions_are_agreed_on_or_named(void **state)
 		assert_int_equal(get_le32(f.answers + 4), cases[i].ready_len);
 		if (cases[i].ready_len > 0)
 			assert_int_equal(get_le32(f.answers + 16), cases[i].version);
+		if (cases[i].ready_len > 4)
+			assert_int_equal(get_le32(f.answers + 20), STREAM_TAKES_LZ4);
 	}
 }
 

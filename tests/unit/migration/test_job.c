@@ -396,6 +396,7 @@ static void a_wrong_parameter_is_refused_by_its_name(void **state)
 		{ "alt.ferry.SetMigration", "{\"stalled\":true}", "\"stalled\"" },
 		{ "alt.ferry.SetMigration", "{\"stalled\":\"throttle, or what else there is\"}",
 		  "\"stalled\"" },
+		{ "alt.ferry.SetMigration", "{\"compress\":\"on\"}", "\"compress\"" },
 		/* What is misspelled is not taken for what is left out. */
 		{ "alt.ferry.SetMigration", "{\"downtimeMs\":5,\"bandwith\":1048576}", "\"bandwith\"" },
 		{ "alt.ferry.MigrationStatus", "{\"name\":\"downtimeMs\"}", "\"name\"" },
@@ -416,7 +417,8 @@ static void a_wrong_parameter_is_refused_by_its_name(void **state)
 	static const char *const migrate[][2] = {
 		{ "{\"timeoutMs\":0}", "\"timeoutMs\"" },   { "{\"timeoutMs\":604800001}", "\"timeoutMs\"" },
 		{ "{\"detach\":1}", "\"detach\"" },         { "{\"to\":1}", "\"to\"" },
-		{ "{\"downTimeMs\":5}", "\"downTimeMs\"" },
+		{ "{\"downTimeMs\":5}", "\"downTimeMs\"" }, { "{\"compress\":\"lz4\"}", "\"compress\"" },
+		{ "{\"compress\":true}", "\"compress\"" },
 	};
 	struct rig r;
 

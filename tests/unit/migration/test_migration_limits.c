@@ -10,6 +10,7 @@ static void fill(struct departure *s)
 {
 	for (uint64_t page = 0; page < N_PAGES; page++)
 		fake_guest_write(&s->guest, page, page + 1);
+	s->config.compress = SOURCE_COMPRESS_OFF;
 }
 
 /* Bytes a second of the first round, which is all of memory. */
@@ -37,6 +38,27 @@ static void a_migration_keeps_to_its_bandwidth(void **state)
 	/* A wait that was too long is made up for, and no more. */
 	assert_true(first_rate(&s) <= 1.01 * BANDWIDTH);
 	assert_int_equal(s.report.bandwidth_limit, BANDWIDTH);
+	arrival_exit(&a);
+	departure_exit(&s);
+}
+
+/* A bandwidth that the operator allows is a slow connection, too. */
+static void a_slow_connection_gets_compressed_memory(void **state)
+{
+	struct departure s;
+	struct arrival a;
+	enum source_result result;
+
+	departure_init(&s);
+	fill(&s);
+	s.config.bandwidth = BANDWIDTH;
+	s.config.compress = SOURCE_COMPRESS_AUTO;
+	arrival_start(&a, NULL);
+	result = departure_go(&s);
+	arrival_join(&a);
+	assert_moved(&a, &s, result);
+	assert_true(s.report.compressed_bytes > N_PAGES * PAGE_SIZE / 8);
+	assert_true(s.report.sent_bytes < N_PAGES * PAGE_SIZE);
 	arrival_exit(&a);
 	departure_exit(&s);
 }
@@ -189,6 +211,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_migration_keeps_to_its_bandwidth),
+		cmocka_unit_test(a_slow_connection_gets_compressed_memory),
 		cmocka_unit_test(a_bandwidth_can_be_lifted_while_it_runs),
 		cmocka_unit_test(a_limit_can_be_changed_while_it_runs),
 		cmocka_unit_test(a_cancel_does_not_wait_for_the_bandwidth),

@@ -25,11 +25,12 @@ struct fixture {
 	struct channel channels[2];
 	struct stream out, in;
 	struct dirty dirty;
+	struct compress compress;
 	struct report report;
 	struct error err;
 	/* Of the receiving thread. */
 	pthread_t thread;
-	unsigned int n_frames, n_zero_frames, max_len;
+	unsigned int n_frames, n_zero_frames, n_lz4_frames, max_len;
 	int ret;
 	struct error in_err;
 	uint64_t n_sent; /* bytes that sent() was told of */
@@ -43,6 +44,7 @@ static void setup(struct fixture *f, uint64_t mem)
 	int fds[2];
 
 	*f = (struct fixture){ .arrival.left = mem };
+	compress_init(&f->compress, SOURCE_COMPRESS_OFF, true);
 	fake_guest_init(&f->src, mem, 1);
 	fake_guest_init(&f->dst, mem, 1);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
@@ -55,12 +57,25 @@ static void setup(struct fixture *f, uint64_t mem)
 static void teardown(struct fixture *f)
 {
 	dirty_stop(&f->dirty);
+	compress_exit(&f->compress);
 	stream_exit(&f->out);
 	stream_exit(&f->in);
 	channel_close(&f->channels[0]);
 	channel_close(&f->channels[1]);
 	fake_guest_exit(&f->src);
 	fake_guest_exit(&f->dst);
+}
+
+/* As incoming.c does. */
+static int take(struct fixture *f, const struct stream_frame *frame, struct error *err)
+{
+	static uint8_t block[STREAM_LZ4_HEAD + LZ4_BLOCK];
+	int ret;
+
+	if (frame->type != STREAM_LZ4)
+		return ram_receive(&f->in, frame, &f->dst.vm.memory, &f->arrival, err);
+	ret = stream_read(&f->in, block, frame->len, err);
+	return ret < 0 ? ret : ram_unpack(frame, block, &f->dst.vm.memory, &f->arrival, err);
 }
 
 static void *receive(void *arg)
@@ -76,9 +91,10 @@ static void *receive(void *arg)
 			return NULL;
 		f->n_frames++;
 		f->n_zero_frames += frame.type == STREAM_ZERO;
+		f->n_lz4_frames += frame.type == STREAM_LZ4;
 		if (frame.len > f->max_len)
 			f->max_len = frame.len;
-		f->ret = ram_receive(&f->in, &frame, &f->dst.vm.memory, &f->arrival, &f->in_err);
+		f->ret = take(f, &frame, &f->in_err);
 		if (f->ret < 0)
 			return NULL;
 	}
@@ -104,6 +120,7 @@ static void pass(struct fixture *f)
 {
 	struct ram_pass p = { .stream = &f->out,
 			      .dirty = &f->dirty,
+			      .compress = &f->compress,
 			      .report = &f->report,
 			      .tick = tick,
 			      .sent = sent,
@@ -111,7 +128,7 @@ static void pass(struct fixture *f)
 	uint64_t remaining = dirty_bytes(&f->dirty), before = f->report.sent_bytes;
 
 	f->n_sent = 0;
-	f->n_frames = f->n_zero_frames = f->max_len = 0;
+	f->n_frames = f->n_zero_frames = f->n_lz4_frames = f->max_len = 0;
 	pthread_create(&f->thread, NULL, receive, f);
 	assert_int_equal(ram_send(&p, &f->err), 0);
 	assert_int_equal(stream_send(&f->out, STREAM_ROUND, 0, NULL, 0, &f->err), 0);
@@ -232,6 +249,91 @@ static void memory_above_the_pci_hole_arrives(void **state)
 		memory_read(&f.dst.vm.memory, MEMORY_HIGH_BASE + PAGE_SIZE + (edge + 1) % 512 * 8, &v, 8), 0);
 	assert_int_equal(v, edge + 1);
 	teardown(&f);
+}
+
+static void compressed_memory_arrives(void **state)
+{
+	uint64_t v = 88172645463325252u, full = 0;
+	struct fixture f;
+
+	setup(&f, MIB(16));
+	compress_exit(&f.compress);
+	compress_init(&f.compress, SOURCE_COMPRESS_ON, true);
+	/* Long runs, pages that lie apart, zeros, and one that cannot be compressed. */
+	for (uint64_t page = 0; page < 4096; page += page < 1024 ? 1 : 4)
+		fake_guest_write(&f.src, page, page % 11 == 0 ? 0 : page), full += page % 11 != 0;
+	for (unsigned int i = 0; i < PAGE_SIZE / 8; i++) {
+		v ^= v << 13;
+		v ^= v >> 7;
+		v ^= v << 17;
+		put_le64(f.src.vm.memory.regions[0].hva + 2002 * PAGE_SIZE + 8 * i, v);
+	}
+	assert_int_equal(dirty_start(&f.dirty, &f.src.vm, &f.err), 0);
+	pass(&f);
+	assert_same(&f);
+	assert_true(f.n_lz4_frames > 700 && f.n_lz4_frames < f.n_frames);
+	assert_true(f.report.sent_bytes < full * PAGE_SIZE / 4);
+	assert_int_equal(f.report.compressed_bytes, full * PAGE_SIZE);
+	/* A last round. */
+	for (uint64_t page = 5; page < 1000; page += 17)
+		fake_guest_write(&f.src, page, ~page);
+	assert_int_equal(dirty_sync(&f.dirty, &f.err), 0);
+	pass(&f);
+	assert_same(&f);
+	teardown(&f);
+}
+
+/* One page's block, and what a stranger makes of it. */
+static void a_compressed_frame_is_within_memory_and_as_long_as_it_says(void **state)
+{
+	static const struct {
+		uint64_t gpa;
+		uint32_t len;
+		unsigned int cut;
+		bool good;
+	} frames[] = {
+		{ 0, 4096, 0, true },
+		{ MIB(16) - 4096, 4096, 0, true },
+		{ MIB(16), 4096, 0, false },
+		{ 512, 4096, 0, false },
+		{ UINT64_MAX - 4095, 4096, 0, false },
+		{ 0, 8192, 0, false },
+		{ MIB(16) - 4096, 8192, 0, false },
+		{ 0, 0, 0, false },
+		{ 0, 4095, 0, false },
+		{ 0, LZ4_BLOCK, 0, false },
+		{ 0, LZ4_BLOCK + 4096, 0, false },
+		{ 0, UINT32_MAX - 4095, 0, false },
+		{ 0, 4096, 1, false },
+	};
+	static uint8_t page[PAGE_SIZE];
+	static struct lz4_table table;
+	uint8_t payload[STREAM_LZ4_HEAD + 256];
+	uint32_t n;
+
+	memset(page, 0x5a, sizeof(page));
+	n = lz4_compress(&table, payload + STREAM_LZ4_HEAD, 256, page, PAGE_SIZE);
+	assert_true(n > 0);
+	for (unsigned int i = 0; i < ARRAY_SIZE(frames); i++) {
+		struct stream_frame frame = { .type = STREAM_LZ4,
+					      .len = STREAM_LZ4_HEAD + n - frames[i].cut,
+					      .arg = frames[i].gpa };
+		struct fixture f;
+		int ret;
+
+		setup(&f, MIB(16));
+		put_le32(payload, frames[i].len);
+		ret = ram_unpack(&frame, payload, &f.dst.vm.memory, &f.arrival, &f.err);
+		if (ret != (frames[i].good ? 0 : -EPROTO) || (f.err.text[0] == '\0') != frames[i].good)
+			fail_msg("frame %u: %d %s", i, ret, f.err.text);
+		if (frames[i].good)
+			assert_memory_equal(memory_at(&f.dst.vm.memory, frames[i].gpa, PAGE_SIZE), page,
+					    PAGE_SIZE);
+		/* Each counts against what a round may bring. */
+		f.arrival.left = 4095;
+		assert_int_equal(ram_unpack(&frame, payload, &f.dst.vm.memory, &f.arrival, &f.err), -EPROTO);
+		teardown(&f);
+	}
 }
 
 static void a_frame_outside_of_memory_is_refused(void **state)
@@ -356,6 +458,7 @@ static void a_pass_ends_with_its_peer_and_its_operator(void **state)
 	assert_int_equal(dirty_start(&f.dirty, &f.src.vm, &f.err), 0);
 	p.stream = &f.out;
 	p.dirty = &f.dirty;
+	p.compress = &f.compress;
 	p.report = &f.report;
 	p.opaque = &f;
 	f.channels[0].cancel_fd = cancel_fd;
@@ -377,6 +480,8 @@ int main(void)
 		cmocka_unit_test(pages_that_lie_apart_arrive),
 		cmocka_unit_test(zero_pages_and_others_arrive_at_all_distances),
 		cmocka_unit_test(memory_above_the_pci_hole_arrives),
+		cmocka_unit_test(compressed_memory_arrives),
+		cmocka_unit_test(a_compressed_frame_is_within_memory_and_as_long_as_it_says),
 		cmocka_unit_test(a_frame_outside_of_memory_is_refused),
 		cmocka_unit_test(a_round_brings_no_more_than_all_memory),
 		cmocka_unit_test(zeros_find_what_is_there_among_holes),

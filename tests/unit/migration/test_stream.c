@@ -134,6 +134,7 @@ static void a_length_beyond_the_bound_of_its_type_is_refused(void **state)
 		[STREAM_COMMIT] = { 0, 0 },
 		[STREAM_RUNNING] = { 24, 24 },
 		[STREAM_BOOT] = { 1, STREAM_RAM_MAX },
+		[STREAM_LZ4] = { 5, 65540 },
 		[STREAM_N_TYPES] = { 1, 0 },
 		[STREAM_N_TYPES + 1] = { 1, 0 },
 	};

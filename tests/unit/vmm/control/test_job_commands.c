@@ -168,6 +168,12 @@ static void what_is_asked_wrong_is_refused_by_name(void **state)
 		{ client_tune, { "tune", "web1", "--bandwidth", "-1" }, "--bandwidth" },
 		{ client_tune, { "tune", "web1", "--bandwidth", "2048G" }, "--bandwidth" },
 		{ client_tune, { "tune", "web1", "--stalled", "wait" }, "--stalled" },
+		{ client_tune,
+		  { "tune", "web1", "--compress", "on" },
+		  "--compress is for \"ferry migrate\"" },
+		{ client_migrate,
+		  { "migrate", "web1", "--to=exec:cat", "--compress=lz4" },
+		  "--compress takes" },
 		{ client_tune, { "tune", "web1", "--timeout", "5" }, "--timeout is for \"ferry migrate\"" },
 		{ client_status, { "status" }, "the name of the VM is missing" },
 		{ client_status, { "status", "a", "b", "--follow" }, "are for one VM at a time" },
@@ -282,14 +288,13 @@ static void migrate_writes_a_report_whatever_the_end_is(void **state)
 
 static void migrate_asks_for_what_was_given(void **state)
 {
-	static const char *const args[] = { "migrate",        "web1",
-					    "--to=exec:cat",  "--bandwidth=1G",
-					    "--downtime=20",  "--timeout=100",
-					    "--stalled=stop", NULL };
+	static const char *const args[] = { "migrate",        "web1",           "--to=exec:cat",
+					    "--bandwidth=1G", "--downtime=20",  "--timeout=100",
+					    "--stalled=stop", "--compress=off", NULL };
 	static const char *const detached[] = { "migrate", "web1", "--to=exec:cat", "--detach", NULL };
 	static const char *const wanted[] = { "\"bandwidth\":1073741824", "\"downtimeMs\":20",
-					      "\"timeoutMs\":", "\"stalled\":\"stop\"",
-					      "\"to\":\"exec:cat\"" };
+					      "\"timeoutMs\":",           "\"stalled\":\"stop\"",
+					      "\"compress\":\"off\"",     "\"to\":\"exec:cat\"" };
 	static const struct exchange moved = { ANSWER("{\"parameters\":{\"report\":" MOVED "}}"), 0,
 					       "moved" };
 	static const struct exchange begun = { ANSWER("{\"parameters\":{\"report\":" RUNNING "}}"), 0,
