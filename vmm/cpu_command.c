@@ -14,8 +14,10 @@
 int cpu_command_host(struct cpuid_offer *offer, struct error *err)
 {
 	struct vm vm;
-	int ret = vm_frame(&vm, CONFIG_KVM, CONFIG_MIN_MEM, 1, err);
+	int ret = vm_begin(&vm, CONFIG_MIN_MEM, err);
 
+	if (ret == 0)
+		ret = vm_frame(&vm, CONFIG_KVM, 1, err);
 	if (ret == 0)
 		vm_get_cpu(&vm, offer);
 	vm_destroy(&vm);

@@ -23,18 +23,23 @@
 /* Time between looks at whether the process is to end. */
 #define RESET_STEP_MS 100
 
-int reset_boot(struct vm *vm, struct error *err)
+int reset_enter(struct vm *vm, const struct boot_entry *entry, struct error *err)
 {
-	struct boot_entry entry;
 	int ret = platform_power_on(&vm->memory, err);
 
 	if (ret == 0)
 		ret = acpi_write(&vm->memory, vm->n_vcpus, vm->board, err);
 	if (ret == 0 && config_has_device(vm->board, CONFIG_DEVICE_VMCLOCK))
 		ret = vmclock_power_on(&vm->memory, err);
-	if (ret == 0)
-		ret = boot_load(&vm->memory, vm->boot, &entry, err);
-	return ret < 0 ? ret : cpu_set_entry(&vm->vcpus[0], &entry, err);
+	return ret < 0 ? ret : cpu_set_entry(&vm->vcpus[0], entry, err);
+}
+
+static int reset_boot(struct vm *vm, struct error *err)
+{
+	struct boot_entry entry;
+	int ret = boot_load(&vm->memory, vm->boot, &entry, err);
+
+	return ret < 0 ? ret : reset_enter(vm, &entry, err);
 }
 
 static bool reset_called_off(const struct vm *vm)

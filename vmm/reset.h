@@ -8,9 +8,11 @@
 
 #include "vmm/vm.h"
 
-/* Puts firmware's tables and the files of @vm->boot into memory, which reads as zero, and sets the first
- * vCPU's registers. -errno with the reason. */
-int __must_check reset_boot(struct vm *vm, struct error *err);
+struct boot_entry;
+
+/* Puts firmware's tables into memory, which has what boot_load() has put there and reads as zero but for
+ * that, and sets the first vCPU's registers for @entry. -errno with the reason. */
+int __must_check reset_enter(struct vm *vm, const struct boot_entry *entry, struct error *err);
 
 struct reset {
 	struct vm *vm;

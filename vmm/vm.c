@@ -37,7 +37,7 @@ static int vm_init_vcpus(struct vm *vm, unsigned int cpus, struct error *err)
 	return vm_init_vcpu(vm, 0, err);
 }
 
-int vm_frame(struct vm *vm, const char *kvm, uint64_t mem, unsigned int cpus, struct error *err)
+int vm_begin(struct vm *vm, uint64_t mem, struct error *err)
 {
 	int ret;
 
@@ -49,8 +49,13 @@ int vm_frame(struct vm *vm, const char *kvm, uint64_t mem, unsigned int cpus, st
 	ret = loop_init(&vm->loop);
 	if (ret < 0)
 		error_add(err, "cannot create an epoll loop: %s%s", strerror(-ret), shortage_advice(ret));
-	if (ret == 0)
-		ret = kvm_open(&vm->kvm, kvm, cpus, err);
+	return ret;
+}
+
+int vm_frame(struct vm *vm, const char *kvm, unsigned int cpus, struct error *err)
+{
+	int ret = kvm_open(&vm->kvm, kvm, cpus, err);
+
 	if (ret == 0)
 		ret = cpu_init_vm(&vm->kvm, err);
 	if (ret == 0)
@@ -76,8 +81,10 @@ int vm_equip(struct vm *vm, struct error *err)
 
 int vm_init(struct vm *vm, uint64_t mem, unsigned int cpus, struct error *err)
 {
-	int ret = vm_frame(vm, "/dev/kvm", mem, cpus, err);
+	int ret = vm_begin(vm, mem, err);
 
+	if (ret == 0)
+		ret = vm_frame(vm, "/dev/kvm", cpus, err);
 	if (ret == 0)
 		ret = vm_fill(vm, err);
 	if (ret == 0)

@@ -61,14 +61,16 @@ int __must_check vm_init(struct vm *vm, uint64_t mem, unsigned int cpus, struct 
 void vm_destroy(struct vm *vm);
 
 /*
- * The parts of vm_init(), for a guest that is yet to be compared. The frame has what costs the same for any
- * size: KVM's VM, a frame of memory (memory.h), and of the vCPUs the first, which can be asked what they are
- * like here; devices can be added. vm_fill() makes memory, which costs next to nothing yet. vm_equip() gives
+ * The parts of vm_init(), for a guest that is yet to be compared. vm_begin() has next to nothing, and a frame
+ * of memory (memory.h). vm_frame() adds what costs the same for any size: KVM's VM, and of the vCPUs the
+ * first, which can be asked what they are like here; devices can be added. vm_fill() makes memory, any time
+ * after vm_begin(), which costs next to nothing yet, and another thread may write it then. vm_equip() gives
  * it to KVM, whose tables for it can take seconds where it has no second level of paging in hardware, and
  * makes the other vCPUs, as vm_accept() has made the first; meanwhile another thread may write memory, and
  * call vm_prefault(). Where one fails vm_destroy() is still to be called.
  */
-int __must_check vm_frame(struct vm *vm, const char *kvm, uint64_t mem, unsigned int cpus, struct error *err);
+int __must_check vm_begin(struct vm *vm, uint64_t mem, struct error *err);
+int __must_check vm_frame(struct vm *vm, const char *kvm, unsigned int cpus, struct error *err);
 int __must_check vm_fill(struct vm *vm, struct error *err);
 int __must_check vm_equip(struct vm *vm, struct error *err);
 

@@ -139,15 +139,11 @@ int app_foresee_pages(struct app *app, struct error *err)
 	return 0;
 }
 
-static int app_make_vm(struct app *app, struct error *err)
+int app_begin(struct app *app, struct error *err)
 {
-	int ret;
+	int ret = vm_begin(&app->vm, app->mem, err);
 
 	app->has_vm = true;
-	ret = vm_frame(&app->vm, app->config.kvm, app->mem, app->cpus, err);
-	/* A guest with another number of vCPUs is refused when all is compared. */
-	for (unsigned int i = 0; ret == 0 && app->config.vcpus.pinned && i < app->vm.n_vcpus; i++)
-		app->vm.vcpus[i].host_cpu = app->config.vcpus.pins[i];
 	app->vm.memory.dumped = app->config.core == CORE_GUEST;
 	app->vm.memory.node = app->config.node;
 	app->vm.memory.page_size = app->config.page_size;
@@ -156,6 +152,16 @@ static int app_make_vm(struct app *app, struct error *err)
 	app->vm.stop_fd = app->guard.stop_fd;
 	app->vm.boot = &app->boot;
 	app->vm.events = &app->events;
+	return ret;
+}
+
+static int app_make_vm(struct app *app, struct error *err)
+{
+	int ret = vm_frame(&app->vm, app->config.kvm, app->cpus, err);
+
+	/* A guest with another number of vCPUs is refused when all is compared. */
+	for (unsigned int i = 0; ret == 0 && app->config.vcpus.pinned && i < app->vm.n_vcpus; i++)
+		app->vm.vcpus[i].host_cpu = app->config.vcpus.pins[i];
 	return ret;
 }
 

@@ -14,10 +14,14 @@
 #include "vmm/guard.h"
 #include "vmm/limits.h"
 #include "vmm/reset.h"
+#include "vmm/x86/boot.h"
 #include "vmm/x86/boot_files.h"
 
-/* Work that is done for a guest while it comes, on a thread of its own. */
+struct app;
+
+/* Work that is done for a guest while it comes, or while the machine is built, on a thread of its own. */
 struct app_work {
+	int (*const *steps)(struct app *app, struct error *err);
 	bool running;
 	pthread_t thread;
 	/* An eventfd: the work has ended, with @ret and @err. */
@@ -34,6 +38,7 @@ struct app {
 	uint64_t mem;
 	unsigned int cpus;
 	struct boot_files boot;
+	struct boot_entry entry;
 	/* The connection to the source, while the guest comes. */
 	struct destination *source;
 	/* For messages of sources that asked, or whose guests cannot come. */
@@ -71,7 +76,7 @@ enum limits_use app_memory_use(const struct vm_config *config);
 /* Tells a service manager, which may have units wait for that, and may not be there. */
 void app_say_ready(void);
 
-/* Steps, in the order in which they can be taken; app->mem and app->cpus are known from app_frame() on. */
+/* Steps, in the order in which they can be taken; app->mem and app->cpus are known from app_begin() on. */
 int __must_check app_listen(struct app *app, struct error *err);
 /* Has systemd-machined know of the VM, as --register says. */
 int __must_check app_register(struct app *app, struct error *err);
@@ -79,9 +84,11 @@ int __must_check app_open_backends(struct app *app, struct error *err);
 int __must_check app_check_descriptors(struct app *app, struct error *err);
 /* Says what the guest lacks where the host gives it no huge pages. */
 int __must_check app_foresee_pages(struct app *app, struct error *err);
+/* The VM, without anything of the host's but a loop; then memory, which may as well come later. */
+int __must_check app_begin(struct app *app, struct error *err);
+int __must_check app_fill(struct app *app, struct error *err);
 /* The part of the machine that costs the same for every size. */
 int __must_check app_frame(struct app *app, struct error *err);
-int __must_check app_fill(struct app *app, struct error *err);
 /* The rest of the machine, once there is memory. The following: any thread, one at a time. */
 int __must_check app_equip(struct app *app, struct error *err);
 int __must_check app_keep_power_on(struct app *app, struct error *err);

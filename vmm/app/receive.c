@@ -85,10 +85,7 @@ static int app_ready(struct app *app, struct error *err)
 
 /* Compares what a source describes as a whole, before memory is taken for the guest. */
 static int (*const app_compare_steps[])(struct app *app, struct error *err) = {
-	app_check_size,
-	app_frame,
-	app_compare,
-	NULL,
+	app_check_size, app_begin, app_frame, app_compare, NULL,
 };
 
 /* Opens the ways in, and says so: whoever waits for that may begin a migration now. */
@@ -123,9 +120,35 @@ static int app_close_ways(struct app *app, struct error *err)
 	return 0;
 }
 
+/* Enters the guest's pages that came before KVM had its memory. */
+static int app_prefault(struct app *app, struct error *err)
+{
+	vm_prefault_present(&app->vm, app->vm.memory.size);
+	return 0;
+}
+
+/* Steps that take longer the larger the guest is, while it comes. */
+static int (*const app_coming_steps[])(struct app *app, struct error *err) = {
+	app_equip, app_keep_power_on, app_prefault, app_map, app_wait_mapped, NULL,
+};
+
+static int app_receive_begin(struct app *app, struct error *err)
+{
+	return app_work_begin(app, app_coming_steps, err);
+}
+
+static int app_receive_end(void *opaque, struct error *err)
+{
+	struct app *app = opaque;
+
+	/* The path is another destination's, before the source hears that the guest runs here. */
+	entrance_close_doors(&app->entrance);
+	return app_work_end(app, err);
+}
+
 /* READY goes out at once, however large the guest is; to a check it is all. */
 static int (*const app_admit_steps[])(struct app *app, struct error *err) = {
-	app_close_ways, app_fill, app_ready, app_work_begin, NULL,
+	app_close_ways, app_fill, app_ready, app_receive_begin, NULL,
 };
 
 static int app_prepare(struct app *app, struct error *err)
@@ -177,7 +200,7 @@ static int app_turn_away(struct app *app, const struct error *reason, struct err
 /* Answers a source, and takes its guest. Returns 1 where it does not come, and the next source may. */
 static int app_meet(struct app *app, struct error *err)
 {
-	struct incoming_work work = { .end = app_work_end, .opaque = app };
+	struct incoming_work work = { .end = app_receive_end, .opaque = app };
 	struct error reason = { 0 };
 	int ret;
 

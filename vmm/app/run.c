@@ -2,6 +2,8 @@
 /* "run": the boot order. */
 #include "vmm/app/run.h"
 
+#include "vmm/app/work.h"
+
 /* A kernel that starts touches most of what it then has, page by page: entering memory that is there anyway
  * takes a fraction of the faults' time. In a guest larger than this that fraction would be of memory that it
  * may never touch. */
@@ -14,9 +16,24 @@ static int app_open_boot(struct app *app, struct error *err)
 	return boot_files_open(&app->boot, config->kernel, config->initrd, config->cmdline, err);
 }
 
+static int app_load(struct app *app, struct error *err)
+{
+	return boot_load(&app->vm.memory, &app->boot, &app->entry, err);
+}
+
+/* Memory gets its contents, while KVM makes a VM, which is waiting for the most part. */
+static int (*const app_load_steps[])(struct app *app, struct error *err) = { app_open_boot, app_load, NULL };
+
+static int app_begin_load(struct app *app, struct error *err)
+{
+	return app_work_begin(app, app_load_steps, err);
+}
+
 static int app_boot(struct app *app, struct error *err)
 {
-	return reset_boot(&app->vm, err);
+	int ret = app_work_end(app, err);
+
+	return ret < 0 ? ret : reset_enter(&app->vm, &app->entry, err);
 }
 
 static int app_go(struct app *app, struct error *err)
@@ -35,14 +52,15 @@ int (*const app_run_steps[])(struct app *app, struct error *err) = {
 	app_check_descriptors,
 	app_foresee_pages,
 	/* The machine. */
-	app_frame,
+	app_begin,
 	app_fill,
+	app_begin_load,
+	app_frame,
 	app_equip,
 	app_keep_power_on,
-	app_map,
-	/* Memory gets its contents. */
-	app_open_boot,
+	/* A device may have pages moved: nobody else is to use them then. */
 	app_boot,
+	app_map,
 	/* The guest begins while the last device still gets its memory. */
 	app_go,
 	app_wait_mapped,

@@ -54,7 +54,7 @@ int kvm_check_host(const char *device, struct error *err)
 	return 0;
 }
 
-int vm_frame(struct vm *vm, const char *kvm, uint64_t mem, unsigned int cpus, struct error *err)
+int vm_begin(struct vm *vm, uint64_t mem, struct error *err)
 {
 	*vm = (struct vm){ .stop_fd = -1 };
 	vm->devices_tail = &vm->devices;
@@ -62,6 +62,11 @@ int vm_frame(struct vm *vm, const char *kvm, uint64_t mem, unsigned int cpus, st
 	kvm_init(&vm->kvm, &vm->memory);
 	gate_init(&vm->gate, &vm->loop);
 	return loop_init(&vm->loop);
+}
+
+int vm_frame(struct vm *vm, const char *kvm, unsigned int cpus, struct error *err)
+{
+	return 0;
 }
 
 int vm_fill(struct vm *vm, struct error *err)

@@ -207,7 +207,8 @@ static void a_guest_is_compared_before_anything_is_taken(void **state)
 	void *fdt = describe_sized(f, GIB(4096), 64);
 	struct error err = { 0 };
 
-	assert_int_equal(vm_frame(&frame.vm, "/dev/kvm", GIB(4096), 64, &err), 0);
+	assert_int_equal(vm_begin(&frame.vm, GIB(4096), &err), 0);
+	assert_int_equal(vm_frame(&frame.vm, "/dev/kvm", 64, &err), 0);
 	check_accepted(&frame, fdt);
 	find_leaf(fdt, 1, 0)[2] |= 1u << 5;
 	check_refused(&frame, fdt, "leaf 0x1.0 ecx bit 5");
@@ -230,7 +231,8 @@ static void vcpus_made_later_are_as_the_sources(void **state)
 
 	assert_int_equal(find_leaf(fdt, 1, 0)[2] >> 13 & 1, 1);
 	find_leaf(fdt, 1, 0)[2] &= ~(1u << 13);
-	assert_int_equal(vm_frame(&filled.vm, "/dev/kvm", MEM, 3, &err), 0);
+	assert_int_equal(vm_begin(&filled.vm, MEM, &err), 0);
+	assert_int_equal(vm_frame(&filled.vm, "/dev/kvm", 3, &err), 0);
 	check_accepted(&filled, fdt);
 	assert_int_equal(vm_fill(&filled.vm, &err), 0);
 	assert_non_null(memory_at(&filled.vm.memory, 0, MEM));
@@ -262,7 +264,8 @@ static void a_guest_has_no_more_than_its_baseline(void **state)
 	struct cpuid_offer offer, has;
 	void *fdt;
 
-	assert_int_equal(vm_frame(&limited.vm, "/dev/kvm", MEM, 1, &err), 0);
+	assert_int_equal(vm_begin(&limited.vm, MEM, &err), 0);
+	assert_int_equal(vm_frame(&limited.vm, "/dev/kvm", 1, &err), 0);
 	vm_get_cpu(&limited.vm, &offer);
 	/* cx16, which each x86-64 CPU but the first ones has. */
 	assert_int_equal(offer.words[0] >> 13 & 1, 1);
