@@ -116,6 +116,15 @@ void kvm_exit(struct kvm *kvm)
 	pthread_mutex_destroy(&kvm->lock);
 }
 
+/* To look at the log is a mere copy then, without a change to all of it. Since Linux 5.0. */
+static bool kvm_want_log_by_hand(struct kvm *kvm)
+{
+	struct kvm_enable_cap cap = { .cap = KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2,
+				      .args[0] = KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE };
+
+	return ioctl(kvm->vm_fd, KVM_ENABLE_CAP, &cap) == 0;
+}
+
 int kvm_open(struct kvm *kvm, const char *device, unsigned int cpus, struct error *err)
 {
 	int max, ret;
@@ -137,18 +146,51 @@ int kvm_open(struct kvm *kvm, const char *device, unsigned int cpus, struct erro
 					 : shortage_advice(-errno));
 		return -errno;
 	}
+	kvm->log_by_hand = kvm_want_log_by_hand(kvm);
 	return 0;
 }
 
-static int kvm_set_slot(struct kvm *kvm, unsigned int slot, uint32_t flags)
+/* The longest slot of memory, but for guests that would have more than this many: a look at the log of a slot
+ * is a copy that should stay in a CPU's cache. */
+#define KVM_SLOT_LEN  GIB(8)
+#define KVM_MAX_SLOTS 128u
+
+/* A slot of guest memory: one after the other, KVM_MAX_PAGES is the first. */
+struct kvm_slot {
+	uint32_t n;
+	unsigned int region;
+	uint64_t at, len; /* within the region */
+};
+
+/* Moves on to the next slot, or from a zeroed one to the first. False: there is none. */
+static bool kvm_next_slot(const struct kvm *kvm, struct kvm_slot *s)
 {
-	const struct memory_region *r = &kvm->memory->regions[slot];
+	const struct memory *m = kvm->memory;
+	uint64_t max_len = KVM_SLOT_LEN;
+
+	while (max_len * KVM_MAX_SLOTS < m->size)
+		max_len *= 2;
+	s->n = s->n ? s->n + 1 : KVM_MAX_PAGES;
+	s->at += s->len;
+	if (s->region < m->n_regions && s->at == m->regions[s->region].len) {
+		s->region++;
+		s->at = 0;
+	}
+	if (s->region == m->n_regions)
+		return false;
+	s->len = min_u64(max_len, m->regions[s->region].len - s->at);
+	return true;
+}
+
+static int kvm_set_slot(struct kvm *kvm, const struct kvm_slot *s, uint32_t flags)
+{
+	const struct memory_region *r = &kvm->memory->regions[s->region];
 	struct kvm_userspace_memory_region region = {
-		.slot = slot,
+		.slot = s->n,
 		.flags = flags,
-		.guest_phys_addr = r->gpa,
-		.memory_size = r->len,
-		.userspace_addr = (uintptr_t)r->hva,
+		.guest_phys_addr = r->gpa + s->at,
+		.memory_size = s->len,
+		.userspace_addr = (uintptr_t)r->hva + s->at,
 	};
 
 	return ioctl(kvm->vm_fd, KVM_SET_USER_MEMORY_REGION, &region) < 0 ? -errno : 0;
@@ -157,7 +199,7 @@ static int kvm_set_slot(struct kvm *kvm, unsigned int slot, uint32_t flags)
 static int kvm_set_page(struct kvm *kvm, unsigned int i, uint64_t gpa, void *hva)
 {
 	struct kvm_userspace_memory_region region = {
-		.slot = MEMORY_MAX_REGIONS + i,
+		.slot = i,
 		.guest_phys_addr = gpa,
 		.memory_size = hva ? PAGE_SIZE : 0,
 		.userspace_addr = (uintptr_t)hva,
@@ -211,13 +253,14 @@ void kvm_unmap_page(struct kvm *kvm, uint64_t gpa)
 
 int kvm_add_memory(struct kvm *kvm, struct error *err)
 {
+	struct kvm_slot slot = { 0 };
 	int ret = 0;
 
-	for (unsigned int i = 0; ret == 0 && i < kvm->memory->n_regions; i++) {
-		ret = kvm_set_slot(kvm, i, 0);
+	while (ret == 0 && kvm_next_slot(kvm, &slot)) {
+		ret = kvm_set_slot(kvm, &slot, 0);
 		if (ret < 0)
 			error_add(err, "cannot give %llu bytes of memory to the VM: %s",
-				  (unsigned long long)kvm->memory->regions[i].len, strerror(-ret));
+				  (unsigned long long)slot.len, strerror(-ret));
 	}
 	return ret;
 }
@@ -245,16 +288,18 @@ void kvm_del_ioeventfd(struct kvm *kvm, uint64_t addr, int fd)
 
 int kvm_log_start(struct kvm *kvm)
 {
+	struct kvm_slot slot = { 0 };
 	uint64_t len = 0;
 	int ret = 0;
 
-	for (unsigned int i = 0; i < kvm->memory->n_regions; i++)
-		len = max_u64(len, kvm->memory->regions[i].len);
+	while (kvm_next_slot(kvm, &slot))
+		len = max_u64(len, slot.len);
 	kvm->dirty_bitmap = calloc(((len >> PAGE_SHIFT) + 63) / 64, sizeof(*kvm->dirty_bitmap));
 	if (!kvm->dirty_bitmap)
 		return -ENOMEM;
-	for (unsigned int i = 0; ret == 0 && i < kvm->memory->n_regions; i++)
-		ret = kvm_set_slot(kvm, i, KVM_MEM_LOG_DIRTY_PAGES);
+	slot = (struct kvm_slot){ 0 };
+	while (ret == 0 && kvm_next_slot(kvm, &slot))
+		ret = kvm_set_slot(kvm, &slot, KVM_MEM_LOG_DIRTY_PAGES);
 	if (ret < 0)
 		kvm_log_stop(kvm);
 	return ret;
@@ -262,27 +307,59 @@ int kvm_log_start(struct kvm *kvm)
 
 void kvm_log_stop(struct kvm *kvm)
 {
-	for (unsigned int i = 0; i < kvm->memory->n_regions; i++) {
-		if (kvm_set_slot(kvm, i, 0) < 0)
+	struct kvm_slot slot = { 0 };
+
+	while (kvm_next_slot(kvm, &slot)) {
+		if (kvm_set_slot(kvm, &slot, 0) < 0)
 			log_error("cannot switch KVM's dirty log off: %s", strerror(errno));
 	}
 	free(kvm->dirty_bitmap);
 	kvm->dirty_bitmap = NULL;
 }
 
+/* Has KVM notice the next write to each page whose bit is set in the @n_words of the log. */
+static int kvm_log_clear(struct kvm *kvm, const struct kvm_slot *s, uint64_t n_words)
+{
+	const uint64_t *words = kvm->dirty_bitmap;
+	struct kvm_clear_dirty_log clear = { .slot = s->n };
+	uint64_t first = 0, end = n_words;
+
+	while (first < end && !words[first])
+		first++;
+	while (end > first && !words[end - 1])
+		end--;
+	if (first == end)
+		return 0;
+	clear.first_page = first * 64;
+	clear.num_pages = (uint32_t)(min_u64(end * 64, s->len >> PAGE_SHIFT) - first * 64);
+	clear.dirty_bitmap = kvm->dirty_bitmap + first;
+	return ioctl(kvm->vm_fd, KVM_CLEAR_DIRTY_LOG, &clear) < 0 ? -errno : 0;
+}
+
+static int kvm_log_take_slot(struct kvm *kvm, const struct kvm_slot *s, struct page_set *pages)
+{
+	uint64_t offset = kvm->memory->regions[s->region].offset + s->at;
+	uint64_t n_words = ((s->len >> PAGE_SHIFT) + 63) / 64;
+	struct kvm_dirty_log log = { .slot = s->n, .dirty_bitmap = kvm->dirty_bitmap };
+
+	/* A page that was written is there. */
+	if (!memory_has_data(kvm->memory, offset, offset + s->len))
+		return 0;
+	if (ioctl(kvm->vm_fd, KVM_GET_DIRTY_LOG, &log) < 0)
+		return -errno;
+	/* KVM leaves the bits beyond the slot's end at zero. */
+	page_set_add_bits(pages, offset >> PAGE_SHIFT, kvm->dirty_bitmap, n_words);
+	return kvm->log_by_hand ? kvm_log_clear(kvm, s, n_words) : 0;
+}
+
 int kvm_log_take(struct kvm *kvm, struct page_set *pages)
 {
-	for (unsigned int i = 0; i < kvm->memory->n_regions; i++) {
-		const struct memory_region *r = &kvm->memory->regions[i];
-		struct kvm_dirty_log log = { .slot = i, .dirty_bitmap = kvm->dirty_bitmap };
+	struct kvm_slot slot = { 0 };
+	int ret = 0;
 
-		if (ioctl(kvm->vm_fd, KVM_GET_DIRTY_LOG, &log) < 0)
-			return -errno;
-		/* KVM leaves the bits beyond the slot's end at zero. */
-		page_set_add_bits(pages, r->offset >> PAGE_SHIFT, kvm->dirty_bitmap,
-				  ((r->len >> PAGE_SHIFT) + 63) / 64);
-	}
-	return 0;
+	while (ret == 0 && kvm_next_slot(kvm, &slot))
+		ret = kvm_log_take_slot(kvm, &slot, pages);
+	return ret;
 }
 
 int kvm_failed(struct error *err, const char *what)

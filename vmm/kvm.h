@@ -27,11 +27,13 @@ struct kvm {
 	/* The log of one slot, for the thread that reads the dirty log; NULL while that is off. */
 	uint64_t *dirty_bitmap;
 	/* Limits messages about what a guest can make KVM refuse again and again. */
+	/* The log's pages are protected anew by a call of its own, for those alone that were written. */
+	bool log_by_hand;
 	struct log_limit log_limit;
 	/* Protects @pages. */
 	pthread_mutex_t lock;
-	/* The gpa of each page, 0 for none. The slot of a page is its place here, behind those of guest
-	 * memory. */
+	/* The gpa of each page, 0 for none. The slot of a page is its place here; behind them come those of
+	 * guest memory. */
 	uint64_t pages[KVM_MAX_PAGES];
 };
 

@@ -432,6 +432,16 @@ int memory_next_data(const struct memory *m, uint64_t at, uint64_t limit, uint64
 	return 1;
 }
 
+bool memory_has_data(const struct memory *m, uint64_t at, uint64_t limit)
+{
+	off_t data;
+
+	if (memory_is_huge(m))
+		return true;
+	data = lseek(m->fd, (off_t)at, SEEK_DATA);
+	return data < 0 ? errno != ENXIO : (uint64_t)data < limit;
+}
+
 /* Short against what a person notices. */
 #define MEMORY_CLEAR_STEP MIB(256)
 

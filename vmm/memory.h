@@ -133,6 +133,9 @@ void memory_log_stop(struct memory *m);
 int __must_check memory_next_data(const struct memory *m, uint64_t at, uint64_t limit, uint64_t *start,
 				  uint64_t *end);
 
+/* Whether anything of [@at, @limit) exists, or may: in one look, whatever exists. */
+bool memory_has_data(const struct memory *m, uint64_t at, uint64_t limit);
+
 /* How memory is emptied: given back to the host, or overwritten where it is, because a device of the host's
  * holds its pages and would go on with those that it knows. Huge pages are overwritten in any case: another
  * process could take those that are given back. */
