@@ -153,7 +153,7 @@ def test_consoles_beside_the_guests_serial_socket(fresh):
     vm.guest.wait_for("@7777} 0")
     vm.migrate()
     for console in consoles:
-        assert console.wait(60) == 0 and "its guest has moved" in console.output(), console.output()
+        assert console.wait(60) == 0 and "the guest has moved, and has its console there" in console.output(), console.output()
     assert events.wait(60) == 0
     assert [line.split()[2] for line in events.output().splitlines()] == ["READY", "MIGRATION", "MIGRATION", "SHUTDOWN"], events.output()
 

@@ -14,7 +14,9 @@
 #include "devices/serial/input.h"
 #include "devices/serial/terminal.h"
 #include "vmm/control/commands.h"
+#include "vmm/control/follow.h"
 #include "vmm/control/interface.h"
+#include "vmm/control/json.h"
 #include "vmm/output.h"
 
 /* machinectl's way out: Ctrl-], as often within this time. */
@@ -24,6 +26,9 @@
 
 /* Time for a VM to take the console, with a guest that is about to start. */
 #define CONSOLE_ANSWER_MS 5000
+
+/* Time for a VM that ends to say whether its guest has moved. */
+#define CONSOLE_END_MS 1000
 
 #define CONSOLE_CHUNK 4096u
 
@@ -35,6 +40,8 @@ struct console {
 	struct output *output;
 	struct loop_source room; /* an eventfd: there is room in @output */
 	struct loop_source signals;
+	/* Hears of the VM's end; its descriptor is -1 where nobody does. */
+	struct control_client events;
 	int signo;  /* that ends this; 0: none */
 	bool ended; /* the VM has, or its guest has moved */
 	_Atomic int write_error;
@@ -102,6 +109,25 @@ static void console_send(struct console *c)
 	}
 }
 
+/* Says why the console has ended, as far as the VM has told. */
+static void console_say_end(struct console *c)
+{
+	const uint64_t end_ns = end_of(CONSOLE_END_MS);
+	char data[64], state[16] = "";
+	struct error unsaid = { 0 };
+	const char *event;
+	int ret = -ENOTCONN;
+
+	while (c->events.fd >= 0 && (ret = control_receive_until(&c->events, end_ns, &event, &unsaid)) == 1)
+		;
+	if (ret == 0 && follow_object(event, "data", data, sizeof(data)))
+		json_object_string(data, "state", state, sizeof(state));
+	log_info("the console has ended: %s",
+		 strcmp(state, "moved") == 0   ? "the guest has moved, and has its console there"
+		 : strcmp(state, "ended") == 0 ? "the VM has"
+					       : "the VM has, or its guest has moved");
+}
+
 static void console_receive(struct console *c)
 {
 	ssize_t n;
@@ -112,7 +138,7 @@ static void console_receive(struct console *c)
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
 			return;
 		if (n <= 0) {
-			log_info("the console has ended: the VM has, or its guest has moved");
+			console_say_end(c);
 			c->ended = true;
 			loop_stop(&c->loop);
 			return;
@@ -282,6 +308,19 @@ disconnect:
 	return ret;
 }
 
+/* Listens for the VM's end. A VM that does not tell is well all the same. */
+static void console_listen(struct console *c, const struct client_options *o)
+{
+	struct error unsaid = { 0 };
+	int ret = control_connect(&c->events, o->runtime_dir, o->name, &unsaid);
+
+	if (ret == 0)
+		ret = control_send(&c->events, MACHINE_METHOD("SubscribeEvents"), "{\"filter\":[]}",
+				   CONTROL_PROGRESS, -1, &unsaid);
+	if (ret < 0)
+		control_disconnect(&c->events);
+}
+
 static void console_close(struct console *c)
 {
 	sigset_t set;
@@ -290,6 +329,7 @@ static void console_close(struct console *c)
 	terminal_close(&c->terminal);
 	serial_end_close(&c->input);
 	serial_end_close(&c->vm);
+	control_disconnect(&c->events);
 	if (c->signals.fd >= 0)
 		close(c->signals.fd);
 	if (c->room.fd >= 0)
@@ -323,8 +363,10 @@ static int console_stay(struct console *c, const struct client_options *o, struc
 	/* First, while every signal still ends the process. */
 	int ret = console_attach(c, o, err);
 
-	if (ret == 0)
+	if (ret == 0) {
+		console_listen(c, o);
 		ret = console_open(c, err);
+	}
 	if (ret < 0)
 		return ret;
 	if (c->terminal.fd >= 0)
@@ -343,7 +385,9 @@ static int console_stay(struct console *c, const struct client_options *o, struc
 
 int console_run(int argc, char **argv)
 {
-	struct console c = { .terminal.fd = -1, .signals.fd = -1, .room.fd = -1 };
+	struct console c = {
+		.terminal.fd = -1, .signals.fd = -1, .room.fd = -1, .events = { .fd = -1, .signal_fd = -1 }
+	};
 	struct error err = { 0 };
 	struct client_options o;
 	int ret;

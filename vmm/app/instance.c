@@ -144,6 +144,7 @@ static void instance_subscribe(struct control_call *call, void *opaque)
 	struct instance *in = opaque;
 	struct event_listener l;
 	unsigned int wanted;
+	char text[64];
 
 	if (!instance_filter(call, &wanted) || !methods_stay(in->methods, call))
 		return;
@@ -159,7 +160,9 @@ static void instance_subscribe(struct control_call *call, void *opaque)
 				instance_tell_events(call, in, &l, wanted);
 		}
 		events_forget(in->events, &l);
-		control_reply(call, "{\"event\":\"SHUTDOWN\"}");
+		snprintf(text, sizeof(text), "{\"event\":\"SHUTDOWN\",\"data\":{\"state\":\"%s\"}}",
+			 strcmp(methods_guest_state(in->methods), "moved") == 0 ? "moved" : "ended");
+		control_reply(call, text);
 	}
 	methods_stayed(in->methods);
 }

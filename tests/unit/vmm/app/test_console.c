@@ -33,12 +33,13 @@ struct fixture {
 	int master, slave; /* of the terminal */
 	struct termios before;
 	pid_t pid;
-	int console; /* the VM's end */
+	int console, events; /* the VM's end */
 };
 
 static const int ending_signals[] = { SIGTERM, SIGINT, SIGHUP, SIGQUIT };
 
 #define TAKEN "{\"parameters\":{}}"
+#define READY "{\"parameters\":{\"event\":\"READY\"},\"continues\":true}"
 
 static int setup(void **state)
 {
@@ -63,7 +64,7 @@ static int setup(void **state)
 	assert_int_equal(unlockpt(f->master), 0);
 	f->slave = open(ptsname(f->master), O_RDWR | O_NOCTTY | O_CLOEXEC);
 	assert_int_equal(tcgetattr(f->slave, &f->before), 0);
-	f->console = -1;
+	f->console = f->events = -1;
 	*state = f;
 	return 0;
 }
@@ -77,6 +78,8 @@ static int teardown(void **state)
 	close(f->slave);
 	if (f->console >= 0)
 		close(f->console);
+	if (f->events >= 0)
+		close(f->events);
 	unlink(f->path);
 	*strrchr(f->path, '/') = '\0';
 	rmdir(f->path);
@@ -125,6 +128,27 @@ static void answer(struct fixture *f, const char *text)
 	memcpy(&f->console, CMSG_DATA(cmsg), sizeof(int));
 	assert_int_equal(write(fd, text, strlen(text) + 1), strlen(text) + 1);
 	close(fd);
+	if (strcmp(text, TAKEN) != 0)
+		return;
+	/* Then the client asks to be told of the end. */
+	if (f->events >= 0)
+		close(f->events);
+	f->events = accept4(f->listener, NULL, NULL, SOCK_CLOEXEC);
+	assert_true(f->events >= 0);
+	assert_true(recv(f->events, call, sizeof(call), 0) > 0);
+	assert_non_null(strstr(call, ".SubscribeEvents\""));
+	assert_true(send(f->events, READY, sizeof(READY), MSG_NOSIGNAL) > 0);
+}
+
+/* Ends the VM, which says @last unless that is NULL. */
+static void let_end(struct fixture *f, const char *last)
+{
+	close(f->console);
+	f->console = -1;
+	if (last)
+		assert_true(send(f->events, last, strlen(last) + 1, MSG_NOSIGNAL) > 0);
+	close(f->events);
+	f->events = -1;
 }
 
 static void say(struct fixture *f, const char *text)
@@ -331,11 +355,36 @@ static void the_end_of_the_vm_is_the_end(void **state)
 
 	begin_on_terminal(f);
 	say(f, "reboot: Power down");
-	close(f->console);
-	f->console = -1;
+	let_end(f, NULL);
 	assert_int_equal(end(f), 0);
 	await(f->master, "Power down");
 	assert_restored(f);
+}
+
+static void why_the_vm_has_ended_is_said(void **state)
+{
+	struct fixture *f = *state;
+	static const struct {
+		const char *last, *said;
+	} cases[] = {
+		{ "{\"parameters\":{\"event\":\"SHUTDOWN\",\"data\":{\"state\":\"moved\"}}}",
+		  "the guest has moved, and has its console there" },
+		{ "{\"parameters\":{\"event\":\"SHUTDOWN\",\"data\":{\"state\":\"ended\"}}}",
+		  "ended: the VM has\r\n" },
+		/* One of an earlier version, one that says what makes no sense, and one that was killed. */
+		{ "{\"parameters\":{\"event\":\"SHUTDOWN\"}}", "the VM has, or its guest has moved" },
+		{ "{\"parameters\":{\"event\":\"SHUTDOWN\",\"data\":{\"state\":7}}}",
+		  "the VM has, or its guest has moved" },
+		{ NULL, "the VM has, or its guest has moved" },
+	};
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++) {
+		begin_on_terminal(f);
+		let_end(f, cases[i].last);
+		await(f->master, cases[i].said);
+		assert_int_equal(end(f), 0);
+		assert_restored(f);
+	}
 }
 
 static void a_vm_that_refuses_leaves_the_terminal_alone(void **state)
@@ -377,8 +426,7 @@ static void without_a_terminal_it_is_a_pipe(void **state)
 			at += (size_t)write(f->console, said + at, LEN - at);
 		_exit(0);
 	}
-	close(f->console);
-	f->console = -1;
+	let_end(f, NULL);
 	for (;;) {
 		ssize_t got = read(out[0], buf, sizeof(buf));
 
@@ -449,8 +497,7 @@ static void the_last_words_wait_for_their_reader(void **state)
 
 	n_said = fill(f, &in, &out);
 	let_it_wait(f);
-	close(f->console);
-	f->console = -1;
+	let_end(f, NULL);
 	let_it_wait(f);
 	assert_int_equal(write(in, "typed in vain", 13), 13);
 	/* All but what is still in the pipe and the client's memory. */
@@ -472,8 +519,7 @@ static void a_signal_ends_that_wait(void **state)
 	char said[4096];
 	size_t n_said = fill(f, &in, &out), n = 0;
 
-	close(f->console);
-	f->console = -1;
+	let_end(f, NULL);
 	while (n < n_said - 100000)
 		n += (size_t)read(out, said, sizeof(said));
 	let_it_wait(f);
@@ -507,8 +553,7 @@ static void a_file_is_typed_as_a_whole(void **state)
 	let_it_wait(f);
 	say(f, "done");
 	await(f->master, "done");
-	close(f->console);
-	f->console = -1;
+	let_end(f, NULL);
 	assert_int_equal(end(f), 0);
 	free(sent);
 	free(got);
@@ -543,6 +588,7 @@ int main(void)
 		TEST(a_terminal_that_goes_is_the_end),
 		TEST(a_vm_that_does_not_answer_keeps_no_signal_waiting),
 		TEST(the_end_of_the_vm_is_the_end),
+		TEST(why_the_vm_has_ended_is_said),
 		TEST(a_vm_that_refuses_leaves_the_terminal_alone),
 		TEST(without_a_terminal_it_is_a_pipe),
 		TEST(the_last_words_wait_for_their_reader),

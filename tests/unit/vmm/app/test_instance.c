@@ -336,7 +336,7 @@ static void subscribers_hear_what_happens(void **state)
 	control_destroy(r.control);
 	r.control = NULL;
 	assert_int_equal(control_receive(&all, &r.reply, &r.err), 0);
-	assert_string_equal(r.reply, "{\"event\":\"SHUTDOWN\"}");
+	assert_string_equal(r.reply, "{\"event\":\"SHUTDOWN\",\"data\":{\"state\":\"ended\"}}");
 	control_disconnect(&all);
 	control_disconnect(&some);
 	rig_exit(&r);
