@@ -25,6 +25,7 @@ SOME_MEMORY = 35_000_000
 CHANNEL_MOVES = 3
 # This machine's own place on the cable.
 ONLOOKER = "10.79.0.9/24"
+HOURS = 3 * 3600
 README = pathlib.Path(__file__).resolve().parent.parent.parent / "README.md"
 # The lab's hosts have a vDPA device, and the bridge.
 THERE = ("vdpa ", "modprobe ", "ip link add br0 ")
@@ -301,3 +302,52 @@ def test_a_quick_start_of_the_readme_moves_a_guest(labs, pair, heading):
         for terminal in terminals:
             terminal.kill()
             terminal.wait()
+
+
+def peer(host, options="", expect=0):
+    """What "ferry doctor" on the host says of the other one, by the check's name: (state, what it has found)."""
+    said = json.loads(host.run(f"ferry doctor --json --mem 128M {options} 2>/tmp/doctor.err", timeout=90, expect=expect))
+    assert said["ok"] == (expect == 0), said
+    found = {}
+    for check in said["checks"]:
+        if check["name"].startswith("peer"):
+            found.setdefault(check["name"], []).append((check["state"], check["found"]))
+    return found
+
+
+def states(found):
+    return {name: [state for state, _ in about] for name, about in found.items()}
+
+
+SIM = "vdpa dev add name odd mgmtdev vdpasim_net mac 52:54:77:77:44:01 mtu {}"
+
+
+def test_the_doctor_names_what_would_stop_a_move_to_the_other_host(labs, pair):
+    """Two differences, and nothing where there is none; the exit code says whether a guest could move."""
+    labs.drop_guests()
+    pair.set_clocks()
+    to = f"--peer {pair.b.name}"
+    alike = states(peer(pair.a, to))
+    # To the second they are set one after the other.
+    assert alike.pop("peer clock")[0] in ("ok", "warn")
+    assert set(sum(alike.values(), [])) == {"ok"}, alike
+    pair.set_clocks(pair.b, HOURS)
+    for host, mtu in ((pair.a, 9000), (pair.b, 1400)):
+        host.run(SIM.format(mtu))
+    try:
+        unlike = peer(pair.a, to, expect=1)
+    finally:
+        pair.set_clocks()
+        for host in pair.hosts:
+            host.run("vdpa dev del odd")
+    clock, nics = unlike.pop("peer clock"), unlike.pop("peer NICs")
+    assert [state for state, _ in clock] == ["fail"], clock
+    assert re.search(r"^the clock of hostb is 1(07|08)\d\d\.\d+ s ahead of this host's", clock[0][1]), clock
+    failed = [found for state, found in nics if state == "fail"]
+    assert len(nics) == 3 and len(failed) == 1 and "has an MTU of 9000, " in failed[0], nics
+    alike.pop("peer NICs")
+    assert states(unlike) == alike
+    # A host that cannot be asked is named, in ssh's own words.
+    pair.a.run("ferry doctor --peer 10.79.0.77 --ssh 'ssh -o ConnectTimeout=2' > /tmp/doctor 2>&1", timeout=90, expect=1)
+    said = pair.a.run("cat /tmp/doctor")
+    assert "10.79.0.77" in said and "No route to host" in said or "timed out" in said, said
