@@ -81,3 +81,45 @@ def test_a_descriptor_that_cannot_serve_is_refused_by_its_number(lab):
         process = lab.spawn(f"exec 3<>/dev/zero; exec ferry run --name wrong --kernel {KERNEL} --serial none {option}")
         assert process.wait(30) == 1
         assert reason in process.output(), process.output()
+
+
+QUEUES = {"soft0": 1, "soft1": 2}
+
+
+class Attached(ferry.Host):
+    """A launcher makes the TAP, a port of L1's bridge, and opens its queues: Ferry gets them, and no right to make one."""
+
+    def script(self, own, command):
+        queues = QUEUES[self.node]
+        kind = "multi_queue" if queues > 1 else ""
+        descriptors = ":".join(str(3 + n) for n in range(queues))
+        command = command.replace(f"tap={self.node},bridge=br0,queues=4", f"tap=fd:{descriptors}")
+        return f"""set -e
+            mkdir {own}
+            chown {NOBODY}:{NOBODY} {own}
+            ip tuntap add {self.node} mode tap vnet_hdr {kind}
+            ip link set {self.node} master br0 up
+            exec opentap {self.node} {queues} {DROP} {command}"""
+
+
+class AttachedVm(Vm):
+    make_host = Attached
+
+
+@pytest.mark.long
+def test_a_guest_on_the_launchers_tap_is_reached_and_moves_to_another(lab, labs, request, ping):
+    """From a TAP with one queue to one with two: a guest that uses one pair has no more of it."""
+    labs.drop_guests()
+    lab.run(f"chmod 666 {KVM} && chmod 711 /run")
+    vm = AttachedVm(lab, "soft0", mem="128M").boot()
+    try:
+        pinger = ping(vm)
+        checks.traffic(vm)
+        vm.migrate()
+        checks.answered(vm, pinger, 20)
+        checks.traffic(vm)
+        checks.rings_are_well(vm)
+    finally:
+        if not request.node.lab_failed:
+            vm.close()
+            lab.run("ip link del soft0; ip link del soft1", expect=None)
