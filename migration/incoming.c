@@ -297,6 +297,10 @@ static int incoming_commit(struct incoming *in, const struct stream_frame *frame
 	in->d->channel.cancel_fd = -1;
 	if (stream_send(&in->d->stream, STREAM_RUNNING, 0, &in->timings, sizeof(in->timings), &reason) < 0)
 		log_warn("the guest runs here, but the source could not be told: %s", reason.text);
+	for (struct device *dev = in->vm->devices; dev; dev = dev->next) {
+		if (dev->ops->arrived)
+			dev->ops->arrived(dev);
+	}
 	return 0;
 }
 

@@ -18,6 +18,7 @@
  * At the destination, where the guest has no memory yet in accept and all that it needs in load:
  *
  *	accept -> warm_load, again for each change -> load -> resume, once the source has committed itself
+ *	-> arrived
  *
  * A migration that fails there, at any of them, ends with release.
  *
@@ -120,6 +121,12 @@ struct device_ops {
 	 * Cannot fail. vCPUs are stopped.
 	 */
 	void (*resume)(struct device *dev, enum device_resume as);
+
+	/*
+	 * The guest runs here, and has come from another host: tells those outside of it who want to know, as
+	 * the network does. After resume(), because what this takes would be downtime.
+	 */
+	void (*arrived)(struct device *dev);
 
 	/* The guest runs elsewhere now, or did not arrive: gives the host's resources back. The device can
 	 * only be freed after it. */

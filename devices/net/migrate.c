@@ -395,12 +395,24 @@ static int net_resume_call(struct net *net, void *arg)
 		if (q->held && vring_interrupt_due(&q->vring))
 			virtio_pci_notify_queue(&net->virtio, q->guest_index);
 	}
-	if (arrived) {
+	if (arrived)
 		virtio_pci_notify_config(&net->virtio);
+	return 0;
+}
+
+static int net_arrived_call(struct net *net, void *arg)
+{
+	/* The guest runs, and its driver may have begun anew. */
+	if (net->phase == NET_PHASE_SHADOW) {
 		net_tell_network(net);
 		net_return_later(net);
 	}
 	return 0;
+}
+
+static void net_arrived(struct device *dev)
+{
+	net_call(container_of(dev, struct net, device), net_arrived_call, NULL);
 }
 
 static void net_resume(struct device *dev, enum device_resume as)
@@ -436,6 +448,7 @@ const struct device_ops net_device_ops = {
 	.save = net_save,
 	.load = net_load,
 	.resume = net_resume,
+	.arrived = net_arrived,
 	.release = net_release,
 	.reset = net_power_on,
 	.tell = net_tell,

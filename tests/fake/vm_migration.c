@@ -190,6 +190,15 @@ static void fake_resume(struct device *dev, enum device_resume as)
 	f->arrived = as == DEVICE_ARRIVED;
 }
 
+/* What it tells others would be downtime before the guest runs. */
+static void fake_arrived(struct device *dev)
+{
+	struct fake_device *f = fake_device(dev);
+
+	assert(f->arrived && !fake_guest_is_paused(f->guest));
+	f->told = true;
+}
+
 static void fake_release(struct device *dev)
 {
 	fake_device(dev)->released = true;
@@ -208,6 +217,7 @@ static const struct device_ops fake_warm_ops = {
 	.save = fake_save,
 	.load = fake_load,
 	.resume = fake_resume,
+	.arrived = fake_arrived,
 	.release = fake_release,
 };
 
@@ -220,6 +230,7 @@ static const struct device_ops fake_cold_ops = {
 	.load = fake_load,
 	.reclaim = fake_reclaim,
 	.resume = fake_resume,
+	.arrived = fake_arrived,
 	.release = fake_release,
 };
 

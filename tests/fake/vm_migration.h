@@ -20,6 +20,7 @@ struct fake_device {
 	bool tracked;
 	struct fake_guest *guest;
 	bool paused, arrived, released;
+	bool told;  /* arrived() was called, of a guest that runs. */
 	bool ready; /* warm_load() and load() came in order. */
 	/* The holder of what only one of source and destination can have, NULL if nobody has it; not looked
 	 * at if NULL. */

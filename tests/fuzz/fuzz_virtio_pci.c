@@ -185,6 +185,7 @@ static void move(struct rig *r)
 		assert(fuzz_tree_same(&before, &after));
 		free(after.fdt);
 		net_device_ops.resume(device_of(there), DEVICE_ARRIVED);
+		net_device_ops.arrived(device_of(there));
 		net_device_ops.release(device_of(r->host));
 		destroy(r->host);
 		r->host = there;

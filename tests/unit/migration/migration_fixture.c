@@ -242,7 +242,7 @@ void assert_not_here(struct arrival *a)
 	assert_ptr_not_equal(holder, &a->guest.devices[1]);
 	assert_int_equal(a->guest.devices[0].released, a->ready);
 	for (unsigned int i = 0; i < 2; i++)
-		assert_false(a->guest.devices[i].arrived);
+		assert_false(a->guest.devices[i].arrived || a->guest.devices[i].told);
 }
 
 void assert_here(struct arrival *a, struct departure *s)
@@ -252,7 +252,7 @@ void assert_here(struct arrival *a, struct departure *s)
 	assert_false(fake_guest_is_paused(&a->guest));
 	assert_int_equal(a->guest.registers, s->guest.registers);
 	for (unsigned int i = 0; i < 2; i++) {
-		assert_true(a->guest.devices[i].arrived);
+		assert_true(a->guest.devices[i].arrived && a->guest.devices[i].told);
 		assert_int_equal(a->guest.devices[i].warm, s->guest.devices[i].warm);
 		assert_int_equal(a->guest.devices[i].state, s->guest.devices[i].state);
 	}

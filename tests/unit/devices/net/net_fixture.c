@@ -134,6 +134,7 @@ void stop_and_load(struct fixture *f)
 void commit(struct fixture *f)
 {
 	net_device_ops.resume(device_of(f->b), DEVICE_ARRIVED);
+	net_device_ops.arrived(device_of(f->b));
 	net_device_ops.release(device_of(f->a));
 }
 

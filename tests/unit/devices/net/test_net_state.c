@@ -294,6 +294,7 @@ static void a_state_cut_off_anywhere_changes_nothing(void **state)
 		free(trees[i].fdt);
 	}
 	net_device_ops.resume(device_of(f->b), DEVICE_ARRIVED);
+	net_device_ops.arrived(device_of(f->b));
 	exchange(f->b, f->vb, 0, 1);
 }
 
@@ -390,6 +391,7 @@ static bool take_damaged(struct fixture *f, const struct tree *trees, unsigned i
 			return false;
 	}
 	net_device_ops.resume(device_of(f->b), DEVICE_ARRIVED);
+	net_device_ops.arrived(device_of(f->b));
 	net_guest_settle(f->b);
 	return true;
 }
@@ -457,6 +459,7 @@ static void a_state_with_something_left_over_does_nothing(void **state)
 	for (unsigned int i = 0; i < 2; i++)
 		assert_taken(f->b, ops[i], trees[i]);
 	net_device_ops.resume(device_of(f->b), DEVICE_ARRIVED);
+	net_device_ops.arrived(device_of(f->b));
 	exchange(f->b, f->vb, 0, 1);
 }
 

@@ -375,6 +375,7 @@ static void statistics_that_come_late_are_nobodys(void **state)
 	assert_true(counter(f->a, 0) == 101);
 
 	net_device_ops.resume(device_of(f->b), DEVICE_ARRIVED);
+	net_device_ops.arrived(device_of(f->b));
 	assert_true(counter(f->b, 0) == 100);
 }
 

@@ -83,6 +83,7 @@ static void a_nic_of_ferry_0_1_loads(void **state)
 	assert_memory_equal(saved.fdt, last, len);
 	free(saved.fdt);
 	net_device_ops.resume(device_of(f->b), DEVICE_ARRIVED);
+	net_device_ops.arrived(device_of(f->b));
 	net_guest_settle(f->b);
 	assert_device(f);
 }
