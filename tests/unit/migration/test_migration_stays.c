@@ -217,7 +217,8 @@ static void a_connection_that_is_cut_leaves_one_guest(void **state)
 {
 	for (int type = STREAM_HELLO; type < STREAM_N_TYPES; type++) {
 		for (enum proxy_cut cut = 0; cut < PROXY_N_CUTS; cut++) {
-			if (type != STREAM_REFUSED)
+			/* A connection within this host is too fast for LZ4. */
+			if (type != STREAM_REFUSED && type != STREAM_LZ4)
 				cut_one(type, cut);
 		}
 	}
