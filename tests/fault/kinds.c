@@ -223,7 +223,7 @@ const struct kind kinds[] = {
 	{ "source of a later version", LINK_WELL, KIND_STAYS | KIND_REFUSED, plan_later_source, NULL,
 	  "of the migration protocol, this Ferry versions 1 to 2" },
 	{ "destination of a later one", LINK_WELL, KIND_STAYS, plan_later_destination, NULL,
-	  "READY frame of 4 bytes for version" },
+	  "READY frame of 8 bytes for version" },
 	{ "clock set", LINK_CALL, KIND_MOVES, plan_clock_set, act_set_clock, NULL },
 	{ "clocks apart", LINK_WELL, KIND_STAYS | KIND_REFUSED, plan_clocks_apart, NULL,
 	  "the source's clock is " },
