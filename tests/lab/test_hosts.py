@@ -80,7 +80,6 @@ def test_there_and_back_under_traffic(pair, vm, ping):
         streams.end()
     print(f"ping {result}")
     assert not result["duplicates"], result
-    checks.no_buffer_is_lost(vm)
     checks.rings_are_well(vm)
 
 
@@ -202,6 +201,11 @@ class Wait:
         assert moved.status == 1 and words in moved.output, f"{words}:\n{moved.output}"
         self.turned_away(words, since)
 
+    def ends(self):
+        self.to.run(f"kill {self.host.pid()}")
+        assert self.host.process.wait(30) == 128 + 15, self.host.process.output()
+        self.vm.hosts.remove(self.host)
+
     def takes(self):
         moved = self.vm.send(ferry.tls_address(self.to), f"--tls {self.own} --peer {self.to.name}")
         assert moved.status == 0, f"{moved.output}\n--- destination\n{self.host.process.output()}"
@@ -235,8 +239,7 @@ def test_who_has_no_certificate_or_no_trust_is_told_why(pair, vm, ping):
     wait.refuses(ferry.tls_address(to), f"--tls {own} --peer hostd", f"the certificate is of {to.name}, and hostd is wanted")
     wait.refuses(f"tls:{address(to)}:7443", f"--tls {own}", f"the certificate is of {to.name}, and {address(to)} is wanted")
     goes_on(vm, pinger)
-    wait.takes()
-    arrived(vm, pinger)
+    wait.ends()
 
 
 def over(pair, vm, way):

@@ -54,7 +54,7 @@ FAMILIES = {
 }
 
 # Each is a part of another test here: of a larger one of its kind, or of one that looks at what it does to traffic.
-LONG = ("promisc-and-back", "unicast", "multicast", "64-macs", "pairs", "rss", "offloads")
+LONG = ("promisc-and-back", "allmulti", "mac", "unicast", "multicast", "64-macs", "vlan", "pairs", "rss", "hash", "offloads")
 
 VIEWS = ("ethtool -l eth0; ethtool -x eth0; ethtool -k eth0; ethtool -n eth0 rx-flow-hash udp4; ethtool -n eth0 rx-flow-hash tcp4; "
          "ip -d link show eth0 | sed 's/qdisc.*//'; cat /sys/class/net/eth0/address; ip maddr show eth0 | md5sum; "

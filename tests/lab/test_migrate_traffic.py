@@ -1,20 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Ten migrations to and fro under a ping and TCP streams in both directions: nothing lost by TCP, the rings as before."""
+"""Migrations to and fro under a ping and TCP streams in both directions: nothing lost by TCP, the rings as before."""
 
 import re
 
+import pytest
+
 import checks
 
-MIGRATIONS = 10
 
-
-def test_ten_migrations_under_traffic(vm, ping):
+@pytest.mark.parametrize("migrations", [3, pytest.param(10, marks=pytest.mark.long)])
+def test_migrations_under_traffic(vm, ping, migrations):
     vm.sh("ethtool -L eth0 combined 4")
     vm.sh("ticker 5 > /tmp/ticks 2>&1 & echo $! > /tmp/ticker.pid")
     pinger = ping(vm)
     with checks.Streams(vm) as streams:
         downtimes = []
-        for _ in range(MIGRATIONS):
+        for _ in range(migrations):
             downtimes.append(vm.migrate().downtime_ms)
             checks.answered(vm, pinger, 50)
             streams.go_on()
@@ -23,7 +24,7 @@ def test_ten_migrations_under_traffic(vm, ping):
     print(f"downtimes {downtimes} ms; ping {result['answered']} of {result['sent']}, longest gap {result['gap_ms']} ms")
     assert not result["duplicates"], result
     # A packet that was on its way at a switchover may be lost, as on any network.
-    assert result["lost"] <= MIGRATIONS * pinger.WINDOW, result
+    assert result["lost"] <= migrations * pinger.WINDOW, result
     checks.no_buffer_is_lost(vm)
     checks.rings_are_well(vm)
     ticks = vm.sh("kill $(cat /tmp/ticker.pid); until grep -q ticks /tmp/ticks; do usleep 50000; done; cat /tmp/ticks")
