@@ -320,7 +320,7 @@ static void *growth_arrive(void *arg)
 
 	assert(ret == 0);
 	arrivals_open(&arrivals);
-	ret = arrivals_push(&arrivals, a->fd, clock_now(), NULL, &err);
+	ret = arrivals_push(&arrivals, a->fd, realtime_ns(), NULL, &err);
 	if (ret == 0)
 		ret = destination_accept(&d, &config, &err);
 	if (ret == 0)
