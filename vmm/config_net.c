@@ -175,6 +175,23 @@ static int config_net_mode(struct net_config *net, const char *value, struct err
 	return 0;
 }
 
+static int config_net_poll(struct net_config *net, const char *value, struct error *err)
+{
+	static const char *const words[] = { "off", "auto" };
+	int word = config_parse_word(value, words, ARRAY_SIZE(words));
+	uint64_t us = LOOK_AUTO;
+
+	if (word == 0)
+		us = 0;
+	else if (word < 0 && (config_parse_size(value, &us) < 0 || us < 1 || us > LOOK_MAX_US)) {
+		error_add(err, "--net: poll=%s: auto, off or 1 to %u microseconds are possible", value,
+			  LOOK_MAX_US);
+		return -EINVAL;
+	}
+	net->poll_us = (uint32_t)us;
+	return 0;
+}
+
 /* A key may be special: it stands alone without a value, or is of a NIC in software, or of a guest that
  * arrives. */
 enum { KEY_WORD = 1u << 0, KEY_SOFT = 1u << 1, KEY_ARRIVES = 1u << 2 };
@@ -196,6 +213,7 @@ static const struct config_net_key {
 	{ "in-order", 0, config_net_in_order },
 	{ "shared-switch", KEY_ARRIVES, config_net_shared_switch },
 	{ "mode", 0, config_net_mode },
+	{ "poll", 0, config_net_poll },
 };
 _Static_assert(ARRAY_SIZE(config_net_keys) <= 32, "one bit each");
 
@@ -290,7 +308,9 @@ int config_net_parse(struct net_config *net, enum net_origin origin, char *text,
 	uint32_t seen = 0;
 	int ret = 0;
 
-	*net = (struct net_config){ .split_only = origin == NET_BOOTS, .any_order = origin == NET_BOOTS };
+	*net = (struct net_config){ .split_only = origin == NET_BOOTS,
+				    .any_order = origin == NET_BOOTS,
+				    .poll_us = LOOK_AUTO };
 	for (char *item = text, *next; ret == 0 && item; item = next) {
 		next = strchr(item, ',');
 		if (next)

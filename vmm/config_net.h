@@ -5,6 +5,7 @@
 
 #include "vmm/descriptor.h"
 #include "vmm/log.h"
+#include "vmm/look.h"
 #include "vmm/mac.h"
 
 /* Of a device in software: queue pairs, and the entries that a data queue can have. */
@@ -26,6 +27,9 @@ struct net_config {
 	bool split_only, any_order;
 	/* The command line asks for them. */
 	bool packed_wanted, in_order_wanted;
+	/* How long the NIC's thread looks for packets before it sleeps (look.h): microseconds, 0 or
+	 * LOOK_AUTO. */
+	uint32_t poll_us;
 	bool shared_switch; /* with the host that a guest comes from */
 	bool soft;          /* Ferry's own device, as follows */
 	const char *tap;    /* name of an interface, or fd:N:N...; NULL with @hub */

@@ -18,6 +18,9 @@
  * gaps that are short begin it again, however long the pause was. */
 #define LOOK_GAP_FACTOR 4u
 
+/* So many finds after sleeping are without a look behind them at most, where looking has been in vain. */
+#define LOOK_MAX_SLEPT 255u
+
 /* Between counts of the CPUs that the thread may have, which an operator can change at any time. */
 #define LOOK_COUNT_NS UINT64_C(1000000000)
 
@@ -39,21 +42,30 @@ void look_init(struct look *look, uint32_t us, unsigned int n_threads)
 	look->gap_ns = LOOK_GAP_FACTOR * look->most_ns;
 }
 
-void look_found(struct look *look, uint64_t now_ns)
+void look_found(struct look *look, uint64_t at_ns, uint64_t done_ns)
 {
-	uint64_t gap = min_u64(now_ns - look->found_ns, LOOK_GAP_FACTOR * look->most_ns);
+	uint64_t gap = min_u64(at_ns - look->done_ns, LOOK_GAP_FACTOR * look->most_ns);
 
 	look->gap_ns = (3 * look->gap_ns + gap) / 4;
-	look->found_ns = now_ns;
+	look->done_ns = done_ns;
+	if (look->looking)
+		look->n_slept /= 2;
+	else if (look->n_to_sleep > 0)
+		look->n_to_sleep--;
+}
+
+/* Nothing was found by looking. */
+static void look_in_vain(struct look *look)
+{
+	look->n_slept = (unsigned int)min_u64(2ull * look->n_slept + 1, LOOK_MAX_SLEPT);
+	look->n_to_sleep = look->n_slept;
 }
 
 /* How long to look for what comes. Where gaps are longer than half of the highest bound most of the looking
  * would be in vain. */
 static uint64_t look_bound(const struct look *look)
 {
-	if (!look->automatic)
-		return look->most_ns;
-	if (look->gap_ns > look->most_ns / 2)
+	if (look->n_to_sleep > 0 || look->gap_ns > look->most_ns / 2)
 		return 0;
 	return min_u64(look->most_ns, LOOK_LEAST_NS + 4 * look->gap_ns);
 }
@@ -96,13 +108,16 @@ static bool look_is_away(struct look *look, uint64_t now_ns)
 
 bool look_again(struct look *look, uint64_t now_ns)
 {
-	bool again = now_ns - look->found_ns < look_bound(look);
+	uint64_t waited = now_ns - look->done_ns;
+	bool away;
 
-	if (look->automatic) {
-		/* First, for a time off the CPU makes a long gap, too. */
-		again = !look_is_away(look, now_ns) && again && look_has_room(look, now_ns);
-		look->looking = again;
-		look->looked_ns = now_ns;
-	}
-	return again;
+	if (!look->automatic)
+		return waited < look->most_ns;
+	/* First, for a time off the CPU makes a long gap, too. */
+	away = look_is_away(look, now_ns);
+	if (look->looking && waited >= look_bound(look))
+		look_in_vain(look);
+	look->looking = !away && waited < look_bound(look) && look_has_room(look, now_ns);
+	look->looked_ns = now_ns;
+	return look->looking;
 }

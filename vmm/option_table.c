@@ -110,6 +110,11 @@ const struct option_row option_table[] = {
 	  "who serves the guest's rings: passthrough, the device; shadow, Ferry; auto, what fits (the "
 	  "default)",
 	  NULL, IN_BOTH, 0, OPTION_REPEATS },
+	{ OPTION_NET, "net", "...,poll=auto|off|USEC",
+	  "how long the NIC's thread looks for packets before it sleeps, while Ferry serves the rings "
+	  "(default "
+	  "auto: by their gaps, where a CPU is free)",
+	  NULL, IN_BOTH, 0, OPTION_REPEATS },
 	{ OPTION_DISK, "disk", "PATH[,ro]",
 	  "a disk: raw file or block device, for a move on storage of both hosts; may be repeated",
 	  OPTION_WORDS_FILE, IN_BOTH, 0, OPTION_REPEATS },

@@ -18,6 +18,7 @@ static void net_queue_kicked(struct loop_source *src, uint32_t events)
 	struct net_queue *q = container_of(src, struct net_queue, kick);
 
 	q->counts.kicks++;
+	net_of(q)->moved = true;
 	net_queue_forward(q);
 	net_settle(net_of(q));
 }
@@ -27,6 +28,7 @@ static void net_queue_called(struct loop_source *src, uint32_t events)
 	struct net_queue *q = container_of(src, struct net_queue, call);
 
 	q->counts.device_calls++;
+	net_of(q)->moved = true;
 	/* The driver has given the queue no vector, so the device cannot interrupt the guest itself. */
 	if (net_of(q)->phase == NET_PHASE_PASS)
 		virtio_pci_notify_queue(q->path->virtio, q->guest_index);

@@ -88,7 +88,8 @@ void net_queue_fill(struct net_queue *q)
 
 /*
  * A kick is asked for when there was nothing left after the last one was passed on: what the guest adds while
- * the device is told of the rest comes without one, and a kick is dear to its vCPU.
+ * the device is told of the rest comes without one, and a kick is dear to its vCPU. Where the thread looks
+ * again in any case none is.
  */
 void net_queue_forward(struct net_queue *q)
 {
@@ -105,10 +106,11 @@ void net_queue_forward(struct net_queue *q)
 		} while (ret == 1 && ++n < NET_BUDGET);
 		if (n == NET_BUDGET) {
 			/* The other queues have their turn first. */
-			loop_signal(q->kick.fd);
+			if (!q->path->looking)
+				loop_signal(q->kick.fd);
 			break;
 		}
-		if (ret < 0 || (n == n_shown && !vring_enable_kicks(&q->vring)))
+		if (ret < 0 || q->path->looking || (n == n_shown && !vring_enable_kicks(&q->vring)))
 			break;
 		net_queue_publish(q);
 		n_shown = n;
@@ -187,7 +189,7 @@ void net_queue_complete(struct net_queue *q)
 			return;
 		if (q->held)
 			net_queue_publish_used(q);
-	} while (n > 0 || svq_enable_calls(&q->svq));
+	} while (!q->path->looking && (n > 0 || svq_enable_calls(&q->svq)));
 	net_queue_publish(q);
 	if (q->full || q->n_held > q->scratch.n)
 		net_queue_forward(q);

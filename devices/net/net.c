@@ -16,6 +16,7 @@
 #include "devices/net/passthrough.h"
 #include "devices/net/scratch.h"
 #include "devices/net/survey.h"
+#include "devices/net/turn.h"
 #include "devices/net/view.h"
 #include "devices/virtio/pci.h"
 #include "vmm/shortage.h"
@@ -180,6 +181,8 @@ int net_create(struct net **out, struct vm *vm, struct pci_bus *bus, struct vdpa
 		return -ENOMEM;
 	}
 	net->shared_switch = config->shared_switch;
+	/* A CPU for each vCPU, for each NIC up to this one, and for all the rest. */
+	net_turn_init(net, config->poll_us, vm->n_vcpus + index + 2);
 	ret = net_probe(net, err);
 	if (ret < 0)
 		goto free_net;

@@ -17,6 +17,7 @@
 #include "devices/net/queue.h"
 #include "devices/virtio/transport.h"
 #include "vmm/device.h"
+#include "vmm/look.h"
 #include "vmm/loop_timer.h"
 
 /* Reasons for which the guest's data queues stay on shadow rings, each a bit. */
@@ -40,6 +41,12 @@ struct net {
 	struct device device;
 	char name[16];
 	struct loop loop; /* the NIC's thread */
+
+	/* How long it looks for packets instead of sleeping; and whether any have moved since it last asked
+	 * itself. */
+	struct look look;
+	struct loop_idler idler;
+	bool moved;
 
 	enum net_phase phase;
 	struct net_path path;

@@ -28,6 +28,9 @@ struct net_path {
 	/* The device is at DRIVER_OK: it must not be kicked before ("Driver Requirements: Device
 	 * Initialization"). */
 	bool live;
+	/* The NIC's thread looks at the rings again and again (turn.h): neither kicks nor calls are asked
+	 * for, and one pass over a ring is enough. */
+	bool looking;
 	/* The reason for which the NIC stops, by net_path_fail(); empty while all is well. */
 	char fault[256];
 };

@@ -62,6 +62,15 @@ static void net_tell_rings(const struct net_view *v, struct facts *f)
 	facts_text(f, "deviceRings", v->phase == NET_PHASE_PASS ? guest : "split");
 }
 
+/* How long its thread looks for packets: as on the command line, and set before it began. */
+static void net_tell_poll(const struct net *net, struct facts *f)
+{
+	if (net->look.automatic || net->look.most_ns == 0)
+		facts_text(f, "poll", net->look.automatic ? "auto" : "off");
+	else
+		facts_format(f, "poll", "%u", (unsigned int)(net->look.most_ns / 1000));
+}
+
 static void net_tell_config(const struct net_view *v, const struct vdpa *vdpa, struct facts *f)
 {
 	facts_flag(f, "linkUp", v->link_up);
@@ -137,6 +146,8 @@ int net_tell(struct device *dev, struct facts *f, unsigned int *from, uint64_t u
 		facts_text(f, "mode", net_mode_word(v->phase));
 		if (v->why[0])
 			facts_text(f, "why", v->why);
+		if (v->phase != NET_PHASE_PASS)
+			net_tell_poll(net, f);
 		net_tell_config(v, net->backend.vdpa, f);
 		net_tell_control(v, f);
 	}

@@ -6,8 +6,6 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "devices/virtio/ring.h"
-
 /* Free descriptors are a list through @next; a chain is a stretch of it, cut out and put back as a whole. */
 struct svq_desc {
 	uint64_t addr;

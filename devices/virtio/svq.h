@@ -10,6 +10,7 @@
 #ifndef FERRY_DEVICES_VIRTIO_SVQ_H
 #define FERRY_DEVICES_VIRTIO_SVQ_H
 
+#include "devices/virtio/ring.h"
 #include "devices/virtio/virtio.h"
 
 /* Bytes that a ring of @size entries takes in the window; its parts in it are aligned for the device. A
@@ -83,6 +84,12 @@ bool __must_check svq_publish(struct svq *svq);
 static inline uint16_t svq_n_visible(const struct svq *svq)
 {
 	return (uint16_t)(svq->n_in_flight - (svq->avail_idx - svq->published));
+}
+
+/* Whether svq_get_used() has something to say, without taking it; false for a queue that is not there. */
+static inline bool svq_has_used(const struct svq *svq)
+{
+	return svq->size > 0 && !svq->broken && ring_load_u16(svq->used + RING_IDX) != svq->last_used;
 }
 
 struct svq_used {

@@ -43,6 +43,12 @@ static void every_key_sets_what_it_names(void **state)
 	assert_string_equal(net.hub, "/h");
 	assert_true(net.shared_switch);
 	assert_int_equal(net.mode, NET_SHADOW);
+	assert_int_equal(parse(&net, NET_BOOTS, "vdpa=/a,poll=off", &err), 0);
+	assert_int_equal(net.poll_us, 0);
+	assert_int_equal(parse(&net, NET_BOOTS, "vdpa=/a,poll=10000", &err), 0);
+	assert_int_equal(net.poll_us, 10000);
+	assert_int_equal(parse(&net, NET_ARRIVES, "soft,hub=/h,poll=auto", &err), 0);
+	assert_true(net.poll_us == LOOK_AUTO);
 }
 
 static void what_is_not_said_is_as_the_guest_needs_it(void **state)
@@ -52,6 +58,7 @@ static void what_is_not_said_is_as_the_guest_needs_it(void **state)
 
 	assert_int_equal(parse(&net, NET_BOOTS, "soft,hub=/h", &err), 0);
 	assert_int_equal(net.mode, NET_AUTO);
+	assert_true(net.poll_us == LOOK_AUTO);
 	assert_int_equal(net.n_queues, 1);
 	assert_int_equal(net.ring_size, CONFIG_DEFAULT_RING);
 	assert_false(net.mac_set || net.shared_switch);
@@ -77,7 +84,7 @@ static void what_is_wrong_is_refused_with_what_would_be_right(void **state)
 		{ NET_BOOTS, "vdpa=", "\"vdpa\" needs a value" },
 		{ NET_BOOTS, "tep=x",
 		  "\"tep=x\" is not known; possible are: vdpa, soft, tap, bridge, hub, "
-		  "mac, queues, ring, packed, in-order, shared-switch" },
+		  "mac, queues, ring, packed, in-order, shared-switch, mode, poll" },
 		{ NET_BOOTS, "tap=x", "vdpa=PATH, or soft,tap=NAME, is needed" },
 		{ NET_BOOTS, "soft,vdpa=/a", "vdpa=PATH, or soft,tap=NAME, is needed" },
 		{ NET_BOOTS, "soft", "tap=NAME or hub=FOLDER is needed" },
@@ -118,6 +125,10 @@ static void what_is_wrong_is_refused_with_what_would_be_right(void **state)
 		{ NET_BOOTS, "vdpa=/a,in-order=1", "in-order=1: on or off" },
 		{ NET_ARRIVES, "vdpa=/a,shared-switch=no", "shared-switch=no: on or off" },
 		{ NET_BOOTS, "vdpa=/a,mode=on", "mode=on: auto, shadow or passthrough" },
+		{ NET_BOOTS, "vdpa=/a,poll=0", "poll=0: auto, off or 1 to 10000 microseconds" },
+		{ NET_BOOTS, "vdpa=/a,poll=10001", "poll=10001: auto, off or 1 to 10000" },
+		{ NET_BOOTS, "vdpa=/a,poll=on", "poll=on: auto, off or 1 to 10000" },
+		{ NET_BOOTS, "vdpa=/a,poll=4294967295", "auto, off or 1 to 10000" },
 		{ NET_BOOTS, "vdpa=/a,mode", "\"mode\" needs a value" },
 		{ NET_BOOTS, "vdpa=/a,packed=on,mode=passthrough", "packed rings are for shadow rings" },
 		{ NET_BOOTS, "vdpa=/a,shared-switch=on", "shared-switch=on is for \"ferry receive\"" },

@@ -25,7 +25,7 @@ static uint64_t find(struct look *look, uint64_t at, uint64_t gap_ns, unsigned i
 {
 	for (unsigned int i = 0; i < n; i++) {
 		at += gap_ns;
-		look_found(look, at);
+		look_found(look, at, at);
 	}
 	return at;
 }
@@ -101,6 +101,47 @@ static void one_pause_ends_the_looking_and_a_few_short_gaps_begin_it(void **stat
 	assert_true(looks_for(&look, at) > 0);
 }
 
+static void time_that_work_takes_is_no_gap(void **state)
+{
+	struct look look;
+	uint64_t at = S;
+
+	look_init(&look, LOOK_AUTO, 1);
+	for (unsigned int i = 0; i < 20; i++) {
+		look_found(&look, at + 2 * US, at + 10 * MS);
+		at += 10 * MS;
+	}
+	assert_true(looks_for(&look, at) > 0);
+	assert_true(looks_for(&look, at) < 30 * US);
+}
+
+static void a_thread_that_looks_in_vain_looks_ever_more_rarely(void **state)
+{
+	struct look look;
+	unsigned int n_looks = 0;
+	uint64_t at = S;
+
+	look_init(&look, LOOK_AUTO, 1);
+	/* What is found comes soon, and yet never while the thread looks. */
+	for (unsigned int i = 0; i < 1000; i++) {
+		uint64_t looked = looks_for(&look, at);
+
+		n_looks += looked > 0;
+		at += looked + US;
+		look_found(&look, at, at);
+	}
+	assert_in_range(n_looks, 5, 15);
+	/* One that finds something again, of the few times that it looks, is as before. */
+	for (unsigned int i = 0; i < 1000; i++) {
+		look_again(&look, at);
+		at += US;
+		look_found(&look, at, at);
+	}
+	assert_int_equal(look.n_to_sleep, 0);
+	assert_int_equal(look.n_slept, 0);
+	assert_true(looks_for(&look, at) > 0);
+}
+
 static void on_one_cpu(void)
 {
 	cpu_set_t set;
@@ -155,7 +196,7 @@ static void look_until_away(struct look *look)
 	for (;;) {
 		uint64_t now = now_ns();
 
-		look_found(look, now);
+		look_found(look, now, now);
 		if (!look_again(look, now) && look->away_until_ns > now)
 			break;
 		assert_true(now - start < PATIENCE_NS);
@@ -200,6 +241,8 @@ int main(void)
 		cmocka_unit_test(a_thread_looks_for_as_long_as_it_is_told),
 		cmocka_unit_test(a_thread_looks_while_what_it_waits_for_comes_soon),
 		cmocka_unit_test(one_pause_ends_the_looking_and_a_few_short_gaps_begin_it),
+		cmocka_unit_test(a_thread_that_looks_in_vain_looks_ever_more_rarely),
+		cmocka_unit_test(time_that_work_takes_is_no_gap),
 		cmocka_unit_test(a_thread_does_not_look_without_a_cpu_for_each_that_is_busy),
 		cmocka_unit_test(a_thread_whose_cpu_is_wanted_stays_away_for_ever_longer),
 	};

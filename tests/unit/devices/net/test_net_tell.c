@@ -88,6 +88,22 @@ static void a_nic_tells_how_it_is(void **state)
 	assert_told("\"linkUp\":false");
 }
 
+static void a_nic_tells_how_long_it_looks_for_packets(void **state)
+{
+	static const struct {
+		uint32_t us;
+		const char *told;
+	} t[] = { { LOOK_AUTO, "\"poll\":\"auto\"" }, { 70, "\"poll\":\"70\"" }, { 0, "\"poll\":\"off\"" } };
+	struct fixture *f = *state;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(t); i++) {
+		fixture_config.poll_us = t[i].us;
+		build_a(f, &fake_vdpa_default);
+		tell(f->a);
+		assert_told(t[i].told);
+	}
+}
+
 static void a_nic_that_has_stopped_tells_why(void **state)
 {
 	struct fixture *f = *state;
@@ -383,6 +399,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TELL_TEST(a_nic_tells_how_it_is),
+		TELL_TEST(a_nic_tells_how_long_it_looks_for_packets),
 		TELL_TEST(a_nic_that_has_stopped_tells_why),
 		TELL_TEST(a_nic_tells_what_its_guest_has_set),
 		TELL_TEST(what_goes_through_shadow_rings_is_counted),
