@@ -25,7 +25,7 @@ from test_migrate_state import ALLMULTI, HASH, MAC, OFFLOADS, PROMISC, RSS, mult
 TRACING = "/sys/kernel/debug/tracing"
 EVENT = re.compile(r"-(\d+) +\[\d+\].*? (\d+\.\d+): (kvm_\w+):")
 LOST_AFTER = 12
-PROGRAMS = ("svq", "soft", "nic", "stream")
+PROGRAMS = ("data-path", "soft", "nic", "stream")
 NO_LAB = PROGRAMS + ("growth",)
 PARTS = NO_LAB + ("boot", "forward", "traffic", "replay", "modes", "move")
 GAP = "ping gap at the switchover, ms"
@@ -326,14 +326,14 @@ def main():
     parser.add_argument("--vlans", type=int, default=4094, help="VLANs of Ferry's guests with everything set; 0: no such guests")
     parser.add_argument("--qemu-vlans", type=int, default=64, help="VLANs of QEMU's last guest; 0: no such guest")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS,
-                        help="what to measure (all): svq: packets through shadow rings between fakes, soft: replay of everything to Ferry's "
+                        help="what to measure (all): data-path: packets through shadow rings between fakes, soft: replay of everything to Ferry's "
                              "own device, nic: packets through that device, stream: memory on its way beside a plain loop, and growth: migrations "
                              "as a guest grows, all without a lab; boot: start and memory; forward: packets through shadow rings on "
                              "vdpa_sim_net; traffic: iperf3 and packets through Ferry's own device on a TAP, beside QEMU's NIC and vhost-net; "
                              "replay: control commands to vp_vdpa; modes: the switch to shadow rings and back on vdpa_sim_net; move: migration")
     parser.add_argument("--plot", metavar="FILE", help="with growth: a picture of it, as SVG")
     parser.add_argument("--beside", metavar="BUILD",
-                        help="with svq, soft, nic and stream: another build of these programs, measured in turns with this one")
+                        help="with data-path, soft, nic and stream: another build of these programs, measured in turns with this one")
     options = parser.parse_args()
     repetitions = 2 if options.quick else options.repetitions
     figures = Figures()

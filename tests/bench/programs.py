@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Programs that need no lab: the data path between fakes (svq.c), a replay to Ferry's own device (replay.c), packets through that device
+"""Programs that need no lab: the data path between fakes (data_path.c), a replay to Ferry's own device (replay.c), packets through that device
 (nic.c), and memory on its way to another process (stream.c). As Ferry is shipped, as an optimised glibc build and, if asked for, as another build has them: in turns."""
 
 import os
@@ -10,7 +10,9 @@ import subprocess
 from lab import BUILD
 
 RELEASE = pathlib.Path(os.environ.get("FERRY_RELEASE", f"{BUILD}-release"))
-SVQ = re.compile(r"^(.+): ([0-9.]+) Mpackets/s, ([0-9.]+) ns a packet in Ferry$", re.MULTILINE)
+PACKETS = re.compile(r"^(.+): ([0-9.]+) Mpackets/s, ([0-9.]+) ns a packet in Ferry$", re.MULTILINE)
+FORMATS = re.compile(r"^(packed to split, .+): ([0-9.]+)$", re.MULTILINE)
+THREAD = re.compile(r"^(.+): ([0-9.]+) Mpackets/s, ([0-9.]+) us for a lone one$", re.MULTILINE)
 REPLAY = re.compile(r"^(.+): (\d+) commands in ([0-9.]+) ms, (\d+) a second$", re.MULTILINE)
 NIC = re.compile(r"^(.+): ([0-9.]+) ns a packet$", re.MULTILINE)
 STREAM = re.compile(r"^(.+): ([0-9.]+) of ([0-9.]+) GB/s, ([0-9.]+)(?:; CPU ([0-9.]+), ([0-9.]+))?$", re.MULTILINE)
@@ -32,10 +34,8 @@ def measure(figures, parts, repetitions, beside, say):
         say(f"== programs, {repetition + 1} of {repetitions}")
         turns = list(builds(beside).items())
         for column, build in turns if repetition % 2 == 0 else reversed(turns):
-            if "svq" in parts:
-                for case, rate, ns in SVQ.findall(run(build, "svq")):
-                    figures.add(f"{case}: thousand packets a second", column, round(1000 * float(rate)))
-                    figures.add(f"{case}: in Ferry, ns a packet", column, float(ns))
+            if "data-path" in parts:
+                data_path(figures, column, run(build, "data_path"))
             if "soft" in parts:
                 for case, _, ms, rate in REPLAY.findall(run(build, "replay")):
                     figures.add(f"replay to {case}: ms", column, float(ms))
@@ -45,6 +45,17 @@ def measure(figures, parts, repetitions, beside, say):
                     figures.add(f"NIC in software, {case}: ns a packet", column, float(ns))
             if "stream" in parts:
                 stream(figures, column, run(build, "stream"))
+
+
+def data_path(figures, column, output):
+    for case, rate, ns in PACKETS.findall(output):
+        figures.add(f"{case}: thousand packets a second", column, round(1000 * float(rate)))
+        figures.add(f"{case}: in Ferry, ns a packet", column, float(ns))
+    for case, ratio in FORMATS.findall(output):
+        figures.add(f"{case}, %", column, round(100 * float(ratio)))
+    for case, rate, lone in THREAD.findall(output):
+        figures.add(f"{case}: thousand packets a second", column, round(1000 * float(rate)))
+        figures.add(f"{case}: a lone packet, us", column, float(lone))
 
 
 def stream(figures, column, output):
