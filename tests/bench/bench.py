@@ -16,6 +16,7 @@ import growth
 import modes
 import programs
 import replay
+import start
 import traffic
 import vmm
 from lab import BUILD, CommandFailed, Lab, LabStuck
@@ -26,7 +27,7 @@ TRACING = "/sys/kernel/debug/tracing"
 EVENT = re.compile(r"-(\d+) +\[\d+\].*? (\d+\.\d+): (kvm_\w+):")
 LOST_AFTER = 12
 PROGRAMS = ("data-path", "soft", "nic", "stream")
-NO_LAB = PROGRAMS + ("growth",)
+NO_LAB = PROGRAMS + ("growth", "start")
 PARTS = NO_LAB + ("boot", "forward", "traffic", "replay", "modes", "move")
 GAP = "ping gap at the switchover, ms"
 
@@ -327,9 +328,10 @@ def main():
     parser.add_argument("--qemu-vlans", type=int, default=64, help="VLANs of QEMU's last guest; 0: no such guest")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS,
                         help="what to measure (all): data-path: packets through shadow rings between fakes, soft: replay of everything to Ferry's "
-                             "own device, nic: packets through that device, stream: memory on its way beside a plain loop, and growth: migrations "
-                             "as a guest grows, all without a lab; boot: start and memory; forward: packets through shadow rings on "
-                             "vdpa_sim_net; traffic: iperf3 and packets through Ferry's own device on a TAP, beside QEMU's NIC and vhost-net; "
+                             "own device, nic: packets through that device, stream: memory on its way beside a plain loop, growth: migrations "
+                             "as a guest grows, and start: from the process to the guest, all without a lab; boot: start and memory; "
+                             "forward: packets through shadow rings on vdpa_sim_net; traffic: iperf3 and packets through Ferry's own device on "
+                             "a TAP, beside QEMU's NIC and vhost-net; "
                              "replay: control commands to vp_vdpa; modes: the switch to shadow rings and back on vdpa_sim_net; move: migration")
     parser.add_argument("--plot", metavar="FILE", help="with growth: a picture of it, as SVG")
     parser.add_argument("--beside", metavar="BUILD",
@@ -343,6 +345,8 @@ def main():
         programs.measure(figures, options.only, repetitions if set(options.only) & set(PROGRAMS) else 0, options.beside, say)
         if "growth" in options.only:
             growth.measure(figures, max(7, repetitions), options.plot, say)
+        if "start" in options.only:
+            start.measure(figures, max(7, repetitions), say)
         if set(options.only) <= set(NO_LAB):
             return
         nics = vmm.NICS if set(options.only) - {*NO_LAB, "forward", "modes"} else ()
