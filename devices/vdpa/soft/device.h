@@ -34,6 +34,9 @@
 #define SOFT_MAX_COMMAND (2u + 8u + 2u * 6u * SOFT_MAX_MACS)
 #define SOFT_MAX_REPLY   8192u
 
+/* Filters and hashes look at this much of a packet that is read into the guest's buffers, copied. */
+#define SOFT_PEEK 512u
+
 /* The answer to a control command that is done: its chain is to be given back. */
 struct soft_answer {
 	uint16_t head;
@@ -89,7 +92,8 @@ struct soft {
 	struct loop_timer answer_timer; /* for faults.delay_ms */
 
 	/* The buffers hold one packet, one command with its reply, and one packet's chains. */
-	uint8_t packet[8 + SOFT_PACKET_MAX];
+	uint8_t packet[8 + SOFT_PEEK + SOFT_PACKET_MAX];
+	uint32_t last_len; /* of the last packet that came */
 	uint8_t command[SOFT_MAX_COMMAND];
 	uint8_t reply[SOFT_MAX_REPLY];
 	uint16_t heads[CONFIG_MAX_RING];

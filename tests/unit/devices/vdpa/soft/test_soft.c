@@ -190,6 +190,57 @@ static void test_a_packet_that_finds_no_buffer_waits_for_one(void **state)
 	assert_memory_equal(in, frame, len);
 }
 
+/* Sends a frame of this length to the guest, and whether it comes. */
+static bool gets_long(struct soft_rig *r, const uint8_t *to, uint32_t len)
+{
+	static uint8_t frame[65536], in[65536];
+	int got;
+
+	for (uint32_t i = 0; i < len; i++)
+		frame[i] = (uint8_t)(i * 7 + (i >> 8) + len);
+	memcpy(frame, to, 6);
+	soft_net_send(&r->net, NULL, frame, len);
+	soft_settle(r);
+	got = soft_rig_received(r, 0, NULL, in, sizeof(in));
+	if (got >= 0) {
+		assert_int_equal(got, len);
+		assert_memory_equal(in, frame, len);
+	}
+	return got >= 0;
+}
+
+/* Long ones are read into the guest's buffers, which are taken for a packet as long as the last one. */
+static void long_packets(struct soft_rig *r, uint64_t features, uint32_t buffer)
+{
+	static const uint32_t lengths[] = {
+		9000, 9000, 60000, 60000, 100, 60000, 30000, 200, 200, 8300, 61000
+	};
+
+	soft_rig_start(r, features);
+	assert_int_equal(rx_mode(r, VIRTIO_NET_CTRL_RX_PROMISC, 0), VIRTIO_NET_OK);
+	for (unsigned int i = 0; i < ARRAY_SIZE(lengths); i++) {
+		soft_rig_post(r, 0, (lengths[i] + 20 + buffer - 1) / buffer, buffer);
+		/* What is not for the guest leaves its buffers for what is. */
+		assert_false(gets_long(r, other, lengths[i]));
+		assert_true(gets_long(r, own, lengths[i]));
+	}
+	/* One that finds too few is dropped, and they stay. */
+	soft_rig_post(r, 0, 60000 / buffer - 1, buffer);
+	assert_false(gets_long(r, own, 60000));
+	assert_true(gets_long(r, own, 9000));
+	assert_int_equal(soft_rig_counter(r, 0, SOFT_RX_OVERRUNS), 1);
+	soft_rig_reset(r);
+}
+
+static void test_long_packets_come_whole(void **state)
+{
+	struct soft_rig *r = *state;
+
+	long_packets(r, PLAIN, 1500);
+	long_packets(r, PLAIN, 4096);
+	long_packets(r, PLAIN | BIT(VIRTIO_NET_F_HASH_REPORT), 2000);
+}
+
 /* The device reads several at once, and has only one buffer for them. */
 static void test_packets_that_were_read_ahead_wait_for_buffers(void **state)
 {
@@ -536,6 +587,7 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(test_a_packet_that_finds_no_buffer_waits_for_one, setup,
 						teardown),
+		cmocka_unit_test_setup_teardown(test_long_packets_come_whole, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_packets_that_were_read_ahead_wait_for_buffers, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_packets_sent_at_once_keep_their_order, setup, teardown),
