@@ -13,40 +13,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "migration/incoming.h"
 #include "migration/ram.h"
-#include "tests/fake/vm_migration.h"
+#include "tests/bench/stream_peer.h"
 
-#define PIECE      MIB(1)
-#define TIMEOUT_MS 60000
 #define MAX_PASSES 4u
-
-/* How the destination's memory is got for a pass. */
-enum memory_kind {
-	TOUCHED,   /* all of it has been written before */
-	UNTOUCHED, /* each page is a fault of its own */
-	POPULATED, /* a piece at a time, by one call; the plain loop's alone */
-	COPIED,    /* the memfd is written from a buffer; the plain loop's alone */
-};
-
-/* The source's side. */
-enum sender { PLAIN, FERRY };
 
 /* What is sent after the first pass, which brings everything. */
 enum pages { EVERYTHING, FIRST_HALF, EVERY_OTHER };
-
-struct order {
-	unsigned int family; /* index of the listener */
-	enum sender sender;
-	enum memory_kind memory;
-};
 
 /* One transfer, or one pass of one. */
 struct figure {
@@ -63,37 +42,6 @@ struct rig {
 	pid_t pid;
 	struct fake_guest data, zeros;
 };
-
-static double cpu_seconds(void)
-{
-	struct rusage r;
-
-	getrusage(RUSAGE_SELF, &r);
-	return (double)(r.ru_utime.tv_sec + r.ru_stime.tv_sec) +
-	       (double)(r.ru_utime.tv_usec + r.ru_stime.tv_usec) * 1e-6;
-}
-
-static void check(int ret, const struct error *err)
-{
-	if (ret < 0)
-		fprintf(stderr, "bench_stream: %s\n", err->text[0] ? err->text : strerror(-ret));
-	assert(ret >= 0);
-	(void)ret;
-}
-
-/* Memory that neither has pages of zeros nor begins them with one. */
-static void fill(struct memory *m)
-{
-	uint64_t *w = (uint64_t *)(void *)m->regions[0].hva, v = 88172645463325252u;
-
-	assert(m->n_regions == 1);
-	for (uint64_t i = 0; i < m->size / sizeof(*w); i++) {
-		v ^= v << 13;
-		v ^= v >> 7;
-		v ^= v << 17;
-		w[i] = v;
-	}
-}
 
 static int listen_anywhere(int family)
 {
@@ -125,79 +73,6 @@ static int connect_to(int listener)
 	return fd;
 }
 
-/* The other process */
-
-static void plain_receive(int fd, struct memory *m, enum memory_kind kind)
-{
-	static uint8_t piece[PIECE];
-	uint8_t *hva = m->regions[0].hva;
-	ssize_t n;
-
-	for (uint64_t at = 0; at < m->size; at += PIECE) {
-		if (kind == POPULATED)
-			memory_populate(m, at, PIECE);
-		for (uint64_t done = 0; done < PIECE; done += (uint64_t)n) {
-			n = read(fd, kind == COPIED ? piece + done : hva + at + done, PIECE - done);
-			assert(n > 0);
-		}
-		if (kind == COPIED) {
-			n = pwrite(m->fd, piece, PIECE, (off_t)at);
-			assert(n == (ssize_t)PIECE);
-		}
-	}
-	n = write(fd, "", 1);
-	assert(n == 1);
-	close(fd);
-}
-
-static void ferry_receive(int fd, struct fake_guest *g)
-{
-	struct destination d = { .mem = g->vm.memory.size, .cpus = 1, .start_ns = now_ns() };
-	struct error err = { 0 };
-
-	check(channel_adopt(&d.channel, fd, -1, &err), &err);
-	check(stream_init(&d.stream, &d.channel, TIMEOUT_MS, &err), &err);
-	d.stream.version = STREAM_NEWEST;
-	check(destination_ready(&d, &err), &err);
-	/* The source hangs up when it has measured enough. */
-	if (incoming_run(&d, &g->vm, NULL, &err) != -EPIPE)
-		check(-EPROTO, &err);
-	destination_close(&d);
-}
-
-static void receive_all(struct rig *rig)
-{
-	struct fake_guest touched, fresh, *g;
-	struct order order;
-	double cpu;
-	ssize_t n;
-
-	fake_guest_init(&touched, rig->size, 1);
-	fill(&touched.vm.memory);
-	while (read(rig->control, &order, sizeof(order)) == sizeof(order)) {
-		int fd = accept4(rig->listeners[order.family], NULL, NULL, SOCK_CLOEXEC);
-
-		g = order.memory == TOUCHED ? &touched : &fresh;
-		if (g == &fresh)
-			fake_guest_init(g, rig->size, 1);
-		n = write(rig->control, "", 1);
-		assert(n == 1);
-		cpu = cpu_seconds();
-		if (order.sender == PLAIN)
-			plain_receive(fd, &g->vm.memory, order.memory);
-		else
-			ferry_receive(fd, g);
-		cpu = cpu_seconds() - cpu;
-		n = write(rig->control, &cpu, sizeof(cpu));
-		assert(n == sizeof(cpu));
-		if (g == &fresh)
-			fake_guest_exit(g);
-	}
-	fake_guest_exit(&touched);
-}
-
-/* This process */
-
 static void rig_start(struct rig *rig, uint64_t size)
 {
 	int pair[2], ret = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair);
@@ -210,7 +85,7 @@ static void rig_start(struct rig *rig, uint64_t size)
 	rig->control = pair[rig->pid == 0];
 	close(pair[rig->pid != 0]);
 	if (rig->pid == 0) {
-		receive_all(rig);
+		peer_run(rig->size, rig->listeners, rig->control);
 		_exit(0);
 	}
 	fake_guest_init(&rig->data, size, 1);
@@ -423,6 +298,25 @@ static void row_untouched(struct rig *rig, unsigned int family)
 	}
 }
 
+/* From the connection to the answer that all memory is in its place, and the device has it. */
+static struct figure pinned(struct rig *rig, unsigned int family, enum memory_kind kind)
+{
+	const struct order order = { family, FERRY, kind };
+	uint64_t start_ns = now_ns();
+	struct figure f = ferry_send_all(rig, &order);
+
+	f.bytes_per_second = (double)rig->size * 1e9 / (double)(now_ns() - start_ns);
+	return f;
+}
+
+static void row_pinned(struct rig *rig, unsigned int family)
+{
+	struct figure before = pinned(rig, family, PINNED);
+
+	say(family_names[family], "a device that pins memory as it comes, against before",
+	    pinned(rig, family, PINS), before);
+}
+
 /* What is the machine's own, and what figures of other machines differ by. */
 static void machine(void)
 {
@@ -457,6 +351,7 @@ int main(int argc, char **argv)
 			row_scattered(&rig, family);
 			row_zeros(&rig, family);
 			row_untouched(&rig, family);
+			row_pinned(&rig, family);
 		}
 	}
 	rig_stop(&rig);
