@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -74,13 +75,14 @@ static _Noreturn void guard_force(struct guard *guard)
 {
 	struct sigevent event = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = guard->signal };
 	const struct itimerspec after = { .it_value.tv_nsec = GUARD_UNDO_MS * 1000000 };
-	timer_t timer;
+	int timer;
 
-	/* An undo may hold up the guard, too: then the timer sends the signal. */
+	/* An undo may hold up the guard, too: then the timer sends the signal. The C library's timer_create()
+	 * would bring the threads that it can start. */
 	signal(guard->signal, SIG_DFL);
 	guard_unblock(guard->signal);
-	if (timer_create(CLOCK_MONOTONIC, &event, &timer) == 0)
-		timer_settime(timer, 0, &after, NULL);
+	if (syscall(SYS_timer_create, CLOCK_MONOTONIC, &event, &timer) == 0)
+		syscall(SYS_timer_settime, timer, 0, &after, NULL);
 	for (struct guard_undo *undo = guard->undos; undo; undo = undo->next)
 		undo->fn(undo);
 	log_warn("Ferry is ended by force: what was being done did not come to an end in time");

@@ -103,21 +103,22 @@ static int blk_file_check_claims(struct blk_file *f, struct error *err)
 	return 0;
 }
 
+static uint8_t *blk_file_map(int prot)
+{
+	void *map = mmap(NULL, BLK_BOUNCE_LEN, prot, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return map == MAP_FAILED ? NULL : map;
+}
+
 static int blk_file_alloc(struct blk_file *f, struct error *err)
 {
-	void *zeroes;
-
-	if (posix_memalign((void **)&f->bounce, PAGE_SIZE, BLK_BOUNCE_LEN) != 0) {
-		error_add(err, "out of memory for the disk %s", f->path);
-		return -ENOMEM;
-	}
+	f->bounce = blk_file_map(PROT_READ | PROT_WRITE);
 	/* The zero page stands behind a mapping that is never written, so it takes no memory. */
-	zeroes = mmap(NULL, BLK_BOUNCE_LEN, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (zeroes == MAP_FAILED) {
+	f->zeroes = blk_file_map(PROT_READ);
+	if (!f->bounce || !f->zeroes) {
 		error_add(err, "out of memory for the disk %s", f->path);
 		return -ENOMEM;
 	}
-	f->zeroes = zeroes;
 	return 0;
 }
 
@@ -170,7 +171,8 @@ void blk_file_close(struct blk_file *f)
 	if (f->fd >= 0)
 		close(f->fd);
 	f->fd = -1;
-	free(f->bounce);
+	if (f->bounce)
+		munmap(f->bounce, BLK_BOUNCE_LEN);
 	f->bounce = NULL;
 	if (f->zeroes)
 		munmap(f->zeroes, BLK_BOUNCE_LEN);
