@@ -358,15 +358,26 @@ static void memory_mark_page(struct memory *m, uint64_t page)
 					 memory_order_release);
 }
 
+bool memory_is_logged(const struct memory *m)
+{
+	/* The fence pairs with the one in memory_log_start(): either this load sees the log, or the log's
+	 * reader sees the write. */
+	atomic_thread_fence(memory_order_seq_cst);
+	return atomic_load_explicit(&m->logging, memory_order_acquire);
+}
+
 void memory_mark_dirty(struct memory *m, uint64_t gpa, uint64_t len)
+{
+	if (memory_is_logged(m))
+		memory_mark_logged(m, gpa, len);
+}
+
+void memory_mark_logged(struct memory *m, uint64_t gpa, uint64_t len)
 {
 	const struct memory_region *r;
 	uint64_t first, last;
 
-	/* The fence pairs with the one in memory_log_start(): either this load sees the log, or the log's
-	 * reader sees the write. */
-	atomic_thread_fence(memory_order_seq_cst);
-	if (!atomic_load_explicit(&m->logging, memory_order_acquire) || len == 0)
+	if (len == 0)
 		return;
 	r = memory_find(m, gpa, len);
 	first = (r->offset + (gpa - r->gpa)) >> PAGE_SHIFT;

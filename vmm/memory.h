@@ -119,6 +119,14 @@ int64_t __must_check memory_take_file(struct memory *m, uint64_t gpa, int fd, ui
 void memory_mark_dirty(struct memory *m, uint64_t gpa, uint64_t len);
 
 /*
+ * Whether what is in memory by now is to be noted, if this thread has not done so: one question for a batch
+ * of writes, in the place of memory_mark_dirty()'s own for each. memory_mark_logged() notes where the answer
+ * was yes. Any thread.
+ */
+bool memory_is_logged(const struct memory *m);
+void memory_mark_logged(struct memory *m, uint64_t gpa, uint64_t len);
+
+/*
  * Start and end the log. Whatever was written without a mark before memory_log_start() returned is seen by
  * reads of guest memory after it. One thread, the migration's.
  */

@@ -131,8 +131,8 @@ static inline void net_guest_used(struct net_queue *q, const struct svq_used *us
 
 	q->counts.buffers++;
 	q->counts.bytes += used->len;
-	for (uint16_t i = 0; i < used->n_written; i++)
-		memory_mark_dirty(q->path->memory, used->written[i].addr, used->written[i].len);
+	for (uint16_t i = 0; q->logged && i < used->n_written; i++)
+		memory_mark_logged(q->path->memory, used->written[i].addr, used->written[i].len);
 	if (net_scratch_passes(q))
 		vring_push(&q->vring, head, used->len);
 	else
@@ -153,6 +153,8 @@ static int net_queue_take_used(struct net_queue *q)
 	int ret, n = 0;
 
 	while ((ret = svq_get_used(&q->svq, &used)) == 1) {
+		if (used.fresh)
+			q->logged = memory_is_logged(q->path->memory);
 		/* A direct call for nearly all: the compiler has it in this loop. */
 		if (used.token >> 32 == NET_OWNER_GUEST)
 			net_guest_used(q, &used);

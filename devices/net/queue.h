@@ -66,6 +66,7 @@ struct net_queue {
 	struct vring vring;
 	bool attached; /* the guest's ring is served */
 	bool full;     /* a chain waits for room in the shadow ring */
+	bool logged;   /* what the device has written by its index as last read is to be marked dirty */
 	/* Chains taken from the guest's ring, first come first, that the device does not have: [ring size].
 	 * NULL while the guest's driver has no ring here. */
 	uint16_t *held;

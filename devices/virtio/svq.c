@@ -239,7 +239,8 @@ int svq_get_used(struct svq *svq, struct svq_used *used)
 
 	if (svq->broken)
 		return -EIO;
-	if (svq->used_idx == svq->last_used) {
+	used->fresh = svq->used_idx == svq->last_used;
+	if (used->fresh) {
 		/* Pairs with the device's release of used.idx: entries up to it, and what it wrote, can be
 		 * read. */
 		uint16_t idx = ring_load_u16_acquire(svq->used + RING_IDX);

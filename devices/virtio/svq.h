@@ -95,6 +95,9 @@ static inline bool svq_has_used(const struct svq *svq)
 struct svq_used {
 	uint64_t token;
 	uint32_t len; /* bytes written, as the device says and there was room */
+	/* The first since the device's index was read anew: what the device has written of this one, and of
+	 * those that follow up to the next such, can be read by now. */
+	bool fresh;
 	/* The parts of the writable segments that @len covers; valid until the next call on the svq. */
 	uint16_t n_written;
 	const struct virtio_seg *written;

@@ -387,10 +387,13 @@ static void the_log_has_every_page_that_was_marked_once(void **state)
 	assert_int_equal(page_set_init(&pages, memory_pages(&m)), 0);
 	memory_mark_dirty(&m, 0, PAGE_SIZE); /* off: costs nothing, leaves nothing */
 	assert_null(m.dirty);
+	assert_false(memory_is_logged(&m));
 	assert_int_equal(memory_log_start(&m), 0);
+	assert_true(memory_is_logged(&m));
 	memory_mark_dirty(&m, 5 * PAGE_SIZE, 0);
 	memory_mark_dirty(&m, 63 * PAGE_SIZE + 4095, 2); /* two pages, two words */
-	memory_mark_dirty(&m, 70 * PAGE_SIZE, PAGE_SIZE);
+	memory_mark_logged(&m, 70 * PAGE_SIZE, PAGE_SIZE);
+	memory_mark_logged(&m, 90 * PAGE_SIZE, 0);
 	memory_mark_dirty(&m, GIB(4) + 2 * PAGE_SIZE, 1);
 	page_set_add(&pages, 0, 1); /* stays: what is in the log is added */
 	memory_log_take(&m, &pages);

@@ -172,6 +172,27 @@ static void a_device_sees_what_was_added_once_it_is_published(void **state)
 }
 
 /* Lengths are bounded by what there was to write; what is shown covers exactly them. */
+static void the_first_of_a_batch_is_told_apart(void **state)
+{
+	struct fixture *f = *state;
+	struct svq_used used;
+
+	start(f, SIZE, false);
+	for (unsigned int i = 0; i < 3; i++)
+		add(f, 0, 1, i);
+	device_uses(f, take(f), 1);
+	device_uses(f, take(f), 1);
+	assert_int_equal(svq_get_used(&f->svq, &used), 1);
+	assert_true(used.fresh);
+	/* One that comes meanwhile is not known of yet. */
+	device_uses(f, take(f), 1);
+	assert_int_equal(svq_get_used(&f->svq, &used), 1);
+	assert_false(used.fresh);
+	assert_int_equal(svq_get_used(&f->svq, &used), 1);
+	assert_true(used.fresh);
+	assert_int_equal(svq_get_used(&f->svq, &used), 0);
+}
+
 static void a_length_is_bounded_by_what_there_was_to_write(void **state)
 {
 	struct fixture *f = *state;
@@ -556,6 +577,7 @@ int main(void)
 		T(elements_beyond_the_last_table_take_descriptors),
 		T(the_parts_of_a_ring_are_aligned_and_within_its_bytes),
 		T(a_device_sees_what_was_added_once_it_is_published),
+		T(the_first_of_a_batch_is_told_apart),
 		T(a_length_is_bounded_by_what_there_was_to_write),
 		T(a_used_id_outside_the_ring_is_refused),
 		T(a_used_id_that_is_not_in_flight_is_refused),
