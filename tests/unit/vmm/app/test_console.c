@@ -478,7 +478,7 @@ static size_t fill(struct fixture *f, int *in, int *out)
 	*in = ins[1];
 	*out = outs[0];
 	answer(f, TAKEN);
-	for (struct pollfd p = { .fd = f->console, .events = POLLOUT }; poll(&p, 1, 200) == 1;) {
+	for (struct pollfd p = { .fd = f->console, .events = POLLOUT }; poll(&p, 1, 1000) == 1;) {
 		ssize_t put = send(f->console, said, sizeof(said), MSG_DONTWAIT | MSG_NOSIGNAL);
 
 		assert_true(put > 0);
@@ -519,6 +519,7 @@ static void a_signal_ends_that_wait(void **state)
 	char said[4096];
 	size_t n_said = fill(f, &in, &out), n = 0;
 
+	assert_true(n_said > 100000);
 	let_end(f, NULL);
 	while (n < n_said - 100000)
 		n += (size_t)read(out, said, sizeof(said));
