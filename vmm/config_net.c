@@ -308,9 +308,7 @@ int config_net_parse(struct net_config *net, enum net_origin origin, char *text,
 	uint32_t seen = 0;
 	int ret = 0;
 
-	*net = (struct net_config){ .split_only = origin == NET_BOOTS,
-				    .any_order = origin == NET_BOOTS,
-				    .poll_us = LOOK_AUTO };
+	*net = (struct net_config){ .split_only = origin == NET_BOOTS, .any_order = origin == NET_BOOTS };
 	for (char *item = text, *next; ret == 0 && item; item = next) {
 		next = strchr(item, ',');
 		if (next)
