@@ -111,9 +111,9 @@ const struct option_row option_table[] = {
 	  "default)",
 	  NULL, IN_BOTH, 0, OPTION_REPEATS },
 	{ OPTION_NET, "net", "...,poll=auto|off|USEC",
-	  "how long the NIC's thread looks for packets before it sleeps, while Ferry serves the rings "
-	  "(default "
-	  "auto: by their gaps, where a CPU is free)",
+	  "how long the NIC's thread looks for packets before it sleeps, while Ferry serves the rings: auto, "
+	  "by "
+	  "their gaps, for hosts with CPUs to spare (default off)",
 	  NULL, IN_BOTH, 0, OPTION_REPEATS },
 	{ OPTION_DISK, "disk", "PATH[,ro]",
 	  "a disk: raw file or block device, for a move on storage of both hosts; may be repeated",
