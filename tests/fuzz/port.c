@@ -40,19 +40,27 @@ static const struct fuzz_port_way {
 /* Set between the steps, read by the devices' threads. */
 static _Atomic unsigned int way;
 
-static int port_receive(struct soft_port *port, unsigned int source, void *buf, uint32_t size)
+static int port_receive(struct soft_port *port, unsigned int source, const struct iovec *iov, unsigned int n)
 {
 	struct fuzz_port *p = container_of(port, struct fuzz_port, port);
+	size_t room = 0, at = 0;
 	uint64_t count;
 	uint32_t len;
 
-	assert(source == 0 && size >= MAX_LEN);
+	for (unsigned int i = 0; i < n; i++)
+		room += iov[i].iov_len;
+	assert(source == 0 && room >= MAX_LEN);
 	if (ways[way].receive)
 		return ways[way].receive;
 	if (p->n_packets == 0)
 		return 0;
 	len = p->packets[0].len;
-	memcpy(buf, p->packets[0].data, len);
+	for (unsigned int i = 0; i < n && at < len; i++) {
+		size_t part = min_u64(iov[i].iov_len, len - at);
+
+		memcpy(iov[i].iov_base, p->packets[0].data + at, part);
+		at += part;
+	}
 	p->n_packets--;
 	memmove(&p->packets[0], &p->packets[1], p->n_packets * sizeof(p->packets[0]));
 	if (p->n_packets == 0)
@@ -60,11 +68,17 @@ static int port_receive(struct soft_port *port, unsigned int source, void *buf, 
 	return (int)len;
 }
 
-static int port_send(struct soft_port *port, unsigned int pair, const struct iovec *iov, unsigned int n)
+static int port_send(struct soft_port *port, unsigned int pair, struct soft_out *packets, unsigned int n)
 {
-	for (unsigned int i = 0; i < n; i++) {
-		for (size_t k = 0; k < iov[i].iov_len; k++)
-			sum += ((const uint8_t *)iov[i].iov_base)[k];
+	assert(n > 0 && n <= port->batch);
+	for (unsigned int p = 0; p < n; p++) {
+		for (unsigned int i = 0; i < packets[p].n_iov; i++) {
+			const struct iovec *iov = &packets[p].iov[i];
+
+			for (size_t k = 0; k < iov->iov_len; k++)
+				sum += ((const uint8_t *)iov->iov_base)[k];
+		}
+		packets[p].sent = ways[way].send == 0;
 	}
 	return ways[way].send;
 }
@@ -115,6 +129,7 @@ int soft_hub_open(struct soft_port **port, const struct net_config *config, stru
 		.ops = &port_ops,
 		.name = "fuzz",
 		.n_sources = 1,
+		.batch = SOFT_BATCH,
 		.link.fd = -1,
 		.raised.fd = -1,
 		.features = VIRTIO_BIT(VIRTIO_NET_F_CSUM) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_CSUM) |
