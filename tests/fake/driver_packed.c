@@ -99,12 +99,14 @@ bool fake_packed_publish(struct fake_driver *d)
 int fake_packed_get_used(struct fake_driver *d, uint16_t *head, uint32_t *len)
 {
 	const uint8_t *p = d->desc + 16ull * d->last_used;
-	uint16_t flags = load16(p + 14), id = get_le16(p + 12);
+	uint16_t flags = load16(p + 14), id;
 	bool avail = flags & AVAIL, used = flags & USED;
 
 	/* Nothing is with the device: what was used a turn ago has the other counter. */
 	if (avail != used || used != d->used_wrap)
 		return 0;
+	/* Not before the flags say that the device has written it. */
+	id = get_le16(p + 12);
 	if (id >= d->setup.size || d->n_descs[id] == 0)
 		return -1;
 	*head = id;
