@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Moves between two hosts whose clocks are apart, and those in which one of the processes that carry them is killed."""
 
+import pathlib
 import re
 
 import pytest
@@ -164,4 +165,116 @@ def test_a_killed_door_is_named_and_the_guest_stays(pair, vm, ping):
     assert moved.status == 1, moved.output
     goes_on(vm, pinger)
     vm.migrate(to=to, tls=folder)
+    arrived(vm, pinger)
+
+
+PAGE = pathlib.Path(__file__).resolve().parent.parent.parent / "vmm" / "ferry-messages.7"
+# In L1 there is no procps.
+PGREP = "pgrep() { for p in $(pidof $2); do echo $p $(tr '\\0' ' ' < /proc/$p/cmdline); done; }; "
+SOON = "ssh -o ServerAliveInterval=2 -o ServerAliveCountMax=2"
+DEAF = "tc qdisc replace dev cable root netem loss 100%", "tc qdisc del dev cable root"
+
+
+class Runbook:
+    """The manual's steps for an outcome that is unknown, done word by word for the guest "vm"."""
+
+    def __init__(self):
+        part = re.search(r'^\.SH "THE OUTCOME IS UNKNOWN"\n(.*?)^\.SH', PAGE.read_text(), re.DOTALL | re.MULTILINE)[1]
+        self.text = re.sub(r"\\(aq|-)", lambda found: {"aq": "'", "-": "-"}[found[1]], part)
+        self.steps = {int(n): " ".join(words.split()) for n, words in re.findall(r"^(\d)\. (.*?)(?=^\.br|\Z)", self.text, re.DOTALL | re.MULTILINE)}
+
+    def commands(self, step):
+        """What a step has one type."""
+        typed = re.findall(r"\\fB((?:ferry (?!receive)|pgrep ).*?)\\fR", self.steps[step])
+        return [command.replace("NAME", "vm") for command in typed]
+
+    def look(self, host):
+        """Step 1, at the destination: the guest's state there, "" without a VM of this name; and that of no such process."""
+        listed, processes = (host.run(PGREP + command) for command in self.commands(1))
+        found = re.search(r"^vm +(\w+)", listed, re.MULTILINE)
+        assert bool(found) == ("ferry receive --name vm" in processes), (listed, processes)
+        return found[1] if found else ""
+
+    def has_it(self, state):
+        """Step 2 or 3, by the state."""
+        for step in (2, 3):
+            words = re.search(r"state there is ([a-z, ]+), ", self.steps[step])[1]
+            if state in re.split(r", | or ", words):
+                return step
+        raise AssertionError(f"no step for the state {state!r}:\n{self.text}")
+
+
+def commit_into(pair, vm, cut):
+    """Moves the guest over a connection that is cut in the last moment: before the source's last word goes out, which it does then."""
+    to, source = pair.other(vm.lab), vm.lab
+    host = vm.receive(vm.node, "--from unix:/run/door", to=to)
+    source.run("rm -f /run/far /run/ferry/held; ip neigh flush dev cable")
+    line = source.spawn(f"exec {SOON} -N -L /run/far:/run/door {to.name}")
+    source.run("until [ -S /run/far ]; do usleep 20000; done")
+    host.address = "unix:/run/far"
+    # What holds the last frame is in the folder of the guest's own host.
+    host.directory = vm.host.directory
+    moved = vm.send_held(host, "to", ferry.COMMIT, 1, cut)
+    line.wait(60)
+    return host, moved
+
+
+def told(vm, moved, runbook):
+    """The operator learns that it is not known, by the words of the manual, and the guest does not run here."""
+    assert moved.status == 5, moved.output
+    words = "the guest may run at the destination: COMMIT was sent, and no answer came; it stays paused here"
+    assert words in runbook.text and words in moved.output, moved.output
+    assert re.search(r"^vm +unknown", vm.lab.run("ferry list"), re.MULTILINE)
+    again = vm.send("exec:cat")
+    words = 'the guest is paused here after a migration whose outcome is unknown; if it does not run at the destination, "ferry resume" first'
+    assert words in runbook.text and again.status == 5 and words in again.output, again.output
+
+
+@pytest.mark.long
+def test_the_runbook_ends_the_source_of_a_guest_that_arrived_and_could_not_say_so(pair, vm, ping):
+    """What the destination sends gets lost from the last moment on."""
+    pinger, runbook, to, source = ping(vm), Runbook(), pair.other(vm.lab), vm.host
+    try:
+        host, moved = commit_into(pair, vm, lambda: to.run(DEAF[0]))
+        told(vm, moved, runbook)
+        state = runbook.look(to)
+    finally:
+        to.run(DEAF[1], expect=None)
+    assert (state, runbook.has_it(state)) == ("running", 2)
+    (stop,) = [c for c in runbook.commands(2)]
+    source.lab.run(stop)
+    source.process.wait(30)
+    assert "never resume it" in runbook.steps[2]
+    vm.hosts.remove(source)
+    vm.host = host
+    vm.guest.attach(host.serial, process=host.process)
+    arrived(vm, pinger)
+    vm.migrate(to=pair.other(vm.lab))
+    arrived(vm, pinger)
+
+
+@pytest.mark.long
+def test_the_runbook_resumes_a_guest_whose_last_word_did_not_arrive(pair, vm, ping):
+    """The cable is cut in the last moment."""
+    pinger, runbook, to = ping(vm), Runbook(), pair.other(vm.lab)
+    try:
+        host, moved = commit_into(pair, vm, pair.cut)
+        told(vm, moved, runbook)
+        state = runbook.look(to)
+    finally:
+        pair.mend()
+    if state:
+        assert (state, runbook.has_it(state)) == ("arriving", 3)
+        assert "End that process, wait until it has gone, and go on with 4." in runbook.steps[3]
+        to.run(f"kill {host.pid()}")
+    status = host.process.wait(120)
+    vm.hosts.remove(host)
+    assert runbook.look(to) == ""
+    words = re.search(r'The line "(.*?)"', runbook.steps[4])[1]
+    ran = [int(n) for n in re.search(r"an exit status of ([0-9, or]+)\.", runbook.steps[4])[1].replace("or", ",").split(",") if n.strip()]
+    assert words not in host.process.output() and status not in ran, f"{status}: {host.process.output()}"
+    (resume,) = runbook.commands(5)
+    vm.lab.run(resume)
+    goes_on(vm, pinger)
+    vm.migrate(to=pair.other(vm.lab))
     arrived(vm, pinger)
