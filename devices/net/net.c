@@ -183,6 +183,9 @@ int net_create(struct net **out, struct vm *vm, struct pci_bus *bus, struct vdpa
 	net->shared_switch = config->shared_switch;
 	/* A CPU for each vCPU, for each NIC up to this one, and for all the rest. */
 	net_turn_init(net, config->poll_us, vm->n_vcpus + index + 2);
+	/* In passthrough the NIC's thread sleeps, and the device's own, if it has one, is busy instead. */
+	if (vdpa->ops->look)
+		vdpa->ops->look(vdpa, config->poll_us, vm->n_vcpus + index + 2);
 	ret = net_probe(net, err);
 	if (ret < 0)
 		goto free_net;

@@ -78,6 +78,10 @@ struct vdpa_ops {
 	int (*resume)(struct vdpa *vdpa, struct error *err);
 	int (*get_vring_base)(struct vdpa *vdpa, unsigned int index, uint16_t *base, struct error *err);
 
+	/* How long a device with a thread of its own looks for packets before that sleeps, as look_init() in
+	 * vmm/look.h. Any time; NULL: it has none. */
+	void (*look)(struct vdpa *vdpa, uint32_t us, unsigned int n_threads);
+
 	void (*close)(struct vdpa *vdpa);
 };
 

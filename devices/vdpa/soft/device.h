@@ -15,6 +15,7 @@
 #include "devices/vdpa/soft/queue.h"
 #include "devices/vdpa/soft/spaces.h"
 #include "devices/vdpa/soft/steering.h"
+#include "vmm/look.h"
 
 #define SOFT_MAX_VQS        (2 * SOFT_MAX_PAIRS + 1)
 #define SOFT_CTRL_RING_SIZE 64u
@@ -76,6 +77,12 @@ struct soft {
 	 * The device has had receive buffers since it was started, so a packet without one waits in the port.
 	 */
 	bool fed;
+
+	/* The thread looks at the rings before it sleeps (turn.h). */
+	struct look look;
+	struct loop_idler idler;
+	bool looking; /* so nobody is asked for kicks of transmit queues */
+	bool moved;   /* packets, since the thread was about to sleep */
 
 	struct soft_spaces spaces;
 	struct soft_queue queues[SOFT_MAX_VQS];

@@ -59,7 +59,7 @@ static void soft_listen(struct soft *soft)
 	}
 }
 
-static void soft_serve(struct soft *soft, struct soft_queue *q)
+void soft_serve(struct soft *soft, struct soft_queue *q)
 {
 	int ret = 0;
 

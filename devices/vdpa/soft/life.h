@@ -34,6 +34,9 @@ void soft_suspend(struct soft *soft);
 /* Goes on, also with rings that were set meanwhile. Returns 0, or -errno with the reason in @err. */
 int __must_check soft_resume(struct soft *soft, struct error *err);
 
+/* Serves a queue, if it may be served now. */
+void soft_serve(struct soft *soft, struct soft_queue *q);
+
 /* Have a queue served from now on, or not. Returns 0, or -errno with the reason in @err. */
 int __must_check soft_enable(struct soft *soft, struct soft_queue *q, struct error *err);
 void soft_disable(struct soft *soft, struct soft_queue *q);

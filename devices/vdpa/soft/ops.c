@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "devices/vdpa/soft/life.h"
+#include "devices/vdpa/soft/turn.h"
 
 /* Calls to the device's thread */
 
@@ -366,6 +367,27 @@ static int soft_vdpa_resume(struct vdpa *vdpa, struct error *err)
 	return soft_call(vdpa, soft_resume_call, NULL, err);
 }
 
+struct soft_look_call {
+	struct soft *soft;
+	uint32_t us;
+	unsigned int n_threads;
+};
+
+static int soft_look_call(void *arg)
+{
+	const struct soft_look_call *c = arg;
+
+	soft_turn_set(c->soft, c->us, c->n_threads);
+	return 0;
+}
+
+static void soft_vdpa_look(struct vdpa *vdpa, uint32_t us, unsigned int n_threads)
+{
+	struct soft_look_call c = { .soft = soft_of(vdpa), .us = us, .n_threads = n_threads };
+
+	loop_call(&c.soft->loop, soft_look_call, &c);
+}
+
 /* Closing */
 
 void soft_free(struct soft *soft)
@@ -402,5 +424,6 @@ const struct vdpa_ops soft_ops = {
 	.suspend = soft_vdpa_suspend,
 	.resume = soft_vdpa_resume,
 	.get_vring_base = soft_vdpa_get_vring_base,
+	.look = soft_vdpa_look,
 	.close = soft_vdpa_close,
 };

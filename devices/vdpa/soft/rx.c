@@ -356,7 +356,9 @@ int soft_rx(struct soft *soft, struct soft_source *from)
 	uint32_t used[SOFT_MAX_PAIRS] = { 0 };
 	int ret = soft_rx_burst(soft, from, used);
 
-	for (unsigned int i = 0; i < soft->n_pairs; i++)
+	for (unsigned int i = 0; i < soft->n_pairs; i++) {
 		soft_queue_publish(&soft->queues[virtio_net_rx(i)], used[i]);
+		soft->moved |= used[i] > 0;
+	}
 	return ret;
 }

@@ -11,6 +11,7 @@
 #include "devices/vdpa/soft/life.h"
 #include "devices/vdpa/soft/ops.h"
 #include "devices/vdpa/soft/tap.h"
+#include "devices/vdpa/soft/turn.h"
 #include "vmm/mac.h"
 #include "vmm/shortage.h"
 
@@ -82,6 +83,7 @@ static int soft_begin(struct soft *soft, struct error *err)
 {
 	int ret = soft_life_begin(soft);
 
+	soft_turn_init(soft);
 	if (ret == 0)
 		ret = loop_start(&soft->loop, "soft-nic");
 	if (ret < 0) {

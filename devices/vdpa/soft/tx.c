@@ -165,10 +165,13 @@ int soft_tx(struct soft *soft, struct soft_queue *q)
 		if (soft_is_down(sent))
 			port = sent;
 		if (n == SOFT_BURST) {
-			soft_queue_again(q);
+			/* A thread that looks sees the rest by itself. */
+			if (!soft->looking)
+				soft_queue_again(q);
 			break;
 		}
-	} while (ret == 0 && vring_enable_kicks(&q->vring));
+	} while (ret == 0 && !soft->looking && vring_enable_kicks(&q->vring));
+	soft->moved |= n > 0;
 	if (n > 0 && soft->faults.bad_data_id)
 		soft_queue_spoil(q);
 	soft_queue_publish(q, n);
