@@ -26,10 +26,11 @@ struct compress {
 
 	/* Of the window that is being looked at, with zeros left out, and what it takes in all. */
 	uint64_t window_bytes, window_ns, window_spent_ns;
-	/* Bytes a second without compression, when it was tried; windows until it is tried (again), and for
-	 * how many that will be. */
+	/* Bytes a second without compression; windows until it is tried, and how many it was the last time.
+	 */
 	uint64_t plain_rate;
 	unsigned int n_waits, patience;
+	unsigned int n_busy; /* looks that found it to take most of the time */
 };
 
 /* @mode, for a destination that @takes blocks or does not. compress_exit() frees; a zeroed one may be passed

@@ -11,6 +11,7 @@ import sys
 import time
 import traceback
 
+import compress
 import forward
 import growth
 import modes
@@ -27,7 +28,7 @@ TRACING = "/sys/kernel/debug/tracing"
 EVENT = re.compile(r"-(\d+) +\[\d+\].*? (\d+\.\d+): (kvm_\w+):")
 LOST_AFTER = 12
 PROGRAMS = ("data-path", "soft", "nic", "stream")
-NO_LAB = PROGRAMS + ("growth", "start")
+NO_LAB = PROGRAMS + ("compress", "growth", "start")
 PARTS = NO_LAB + ("boot", "forward", "traffic", "replay", "modes", "move")
 GAP = "ping gap at the switchover, ms"
 
@@ -298,6 +299,7 @@ def verdicts(figures):
             (f"0.9 of a plain loop to ours, {family}", 90, figures.median(f"{family}, {there}", programs.SHIPPED), 1),
             (f"0.6 of one piece to scattered pages, {family}", 60, figures.median(f"{family}, {scattered}", programs.SHIPPED), 1),
         ]
+    targets += compress.verdicts(figures)
     return [{"target": name, "ratio": round(value / base, 3) if value is not None and base else None, "limit": limit}
             for name, value, base, limit in targets]
 
@@ -329,7 +331,8 @@ def main():
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS,
                         help="what to measure (all): data-path: packets through shadow rings between fakes, soft: replay of everything to Ferry's "
                              "own device, nic: packets through that device, stream: memory on its way beside a plain loop, growth: migrations "
-                             "as a guest grows, and start: from the process to the guest, all without a lab; boot: start and memory; "
+                             "as a guest grows, compress: memory over 1 Gbit/s, and start: from the process to the guest, all without a lab; boot: "
+                             "start and memory; "
                              "forward: packets through shadow rings on vdpa_sim_net; traffic: iperf3 and packets through Ferry's own device on "
                              "a TAP, beside QEMU's NIC and vhost-net; "
                              "replay: control commands to vp_vdpa; modes: the switch to shadow rings and back on vdpa_sim_net; move: migration")
@@ -347,6 +350,8 @@ def main():
             growth.measure(figures, max(7, repetitions), options.plot, say)
         if "start" in options.only:
             start.measure(figures, max(7, repetitions), say)
+        if "compress" in options.only:
+            compress.measure(figures, max(7, repetitions), say)
         if set(options.only) <= set(NO_LAB):
             return
         nics = vmm.NICS if set(options.only) - {*NO_LAB, "forward", "modes"} else ()
