@@ -246,7 +246,7 @@ static void commands_are_answered_one_after_the_other(void **state)
 		if (fake_driver_publish(q))
 			net_guest_kick(f->a, net_guest_ctrl(f->a));
 		for (unsigned int i = 0, tries = 0; i < 32; tries++) {
-			assert_true(tries < 2000);
+			assert_true(tries < FAKE_PATIENCE_MS);
 			if (fake_driver_get_used(q, &head, &len) == 1)
 				i++;
 			else
