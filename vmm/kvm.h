@@ -26,9 +26,9 @@ struct kvm {
 	struct memory *memory;
 	/* The log of one slot, for the thread that reads the dirty log; NULL while that is off. */
 	uint64_t *dirty_bitmap;
-	/* Limits messages about what a guest can make KVM refuse again and again. */
 	/* The log's pages are protected anew by a call of its own, for those alone that were written. */
 	bool log_by_hand;
+	/* Limits messages about what a guest can make KVM refuse again and again. */
 	struct log_limit log_limit;
 	/* Protects @pages. */
 	pthread_mutex_t lock;

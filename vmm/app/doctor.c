@@ -9,6 +9,7 @@
 #include "migration/stream.h"
 #include "vmm/app/doctor_compare.h"
 #include "vmm/cpu_command.h"
+#include "vmm/trial.h"
 
 static int doctor_open_nic(const struct net_config *config, struct host_nic *nic, const char **why,
 			   struct error *err)
@@ -25,7 +26,10 @@ static int doctor_open_nic(const struct net_config *config, struct host_nic *nic
 }
 
 const struct doctor_parts app_doctor_parts = {
-	.probe = { .machine = cpu_command_host, .nic = doctor_open_nic, .feature_names = net_features_names },
+	.probe = { .machine = cpu_command_host,
+		   .trial = trial_run,
+		   .nic = doctor_open_nic,
+		   .feature_names = net_features_names },
 	.stream_oldest = STREAM_OLDEST,
 	.stream_newest = STREAM_NEWEST,
 	.compare = doctor_compare,

@@ -50,7 +50,6 @@ int (*const app_run_steps[])(struct app *app, struct error *err) = {
 	/* The host gives devices and descriptors. */
 	app_open_backends,
 	app_check_descriptors,
-	app_foresee_pages,
 	/* The machine. */
 	app_begin,
 	app_fill,
@@ -61,6 +60,7 @@ int (*const app_run_steps[])(struct app *app, struct error *err) = {
 	/* A device may have pages moved: nobody else is to use them then. */
 	app_boot,
 	app_map,
+	app_foresee_pages,
 	/* The guest begins while the last device still gets its memory. */
 	app_go,
 	app_wait_mapped,

@@ -80,8 +80,14 @@ void host_kvm_check(struct host_report *r, const struct host_look *look)
 		return;
 	}
 	r->facts.has_cpu = true;
-	host_report_add(r, HOST_OK, "kvm", "", "a VM can be made, and has all that Ferry needs%s%s",
-			module ? ": " : "", module ? module->name : "");
+	if (look->probe->trial(&err) < 0)
+		host_report_add(
+			r, HOST_FAIL, "kvm",
+			"take a host whose CPU runs guests itself: this KVM emulates what they execute", "%s",
+			err.text);
+	else
+		host_report_add(r, HOST_OK, "kvm", "", "a VM can be made, and has all that Ferry needs%s%s",
+				module ? ": " : "", module ? module->name : "");
 	if (module)
 		host_kvm_check_paging(r, look, module);
 	host_report_add(r, HOST_INFO, "cpu", "",

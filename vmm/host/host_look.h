@@ -19,6 +19,8 @@ struct host_wish {
 struct host_probe {
 	/* Makes a VM with a vCPU that never runs, and says what it could have. -errno with the reason. */
 	int (*machine)(struct cpuid_offer *cpu, struct error *err);
+	/* Has such a VM run a few instructions. -errno with the reason. */
+	int (*trial)(struct error *err);
 	/*
 	 * Opens the node that @config names and fills in @nic, all but its driver. @why: the reason for the
 	 * mode that it would run in, or for none, which is an error. -errno with the reason: -EBUSY where

@@ -16,8 +16,8 @@
 #define HOST_NODE_PREFIX "vhost-vdpa-"
 
 #define HOST_NIC_MAKE                                                                                        \
-	"make one with \"vdpa dev add\", and bind it to vhost_vdpa; a NIC in software needs none: --net "    \
-	"soft"
+	"load vhost_vdpa and the device's driver with \"modprobe\", make a device with \"vdpa dev add\", "   \
+	"and bind it to vhost_vdpa; a NIC in software needs none: --net soft"
 
 /* A vDPA device, whether it has a node or not. */
 struct host_device {

@@ -20,6 +20,13 @@ static int answer_machine(struct cpuid_offer *cpu, struct error *err)
 	return host_answers.machine;
 }
 
+static int answer_trial(struct error *err)
+{
+	if (host_answers.trial < 0)
+		error_add(err, "no instructions for this test");
+	return host_answers.trial;
+}
+
 static int answer_nic(const struct net_config *config, struct host_nic *nic, const char **why,
 		      struct error *err)
 {
@@ -36,7 +43,7 @@ static void answer_names(uint64_t features, char *text, size_t size)
 	snprintf(text, size, features ? "0x%llx" : "", (unsigned long long)features);
 }
 
-const struct host_probe host_fake_probe = { answer_machine, answer_nic, answer_names };
+const struct host_probe host_fake_probe = { answer_machine, answer_trial, answer_nic, answer_names };
 
 int host_setup(void **state)
 {

@@ -21,7 +21,7 @@ struct host_rig {
 
 /* What the probe answers. */
 struct host_answers {
-	int machine, nic; /* 0 or -errno */
+	int machine, trial, nic; /* 0 or -errno */
 	struct host_nic facts;
 	const char *why;
 	unsigned int n_opened;

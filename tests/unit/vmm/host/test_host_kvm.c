@@ -63,6 +63,17 @@ static void a_user_without_rights_is_not_sent_to_the_firmware(void **state)
 	assert_int_equal(rig->report.n_fails, 1);
 }
 
+static void a_kvm_that_runs_no_guest_fails(void **state)
+{
+	struct host_rig *rig = *state;
+
+	host_answers.trial = -ENOTSUP;
+	host_kvm_check(&rig->report, &rig->look);
+	assert_check(&rig->report, "kvm", HOST_FAIL, "no instructions for this test");
+	assert_check(&rig->report, "kvm", HOST_FAIL, "whose CPU runs guests itself");
+	assert_int_equal(rig->report.n_fails, 1);
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, host_setup, host_teardown)
 
 int main(void)
@@ -73,6 +84,7 @@ int main(void)
 		TEST(a_host_without_kvm_fails_and_is_told_of_its_firmware),
 		TEST(a_cpu_that_has_it_is_not_sent_to_the_firmware),
 		TEST(a_user_without_rights_is_not_sent_to_the_firmware),
+		TEST(a_kvm_that_runs_no_guest_fails),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
