@@ -96,15 +96,14 @@ static unsigned int follow_columns(FILE *out)
 	return size.ws_col;
 }
 
-/* Writes the pending line, if there is one whose time has come. */
-static void follow_flush(struct follow *f)
+void follow_flush(struct follow *f)
 {
 	uint64_t now = now_ns();
 
 	if (!f->pending[0] || (f->last_ns != 0 && now - f->last_ns <= FOLLOW_LINE_NS))
 		return;
 	f->last_ns = now;
-	fprintf(f->out, "%s\n", f->pending);
+	fprintf(f->out, "%s%s%s\n", f->name ? f->name : "", f->name ? ": " : "", f->pending);
 	fflush(f->out);
 	f->pending[0] = '\0';
 }

@@ -14,6 +14,8 @@
 /* Where progress goes. */
 struct follow {
 	FILE *out;
+	/* Whose progress it is, in front of each line; NULL where there is one VM only. */
+	const char *name;
 	bool live;  /* to a terminal: the line is written over again and again */
 	bool shown; /* there is such a line now */
 	/* When a line was written last, see now_ns(); 0: none was. */
@@ -36,6 +38,9 @@ void follow_progress(struct follow *f, const char *report);
  */
 int __must_check follow_replies(struct follow *f, struct control_client *c, const char **parameters,
 				struct error *err);
+
+/* Writes the latest line that came too soon after the last, if its time has come. */
+void follow_flush(struct follow *f);
 
 /* Takes the live line away. Other lines may be written after that, and more progress. */
 void follow_clear(struct follow *f);

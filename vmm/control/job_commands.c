@@ -15,6 +15,7 @@
 #include "vmm/control/interface.h"
 #include "vmm/control/json.h"
 #include "vmm/control/options.h"
+#include "vmm/control/several.h"
 #include "vmm/file_save.h"
 #include "vmm/option.h"
 #include "vmm/text.h"
@@ -41,12 +42,13 @@ static void client_print_status(const char *reply, const char *report)
 }
 
 /* Says the last reply, and whose it is where several VMs are asked. */
-static void client_print_last(const struct client_options *o, const char *reply, const char *report)
+static void client_print_last(const struct client_options *o, const char *name, const char *reply,
+			      const char *report)
 {
 	const bool json = client_has(o, OPTION_JSON);
 
 	if (o->n_names > 1)
-		printf(json ? "{\"name\":\"%s\"" : "%s: ", o->name);
+		printf(json ? "{\"name\":\"%s\"" : "%s: ", name);
 	if (!json)
 		client_print_status(reply, report);
 	else if (o->n_names > 1)
@@ -74,7 +76,7 @@ static int client_follow_status(struct control_client *c, const struct client_op
 		return client_failed_of(o, o->name, err);
 	if (!follow_object(object, "report", report, sizeof(report)))
 		strcpy(report, "{}");
-	client_print_last(o, object, report);
+	client_print_last(o, o->name, object, report);
 	if (o->report && strcmp(report, "{}") == 0) {
 		error_add(err, "there is no report to write: no migration");
 		return client_failed(err);
@@ -98,6 +100,23 @@ static int client_status_of(const struct client_options *o)
 	return status;
 }
 
+/* Does as client_follow_status(), for one of several VMs. */
+static void client_hear_status(struct several_vm *vm, const struct client_options *o, const char *object,
+			       bool last)
+{
+	char report[CONTROL_MESSAGE_MAX];
+
+	if (!follow_object(object, "report", report, sizeof(report)))
+		strcpy(report, "{}");
+	if (!last && !client_has(o, OPTION_JSON)) {
+		follow_progress(&vm->progress, report);
+		return;
+	}
+	follow_clear(&vm->progress);
+	client_print_last(o, vm->name, object, report);
+	fflush(stdout);
+}
+
 int client_status(int argc, char **argv)
 {
 	struct error err = { 0 };
@@ -106,10 +125,12 @@ int client_status(int argc, char **argv)
 
 	if (status)
 		return status;
-	if (o.n_names > 1 && (client_has(&o, OPTION_FOLLOW) || o.report)) {
-		error_add(&err, "--follow and --report are for one VM at a time");
+	if (o.n_names > 1 && o.report) {
+		error_add(&err, "--report is for one VM at a time");
 		return client_usage("status", &err);
 	}
+	if (o.n_names > 1 && client_has(&o, OPTION_FOLLOW))
+		return several_hear(&o, CLIENT_METHOD("MigrationStatus"), client_hear_status);
 	for (unsigned int i = 0; i < o.n_names; i++) {
 		o.name = o.names[i];
 		status = (int)max_u64((uint64_t)status, (uint64_t)client_status_of(&o));

@@ -94,6 +94,32 @@ static void a_status_is_followed_to_its_end(void **state)
 	exchange(client_status, args, &ended);
 }
 
+static void several_are_followed_to_the_end_of_each(void **state)
+{
+	static const char *const lines[] = { "status", "web1", "web9", "--follow", NULL };
+	static const char *const objects[] = { "status", "web9", "web1", "--follow", "--json", NULL };
+	static const struct exchange words = {
+		ANSWER(MORE(RUNNING) "{\"parameters\":{\"state\":\"moved\",\"report\":" MOVED "}}"), 1,
+		"web1:    1.00 s  memory  \nweb1: to ssh:b:\nmoved; downtime 12.00 ms"
+	};
+	/* The one that is not there does not keep the others from being heard. */
+	static const struct exchange other = { ANSWER("{\"parameters\":{\"state\":\"none\"}}"), 1,
+					       "no VM named web9" };
+	static const struct exchange json = {
+		ANSWER(MORE(RUNNING) "{\"parameters\":{\"state\":\"moved\",\"report\":" MOVED "}}"), 1,
+		"}\n{\"name\":\"web1\",\"state\":\"moved\",\"report\":" MOVED "}\n"
+	};
+	static const struct exchange ended = { .answer = MORE(RUNNING),
+					       .len = sizeof(MORE(RUNNING)) - 1,
+					       .status = 1,
+					       .said = "web1: the VM ended before it answered" };
+
+	assert_non_null(strstr(exchange(client_status, lines, &words), "\"more\":true"));
+	exchange(client_status, lines, &other);
+	exchange(client_status, objects, &json);
+	exchange(client_status, lines, &ended);
+}
+
 static void a_status_can_be_had_as_json_and_in_a_file(void **state)
 {
 	const char *const args[] = { "status", "web1", "--json", "--report", report_path, NULL };
@@ -176,8 +202,9 @@ static void what_is_asked_wrong_is_refused_by_name(void **state)
 		  "--compress takes" },
 		{ client_tune, { "tune", "web1", "--timeout", "5" }, "--timeout is for \"ferry migrate\"" },
 		{ client_status, { "status" }, "the name of the VM is missing" },
-		{ client_status, { "status", "a", "b", "--follow" }, "are for one VM at a time" },
-		{ client_status, { "status", "a", "b", "--report", "c" }, "are for one VM at a time" },
+		{ client_status,
+		  { "status", "a", "b", "--report", "r" },
+		  "--report is for one VM at a time" },
 		{ client_cancel, { "cancel", "a", "b" }, "takes 1 VM at a time" },
 		{ client_status, { "status", "web1", "--report" }, "--report needs a value: --report FILE" },
 		{ client_cancel,
@@ -331,6 +358,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_status_is_said_in_words),
 		cmocka_unit_test(a_status_is_followed_to_its_end),
+		cmocka_unit_test(several_are_followed_to_the_end_of_each),
 		cmocka_unit_test(a_status_can_be_had_as_json_and_in_a_file),
 		cmocka_unit_test(a_cancel_ends_as_the_migration_did),
 		cmocka_unit_test(tune_asks_for_what_was_given),
