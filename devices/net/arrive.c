@@ -86,8 +86,8 @@ static int net_read_warm(struct net *net, struct net_warm *warm, struct state_no
 		return -EIO;
 	}
 	limits = net_limits(net, warm->features);
-	if (net_read_stats_types(net, warm, &limits, node) < 0 || cvq_load(&warm->store, &limits, &cvq) < 0 ||
-	    state_finish(&cvq) < 0)
+	if (net_read_stats_types(net, warm, &limits, node) < 0 ||
+	    cvq_load(&warm->store, net->ctrl.cmd, &limits, &cvq) < 0 || state_finish(&cvq) < 0)
 		return -EINVAL;
 	return state_finish(node);
 }
@@ -241,7 +241,8 @@ static int net_apply_arrival(struct net *net, struct net_arrival *a, struct erro
 {
 	int ret = net_apply_warm(net, &a->warm, NET_COMES_WITH_GUEST, err);
 
-	if (ret == 0 && a->warm.active) {
+	/* Counters of none are not touched. */
+	if (ret == 0 && a->stats.types != 0) {
 		net->ctrl.stats = a->stats;
 		ret = net_stats_rebase(&net->ctrl, UINT64_MAX, err);
 	}
@@ -262,6 +263,28 @@ static int net_apply_arrival(struct net *net, struct net_arrival *a, struct erro
 
 /* The two operations */
 
+/*
+ * Returns room for what comes, all of it zero, or NULL: kept from the first state that comes ahead to the
+ * guest's arrival, because a page that is touched for the first time costs a guest that stands still more
+ * than all that is read from the state.
+ */
+static struct net_arrival *net_expect(struct net *net, struct error *err)
+{
+	if (!net->arrival)
+		net->arrival = malloc(sizeof(*net->arrival));
+	if (net->arrival)
+		memset(net->arrival, 0, sizeof(*net->arrival));
+	else
+		error_add(err, "%s: out of memory for its state", net->name);
+	return net->arrival;
+}
+
+void net_arrive_end(struct net *net)
+{
+	free(net->arrival);
+	net->arrival = NULL;
+}
+
 /* Adds what the device says against the guest, with the device's name. */
 static int net_refuse_arrival(struct net *net, int ret, const struct error *reason, struct error *err)
 {
@@ -272,39 +295,32 @@ static int net_refuse_arrival(struct net *net, int ret, const struct error *reas
 
 int net_arrive_warm(struct net *net, struct state_node *node)
 {
-	struct net_warm *warm = calloc(1, sizeof(*warm));
+	struct net_arrival *a = net_expect(net, node->err);
 	struct error reason = { 0 };
 	int ret;
 
-	if (!warm) {
-		error_add(node->err, "%s: out of memory for its state", net->name);
+	if (!a)
 		return -ENOMEM;
-	}
 	net_ctrl_limit(&net->ctrl, net->ctrl.patience.warm);
-	ret = net_read_warm(net, warm, node);
-	if (ret == 0)
-		ret = net_refuse_arrival(net, net_apply_warm(net, warm, NET_COMES_AHEAD, &reason), &reason,
-					 node->err);
-	free(warm);
-	return ret;
+	ret = net_read_warm(net, &a->warm, node);
+	return ret < 0 ? ret
+		       : net_refuse_arrival(net, net_apply_warm(net, &a->warm, NET_COMES_AHEAD, &reason),
+					    &reason, node->err);
 }
 
 int net_arrive(struct net *net, struct state_node *node)
 {
-	struct net_arrival *a = calloc(1, sizeof(*a));
+	struct net_arrival *a = net_expect(net, node->err);
 	struct error reason = { 0 };
 	int ret;
 
-	if (!a) {
-		error_add(node->err, "%s: out of memory for its state", net->name);
+	if (!a)
 		return -ENOMEM;
-	}
 	net_ctrl_limit(&net->ctrl, net->ctrl.patience.load);
 	ret = net_read_arrival(net, a, node);
 	if (ret == 0)
 		ret = net_refuse_arrival(net, net_apply_arrival(net, a, &reason), &reason, node->err);
 	for (unsigned int i = 0; i < ARRAY_SIZE(a->rings); i++)
 		net_ring_drop(&a->rings[i]);
-	free(a);
 	return ret;
 }

@@ -402,6 +402,7 @@ static int net_resume_call(struct net *net, void *arg)
 
 static int net_arrived_call(struct net *net, void *arg)
 {
+	net_arrive_end(net);
 	/* The guest runs, and its driver may have begun anew. */
 	if (net->phase == NET_PHASE_SHADOW) {
 		net_tell_network(net);
@@ -422,6 +423,7 @@ static void net_resume(struct device *dev, enum device_resume as)
 
 static int net_release_call(struct net *net, void *arg)
 {
+	net_arrive_end(net);
 	net_end(net);
 	return 0;
 }

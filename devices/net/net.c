@@ -105,6 +105,7 @@ static struct vdpa *net_free(struct net *net)
 	net_views_exit(net);
 	loop_exit(&net->loop);
 	net_space_exit(&net->space);
+	free(net->arrival);
 	free(net);
 	return vdpa;
 }

@@ -36,6 +36,8 @@ struct net_left_call {
 	struct net_left_call *next;
 };
 
+struct net_arrival;
+
 struct net {
 	struct virtio_pci virtio;
 	struct device device;
@@ -88,6 +90,8 @@ struct net {
 	/* Counts changes of what warm_save tells, beside those of the control plane. */
 	uint64_t changes;
 	uint64_t warm_saved; /* net_changes() at the last warm_save */
+	/* Room for a guest that comes here; NULL: none does. */
+	struct net_arrival *arrival;
 
 	pthread_mutex_t left_lock;
 	struct net_left_call *left;

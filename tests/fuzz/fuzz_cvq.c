@@ -254,6 +254,7 @@ static void save(const void *arg, struct state_writer *w)
 
 static int load(struct rig *r, const struct fuzz_tree *t)
 {
+	static uint8_t cmd[CVQ_MAX_COMMAND];
 	struct cvq_limits limits = r->limits;
 	struct error err = { 0 };
 	struct state_node root;
@@ -261,7 +262,7 @@ static int load(struct rig *r, const struct fuzz_tree *t)
 
 	memset(limits.queue_disabled, 0, sizeof(limits.queue_disabled));
 	if (ret == 0)
-		ret = cvq_load(&r->store, &limits, &root);
+		ret = cvq_load(&r->store, cmd, &limits, &root);
 	if (ret == 0)
 		ret = cvq_stats_load(&r->stats, &limits, &root);
 	if (ret == 0)

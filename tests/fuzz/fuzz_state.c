@@ -28,7 +28,9 @@ struct part {
 
 static int load_cvq(struct state_node *node)
 {
-	return cvq_load(&store, &limits, node);
+	static uint8_t cmd[CVQ_MAX_COMMAND];
+
+	return cvq_load(&store, cmd, &limits, node);
 }
 
 static void save_cvq(const void *part, struct state_writer *w)

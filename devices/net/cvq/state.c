@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 /* An element of "coalescing-queues": VQ_SET's payload, of each queue that has a value of its own, in the
  * queues' order. */
@@ -22,8 +21,8 @@
 struct cvq_loader {
 	const struct cvq_limits *limits;
 	struct error *err;
-	struct cvq_store store;
-	uint8_t cmd[CVQ_MAX_COMMAND];
+	struct cvq_store *store;
+	uint8_t *cmd;
 };
 
 /* The command of @len bytes in @l->cmd. */
@@ -31,7 +30,7 @@ static int cvq_load_command(struct cvq_loader *l, uint32_t len)
 {
 	if (cvq_check(l->limits, l->cmd, &len, l->err) != CVQ_FORWARD)
 		return -EINVAL;
-	cvq_remember(&l->store, l->cmd, len);
+	cvq_remember(l->store, l->cmd, len);
 	return 0;
 }
 
@@ -80,7 +79,7 @@ static int cvq_get_value(const struct cvq_row *row, struct state_node *node, uin
 
 static int cvq_load_value(struct cvq_loader *l, const struct cvq_row *row, struct state_node *node)
 {
-	uint8_t p[sizeof(l->store.values[0][0].bytes)];
+	uint8_t p[sizeof(l->store->values[0][0].bytes)];
 	int ret;
 
 	if (!state_has(node, row->slot.property))
@@ -177,9 +176,9 @@ static int cvq_load_vlans(struct cvq_loader *l, const struct cvq_row *row, struc
 
 	if (ret < 0)
 		return ret;
-	for (unsigned int i = 0; i < ARRAY_SIZE(l->store.vlans); i++) {
-		l->store.vlans[i] = get_le64(vlans + 8 * i);
-		any |= l->store.vlans[i];
+	for (unsigned int i = 0; i < ARRAY_SIZE(l->store->vlans); i++) {
+		l->store->vlans[i] = get_le64(vlans + 8 * i);
+		any |= l->store->vlans[i];
 	}
 	len = cvq_command(l->cmd, row->class, row->command, vid, sizeof(vid));
 	if (any != 0 && cvq_check(l->limits, l->cmd, &len, l->err) != CVQ_FORWARD)
@@ -212,7 +211,7 @@ static int cvq_check_sequence(struct cvq_loader *l, const struct cvq_row *row, u
 	char name[CVQ_PROPERTY_MAX], other_name[CVQ_PROPERTY_MAX];
 
 	for (const struct cvq_row *other = cvq_rows; other < row; other++) {
-		if (other->slot.keep != CVQ_KEEP_MQ || l->store.mq[other->command].sequence != sequence)
+		if (other->slot.keep != CVQ_KEEP_MQ || l->store->mq[other->command].sequence != sequence)
 			continue;
 		cvq_sequence_name(row, name);
 		cvq_sequence_name(other, other_name);
@@ -226,7 +225,7 @@ static int cvq_load_mq(struct cvq_loader *l, const struct cvq_row *row, struct s
 {
 	char sequence_name[CVQ_PROPERTY_MAX];
 	const uint8_t *payload = NULL;
-	uint64_t sequence = 0, last = l->store.mq_sequence;
+	uint64_t sequence = 0, last = l->store->mq_sequence;
 	uint32_t len = 0;
 	int ret;
 
@@ -242,8 +241,8 @@ static int cvq_load_mq(struct cvq_loader *l, const struct cvq_row *row, struct s
 		ret = cvq_load_payload(l, row, payload, len);
 	if (ret < 0)
 		return ret;
-	l->store.mq[row->command].sequence = sequence;
-	l->store.mq_sequence = max_u64(last, sequence);
+	l->store->mq[row->command].sequence = sequence;
+	l->store->mq_sequence = max_u64(last, sequence);
 	return 0;
 }
 
@@ -359,26 +358,21 @@ void cvq_save(const struct cvq_store *store, struct state_writer *w)
 	}
 }
 
-int cvq_load(struct cvq_store *store, const struct cvq_limits *limits, struct state_node *node)
+int cvq_load(struct cvq_store *store, uint8_t cmd[CVQ_MAX_COMMAND], const struct cvq_limits *limits,
+	     struct state_node *node)
 {
-	struct cvq_loader *l = calloc(1, sizeof(*l));
+	struct cvq_loader l = { .limits = limits, .err = node->err, .store = store, .cmd = cmd };
 	int ret = 0;
 
-	if (!l) {
-		error_add(node->err, "out of memory for the control queue's state");
-		return -ENOMEM;
-	}
-	l->limits = limits;
-	l->err = node->err;
+	cvq_reset(store);
 	/* Each of them, whatever fails: the peer is to learn every reason at once. */
 	for (unsigned int i = 0; i < cvq_n_rows; i++) {
 		const struct cvq_row *row = &cvq_rows[i];
-		int row_ret = row->slot.property ? cvq_parts[row->slot.keep].load(l, row, node) : 0;
+		int row_ret = row->slot.property ? cvq_parts[row->slot.keep].load(&l, row, node) : 0;
 
 		ret = row_ret < 0 ? row_ret : ret;
 	}
-	if (ret == 0)
-		*store = l->store;
-	free(l);
+	if (ret < 0)
+		cvq_reset(store);
 	return ret;
 }

@@ -8,10 +8,11 @@
 
 /*
  * The record as properties of the current node. Loading checks every value as cvq_check() would have, against
- * the destination's @limits. Every reason against a value goes into the node's error, and then @store stays
- * as it was: -errno.
+ * the destination's @limits, with @cmd as room. Every reason against a value goes into the node's error, and
+ * then @store is as after a reset: -errno.
  */
 void cvq_save(const struct cvq_store *store, struct state_writer *w);
-int __must_check cvq_load(struct cvq_store *store, const struct cvq_limits *limits, struct state_node *node);
+int __must_check cvq_load(struct cvq_store *store, uint8_t cmd[CVQ_MAX_COMMAND],
+			  const struct cvq_limits *limits, struct state_node *node);
 
 #endif
