@@ -33,6 +33,8 @@ struct source {
 	bool devices_paused;
 	bool devices_tracked; /* or some of them */
 	bool committed;
+	/* Opened while the guest runs; all zero before and after that. */
+	struct state_writer state;
 	/* Ready once the migration is called off, -1 before source_adopt(). */
 	int called_off_fd;
 	uint64_t paused_ns;
@@ -147,11 +149,28 @@ static void source_move_part(struct source *s, enum report_part from, enum repor
 	s->out.report->parts_ns[to] += ns;
 }
 
+/* Returns @ret, with a reason if it is one for which there is no state. */
+static int source_saved(int ret, struct error *err)
+{
+	if (ret < 0 && !err->text[0])
+		error_add(err, "cannot save the guest's state: %s", strerror(-ret));
+	return ret;
+}
+
+/* Has room for the state before the guest stops: to touch a page for the first time takes longer than to fill
+ * it. */
+static int source_open_state(struct source *s, struct error *err)
+{
+	return source_saved(state_open_writer_for(&s->state, s->out.vm->n_vcpus), err);
+}
+
 static int source_stop(struct source *s, struct error *err)
 {
 	uint64_t expected_ns = min_u64(rounds_expected_ns(&s->rounds), UINT64_MAX / 8);
-	int ret;
+	int ret = source_open_state(s, err);
 
+	if (ret < 0)
+		return ret;
 	s->out.stream.timeout_ms = SOURCE_STOPPED_TIMEOUT_MS;
 	s->paused_ns = s->mark_ns = now_ns();
 	/* A peer that takes a byte now and then must not hold the guest for ever either. */
@@ -204,21 +223,11 @@ static int source_save(struct source *s, struct state_writer *w, struct error *e
 static int source_state(struct source *s, struct error *err)
 {
 	struct stream_timings timings = { 0 };
-	struct state_writer w;
-	uint32_t len;
-	void *tree;
-	int ret = state_open_writer(&w);
+	int ret = source_saved(source_save(s, &s->state, err), err);
 
-	if (ret == 0)
-		ret = source_save(s, &w, err);
-	if (ret < 0) {
-		if (state_close(&w, &tree, &len) == 0)
-			free(tree);
-		if (!err->text[0])
-			error_add(err, "cannot save the guest's state: %s", strerror(-ret));
+	if (ret < 0)
 		return ret;
-	}
-	ret = outgoing_send_tree(&s->out, STREAM_STATE, 0, &w, err);
+	ret = outgoing_send_tree(&s->out, STREAM_STATE, 0, &s->state, err);
 	source_mark(s, REPORT_STATE);
 	if (ret == 0)
 		ret = stream_expect(&s->out.stream, STREAM_PREPARED, &timings, sizeof(timings),
@@ -421,6 +430,7 @@ enum source_result source_migrate(struct vm *vm, const struct source_config *con
 	/* First of all, because the destination may wait for the end before it lets go of what the guest
 	 * needs here. */
 	stream_exit(&s.out.stream);
+	state_drop(&s.state);
 	compress_exit(&s.out.compress);
 	channel_close(&s.out.channel);
 	if (s.called_off_fd >= 0)

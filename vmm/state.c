@@ -11,7 +11,6 @@
 
 #include "vmm/text.h"
 
-#define STATE_FIRST_SIZE 65536u
 /* The longest name of a node or a property, without the NUL. */
 #define STATE_NAME_MAX    63u
 #define STATE_STRINGS_MAX (1u << 20)
@@ -22,16 +21,24 @@
 
 int state_open_writer(struct state_writer *w)
 {
+	return state_open_writer_for(w, 0);
+}
+
+int state_open_writer_for(struct state_writer *w, unsigned int n_vcpus)
+{
+	uint32_t size =
+		(uint32_t)min_u64(STATE_EXPECTED + (uint64_t)n_vcpus * STATE_EXPECTED_VCPU, STATE_MAX);
+
 	/* The buffer is zeroed, here and when it grows: libfdt leaves the padding of properties as it finds
 	 * it. */
-	*w = (struct state_writer){ .fdt = calloc(1, STATE_FIRST_SIZE) };
+	*w = (struct state_writer){ .fdt = calloc(1, size) };
 	if (!w->fdt) {
 		w->ret = -ENOMEM;
 		return w->ret;
 	}
 	/* A property brings its name: looking for it among all others takes longer than all the rest, while a
 	 * guest stands still. */
-	if (fdt_create_with_flags(w->fdt, STATE_FIRST_SIZE, FDT_CREATE_FLAG_NO_NAME_DEDUP) < 0 ||
+	if (fdt_create_with_flags(w->fdt, (int)size, FDT_CREATE_FLAG_NO_NAME_DEDUP) < 0 ||
 	    fdt_finish_reservemap(w->fdt) < 0 || fdt_begin_node(w->fdt, "") < 0)
 		w->ret = -EINVAL;
 	return w->ret;
@@ -153,14 +160,19 @@ void state_fail(struct state_writer *w, int ret)
 		w->ret = ret;
 }
 
+void state_drop(struct state_writer *w)
+{
+	free(w->fdt);
+	w->fdt = NULL;
+}
+
 int state_close(struct state_writer *w, void **fdt, uint32_t *len)
 {
 	state_end(w);
 	while (w->ret == 0 && state_retry(w, fdt_finish(w->fdt)))
 		;
 	if (w->ret < 0) {
-		free(w->fdt);
-		w->fdt = NULL;
+		state_drop(w);
 		return w->ret;
 	}
 	*fdt = w->fdt;

@@ -17,6 +17,9 @@
 
 /* The largest tree that is written or accepted, in bytes. */
 #define STATE_MAX (4u << 20)
+/* What most trees of a VM stay below, and what a vCPU adds to that: room that is made ahead. */
+#define STATE_EXPECTED      65536u
+#define STATE_EXPECTED_VCPU 16384u
 
 /* The property in which a node lists what of it a reader may skip that does not know it: names of its
  * properties and children, with a space between two. A text of at most STATE_OPTIONAL_MAX bytes. */
@@ -31,6 +34,8 @@ struct state_writer {
 
 /* Opens the writer with its root node. 0 or -errno. */
 int __must_check state_open_writer(struct state_writer *w);
+/* The same with room for @n_vcpus vCPUs, in memory that has been touched. */
+int __must_check state_open_writer_for(struct state_writer *w, unsigned int n_vcpus);
 
 void state_begin(struct state_writer *w, const char *name);
 /* Begins a node "name@index", with the index in hex. */
@@ -54,9 +59,11 @@ void state_fail(struct state_writer *w, int ret);
 
 /*
  * Closes the root node and gives the packed tree to the caller, who free()s it. On error -errno and nothing
- * to free. Must be called once for each state_open_writer().
+ * to free. Must be called once for each writer that was opened, or state_drop().
  */
 int __must_check state_close(struct state_writer *w, void **fdt, uint32_t *len);
+/* Gives up what was written. Nothing where the writer is closed, or all zero. */
+void state_drop(struct state_writer *w);
 
 /* The most properties, and the most children, that a node may have. */
 #define STATE_MAX_ITEMS 256u
