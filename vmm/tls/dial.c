@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* TCP, then ferry-tls on it. */
+/* A ferry-tls that connects. */
 #include "vmm/tls/dial.h"
 
 #include <errno.h>
@@ -8,7 +8,8 @@
 #include "vmm/tls/address.h"
 #include "vmm/tls/spawn.h"
 
-#define TLS_CONNECT_MS 10000
+/* For a name to be found, and TCP to connect. */
+#define TLS_CONNECT_MS 25000
 
 /* For ferry-tls to start, beside the time of its handshake, and to end after a refusal. */
 #define TLS_START_MS 2000
@@ -18,7 +19,8 @@ static int tls_dial_result(struct tls_connection *c, struct tls_child *child, st
 {
 	struct tls_result result;
 
-	tls_result_recv(child->result_fd, end_of(TLS_TIMEOUT_MS + TLS_START_MS), &result, &c->fd);
+	tls_result_recv(child->result_fd, end_of(TLS_CONNECT_MS + TLS_TIMEOUT_MS + TLS_START_MS), &result,
+			&c->fd);
 	memcpy(c->peer, result.peer, sizeof(c->peer));
 	if (result.outcome == TLS_PUMP) {
 		close(child->result_fd);
@@ -30,14 +32,14 @@ static int tls_dial_result(struct tls_connection *c, struct tls_child *child, st
 	if (result.outcome == TLS_KERNEL)
 		return 0;
 	error_add(err, "%s", result.reason.text);
-	return -EACCES;
+	return result.error ? -result.error : -EACCES;
 }
 
 int tls_dial(struct tls_connection *c, const char *place, const char *dir, const char *peer,
 	     struct error *err)
 {
 	struct tls_options o = {
-		.role = TLS_CONNECT, .dir = dir, .peer = peer, .timeout_ms = TLS_TIMEOUT_MS
+		.role = TLS_CONNECT, .dir = dir, .place = place, .peer = peer, .timeout_ms = TLS_TIMEOUT_MS
 	};
 	struct tls_address address;
 	struct tls_child child;
@@ -50,10 +52,6 @@ int tls_dial(struct tls_connection *c, const char *place, const char *dir, const
 	if (ret < 0)
 		return ret;
 	o.host = address.host;
-	o.socket_fd = tls_address_connect(&address, TLS_CONNECT_MS, err);
-	if (o.socket_fd < 0)
-		return o.socket_fd;
 	ret = tls_spawn(&child, &o, err);
-	close(o.socket_fd);
 	return ret < 0 ? ret : tls_dial_result(c, &child, err);
 }

@@ -20,7 +20,7 @@ struct tls_connection {
  * Connects to @place, HOST:PORT, as the host whose certificate and key are in the folder @dir. The other
  * end's certificate must have HOST, and @peer if that is not NULL. -EINVAL where @place is none, -ENOENT
  * without ferry-tls, -EACCES where one end refuses the other, or -errno, with the reason and nothing to
- * close. Returns within half a minute after the resolver.
+ * close. Returns within 40 s.
  */
 int __must_check tls_dial(struct tls_connection *c, const char *place, const char *dir, const char *peer,
 			  struct error *err);

@@ -10,8 +10,8 @@
 #include "vmm/shortage.h"
 #include "vmm/tls/address.h"
 
-/* For ferry-tls to read its folder, and to end. */
-#define TLS_DOOR_START_MS 10000
+/* For ferry-tls to find a name and to read its folder, and to end. */
+#define TLS_DOOR_START_MS 25000
 #define TLS_DOOR_END_MS   1000
 
 /* Acts on a result, which may have been written by whoever got the better of ferry-tls. */
@@ -67,6 +67,7 @@ static int tls_door_start_child(struct tls_door *door, struct error *err)
 {
 	struct tls_options o = { .role = TLS_DOOR,
 				 .dir = door->config.dir,
+				 .place = door->config.place,
 				 .peer = door->config.peer,
 				 .timeout_ms = TLS_TIMEOUT_MS };
 	struct tls_address address;
@@ -77,11 +78,7 @@ static int tls_door_start_child(struct tls_door *door, struct error *err)
 		ret = tls_spawn_check(err);
 	if (ret < 0)
 		return ret;
-	o.socket_fd = tls_address_listen(&address, err);
-	if (o.socket_fd < 0)
-		return o.socket_fd;
 	ret = tls_spawn(&door->child, &o, err);
-	close(o.socket_fd);
 	if (ret < 0)
 		return ret;
 	tls_result_recv(door->child.result_fd, end_of(TLS_DOOR_START_MS), &result, &fd);
@@ -92,7 +89,7 @@ static int tls_door_start_child(struct tls_door *door, struct error *err)
 	if (fd >= 0)
 		close(fd);
 	tls_child_end(&door->child, TLS_DOOR_END_MS);
-	return -EACCES;
+	return result.error ? -result.error : -EACCES;
 }
 
 int tls_door_open(struct tls_door *door, const struct tls_door_config *config, struct error *err)

@@ -18,10 +18,14 @@
 #include "vmm/tls/kernel.h"
 #include "vmm/tls/listen.h"
 #include "vmm/tls/pump.h"
+#include "vmm/tls/tcp.h"
 
 /* Where the program has its sockets, from its start on. */
 #define TLS_SOCKET_FD STDIN_FILENO
 #define TLS_RESULT_FD STDOUT_FILENO
+
+/* For all of a host's addresses together. */
+#define TLS_CONNECT_MS 10000
 
 enum { TLS_EXIT_OK, TLS_EXIT_REFUSED, TLS_EXIT_USAGE };
 
@@ -37,6 +41,27 @@ struct tls_helper {
 	/* Of a door's caller: its address, as text. */
 	char from[INET6_ADDRSTRLEN];
 };
+
+/* Connects or listens, where there is no socket yet: a name's addresses are looked up with the starter's
+ * rights. */
+static int tls_make_socket(struct tls_helper *h)
+{
+	struct error *err = &h->result.reason;
+	struct tls_address address;
+	int ret;
+
+	if (!h->options.place)
+		return 0;
+	ret = tls_address_parse(&address, h->options.place, err);
+	if (ret == 0)
+		ret = h->options.role == TLS_DOOR ? tls_tcp_listen(&address, err)
+						  : tls_tcp_connect(&address, TLS_CONNECT_MS, err);
+	if (ret < 0)
+		h->result.error = -ret;
+	else
+		h->options.socket_fd = ret;
+	return ret < 0 ? ret : 0;
+}
 
 /*
  * Puts the two sockets where stdin and stdout are, /dev/null where stderr is, and closes all the rest: a pump
@@ -216,7 +241,13 @@ static int tls_main(struct tls_helper *h, int argc, char **argv)
 
 	if (argc == 2 && strcmp(argv[1], "--help") == 0)
 		return write(STDOUT_FILENO, tls_usage, strlen(tls_usage)) < 0 ? TLS_EXIT_USAGE : TLS_EXIT_OK;
-	if (tls_options_parse(&h->options, argc, argv, &err) || tls_take_descriptors(h, &err)) {
+	if (tls_options_parse(&h->options, argc, argv, &err)) {
+		log_error("ferry-tls: %s (ferry-tls --help)", err.text);
+		return TLS_EXIT_USAGE;
+	}
+	if (tls_make_socket(h))
+		return tls_refuse(h);
+	if (tls_take_descriptors(h, &err)) {
 		log_error("ferry-tls: %s (ferry-tls --help)", err.text);
 		return TLS_EXIT_USAGE;
 	}

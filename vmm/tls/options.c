@@ -6,8 +6,8 @@
 #include <stdlib.h>
 
 const char tls_usage[] =
-	"usage: ferry-tls connect|accept|door --dir DIR [--host HOST] [--peer NAME] [--socket FD] --result "
-	"FD\n"
+	"usage: ferry-tls connect|accept|door --dir DIR [--host HOST] [--peer NAME]\n"
+	"                 [--place HOST:PORT | --socket FD] --result FD\n"
 	"                 [--timeout MILLISECONDS] [--kernel on|off]\n"
 	"\n"
 	"Makes a connected TCP socket a TLS 1.3 connection of two ends that know each other, and hands it "
@@ -18,6 +18,7 @@ const char tls_usage[] =
 	"  --host HOST     a name or an address that the other end's certificate must have (connect needs "
 	"it)\n"
 	"  --peer NAME     another name that the other end's certificate must have\n"
+	"  --place PLACE   HOST:PORT to connect to, or for a door to listen at\n"
 	"  --socket FD     the TCP socket's descriptor (default: 0)\n"
 	"  --result FD     the descriptor of a SOCK_SEQPACKET socket that the result goes to\n"
 	"  --timeout N     milliseconds for the whole handshake (default: 10000)\n"
@@ -75,6 +76,12 @@ static int tls_take_peer(struct tls_options *o, const char *value)
 	return 0;
 }
 
+static int tls_take_place(struct tls_options *o, const char *value)
+{
+	o->place = value;
+	return 0;
+}
+
 static int tls_take_fd(int *fd, const char *value)
 {
 	uint32_t v;
@@ -110,9 +117,9 @@ static const struct tls_option {
 	const char *name;
 	int (*take)(struct tls_options *o, const char *value);
 } tls_option_table[] = {
-	{ "--dir", tls_take_dir },       { "--host", tls_take_host },     { "--peer", tls_take_peer },
-	{ "--socket", tls_take_socket }, { "--result", tls_take_result }, { "--timeout", tls_take_timeout },
-	{ "--kernel", tls_take_kernel },
+	{ "--dir", tls_take_dir },         { "--host", tls_take_host },     { "--peer", tls_take_peer },
+	{ "--place", tls_take_place },     { "--socket", tls_take_socket }, { "--result", tls_take_result },
+	{ "--timeout", tls_take_timeout }, { "--kernel", tls_take_kernel },
 };
 
 static int tls_option_take(struct tls_options *o, const char *name, const char *value, struct error *err)

@@ -17,6 +17,8 @@ struct tls_options {
 	const char *dir;
 	const char *host;
 	const char *peer;
+	/* HOST:PORT to connect to, or to listen at; NULL: there is a socket. */
+	const char *place;
 	/* The TCP socket, for a door one that listens; and where results go: a SOCK_SEQPACKET socket. */
 	int socket_fd;
 	int result_fd;

@@ -14,6 +14,9 @@
 #define TLS_RESULT_PASS_MS 5000
 #define TLS_RESULT_STEP_MS 5
 
+/* The largest number that the kernel has for an error. */
+#define TLS_RESULT_MAX_ERROR 4095
+
 static int tls_result_pass(int fd, const struct msghdr *msg, int flags)
 {
 	uint64_t end_ns = end_of(TLS_RESULT_PASS_MS);
@@ -71,7 +74,8 @@ static bool tls_result_valid(struct tls_result *result, ssize_t len, int passed_
 	text_clean(result->reason.text, strlen(result->reason.text));
 	switch (result->outcome) {
 	case TLS_REFUSED:
-		return passed_fd < 0 && result->reason.text[0];
+		return passed_fd < 0 && result->reason.text[0] && result->error >= 0 &&
+		       result->error <= TLS_RESULT_MAX_ERROR;
 	case TLS_KERNEL:
 	case TLS_PUMP:
 		return passed_fd >= 0 && result->peer[0];

@@ -26,8 +26,9 @@ struct tls_result {
 	enum tls_outcome outcome;
 	/* The name of the other end that its certificate proves; "" where it was refused. */
 	char peer[TLS_NAME_MAX];
-	/* TLS_REFUSED: why. */
+	/* TLS_REFUSED: why, and the number of an error that says more of it, or 0. */
 	struct error reason;
+	int error;
 };
 
 /* Sends @result over @fd, with the descriptor @passed_fd, which stays the caller's; -1: none. A refusal is

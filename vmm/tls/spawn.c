@@ -56,19 +56,15 @@ static int tls_find_program(char path[TLS_PATH_MAX], struct error *err)
 	return -ENOENT;
 }
 
-/* How the child begins: the sockets in their places, and no signal blocked or ignored. */
-static int tls_prepare(posix_spawn_file_actions_t *actions, posix_spawnattr_t *attr, int socket_fd,
-		       int result_fd)
+/* How the child begins: the socket in its place, and no signal blocked or ignored. */
+static int tls_prepare(posix_spawn_file_actions_t *actions, posix_spawnattr_t *attr, int result_fd)
 {
 	sigset_t none, all;
 	int ret;
 
 	sigemptyset(&none);
 	sigfillset(&all);
-	/* Neither is a number that the other goes to: both are beyond stderr. */
-	ret = posix_spawn_file_actions_adddup2(actions, socket_fd, STDIN_FILENO);
-	if (ret == 0)
-		ret = posix_spawn_file_actions_adddup2(actions, result_fd, STDOUT_FILENO);
+	ret = posix_spawn_file_actions_adddup2(actions, result_fd, STDOUT_FILENO);
 	if (ret == 0)
 		ret = posix_spawnattr_setsigmask(attr, &none);
 	if (ret == 0)
@@ -79,8 +75,7 @@ static int tls_prepare(posix_spawn_file_actions_t *actions, posix_spawnattr_t *a
 	return -ret;
 }
 
-static int tls_spawn_program(struct tls_child *c, const char *path, char *const argv[], int socket_fd,
-			     int result_fd)
+static int tls_spawn_program(struct tls_child *c, const char *path, char *const argv[], int result_fd)
 {
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attr;
@@ -88,7 +83,7 @@ static int tls_spawn_program(struct tls_child *c, const char *path, char *const 
 
 	posix_spawn_file_actions_init(&actions);
 	posix_spawnattr_init(&attr);
-	ret = tls_prepare(&actions, &attr, socket_fd, result_fd);
+	ret = tls_prepare(&actions, &attr, result_fd);
 	if (ret == 0)
 		ret = -posix_spawn(&c->pid, path, &actions, &attr, argv, environ);
 	posix_spawnattr_destroy(&attr);
@@ -103,10 +98,11 @@ int tls_spawn(struct tls_child *c, const struct tls_options *o, struct error *er
 			       "--result",  "1",
 			       "--timeout", timeout,
 			       "--dir",     o->dir,
+			       "--place",   o->place,
 			       NULL,        NULL,
 			       NULL,        NULL,
 			       NULL };
-	unsigned int n = 8;
+	unsigned int n = 10;
 	int ends[2], ret;
 
 	ret = tls_find_program(path, err);
@@ -124,7 +120,7 @@ int tls_spawn(struct tls_child *c, const struct tls_options *o, struct error *er
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0) {
 		ret = -errno;
 	} else {
-		ret = tls_spawn_program(c, path, (char *const *)argv, o->socket_fd, ends[1]);
+		ret = tls_spawn_program(c, path, (char *const *)argv, ends[1]);
 		close(ends[1]);
 		c->result_fd = ends[0];
 		if (ret < 0)

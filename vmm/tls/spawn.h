@@ -15,7 +15,7 @@ struct tls_child {
 };
 
 /*
- * Starts one on o->socket_fd, which stays the caller's, with the role, folder, names and time of @o. The
+ * Starts one for o->place, with the role, folder, names and time of @o. The
  * child has a session of its own: Ctrl-C at a terminal is for its starter, and a pump may outlive that. 0,
  * with a child to wait for and a descriptor to close, or -errno with the reason.
  */

@@ -412,6 +412,33 @@ static void it_has_no_rights_while_it_listens_to_a_stranger(void **state)
 	assert_int_equal(helper_end(&b), 1);
 }
 
+/* Whoever got the better of ferry-tls writes what it likes. */
+static void a_result_with_a_number_that_is_no_error_is_none(void **state)
+{
+	static const int numbers[] = { -1, 4096, INT32_MIN };
+	const struct tls_result right = { .outcome = TLS_REFUSED, .reason.text = "why", .error = 4095 };
+	struct tls_result heard;
+	int pair[2], fd;
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
+	for (unsigned int i = 0; i < ARRAY_SIZE(numbers); i++) {
+		struct tls_result wrong = right;
+
+		wrong.error = numbers[i];
+		assert_int_equal(tls_result_send(pair[0], &wrong, -1), 0);
+		tls_result_recv(pair[1], UINT64_MAX, &heard, &fd);
+		assert_int_equal(heard.outcome, TLS_REFUSED);
+		assert_int_equal(heard.error, 0);
+		assert_non_null(strstr(heard.reason.text, "ferry-tls has not answered"));
+	}
+	assert_int_equal(tls_result_send(pair[0], &right, -1), 0);
+	tls_result_recv(pair[1], UINT64_MAX, &heard, &fd);
+	assert_int_equal(heard.error, 4095);
+	assert_string_equal(heard.reason.text, "why");
+	close(pair[0]);
+	close(pair[1]);
+}
+
 static void a_command_line_with_a_mistake_is_refused(void **state)
 {
 	struct helper b;
@@ -454,6 +481,7 @@ int main(void)
 		cmocka_unit_test(a_folder_that_lacks_something_is_refused),
 		cmocka_unit_test(what_others_have_on_its_way_is_waited_for),
 		cmocka_unit_test(it_has_no_rights_while_it_listens_to_a_stranger),
+		cmocka_unit_test(a_result_with_a_number_that_is_no_error_is_none),
 		cmocka_unit_test(a_command_line_with_a_mistake_is_refused),
 	};
 

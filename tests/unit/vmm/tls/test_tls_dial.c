@@ -15,7 +15,7 @@
 
 #include "tests/fake/descriptors.h"
 #include "vmm/control/transport.h"
-#include "vmm/tls/address.h"
+#include "vmm/tls/tcp.h"
 
 /* Listens on a free port of 127.0.0.1, and writes the place that leads there by the name @host. */
 static int listen_as(const char *host, char place[64])
@@ -163,12 +163,12 @@ static void a_listener_takes_connections_and_the_next_one_gets_its_address(void 
 
 		close(listen_as("127.0.0.1", place));
 		strcpy(a.port, strrchr(place, ':') + 1);
-		fd = tls_address_listen(&a, &err);
+		fd = tls_tcp_listen(&a, &err);
 		assert_true(fd >= 0);
-		client = tls_address_connect(&a, 1000, &err);
+		client = tls_tcp_connect(&a, 1000, &err);
 		assert_true(client >= 0);
 		/* The second listener of one address is told so. */
-		assert_int_equal(tls_address_listen(&a, &err), -EADDRINUSE);
+		assert_int_equal(tls_tcp_listen(&a, &err), -EADDRINUSE);
 		assert_non_null(strstr(err.text, "cannot listen on 127.0.0.1"));
 		close(client);
 		close(fd);

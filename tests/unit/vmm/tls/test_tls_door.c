@@ -15,7 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "vmm/tls/address.h"
+#include "vmm/tls/tcp.h"
 #include "vmm/tls/door.h"
 
 /* More than the door takes at one time. */
@@ -105,7 +105,7 @@ static int teardown(void **state)
 static int knock(struct fixture *f)
 {
 	struct error err = { 0 };
-	int fd = tls_address_connect(&f->address, 10000, &err);
+	int fd = tls_tcp_connect(&f->address, 10000, &err);
 
 	if (fd < 0)
 		fail_msg("%s", err.text);
@@ -235,7 +235,7 @@ static void connections_outlive_the_door(void **state)
 	assert_int_equal(recv(h.fd, &byte, 1, 0), 1);
 	assert_int_equal(byte, 'y');
 	leave(&h, &caller);
-	assert_int_equal(tls_address_connect(&f->address, 1000, &(struct error){ 0 }), -ECONNREFUSED);
+	assert_int_equal(tls_tcp_connect(&f->address, 1000, &(struct error){ 0 }), -ECONNREFUSED);
 }
 
 static void the_doors_death_is_told(void **state)
