@@ -21,8 +21,8 @@ ip link set cable up
 for key in {HOST_KEY} {USER_KEY}; do
 	mkdir -p -m 700 ${{{{key%/*}}}}
 	ssh-keygen -q -t ed25519 -N '' -C {{name}} -f $key
-	cut -d ' ' -f 1,2 $key.pub
 done"""
+KEYS = f"cut -d ' ' -f 1,2 {HOST_KEY}.pub {USER_KEY}.pub"
 
 
 TLS = "/run/tls"
@@ -54,33 +54,49 @@ class Pair:
 
     def __init__(self, logs=(None, None), **options):
         self.hosts = []
+        self.options = options
         self.certificates = None
         self.namespace = lab.network()
         try:
             self.namespace.bridge(self.bridge)
             with concurrent.futures.ThreadPoolExecutor() as pool:
-                booting = [pool.submit(lab.Lab, NICS, (), self.memory, log=log, number=n, namespace=self.namespace, cable=self.bridge,
-                                       **options) for n, log in enumerate(logs)]
+                booting = [pool.submit(self._boot, n, log) for n, log in enumerate(logs)]
             self.hosts = [host.result() for host in booting if not host.exception()]
             # What went wrong with one of them is raised here, with the other in the list.
             self.a, self.b = (host.result() for host in booting)
-            self._acquaint()
+            self._acquaint(self.hosts)
         except BaseException:
             self.close()
             raise
         self.boot_seconds = max(host.boot_seconds for host in self.hosts)
 
-    def _acquaint(self):
-        """Each host gets the other's keys, its name, and a server that lets its root in."""
-        keys = []
+    def _boot(self, n, log):
+        return lab.Lab(NICS, (), self.memory, log=log, number=n, namespace=self.namespace, cable=self.bridge, **self.options)
+
+    def _acquaint(self, new):
+        """Each host gets the other's keys, and those that are @new its name, and a server that lets its root in."""
         for host, name, address in zip(self.hosts, NAMES, ADDRESSES):
-            host.name, host.runtime_dir = name, "/run/ferry"
-            keys.append(host.run(lab.DRIVE + CABLE.format(address=address, name=name)).splitlines())
+            if host in new:
+                host.name, host.runtime_dir = name, "/run/ferry"
+                host.run(lab.DRIVE + CABLE.format(address=address, name=name))
+        keys = [host.run(KEYS).splitlines() for host in self.hosts]
         names = "".join(f"{address} {name}\n" for name, address in zip(NAMES, ADDRESSES))
         known = "".join(f"{name} {host_key}\n" for name, (host_key, _) in zip(NAMES, keys))
         for host, (_, user_key) in zip(self.hosts, reversed(keys)):
             host.run(f"printf %s '{names}' > /etc/hosts; printf %s '{known}' > /root/.ssh/known_hosts; "
-                     f"echo '{user_key}' > /root/.ssh/authorized_keys; /bin/sshd -E /tmp/sshd.log")
+                     f"echo '{user_key}' > /root/.ssh/authorized_keys")
+        for host in new:
+            host.run("/bin/sshd -E /tmp/sshd.log")
+
+    def replace(self, host):
+        """Boots a host in the place of one that has ended, and returns it: it has nothing of what that one had."""
+        n = self.hosts.index(host)
+        host.close()
+        self.namespace.sh(f"for tap in $(ls /sys/class/net | grep ^h{n}t); do ip link del $tap; done")
+        self.hosts[n] = self._boot(n, None)
+        self.a, self.b = self.hosts
+        self._acquaint([self.hosts[n]])
+        return self.hosts[n]
 
     def certify(self):
         """The folder in each host with its key and certificate, and that of the CA of both, for --tls."""

@@ -172,6 +172,19 @@ class Cluster(hosts.Pair):
         self.hung = host
         host.qmp.command("stop")
 
+    def come_back(self):
+        """The host that was fenced boots, and becomes a member again; returns it."""
+        del self.daemons[self.hung]
+        host = self.replace(self.hung)
+        self.hung = None
+        self.prepare(host)
+        for guest in self.guests:
+            guest.configure(host)
+        host.run("corosync")
+        host.run(QUORUM)
+        self.join(host)
+        return host
+
     def living(self):
         return self.b if self.hung is self.a else self.a
 
@@ -196,16 +209,19 @@ class Guest:
 
     def __init__(self, cluster, name, net, address):
         self.cluster, self.name, self.address = cluster, name, address
-        self.guest, self.at = guest.Guest(cluster.a), None
+        self.guest, self.at, self.net = guest.Guest(cluster.a), None, net
         for host in cluster.hosts:
-            host.run(f"cat > {self.config}", stdin=self.options(host, net).encode())
+            self.configure(host)
+
+    def configure(self, host):
+        host.run(f"cat > {self.config}", stdin=self.options(host).encode())
 
     @property
     def config(self):
         return f"/etc/ferry/{self.name}.conf"
 
-    def options(self, host, net):
-        return "\n".join(("kernel /images/vmlinuz", "initrd /images/l2.cpio", "mem 128M", "cpus 1", f"net {net(host)}",
+    def options(self, host):
+        return "\n".join(("kernel /images/vmlinuz", "initrd /images/l2.cpio", "mem 128M", "cpus 1", f"net {self.net(host)}",
                           f"cmdline console=ttyS0 quiet iomem=relaxed lab.agent lab.address={self.address}/24",
                           f"serial unix:/run/{self.name}.serial", ""))
 

@@ -121,7 +121,19 @@ def test_a_guest_that_the_other_node_refuses_stays_where_it_runs(guests):
     cluster.settle()
 
 
-def test_guests_of_a_host_that_has_died_start_elsewhere_after_fencing(guests, labs):
+def came_back(guests, cluster, other):
+    """The host that was fenced boots. No guest runs twice then, and all of them can be moved to it."""
+    began = time.monotonic()
+    host = cluster.come_back()
+    print(f"{host.name} is a member again after {time.monotonic() - began:.0f} s")
+    assert all(cluster.where(guest.name) is other for guest in guests)
+    with under_traffic(guests, f"standby of {other.name}, to the host that came back"):
+        other.run(pacemaker.manual()[1].replace("hosta", other.name))
+        cluster.settle()
+        assert all(cluster.where(guest.name) is host for guest in guests)
+
+
+def test_guests_of_a_host_that_has_died_start_elsewhere_after_fencing_and_it_comes_back(guests, labs):
     cluster = guests[0].cluster
     node = cluster.where(guests[0].name)
     other = cluster.other(node)
@@ -148,6 +160,10 @@ def test_guests_of_a_host_that_has_died_start_elsewhere_after_fencing(guests, la
         print(f"all answer after {time.monotonic() - began:.0f} s")
         for guest, booted in zip(guests, before):
             assert (guest.boot_id() != booted) == (guest in stranded)
+        for pinger in pingers:
+            print(pinger.stop())
+        pingers = []
+        came_back(guests, cluster, other)
     finally:
         for pinger in pingers:
             print(pinger.stop())
