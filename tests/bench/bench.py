@@ -16,6 +16,7 @@ import forward
 import growth
 import modes
 import programs
+import readme
 import replay
 import start
 import traffic
@@ -337,6 +338,7 @@ def main():
                              "a TAP, beside QEMU's NIC and vhost-net; "
                              "replay: control commands to vp_vdpa; modes: the switch to shadow rings and back on vdpa_sim_net; move: migration")
     parser.add_argument("--plot", metavar="FILE", help="with growth: a picture of it, as SVG")
+    parser.add_argument("--readme", action="store_true", help="write the README's table of figures, of what was measured")
     parser.add_argument("--beside", metavar="BUILD",
                         help="with data-path, soft, nic and stream: another build of these programs, measured in turns with this one")
     options = parser.parse_args()
@@ -379,6 +381,8 @@ def main():
                                                       "notes": figures.notes}, indent=1))
         for note in figures.notes:
             say(f"--- {note}")
+        if options.readme:
+            readme.write(figures)
         say(f"written to {BUILD}/bench.json")
 
 
