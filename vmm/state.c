@@ -387,13 +387,29 @@ static int state_find_child(const struct state_node *node, const char *name)
 	return child >= 0 ? child : state_seek_child(node, fdt_first_subnode(node->fdt, node->offset), name);
 }
 
-static const uint8_t *state_find_prop(const struct state_node *node, const char *name, uint32_t *len)
+static bool state_is_prop(const struct state_node *node, int prop, const char *name)
 {
-	int n = 0;
-	const void *value = fdt_getprop(node->fdt, node->offset, name, &n);
+	const char *found = NULL;
 
-	*len = value ? (uint32_t)n : 0;
-	return value;
+	return fdt_getprop_by_offset(node->fdt, prop, &found, NULL) && strcmp(found, name) == 0;
+}
+
+/* Properties are mostly read in the order in which they were written: the one behind the last is looked at
+ * first. Returns the offset, or a negative number. */
+static int state_find_prop(const struct state_node *node, const char *name)
+{
+	int prop = -1;
+
+	if (node->last_prop > 0)
+		prop = fdt_next_property_offset(node->fdt, node->last_prop);
+	if (prop >= 0 && state_is_prop(node, prop, name))
+		return prop;
+	fdt_for_each_property_offset(prop, node->fdt, node->offset)
+	{
+		if (state_is_prop(node, prop, name))
+			break;
+	}
+	return prop;
 }
 
 int state_child(struct state_node *child, struct state_node *parent, const char *name)
@@ -426,25 +442,25 @@ bool state_has_child(const struct state_node *node, const char *name)
 
 bool state_has(const struct state_node *node, const char *name)
 {
-	uint32_t len;
-
-	return state_find_prop(node, name, &len) != NULL;
+	return state_find_prop(node, name) >= 0;
 }
 
 int state_get_blob(struct state_node *node, const char *name, uint32_t min, uint32_t max,
 		   const uint8_t **data, uint32_t *len)
 {
-	const uint8_t *value = state_find_prop(node, name, len);
-	int ret;
+	int n = 0, prop = state_find_prop(node, name), ret;
+	const void *value = prop < 0 ? NULL : fdt_getprop_by_offset(node->fdt, prop, NULL, &n);
 
 	if (!value)
 		return state_refuse(node, "no property", name);
+	*len = (uint32_t)n;
 	if (*len < min || *len > max) {
 		ret = state_refuse(node, "wrong length of property", name);
 		error_add(node->err, "it has %u bytes, allowed are %u to %u", *len, min, max);
 		return ret;
 	}
 	*data = value;
+	node->last_prop = prop;
 	node->n_props += !state_is_optional(node, name);
 	return 0;
 }

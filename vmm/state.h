@@ -82,6 +82,8 @@ struct state_node {
 	unsigned int n_children;
 	/* The child opened last: the next is mostly the one behind it. 0: none. */
 	int last_child;
+	/* The property read last, in the same way. */
+	int last_prop;
 };
 
 /* Checks @fdt (untrusted, @len bytes, aligned to 8) as a whole and opens its root. */
