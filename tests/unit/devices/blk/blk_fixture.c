@@ -65,7 +65,12 @@ uint8_t disk_status(struct disk_guest *g)
 
 void disk_reset(struct disk_guest *g)
 {
+	const uint64_t end_ns = end_of(FAKE_PATIENCE_MS);
+
 	reg_write(g, g->common + VIRTIO_PCI_COMMON_STATUS, 0, 1);
+	/* As drivers do (virtio 1.2, 2.4.2): the device may have a request to end first. */
+	while (disk_status(g) != 0 && now_ns() < end_ns)
+		poll(NULL, 0, 1);
 	assert_int_equal(disk_status(g), 0);
 	fake_driver_exit(&g->ring);
 }
