@@ -7,6 +7,7 @@ import time
 import pytest
 
 import checks
+import ferry
 import netns
 import pacemaker
 
@@ -118,6 +119,62 @@ def test_a_guest_that_the_other_node_refuses_stays_where_it_runs(guests):
         cluster.settle()
         assert cluster.where(guest.name) is other
     node.run(f"crm_resource --resource {guest.name} --clear")
+    cluster.settle()
+
+
+# In the place of ssh: the destination's last word, that the guest runs there, gets lost, and so does the connection.
+LOSSY = f"""mv /bin/ssh /bin/ssh.whole
+cat > /bin/ssh << 'END'
+#!/bin/sh
+case "$*" in
+*"ferry connect"*) exec cutproxy - "exec ssh.whole $*" from {ferry.RUNNING} 1 nobody ;;
+esac
+exec ssh.whole "$@"
+END
+chmod 755 /bin/ssh"""
+WHOLE = "mv /bin/ssh.whole /bin/ssh"
+
+
+def moved_without_an_answer(cluster, guest):
+    """The guest comes, and its source does not hear of it: both have it, and it runs at one. The cluster does nothing by itself."""
+    node = cluster.where(guest.name)
+    other = cluster.other(node)
+    node.run(LOSSY)
+    try:
+        node.run(f"crm_resource --resource {guest.name} --move --node {other.name}")
+        cluster.settle()
+    finally:
+        node.run(WHOLE)
+    assert f"{guest.name} unknown" in " ".join(node.run("ferry list").split())
+    assert cluster.where(guest.name) is other
+    return node, other
+
+
+def test_a_move_whose_outcome_is_unknown_leaves_one_guest(guests):
+    cluster, guest = guests[0].cluster, guests[0]
+    with under_traffic(guests[:1], "an unknown outcome, as in the manual"):
+        node, other = moved_without_an_answer(cluster, guest)
+        node.run(f"ferry stop --force {guest.name}; crm_resource --resource {guest.name} --cleanup")
+        cluster.settle()
+        assert cluster.where(guest.name) is other
+    # Who says that the reason is gone, without a look, may lose what the guest has in memory, and no more.
+    before = guest.boot_id()
+    pinger = netns.Pinger(guest.lab.namespace, guest.address)
+    try:
+        node, other = moved_without_an_answer(cluster, guest)
+        began = time.monotonic()
+        other.run(f"crm_resource --resource {guest.name} --cleanup")
+        cluster.settle()
+        guest.follow()
+        assert guest.name not in cluster.other(guest.at).run("ferry list")
+        print(f"an unknown outcome, without a look: {time.monotonic() - began:.0f} s, {guest.name} on {guest.at.name}, "
+              f"{'the same' if guest.boot_id() == before else 'booted anew'}")
+        guest.at.forget_neighbours()
+        checks.answered(guest, pinger, 30)
+    finally:
+        result = pinger.stop()
+    assert not result["duplicates"], result
+    guest.at.run(f"crm_resource --resource {guest.name} --clear")
     cluster.settle()
 
 

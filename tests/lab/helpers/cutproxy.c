@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Stands between a migration's source and destination and kills a process when a chosen frame passes.
 //
-// cutproxy LISTEN CONNECT to|from TYPE COUNT PID|hold: takes one connection on the Unix socket LISTEN, relays
-// it to CONNECT, and when the COUNTth frame of TYPE towards ("to") or from the destination begins, withholds
-// it, kills PID and closes both sides. Prints "cut" then, or "passed" if the stream ended without such a
-// frame. With "hold" nobody is killed: it prints "held" and relays the rest once its input has ended.
+// cutproxy LISTEN CONNECT to|from TYPE COUNT PID|hold|nobody: takes one connection on the Unix socket LISTEN,
+// relays it to CONNECT, and when the COUNTth frame of TYPE towards ("to") or from the destination begins,
+// withholds it, kills PID and closes both sides. Prints "cut" then, or "passed" if the stream ended without
+// such a frame. With "hold" nobody is killed: it prints "held" and relays the rest once its input has ended.
+// In the place of ssh, LISTEN is "-" for stdin, a socket, and CONNECT a command for the shell; it prints to
+// stderr.
 
 #define _GNU_SOURCE
 #include <poll.h>
@@ -84,29 +86,59 @@ static void hold(const unsigned char *rest, size_t len, int to)
 	write_all(to, rest, len);
 }
 
+static void join_paths(const char *from, const char *to, int s[2])
+{
+	int listener = socket(AF_UNIX, SOCK_STREAM, 0);
+	struct sockaddr_un a = address_of(from);
+
+	if (bind(listener, (struct sockaddr *)&a, sizeof(a)) || listen(listener, 1))
+		die(from);
+	s[0] = accept(listener, NULL, NULL);
+	s[1] = socket(AF_UNIX, SOCK_STREAM, 0);
+	a = address_of(to);
+	if (connect(s[1], (struct sockaddr *)&a, sizeof(a)))
+		die(to);
+}
+
+static void join_command(const char *command, int s[2])
+{
+	int ends[2];
+	pid_t child;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends))
+		die("socketpair");
+	child = fork();
+	if (child < 0)
+		die("fork");
+	if (child == 0) {
+		dup2(ends[1], 0);
+		dup2(ends[1], 1);
+		execl("/bin/sh", "sh", "-c", command, NULL);
+		die("/bin/sh");
+	}
+	close(ends[1]);
+	dup2(2, 1);
+	s[0] = 0;
+	s[1] = ends[0];
+}
+
 int main(int argc, char **argv)
 {
 	static unsigned char buffer[65536];
 	struct direction directions[2] = { 0 };
-	struct sockaddr_un a;
-	int listener, s[2], watched, count;
+	int s[2], watched, count;
 
 	if (argc != 7) {
-		fprintf(stderr, "usage: cutproxy LISTEN CONNECT to|from TYPE COUNT PID|hold\n");
+		fprintf(stderr, "usage: cutproxy LISTEN CONNECT to|from TYPE COUNT PID|hold|nobody\n");
 		return 2;
 	}
 	signal(SIGPIPE, SIG_IGN);
 	watched = strcmp(argv[3], "from") == 0;
 	count = atoi(argv[5]);
-	listener = socket(AF_UNIX, SOCK_STREAM, 0);
-	a = address_of(argv[1]);
-	if (bind(listener, (struct sockaddr *)&a, sizeof(a)) || listen(listener, 1))
-		die(argv[1]);
-	s[0] = accept(listener, NULL, NULL);
-	s[1] = socket(AF_UNIX, SOCK_STREAM, 0);
-	a = address_of(argv[2]);
-	if (connect(s[1], (struct sockaddr *)&a, sizeof(a)))
-		die(argv[2]);
+	if (strcmp(argv[1], "-") == 0)
+		join_command(argv[2], s);
+	else
+		join_paths(argv[1], argv[2], s);
 
 	struct pollfd fds[] = { { .fd = s[0], .events = POLLIN }, { .fd = s[1], .events = POLLIN } };
 	for (;;) {
@@ -130,7 +162,8 @@ int main(int argc, char **argv)
 			if (count != 0)
 				continue;
 			if (strcmp(argv[6], "hold") != 0) {
-				kill(atoi(argv[6]), SIGKILL);
+				if (strcmp(argv[6], "nobody") != 0)
+					kill(atoi(argv[6]), SIGKILL);
 				printf("cut\n");
 				return 0;
 			}
