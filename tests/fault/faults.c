@@ -18,7 +18,7 @@
 #include "vmm/guard.h"
 
 /* Most of a run is waiting. */
-#define WORKERS 8u
+#define WORKERS 4u
 /* Kinds that a table has room for. */
 #define KINDS_MAX 64u
 

@@ -23,7 +23,7 @@
 #include "tests/fault/nic_run.h"
 
 /* Most of a run is waiting. */
-#define WORKERS 8u
+#define WORKERS 4u
 /* Far more than any deadline of Ferry's: what comes this late never comes. */
 #define HANG_S 240u
 

@@ -80,11 +80,13 @@ void host_kvm_check(struct host_report *r, const struct host_look *look)
 		return;
 	}
 	r->facts.has_cpu = true;
-	if (look->probe->trial(&err) < 0)
-		host_report_add(
-			r, HOST_FAIL, "kvm",
-			"take a host whose CPU runs guests itself: this KVM emulates what they execute", "%s",
-			err.text);
+	ret = look->probe->trial(&err);
+	if (ret < 0)
+		host_report_add(r, HOST_FAIL, "kvm",
+				ret == -ENOTSUP ? "take a host whose CPU runs guests itself: this KVM "
+						  "emulates what they execute"
+						: "",
+				"%s", err.text);
 	else
 		host_report_add(r, HOST_OK, "kvm", "", "a VM can be made, and has all that Ferry needs%s%s",
 				module ? ": " : "", module ? module->name : "");

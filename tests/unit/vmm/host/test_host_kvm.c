@@ -74,6 +74,16 @@ static void a_kvm_that_runs_no_guest_fails(void **state)
 	assert_int_equal(rig->report.n_fails, 1);
 }
 
+static void a_trial_that_could_not_be_made_is_no_word_on_the_host(void **state)
+{
+	struct host_rig *rig = *state;
+
+	host_answers.trial = -ENOMEM;
+	host_kvm_check(&rig->report, &rig->look);
+	assert_check(&rig->report, "kvm", HOST_FAIL, "no instructions for this test");
+	assert_string_equal(host_report_find(&rig->report, "kvm")->advice, "");
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, host_setup, host_teardown)
 
 int main(void)
@@ -85,6 +95,7 @@ int main(void)
 		TEST(a_cpu_that_has_it_is_not_sent_to_the_firmware),
 		TEST(a_user_without_rights_is_not_sent_to_the_firmware),
 		TEST(a_kvm_that_runs_no_guest_fails),
+		TEST(a_trial_that_could_not_be_made_is_no_word_on_the_host),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
