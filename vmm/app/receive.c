@@ -246,6 +246,6 @@ static int app_arrive(struct app *app, struct error *err)
 }
 
 int (*const app_receive_steps[])(struct app *app, struct error *err) = {
-	app_listen,        app_register, app_open_backends, app_foresee, app_check_descriptors,
-	app_foresee_pages, app_let_in,   app_arrive,        NULL,
+	app_listen, app_register,      app_open_backends, app_foresee, app_check_descriptors,
+	app_let_in, app_foresee_pages, app_arrive,        NULL,
 };
