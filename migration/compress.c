@@ -25,7 +25,7 @@
  * once and then nothing for as long as they need. */
 #define COMPRESS_TRIAL_NS 40000000u
 /* Times that it was found to take most of the time, after which it has to be tried again. */
-#define COMPRESS_MAX_BUSY 8u
+#define COMPRESS_MAX_BUSY 2u
 
 struct compress_room {
 	/* The guest may write meanwhile, so a copy is made, and compressed. */
