@@ -284,7 +284,7 @@ def verdicts(figures):
         ("blackout, all set against default", figures.median(vcpu, "ferry, all set"), figures.median(vcpu, "ferry"), 1.2),
         ("ping gap, all set against default", figures.median(gap, "ferry, all set"), figures.median(gap, "ferry"), 1.2),
     ]
-    rate, cpu = "split tx batch 32: thousand packets a second", "Linux's driver, sent alone: VMM's CPU time a packet, us"
+    rate, cpu = "split tx batch 32, eventfds: thousand packets a second", "Linux's driver, sent alone: VMM's CPU time a packet, us"
     forwarded = "full rings, sent alone: packets a second"
     many, replayed = "replay with 300 VLANs, commands a second", "replay with 40 VLANs, commands a second"
     targets += [
