@@ -14,7 +14,7 @@ BEGIN, END = "<!-- written by tests/bench/run -->\n", "<!-- until here -->\n"
 FERRY = "ferry"
 # What stands in the table, how it is called where it was measured, in which column, and its unit.
 ROWS = (
-    ("Memory to another process over a unix socket, beside a plain loop of `writev` and `recv` over as many bytes",
+    ("Memory to another process over a unix socket, beside a plain loop of `write` and `read` over as many bytes",
      "unix, memory that is there, against a plain loop, %", SHIPPED, "%"),
     ("The same over TCP", "tcp, memory that is there, against a plain loop, %", SHIPPED, "%"),
     ("CPU of the source for it, over a unix socket", "unix, memory that is there, against a plain loop: CPU of the source, %", SHIPPED, "%"),
@@ -23,6 +23,10 @@ ROWS = (
     ("The same over TCP", "tcp, scattered pages, against as many in one piece, %", SHIPPED, "%"),
     ("Into memory that is not there yet, beside a plain loop whose pages fault one by one, unix",
      "unix, first pass, against a plain loop that faults, %", SHIPPED, "%"),
+    ("The same, beside a plain loop that has its pages made ahead in one call for many",
+     "unix, first pass, against a plain loop that populates, %", SHIPPED, "%"),
+    ("The same, beside a plain loop that writes the memory's file, which needs no mapping",
+     "unix, first pass, against a plain loop that writes the memfd, %", SHIPPED, "%"),
     ("A device that pins memory, while the stream comes, beside one that did so before READY, unix",
      "unix, a device that pins memory as it comes, against before, %", SHIPPED, "%"),
     ("Packets through split shadow rings, 32 at a time, nobody sleeping, sent", "split tx batch 32, all poll: thousand packets a second", SHIPPED, "thousand a second"),
@@ -54,7 +58,7 @@ def growth(figures):
         if sizes:
             values = [figures.values[f"{DOWNTIME}, {n} {of}, ms"][FERRY] for n in sizes]
             first, last = (statistics.median(v) for v in (values[0], values[-1]))
-            yield f"| Downtime with {sizes[0]} and with {sizes[-1]} {of} | {first:.2f} and {last:.2f} ms | {last / first:.2f} times |"
+            yield f"| Downtime with {sizes[0]} and with {sizes[-1]} {of} | {first:.2f} and {last:.2f} ms | {last - first:+.2f} ms, {last / first:.2f} times |"
 
 
 def lines(figures):
